@@ -1,0 +1,48 @@
+"""An audit trail that can be trusted, for Flask and SQLAlchemy services.
+
+Session = sessionmaker(engine)
+trail = AuditTrail(Session, metadata=Base.metadata)
+with audit_context(actor=Actor.system("nightly-billing")), Session.begin() as session:
+    session.add(Invoice(...))  # the audit row commits with it
+"""
+
+from __future__ import annotations
+
+from auditspan.context import audit_context
+from auditspan.errors import (
+    AuditBodyError,
+    AuditConfigError,
+    AuditError,
+    AuditWriteError,
+    CollectorFilesError,
+    MissingContextError,
+    SinkError,
+    SinkRejectedError,
+    SinkUnavailableError,
+    UnauditedWriteError,
+)
+from auditspan.mac import MacKey
+from auditspan.policy import Policy
+from auditspan.record import Actor, Request, Service, Target
+from auditspan.trail import AuditTrail
+
+__all__ = [
+    "Actor",
+    "AuditBodyError",
+    "AuditConfigError",
+    "AuditError",
+    "AuditTrail",
+    "AuditWriteError",
+    "CollectorFilesError",
+    "MacKey",
+    "MissingContextError",
+    "Policy",
+    "Request",
+    "Service",
+    "SinkError",
+    "SinkRejectedError",
+    "SinkUnavailableError",
+    "Target",
+    "UnauditedWriteError",
+    "audit_context",
+]

@@ -1,0 +1,185 @@
+"""Canonical JSON (RFC 8785) in the profile of the audit body, and the way of any value into it.
+
+The profile: keys are ASCII and do not begin with ``$`` unless auditspan put them there; values are
+strings without NUL or lone surrogates, true, false, null, integers within ±(2**53 - 1), arrays and
+objects. What lies outside is represented losslessly as a string or refused, never altered silently.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import enum
+import ipaddress
+import json
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from auditspan.errors import AuditBodyError
+
+Json: TypeAlias = "str | int | bool | list[Json] | dict[str, Json] | None"
+
+MAX_INTEGER = 2**53 - 1
+"""The largest integer that every JSON reader keeps exactly (RFC 8785 §3.2.2.3)."""
+
+_UNFIT_TEXT = re.compile("[\x00\ud800-\udfff]")
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def canonical_json(value: Json) -> str:
+    """The one RFC 8785 text of a value that is within the profile.
+
+    Raises:
+        AuditBodyError: the value is outside the profile; `represent` brings it in.
+    """
+    _require_profile(value)
+    return json.dumps(
+        value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+    )
+
+
+def represent(value: Any) -> Json:  # noqa: ANN401 (any Python value may stand in a column)
+    """The value as it stands in an audit body, without loss.
+
+    Integers beyond ±(2**53 - 1), floats and decimals become their decimal text (a decimal without
+    trailing zeros, so that 1.50 and 1.5 are the same), timestamps ISO 8601 with microseconds
+    (aware ones in UTC with ``Z``), intervals ISO 8601 durations, bytes base64, enumeration members
+    their names. A JSON value or a text outside the profile becomes ``{"$json": "<ASCII JSON>"}``.
+
+    Raises:
+        AuditBodyError: there is no lossless form for this type.
+    """
+    if isinstance(value, enum.Enum):
+        return value.name
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _text(str(value))
+    if isinstance(value, int):
+        return int(value) if abs(value) <= MAX_INTEGER else str(int(value))
+    if isinstance(value, Mapping | Sequence | AbstractSet) and not isinstance(
+        value, bytes | bytearray | memoryview
+    ):
+        return _container(value)
+    return _scalar(value)
+
+
+def timestamp(value: datetime) -> str:
+    """An aware timestamp in UTC with microseconds and ``Z``."""
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _require_profile(value: Json) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not key.isascii():
+                raise AuditBodyError(f"the key {key!r} is not an ASCII string")
+            _require_profile(item)
+    elif isinstance(value, list):
+        for item in value:
+            _require_profile(item)
+    elif not _is_profile_scalar(value):
+        raise AuditBodyError(f"a value of type {type(value).__name__} is outside the body profile")
+
+
+def _is_profile_scalar(value: object) -> bool:
+    if isinstance(value, str):
+        return _UNFIT_TEXT.search(value) is None
+    if isinstance(value, bool) or value is None:
+        return True
+    return isinstance(value, int) and abs(value) <= MAX_INTEGER
+
+
+def _text(value: str) -> Json:
+    return value if _UNFIT_TEXT.search(value) is None else _tagged(value)
+
+
+def _tagged(value: Any) -> Json:  # noqa: ANN401
+    return {"$json": json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":"))}
+
+
+def _container(value: Mapping[Any, Any] | Sequence[Any] | AbstractSet[Any]) -> Json:
+    plain = _plain(value)
+    return plain if _fits(plain) else _tagged(plain)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    """Containers as lists and dicts; what JSON itself knows stays, all else is represented."""
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            return [[_plain(key), _plain(item)] for key, item in value.items()]
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, AbstractSet):
+        return sorted((_plain(item) for item in value), key=json.dumps)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, str | int | float) and not isinstance(value, enum.Enum):
+        return value
+    return represent(value)
+
+
+def _fits(value: Any) -> bool:  # noqa: ANN401
+    if isinstance(value, dict):
+        return all(
+            key.isascii() and not key.startswith("$") and _fits(item) for key, item in value.items()
+        )
+    if isinstance(value, list):
+        return all(map(_fits, value))
+    return _is_profile_scalar(value)
+
+
+def _scalar(value: Any) -> Json:  # noqa: ANN401, PLR0911 (one line per type)
+    if isinstance(value, float):
+        return repr(float(value))
+    if isinstance(value, Decimal):
+        return _decimal(value)
+    if isinstance(value, datetime):
+        return timestamp(value) if value.tzinfo else value.isoformat(timespec="microseconds")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, time):
+        return value.isoformat(timespec="microseconds")
+    if isinstance(value, timedelta):
+        return _duration(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(bytes(value)).decode("ascii")
+    if isinstance(value, uuid.UUID | _ADDRESSES):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return represent(dataclasses.asdict(value))
+    raise AuditBodyError(
+        f"a value of type {type(value).__qualname__} has no lossless form in an audit body: store "
+        "it through a TypeDecorator, or leave the column out with Policy(exclude={...})"
+    )
+
+
+_ADDRESSES = (
+    ipaddress.IPv4Address
+    | ipaddress.IPv6Address
+    | ipaddress.IPv4Network
+    | ipaddress.IPv6Network
+    | ipaddress.IPv4Interface
+    | ipaddress.IPv6Interface
+)
+
+
+def _decimal(value: Decimal) -> str:
+    if not value.is_finite():
+        return str(value)
+    text = format(value, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in {"-0", ""} else text
+
+
+def _duration(value: timedelta) -> str:
+    sign = "-" if value < timedelta(0) else ""
+    micros = abs(value) // _MICROSECOND
+    days, rest = divmod(micros, 86_400_000_000)
+    seconds, fraction = divmod(rest, 1_000_000)
+    whole = f"{seconds}.{fraction:06d}".rstrip("0").rstrip(".") if fraction else str(seconds)
+    return f"{sign}P{days}DT{whole}S"

@@ -1,0 +1,59 @@
+"""Span events for committed records.
+
+The caller MUST call `announce` only after the outermost commit. `announce` MUST NOT raise into the
+caller, whose change is already in the database: a failure is logged, and raised under test. A span
+event is a pointer for people; the log record that the relay sends is the complete account.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from opentelemetry import trace
+from opentelemetry.util.types import AttributeValue
+
+from auditspan import semconv
+from auditspan.record import AuditRecord
+
+MAX_SPAN_EVENTS = 100
+"""A span keeps 128 events by default; the rest of the room is the application's."""
+
+_logger = logging.getLogger(__name__)
+
+
+class TelemetryErrors:
+    """Whether a failure to emit is raised. Only test suites set it."""
+
+    raised: bool = False
+
+
+def announce(records: Sequence[AuditRecord]) -> None:
+    """Add one event per record to the current span, at most `MAX_SPAN_EVENTS`."""
+    span = trace.get_current_span()
+    if not records or not span.is_recording():
+        return
+    try:
+        for record in records[:MAX_SPAN_EVENTS]:
+            span.add_event(semconv.EVENT_PREFIX + record.action, pointer(record))
+        if len(records) > MAX_SPAN_EVENTS:
+            left_out = len(records) - MAX_SPAN_EVENTS
+            span.add_event(semconv.EVENT_TRUNCATED, {semconv.TRUNCATED_COUNT: left_out})
+    except Exception:
+        if TelemetryErrors.raised:
+            raise
+        _logger.exception("the span events of %d committed records were lost", len(records))
+
+
+def pointer(record: AuditRecord) -> Mapping[str, AttributeValue]:
+    """The attributes that lead from a span to the row: no values, no personal data."""
+    attributes: dict[str, str | None] = {
+        semconv.RECORD_ID: record.event_id,
+        semconv.ACTION: record.action,
+        semconv.OUTCOME: record.outcome,
+        semconv.TARGET_TYPE: record.target.type if record.target else None,
+        semconv.TARGET_ID: record.target.id if record.target else None,
+        semconv.ACTOR_TYPE: record.actor.type,
+        semconv.ACTOR_ID: record.actor.id,
+    }
+    return {name: value for name, value in attributes.items() if value is not None}

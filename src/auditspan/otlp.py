@@ -1,0 +1,111 @@
+"""The sender of audit log records over OTLP/HTTP (OTLP specification 1.x, protobuf).
+
+Our own, on the official encoder: the SDK's exporter takes any 2xx or 3xx for success and does not
+read the answer, and its batch processor drops records when it is full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+
+import urllib3
+from google.protobuf.message import DecodeError
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.sdk._logs import ReadableLogRecord
+
+from auditspan.errors import SinkRejectedError, SinkUnavailableError
+
+_PROTOBUF = "application/x-protobuf"
+_REFUSED = frozenset({400, 413, 422})
+"""Answers that speak of the records themselves; all others speak of the way there."""
+
+
+class OtlpSink:
+    """Posts batches to a collector's audit receiver.
+
+    A batch is delivered only by HTTP 200 with a body that parses as `ExportLogsServiceResponse`
+    and rejects nothing. Redirects are not followed: the next answerer may not be a collector.
+
+    Args:
+        endpoint: the full URL, as in ``http://127.0.0.1:4319/v1/audit``.
+        timeout: seconds for the whole of one exchange; a hanging collector costs no more.
+    """
+
+    name = "otlp"
+
+    def __init__(self, endpoint: str, *, timeout: float = 10.0) -> None:
+        self._endpoint = endpoint
+        self._timeout = urllib3.Timeout(total=timeout)
+        self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, retries=False)
+        self._headers = {
+            "Content-Type": _PROTOBUF,
+            "User-Agent": f"auditspan/{version('auditspan')}",
+        }
+
+    def send(self, records: Sequence[ReadableLogRecord]) -> None:
+        """Deliver a batch; see `auditspan.sinks.Sink`."""
+        answer = self._post(encode_logs(records).SerializeToString())
+        if answer.status in _REFUSED:
+            raise SinkRejectedError(f"the collector answered HTTP {answer.status}: {_text(answer)}")
+        if answer.status != 200:  # noqa: PLR2004
+            raise SinkUnavailableError(
+                f"the collector at {self._endpoint} answered HTTP {answer.status}: {_text(answer)}",
+                retry_after=_retry_after(answer),
+            )
+        self._require_acceptance(answer)
+
+    def _post(self, payload: bytes) -> urllib3.BaseHTTPResponse:
+        try:
+            return self._pool.request(
+                "POST",
+                self._endpoint,
+                body=payload,
+                headers=self._headers,
+                timeout=self._timeout,
+                redirect=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise SinkUnavailableError(
+                f"the collector at {self._endpoint} cannot be reached: {error}"
+            ) from error
+
+    def _require_acceptance(self, answer: urllib3.BaseHTTPResponse) -> None:
+        try:
+            partial = _parse(answer).partial_success
+        except DecodeError as error:
+            raise SinkUnavailableError(
+                f"{self._endpoint} answered HTTP 200 but not as a collector does ({error}): is it "
+                "the audit receiver?"
+            ) from error
+        if partial.rejected_log_records:
+            raise SinkRejectedError(
+                f"the collector rejected {partial.rejected_log_records} of a batch: "
+                f"{partial.error_message}"
+            )
+
+
+def _parse(answer: urllib3.BaseHTTPResponse) -> ExportLogsServiceResponse:
+    media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+    if media_type != _PROTOBUF:
+        raise DecodeError(media_type or "no content type")
+    return ExportLogsServiceResponse.FromString(answer.data)
+
+
+def _text(answer: urllib3.BaseHTTPResponse) -> str:
+    return answer.data[:200].decode("utf-8", "replace").strip() or "(empty)"
+
+
+def _retry_after(answer: urllib3.BaseHTTPResponse) -> float | None:
+    """Seconds from a Retry-After header, in either of its forms (RFC 9110 §10.2.3)."""
+    value = answer.headers.get("Retry-After", "").strip()
+    if value.isdigit():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (moment - datetime.now(moment.tzinfo or UTC)).total_seconds())

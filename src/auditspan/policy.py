@@ -1,0 +1,168 @@
+"""What of a model is audited, and how: `__audit__` read once per mapper."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Column, event
+from sqlalchemy.orm import ColumnProperty, Mapper
+
+from auditspan.errors import AuditConfigError
+from auditspan.redact import is_secret_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """The decision about one model; all names are column names.
+
+    Attributes:
+        include: only these columns (and the primary key) are recorded, in the clear, even where a
+            name looks secret. None: all columns.
+        exclude: these columns never appear.
+        redact: these columns appear as a stand-in with a keyed fingerprint, besides those whose
+            name looks secret.
+        ignore: a change to these columns alone leaves no row.
+        name: the target type; by default the class name in snake_case.
+    """
+
+    include: Collection[str] | None = None
+    exclude: Collection[str] = frozenset()
+    redact: Collection[str] = frozenset()
+    ignore: Collection[str] = frozenset()
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditedColumn:
+    """One column of an audited model."""
+
+    name: str
+    key: str
+    column: Column[Any]
+    redacted: bool
+    ignored: bool
+    generated: bool
+    """The flush itself may set it on UPDATE, past the attribute's history."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditedModel:
+    """A mapper and what is recorded of it."""
+
+    type: str
+    columns: tuple[AuditedColumn, ...]
+    primary_key: tuple[str, ...]
+    version_key: str | None
+
+
+_models: WeakKeyDictionary[Mapper[Any], AuditedModel | None] = WeakKeyDictionary()
+
+
+def audited_model(mapper: Mapper[Any]) -> AuditedModel | None:
+    """What is audited of this mapper, or None where the model has no `__audit__`.
+
+    Raises:
+        AuditConfigError: the policy names a column that the model does not have.
+    """
+    if mapper not in _models:
+        policy = _decision(mapper.class_)
+        _models[mapper] = _read(mapper, policy) if policy else None
+    return _models[mapper]
+
+
+@event.listens_for(Mapper, "after_mapper_constructed")
+def _activate_history(mapper: Mapper[Any], class_: type[object]) -> None:
+    # The old value of an expired attribute is lost on assignment without this flag, and only here
+    # and only over iterate_properties does it take effect. Models mapped before auditspan was
+    # imported miss it; their old values cost a SELECT at flush (`values.old_values`).
+    if _decision(class_) is None:
+        return
+    for prop in mapper.iterate_properties:
+        if isinstance(prop, ColumnProperty):
+            prop.active_history = True
+
+
+@event.listens_for(Mapper, "mapper_configured")
+def _check_policy(mapper: Mapper[Any], class_: type[object]) -> None:  # noqa: ARG001
+    audited_model(mapper)
+
+
+def _decision(class_: type[object]) -> Policy | None:
+    decision = getattr(class_, "__audit__", None)
+    if decision is None or decision is False:
+        return None
+    if decision is True:
+        return Policy()
+    if isinstance(decision, Policy):
+        return decision
+    raise AuditConfigError(
+        f"{class_.__name__}.__audit__ must be True, False or a Policy, not {decision!r}"
+    )
+
+
+def _read(mapper: Mapper[Any], policy: Policy) -> AuditedModel:
+    columns = list(_columns(mapper, policy))
+    _require_known_names(mapper, policy)
+    version = mapper.version_id_col
+    return AuditedModel(
+        type=policy.name or _snake_case(mapper.class_.__name__),
+        columns=tuple(columns),
+        primary_key=tuple(mapper.get_property_by_column(c).key for c in mapper.primary_key),
+        version_key=mapper.get_property_by_column(version).key if version is not None else None,
+    )
+
+
+def _columns(mapper: Mapper[Any], policy: Policy) -> Iterable[AuditedColumn]:
+    for prop in mapper.column_attrs:
+        column = prop.columns[0]
+        if isinstance(column, Column) and _is_wanted(column, policy):
+            yield AuditedColumn(
+                name=column.name,
+                key=prop.key,
+                column=column,
+                redacted=_is_redacted(column.name, policy),
+                ignored=column.name in policy.ignore,
+                generated=_is_generated(mapper, column),
+            )
+
+
+def _is_wanted(column: Column[Any], policy: Policy) -> bool:
+    if column.name in policy.exclude:
+        return False
+    return policy.include is None or column.primary_key or column.name in policy.include
+
+
+def _is_redacted(name: str, policy: Policy) -> bool:
+    if name in policy.redact:
+        return True
+    return policy.include is None and is_secret_name(name)
+
+
+def _is_generated(mapper: Mapper[Any], column: Column[Any]) -> bool:
+    return (
+        column is mapper.version_id_col
+        or column.onupdate is not None
+        or column.server_onupdate is not None
+        or column.computed is not None
+    )
+
+
+def _require_known_names(mapper: Mapper[Any], policy: Policy) -> None:
+    known = {column.name for column in mapper.columns}
+    named = {*(policy.include or ()), *policy.exclude, *policy.redact, *policy.ignore}
+    for name in sorted(named - known):
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(sorted(known))}"
+        raise AuditConfigError(
+            f"the policy of {mapper.class_.__name__} names the column {name!r}, which the model "
+            f"does not have{hint}"
+        )
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -1,0 +1,79 @@
+"""From what happened to an audit record: adds who, when, where and the ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from opentelemetry import trace
+
+from auditspan.canonical import Json
+from auditspan.context import AuditContext, current_context
+from auditspan.diff import Changes
+from auditspan.errors import MissingContextError
+from auditspan.record import Actor, AuditRecord, Outcome, Service, Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorder:
+    """Makes records. The clock and the ids come from outside, so that tests can fix them.
+
+    Attributes:
+        service: the program that writes; the resource of its log records.
+        clock: the time now, aware.
+        new_id: a fresh version 7 UUID.
+        strict: refuse a record when nobody said who acts; else the actor is unknown.
+    """
+
+    service: Service
+    clock: Callable[[], datetime]
+    new_id: Callable[[], str]
+    strict: bool
+
+    def record(  # noqa: PLR0913 (each is a member of the body)
+        self,
+        action: str,
+        *,
+        tx_id: str,
+        target: Target | None = None,
+        changes: Changes | None = None,
+        outcome: Outcome = "success",
+        reason: str | None = None,
+        metadata: Mapping[str, Json] | None = None,
+    ) -> AuditRecord:
+        """One record of this moment, in the current context and span.
+
+        Raises:
+            MissingContextError: strict, and no context says who acts.
+        """
+        context = current_context() or AuditContext()
+        span = trace.get_current_span().get_span_context()
+        return AuditRecord(
+            event_id=self.new_id(),
+            occurred_at=self.clock(),
+            action=action,
+            outcome=outcome,
+            reason=reason or context.reason,
+            actor=self._actor(context, action),
+            on_behalf_of=context.on_behalf_of,
+            target=target,
+            changes=changes or {},
+            request=context.request,
+            trace_id=trace.format_trace_id(span.trace_id) if span.is_valid else None,
+            span_id=trace.format_span_id(span.span_id) if span.is_valid else None,
+            tx_id=tx_id,
+            tenant=context.tenant,
+            service=self.service,
+            metadata={**context.metadata, **(metadata or {})},
+        )
+
+    def _actor(self, context: AuditContext, action: str) -> Actor:
+        actor = context.resolve_actor()
+        if actor is None and self.strict:
+            raise MissingContextError(
+                f"{action} was refused because nobody said who acts: wrap the work in "
+                "`with audit_context(actor=Actor.user(...))` (or Actor.system(...) for a job), "
+                "or give the trail strict=False to record the actor as unknown"
+            )
+        return actor or Actor.unknown()

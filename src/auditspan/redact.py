@@ -1,0 +1,73 @@
+"""What may not stand in a body as it is: secrets, and values that are too large."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from auditspan.canonical import Json, canonical_json
+from auditspan.mac import MacKey
+
+MAX_VALUE_BYTES = 16 * 1024
+"""A larger value is replaced by its length and hash."""
+
+_SECRET_WORDS = frozenset(
+    [
+        "apikey",
+        "authorization",
+        "card",
+        "cookie",
+        "cookies",
+        "credential",
+        "credentials",
+        "cvc",
+        "cvv",
+        "otp",
+        "passcode",
+        "passphrase",
+        "passwd",
+        "password",
+        "passwords",
+        "pin",
+        "pwd",
+        "secret",
+        "secrets",
+        "ssn",
+        "token",
+        "tokens",
+        "totp",
+    ]
+)
+_SECRET_PAIRS = re.compile(r"(?:api|access|private|signing|encryption|secret)[_-]?key")
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a column of this name is redacted unless its model says otherwise.
+
+    >>> [is_secret_name(n) for n in ("password_hash", "apiKey", "cardNumber", "pinned", "author")]
+    [True, True, True, False, False]
+    """
+    words = {word.lower() for word in _WORDS.findall(name)}
+    return bool(words & _SECRET_WORDS) or _SECRET_PAIRS.search(name.lower()) is not None
+
+
+def redact(field_name: str, value: Json, key: MacKey | None) -> Json:
+    """The stand-in of a secret: that it is there, and with a key, a digest that shows a change."""
+    if value is None:
+        return None
+    if key is None:
+        return {"$redacted": True}
+    fingerprint = key.fingerprint(field_name, canonical_json(value))
+    return {"$redacted": True, "$fingerprint": fingerprint}
+
+
+def shorten(value: Json, limit: int = MAX_VALUE_BYTES) -> Json:
+    """The value, or its length and SHA-256 where it is longer than `limit` bytes.
+
+    Both are taken over the UTF-8 of a string, and over the canonical JSON of anything else.
+    """
+    data = (value if isinstance(value, str) else canonical_json(value)).encode()
+    if len(data) <= limit:
+        return value
+    return {"$len": len(data), "$sha256": hashlib.sha256(data).hexdigest()}

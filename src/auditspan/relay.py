@@ -1,0 +1,203 @@
+"""The relay: sends sealed rows to a sink in sequence order until the sink has acknowledged them.
+
+    1. read the next batch after the cursor      at most 512 records, about 1 MiB
+    2. send it                                   one batch in flight
+    3. acknowledged: move the cursor
+       unavailable: go back to what is safe, wait, try again without end
+       rejected: halve the batch until the single record is found, and quarantine that
+
+A record that was sent is sent again after a crash or a transport error: at least once, same id.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine
+
+from auditspan.delivery import (
+    Cursors,
+    load_cursors,
+    quarantine,
+    save_cursors,
+    sealed_rows,
+)
+from auditspan.errors import SinkRejectedError, SinkUnavailableError
+from auditspan.locks import RELAY, try_session_lock
+from auditspan.logrecord import SealedRow, log_record
+from auditspan.metrics import Meters
+from auditspan.sinks import Sink
+from auditspan.tables import AuditTables
+
+MAX_RECORDS = 512
+MAX_BYTES = 1024 * 1024
+SAFE_AFTER = 5.0
+"""Seconds after which an acknowledged record is believed to be on the sink's disk."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Backoff:
+    """Waiting times after failures: doubling from `first` to `longest` seconds, with jitter."""
+
+    first: float = 0.1
+    longest: float = 5.0
+    failures: int = 0
+
+    def next(self, asked: float | None = None) -> float:
+        """Seconds to wait now; never less than the sink asked for."""
+        whole = min(self.longest, self.first * float(2 ** min(self.failures, 16)))
+        self.failures += 1
+        jittered = whole * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
+        return max(asked or 0.0, jittered)
+
+    def reset(self) -> None:
+        """After a success."""
+        self.failures = 0
+
+
+@dataclass(kw_only=True)
+class _Progress:
+    """The cursors, and which acknowledgements are still too fresh to be safe."""
+
+    cursors: Cursors
+    fresh: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def acknowledged(self, seq: int, now: float) -> None:
+        self.cursors = Cursors(sent=seq, safe=self.cursors.safe)
+        self.fresh.append((now, seq))
+
+    def settle(self, now: float) -> bool:
+        """Move the safe cursor over what was acknowledged long enough ago; whether it moved."""
+        safe = self.cursors.safe
+        while self.fresh and self.fresh[0][0] <= now - SAFE_AFTER:
+            safe = self.fresh.popleft()[1]
+        moved = safe != self.cursors.safe
+        self.cursors = Cursors(sent=self.cursors.sent, safe=safe)
+        return moved
+
+    def rewind(self) -> None:
+        self.cursors = Cursors(sent=self.cursors.safe, safe=self.cursors.safe)
+        self.fresh.clear()
+
+
+class Relay:
+    """Delivers to one sink; any number may run against one database, one works at a time."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        tables: AuditTables,
+        sink: Sink,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine = engine
+        self._tables = tables
+        self._sink = sink
+        self._clock = clock
+        self._backoff = Backoff()
+        self._meters = Meters(sink.name)
+
+    def run(self, stop: threading.Event, *, idle: float = 0.25) -> None:
+        """Deliver until `stop` is set; a batch that is under way is finished first.
+
+        Errors of the database end the turn at the lock, not the thread.
+        """
+        while not stop.is_set():
+            try:
+                with self._engine.connect() as connection:
+                    if try_session_lock(connection, f"{RELAY}.{self._sink.name}"):
+                        connection.commit()
+                        self._lead(connection, stop, idle)
+            except Exception:  # a worker must outlive whatever the database does
+                _logger.exception("the relay lost its database; it will take up again")
+            stop.wait(idle)
+
+    def deliver(self, connection: Connection) -> int:
+        """Send what is there now, from the safe cursor on; how many records were acknowledged.
+
+        Raises:
+            SinkUnavailableError: the sink does not take them now.
+        """
+        progress = self._begin(connection)
+        delivered = 0
+        while sent := self._step(connection, progress):
+            delivered += sent
+        return delivered
+
+    def _lead(self, connection: Connection, stop: threading.Event, idle: float) -> None:
+        progress = self._begin(connection)
+        while not stop.is_set():
+            try:
+                wait = 0.0 if self._step(connection, progress) else idle
+                self._backoff.reset()
+            except SinkUnavailableError as error:
+                wait = self._backoff.next(error.retry_after)
+                self._report(error, wait)
+                progress.rewind()
+                self._save(connection, progress)
+            stop.wait(wait)
+
+    def _begin(self, connection: Connection) -> _Progress:
+        """Start at the safe cursor: what happened to the sink meanwhile, nobody knows."""
+        with connection.begin():
+            progress = _Progress(cursors=load_cursors(connection, self._tables, self._sink.name))
+        progress.rewind()
+        return progress
+
+    def _step(self, connection: Connection, progress: _Progress) -> int:
+        settled = progress.settle(self._clock())
+        with connection.begin():
+            rows = sealed_rows(
+                connection,
+                self._tables,
+                progress.cursors.sent,
+                limit=MAX_RECORDS,
+                max_bytes=MAX_BYTES,
+            )
+        if rows:
+            started = self._clock()
+            refused = self._send(rows)
+            self._meters.exported(len(rows) - len(refused), self._clock() - started)
+            progress.acknowledged(rows[-1].seq, self._clock())
+            self._save(connection, progress, refused)
+        elif settled:
+            self._save(connection, progress)
+        return len(rows)
+
+    def _send(self, rows: Sequence[SealedRow]) -> list[tuple[SealedRow, str]]:
+        """Send a batch; the records that the sink refuses one by one, with its reasons."""
+        try:
+            self._sink.send([log_record(row) for row in rows])
+        except SinkRejectedError as error:
+            if len(rows) == 1:
+                return [(rows[0], error.message)]
+            middle = len(rows) // 2
+            return self._send(rows[:middle]) + self._send(rows[middle:])
+        return []
+
+    def _save(
+        self,
+        connection: Connection,
+        progress: _Progress,
+        refused: Sequence[tuple[SealedRow, str]] = (),
+    ) -> None:
+        with connection.begin():
+            for row, reason in refused:
+                _logger.error("record %s is quarantined: %s", row.event_id, reason)
+                quarantine(connection, self._tables, self._sink.name, row, reason)
+            save_cursors(connection, self._tables, self._sink.name, progress.cursors)
+
+    def _report(self, error: SinkUnavailableError, wait: float) -> None:
+        if self._backoff.failures == 1:
+            _logger.warning("%s; records wait in the table until it is back", error.message)
+        else:
+            _logger.debug("%s; again in %.1f s", error.message, wait)

@@ -1,0 +1,45 @@
+"""Every telemetry name that auditspan emits; equal to `telemetry-schema/registry.yaml`.
+
+They follow the draft audit signal of OpenTelemetry (OTEP 0267) and the semantic conventions where
+those exist.
+"""
+
+from __future__ import annotations
+
+EVENT_PREFIX = "audit."
+"""Span events and log records are named ``audit.`` + action."""
+
+EVENT_TRUNCATED = "audit.truncated"
+EVENT_CHECKPOINT = "audit.checkpoint"
+
+RECORD_ID = "audit.record.id"
+ACTION = "audit.action"
+OUTCOME = "audit.outcome"
+TARGET_TYPE = "audit.target.type"
+TARGET_ID = "audit.target.id"
+ACTOR_TYPE = "audit.actor.type"
+ACTOR_ID = "audit.actor.id"
+SEQUENCE_NUMBER = "audit.sequence.number"
+SCHEMA_VERSION = "audit.schema.version"
+INTEGRITY_VALUE = "audit.integrity.value"
+TRUNCATED_COUNT = "audit.truncated.count"
+
+LOG_RECORD_UID = "log.record.uid"
+CLIENT_ADDRESS = "client.address"
+USER_AGENT_ORIGINAL = "user_agent.original"
+HTTP_REQUEST_METHOD = "http.request.method"
+HTTP_ROUTE = "http.route"
+
+SERVICE_NAME = "service.name"
+SERVICE_VERSION = "service.version"
+SERVICE_INSTANCE_ID = "service.instance.id"
+
+SCOPE = "auditspan"
+"""The instrumentation scope of everything below."""
+
+METRIC_EMITTED = "audit.records.emitted"
+METRIC_EXPORTED = "audit.records.exported"
+METRIC_DROPPED = "audit.records.dropped"
+METRIC_QUEUE_DEPTH = "audit.queue.depth"
+METRIC_SEAL_LAG = "audit.seal.lag"
+METRIC_EXPORT_DURATION = "audit.export.duration"

@@ -1,0 +1,155 @@
+"""Reading and writing audit rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, select
+
+from auditspan.canonical import Json, timestamp
+from auditspan.mac import MacKey
+from auditspan.record import AuditRecord
+from auditspan.tables import AuditTables
+
+
+def insert_records(
+    connection: Connection,
+    tables: AuditTables,
+    records: Sequence[AuditRecord],
+    key: MacKey | None,
+) -> None:
+    """Write the rows of these records in one INSERT, in this order."""
+    connection.execute(tables.event.insert(), [_row(record, key) for record in records])
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventFilter:
+    """Which events to read; what is None is not asked for."""
+
+    actor: str | None = None
+    action: str | None = None
+    target_type: str | None = None
+    target_id: str | None = None
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredEvent:
+    """One row of the trail with what the workers have made of it."""
+
+    row_id: int
+    body: str
+    recorded_at: datetime
+    seq: int | None
+    delivered: bool
+
+    def resource(self) -> dict[str, Json]:
+        """The event resource: the body's members, `seq`, `recorded_at` and `delivered`."""
+        return {
+            **json.loads(self.body),
+            "seq": self.seq,
+            "recorded_at": timestamp(self.recorded_at),
+            "delivered": self.delivered,
+        }
+
+
+def find_events(  # noqa: PLR0913 (a filter and two cursors)
+    connection: Connection,
+    tables: AuditTables,
+    wanted: EventFilter,
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    limit: int = 50,
+) -> list[StoredEvent]:
+    """Events newest first, or with `after` oldest first.
+
+    Args:
+        connection: where to read.
+        tables: the audit tables.
+        wanted: the filter.
+        before: only rows with a smaller `row_id` (the keyset cursor of a list).
+        after: only rows with a larger `row_id`, oldest first (the cursor of a follower).
+        limit: how many at most.
+    """
+    event = tables.event
+    statement = _events(tables).where(*_conditions(tables, wanted)).limit(limit)
+    if before is not None:
+        statement = statement.where(event.c.id < before)
+    if after is not None:
+        statement = statement.where(event.c.id > after).order_by(event.c.id)
+    else:
+        statement = statement.order_by(event.c.id.desc())
+    return [_stored(row) for row in connection.execute(statement)]
+
+
+def get_event(connection: Connection, tables: AuditTables, event_id: str) -> StoredEvent | None:
+    """The event of this id, or None."""
+    statement = _events(tables).where(tables.event.c.event_id == event_id)
+    row = connection.execute(statement).one_or_none()
+    return _stored(row) if row else None
+
+
+def _row(record: AuditRecord, key: MacKey | None) -> dict[str, Any]:
+    body = record.body()
+    return {
+        "event_id": record.event_id,
+        "occurred_at": record.occurred_at,
+        "actor_type": record.actor.type,
+        "actor_id": record.actor.id,
+        "action": record.action,
+        "outcome": record.outcome,
+        "target_type": record.target.type if record.target else None,
+        "target_id": record.target.id if record.target else None,
+        "trace_id": record.trace_id,
+        "span_id": record.span_id,
+        "tx_id": record.tx_id,
+        "tenant": record.tenant,
+        "body": body,
+        "mac": key.sign(body) if key else None,
+        "mac_key_id": key.key_id if key else None,
+    }
+
+
+def _events(tables: AuditTables) -> Select[Any]:
+    event, leaf = tables.event, tables.leaf
+    return select(
+        event.c.id, event.c.body, event.c.recorded_at, leaf.c.seq, _delivered(tables)
+    ).select_from(event.outerjoin(leaf, leaf.c.row_id == event.c.id))
+
+
+def _delivered(tables: AuditTables) -> ColumnElement[bool]:
+    """Acknowledged by at least one sink, and not refused by all."""
+    leaf, delivery, quarantine = tables.leaf, tables.delivery, tables.quarantine
+    refused = exists().where(
+        and_(quarantine.c.sink == delivery.c.sink, quarantine.c.seq == leaf.c.seq)
+    )
+    refused = refused.correlate(delivery, leaf)
+    sent = exists().where(and_(delivery.c.sent_seq >= leaf.c.seq, ~refused))
+    return func.coalesce(sent.correlate(leaf), False).label("delivered")
+
+
+def _conditions(tables: AuditTables, wanted: EventFilter) -> list[ColumnElement[bool]]:
+    columns = tables.event.c
+    pairs = [
+        (columns.actor_id, wanted.actor),
+        (columns.action, wanted.action),
+        (columns.target_type, wanted.target_type),
+        (columns.target_id, wanted.target_id),
+        (columns.trace_id, wanted.trace_id),
+    ]
+    return [column == value for column, value in pairs if value is not None]
+
+
+def _stored(row: Row[Any]) -> StoredEvent:
+    return StoredEvent(
+        row_id=row.id,
+        body=row.body,
+        recorded_at=row.recorded_at,
+        seq=row.seq,
+        delivered=bool(row.delivered),
+    )

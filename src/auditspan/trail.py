@@ -1,0 +1,183 @@
+"""The facade: one object that puts a session factory under an audit trail."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from weakref import WeakSet
+
+from opentelemetry.sdk.resources import Resource
+from sqlalchemy import MetaData, inspect
+from sqlalchemy.ext.asyncio import async_scoped_session, async_sessionmaker
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+from auditspan import semconv
+from auditspan.canonical import Json
+from auditspan.capture import Capture
+from auditspan.emit import announce
+from auditspan.errors import AuditConfigError
+from auditspan.ids import RANDOM_BYTES, uuid7
+from auditspan.mac import MacKey
+from auditspan.policy import audited_model
+from auditspan.record import Outcome, Service, Target
+from auditspan.recorder import Recorder
+from auditspan.tables import AuditTables, audit_tables, require_supported
+from auditspan.values import target_id
+
+_attached: WeakSet[Any] = WeakSet()
+
+
+def utc_now() -> datetime:
+    """The clock of a trail unless another is given."""
+    return datetime.now(UTC)
+
+
+def fresh_id() -> str:
+    """The ids of a trail unless another source is given: UUID version 7."""
+    return uuid7(int(utc_now().timestamp() * 1000), os.urandom(RANDOM_BYTES))
+
+
+def service_from_resource() -> Service:
+    """This program as OpenTelemetry names it (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`)."""
+    attributes = Resource.create().attributes
+    named = {name: attributes.get(name) for name in _SERVICE_ATTRIBUTES}
+    name, version, instance = (None if v is None else str(v) for v in named.values())
+    return Service(name=name or "unknown_service", version=version, instance=instance)
+
+
+_SERVICE_ATTRIBUTES = (semconv.SERVICE_NAME, semconv.SERVICE_VERSION, semconv.SERVICE_INSTANCE_ID)
+
+
+class AuditTrail:
+    """An audit row for every change of an audited model, in the transaction of the change.
+
+    Args:
+        sessions: a `sessionmaker`, `scoped_session` (Flask-SQLAlchemy's `db.session` is one),
+            `async_sessionmaker` or `async_scoped_session`.
+        metadata: where the audit tables are added, so that `create_all` and Alembic see them.
+        strict: refuse a change when no `audit_context` says who acts; else the actor is unknown.
+        service: this program; by default as OpenTelemetry's resource names it.
+        mac_key: authenticates every body and fingerprints redacted values. Without it rows carry
+            no MAC, and a redacted value shows only that it is there.
+        clock: the time, aware.
+        new_id: a fresh version 7 UUID.
+
+    Raises:
+        AuditConfigError: the sessions are under a trail already, or on a database on which the
+            promises cannot be kept.
+    """
+
+    def __init__(  # noqa: PLR0913 (keyword-only settings of the one entry point)
+        self,
+        sessions: Any,  # noqa: ANN401 (one of the kinds named above, checked below)
+        *,
+        metadata: MetaData,
+        strict: bool = True,
+        service: Service | None = None,
+        mac_key: MacKey | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        new_id: Callable[[], str] = fresh_id,
+    ) -> None:
+        target = _hook_target(sessions)
+        if target in _attached:
+            raise AuditConfigError(
+                "these sessions are under an audit trail already: make one AuditTrail per session "
+                "factory and pass it around"
+            )
+        _require_supported_bind(target)
+        self.tables: AuditTables = audit_tables(metadata)
+        self._recorder = Recorder(
+            service=service or service_from_resource(), clock=clock, new_id=new_id, strict=strict
+        )
+        self._capture = Capture(
+            tables=self.tables, recorder=self._recorder, mac_key=mac_key, announce=announce
+        )
+        self._capture.listen(target)
+        _attached.add(target)
+
+    def record(  # noqa: PLR0913 (each is a member of the body)
+        self,
+        session: Session | scoped_session[Any],
+        action: str,
+        *,
+        target: object = None,
+        outcome: Outcome = "success",
+        reason: str | None = None,
+        metadata: Mapping[str, Json] | None = None,
+    ) -> str:
+        """Record an event that is no change of a row, in the caller's transaction.
+
+        It commits or rolls back with the transaction, and is announced only when it has committed.
+
+        Args:
+            session: a session under this trail.
+            action: ``type.verb``, as in ``invoice.exported``.
+            target: an audited object, a `Target`, or None.
+            outcome: how it ended.
+            reason: why, in words.
+            metadata: what else is worth keeping; canonical JSON values.
+
+        Returns:
+            The event id.
+        """
+        plain: Session = session() if isinstance(session, scoped_session) else session
+        plain.flush()  # gives a new target its primary key
+        connection = plain.connection()
+        record = self._recorder.record(
+            action,
+            tx_id=self._capture.tx_id(plain),
+            target=_as_target(target),
+            outcome=outcome,
+            reason=reason,
+            metadata=metadata,
+        )
+        self._capture.write(plain, connection, [record])
+        return record.event_id
+
+
+def _as_target(target: object) -> Target | None:
+    if target is None or isinstance(target, Target):
+        return target
+    state = inspect(target, raiseerr=False)
+    model = audited_model(state.mapper) if state is not None else None
+    if state is None or model is None:
+        raise AuditConfigError(
+            f"a {type(target).__name__} is no audited object: give it `__audit__`, or pass "
+            "target=Target(type=..., id=...)"
+        )
+    version = getattr(target, model.version_key) if model.version_key else None
+    return Target(type=model.type, id=target_id(state.identity or ()), version=version)
+
+
+def _hook_target(sessions: Any) -> Any:  # noqa: ANN401
+    """What SQLAlchemy's session events are listened on for these sessions."""
+    if isinstance(sessions, async_scoped_session | scoped_session):
+        return _hook_target(sessions.session_factory)
+    if isinstance(sessions, async_sessionmaker):
+        return _audited_sync_class(sessions)
+    if isinstance(sessions, sessionmaker) or (
+        isinstance(sessions, type) and issubclass(sessions, Session)
+    ):
+        return sessions
+    raise AuditConfigError(
+        f"AuditTrail takes a sessionmaker, a scoped_session or their async forms, not a "
+        f"{type(sessions).__name__}: hooks on a single session would miss every other one"
+    )
+
+
+def _audited_sync_class(sessions: async_sessionmaker[Any]) -> type[Session]:
+    """A Session class of this factory's own, since async sessions have no events themselves."""
+    current: type[Session] = sessions.kw.get("sync_session_class", Session)
+    if current in _attached:
+        return current
+    own = type("AuditedSession", (current,), {})
+    sessions.configure(sync_session_class=own)
+    return own
+
+
+def _require_supported_bind(target: Any) -> None:  # noqa: ANN401
+    bind = target.kw.get("bind") if isinstance(target, sessionmaker) else None
+    if bind is not None:
+        require_supported(bind.dialect)

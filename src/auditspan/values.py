@@ -1,0 +1,191 @@
+"""The values of one object before and after a flush, true also where the session never had them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import ClauseElement, Connection, select, tuple_
+from sqlalchemy.orm import InstanceState, LoaderCallableStatus, Mapper, Session
+
+from auditspan.canonical import Json, canonical_json, represent
+from auditspan.diff import Changes, created, deleted, updated
+from auditspan.errors import AuditBodyError
+from auditspan.mac import MacKey
+from auditspan.policy import AuditedColumn, AuditedModel
+from auditspan.redact import redact
+
+NO_VALUE = LoaderCallableStatus.NO_VALUE
+
+Verb = Literal["create", "update", "delete"]
+Values = dict[str, Any]
+
+_BATCH = 500
+"""Primary keys in one SELECT; SQLite takes 32,766 parameters, and plans stay small."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Change:
+    """One object that a flush wrote: raw values by attribute key."""
+
+    verb: Verb
+    model: AuditedModel
+    mapper: Mapper[Any]
+    state: InstanceState[Any]
+    old: Values
+    new: Values
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """The primary key after the flush; before it, for a delete."""
+        values = self.old if self.verb == "delete" else self.new
+        return tuple(values[key] for key in self.model.primary_key)
+
+    @property
+    def version(self) -> int | None:
+        """The version after the flush; before it, for a delete."""
+        key = self.model.version_key
+        values = self.old if self.verb == "delete" else self.new
+        version = values.get(key) if key else None
+        return version if isinstance(version, int) else None
+
+
+def old_values(
+    session: Session,
+    mapper: Mapper[Any],
+    state: InstanceState[Any],
+    model: AuditedModel,
+    verb: Verb,
+) -> Values:
+    """What the row held before this flush, of every column that the flush may change.
+
+    MUST be called before the statement runs (`before_update`, `before_delete`): SQLAlchemy drops
+    the old value of an expression, and of what the flush generates, when it runs.
+    """
+    wanted = [c for c in model.columns if verb == "delete" or _may_change(c, state)]
+    keys = {c.key for c in wanted} | (set(model.primary_key) if verb == "delete" else set())
+    old = {key: _committed(state, key) for key in keys}
+    missing = [key for key, value in old.items() if value is NO_VALUE]
+    if missing:
+        identity = state.identity or tuple(state.dict[k] for k in model.primary_key)
+        rows = _select(
+            session.connection(bind_arguments={"mapper": mapper}), mapper, missing, [identity]
+        )
+        old.update(rows.get(identity, {}))
+    return {key: None if value is NO_VALUE else value for key, value in old.items()}
+
+
+def new_values(state: InstanceState[Any], model: AuditedModel, verb: Verb, old: Values) -> Values:
+    """What the object holds after its statement; NO_VALUE where only the database knows."""
+    if verb == "create":
+        keys = {column.key for column in model.columns}
+    else:
+        late = {k for k in state.committed_state if k not in old and _is_audited(model, k)}
+        old.update({key: state.committed_state[key] for key in late})  # set by another listener
+        keys = set(old)
+    return {key: _current(state, key) for key in {*keys, *model.primary_key, *_version(model)}}
+
+
+def complete(session: Session, changes: Iterable[Change]) -> None:
+    """Fetch what only the database knows, one SELECT for 500 objects of a kind."""
+    groups: defaultdict[tuple[Mapper[Any], tuple[str, ...]], list[Change]] = defaultdict(list)
+    for change in changes:
+        missing = tuple(sorted(key for key, value in change.new.items() if value is NO_VALUE))
+        if missing:
+            groups[change.mapper, missing].append(change)
+    for (mapper, keys), group in groups.items():
+        connection = session.connection(bind_arguments={"mapper": mapper})
+        for start in range(0, len(group), _BATCH):
+            batch = group[start : start + _BATCH]
+            rows = _select(connection, mapper, keys, [change.identity for change in batch])
+            for change in batch:
+                change.new.update(rows[change.identity])
+
+
+def describe(change: Change, key: MacKey | None) -> Changes:
+    """The changes as they stand in the body; empty where nothing that counts has changed."""
+    columns = {column.key: column for column in change.model.columns}
+    old, new = (_represented(values, columns) for values in (change.old, change.new))
+    if change.verb == "create":
+        changes = created(new)
+    elif change.verb == "delete":
+        changes = deleted(old)
+    else:
+        changes = updated(old, {name: value for name, value in new.items() if name in old})
+        if all(column.ignored for column in columns.values() if column.name in changes):
+            return {}
+    secret = {column.name for column in columns.values() if column.redacted}
+    return {name: _redacted(name, c, key) if name in secret else c for name, c in changes.items()}
+
+
+def target_id(identity: Sequence[Any]) -> str:
+    """The primary key as text; a composite one as a JSON array, from which it can be read back."""
+    parts = [represent(part) for part in identity]
+    if len(parts) == 1 and not isinstance(parts[0], dict | list):
+        return str(parts[0])
+    return canonical_json(parts)
+
+
+def _may_change(column: AuditedColumn, state: InstanceState[Any]) -> bool:
+    return column.generated or column.key in state.committed_state
+
+
+def _is_audited(model: AuditedModel, key: str) -> bool:
+    return any(column.key == key for column in model.columns)
+
+
+def _version(model: AuditedModel) -> tuple[str, ...]:
+    return (model.version_key,) if model.version_key else ()
+
+
+def _committed(state: InstanceState[Any], key: str) -> Any:  # noqa: ANN401
+    values = state.committed_state if key in state.committed_state else state.dict
+    value = values.get(key, NO_VALUE)
+    return NO_VALUE if isinstance(value, LoaderCallableStatus) else value
+
+
+def _current(state: InstanceState[Any], key: str) -> Any:  # noqa: ANN401
+    value = state.dict.get(key, NO_VALUE)
+    return NO_VALUE if isinstance(value, ClauseElement) else value
+
+
+def _select(
+    connection: Connection,
+    mapper: Mapper[Any],
+    keys: Sequence[str],
+    identities: Sequence[tuple[Any, ...]],
+) -> dict[tuple[Any, ...], Values]:
+    wanted = [mapper.get_property(key).columns[0] for key in keys]
+    primary = list(mapper.primary_key)
+    where = (
+        tuple_(*primary).in_(identities)
+        if len(primary) > 1
+        else primary[0].in_([identity[0] for identity in identities])
+    )
+    statement = select(*primary, *wanted).select_from(mapper.selectable).where(where)
+    width = len(primary)
+    return {
+        tuple(row[:width]): dict(zip(keys, row[width:], strict=True))
+        for row in connection.execute(statement)
+    }
+
+
+def _represented(values: Values, columns: Mapping[str, AuditedColumn]) -> dict[str, Json]:
+    return {
+        columns[key].name: _represent(columns[key].name, value)
+        for key, value in values.items()
+        if key in columns
+    }
+
+
+def _represent(name: str, value: Any) -> Json:  # noqa: ANN401
+    try:
+        return represent(value)
+    except AuditBodyError as error:
+        raise AuditBodyError(f"column {name!r}: {error.message}") from error
+
+
+def _redacted(name: str, change: Mapping[str, Json], key: MacKey | None) -> dict[str, Json]:
+    return {side: redact(name, value, key) for side, value in change.items()}

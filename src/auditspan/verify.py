@@ -1,0 +1,156 @@
+"""What makes a trail whole, checked row by row in sequence order.
+
+1. the sequence is dense from 0, and every leaf has its row
+2. the body is the canonical text of itself
+3. the plain columns are what the body says
+4. the MAC is that of the body, where the key is at hand
+5. the leaf is the hash of the row
+6. every checkpoint's root is the root of the leaves before it
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from auditspan.canonical import canonical_json
+from auditspan.errors import AuditBodyError
+from auditspan.mac import MacKey
+from auditspan.merkle import Tree, hash_leaf
+
+Kind = Literal["gap", "missing-row", "body", "column", "mac", "leaf", "root", "checkpoint"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that is not as it was written."""
+
+    kind: Kind
+    seq: int | None
+    row_id: int | None
+    event_id: str | None
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealedLeaf:
+    """A leaf with the row that it stands for; `body` is None where the row is gone.
+
+    `columns` are the plain columns as the table has them, timestamps in the form of the body.
+    """
+
+    seq: int
+    row_id: int
+    event_id: str
+    leaf_hash: bytes
+    recorded_at: str | None
+    body: str | None
+    mac: str | None
+    mac_key_id: str | None
+    columns: Mapping[str, str | None]
+
+
+@dataclass(kw_only=True)
+class Verifier:
+    """Checks leaves that are fed in sequence order.
+
+    Attributes:
+        key: checks the MACs of the rows that name it; None leaves step 4 out.
+        roots: the root of every checkpoint by its tree size.
+    """
+
+    roots: Mapping[int, bytes]
+    key: MacKey | None = None
+    tree: Tree = field(default_factory=Tree)
+
+    def check(self, leaves: Iterable[SealedLeaf]) -> Iterator[Finding]:
+        """Yield what is wrong, as it is found."""
+        expected = 0
+        for leaf in leaves:
+            if leaf.seq != expected:  # 1
+                yield _finding(leaf, "gap", f"expected sequence number {expected}")
+            expected = leaf.seq + 1
+            yield from self._check_leaf(leaf)
+            self.tree = self.tree.append([leaf.leaf_hash])
+            yield from self._check_root()
+        yield from self._beyond_the_end()
+
+    def _check_leaf(self, leaf: SealedLeaf) -> Iterator[Finding]:
+        if leaf.body is None or leaf.recorded_at is None:
+            yield _finding(leaf, "missing-row", "the sealed row is not in the table")
+            return
+        yield from _check_body(leaf, leaf.body)
+        yield from self._check_mac(leaf, leaf.body)
+        hashed = hash_leaf(
+            row_id=leaf.row_id, recorded_at=leaf.recorded_at, mac=leaf.mac, body=leaf.body
+        )
+        if hashed != leaf.leaf_hash:  # 5
+            yield _finding(leaf, "leaf", "the row is not the one that was sealed")
+
+    def _check_mac(self, leaf: SealedLeaf, body: str) -> Iterator[Finding]:
+        if self.key is None or leaf.mac_key_id != self.key.key_id:
+            return
+        if leaf.mac is None or not self.key.verifies(body, leaf.mac):  # 4
+            yield _finding(leaf, "mac", "the MAC is not that of the body")
+
+    def _check_root(self) -> Iterator[Finding]:
+        root = self.roots.get(self.tree.size)
+        if root is not None and root != self.tree.root:  # 6
+            detail = f"the checkpoint of size {self.tree.size} has another root"
+            yield Finding(
+                kind="root", seq=self.tree.size - 1, row_id=None, event_id=None, detail=detail
+            )
+
+    def _beyond_the_end(self) -> Iterator[Finding]:
+        for size in sorted(size for size in self.roots if size > self.tree.size):  # 6
+            detail = f"a checkpoint covers {size} leaves, the table has {self.tree.size}"
+            yield Finding(
+                kind="checkpoint", seq=size - 1, row_id=None, event_id=None, detail=detail
+            )
+
+
+def _check_body(leaf: SealedLeaf, body: str) -> Iterator[Finding]:
+    members = _parse(body)
+    if members is None:  # 2
+        yield _finding(leaf, "body", "the body is not canonical JSON")
+        return
+    derived = derived_columns(members)
+    for name in sorted(derived):  # 3
+        if leaf.columns.get(name) != derived[name]:
+            yield _finding(leaf, "column", f"{name} is not what the body says")
+
+
+def derived_columns(members: Mapping[str, Any]) -> dict[str, str | None]:
+    """The plain columns of `audit_event` that a body determines."""
+    actor, target = members.get("actor") or {}, members.get("target") or {}
+    return {
+        "event_id": members.get("event_id"),
+        "occurred_at": members.get("occurred_at"),
+        "actor_type": actor.get("type"),
+        "actor_id": actor.get("id"),
+        "action": members.get("action"),
+        "outcome": members.get("outcome"),
+        "target_type": target.get("type"),
+        "target_id": target.get("id"),
+        "trace_id": members.get("trace_id"),
+        "span_id": members.get("span_id"),
+        "tx_id": members.get("tx_id"),
+        "tenant": members.get("tenant"),
+    }
+
+
+def _parse(body: str) -> dict[str, Any] | None:
+    try:
+        members = json.loads(body)
+        is_canonical = isinstance(members, dict) and canonical_json(members) == body
+    except (ValueError, RecursionError, AuditBodyError):
+        return None
+    return members if is_canonical else None
+
+
+def _finding(leaf: SealedLeaf, kind: Kind, detail: str) -> Finding:
+    return Finding(
+        kind=kind, seq=leaf.seq, row_id=leaf.row_id, event_id=leaf.event_id, detail=detail
+    )
