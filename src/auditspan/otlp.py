@@ -58,6 +58,10 @@ class OtlpSink:
             )
         self._require_acceptance(answer)
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._pool.clear()
+
     def _post(self, payload: bytes) -> urllib3.BaseHTTPResponse:
         try:
             return self._pool.request(

@@ -37,6 +37,9 @@ class Sink(Protocol):
             SinkRejectedError: never; the batch holds a record that the sink refuses.
         """
 
+    def close(self) -> None:
+        """Give back what the sink holds; a later `send` takes it again."""
+
 
 class FileSink:
     """Appends OTLP JSON lines below a directory, in the layout of the collector's files."""
@@ -56,6 +59,12 @@ class FileSink:
         except (OSError, SinkUnavailableError) as error:
             self._drop()
             raise SinkUnavailableError(f"{self.path} cannot be written: {error}") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
 
     def _open(self) -> IO[str]:
         if self._stream is None:
@@ -84,6 +93,9 @@ class ConsoleSink:
     def send(self, records: Sequence[ReadableLogRecord]) -> None:
         """Print the batch as one line."""
         _export(self._stream(), records)
+
+    def close(self) -> None:
+        """Nothing to do: standard output is not ours."""
 
 
 def _export(stream: IO[str], records: Sequence[ReadableLogRecord]) -> None:

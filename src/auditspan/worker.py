@@ -56,6 +56,7 @@ class Worker:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
+        self._sink.close()
 
     def drain(self, seconds: float) -> bool:
         """Wait until every committed row is delivered; whether that came true in time."""

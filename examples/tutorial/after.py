@@ -1,0 +1,62 @@
+"""The tutorial's application with auditspan: the lines that end in `# +` are all that was added.
+
+Every user that is committed, and no other, has a row in `audit_event`, an event on the request's
+span, and, once a worker runs, a log record in the collector.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Flask, request
+from flask.typing import ResponseReturnValue
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import event
+
+from auditspan import AuditTrail  # +
+from auditspan.flask import AuditExtension  # +
+
+db = SQLAlchemy()
+trail = AuditTrail(db.session, metadata=db.metadata)  # +
+
+
+class User(db.Model):  # type: ignore[name-defined, misc]  # Flask-SQLAlchemy builds it at run time
+    """Somebody who may log in."""
+
+    __audit__ = True  # +
+
+    id = db.Column(db.Integer, primary_key=True)
+    username = db.Column(db.String(50), unique=True, nullable=False)
+    created_at = db.Column(db.DateTime, default=lambda: datetime.now(UTC))
+
+
+@event.listens_for(User, "after_insert")
+def announce(_mapper: Any, _connection: Any, user: User) -> None:  # noqa: ANN401
+    """Say that there is a new user."""
+    logging.getLogger(__name__).info("new user %s", user.username)
+
+
+def create_app(database_url: str = "sqlite:///tutorial.db") -> Flask:
+    """The application."""
+    app = Flask(__name__)
+    app.config["SQLALCHEMY_DATABASE_URI"] = database_url
+    db.init_app(app)
+    AuditExtension(trail).init_app(app)  # +
+    with app.app_context():
+        db.create_all()
+
+    @app.post("/users")
+    def add_user() -> ResponseReturnValue:
+        user = User(username=request.form["username"])
+        db.session.add(user)
+        db.session.commit()
+        return {"id": user.id, "username": user.username}, 201
+
+    @app.errorhandler(Exception)
+    def failed(error: Exception) -> ResponseReturnValue:
+        app.logger.error("request failed: %s", type(error).__name__, exc_info=error)
+        return {"error": "internal server error"}, 500
+
+    return app
