@@ -1,0 +1,110 @@
+"""`reconcile`: is every committed event in the collector's files, and nothing else?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from auditspan import semconv
+from auditspan.otlpfile import Damage, read_logs
+from auditspan.tables import AuditTables
+
+_CHUNK = 2000
+
+
+@dataclass(kw_only=True)
+class ReconcileReport:
+    """Which committed events are in the collector's files, and the reverse.
+
+    Attributes:
+        rows: committed events.
+        found: those that are in the files.
+        missing: ids of the table that are not in the files.
+        unknown: ids in the files that are not in the table.
+        different: ids whose body differs from the table's, or from one copy to the next.
+        duplicates: copies beyond the first; delivery is at least once.
+        damaged_lines: pieces of the files that could not be read.
+    """
+
+    rows: int = 0
+    found: int = 0
+    missing: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    different: list[str] = field(default_factory=list)
+    duplicates: int = 0
+    damaged_lines: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether every row was found with its own body, and nothing else was."""
+        return not (self.missing or self.unknown or self.different)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fixed JSON form."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+def reconcile(
+    connection: Connection, tables: AuditTables, files: Iterable[Path]
+) -> ReconcileReport:
+    """Compare the ids and bodies of the table with those in the collector's files, both ways."""
+    damage = Damage()
+    copies = _Copies()
+    for path in files:
+        for entry in read_logs(path, damage=damage):
+            event_id = entry.attributes.get(semconv.RECORD_ID)
+            if isinstance(event_id, str):
+                copies.add(event_id, str(entry.body))
+    report = ReconcileReport(damaged_lines=damage.pieces)
+    for event_id, body in _bodies(connection, tables):
+        _account(report, copies, event_id, body)
+    report.unknown = sorted(copies.digests.keys() - copies.known)
+    report.different = sorted(copies.different)
+    return report
+
+
+@dataclass(kw_only=True)
+class _Copies:
+    """What the files hold: one digest and a count for every id."""
+
+    digests: dict[str, bytes] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)
+    different: set[str] = field(default_factory=set)
+
+    def add(self, event_id: str, body: str) -> None:
+        digest = _digest(body)
+        if self.digests.setdefault(event_id, digest) != digest:
+            self.different.add(event_id)
+        self.counts[event_id] = self.counts.get(event_id, 0) + 1
+
+
+def _account(report: ReconcileReport, copies: _Copies, event_id: str, body: str) -> None:
+    report.rows += 1
+    digest = copies.digests.get(event_id)
+    if digest is None:
+        report.missing.append(event_id)
+        return
+    copies.known.add(event_id)
+    report.found += 1
+    report.duplicates += copies.counts[event_id] - 1
+    if digest != _digest(body):
+        copies.different.add(event_id)
+
+
+def _digest(body: str) -> bytes:
+    return hashlib.sha256(body.encode()).digest()
+
+
+def _bodies(connection: Connection, tables: AuditTables) -> Iterator[tuple[str, str]]:
+    event = tables.event.c
+    statement = (
+        select(event.event_id, event.body).order_by(event.id).execution_options(yield_per=_CHUNK)
+    )
+    for row in connection.execute(statement):
+        yield row.event_id, row.body
