@@ -1,0 +1,107 @@
+"""What makes spans: the Flask application and the database engine of the service."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeVar
+
+import flask
+from opentelemetry import metrics, trace
+from opentelemetry.instrumentation.flask import FlaskInstrumentor
+from opentelemetry.instrumentation.propagators import (
+    TraceResponsePropagator,
+    set_global_response_propagator,
+)
+from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+from opentelemetry.util.http import sanitize_method
+
+from auditspan.boundary import Network, TraceBoundary, link_remote_span
+from auditspan.errors import AuditConfigError
+from auditspan_service.dbspans import instrument_transactions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from wsgiref.types import WSGIEnvironment
+
+    from sqlalchemy.engine import Engine
+
+    from auditspan_service.telemetry import Telemetry
+
+EXTENSION = "auditspan.telemetry"
+"""The key under which `app.extensions` has the application's `Telemetry`."""
+
+_Function = TypeVar("_Function")
+
+PROBES = ("healthz", "readyz")
+
+# Matched against the whole URL by the instrumentation, with `search`: a bare word would let any
+# client switch its spans off by putting ?healthz behind a URL.
+_UNTRACED = rf"^https?://[^/?#]+/(?:{'|'.join(map(re.escape, PROBES))})$"
+
+
+def instrument_flask(
+    app: flask.Flask, telemetry: Telemetry, *, trusted: Sequence[Network] = ()
+) -> None:
+    """Give every request of `app` but the probes a server span, and `traceresponse`.
+
+    The span is there before the first and after the last `before_request` and `teardown_request`
+    function, in whatever order things are registered. Trace headers of peers outside `trusted` are
+    not believed, see `auditspan.boundary`. MUST be called after any other `wsgi_app` middleware.
+
+    Raises:
+        AuditConfigError: `app` is instrumented already.
+    """
+    if EXTENSION in app.extensions:
+        raise AuditConfigError("This application has its telemetry; instrument it once.")
+    app.extensions[EXTENSION] = telemetry
+    set_global_response_propagator(TraceResponsePropagator())
+    FlaskInstrumentor.instrument_app(
+        app,
+        request_hook=_on_request,
+        tracer_provider=telemetry.tracer_provider,
+        meter_provider=telemetry.meter_provider,
+        excluded_urls=_UNTRACED,
+        enable_commenter=False,
+    )
+    _move_last_to_front(app.before_request_funcs[None])
+    _move_last_to_front(app.teardown_request_funcs[None])  # these run in reverse
+    app.wsgi_app = TraceBoundary(app.wsgi_app, trusted=trusted)  # type: ignore[method-assign]
+
+
+def uninstrument_flask(app: flask.Flask) -> None:
+    """Undo `instrument_flask`, and whatever was put around `wsgi_app` since."""
+    app.extensions.pop(EXTENSION)
+    FlaskInstrumentor.uninstrument_app(app)
+
+
+def instrument_engine(engine: Engine, telemetry: Telemetry) -> None:
+    """Give every statement, COMMIT and ROLLBACK of `engine` a span; a second call does nothing.
+
+    Spans show statements with placeholders, never parameters. The instrumentation's class for one
+    engine is used, and not `SQLAlchemyInstrumentor`: that replaces `create_engine` and
+    `Engine.connect` for the whole process, once, and takes no second engine.
+    """
+    tracer = trace.get_tracer("auditspan_service", tracer_provider=telemetry.tracer_provider)
+    if not instrument_transactions(engine, tracer):
+        return
+    scope = "opentelemetry.instrumentation.sqlalchemy"
+    meter = metrics.get_meter(scope, meter_provider=telemetry.meter_provider)
+    connections = meter.create_up_down_counter(
+        "db.client.connections.usage",
+        unit="connections",
+        description="The connections of the pool, by their state.",
+    )
+    statements = trace.get_tracer(scope, tracer_provider=telemetry.tracer_provider)
+    EngineTracer(statements, engine, connections)
+
+
+def _move_last_to_front(functions: list[_Function]) -> None:
+    functions.insert(0, functions.pop())
+
+
+def _on_request(span: trace.Span, environ: WSGIEnvironment) -> None:
+    link_remote_span(environ, span)
+    if flask.request.url_rule is None:
+        # The instrumentation names it after the path, which anyone can make up without end.
+        method = sanitize_method(flask.request.method)
+        span.update_name("HTTP" if method == "_OTHER" else method)
