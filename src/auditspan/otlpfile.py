@@ -293,6 +293,6 @@ def _translated(path: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise CollectorFilesError(
-            f"The collector's files at {path} cannot be read: {error.strerror}. The collector makes"
-            " them readable to its own user only: run this as that user, or give it a group."
+            f"The collector's files at {path} cannot be read: {error.strerror}. Its directories are"
+            " not open to everybody: run this as the collector's user or in its group."
         ) from error

@@ -88,7 +88,7 @@ class LogEntry:
     scope: str
 
 
-class Fields:
+class _Fields:
     """A JSON object whose fields are asked for by type; absent and null give the default.
 
     Every method raises `MalformedError` when the field is of another type.
@@ -98,12 +98,10 @@ class Fields:
         self._raw = _expect(dict, raw)
 
     def text(self, key: str) -> str:
-        """The string at `key`, or an empty one."""
         raw = self._raw.get(key)
         return "" if raw is None else _expect(str, raw)
 
     def integer(self, key: str) -> int:
-        """The integer at `key`, written as a number or as a string, or 0."""
         raw = self._raw.get(key)
         return 0 if raw is None else _number(int, raw)
 
@@ -121,26 +119,21 @@ class Fields:
             raise MalformedError(f"{key} is missing")
         return identifier
 
-    def child(self, key: str) -> Fields:
-        """The object at `key`, or an empty one."""
+    def child(self, key: str) -> _Fields:
         raw = self._raw.get(key)
-        return Fields({} if raw is None else raw)
+        return _Fields({} if raw is None else raw)
 
-    def children(self, key: str) -> Iterator[Fields]:
-        """The objects in the list at `key`."""
-        return map(Fields, self._list(key))
+    def children(self, key: str) -> Iterator[_Fields]:
+        return map(_Fields, self._list(key))
 
     def value(self, key: str) -> Value:
-        """The AnyValue at `key`."""
         raw = self._raw.get(key)
         return None if raw is None else _any_value(raw)
 
     def values(self, key: str) -> list[Value]:
-        """The AnyValues in the list at `key`."""
         return [_any_value(raw) for raw in self._list(key)]
 
     def mapping(self, key: str) -> dict[str, Value]:
-        """The key-value list at `key`."""
         return {pair.text("key"): pair.value("value") for pair in self.children(key)}
 
     def first(self, decoders: Mapping[str, Callable[[object], Value]]) -> Value:
@@ -165,7 +158,7 @@ class Signal(Generic[R]):
     top: str
     scopes: str
     records: str
-    decode: Callable[[Fields, Attributes, str], R]
+    decode: Callable[[_Fields, Attributes, str], R]
 
     def read(self, document: object) -> Iterator[R | MalformedError]:
         """Every record of a document; in place of one that is not OTLP, the error that says why.
@@ -173,21 +166,21 @@ class Signal(Generic[R]):
         Raises:
             MalformedError: what stands around the records is not OTLP.
         """
-        for group in Fields(document).children(self.top):
+        for group in _Fields(document).children(self.top):
             resource = group.child("resource").mapping("attributes")
             for scoped in group.children(self.scopes):
                 scope = scoped.child("scope").text("name")
                 for fields in scoped.children(self.records):
                     yield self._decoded(fields, resource, scope)
 
-    def _decoded(self, fields: Fields, resource: Attributes, scope: str) -> R | MalformedError:
+    def _decoded(self, fields: _Fields, resource: Attributes, scope: str) -> R | MalformedError:
         try:
             return self.decode(fields, resource, scope)
         except MalformedError as error:
             return error
 
 
-def _span(fields: Fields, resource: Attributes, scope: str) -> SpanRecord:
+def _span(fields: _Fields, resource: Attributes, scope: str) -> SpanRecord:
     status = fields.child("status")
     return SpanRecord(
         trace_id=fields.required_identifier("traceId", 16),
@@ -207,7 +200,7 @@ def _span(fields: Fields, resource: Attributes, scope: str) -> SpanRecord:
     )
 
 
-def _event(fields: Fields) -> SpanEvent:
+def _event(fields: _Fields) -> SpanEvent:
     return SpanEvent(
         name=fields.text("name"),
         time=fields.integer("timeUnixNano"),
@@ -215,7 +208,7 @@ def _event(fields: Fields) -> SpanEvent:
     )
 
 
-def _link(fields: Fields) -> SpanLink:
+def _link(fields: _Fields) -> SpanLink:
     return SpanLink(
         trace_id=fields.required_identifier("traceId", 16),
         span_id=fields.required_identifier("spanId", 8),
@@ -223,7 +216,7 @@ def _link(fields: Fields) -> SpanLink:
     )
 
 
-def _log(fields: Fields, resource: Attributes, scope: str) -> LogEntry:
+def _log(fields: _Fields, resource: Attributes, scope: str) -> LogEntry:
     return LogEntry(
         trace_id=fields.identifier("traceId", 16),
         span_id=fields.identifier("spanId", 8),
@@ -265,7 +258,7 @@ def _named(names: tuple[str, ...], number: int) -> str:
 
 def _any_value(raw: object) -> Value:
     try:
-        return Fields(raw).first(_DECODERS)
+        return _Fields(raw).first(_DECODERS)
     except RecursionError as error:
         raise MalformedError("a value is nested too deeply") from error
 
@@ -276,9 +269,11 @@ def _expect(kind: type[T], raw: object) -> T:
     return raw
 
 
+_SPELLINGS = {int: (int, str), float: (int, float, str)}
+
+
 def _number(kind: type[N], raw: object) -> N:
-    spelled = (int, str) if kind is int else (int, float, str)
-    if isinstance(raw, bool) or not isinstance(raw, spelled):
+    if isinstance(raw, bool) or not isinstance(raw, _SPELLINGS[kind]):
         raise MalformedError(f"{type(raw).__name__} where a number belongs")
     try:
         return kind(raw)  # float also reads "NaN", the SDK's "Infinity" and the collector's "+Inf"
@@ -299,6 +294,6 @@ _DECODERS: Mapping[str, Callable[[object], Value]] = {
     "doubleValue": partial(_number, float),
     "boolValue": partial(_expect, bool),
     "bytesValue": _bytes,
-    "arrayValue": lambda raw: Fields(raw).values("values"),
-    "kvlistValue": lambda raw: Fields(raw).mapping("values"),
+    "arrayValue": lambda raw: _Fields(raw).values("values"),
+    "kvlistValue": lambda raw: _Fields(raw).mapping("values"),
 }

@@ -1,8 +1,7 @@
 """One trace as a tree: its spans, and on them their span events and log records, in time order.
 
-Nothing of the trace is left out: a span whose parent is not in the files stands under a heading
-that says so, a log record whose span is not there stands at the end, and what was written more than
-once stands once, with the number of times.
+Nothing is left out: a span whose parent is not in the files stands under a heading that says so, a
+log record of no known span at the end; what was written twice stands once, with the number.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ RecordT = TypeVar("RecordT", SpanRecord, LogEntry)
 
 _WIDTH = 120  # columns; a longer line ends in an ellipsis
 _BRANCH_WIDTH = 60  # columns; a deeper branch begins with an ellipsis
-_FIELD_WIDTH = 48
+_FIELD_WIDTH = 48  # columns
 
-_ASKED = (semconv.HTTP_REQUEST_METHOD, semconv.HTTP_ROUTE)
+_REQUEST = (semconv.HTTP_REQUEST_METHOD, semconv.HTTP_ROUTE)
 _DATABASE = ("db.query.text", "db.operation.name", "db.statement", "db.operation")
 _POINTERS = {
     semconv.SEQUENCE_NUMBER: "seq",
@@ -144,10 +143,10 @@ def _in_order(items: Iterable[ItemT]) -> tuple[ItemT, ...]:
 
 
 def render_trace(trace: Trace) -> str:
-    """The trace for people, as text of at most 120 columns; offsets are from its start.
+    """The trace for people, in lines of at most 120 columns; offsets are from its start.
 
-    Control characters in names and messages come out escaped, so that nothing that a client sent
-    can forge a line or drive the terminal. The diff of an audit record is never shown.
+    What cannot be printed comes out escaped, so that nothing that a client sent can forge a line
+    or drive the terminal. The diff of an audit record is never shown.
     """
     events = sum(len(span.events) for span in trace.spans)
     counts = f"spans {len(trace.spans)}  span events {events}  log records {len(trace.logs)}"
@@ -161,8 +160,7 @@ def render_trace(trace: Trace) -> str:
 def trace_as_dict(trace: Trace) -> dict[str, object]:
     """The trace for programs: the spans in the order of the tree, each with its log records.
 
-    Offsets and durations are in milliseconds from the start of the trace. An audit record comes
-    without its body, so without its diff.
+    Offsets are from the start of the trace. An audit record comes without its body, so no diff.
     """
     spans = [row for _, row in _rows(trace) if isinstance(row, SpanRecord)]
     return {
@@ -176,8 +174,7 @@ def trace_as_dict(trace: Trace) -> dict[str, object]:
 
 def _span_as_dict(trace: Trace, span: SpanRecord) -> dict[str, object]:
     logs = [item for item in trace.below[span.span_id] if isinstance(item, LogEntry)]
-    fields = {name: as_json(value) for name, value in asdict(span).items()}
-    return fields | {
+    return {name: as_json(value) for name, value in asdict(span).items()} | {
         "parent_missing": span.parent_span_id not in {None, *trace.below},
         "offset_ms": (span.start - trace.start) / 1e6,
         "duration_ms": (span.end - span.start) / 1e6,
@@ -221,7 +218,6 @@ def _branches(trace: Trace, items: Sequence[Item]) -> Iterator[tuple[str, Item]]
 
 
 def _on_one_stem(stem: str, items: Sequence[Item]) -> list[tuple[str, bool, Item]]:
-    """The items with the last one first, as a stack wants them."""
     return [(stem, index == 0, item) for index, item in enumerate(reversed(items))]
 
 
@@ -247,26 +243,28 @@ def _span_parts(span: SpanRecord) -> Iterator[str]:
     attributes = span.attributes
     yield span.kind
     yield _milliseconds(span.end - span.start)
-    asked = (_shown(attributes.get(key)) for key in _ASKED)
-    yield " ".join(part for part in asked if part not in span.name)
+    request = (_shown(attributes.get(key)) for key in _REQUEST)
+    yield " ".join(part for part in request if part not in span.name)
     yield _shown(attributes.get("http.response.status_code"))
     if span.status == "ERROR":
         yield f"ERROR {_shown(span.status_message, _WIDTH)}".rstrip()
     yield from (f"linked to trace {link.trace_id}" for link in span.links)
-    yield next((_shown(attributes[key], _WIDTH) for key in _DATABASE if key in attributes), "")
+    statement = next((_shown(attributes[k], _WIDTH) for k in _DATABASE if k in attributes), "")
+    yield statement if statement not in span.name else ""
 
 
 def _named_parts(name: str, attributes: Attributes) -> Iterator[str]:
     """What an event of this name says: an audit record what the row is, another its exception."""
     yield _shown(name)
     if not name.startswith(semconv.EVENT_PREFIX):
-        yield _joined(": ", attributes, "exception.type", "exception.message")
+        raised = (attributes.get(key) for key in ("exception.type", "exception.message"))
+        yield _shown(": ".join(str(value) for value in raised if value), _WIDTH)
         return
     yield _shown(attributes.get(semconv.OUTCOME))
-    yield _joined("/", attributes, semconv.TARGET_TYPE, semconv.TARGET_ID)
-    if actor := _joined("/", attributes, semconv.ACTOR_TYPE, semconv.ACTOR_ID):
+    yield _joined(attributes, semconv.TARGET_TYPE, semconv.TARGET_ID)
+    if actor := _joined(attributes, semconv.ACTOR_TYPE, semconv.ACTOR_ID):
         yield f"by {actor}"
-    for key in filter(attributes.__contains__, _POINTERS):
+    for key in [key for key in _POINTERS if key in attributes][:1]:
         yield f"{_POINTERS[key]} {_shown(attributes[key])}"
 
 
@@ -274,8 +272,8 @@ def _is_audit(log: LogEntry) -> bool:
     return (log.event_name or "").startswith(semconv.EVENT_PREFIX)
 
 
-def _joined(separator: str, attributes: Attributes, *keys: str) -> str:
-    return separator.join(_shown(attributes[key]) for key in keys if key in attributes)
+def _joined(attributes: Attributes, *keys: str) -> str:
+    return "/".join(_shown(attributes[key]) for key in keys if key in attributes)
 
 
 def _repeated(trace: Trace, name: str | None) -> str:
