@@ -29,7 +29,7 @@ up: $(READY) ## run the whole stack in the foreground: service, worker, collecto
 
 .PHONY: collector
 collector: $(READY) ## find the OpenTelemetry collector, or build it once and keep it
-	@$(RUN)/python -m auditspan_service.collector build
+	@$(RUN)/python -m auditspan_service.collector get
 
 .PHONY: check
 check: lint types validate ## lint, types and the collector's configuration
@@ -50,7 +50,7 @@ types: $(READY) ## check the types, strictly
 
 .PHONY: validate
 validate: collector ## have the collector itself check its configuration
-	@bin=$$($(RUN)/python -m auditspan_service.collector build 2>/dev/null) \
+	@bin=$$($(RUN)/python -m auditspan_service.collector get 2>/dev/null) \
 	  && $$bin validate --config otel-collector.yaml && echo "otel-collector.yaml is valid"
 
 .PHONY: image

@@ -1,0 +1,62 @@
+"""`/v1/audit-events`: the trail, for those who may read it."""
+
+from __future__ import annotations
+
+import re
+
+from flask import Blueprint, Response, jsonify
+
+from auditspan.store import EventFilter, find_events, get_event
+from auditspan_service.api.current import services
+from auditspan_service.api.pages import page_response
+from auditspan_service.api.query import page, parameters, trace_id
+from auditspan_service.auth import requires
+from auditspan_service.errors import NotFoundError
+
+audit_events = Blueprint("audit_events", __name__, url_prefix="/v1/audit-events")
+
+_KIND = "events"
+_PARAMETERS = ("actor", "action", "target_type", "target_id", "trace_id", "limit", "cursor")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@audit_events.get("")
+@requires("audit:read")
+def search() -> Response:
+    """The events that fit the filters, newest first, in pages."""
+    given = parameters(_PARAMETERS)
+    wanted = page(given, _KIND)
+    filters = EventFilter(
+        actor=given.get("actor"),
+        action=given.get("action"),
+        target_type=given.get("target_type"),
+        target_id=given.get("target_id"),
+        trace_id=trace_id(given),
+    )
+    tables = services().trail.tables
+    with services().database.reading() as session:
+        connection = session.connection()
+        found = find_events(
+            connection, tables, filters, before=wanted.position, limit=wanted.limit + 1
+        )
+    return page_response(
+        found,
+        wanted,
+        kind=_KIND,
+        row_id=lambda event: event.row_id,
+        show=lambda event: event.resource(),
+    )
+
+
+@audit_events.get("/<event_id>")
+@requires("audit:read")
+def get(event_id: str) -> Response:
+    """One event."""
+    wanted = event_id.lower()
+    if not _UUID.fullmatch(wanted):
+        raise NotFoundError("There is no event of this id.")
+    with services().database.reading() as session:
+        event = get_event(session.connection(), services().trail.tables, wanted)
+    if event is None:
+        raise NotFoundError("There is no event of this id.")
+    return jsonify(event.resource())

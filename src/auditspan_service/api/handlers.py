@@ -1,0 +1,102 @@
+"""From exceptions to problem documents; nothing of an exception's own text leaves by accident."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+
+from flask import Flask, Response
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm.exc import StaleDataError
+from werkzeug.exceptions import HTTPException
+
+from auditspan import AuditWriteError
+from auditspan_service.api.problems import Problem
+from auditspan_service.errors import (
+    DuplicateError,
+    InvalidInputError,
+    NotFoundError,
+    ServiceError,
+    StaleError,
+)
+
+_RETRY_SECONDS = "2"
+_UNDEFINED_TABLE = "42P01"
+_KINDS: dict[type[ServiceError], str] = {
+    NotFoundError: "not-found",
+    DuplicateError: "duplicate",
+    StaleError: "stale",
+}
+_DETAILS = {
+    HTTPStatus.NOT_FOUND: "There is nothing at this path.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This path does not take this method, see Allow.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than this service takes.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong here. It has been logged under this "
+    "trace id.",
+}
+
+_logger = logging.getLogger(__name__)
+
+
+def install(app: Flask) -> None:
+    """Answer every error of this application with a problem document.
+
+    Exceptions that nobody expected go through Flask's own `handle_exception`: it logs them with
+    their stack trace, and tells the instrumentation, which marks the span.
+    """
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.register_error_handler(Problem, Problem.response)
+    app.register_error_handler(InvalidInputError, _invalid)
+    for error, kind in _KINDS.items():
+        app.register_error_handler(error, _explained(kind))
+    app.register_error_handler(StaleDataError, _stale)
+    app.register_error_handler(AuditWriteError, _unavailable)
+    app.register_error_handler(PoolTimeoutError, _unavailable)
+    app.register_error_handler(DBAPIError, _database_error)
+    app.register_error_handler(HTTPException, _http_error)
+
+
+def _explained(kind: str) -> Callable[[ServiceError], Response]:
+    def handle(error: ServiceError) -> Response:
+        return Problem.of(kind, error.message).response()
+
+    return handle
+
+
+def _invalid(error: InvalidInputError) -> Response:
+    detail = "The request was understood, and is not acceptable as it is."
+    return Problem.of("invalid-members", detail, errors=error.errors).response()
+
+
+def _stale(_error: StaleDataError) -> Response:
+    return Problem.of("stale", StaleError().message).response()
+
+
+def _unavailable(error: Exception) -> Response:
+    _logger.error("a request was refused: the database is not available", exc_info=error)
+    detail = "The database cannot serve this request now. Nothing was changed."
+    return Problem.of("unavailable", detail, headers={"Retry-After": _RETRY_SECONDS}).response()
+
+
+def _database_error(error: DBAPIError) -> Response:
+    if _is_unavailable(error):
+        return _unavailable(error)
+    raise error  # a bug of ours: logged and answered as any other
+
+
+def _is_unavailable(error: DBAPIError) -> bool:
+    """Whether it is a matter of time: connections, locks, disks, a schema not made yet."""
+    if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
+        return True
+    return getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE
+
+
+def _http_error(error: HTTPException) -> Response | HTTPException:
+    if error.code is None or error.code < HTTPStatus.BAD_REQUEST or error.response is not None:
+        return error  # a redirect, or an answer that is finished
+    status = HTTPStatus(error.code)
+    headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
+    detail = _DETAILS.get(status) or error.description or status.description
+    return Problem(status=status, title=status.phrase, detail=detail, headers=headers).response()

@@ -1,0 +1,98 @@
+"""`/v1/users`."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+
+from flask import Blueprint, Response, jsonify, url_for
+
+from auditspan_service import users as use_cases
+from auditspan_service.api.body import json_body
+from auditspan_service.api.current import services
+from auditspan_service.api.etags import etag, is_known, require_match
+from auditspan_service.api.pages import page_response
+from auditspan_service.api.query import page, parameters
+from auditspan_service.auth import requires
+from auditspan_service.errors import NotFoundError
+from auditspan_service.inputs import NewUser, UserChange, read
+from auditspan_service.models import User
+from auditspan_service.resources import user_resource
+
+users = Blueprint("users", __name__, url_prefix="/v1/users")
+
+_KIND = "users"
+_ID = re.compile(r"[1-9][0-9]{0,18}")
+_MERGE_PATCH = "application/merge-patch+json"  # RFC 7396: what PATCH does here
+
+
+@users.post("")
+@requires("users:write")
+def create() -> Response:
+    """Add a user: 201 with its Location."""
+    new = read(NewUser, json_body())
+    with services().database.writing() as session:
+        user = use_cases.create_user(session, new)
+    response = _show(user, HTTPStatus.CREATED)
+    response.headers["Location"] = url_for("users.get", id=user.id)
+    return response
+
+
+@users.get("")
+@requires("users:read")
+def search() -> Response:
+    """All users, by id, in pages."""
+    wanted = page(parameters(("limit", "cursor")), _KIND)
+    with services().database.reading() as session:
+        found = use_cases.list_users(session, after=wanted.position, limit=wanted.limit + 1)
+    return page_response(found, wanted, kind=_KIND, row_id=lambda user: user.id, show=user_resource)
+
+
+@users.get("/<id>")
+@requires("users:read")
+def get(id: str) -> Response:  # noqa: A002 (as the route has it)
+    """One user; 304 for a client that has this version."""
+    with services().database.reading() as session:
+        user = use_cases.get_user(session, _row_id(id))
+    if is_known(user):
+        return _without_body(HTTPStatus.NOT_MODIFIED, {"ETag": etag(user)})
+    return _show(user)
+
+
+@users.patch("/<id>")
+@requires("users:write")
+def change(id: str) -> Response:  # noqa: A002 (as the route has it)
+    """Change the members that are given, if the user is still the one that was read."""
+    wanted = read(UserChange, json_body(_MERGE_PATCH))
+    with services().database.writing() as session:
+        user = use_cases.change_user(session, _row_id(id), wanted, require_match)
+    return _show(user)
+
+
+@users.delete("/<id>")
+@requires("users:write")
+def delete(id: str) -> Response:  # noqa: A002 (as the route has it)
+    """Delete a user with all keys, if it is still the one that was read."""
+    with services().database.writing() as session:
+        use_cases.delete_user(session, _row_id(id), require_match)
+    return _without_body(HTTPStatus.NO_CONTENT)
+
+
+def _show(user: User, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    response = jsonify(user_resource(user))
+    response.status_code = status
+    response.headers["ETag"] = etag(user)
+    return response
+
+
+def _without_body(status: HTTPStatus, headers: dict[str, str] | None = None) -> Response:
+    response = Response(status=status, headers=headers)
+    del response.headers["Content-Type"]
+    return response
+
+
+def _row_id(text: str) -> int:
+    # Not a converter of the route: the route stands in every audit body, as `/v1/users/<id>`.
+    if not _ID.fullmatch(text):
+        raise NotFoundError("There is no user of this id.")
+    return int(text)

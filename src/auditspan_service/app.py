@@ -1,0 +1,70 @@
+"""The composition root: settings in, a Flask application out. Nothing is put together elsewhere."""
+
+from __future__ import annotations
+
+from flask import Flask, Response
+
+from auditspan.flask import AuditExtension
+from auditspan_service import auth
+from auditspan_service.api import current, handlers, problems
+from auditspan_service.api.audit_events import audit_events
+from auditspan_service.api.health import health
+from auditspan_service.api.users import users
+from auditspan_service.config import Settings, load_settings
+from auditspan_service.instrument import instrument_engine, instrument_flask
+from auditspan_service.logs import setup_logging
+from auditspan_service.proxy import ProxyBoundary
+from auditspan_service.services import Services, open_services
+from auditspan_service.telemetry import Telemetry, TelemetryConfig, setup_telemetry
+
+
+def create_app(settings: Settings | None = None, telemetry: Telemetry | None = None) -> Flask:
+    """The service as a WSGI application.
+
+    Args:
+        settings: by default those of the environment.
+        telemetry: by default made for the configured sink and installed for the process, together
+            with logging. Who brings their own sets up logging too.
+
+    Raises:
+        SettingsError: a setting is invalid.
+        KeyFileError: the database is shared, and there is no MAC key.
+    """
+    settings = settings or load_settings()
+    services = open_services(settings, telemetry or _process_telemetry(settings))
+    app = Flask(__name__, static_folder=None)
+    app.extensions[current.EXTENSION] = services
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # members in the order of the design
+    _install(app, services)
+    for blueprint in (users, audit_events, health, problems.pages):
+        app.register_blueprint(blueprint)
+    return app
+
+
+def _process_telemetry(settings: Settings) -> Telemetry:
+    telemetry = setup_telemetry(TelemetryConfig(sink=settings.sink, files=settings.collector_files))
+    setup_logging(
+        level=settings.log_level,
+        log_format=settings.log_format,
+        logger_provider=telemetry.logger_provider,
+    )
+    return telemetry
+
+
+def _install(app: Flask, services: Services) -> None:
+    trusted = services.settings.trusted_proxies
+    app.wsgi_app = ProxyBoundary(app.wsgi_app, trusted=trusted)  # type: ignore[method-assign]
+    instrument_flask(app, services.telemetry, trusted=trusted)
+    instrument_engine(services.database.engine, services.telemetry)
+    AuditExtension(services.trail, actor=auth.actor).init_app(app)
+    auth.protect(app)
+    handlers.install(app)
+    app.after_request(_private)
+
+
+def _private(response: Response) -> Response:
+    """Nobody between us and the client keeps an answer, or guesses at its type."""
+    response.headers.setdefault("Cache-Control", "private, no-cache")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    return response

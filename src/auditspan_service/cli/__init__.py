@@ -1,0 +1,35 @@
+"""The command line: `auditspan …`.
+
+Exit codes: 0 fine, 1 something was found, 2 it could not be done or checked; the reason is one
+sentence on standard error. With `--json` a list is JSON Lines, and everything else one object.
+"""
+
+from __future__ import annotations
+
+import click
+
+from auditspan_service.cli.console import Commands, data_option
+from auditspan_service.cli.db import db
+from auditspan_service.cli.keys import keys
+from auditspan_service.cli.proving import reconcile, verify
+from auditspan_service.cli.reading import events, history, show, trace
+from auditspan_service.cli.running import up, worker
+from auditspan_service.cli.serve import serve
+from auditspan_service.cli.touring import tour
+from auditspan_service.cli.users import users
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@data_option
+@click.version_option(package_name="auditspan", prog_name="auditspan")
+def main() -> None:
+    """An audit trail that can be trusted, told through OpenTelemetry."""
+
+
+for _command in (
+    *(up, tour, serve, worker),
+    *(db, users, keys),
+    *(events, show, history, trace),
+    *(verify, reconcile),
+):
+    main.add_command(_command)

@@ -1,0 +1,100 @@
+"""How the commands talk: tables for people, JSON for programs, sentences for failures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from auditspan import AuditError
+from auditspan_service.collector import CollectorError
+from auditspan_service.config import use_data_dir
+from auditspan_service.errors import ServiceError
+from auditspan_service.exceptiontext import without_values
+
+FOUND = 1
+COULD_NOT = 2
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON: one object, or one a line for a list."
+)
+
+
+def _use_data_dir(_context: click.Context, _option: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        use_data_dir(value)
+
+
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    callback=_use_data_dir,
+    expose_value=False,
+    help="The data directory.  [default: AUDITSPAN_DATA_DIR, or .auditspan]",
+)
+"""On the whole group, so that every command takes it, and on those that are used by themselves."""
+
+
+class Failure(click.ClickException):
+    """It could not be done; the message is one sentence for people."""
+
+    exit_code = COULD_NOT
+
+
+class Commands(click.Group):
+    """A group whose commands fail with a sentence and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 (whatever a command returns)
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (ServiceError, AuditError) as error:
+            raise Failure(error.message) from error
+        except CollectorError as error:
+            raise Failure(str(error)) from error
+        except SQLAlchemyError as error:
+            raise Failure(_database_sentence(error)) from error
+
+
+def print_object(value: Mapping[str, Any]) -> None:
+    """One JSON object on standard output."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Rows as JSON Lines, or as a table whose columns are the members of the first."""
+    if as_json:
+        for row in rows:
+            print_object(row)
+    elif rows:
+        click.echo(_table(list(rows[0]), [[_cell(row[name]) for name in row] for row in rows]))
+
+
+def _table(names: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
+    lines = [[name.upper().replace("_", " ") for name in names], *cells]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    padded = (
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        for line in lines
+    )
+    return "\n".join(line.rstrip() for line in padded)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _database_sentence(error: SQLAlchemyError) -> str:
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        reason = without_values(error.orig).strip().replace("\n", " ")
+    else:
+        reason = type(error).__name__
+    return f"The database did not do it: {reason.rstrip('.')}. See AUDITSPAN_DATABASE_URL."

@@ -1,0 +1,86 @@
+"""`auditspan keys`: API keys, and the key file of the trail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from auditspan_service.cli.console import json_option, print_object, print_rows
+from auditspan_service.cli.opened import opened_services
+from auditspan_service.config import load_settings
+from auditspan_service.keyfile import load_or_create_mac_key
+from auditspan_service.keys import SCOPES, create_key, list_keys, revoke_key
+from auditspan_service.resources import key_resource
+
+
+@click.group()
+def keys() -> None:
+    """Keys with which programs and people call the API."""
+
+
+@keys.command()
+@click.option("--username", required=True, help="Whose key; the user is made when missing.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    type=click.Choice(SCOPES),
+    help="What it may do; repeatable.",
+)
+@click.option("--name", help="What the key is for.")
+@json_option
+def create(
+    *,
+    username: str,
+    scopes: Sequence[str],
+    name: str | None,
+    as_json: bool,
+) -> None:
+    """Make a key and show it, this once."""
+    with opened_services() as services, services.database.writing() as session:
+        issued = create_key(session, username, scopes, name=name)
+        key = issued.key
+        made = {"id": key.id, "key": issued.text, "username": username, "scopes": key.scopes}
+    if as_json:
+        print_object(made)
+        return
+    click.echo(f"{issued.text}\n")
+    click.echo(f"This is key {key.id} of {username}, for {', '.join(key.scopes)}.")
+    click.echo("It is shown this once and kept nowhere: store it where secrets are stored.")
+
+
+@keys.command("list")
+@json_option
+def list_(*, as_json: bool) -> None:
+    """Show all keys; not their secrets, which nobody has."""
+    with opened_services() as services, services.database.reading() as session:
+        rows = [key_resource(key) for key in list_keys(session)]
+    print_rows(rows, as_json=as_json)
+
+
+@keys.command()
+@click.argument("key_id", type=click.IntRange(min=1), metavar="ID")
+@json_option
+def revoke(*, key_id: int, as_json: bool) -> None:
+    """Make a key useless from now on."""
+    with opened_services() as services, services.database.writing() as session:
+        row = key_resource(revoke_key(session, key_id))
+    if as_json:
+        print_object(row)
+    else:
+        click.echo(f"Key {key_id} of {row['username']} opens nothing since {row['revoked_at']}.")
+
+
+@keys.command()
+@json_option
+def init(*, as_json: bool) -> None:
+    """Make the key file of the trail (AUDITSPAN_MAC_KEY_FILE) unless it is there."""
+    path = load_settings().mac_key_file
+    is_new = not path.exists()
+    key = load_or_create_mac_key(path, create=True)
+    if as_json:
+        print_object({"mac_key_file": str(path), "mac_key_id": key.key_id, "created": is_new})
+    else:
+        click.echo(f"The MAC key {key.key_id} {'was made' if is_new else 'is'} in {path}.")

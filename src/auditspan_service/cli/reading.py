@@ -1,0 +1,170 @@
+"""`auditspan events`, `show`, `history` and `trace`: the trail and its telemetry, read back."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy import Connection
+
+from auditspan.otlpfile import read_logs, read_spans
+from auditspan.store import EventFilter, StoredEvent, find_events, get_event
+from auditspan.tables import AuditTables
+from auditspan.tracetree import build_trace, render_trace, trace_as_dict
+from auditspan_service.cli.console import (
+    FOUND,
+    Failure,
+    data_option,
+    json_option,
+    print_object,
+    print_rows,
+)
+from auditspan_service.cli.opened import opened_trail
+from auditspan_service.config import load_settings
+
+_PAGE = 500
+_FOLLOW_SECONDS = 0.5
+
+
+@click.command()
+@click.option("--actor", help="The actor's id.")
+@click.option("--action", help="As in user.update.")
+@click.option("--target-type", help="As in user.")
+@click.option("--target-id", help="The target's id.")
+@click.option("--trace-id", help="The trace in which it happened.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many.")
+@click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@json_option
+@data_option
+def events(*, limit: int, follow: bool, as_json: bool, **wanted: str | None) -> None:
+    """Show the trail, newest last."""
+    with opened_trail() as (connection, tables):
+        shown = _newest(connection, tables, EventFilter(**wanted), limit)
+        _print_events(shown, as_json=as_json)
+        last = shown[-1].row_id if shown else 0
+        while follow:
+            connection.rollback()
+            time.sleep(_FOLLOW_SECONDS)
+            fresh = find_events(connection, tables, EventFilter(**wanted), after=last, limit=_PAGE)
+            _print_events(fresh, as_json=as_json)
+            last = fresh[-1].row_id if fresh else last
+
+
+@click.command()
+@click.argument("event_id")
+@json_option
+@data_option
+def show(event_id: str, *, as_json: bool) -> None:
+    """Show one event whole."""
+    with opened_trail() as (connection, tables):
+        event = get_event(connection, tables, event_id.lower())
+    if event is None:
+        raise Failure(f"There is no event {event_id}.")
+    if as_json:
+        print_object(event.resource())
+    else:
+        click.echo(json.dumps(event.resource(), indent=2, ensure_ascii=False))
+
+
+@click.command()
+@click.argument("target_type", metavar="TYPE")
+@click.argument("target_id", metavar="ID")
+@json_option
+@data_option
+def history(target_type: str, target_id: str, *, as_json: bool) -> None:
+    """Show everything that happened to one thing, oldest first."""
+    wanted = EventFilter(target_type=target_type, target_id=target_id)
+    with opened_trail() as (connection, tables):
+        found = list(_all(connection, tables, wanted))
+    if as_json:
+        _print_events(found, as_json=True)
+        return
+    for event in found:
+        _print_changes(event.resource())
+    if not found:
+        click.echo(f"Nothing is recorded of {target_type} {target_id}.")
+
+
+@click.command()
+@click.argument("trace_id")
+@click.option(
+    "--files",
+    type=click.Path(path_type=Path, exists=True),
+    help="The directory of the collector's files.  [default: AUDITSPAN_COLLECTOR_FILES]",
+)
+@json_option
+@data_option
+def trace(trace_id: str, *, files: Path | None, as_json: bool) -> None:
+    """Show the spans, span events and log records of one trace as a tree."""
+    place = files or load_settings().collector_files
+    wanted = trace_id.lower()
+    tree = build_trace(
+        wanted, read_spans(place, trace_id=wanted), read_logs(place, trace_id=wanted)
+    )
+    if as_json:
+        print_object(trace_as_dict(tree))
+    elif not tree.empty:
+        click.echo(render_trace(tree))
+    if tree.empty:
+        click.echo(f"Nothing of trace {wanted} is in the files under {place}.", err=True)
+        raise SystemExit(FOUND)
+
+
+def _newest(
+    connection: Connection, tables: AuditTables, wanted: EventFilter, limit: int
+) -> list[StoredEvent]:
+    return find_events(connection, tables, wanted, limit=limit)[::-1]
+
+
+def _all(connection: Connection, tables: AuditTables, wanted: EventFilter) -> Iterator[StoredEvent]:
+    last = 0
+    while page := find_events(connection, tables, wanted, after=last, limit=_PAGE):
+        yield from page
+        last = page[-1].row_id
+
+
+def _print_events(found: Sequence[StoredEvent], *, as_json: bool) -> None:
+    resources = [event.resource() for event in found]
+    print_rows(resources if as_json else list(map(_row, resources)), as_json=as_json)
+
+
+def _row(event: dict[str, Any]) -> dict[str, object]:
+    target = event["target"] or {}
+    return {
+        "seq": event["seq"],
+        "occurred_at": event["occurred_at"],
+        "actor": _short(_actor(event), 20),
+        "action": event["action"],
+        "target": _short(f"{target.get('type', '')} {target.get('id', '')}", 30),
+        "outcome": event["outcome"],
+        "trace_id": event["trace_id"],
+        "event_id": event["event_id"],
+    }
+
+
+def _actor(event: Mapping[str, Any]) -> str:
+    actor = event["actor"]
+    return str(actor["label"] or actor["id"] or actor["type"])
+
+
+def _print_changes(event: Mapping[str, Any]) -> None:
+    click.echo(
+        f"{event['occurred_at']}  {event['action']}  by {_actor(event)}  {event['event_id']}"
+    )
+    for name, change in event["changes"].items():
+        sides = [
+            _short(json.dumps(change[side], ensure_ascii=False), 60)
+            for side in ("old", "new")
+            if side in change
+        ]
+        click.echo(f"    {name}: {' → '.join(sides)}")
+
+
+def _short(value: str, width: int) -> str:
+    """At most `width` characters, on one line."""
+    text = " ".join(value.split())
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,33 @@
+"""`auditspan serve`: the API under gunicorn."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from auditspan_service.config import load_settings
+from auditspan_service.keyfile import load_or_create_mac_key
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Processes; else WEB_CONCURRENCY, or 1."
+)
+def serve(*, host: str, port: int, workers: int | None) -> None:
+    """Serve the API; sealing and relaying is the work of `auditspan worker` beside it.
+
+    Everything else is set by AUDITSPAN_* variables.
+    """
+    settings = load_settings()
+    # Here a failure is a sentence; in gunicorn's workers it would be a stack trace for each.
+    load_or_create_mac_key(settings.mac_key_file, create=settings.is_embedded)
+    bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    arguments = ["-c", "python:auditspan_service.gunicorn_conf", "--bind", bind]
+    if workers is not None:
+        arguments += ["--workers", str(workers)]
+    # In place of this process, so that signals reach gunicorn itself.
+    os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])  # noqa: S606

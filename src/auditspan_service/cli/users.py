@@ -1,0 +1,52 @@
+"""`auditspan users`: the same acts as the API's, for whoever has the database."""
+
+from __future__ import annotations
+
+import click
+
+from auditspan_service import users as use_cases
+from auditspan_service.cli.console import json_option, print_object, print_rows
+from auditspan_service.cli.opened import opened_services
+from auditspan_service.inputs import NewUser, read
+from auditspan_service.resources import user_resource
+
+_BATCH = 500
+
+
+@click.group()
+def users() -> None:
+    """Users of the service."""
+
+
+@users.command()
+@click.argument("username")
+@click.option("--email")
+@click.option("--full-name")
+@json_option
+def add(
+    *,
+    username: str,
+    email: str | None,
+    full_name: str | None,
+    as_json: bool,
+) -> None:
+    """Add a user."""
+    new = read(NewUser, {"username": username, "email": email, "full_name": full_name})
+    with opened_services() as services, services.database.writing() as session:
+        user = user_resource(use_cases.create_user(session, new))
+    if as_json:
+        print_object(user)
+    else:
+        click.echo(f"User {user['id']} is {username}.")
+
+
+@users.command("list")
+@json_option
+def list_(*, as_json: bool) -> None:
+    """Show all users."""
+    rows, after = [], 0
+    with opened_services() as services, services.database.reading() as session:
+        while found := use_cases.list_users(session, after=after, limit=_BATCH):
+            rows += [user_resource(user) for user in found]
+            after = found[-1].id
+    print_rows(rows, as_json=as_json)

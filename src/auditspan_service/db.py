@@ -1,0 +1,153 @@
+"""The database: engines for PostgreSQL and SQLite that behave alike, and units of work on them.
+
+A unit of work is one transaction: `Database.writing()` commits it or rolls it back,
+`Database.reading()` cannot write. What holds on both databases:
+
+- a writer has taken its turn before it reads anything. SQLite would otherwise give up a transaction
+  that read first and then wants to write (SQLITE_BUSY, at once, whatever the timeout), so it begins
+  with BEGIN IMMEDIATE; on PostgreSQL rows are locked one by one;
+- a commit is on disk when it returns (`synchronous=FULL`; PostgreSQL's default);
+- waiting for a lock or for a connection ends with an error, never in a queue without end;
+- an error shows no parameters.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
+
+_READ_ONLY: dict[str, Any] = {"postgresql_readonly": True}
+"""Execution options of a reader. PostgreSQL's dialect knows them; for SQLite see `_begin`."""
+
+_POOL: dict[str, Any] = {
+    "pool_size": 10,
+    "max_overflow": 10,
+    "pool_timeout": 10,
+    "pool_recycle": 1800,
+}
+_CONNECT_SECONDS = 5
+_BUSY_MILLIS = 30_000
+_LOCK_TIMEOUT = "10s"
+
+
+def make_engine(database_url: str) -> Engine:
+    """The engine of a database; it connects when it is first used."""
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        return _sqlite_engine(url)
+    return _postgresql_engine(url)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """One database with its two kinds of unit of work.
+
+    Attributes:
+        engine: the engine below both; what listens on it hears readers and writers.
+        reader: the same engine and pool, for transactions that only read.
+        sessions: the writers' factory, which an `AuditTrail` is attached to.
+    """
+
+    engine: Engine
+    reader: Engine
+    sessions: sessionmaker[Session]
+
+    @classmethod
+    def connect(cls, database_url: str) -> Database:
+        """The database of this URL."""
+        engine = make_engine(database_url)
+        return cls(
+            engine=engine,
+            reader=engine.execution_options(**_READ_ONLY),
+            sessions=sessionmaker(engine, expire_on_commit=False),
+        )
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A unit of work: committed when the block ends, rolled back when it raises."""
+        with self.sessions.begin() as session:
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session for reading; a write in it is refused."""
+        session = Session(self.reader, autoflush=False)
+        try:
+            yield session
+        finally:
+            # Its ROLLBACK undoes nothing; a span of that name would tell people otherwise.
+            with suppress_instrumentation():
+                session.close()
+
+    def dispose(self) -> None:
+        """Close the pooled connections."""
+        self.engine.dispose()
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """A read-only connection; all its statements see the database at one moment."""
+    options = dict(_READ_ONLY)
+    if engine.dialect.name == "postgresql":
+        options["isolation_level"] = "REPEATABLE READ"  # SQLite's readers have it anyway
+    with engine.connect().execution_options(**options) as connection:
+        yield connection
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    # Without isolation_level=None the driver itself begins transactions, late and DEFERRED.
+    engine = create_engine(
+        url, hide_parameters=True, connect_args={"isolation_level": None}, **_POOL
+    )
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _configure_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    # The timeout first: the switch to WAL may have to wait for another process that makes it.
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MILLIS}")
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    reads_only = connection.get_execution_options().get("postgresql_readonly", False)
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection), "listens on SQLite engines only"  # noqa: S101
+    driver.execute(f"PRAGMA query_only = {int(reads_only)}")
+    if reads_only:
+        driver.execute("BEGIN DEFERRED")
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # with a span: here a writer waits its turn
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    defaults: dict[str, Any] = {"fallback_application_name": "auditspan"}
+    if "connect_timeout" not in url.query:
+        defaults["connect_timeout"] = _CONNECT_SECONDS
+    engine = create_engine(
+        url, hide_parameters=True, pool_pre_ping=True, connect_args=defaults, **_POOL
+    )
+    event.listen(engine, "connect", _configure_postgresql)
+    return engine
+
+
+def _configure_postgresql(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    # By statements and not as libpq's `options`, which the URL may use and pgbouncer refuses.
+    cursor = connection.cursor()
+    cursor.execute(f"SET TIME ZONE 'UTC'; SET lock_timeout = '{_LOCK_TIMEOUT}'")
+    cursor.close()
+    connection.commit()

@@ -1,0 +1,113 @@
+"""What people may say of a user or a key, checked before anything is read or written.
+
+Nothing is trimmed, folded or guessed: what is not right is refused, with the member's name and
+without its value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from auditspan_service.errors import FieldError, InvalidInputError
+from auditspan_service.models import (
+    EMAIL_LENGTH,
+    FULL_NAME_LENGTH,
+    KEY_NAME_LENGTH,
+    USERNAME_LENGTH,
+)
+
+_Input = TypeVar("_Input", bound=BaseModel)
+
+# Where pydantic's words speak of Python.
+_WORDS = {
+    "missing": "is required",
+    "extra_forbidden": "is unknown; the members are {known}",
+    "model_type": "the body must be a JSON object",
+    "string_type": "must be a string",
+    "bool_type": "must be true or false",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+}
+
+
+def _line(text: str) -> str:
+    """One line as people see it: two names that look the same would not be the same otherwise."""
+    if not text.isprintable():
+        raise ValueError("must not contain control, formatting or unusual space characters")
+    if text != text.strip():
+        raise ValueError("must not begin or end with a space")
+    return text
+
+
+def _address(text: str) -> str:
+    local, _, domain = text.rpartition("@")
+    if not local or not domain or " " in text:
+        raise ValueError("must be an address such as kim@example.org")
+    return text
+
+
+Username = Annotated[str, Field(min_length=1, max_length=USERNAME_LENGTH), AfterValidator(_line)]
+Email = Annotated[
+    str, Field(max_length=EMAIL_LENGTH), AfterValidator(_line), AfterValidator(_address)
+]
+FullName = Annotated[str, Field(min_length=1, max_length=FULL_NAME_LENGTH), AfterValidator(_line)]
+KeyName = Annotated[str, Field(min_length=1, max_length=KEY_NAME_LENGTH), AfterValidator(_line)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, strict=True)
+
+
+class NewUser(_Strict):
+    """A user as it is first described."""
+
+    username: Username
+    email: Email | None = None
+    full_name: FullName | None = None
+    active: bool = True
+
+
+class UserChange(_Strict):
+    """The members that shall change; null takes an optional one away."""
+
+    # A default stands for "not said"; `given` leaves it out.
+    username: Username = ""
+    email: Email | None = None
+    full_name: FullName | None = None
+    active: bool = True
+
+    def given(self) -> dict[str, Any]:
+        """Only what was said."""
+        return self.model_dump(exclude_unset=True)
+
+
+def read(kind: type[_Input], members: object) -> _Input:
+    """The members as a value of this kind.
+
+    Raises:
+        InvalidInputError: some are missing, unknown or not what they must be.
+    """
+    try:
+        return kind.model_validate(members)
+    except ValidationError as error:
+        known = list(kind.model_fields)
+        raise InvalidInputError(_field_errors(error.errors(), known)) from None
+
+
+def _field_errors(details: Iterable[ErrorDetails], known: list[str]) -> list[FieldError]:
+    return [
+        FieldError(field=".".join(map(str, detail["loc"])), message=_message(detail, known))
+        for detail in details
+    ]
+
+
+def _message(detail: ErrorDetails, known: list[str]) -> str:
+    """What is wrong with a member, without its value."""
+    words = _WORDS.get(detail["type"])
+    if words is None:
+        return detail["msg"].removeprefix("Value error, ")
+    return words.format(known=", ".join(known), **detail.get("ctx", {}))

@@ -1,0 +1,131 @@
+"""Bringing a database to this release's schema, and telling where it stands.
+
+All steps that are missing run in one transaction, on PostgreSQL and on SQLite: they are all there
+afterwards, or none is. Two that start at the same moment run one after the other, and the second
+finds nothing to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, column, inspect, select, table, text
+
+from auditspan_service.errors import SchemaError
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK = 0x6175_6469_7473_706E  # "auditspn"
+_WAIT_FOR_OTHERS = "120s"
+_WAIT_FOR_TABLE = "10s"
+_VERSIONS = table("alembic_version", column("version_num"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaState:
+    """Where a database stands.
+
+    Attributes:
+        current: its revision, None before the first.
+        head: this release's revision.
+        pending: the revisions that are missing, in their order.
+        is_known: whether this release knows `current`; a newer one made it otherwise.
+    """
+
+    current: str | None
+    head: str
+    pending: tuple[str, ...]
+    is_known: bool
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the database has this release's schema."""
+        return self.current == self.head
+
+    def sentence(self) -> str:
+        """Where it stands and what to do, in words."""
+        if self.is_current:
+            return f"The database is at revision {self.current}, as it must be."
+        if not self.is_known:
+            return (
+                f"The database is at revision {self.current}, which this release does not know: "
+                "a newer release has upgraded it, so run that one."
+            )
+        return (
+            f"The database is at revision {self.current or 'none'}, this release needs "
+            f"{self.head}: run `auditspan db upgrade`."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upgrade:
+    """What an upgrade did."""
+
+    before: str | None
+    after: str
+    applied: tuple[str, ...]
+
+
+def upgrade(engine: Engine) -> Upgrade:
+    """Run the steps that are missing.
+
+    Raises:
+        SchemaError: the database is newer than this release.
+    """
+    if engine.dialect.name == "sqlite":
+        # A trail is nobody else's to read.
+        Path(str(engine.url.database)).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with engine.begin() as connection:  # on SQLite: BEGIN IMMEDIATE, so one at a time
+        if engine.dialect.name == "postgresql":
+            _take_turn(connection)
+        before = inspect_schema(connection)
+        if not before.is_known:
+            raise SchemaError(before.sentence())
+        command.upgrade(configuration(connection), "head")
+    return Upgrade(before=before.current, after=before.head, applied=before.pending)
+
+
+def inspect_schema(connection: Connection) -> SchemaState:
+    """Where the database of this connection stands."""
+    current = _current_revision(connection)
+    script = _script()
+    head = str(script.get_current_head())
+    known = {revision.revision for revision in script.walk_revisions()}
+    is_known = current is None or current in known
+    pending = script.iterate_revisions(head, current or "base") if is_known else ()
+    return SchemaState(
+        current=current,
+        head=head,
+        pending=tuple(reversed([step.revision for step in pending])),
+        is_known=is_known,
+    )
+
+
+def configuration(connection: Connection) -> Config:
+    """Alembic's configuration without a file, for this connection."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _take_turn(connection: Connection) -> None:
+    """Wait for other upgrades, but not long for tables: a queue forms in front of them."""
+    connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_FOR_OTHERS}'"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_FOR_TABLE}'"))
+
+
+def _current_revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.scalars(select(_VERSIONS.c.version_num)).one_or_none()
+
+
+@cache
+def _script() -> ScriptDirectory:
+    return ScriptDirectory(_MIGRATIONS)

@@ -1,0 +1,35 @@
+"""Users and keys as the API and the commands show them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from auditspan.canonical import timestamp
+from auditspan_service.models import ApiKey, User
+
+
+def user_resource(user: User) -> dict[str, Any]:
+    """A user."""
+    return {
+        "id": user.id,
+        "username": user.username,
+        "email": user.email,
+        "full_name": user.full_name,
+        "active": user.active,
+        "created_at": timestamp(user.created_at),
+        "updated_at": timestamp(user.updated_at),
+        "version": user.version,
+    }
+
+
+def key_resource(key: ApiKey) -> dict[str, Any]:
+    """A key, with nothing of its secret."""
+    return {
+        "id": key.id,
+        "username": key.user.username,
+        "name": key.name,
+        "scopes": key.scopes,
+        "created_at": timestamp(key.created_at),
+        "expires_at": timestamp(key.expires_at) if key.expires_at else None,
+        "revoked_at": timestamp(key.revoked_at) if key.revoked_at else None,
+    }

@@ -1,0 +1,207 @@
+"""The whole service in one process, for development and for the tour.
+
+HTTP server, worker threads and, where there is one, the collector as a child process. Everything
+they make lies under the data directory, and a second start goes on where the first stopped.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+from flask import Flask
+from sqlalchemy import func, select
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from auditspan import Actor, audit_context
+from auditspan_service.api.current import EXTENSION
+from auditspan_service.app import create_app
+from auditspan_service.collector import Collector
+from auditspan_service.config import Settings
+from auditspan_service.db import Database
+from auditspan_service.keyfile import load_or_create_mac_key
+from auditspan_service.keys import ADMIN, create_key
+from auditspan_service.logs import setup_logging, teardown_logging
+from auditspan_service.migrate import upgrade
+from auditspan_service.models import ApiKey
+from auditspan_service.services import Services
+from auditspan_service.telemetry import Telemetry, TelemetryConfig, setup_telemetry
+from auditspan_service.workers import make_worker
+
+FIRST_USER = "admin"
+DRAIN_SECONDS = 10.0
+"""How long stopping waits until the sink has taken what is committed; the rest is sent at the next
+start."""
+
+_DELAY_MILLIS = 500
+"""Spans and log records wait this long for their batch; people are watching."""
+
+Progress = Callable[[str], None]
+
+
+def _say_nothing(_text: str) -> None:
+    """Progress for those who do not watch."""
+
+
+def _extend_nothing(_app: Flask) -> None:
+    """The application as it is."""
+
+
+class _Quiet(WSGIRequestHandler):
+    """Logs no access lines: every request has its span."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing."""
+
+
+class Stack:
+    """A running service with its worker; made by `start`, ended by `stop` or the `with` block.
+
+    Attributes:
+        settings: with what it really uses: the sink is `file` where there is no collector.
+        url: where it answers.
+        key: the text of the first API key, made when the database holds none yet; else None.
+        collector: the child process, or None.
+        services: what the application is made of.
+    """
+
+    url: str
+    key: str | None
+    services: Services
+
+    def __init__(
+        self, settings: Settings, binary: Path | None, log_stream: TextIO | None = None
+    ) -> None:
+        self._log_stream = log_stream
+        self._stops = ExitStack()
+        self.collector = self._start_collector(settings, binary) if binary else None
+        self.settings = _effective(settings, self.collector)
+
+    @classmethod
+    def start(  # noqa: PLR0913 (keyword-only, each with a default)
+        cls,
+        settings: Settings,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        binary: Path | None = None,
+        log_stream: TextIO | None = None,
+        progress: Progress = _say_nothing,
+        extend: Callable[[Flask], None] = _extend_nothing,
+    ) -> Stack:
+        """Migrate, make the keys once, start everything; returns when all of it answers.
+
+        Args:
+            settings: of the service; endpoint and sink are replaced by the collector's own.
+            host: the address to listen on.
+            port: the port, 0 for any that is free.
+            binary: the collector, or None to write files without one.
+            log_stream: where log records are shown, by default standard error.
+            progress: told in a sentence what is being done.
+            extend: may add routes to the application before it serves.
+        """
+        stack = cls(settings, binary, log_stream)
+        try:
+            stack._prepare(progress)
+            stack._serve(host, port, extend)
+        except BaseException:
+            stack.stop()
+            raise
+        return stack
+
+    def stop(self) -> None:
+        """Stop in order: no new requests, telemetry flushed, rows delivered, collector ended."""
+        self._stops.close()
+
+    def drain(self, seconds: float = DRAIN_SECONDS) -> bool:
+        """Wait until every committed row is delivered; whether that came true in time."""
+        return self._worker.drain(seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _start_collector(self, settings: Settings, binary: Path) -> Collector:
+        log_file = settings.data_dir / "collector.log"
+        collector = Collector.start(binary, settings.collector_files, log_file)
+        return self._stops.enter_context(collector)
+
+    def _prepare(self, progress: Progress) -> None:
+        progress(f"data under {self.settings.data_dir}")
+        load_or_create_mac_key(self.settings.mac_key_file, create=True)
+        database = Database.connect(self.settings.database_url)
+        upgrade(database.engine)
+        database.dispose()
+
+    def _serve(self, host: str, port: int, extend: Callable[[Flask], None]) -> None:
+        self._worker = make_worker(self.settings)
+        self._worker.start()
+        self._stops.callback(self._worker.stop)
+        self._stops.callback(self.drain)
+        app = create_app(self.settings, self._telemetry())
+        self.services = app.extensions[EXTENSION]
+        self._stops.callback(self.services.database.dispose)
+        self.key = self._first_key()
+        extend(app)
+        server = make_server(host, port, app, threaded=True, request_handler=_Quiet)
+        self._stops.callback(_run(server))
+        self.url = f"http://{host}:{server.port}"
+
+    def _telemetry(self) -> Telemetry:
+        config = TelemetryConfig(
+            sink=self.settings.sink,
+            endpoint=self.collector.otlp_endpoint if self.collector else None,
+            files=self.settings.collector_files,
+            span_delay_millis=_DELAY_MILLIS,
+            log_delay_millis=_DELAY_MILLIS,
+        )
+        telemetry = setup_telemetry(config)
+        self._stops.callback(telemetry.shutdown)
+        setup_logging(
+            level=self.settings.log_level,
+            log_format=self.settings.log_format,
+            stream=self._log_stream,
+            logger_provider=telemetry.logger_provider,
+        )
+        self._stops.callback(teardown_logging)
+        return telemetry
+
+    def _first_key(self) -> str | None:
+        context = audit_context(actor=Actor.system("auditspan-up"), reason="first start")
+        with context, self.services.database.writing() as session:
+            if session.scalar(select(func.count()).select_from(ApiKey)):
+                return None
+            return create_key(session, FIRST_USER, [ADMIN]).text
+
+
+def _effective(settings: Settings, collector: Collector | None) -> Settings:
+    if collector is not None:
+        changes = {"sink": "otlp", "audit_endpoint": collector.audit_endpoint}
+    else:
+        changes = {"sink": "file" if settings.sink == "otlp" else settings.sink}
+    return settings.model_copy(update=changes)
+
+
+def _run(server: BaseWSGIServer) -> Callable[[], None]:
+    """Serve in a thread; the function returned ends it when the requests under way are answered."""
+    server.daemon_threads = False  # type: ignore[attr-defined]  # of the threading server
+    thread = threading.Thread(target=server.serve_forever, name="auditspan-http")
+    thread.start()
+
+    def stop() -> None:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    return stop
