@@ -9,12 +9,20 @@ from pathlib import Path
 import pytest
 
 from support.collector import collector_binary
+from support.postgres import empty_database
 
 
 @pytest.fixture(scope="session")
 def collector_bin() -> Path:
     """The real collector; built once where there is none, which takes minutes."""
     return collector_binary()
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """A database of its own on a real PostgreSQL, without a table."""
+    with empty_database() as url:
+        yield url
 
 
 @pytest.hookimpl(wrapper=True)

@@ -46,6 +46,8 @@ class AuditedColumn:
     column: Column[Any]
     redacted: bool
     ignored: bool
+    defaulted: bool
+    """An INSERT that does not mention it may give it a value; else it becomes NULL."""
     generated: bool
     """The flush itself may set it on UPDATE, past the attribute's history."""
 
@@ -127,6 +129,7 @@ def _columns(mapper: Mapper[Any], policy: Policy) -> Iterable[AuditedColumn]:
                 column=column,
                 redacted=_is_redacted(column.name, policy),
                 ignored=column.name in policy.ignore,
+                defaulted=_is_defaulted(column),
                 generated=_is_generated(mapper, column),
             )
 
@@ -141,6 +144,11 @@ def _is_redacted(name: str, policy: Policy) -> bool:
     if name in policy.redact:
         return True
     return policy.include is None and is_secret_name(name)
+
+
+def _is_defaulted(column: Column[Any]) -> bool:
+    sources = (column.default, column.server_default, column.computed, column.identity)
+    return column.primary_key or any(source is not None for source in sources)
 
 
 def _is_generated(mapper: Mapper[Any], column: Column[Any]) -> bool:

@@ -81,11 +81,11 @@ def new_values(state: InstanceState[Any], model: AuditedModel, verb: Verb, old: 
     """What the object holds after its statement; NO_VALUE where only the database knows."""
     if verb == "create":
         keys = {column.key for column in model.columns}
-    else:
-        late = {k for k in state.committed_state if k not in old and _is_audited(model, k)}
-        old.update({key: state.committed_state[key] for key in late})  # set by another listener
-        keys = set(old)
-    return {key: _current(state, key) for key in {*keys, *model.primary_key, *_version(model)}}
+        absent = {c.key: None for c in model.columns if not c.defaulted and c.key not in state.dict}
+        return {**_read(state, model, keys - absent.keys()), **absent}
+    late = {k for k in state.committed_state if k not in old and _is_audited(model, k)}
+    old.update({key: state.committed_state[key] for key in late})  # set by another listener
+    return _read(state, model, set(old))
 
 
 def complete(session: Session, changes: Iterable[Change]) -> None:
@@ -126,6 +126,10 @@ def target_id(identity: Sequence[Any]) -> str:
     if len(parts) == 1 and not isinstance(parts[0], dict | list):
         return str(parts[0])
     return canonical_json(parts)
+
+
+def _read(state: InstanceState[Any], model: AuditedModel, keys: set[str]) -> Values:
+    return {key: _current(state, key) for key in {*keys, *model.primary_key, *_version(model)}}
 
 
 def _may_change(column: AuditedColumn, state: InstanceState[Any]) -> bool:

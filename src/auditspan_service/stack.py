@@ -30,7 +30,7 @@ from auditspan_service.migrate import upgrade
 from auditspan_service.models import ApiKey
 from auditspan_service.services import Services
 from auditspan_service.telemetry import Telemetry, TelemetryConfig, setup_telemetry
-from auditspan_service.workers import make_worker
+from auditspan_service.workers import running_worker
 
 FIRST_USER = "admin"
 DRAIN_SECONDS = 10.0
@@ -145,9 +145,7 @@ class Stack:
         database.dispose()
 
     def _serve(self, host: str, port: int, extend: Callable[[Flask], None]) -> None:
-        self._worker = make_worker(self.settings)
-        self._worker.start()
-        self._stops.callback(self._worker.stop)
+        self._worker = self._stops.enter_context(running_worker(self.settings))
         self._stops.callback(self.drain)
         app = create_app(self.settings, self._telemetry())
         self.services = app.extensions[EXTENSION]

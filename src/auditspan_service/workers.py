@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from auditspan.otlp import OtlpSink
 from auditspan.sinks import ConsoleSink, FileSink, Sink
 from auditspan.tables import audit_tables
@@ -11,11 +14,17 @@ from auditspan_service.db import make_engine
 from auditspan_service.models import Base
 
 
-def make_worker(settings: Settings) -> Worker:
-    """A worker that is ready to start. Its engine is not instrumented: it leaves no spans."""
-    return Worker(
-        make_engine(settings.database_url), audit_tables(Base.metadata), make_sink(settings)
-    )
+@contextmanager
+def running_worker(settings: Settings) -> Iterator[Worker]:
+    """A worker that works inside the block. Its engine is not instrumented: it leaves no spans."""
+    engine = make_engine(settings.database_url)
+    worker = Worker(engine, audit_tables(Base.metadata), make_sink(settings))
+    worker.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        engine.dispose()
 
 
 def make_sink(settings: Settings) -> Sink:

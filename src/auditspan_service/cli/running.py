@@ -16,7 +16,7 @@ from auditspan_service.collector import CollectorPaths, find_binary
 from auditspan_service.config import Settings, environment, load_settings
 from auditspan_service.logs import setup_logging
 from auditspan_service.stack import Stack
-from auditspan_service.workers import make_worker
+from auditspan_service.workers import running_worker
 
 
 @click.command()
@@ -59,12 +59,10 @@ def worker() -> None:
     """
     settings = load_settings()
     setup_logging(level=settings.log_level, log_format=settings.log_format)
-    running = make_worker(settings)
-    with stop_signal() as told:
-        running.start()
+    with stop_signal() as told, running_worker(settings):
         _say(f"worker running, sink {settings.sink}")
         told.wait()
-        running.stop()
+        _say("stopping")
 
 
 @contextmanager
