@@ -54,8 +54,17 @@ def represent(value: Any) -> Json:  # noqa: ANN401 (any Python value may stand i
     Raises:
         AuditBodyError: there is no lossless form for this type.
     """
+    try:
+        return _represent(value)
+    except (OverflowError, RecursionError, ValueError) as error:
+        raise AuditBodyError(
+            f"a value of type {type(value).__qualname__} is too large, too deep or circular"
+        ) from error
+
+
+def _represent(value: Any) -> Json:  # noqa: ANN401
     if isinstance(value, enum.Enum):
-        return value.name
+        return value.name or _represent(value.value)  # a combination of flags may have no name
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -70,21 +79,32 @@ def represent(value: Any) -> Json:  # noqa: ANN401 (any Python value may stand i
 
 
 def timestamp(value: datetime) -> str:
-    """An aware timestamp in UTC with microseconds and ``Z``."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """An aware timestamp in UTC with microseconds and ``Z``.
+
+    Raises:
+        AuditBodyError: it is not aware.
+    """
+    if value.tzinfo is None:
+        raise AuditBodyError("a timestamp without a time zone names no instant")
+    utc = value.astimezone(UTC).replace(tzinfo=None)
+    return utc.isoformat(timespec="microseconds") + "Z"
 
 
 def _require_profile(value: Json) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
-            if not key.isascii():
-                raise AuditBodyError(f"the key {key!r} is not an ASCII string")
+            if not _is_profile_key(key):
+                raise AuditBodyError(f"the key {key!r} is not an ASCII string without NUL")
             _require_profile(item)
     elif isinstance(value, list):
         for item in value:
             _require_profile(item)
     elif not _is_profile_scalar(value):
         raise AuditBodyError(f"a value of type {type(value).__name__} is outside the body profile")
+
+
+def _is_profile_key(key: object) -> bool:
+    return isinstance(key, str) and key.isascii() and "\x00" not in key
 
 
 def _is_profile_scalar(value: object) -> bool:
@@ -120,13 +140,14 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
         return [_plain(item) for item in value]
     if isinstance(value, str | int | float) and not isinstance(value, enum.Enum):
         return value
-    return represent(value)
+    return _represent(value)
 
 
 def _fits(value: Any) -> bool:  # noqa: ANN401
     if isinstance(value, dict):
         return all(
-            key.isascii() and not key.startswith("$") and _fits(item) for key, item in value.items()
+            _is_profile_key(key) and not key.startswith("$") and _fits(item)
+            for key, item in value.items()
         )
     if isinstance(value, list):
         return all(map(_fits, value))
@@ -151,7 +172,7 @@ def _scalar(value: Any) -> Json:  # noqa: ANN401, PLR0911 (one line per type)
     if isinstance(value, uuid.UUID | _ADDRESSES):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return represent(dataclasses.asdict(value))
+        return _represent(dataclasses.asdict(value))
     raise AuditBodyError(
         f"a value of type {type(value).__qualname__} has no lossless form in an audit body: store "
         "it through a TypeDecorator, or leave the column out with Policy(exclude={...})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from auditspan.logrecord import SealedRow
 from auditspan.tables import AuditTables
@@ -70,6 +70,12 @@ def sealed_rows(
             break
         rows.append(SealedRow(**row._mapping))  # noqa: SLF001 (the documented mapping of a Row)
     return rows
+
+
+def newest_seq(connection: Connection, tables: AuditTables) -> int:
+    """The last sequence number that has been given; `NOTHING` where there is none."""
+    newest = connection.execute(select(func.max(tables.leaf.c.seq))).scalar_one()
+    return NOTHING if newest is None else int(newest)
 
 
 def quarantine(

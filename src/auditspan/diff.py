@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from auditspan.canonical import Json
@@ -25,5 +26,12 @@ def updated(old: Mapping[str, Json], new: Mapping[str, Json]) -> Changes:
     return {
         name: {"old": old.get(name), "new": value}
         for name, value in new.items()
-        if name not in old or old[name] != value
+        if name not in old or not _is_same(old[name], value)
     }
+
+
+def _is_same(old: Json, new: Json) -> bool:
+    """Equal as JSON; in Python 1 equals True, also inside containers."""
+    if isinstance(old, list | dict) or isinstance(new, list | dict):
+        return old == new and json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True)
+    return type(old) is type(new) and old == new

@@ -14,6 +14,7 @@ from opentelemetry import trace
 from opentelemetry.util.types import AttributeValue
 
 from auditspan import semconv
+from auditspan.metrics import emitted
 from auditspan.record import AuditRecord
 
 MAX_SPAN_EVENTS = 100
@@ -29,20 +30,28 @@ class TelemetryErrors:
 
 
 def announce(records: Sequence[AuditRecord]) -> None:
-    """Add one event per record to the current span, at most `MAX_SPAN_EVENTS`."""
-    span = trace.get_current_span()
-    if not records or not span.is_recording():
+    """Count the records, and add one event for each to the current span.
+
+    At most `MAX_SPAN_EVENTS`, and one more that says how many were left out.
+    """
+    if not records:
         return
     try:
+        emitted.add(len(records))
+        _add_events(trace.get_current_span(), records)
+    except Exception:
+        if TelemetryErrors.raised:
+            raise
+        _logger.exception("the telemetry of %d committed records was lost", len(records))
+
+
+def _add_events(span: trace.Span, records: Sequence[AuditRecord]) -> None:
+    if span.is_recording():
         for record in records[:MAX_SPAN_EVENTS]:
             span.add_event(semconv.EVENT_PREFIX + record.action, pointer(record))
         if len(records) > MAX_SPAN_EVENTS:
             left_out = len(records) - MAX_SPAN_EVENTS
             span.add_event(semconv.EVENT_TRUNCATED, {semconv.TRUNCATED_COUNT: left_out})
-    except Exception:
-        if TelemetryErrors.raised:
-            raise
-        _logger.exception("the span events of %d committed records were lost", len(records))
 
 
 def pointer(record: AuditRecord) -> Mapping[str, AttributeValue]:

@@ -54,7 +54,7 @@ class MacKey:
 
     def verifies(self, body: str, mac: str) -> bool:
         """Whether the MAC is the one of this body, compared in constant time."""
-        return hmac.compare_digest(self.sign(body), mac)
+        return hmac.compare_digest(self.sign(body).encode(), mac.encode("utf-8", "replace"))
 
     def fingerprint(self, field_name: str, text: str) -> str:
         """A keyed digest of a redacted value: equal for equal values, useless without the key."""

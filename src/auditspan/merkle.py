@@ -30,7 +30,7 @@ def hash_leaf(*, row_id: int, recorded_at: str, mac: str | None, body: str) -> b
             "v": 1,
             "id": str(row_id),
             "recorded_at": recorded_at,
-            "mac": mac or "",
+            "mac": mac,
             "body_sha256": hashlib.sha256(body.encode()).hexdigest(),
         }
     )

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
 from opentelemetry import metrics
 
 from auditspan import semconv
 
+emitted = metrics.get_meter(semconv.SCOPE).create_counter(
+    semconv.METRIC_EMITTED, unit="{record}", description="Audit rows committed"
+)
+"""Counted by the process that commits, when the outermost transaction has committed."""
 
-class Meters:
-    """Counts what happens to records on their way to one sink."""
+
+class SealMeters:
+    """What the sealer does."""
+
+    def __init__(self) -> None:
+        meter = metrics.get_meter(semconv.SCOPE)
+        self._lag = meter.create_gauge(
+            semconv.METRIC_SEAL_LAG, unit="s", description="Oldest record of a batch, when sealed"
+        )
+
+    def sealed(self, recorded_at: Sequence[datetime]) -> None:
+        """A batch was sealed, of rows that the database recorded at these times."""
+        self._lag.set((datetime.now(UTC) - min(recorded_at)).total_seconds())
+
+
+class RelayMeters:
+    """What happens to records on their way to one sink."""
 
     def __init__(self, sink: str) -> None:
         meter = metrics.get_meter(semconv.SCOPE)
-        self._attributes = {"audit.sink": sink}
+        self._attributes = {semconv.SINK: sink}
         self._exported = meter.create_counter(
             semconv.METRIC_EXPORTED, unit="{record}", description="Records a sink acknowledged"
+        )
+        self._depth = meter.create_gauge(
+            semconv.METRIC_QUEUE_DEPTH, unit="{record}", description="Sealed, not acknowledged"
         )
         self._duration = meter.create_histogram(
             semconv.METRIC_EXPORT_DURATION, unit="s", description="One batch, sent to acknowledged"
@@ -28,3 +53,7 @@ class Meters:
         """A batch was acknowledged."""
         self._exported.add(records, self._attributes)
         self._duration.record(seconds, self._attributes)
+
+    def queued(self, records: int) -> None:
+        """How many sealed records wait."""
+        self._depth.set(records, self._attributes)

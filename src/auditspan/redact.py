@@ -11,33 +11,15 @@ from auditspan.mac import MacKey
 MAX_VALUE_BYTES = 16 * 1024
 """A larger value is replaced by its length and hash."""
 
-_SECRET_WORDS = frozenset(
-    [
-        "apikey",
-        "authorization",
-        "card",
-        "cookie",
-        "cookies",
-        "credential",
-        "credentials",
-        "cvc",
-        "cvv",
-        "otp",
-        "passcode",
-        "passphrase",
-        "passwd",
-        "password",
-        "passwords",
-        "pin",
-        "pwd",
-        "secret",
-        "secrets",
-        "ssn",
-        "token",
-        "tokens",
-        "totp",
-    ]
+_SECRET_WORDS = frozenset({"card", "cvc", "cvv", "otp", "pin", "pwd", "ssn", "totp"})
+"""Short words, that may stand by chance inside others: only as words of their own."""
+
+_SECRET_PARTS = re.compile(
+    "apikey|authorization|cardnumber|cookie|creditcard|credential|passcode|passphrase|passwd"
+    "|password|privatekey|secret|token"
 )
+"""Long words, wherever they stand: databases fold names to lower case and run words together."""
+
 _SECRET_PAIRS = re.compile(r"(?:api|access|private|signing|encryption|secret)[_-]?key")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
@@ -49,7 +31,11 @@ def is_secret_name(name: str) -> bool:
     [True, True, True, False, False]
     """
     words = {word.lower() for word in _WORDS.findall(name)}
-    return bool(words & _SECRET_WORDS) or _SECRET_PAIRS.search(name.lower()) is not None
+    return (
+        bool(words & _SECRET_WORDS)
+        or _SECRET_PARTS.search(name.lower()) is not None
+        or _SECRET_PAIRS.search(name.lower()) is not None
+    )
 
 
 def redact(field_name: str, value: Json, key: MacKey | None) -> Json:
@@ -67,7 +53,10 @@ def shorten(value: Json, limit: int = MAX_VALUE_BYTES) -> Json:
 
     Both are taken over the UTF-8 of a string, and over the canonical JSON of anything else.
     """
-    data = (value if isinstance(value, str) else canonical_json(value)).encode()
+    text = canonical_json(value)  # also refuses what is outside the profile
+    if len(text) * 4 <= limit:
+        return value
+    data = (value if isinstance(value, str) else text).encode()
     if len(data) <= limit:
         return value
     return {"$len": len(data), "$sha256": hashlib.sha256(data).hexdigest()}

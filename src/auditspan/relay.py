@@ -24,6 +24,7 @@ from sqlalchemy import Connection, Engine
 from auditspan.delivery import (
     Cursors,
     load_cursors,
+    newest_seq,
     quarantine,
     save_cursors,
     sealed_rows,
@@ -31,7 +32,7 @@ from auditspan.delivery import (
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
 from auditspan.locks import RELAY, try_session_lock
 from auditspan.logrecord import SealedRow, log_record
-from auditspan.metrics import Meters
+from auditspan.metrics import RelayMeters
 from auditspan.sinks import Sink
 from auditspan.tables import AuditTables
 
@@ -104,7 +105,7 @@ class Relay:
         self._sink = sink
         self._clock = clock
         self._backoff = Backoff()
-        self._meters = Meters(sink.name)
+        self._meters = RelayMeters(sink.name)
 
     def run(self, stop: threading.Event, *, idle: float = 0.25) -> None:
         """Deliver until `stop` is set; a batch that is under way is finished first.
@@ -163,6 +164,7 @@ class Relay:
                 limit=MAX_RECORDS,
                 max_bytes=MAX_BYTES,
             )
+            self._meters.queued(newest_seq(connection, self._tables) - progress.cursors.sent)
         if rows:
             started = self._clock()
             refused = self._send(rows)

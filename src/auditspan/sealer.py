@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, Row, insert, select, text
 from auditspan.canonical import timestamp
 from auditspan.locks import SEALER, try_transaction_lock
 from auditspan.merkle import Tree, hash_leaf
+from auditspan.metrics import SealMeters
 from auditspan.tables import AuditTables
 
 BATCH = 5000
@@ -60,6 +61,7 @@ class Sealer:
         self._engine = engine
         self._tables = tables
         self._batch = batch
+        self._meters = SealMeters()
 
     def seal(self) -> int:
         """Seal what has been committed, at most one batch; how many rows it was.
@@ -74,7 +76,9 @@ class Sealer:
             rows, snapshot = self._unsealed(connection, last)
             if rows:
                 self._write(connection, last.tree, rows, snapshot)
-            return len(rows)
+        if rows:
+            self._meters.sealed([row.recorded_at for row in rows])
+        return len(rows)
 
     def _last_checkpoint(self, connection: Connection) -> _Checkpoint:
         table = self._tables.checkpoint

@@ -37,6 +37,8 @@ SERVICE_INSTANCE_ID = "service.instance.id"
 SCOPE = "auditspan"
 """The instrumentation scope of everything below."""
 
+SINK = "audit.sink"
+
 METRIC_EMITTED = "audit.records.emitted"
 METRIC_EXPORTED = "audit.records.exported"
 METRIC_DROPPED = "audit.records.dropped"

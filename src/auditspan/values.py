@@ -65,7 +65,9 @@ def old_values(
     the old value of an expression, and of what the flush generates, when it runs.
     """
     wanted = [c for c in model.columns if verb == "delete" or _may_change(c, state)]
-    keys = {c.key for c in wanted} | (set(model.primary_key) if verb == "delete" else set())
+    keys = {c.key for c in wanted}
+    if verb == "delete":
+        keys |= {*model.primary_key, *_version(model)}
     old = {key: _committed(state, key) for key in keys}
     missing = [key for key, value in old.items() if value is NO_VALUE]
     if missing:

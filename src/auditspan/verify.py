@@ -57,7 +57,7 @@ class Verifier:
     """Checks leaves that are fed in sequence order.
 
     Attributes:
-        key: checks the MACs of the rows that name it; None leaves step 4 out.
+        key: the key under which every row must be; None leaves step 4 out.
         roots: the root of every checkpoint by its tree size.
     """
 
@@ -67,6 +67,7 @@ class Verifier:
 
     def check(self, leaves: Iterable[SealedLeaf]) -> Iterator[Finding]:
         """Yield what is wrong, as it is found."""
+        yield from self._check_root()
         expected = 0
         for leaf in leaves:
             if leaf.seq != expected:  # 1
@@ -75,7 +76,7 @@ class Verifier:
             yield from self._check_leaf(leaf)
             self.tree = self.tree.append([leaf.leaf_hash])
             yield from self._check_root()
-        yield from self._beyond_the_end()
+        yield from self._check_end()
 
     def _check_leaf(self, leaf: SealedLeaf) -> Iterator[Finding]:
         if leaf.body is None or leaf.recorded_at is None:
@@ -90,9 +91,11 @@ class Verifier:
             yield _finding(leaf, "leaf", "the row is not the one that was sealed")
 
     def _check_mac(self, leaf: SealedLeaf, body: str) -> Iterator[Finding]:
-        if self.key is None or leaf.mac_key_id != self.key.key_id:
+        if self.key is None:
             return
-        if leaf.mac is None or not self.key.verifies(body, leaf.mac):  # 4
+        if leaf.mac is None or leaf.mac_key_id != self.key.key_id:  # 4
+            yield _finding(leaf, "mac", f"the row is not under the key {self.key.key_id}")
+        elif not self.key.verifies(body, leaf.mac):
             yield _finding(leaf, "mac", "the MAC is not that of the body")
 
     def _check_root(self) -> Iterator[Finding]:
@@ -103,7 +106,12 @@ class Verifier:
                 kind="root", seq=self.tree.size - 1, row_id=None, event_id=None, detail=detail
             )
 
-    def _beyond_the_end(self) -> Iterator[Finding]:
+    def _check_end(self) -> Iterator[Finding]:
+        # Leaves and their checkpoint are one transaction: without one, it was taken away.
+        if self.tree.size and self.tree.size not in self.roots:  # 6
+            detail = f"no checkpoint covers all {self.tree.size} leaves"
+            seq = self.tree.size - 1
+            yield Finding(kind="checkpoint", seq=seq, row_id=None, event_id=None, detail=detail)
         for size in sorted(size for size in self.roots if size > self.tree.size):  # 6
             detail = f"a checkpoint covers {size} leaves, the table has {self.tree.size}"
             yield Finding(
@@ -116,6 +124,8 @@ def _check_body(leaf: SealedLeaf, body: str) -> Iterator[Finding]:
     if members is None:  # 2
         yield _finding(leaf, "body", "the body is not canonical JSON")
         return
+    if leaf.event_id != members.get("event_id"):
+        yield _finding(leaf, "column", "the leaf's event_id is not what the body says")
     derived = derived_columns(members)
     for name in sorted(derived):  # 3
         if leaf.columns.get(name) != derived[name]:
@@ -124,7 +134,7 @@ def _check_body(leaf: SealedLeaf, body: str) -> Iterator[Finding]:
 
 def derived_columns(members: Mapping[str, Any]) -> dict[str, str | None]:
     """The plain columns of `audit_event` that a body determines."""
-    actor, target = members.get("actor") or {}, members.get("target") or {}
+    actor, target = (_object(members.get(name)) for name in ("actor", "target"))
     return {
         "event_id": members.get("event_id"),
         "occurred_at": members.get("occurred_at"),
@@ -139,6 +149,10 @@ def derived_columns(members: Mapping[str, Any]) -> dict[str, str | None]:
         "tx_id": members.get("tx_id"),
         "tenant": members.get("tenant"),
     }
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _parse(body: str) -> dict[str, Any] | None:

@@ -1,0 +1,126 @@
+"""Units of work behave alike on both databases."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import DBAPIError
+from support.service import RunningService
+
+from auditspan import Actor, UnauditedWriteError, audit_context
+from auditspan_service.db import Database, make_engine
+from auditspan_service.models import User
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A database with the schema, under no trail."""
+    database = Database.connect(database_url)
+    yield database
+    database.dispose()
+
+
+def test_reading_cannot_write(database: Database) -> None:
+    """A write in a reading unit of work is refused by the database itself."""
+    with database.reading() as session, pytest.raises(DBAPIError, match="read.?only"):
+        session.execute(text("DELETE FROM users"))
+    with database.writing() as session:  # on the same pooled connection
+        session.execute(text("DELETE FROM users"))
+
+
+def test_reading_cannot_flush_an_audited_model(service: RunningService) -> None:
+    """The sessions of readers are under no trail, so an audited model is refused there."""
+    with service.services.database.reading() as session:
+        session.add(User(username="lee"))
+        with pytest.raises((UnauditedWriteError, DBAPIError)):
+            session.flush()
+    assert service.tables()["users"] == []
+
+
+def test_writing_is_all_or_nothing(service: RunningService) -> None:
+    """What raises inside a unit of work leaves neither the change nor its row."""
+    context = audit_context(actor=Actor.system("test"))
+    with (
+        context,
+        pytest.raises(RuntimeError, match="late"),
+        service.services.database.writing() as session,
+    ):
+        session.add(User(username="lee"))
+        session.flush()
+        raise RuntimeError("late")
+    assert (service.tables()["users"], service.bodies()) == ([], [])
+
+
+def test_nobody_says_who_acts(service: RunningService) -> None:
+    """Strict is the default: outside of requests and contexts a change is refused."""
+    with (
+        pytest.raises(UnauditedWriteError),
+        service.services.database.writing() as session,
+    ):
+        session.add(User(username="lee"))
+    assert service.tables()["users"] == []
+
+
+def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
+    """Somebody who reads is not held up by a transaction that is writing."""
+    with database.writing() as writer:
+        writer.execute(text("DELETE FROM users"))
+        started = time.monotonic()
+        with database.reading() as reader:
+            assert reader.scalars(select(User)).all() == []
+        assert time.monotonic() - started < 5
+
+
+def test_sqlite_writers_take_turns(sqlite_url: str) -> None:
+    """A writer that reads first waits for its turn, and does not fail when another was first."""
+    database = Database.connect(sqlite_url)
+    count = 0
+
+    def write() -> None:
+        nonlocal count
+        for _ in range(20):
+            with database.writing() as session:
+                session.execute(select(User)).all()
+                session.execute(text("UPDATE users SET active = 1"))
+                count += 1
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    database.dispose()
+    assert count == 80
+
+
+def test_sqlite_is_durable(sqlite_url: str) -> None:
+    """WAL with a sync at every commit, foreign keys checked, patience with other writers."""
+    engine = make_engine(sqlite_url)
+    names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+    with engine.connect() as connection:
+        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+    engine.dispose()
+    assert found == ["wal", 2, 1, 30_000]
+
+
+def test_postgresql_session(postgresql_url: str) -> None:
+    """Times are shown in UTC, and waiting for a lock ends."""
+    database = Database.connect(postgresql_url)
+    with database.reading() as session:
+        found = [
+            session.scalar(text(f"SHOW {name}"))
+            for name in ("timezone", "lock_timeout", "transaction_read_only", "application_name")
+        ]
+    database.dispose()
+    assert found == ["UTC", "10s", "on", "auditspan"]
+
+
+def test_parameters_are_hidden(database: Database) -> None:
+    """The error of a failed statement shows no values."""
+    with database.writing() as session, pytest.raises(DBAPIError) as caught:
+        session.execute(text("SELECT :x FROM nowhere"), {"x": "hunter2"})
+    assert "hunter2" not in str(caught.value)

@@ -1,0 +1,159 @@
+"""The steps of the schema make what the models say, once, all or nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect, text
+from support.postgres import empty_database
+
+from auditspan_service import migrate
+from auditspan_service.db import make_engine
+from auditspan_service.errors import SchemaError
+from auditspan_service.migrate import inspect_schema, upgrade
+from auditspan_service.models import Base
+
+_MIGRATIONS = Path(migrate.__file__).parent / "migrations"
+
+
+@contextmanager
+def engine_at(url: str) -> Iterator[Engine]:
+    """An engine that is closed afterwards."""
+    engine = make_engine(url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def engine(empty_url: str) -> Iterator[Engine]:
+    """An engine on a database without tables."""
+    with engine_at(empty_url) as engine:
+        yield engine
+
+
+def differences(connection: Connection) -> Any:
+    """What Alembic would still change, types and server defaults included."""
+    options = {"compare_type": True, "compare_server_default": True}
+    return compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata)
+
+
+def test_upgrade_makes_what_the_models_say(engine: Engine) -> None:
+    """After an upgrade Alembic proposes nothing."""
+    upgrade(engine)
+    with engine.connect() as connection:
+        assert differences(connection) == []
+
+
+def definition(engine: Engine) -> Any:
+    """Every table as the database itself describes it."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            rows = connection.execute(
+                text(
+                    "SELECT type, name, sql FROM sqlite_master "
+                    "WHERE name NOT LIKE '%alembic%' AND name NOT LIKE 'sqlite%' ORDER BY name"
+                )
+            )
+            return [(kind, name, _parts(sql)) for kind, name, sql in rows]
+        return [
+            [tuple(row) for row in connection.execute(text(query))] for query in _POSTGRESQL_CATALOG
+        ]
+
+
+def _parts(sql: str) -> list[str]:
+    """The parts of a CREATE statement, in an order that does not depend on who wrote it."""
+    return sorted(part.strip() for part in re.split(r",\s*\n|\n", sql))
+
+
+_POSTGRESQL_CATALOG = (
+    "SELECT table_name, column_name, data_type, udt_name, character_maximum_length, is_nullable, "
+    "column_default, is_identity, identity_generation FROM information_schema.columns "
+    "WHERE table_schema = 'public' AND table_name <> 'alembic_version' ORDER BY 1, 2",
+    "SELECT indexname, indexdef FROM pg_indexes "
+    "WHERE schemaname = 'public' AND tablename <> 'alembic_version' ORDER BY 1",
+    "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint "
+    "WHERE connamespace = 'public'::regnamespace AND conname NOT LIKE 'alembic%' ORDER BY 1",
+)
+
+
+def test_upgrade_equals_create_all(
+    request: pytest.FixtureRequest, engine: Engine, tmp_path: Path
+) -> None:
+    """The database describes both in the same words: types, defaults, names of constraints."""
+    upgrade(engine)
+    if engine.dialect.name == "sqlite":
+        with engine_at(f"sqlite:///{tmp_path / 'other.db'}") as other:
+            Base.metadata.create_all(other)
+            assert definition(engine) == definition(other)
+    else:
+        with empty_database() as url, engine_at(url) as other:
+            Base.metadata.create_all(other)
+            assert definition(engine) == definition(other)
+    assert request.node.name  # both databases, see `engine`
+
+
+def test_second_upgrade_does_nothing(engine: Engine) -> None:
+    """An upgrade tells what it did, and repeated does nothing."""
+    first, second = upgrade(engine), upgrade(engine)
+    assert (first.before, first.applied, first.after) == (None, ("0001",), "0001")
+    assert (second.before, second.applied, second.after) == ("0001", (), "0001")
+
+
+def test_upgrades_at_the_same_moment(empty_url: str) -> None:
+    """Four that start at once run one after the other; one does the work."""
+
+    def run(_number: int) -> tuple[str, ...]:
+        with engine_at(empty_url) as engine:
+            return upgrade(engine).applied
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(run, range(4))) == [(), (), (), ("0001",)]
+
+
+def test_upgrade_is_all_or_nothing(engine: Engine) -> None:
+    """Where a step fails, nothing of it stays."""
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE audit_quarantine (sink TEXT)"))
+    with pytest.raises(Exception, match="already exists"):
+        upgrade(engine)
+    with engine.connect() as connection:
+        assert inspect(connection).get_table_names() == ["audit_quarantine"]
+
+
+def test_database_of_a_newer_release(engine: Engine) -> None:
+    """A revision that this release does not know is left alone."""
+    upgrade(engine)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with engine.connect() as connection:
+        state = inspect_schema(connection)
+    assert (state.is_current, state.is_known, state.pending) == (False, False, ())
+    with pytest.raises(SchemaError, match="newer release"):
+        upgrade(engine)
+
+
+def test_steps_are_linear_and_well_named() -> None:
+    """One head, one base, files named by revision and what they do, none imports the models."""
+    script = ScriptDirectory(_MIGRATIONS)
+    assert len(script.get_heads()) == len(script.get_bases()) == 1
+    for step in script.walk_revisions():
+        source = Path(step.path).read_text()
+        assert re.fullmatch(rf"{step.revision}_[a-z0-9_]+\.py", Path(step.path).name)
+        assert "auditspan" not in source.replace("auditspan db", "")
+
+
+def test_sqlite_file_is_nobody_elses(tmp_path: Path) -> None:
+    """The directory that an upgrade makes for the database is closed to others."""
+    folder = tmp_path / "deep" / "data"
+    with engine_at(f"sqlite:///{folder / 'auditspan.db'}") as engine:
+        upgrade(engine)
+    assert folder.stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,155 @@
+"""The oracle: replaying the bodies of a trail in id order gives exactly the live tables.
+
+Written from the format, and knowing nothing of how rows come to be: a create puts a row, an update
+changes the columns that it names and finds each at its old value, a delete takes away a row that is
+exactly as it was left. Whatever does not fit raises `ReplayError`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Table, select
+
+from auditspan.canonical import canonical_json, represent
+
+Row = dict[str, Any]
+Tables = dict[str, dict[str, Row]]
+_NOT_CHANGES = ("create", "update", "delete")
+
+
+class ReplayError(AssertionError):
+    """The trail contradicts itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A table as the trail knows it.
+
+    Attributes:
+        table: where its rows live.
+        hidden: columns that no body can restore: excluded, ignored or redacted ones.
+    """
+
+    table: Table
+    hidden: frozenset[str] = frozenset()
+
+    @property
+    def key(self) -> list[str]:
+        """The names of the primary key's columns."""
+        return [column.name for column in self.table.primary_key]
+
+
+@dataclass
+class Replay:
+    """The tables as the trail describes them."""
+
+    kinds: Mapping[str, Kind]
+    tables: Tables = field(default_factory=dict)
+
+    def play(self, bodies: Iterable[str]) -> Tables:
+        """Apply bodies in their order."""
+        for name in self.kinds:
+            self.tables.setdefault(name, {})
+        for body in bodies:
+            self._apply(json.loads(body))
+        return self.tables
+
+    def _apply(self, event: dict[str, Any]) -> None:
+        target, _, verb = event["action"].rpartition(".")
+        if target in self.kinds and verb in _NOT_CHANGES:
+            getattr(self, f"_{verb}")(self.kinds[target], self.tables[target], event)
+
+    def _create(self, _kind: Kind, rows: dict[str, Row], event: dict[str, Any]) -> None:
+        key = event["target"]["id"]
+        if key in rows:
+            raise ReplayError(f"created twice: {event}")
+        rows[key] = {name: change["new"] for name, change in event["changes"].items()}
+
+    def _update(self, kind: Kind, rows: dict[str, Row], event: dict[str, Any]) -> None:
+        before = _key_before(kind, event)
+        if before not in rows:
+            raise ReplayError(f"updated but never created: {event}")
+        row = rows.pop(before)
+        for name, change in event["changes"].items():
+            was = _exactly(row.get(name))
+            if was != _exactly(change["old"]) or was == _exactly(change["new"]):
+                raise ReplayError(f"{name} was {was}: {event}")
+            row[name] = change["new"]
+        rows[event["target"]["id"]] = row
+
+    def _delete(self, kind: Kind, rows: dict[str, Row], event: dict[str, Any]) -> None:
+        row = rows.pop(event["target"]["id"], None)
+        old = {name: change["old"] for name, change in event["changes"].items()}
+        if row is None or _exactly(_without(row, kind.hidden)) != _exactly(
+            _without(old, kind.hidden)
+        ):
+            raise ReplayError(f"deleted, but was {row}: {event}")
+
+
+def live_tables(connection: Connection, kinds: Mapping[str, Kind]) -> Tables:
+    """The tables as they are, in the form of a body."""
+    return {name: _live_rows(connection, kind) for name, kind in kinds.items()}
+
+
+def assert_replays(
+    connection: Connection, bodies: Iterable[str], kinds: Mapping[str, Kind]
+) -> None:
+    """Fail where the replayed tables are not the live ones."""
+    replayed = Replay(kinds=kinds).play(bodies)
+    shown = {
+        name: {key: _without(row, kinds[name].hidden) for key, row in rows.items()}
+        for name, rows in replayed.items()
+    }
+    live = live_tables(connection, kinds)
+    assert live == shown
+    assert _exactly(live) == _exactly(shown)
+
+
+def _live_rows(connection: Connection, kind: Kind) -> dict[str, Row]:
+    found: dict[str, Row] = {}
+    for row in connection.execute(select(kind.table)).mappings():
+        values = {column.name: represent(row[column]) for column in kind.table.columns}
+        found[_identity([values[name] for name in kind.key])] = {
+            name: _short(value) for name, value in values.items() if name not in kind.hidden
+        }
+    return found
+
+
+def _key_before(kind: Kind, event: dict[str, Any]) -> str:
+    """The primary key that a row had before its update."""
+    after: str = event["target"]["id"]
+    changes = event["changes"]
+    if not set(kind.key) & set(changes):
+        return after
+    parts = [after] if len(kind.key) == 1 else json.loads(after)
+    named = zip(kind.key, parts, strict=True)
+    return _identity([changes[name]["old"] if name in changes else part for name, part in named])
+
+
+def _identity(parts: list[Any]) -> str:
+    """A primary key as text: alone as it is, several as a JSON array."""
+    if len(parts) == 1:
+        return str(parts[0])
+    return canonical_json(parts)
+
+
+def _short(value: Any) -> Any:
+    """A value as a body holds it: length and hash where it is over 16 KiB."""
+    raw = (value if isinstance(value, str) else canonical_json(value)).encode()
+    if len(raw) <= 16 * 1024:
+        return value
+    return {"$len": len(raw), "$sha256": hashlib.sha256(raw).hexdigest()}
+
+
+def _exactly(value: Any) -> str:
+    """The text by which values are compared: Python says that 1 == True == 1.0."""
+    return json.dumps(value, sort_keys=True)
+
+
+def _without(row: Row, names: frozenset[str]) -> Row:
+    return {name: value for name, value in row.items() if name not in names}

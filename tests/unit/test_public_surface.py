@@ -1,0 +1,140 @@
+"""What people import: exactly the intended names, and an explanation for every error."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import auditspan
+from auditspan import errors
+from auditspan.errors import AuditError, SinkUnavailableError
+
+ROOT = Path(__file__).parents[2]
+PAGES = ROOT / "docs" / "errors"
+INTENDED = {
+    "Actor",
+    "AuditTrail",
+    "MacKey",
+    "Policy",
+    "Request",
+    "Service",
+    "Target",
+    "audit_context",
+}
+CODES = {
+    "AuditError": "audit",
+    "AuditBodyError": "body",
+    "AuditConfigError": "config",
+    "AuditWriteError": "write",
+    "CollectorFilesError": "collector-files",
+    "MissingContextError": "missing-context",
+    "SinkError": "sink",
+    "SinkRejectedError": "sink-rejected",
+    "SinkUnavailableError": "sink-unavailable",
+    "UnauditedWriteError": "unaudited-write",
+}
+
+
+def descendants(base: type[AuditError]) -> set[type[AuditError]]:
+    """A class and everything below it, of the package itself."""
+    below = {one for child in base.__subclasses__() for one in descendants(child)}
+    return {one for one in {base} | below if one.__module__.split(".")[0] == "auditspan"}
+
+
+ERRORS = sorted(descendants(AuditError), key=lambda one: one.__name__)
+EACH = pytest.mark.parametrize("error", ERRORS, ids=lambda one: one.__name__)
+
+
+def page(error: type[AuditError]) -> str:
+    """The page that explains an error."""
+    return (PAGES / f"{error.code}.md").read_text(encoding="utf-8")
+
+
+def test_the_public_names_are_exactly_the_intended_ones() -> None:
+    """Nothing is public by accident, and nothing that is promised is missing."""
+    assert sorted(INTENDED | set(CODES)) == sorted(auditspan.__all__)
+    assert sorted(auditspan.__all__) == list(auditspan.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(INTENDED | set(CODES)))
+def test_a_public_name_is_there_and_says_what_it_promises(name: str) -> None:
+    """Every public name can be imported and has a docstring of its own, a sentence at least."""
+    found = getattr(auditspan, name)
+    assert str(found.__doc__).partition("\n\n")[0].rstrip().endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("auditspan.flask", "AuditExtension"), ("auditspan.boundary", "TraceBoundary")],
+)
+def test_the_glue_is_where_the_documents_say(module: str, name: str) -> None:
+    """Names outside the package's top level are importable under the promised module."""
+    assert inspect.isclass(getattr(importlib.import_module(module), name))
+
+
+def test_the_package_is_typed() -> None:
+    """Type checkers of users read our annotations (PEP 561)."""
+    assert (Path(auditspan.__file__).parent / "py.typed").exists()
+
+
+def test_every_error_has_a_code_of_its_own() -> None:
+    """The codes are these; people search for them, so they do not change."""
+    assert CODES == {one.__name__: one.code for one in ERRORS}
+    assert len(ERRORS) == len({one.code for one in ERRORS})
+
+
+@EACH
+def test_an_error_is_drawn_in_the_tree(error: type[AuditError]) -> None:
+    """The module's docstring shows the whole family."""
+    assert re.search(rf"^[ │├└─]*{error.__name__}\b", str(errors.__doc__), re.MULTILINE)
+
+
+@EACH
+def test_an_error_without_a_message_still_says_something(error: type[AuditError]) -> None:
+    """A bare raise gives the first line of the class, a message is kept, both name the page."""
+    assert str(error()).startswith(str(inspect.getdoc(error)).partition("\n")[0])
+    assert str(error("do this")).startswith("do this")
+    assert f"docs/errors/{error.code}.md" in str(error("do this"))
+
+
+def test_an_unavailable_sink_says_when_to_come_back() -> None:
+    """The seconds that a sink asked for travel with its error."""
+    assert SinkUnavailableError("busy", retry_after=1.5).retry_after == 1.5
+    assert SinkUnavailableError("busy").retry_after is None
+
+
+@EACH
+def test_an_error_has_a_page(error: type[AuditError]) -> None:
+    """The page says what happened, why it is refused and what to do, with an example, briefly."""
+    lines = page(error).splitlines()
+    headings = [line for line in lines if line.startswith("#")]
+    assert [
+        f"# `{error.__name__}` ({error.code})",
+        "## What happened",
+        "## Why auditspan refuses",
+        "## What to do",
+        "## Example",
+    ] == headings
+    assert 15 <= len(lines) <= 40
+    assert "```" in page(error)
+
+
+def test_every_page_explains_an_error() -> None:
+    """No page is left behind by an error that is gone."""
+    assert {f"{one.code}.md" for one in ERRORS} == {path.name for path in PAGES.glob("*")}
+
+
+@pytest.mark.parametrize("path", sorted(PAGES.glob("*.md")), ids=lambda path: path.stem)
+def test_the_python_on_a_page_compiles_and_names_what_exists(path: Path) -> None:
+    """Examples are Python that compiles, and every name of auditspan in them is public."""
+    text = path.read_text(encoding="utf-8")
+    for source in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        compile(source, str(path), "exec")
+        for names in re.findall(r"^from auditspan import (.+)$", source, re.MULTILINE):
+            assert set(names.split(", ")) <= set(auditspan.__all__)
+    linked = re.findall(r"\]\(([a-z-]+\.md)\)", text)
+    assert [] == [name for name in linked if not (PAGES / name).exists()]
