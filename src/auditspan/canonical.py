@@ -78,6 +78,17 @@ def _represent(value: Any) -> Json:  # noqa: ANN401
     return _scalar(value)
 
 
+def represent_json(value: Any) -> Json:  # noqa: ANN401
+    """A JSON value as it stands in a body: a number with a fraction is not the text of it.
+
+    Raises:
+        AuditBodyError: it is no JSON value.
+    """
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) > MAX_INTEGER):
+        return _tagged(value)
+    return represent(value)
+
+
 def timestamp(value: datetime) -> str:
     """An aware timestamp in UTC with microseconds and ``Z``.
 

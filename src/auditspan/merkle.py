@@ -1,17 +1,16 @@
-"""The Merkle tree over the trail (RFC 6962 §2.1, RFC 9162 §2.1), as far as it is needed to grow it.
+"""The Merkle tree over the trail (RFC 6962 §2.1, RFC 9162 §2.1): leaves, nodes, growth.
 
 A tree is kept as its frontier: the roots of the perfect subtrees that make it up, largest first,
-one for every bit that is set in its size. Appending a leaf and computing the root take a number of
-hashes that is logarithmic in the size.
+one for every bit that is set in its size. Appending n leaves takes about n hashes, computing the
+root a number that is logarithmic in the size. The proofs are in `proofs`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-from auditspan.canonical import canonical_json
 
 HASH_BYTES = 32
 
@@ -25,14 +24,13 @@ def hash_leaf(*, row_id: int, recorded_at: str, mac: str | None, body: str) -> b
         mac: the MAC of the body in hexadecimal, or None where the trail has no key.
         body: the exact canonical text.
     """
-    leaf = canonical_json(
-        {
-            "v": 1,
-            "id": str(row_id),
-            "recorded_at": recorded_at,
-            "mac": mac,
-            "body_sha256": hashlib.sha256(body.encode()).hexdigest(),
-        }
+    # Canonical JSON written out, since this runs once for every row. A MAC that somebody put into
+    # the table may be any text, so it is quoted as JSON.
+    quoted = "null" if mac is None else json.dumps(mac, ensure_ascii=False)
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    leaf = (
+        f'{{"body_sha256":"{digest}","id":"{row_id}","mac":{quoted},'
+        f'"recorded_at":"{recorded_at}","v":1}}'
     )
     return hashlib.sha256(b"\x00" + leaf.encode()).digest()
 
@@ -61,14 +59,10 @@ class Tree:
 
     def append(self, leaves: Iterable[bytes]) -> Tree:
         """The tree with these leaf hashes added at its end."""
-        size, frontier = self.size, list(self.frontier)
+        builder = TreeBuilder(self)
         for leaf in leaves:
-            node, bits = leaf, size
-            while bits & 1:
-                node, bits = hash_node(frontier.pop(), node), bits >> 1
-            frontier.append(node)
-            size += 1
-        return Tree(size, tuple(frontier))
+            builder.append(leaf)
+        return builder.tree()
 
     @property
     def root(self) -> bytes:
@@ -79,3 +73,29 @@ class Tree:
         for left in reversed(self.frontier[:-1]):
             node = hash_node(left, node)
         return node
+
+
+class TreeBuilder:
+    """A tree that grows in place, leaf by leaf, for those who pass over many leaves.
+
+    Attributes:
+        size: the number of leaves so far.
+    """
+
+    def __init__(self, tree: Tree | None = None) -> None:
+        start = tree or Tree()
+        self.size = start.size
+        self._frontier = list(start.frontier)
+
+    def append(self, leaf: bytes) -> None:
+        """Add a leaf hash at the end."""
+        node, bits, frontier = leaf, self.size, self._frontier
+        while bits & 1:
+            node = hashlib.sha256(b"\x01" + frontier.pop() + node).digest()
+            bits >>= 1
+        frontier.append(node)
+        self.size += 1
+
+    def tree(self) -> Tree:
+        """The tree as it is now; later leaves do not change it."""
+        return Tree(self.size, tuple(self._frontier))

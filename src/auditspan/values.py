@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ClauseElement, Connection, select, tuple_
+from sqlalchemy import ClauseElement, Column, Connection, select, tuple_
 from sqlalchemy.orm import InstanceState, LoaderCallableStatus, Mapper, Session
 
 from auditspan.canonical import Json, canonical_json, represent
+from auditspan.coercion import as_kept
 from auditspan.diff import Changes, created, deleted, updated
 from auditspan.errors import AuditBodyError
 from auditspan.mac import MacKey
@@ -180,17 +181,17 @@ def _select(
 
 def _represented(values: Values, columns: Mapping[str, AuditedColumn]) -> dict[str, Json]:
     return {
-        columns[key].name: _represent(columns[key].name, value)
+        columns[key].name: _represent(columns[key].column, value)
         for key, value in values.items()
         if key in columns
     }
 
 
-def _represent(name: str, value: Any) -> Json:  # noqa: ANN401
+def _represent(column: Column[Any], value: Any) -> Json:  # noqa: ANN401
     try:
-        return represent(value)
+        return as_kept(column.type, value)
     except AuditBodyError as error:
-        raise AuditBodyError(f"column {name!r}: {error.message}") from error
+        raise AuditBodyError(f"column {column.name!r}: {error.message}") from error
 
 
 def _redacted(name: str, change: Mapping[str, Json], key: MacKey | None) -> dict[str, Json]:

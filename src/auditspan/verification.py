@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,8 +10,16 @@ from sqlalchemy import Connection, Row, func, select
 
 from auditspan.canonical import timestamp
 from auditspan.mac import MacKey
+from auditspan.note import PublicKey
 from auditspan.tables import AuditTables
-from auditspan.verify import Finding, SealedLeaf, Verifier, derived_columns
+from auditspan.verify import (
+    Finding,
+    SealedLeaf,
+    StoredCheckpoint,
+    Verifier,
+    check_notes,
+    derived_columns,
+)
 
 _CHUNK = 2000
 
@@ -37,28 +45,40 @@ class VerifyReport:
         return {"ok": self.ok, **asdict(self)}
 
 
-def verify_trail(connection: Connection, tables: AuditTables, key: MacKey | None) -> VerifyReport:
+def verify_trail(
+    connection: Connection,
+    tables: AuditTables,
+    key: MacKey | None,
+    public_keys: Sequence[PublicKey] = (),
+) -> VerifyReport:
     """Check every sealed row, in constant memory; rows not sealed yet are counted.
 
     The connection MUST see one snapshot throughout (REPEATABLE READ on PostgreSQL), or rows that
-    are sealed meanwhile look like findings.
+    are sealed meanwhile look like findings. Without public keys the notes are not checked.
     """
-    checkpoint = tables.checkpoint.c
-    roots = {
-        row.tree_size: row.root_hash
-        for row in connection.execute(select(checkpoint.tree_size, checkpoint.root_hash))
-    }
-    verifier = Verifier(roots=roots, key=key)
+    checkpoints = _checkpoints(connection, tables)
+    verifier = Verifier(roots={point.size: point.root for point in checkpoints}, key=key)
     findings = list(verifier.check(_leaves(connection, tables)))
+    if public_keys:
+        findings += check_notes(checkpoints, public_keys)
     rows = connection.execute(select(func.count()).select_from(tables.event)).scalar_one()
     return VerifyReport(
         rows=rows,
         unsealed=_unsealed(connection, tables),
         tree_size=verifier.tree.size,
         root=verifier.tree.root.hex(),
-        checkpoints=len(roots),
+        checkpoints=len(checkpoints),
         findings=findings,
     )
+
+
+def _checkpoints(connection: Connection, tables: AuditTables) -> list[StoredCheckpoint]:
+    table = tables.checkpoint.c
+    statement = select(table.tree_size, table.root_hash, table.note).order_by(table.tree_size)
+    return [
+        StoredCheckpoint(size=row.tree_size, root=row.root_hash, note=row.note)
+        for row in connection.execute(statement)
+    ]
 
 
 def _leaves(connection: Connection, tables: AuditTables) -> Iterator[SealedLeaf]:

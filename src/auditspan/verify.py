@@ -6,21 +6,24 @@
 4. the MAC is that of the body, where the key is at hand
 5. the leaf is the hash of the row
 6. every checkpoint's root is the root of the leaves before it
+7. the notes of the checkpoints are signed and say the same, where a public key is at hand
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from auditspan.canonical import canonical_json
 from auditspan.errors import AuditBodyError
 from auditspan.mac import MacKey
-from auditspan.merkle import Tree, hash_leaf
+from auditspan.merkle import Tree, TreeBuilder, hash_leaf
+from auditspan.note import PublicKey
+from auditspan.signing import check_checkpoint
 
-Kind = Literal["gap", "missing-row", "body", "column", "mac", "leaf", "root", "checkpoint"]
+Kind = Literal["gap", "missing-row", "body", "column", "mac", "leaf", "root", "checkpoint", "note"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,15 @@ class SealedLeaf:
     columns: Mapping[str, str | None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoredCheckpoint:
+    """A checkpoint as the table has it."""
+
+    size: int
+    root: bytes
+    note: str | None
+
+
 @dataclass(kw_only=True)
 class Verifier:
     """Checks leaves that are fed in sequence order.
@@ -63,7 +75,12 @@ class Verifier:
 
     roots: Mapping[int, bytes]
     key: MacKey | None = None
-    tree: Tree = field(default_factory=Tree)
+    _builder: TreeBuilder = field(default_factory=TreeBuilder, repr=False)
+
+    @property
+    def tree(self) -> Tree:
+        """The tree of the leaves so far."""
+        return self._builder.tree()
 
     def check(self, leaves: Iterable[SealedLeaf]) -> Iterator[Finding]:
         """Yield what is wrong, as it is found."""
@@ -74,8 +91,9 @@ class Verifier:
                 yield _finding(leaf, "gap", f"expected sequence number {expected}")
             expected = leaf.seq + 1
             yield from self._check_leaf(leaf)
-            self.tree = self.tree.append([leaf.leaf_hash])
-            yield from self._check_root()
+            self._builder.append(leaf.leaf_hash)
+            if self._builder.size in self.roots:
+                yield from self._check_root()
         yield from self._check_end()
 
     def _check_leaf(self, leaf: SealedLeaf) -> Iterator[Finding]:
@@ -117,6 +135,30 @@ class Verifier:
             yield Finding(
                 kind="checkpoint", seq=size - 1, row_id=None, event_id=None, detail=detail
             )
+
+
+def check_notes(
+    checkpoints: Sequence[StoredCheckpoint], keys: Sequence[PublicKey]
+) -> Iterator[Finding]:
+    """Step 7, over all checkpoints in the order of their sizes.
+
+    Checkpoints from before the trail had a signing key carry no note. They are at the beginning,
+    and a later one, which is signed, covers their leaves; anywhere else a note was taken away.
+    """
+    signed_before = False
+    for place, checkpoint in enumerate(checkpoints, start=1):
+        wrong: str | None = None
+        if checkpoint.note is not None:  # 7
+            wrong = check_checkpoint(
+                checkpoint.note, size=checkpoint.size, root=checkpoint.root, keys=tuple(keys)
+            )
+            signed_before = True
+        elif signed_before or place == len(checkpoints):  # 7
+            wrong = "the checkpoint is not signed"
+        if wrong:
+            detail = f"checkpoint of size {checkpoint.size}: {wrong}"
+            seq = checkpoint.size - 1
+            yield Finding(kind="note", seq=seq, row_id=None, event_id=None, detail=detail)
 
 
 def _check_body(leaf: SealedLeaf, body: str) -> Iterator[Finding]:

@@ -13,6 +13,8 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from sqlalchemy import Engine, func, select
 
 from auditspan.delivery import load_cursors
+from auditspan.mac import MacKey
+from auditspan.note import SigningKey
 from auditspan.relay import Relay
 from auditspan.sealer import Sealer
 from auditspan.sinks import Sink
@@ -30,14 +32,21 @@ class Worker:
     Its own HTTP and SQL leave no telemetry: a relay that traced itself would never be idle.
     """
 
-    def __init__(
-        self, engine: Engine, tables: AuditTables, sink: Sink, *, interval: float = SEAL_INTERVAL
+    def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
+        self,
+        engine: Engine,
+        tables: AuditTables,
+        sink: Sink,
+        *,
+        interval: float = SEAL_INTERVAL,
+        signing_key: SigningKey | None = None,
+        mac_key: MacKey | None = None,
     ) -> None:
         self._engine = engine
         self._tables = tables
         self._sink = sink
         self._interval = interval
-        self._sealer = Sealer(engine, tables)
+        self._sealer = Sealer(engine, tables, signing_key=signing_key, mac_key=mac_key)
         self._relay = Relay(engine, tables, sink)
         self._stop = threading.Event()
         self._threads = (

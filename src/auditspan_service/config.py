@@ -115,8 +115,9 @@ class Settings(BaseSettings):
         default_factory=lambda data: data["data_dir"] / "collector",
         description="where the collector's files are read, and with the sink `file` written",
     )
-    signing_key_file: AbsolutePath | None = Field(
-        default=None, description="the Ed25519 key that signs checkpoints"
+    signing_key_file: AbsolutePath = Field(
+        default_factory=lambda data: data["data_dir"] / "keys" / "signing.key",
+        description="the Ed25519 key that signs checkpoints",
     )
     mac_key_file: AbsolutePath = Field(
         default_factory=lambda data: data["data_dir"] / "keys" / "mac.key",

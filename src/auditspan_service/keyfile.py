@@ -1,18 +1,25 @@
-"""The file of the MAC key.
+"""The files of the MAC key and of the signing key.
 
-Whoever has the key can write bodies that look genuine, and without it none can be checked. So it is
-never overwritten, never half written, and readable by its owner alone.
+Whoever has the MAC key can write bodies that look genuine, and without it none can be checked;
+whoever has the signing key can sign another history. So neither file is ever overwritten or half
+written, and both are made readable by their owner alone.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from auditspan import AuditConfigError, MacKey
 from auditspan.mac import SECRET_BYTES
+from auditspan.note import NoteError, SigningKey
+from auditspan.signing import KEY_PREFIX
 from auditspan_service.errors import KeyFileError
+
+Key = TypeVar("Key")
 
 
 def load_or_create_mac_key(path: Path, *, create: bool) -> MacKey:
@@ -23,32 +30,70 @@ def load_or_create_mac_key(path: Path, *, create: bool) -> MacKey:
     Raises:
         KeyFileError: there is no key, or it cannot be read or written.
     """
+    if create:
+        _create(path, lambda: MacKey.from_secret(secrets.token_bytes(SECRET_BYTES)).dump())
     try:
-        if create and not path.exists():
-            _create(path)
-        return MacKey.parse(path.read_text(encoding="ascii"))
+        return _read(path, "MAC", MacKey.parse)
     except FileNotFoundError as error:
         raise KeyFileError(
             f"There is no MAC key in {path}: make one with `auditspan keys init`, give the same "
             "file to every process that writes to this database, and name it in "
             "AUDITSPAN_MAC_KEY_FILE."
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise KeyFileError(f"The MAC key file {path} cannot be used: {reason}.") from error
     except AuditConfigError as error:
         raise KeyFileError(f"{path}: {error.message}.") from error
 
 
-def _create(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    key = MacKey.from_secret(secrets.token_bytes(SECRET_BYTES))
+def load_or_create_signing_key(path: Path, *, create: bool) -> SigningKey:
+    """The Ed25519 key in this file; where there is none and `create` says so, a new one.
+
+    Raises:
+        KeyFileError: there is no key, or it cannot be read or written.
+    """
+    if create:
+        _create(path, lambda: f"{_new_signing_key().dump()}\n")
     try:
-        _write(draft, key.dump())
-        _publish(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+        return _read(path, "signing", lambda text: SigningKey.parse(text.removesuffix("\n")))
+    except FileNotFoundError as error:
+        raise KeyFileError(
+            f"There is no signing key in {path}: make one with `auditspan checkpoint --init`, give "
+            "it to the workers of this database and to nobody else, and name it in "
+            "AUDITSPAN_SIGNING_KEY_FILE."
+        ) from error
+    except NoteError as error:
+        raise KeyFileError(f"{path}: {error}.") from error
+
+
+def _new_signing_key() -> SigningKey:
+    # The name is the log's, and two logs must not have the same.
+    return SigningKey(name=KEY_PREFIX + secrets.token_hex(4), seed=secrets.token_bytes(32))
+
+
+def _read(path: Path, kind: str, parse: Callable[[str], Key]) -> Key:
+    try:
+        text = path.read_text(encoding="ascii")
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise KeyFileError(f"The {kind} key file {path} cannot be used: {reason}.") from error
+    return parse(text)
+
+
+def _create(path: Path, make: Callable[[], str]) -> None:
+    """Make the file unless it is there."""
+    try:
+        if path.exists():
+            return
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        try:
+            _write(draft, make())
+            _publish(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise KeyFileError(f"The key file {path} cannot be made: {error.strerror}.") from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import click
 
+from auditspan_service.cli.checkpoints import checkpoint
 from auditspan_service.cli.console import Commands, data_option
 from auditspan_service.cli.db import db
 from auditspan_service.cli.keys import keys
@@ -30,6 +31,6 @@ for _command in (
     *(up, tour, serve, worker),
     *(db, users, keys),
     *(events, show, history, trace),
-    *(verify, reconcile),
+    *(verify, reconcile, checkpoint),
 ):
     main.add_command(_command)

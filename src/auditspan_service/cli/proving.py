@@ -7,29 +7,40 @@ from pathlib import Path
 import click
 
 from auditspan import MacKey
+from auditspan.note import NoteError, PublicKey
 from auditspan.reconcile import ReconcileReport
 from auditspan.reconcile import reconcile as compare
 from auditspan.verification import VerifyReport, verify_trail
-from auditspan_service.cli.console import FOUND, data_option, json_option, print_object
+from auditspan_service.cli.console import FOUND, Failure, data_option, json_option, print_object
 from auditspan_service.cli.opened import opened_trail
 from auditspan_service.config import Settings, load_settings
 from auditspan_service.errors import KeyFileError
-from auditspan_service.keyfile import load_or_create_mac_key
+from auditspan_service.keyfile import load_or_create_mac_key, load_or_create_signing_key
 
 _SHOWN = 20
 
 
 @click.command()
+@click.option(
+    "--public-key",
+    "public_keys",
+    multiple=True,
+    metavar="KEY",
+    help="A key that signs checkpoints, as `auditspan checkpoint --public-key` prints it; may be "
+    "repeated.  [default: that of AUDITSPAN_SIGNING_KEY_FILE]",
+)
 @json_option
 @data_option
-def verify(*, as_json: bool) -> None:
+def verify(*, public_keys: tuple[str, ...], as_json: bool) -> None:
     """Check that every sealed row is as it was written.
 
-    Sequence, canonical body, plain columns, MAC, leaf hash and the root of every checkpoint. Exit
-    code 1 when something is wrong, and when there is nothing to check.
+    Sequence, canonical body, plain columns, MAC, leaf hash, and root and signature of every
+    checkpoint. Exit code 1 when something is wrong, and when there is nothing to check.
     """
+    settings = load_settings()
+    keys = _public_keys(settings, public_keys)
     with opened_trail() as (connection, tables):
-        report = verify_trail(connection, tables, _mac_key(load_settings()))
+        report = verify_trail(connection, tables, _mac_key(settings), keys)
     _print_verified(report, as_json=as_json)
     if not report.ok:
         raise SystemExit(FOUND)
@@ -60,6 +71,18 @@ def _mac_key(settings: Settings) -> MacKey | None:
     except KeyFileError as error:
         click.echo(f"{error.message} The MACs are not checked.", err=True)
         return None
+
+
+def _public_keys(settings: Settings, given: tuple[str, ...]) -> list[PublicKey]:
+    try:
+        if given:
+            return [PublicKey.parse(text) for text in given]
+        return [load_or_create_signing_key(settings.signing_key_file, create=False).public]
+    except NoteError as error:
+        raise Failure(f"--public-key: {error}.") from error
+    except KeyFileError as error:
+        click.echo(f"{error.message} The signatures are not checked.", err=True)
+        return []
 
 
 def _print_verified(report: VerifyReport, *, as_json: bool) -> None:

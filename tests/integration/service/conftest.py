@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.postgres import empty_database, migrated_database
-from support.service import RunningService, running_service, settings_at
 
 from auditspan_service.config import Settings
 from auditspan_service.db import make_engine
 from auditspan_service.migrate import upgrade
+from support.postgres import empty_database, migrated_database
+from support.service import RunningService, running_service, settings_at
 
 DATABASES = ("sqlite", "postgresql")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+
 from support.service import Caller, RunningService, problem
 
 JSON = "application/json"

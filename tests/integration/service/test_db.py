@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
-from support.service import RunningService
 
 from auditspan import Actor, UnauditedWriteError, audit_context
 from auditspan_service.db import Database, make_engine
 from auditspan_service.models import User
+from support.service import RunningService
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def database(database_url: str) -> Iterator[Database]:
 
 def test_reading_cannot_write(database: Database) -> None:
     """A write in a reading unit of work is refused by the database itself."""
-    with database.reading() as session, pytest.raises(DBAPIError, match="read.?only"):
+    with database.reading() as session, pytest.raises(DBAPIError, match=r"read.?only"):
         session.execute(text("DELETE FROM users"))
     with database.writing() as session:  # on the same pooled connection
         session.execute(text("DELETE FROM users"))

@@ -10,11 +10,11 @@ from typing import NoReturn
 import pytest
 from opentelemetry.trace import StatusCode
 from sqlalchemy import text
-from support.postgres import empty_database, migrated_database
-from support.service import RunningService, problem, running_service, settings_at
 
 from auditspan_service.api.current import services
 from auditspan_service.models import User
+from support.postgres import empty_database, migrated_database
+from support.service import RunningService, problem, running_service, settings_at
 
 SECRET = "hunter2"  # in an exception's words
 

@@ -9,8 +9,9 @@ from threading import Barrier
 from typing import Any
 
 from sqlalchemy import Connection, event
-from support.service import Caller, RunningService, problem
 from werkzeug.test import TestResponse
+
+from support.service import Caller, RunningService, problem
 
 Send = Callable[[], TestResponse]
 

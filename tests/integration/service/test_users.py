@@ -14,7 +14,7 @@ def about(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_life_of_a_user(service: RunningService) -> None:
-    """Create, change and delete answer as designed and leave one row each, with all that changed."""
+    """Create, change and delete answer as designed and leave one row each, with what changed."""
     kim = service.caller()
     actor = {"type": "user", "id": str(kim.user_id), "label": "tester"}
     before = len(service.bodies())

@@ -1,0 +1,34 @@
+-- What each role may do with each table. Run as auditspan_migrator after every migration; the
+-- rights are those written here and no others, so a new table is closed until it gets its lines.
+-- One transaction: who is at work meanwhile sees the rights before or those after.
+--
+-- Nobody may change or remove what is in the trail, and nobody needs TRUNCATE.
+
+\set ON_ERROR_STOP on
+
+BEGIN;
+
+REVOKE ALL ON ALL TABLES IN SCHEMA public
+FROM PUBLIC, auditspan_app, auditspan_worker, auditspan_auditor;
+
+-- Readiness and the commands compare the schema's revision with their own.
+GRANT SELECT ON alembic_version TO auditspan_app, auditspan_worker, auditspan_auditor;
+
+-- The service: its own tables, and new rows in the trail. Id, transaction id and time of an audit
+-- row are the database's, so the service has no right to give them.
+GRANT SELECT, INSERT, UPDATE, DELETE ON users, api_keys TO auditspan_app;
+GRANT SELECT ON audit_event, audit_leaf, audit_checkpoint, audit_delivery, audit_quarantine TO auditspan_app;
+GRANT INSERT (
+    event_id, occurred_at, actor_type, actor_id, action, outcome, target_type, target_id,
+    trace_id, span_id, tx_id, tenant, body, mac, mac_key_id
+) ON audit_event TO auditspan_app;
+
+-- The worker: seals what is in the trail, and remembers what it has sent.
+GRANT SELECT ON audit_event TO auditspan_worker;
+GRANT SELECT, INSERT ON audit_leaf, audit_checkpoint, audit_quarantine TO auditspan_worker;
+GRANT SELECT, INSERT, UPDATE ON audit_delivery TO auditspan_worker;
+
+-- The auditor: the trail and its seal; not who the users are, and no hash of a key.
+GRANT SELECT ON audit_event, audit_leaf, audit_checkpoint, audit_delivery, audit_quarantine TO auditspan_auditor;
+
+COMMIT;

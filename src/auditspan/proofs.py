@@ -1,0 +1,121 @@
+"""Proofs about a Merkle tree (RFC 9162 §2.1.3 and §2.1.4), made from leaf hashes.
+
+They are made by whoever has all leaves, and verified by anybody from bytes alone: that a leaf is in
+a tree, and that a tree is the beginning of a later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from auditspan.merkle import HASH_BYTES, Tree, hash_node
+
+
+def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
+    """The path of the leaf at `index` in the tree of these leaf hashes (RFC 9162 §2.1.3.1).
+
+    Raises:
+        ValueError: there is no leaf at `index`.
+    """
+    if not 0 <= index < len(leaves):
+        raise ValueError(f"there is no leaf {index} in a tree of {len(leaves)}")
+    if len(leaves) == 1:
+        return []
+    split = _split(len(leaves))
+    if index < split:
+        return [*inclusion_proof(leaves[:split], index), _root(leaves[split:])]
+    return [*inclusion_proof(leaves[split:], index - split), _root(leaves[:split])]
+
+
+def verify_inclusion(
+    *, leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes
+) -> bool:
+    """Whether the proof shows that `leaf` is at `index` in the tree of `size` and `root`.
+
+    RFC 9162 §2.1.3.2. A proof that is malformed in any way shows nothing.
+    """
+    if not 0 <= index < size or not _is_hashes([leaf, root, *proof]):
+        return False
+    node, at, last = leaf, index, size - 1
+    for sibling in proof:
+        if last == 0:
+            return False
+        if at & 1 or at == last:
+            node = hash_node(sibling, node)
+            while not at & 1 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            node = hash_node(node, sibling)
+        at, last = at >> 1, last >> 1
+    return last == 0 and node == root
+
+
+def consistency_proof(leaves: Sequence[bytes], size: int) -> list[bytes]:
+    """The proof that the first `size` of these leaves are a tree that the whole has grown from.
+
+    RFC 9162 §2.1.4.1. It is empty for the whole tree itself.
+
+    Raises:
+        ValueError: `size` is not between 1 and the number of leaves.
+    """
+    if not 0 < size <= len(leaves):
+        raise ValueError(f"no tree of {size} leaves is the beginning of one of {len(leaves)}")
+    return _subproof(leaves, size, is_whole=True)
+
+
+def verify_consistency(
+    *, size: int, root: bytes, later_size: int, later_root: bytes, proof: Sequence[bytes]
+) -> bool:
+    """Whether the proof shows that the later tree begins with the earlier one.
+
+    RFC 9162 §2.1.4.2. A proof that is malformed in any way shows nothing.
+    """
+    if not 0 < size <= later_size or not _is_hashes([root, later_root, *proof]):
+        return False
+    if size == later_size:
+        return not proof and root == later_root
+    path = [root, *proof] if size & (size - 1) == 0 else list(proof)
+    if not proof:
+        return False
+    at, last = size - 1, later_size - 1
+    while at & 1:
+        at, last = at >> 1, last >> 1
+    return _walk(path, at, last) == (root, later_root)
+
+
+def _walk(path: Sequence[bytes], at: int, last: int) -> tuple[bytes, bytes] | None:
+    """The two roots that a consistency path leads to (RFC 9162 §2.1.4.2, steps 4 to 6)."""
+    earlier = later = path[0]
+    for node in path[1:]:
+        if last == 0:
+            return None
+        if at & 1 or at == last:
+            earlier, later = hash_node(node, earlier), hash_node(node, later)
+            while not at & 1 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            later = hash_node(later, node)
+        at, last = at >> 1, last >> 1
+    return (earlier, later) if last == 0 else None
+
+
+def _subproof(leaves: Sequence[bytes], size: int, *, is_whole: bool) -> list[bytes]:
+    if size == len(leaves):
+        return [] if is_whole else [_root(leaves)]
+    split = _split(len(leaves))
+    if size <= split:
+        return [*_subproof(leaves[:split], size, is_whole=is_whole), _root(leaves[split:])]
+    return [*_subproof(leaves[split:], size - split, is_whole=False), _root(leaves[:split])]
+
+
+def _split(size: int) -> int:
+    """The largest power of two that is smaller than `size`."""
+    return 1 << (size - 1).bit_length() - 1
+
+
+def _root(leaves: Sequence[bytes]) -> bytes:
+    return Tree().append(leaves).root
+
+
+def _is_hashes(values: Sequence[bytes]) -> bool:
+    return all(len(value) == HASH_BYTES for value in values)

@@ -1,0 +1,44 @@
+"""What the checkpoints of one trail are called, and how they are signed.
+
+The origin is `<key name>/<incarnation>`. The incarnation counts how often the trail went on from a
+restored backup: sizes may come a second time then, and must not look like the same log.
+"""
+
+from __future__ import annotations
+
+import re
+
+from auditspan.merkle import Tree
+from auditspan.note import Checkpoint, NoteError, PublicKey, SigningKey, open_note, sign_note
+
+KEY_PREFIX = "auditspan/"
+"""How the name of every signing key begins; the rest names the trail."""
+
+_INCARNATION = re.compile(r"[^\n]*/([1-9][0-9]{0,8})\n")
+
+
+def sign_checkpoint(key: SigningKey, tree: Tree, incarnation: int) -> str:
+    """The signed note of a tree. The caller MUST NOT sign a size at or below the last one."""
+    origin = f"{key.name}/{incarnation}"
+    return sign_note(Checkpoint(origin=origin, size=tree.size, root=tree.root).text(), [key])
+
+
+def incarnation_of(note: str | None) -> int:
+    """The incarnation that a note of the table names; the first where there is no note yet."""
+    match = _INCARNATION.match(note or "")
+    return int(match[1]) if match else 1
+
+
+def check_checkpoint(
+    note: str, *, size: int, root: bytes, keys: tuple[PublicKey, ...]
+) -> str | None:
+    """What is wrong with the note of a checkpoint; None when it is signed and says the same."""
+    try:
+        opened = open_note(note, keys)
+        said = Checkpoint.parse(opened.text)
+    except NoteError as error:
+        return str(error)
+    names = {said.origin == f"{key.name}/{incarnation_of(note)}" for key in opened.signers}
+    if (said.size, said.root) != (size, root) or True not in names:
+        return f"the note speaks of {said.origin}, size {said.size}, root {said.root.hex()}"
+    return None

@@ -1,0 +1,154 @@
+"""Policies at work: what is redacted, excluded or ignored, and that no secret is anywhere."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from auditspan import AuditBodyError, AuditError, AuditTrail, MacKey
+from integration.library.models import Account, Chosen, Thing
+from integration.library.world import World
+
+OLD, NEW = "planted-old-secret", "planted-new-secret"
+SECRET = "planted"
+
+
+def open_account(world: World, **values: Any) -> None:
+    """An account with a secret in every column that is not shown."""
+    given = {"owner": "kim", "iban": OLD, "password_hash": OLD, "notes": OLD} | values
+    with world.unit_of_work() as session:
+        session.add(Account(**given))
+
+
+def change(world: World, **values: Any) -> None:
+    """Change the account."""
+    with world.unit_of_work() as session:
+        account = session.get_one(Account, 1)
+        for name, value in values.items():
+            setattr(account, name, value)
+
+
+def test_a_secret_is_in_no_row_and_on_no_span(world: World) -> None:
+    """Create, update and delete of secrets leave their stand-ins, and nothing of the values."""
+    open_account(world)
+    change(world, password_hash=NEW, iban=NEW, notes=NEW)
+    with world.unit_of_work() as session:
+        session.delete(session.get_one(Account, 1))
+    stored = [str(row) for row in world.rows()]
+    spans = [span.to_json() for span in world.exporter.get_finished_spans()]
+    assert 3 == len(stored)
+    assert [] == [seen for seen in [*stored, *spans] if SECRET in seen]
+
+
+def test_a_redacted_column_shows_that_it_changed_and_not_from_what_to_what(world: World) -> None:
+    """Stand-ins are equal for equal values and different for different ones, across rows."""
+    open_account(world)
+    change(world, password_hash=NEW)
+    change(world, password_hash=OLD, iban=NEW)
+    created, first, second = [event["changes"] for event in world.events()]
+    assert {"password_hash"} == set(first)
+    assert {"$redacted", "$fingerprint"} == set(first["password_hash"]["old"])
+    assert created["password_hash"]["new"] == first["password_hash"]["old"]
+    assert first["password_hash"]["old"] == second["password_hash"]["new"]
+    assert first["password_hash"]["old"] != first["password_hash"]["new"]
+    assert created["password_hash"]["new"] != created["iban"]["new"]
+
+
+@pytest.mark.parametrize("key", [None, MacKey.from_secret(b"another" + bytes(25))])
+def test_without_our_key_a_fingerprint_is_another_or_none(world: World, key: Any) -> None:
+    """A guess can be checked only by whoever has the key."""
+    open_account(world)
+    ours = world.last()["changes"]["iban"]["new"]
+    from integration.library.world import make_world  # noqa: PLC0415 - a second application
+
+    other = make_world(world.engine, mac_key=key)
+    open_account(other)
+    theirs = other.last()["changes"]["iban"]["new"]
+    assert ours != theirs
+    assert ({"$redacted": True} == theirs) == (key is None)
+    world.counts_span_events = False
+
+
+def test_a_change_of_a_secret_leaves_a_row_even_without_a_key(world: World) -> None:
+    """No key means no fingerprint, not no row: the change itself is recorded."""
+    from integration.library.world import make_world  # noqa: PLC0415 - a second application
+
+    keyless = make_world(world.engine, mac_key=None)
+    open_account(keyless)
+    change(keyless, password_hash=NEW)
+    assert ["account.create", "account.update"] == keyless.actions()
+    stand_in = {"$redacted": True}
+    assert {"password_hash": {"old": stand_in, "new": stand_in}} == keyless.last()["changes"]
+    world.counts_span_events = False
+
+
+def test_an_excluded_column_never_appears(world: World) -> None:
+    """Not its name, not its value, in no kind of row."""
+    open_account(world)
+    change(world, notes=NEW, owner="lee")
+    with world.unit_of_work() as session:
+        session.delete(session.get_one(Account, 1))
+    assert [] == [event for event in world.events() if "notes" in event["changes"]]
+
+
+def test_an_ignored_column_alone_leaves_no_row(world: World) -> None:
+    """A change of an ignored column leaves no row by itself, and hides no other change."""
+    open_account(world)
+    change(world, touched_at=1)
+    change(world, touched_at=2, owner="lee")
+    assert ["account.create", "account.update"] == world.actions()
+    assert {"old": "kim", "new": "lee"} == world.last()["changes"]["owner"]
+
+
+def test_only_what_is_included_is_recorded_and_in_the_clear(world: World) -> None:
+    """An include list is a decision about each column, a secret-looking name too."""
+    with world.unit_of_work() as session:
+        session.add(Chosen(api_key="shown", rest=OLD))
+    assert "pick.create" == world.last()["action"]
+    assert {"id": {"new": 1}, "api_key": {"new": "shown"}} == world.last()["changes"]
+
+
+def test_a_secret_is_in_no_error(world: World) -> None:
+    """When the audit row cannot be written, neither our error nor its causes show a secret."""
+    open_account(world)
+    before = world.rows()
+    world.exporter.clear()
+    with world.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE audit_event RENAME TO gone"))
+    with pytest.raises(AuditError) as refusal:
+        change(world, password_hash=NEW, iban=NEW)
+    with world.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE gone RENAME TO audit_event"))
+    shown = "".join(traceback.format_exception(refusal.value))
+    assert SECRET not in shown
+    assert before == world.rows()
+    spans = [span.to_json() for span in world.exporter.get_finished_spans()]
+    assert [] == [seen for seen in spans if SECRET in seen]
+    world.counts_span_events = False
+
+
+def test_a_value_that_cannot_be_kept_is_refused_without_showing_it(world: World) -> None:
+    """The refusal names the column and the type, not the value; nothing has been written."""
+
+    class Odd(dict[str, Any]):
+        """Serialises as JSON, and shows its content wherever it is printed."""
+
+    with (
+        pytest.raises((AuditBodyError, SQLAlchemyError, TypeError)) as refusal,
+        world.unit_of_work() as s,
+    ):
+        s.add(Thing(id=__import__("uuid").uuid4(), data=Odd(a={SECRET})))
+    assert SECRET not in str(refusal.value) or not isinstance(refusal.value, AuditError)
+    assert [] == world.rows()
+
+
+def test_two_trails_over_one_table_do_not_disturb_each_other(world: World) -> None:
+    """The key id of each row says whose MAC it carries."""
+    open_account(world)
+    assert isinstance(world.trail, AuditTrail)
+    (row,) = world.rows()
+    assert (True, 64) == (bool(row.mac_key_id), len(row.mac))

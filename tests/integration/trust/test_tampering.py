@@ -1,0 +1,224 @@
+"""A sealed and signed trail on both databases, and what verify says of every way of changing it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, MetaData, create_engine, select, text
+
+from auditspan import Actor, MacKey, Service, Target
+from auditspan.ids import uuid7
+from auditspan.note import Checkpoint, SigningKey, open_note, sign_note
+from auditspan.record import AuditRecord
+from auditspan.sealer import Sealer
+from auditspan.store import insert_records
+from auditspan.tables import AuditTables, audit_tables
+from auditspan.verification import VerifyReport, verify_trail
+
+MAC = MacKey.from_secret(bytes(range(32)))
+KEY = SigningKey(name="auditspan/test", seed=bytes(range(32)))
+FOREIGN = SigningKey(name="auditspan/test", seed=bytes(32))
+SIZE, BATCH = 12, 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trail:
+    """A trail of twelve rows under three signed checkpoints."""
+
+    engine: Engine
+    tables: AuditTables
+
+    def write(self, count: int, key: MacKey = MAC) -> None:
+        """Commit rows as the application does."""
+        with self.engine.begin() as connection:
+            insert_records(connection, self.tables, [record(n) for n in range(count)], key)
+
+    def seal(self, key: SigningKey | None = KEY) -> None:
+        """Seal everything that is committed."""
+        sealer = Sealer(self.engine, self.tables, batch=BATCH, signing_key=key, mac_key=MAC)
+        while sealer.seal():
+            pass
+
+    def run(self, *statements: str, **values: Any) -> None:
+        """Do what somebody with the database's own rights can do."""
+        with self.engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement), values)
+
+    def report(self) -> VerifyReport:
+        """What the verifier says."""
+        with self.engine.connect() as connection:
+            return verify_trail(connection, self.tables, MAC, [KEY.public])
+
+    def found(self) -> set[tuple[str, int | None]]:
+        """Kinds and places of the findings."""
+        return {(finding.kind, finding.seq) for finding in self.report().findings}
+
+    def notes(self) -> list[str | None]:
+        """The notes of all checkpoints, smallest first."""
+        table = self.tables.checkpoint.c
+        with self.engine.connect() as connection:
+            return list(connection.scalars(select(table.note).order_by(table.tree_size)))
+
+
+def record(number: int) -> AuditRecord:
+    """A record with every member."""
+    moment = datetime.now(UTC)
+    return AuditRecord(
+        event_id=uuid7(int(moment.timestamp() * 1000), number.to_bytes(10, "big")),
+        occurred_at=moment,
+        action="user.update",
+        actor=Actor.user(7, label="kim"),
+        tx_id="tx",
+        service=Service(name="shop"),
+        target=Target(type="user", id=str(number), version=1),
+        changes={"n": {"old": number, "new": number + 1}},
+        trace_id="0af7651916cd43dd8448eb211c80319c",
+        span_id="b7ad6b7169203331",
+        tenant="acme",
+    )
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def trail(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Trail]:
+    """A trail of its own on each database."""
+    url = f"sqlite:///{tmp_path / 'trail.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    engine = create_engine(url)
+    metadata = MetaData()
+    made = Trail(engine=engine, tables=audit_tables(metadata))
+    metadata.create_all(engine)
+    made.write(SIZE)
+    made.seal()
+    yield made
+    engine.dispose()
+
+
+def test_a_clean_trail_is_signed_and_verifies(trail: Trail) -> None:
+    """Every checkpoint has a note of our key that says its size; there is no finding."""
+    assert [] == trail.report().findings
+    opened = [open_note(str(note), [KEY.public]).text for note in trail.notes()]
+    assert [5, 10, 12] == [Checkpoint.parse(one).size for one in opened]
+    assert {"auditspan/test/1"} == {Checkpoint.parse(one).origin for one in opened}
+
+
+COLUMNS = {
+    "recorded_at": "'2020-01-01 00:00:00.000000'",
+    "event_id": "'017f22e2-79b0-7cc3-98c4-dc0c0c07398f'",
+    "occurred_at": "'2020-01-01 00:00:00.000000'",
+    **dict.fromkeys(["actor_type", "actor_id", "action", "outcome"], "'x'"),
+    **dict.fromkeys(["target_type", "target_id", "tx_id", "tenant"], "'x'"),
+    **dict.fromkeys(["trace_id", "span_id", "mac", "mac_key_id"], "'x'"),
+    "body": "replace(body, 'kim', 'eve')",
+}
+ROW = "(SELECT row_id FROM audit_leaf WHERE seq = :seq)"
+PLACES = pytest.mark.parametrize("seq", [0, 6, SIZE - 1], ids=["first", "middle", "last"])
+
+
+@PLACES
+@pytest.mark.parametrize("column", COLUMNS)
+def test_an_edit_of_any_column_is_found(trail: Trail, column: str, seq: int) -> None:
+    """Whatever column of a row is changed, a finding names the row."""
+    trail.run(f"UPDATE audit_event SET {column} = {COLUMNS[column]} WHERE id = {ROW}", seq=seq)  # noqa: S608 (no input)
+    assert {seq} == {place for _, place in trail.found()}
+
+
+@PLACES
+def test_a_deleted_row_is_found(trail: Trail, seq: int) -> None:
+    """The row alone leaves its leaf behind."""
+    trail.run(f"DELETE FROM audit_event WHERE id = {ROW}", seq=seq)  # noqa: S608 (no input)
+    assert {("missing-row", seq)} == trail.found()
+
+
+@PLACES
+def test_a_row_deleted_with_its_leaf_is_found(trail: Trail, seq: int) -> None:
+    """The sequence has a gap then, or the checkpoints speak of more than there is."""
+    delete = f"DELETE FROM audit_event WHERE id = {ROW}"  # noqa: S608 (no input)
+    trail.run(delete, "DELETE FROM audit_leaf WHERE seq = :seq", seq=seq)
+    assert trail.found()
+
+
+CHANGES = {
+    "range": ["DELETE FROM audit_leaf WHERE seq BETWEEN 3 AND 6"],
+    "swapped": [
+        "UPDATE audit_leaf SET seq = -1 WHERE seq = 3",
+        "UPDATE audit_leaf SET seq = 3 WHERE seq = 4",
+        "UPDATE audit_leaf SET seq = 4 WHERE seq = -1",
+    ],
+    "renumbered": ["UPDATE audit_leaf SET seq = seq + 100 WHERE seq >= 6"],
+    "root": ["UPDATE audit_checkpoint SET root_hash = frontier WHERE tree_size = 10"],
+    "checkpoint gone": ["DELETE FROM audit_checkpoint WHERE tree_size = 12"],
+    "notes gone": ["UPDATE audit_checkpoint SET note = NULL"],
+    "one note gone": ["UPDATE audit_checkpoint SET note = NULL WHERE tree_size = 10"],
+    "text of a note": ["UPDATE audit_checkpoint SET note = replace(note, 'test', 'tests')"],
+    "no note": ["UPDATE audit_checkpoint SET note = 'x' WHERE tree_size = 5"],
+    "notes of another": [
+        "UPDATE audit_checkpoint SET note = (SELECT max(note) FROM audit_checkpoint)"
+    ],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_another_order_root_or_note_is_found(trail: Trail, change: str) -> None:
+    """Leaves, roots and notes that are not as they were sealed are findings."""
+    trail.run(*CHANGES[change])
+    assert trail.found()
+
+
+def test_a_note_of_a_foreign_key_is_found(trail: Trail) -> None:
+    """A history that somebody else has signed is not ours, though its roots are right."""
+    text_of = open_note(str(trail.notes()[-1]), [KEY.public]).text
+    forged = sign_note(text_of, [FOREIGN])
+    trail.run("UPDATE audit_checkpoint SET note = :note WHERE tree_size = 12", note=forged)
+    assert {("note", SIZE - 1)} == trail.found()
+
+
+def test_emptied_tables_are_not_verified(trail: Trail) -> None:
+    """Nothing to check is not success."""
+    trail.run("DELETE FROM audit_event", "DELETE FROM audit_leaf", "DELETE FROM audit_checkpoint")
+    assert not trail.report().ok
+
+
+def test_a_row_that_somebody_else_inserted_is_sealed_loudly(
+    trail: Trail, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A false MAC is named in an error when it is sealed, and by verify; rows behind it flow."""
+    trail.write(1, MacKey.from_secret(bytes(32)))
+    trail.write(1)
+    with caplog.at_level(logging.ERROR, logger="auditspan.sealer"):
+        trail.seal()
+    assert 1 == len(caplog.records)
+    assert {("mac", SIZE)} == trail.found()
+    assert SIZE + 2 == trail.report().tree_size
+
+
+def test_a_trail_that_is_signed_from_now_on_verifies(trail: Trail) -> None:
+    """Checkpoints from before there was a key are covered by the first one that is signed."""
+    trail.run("UPDATE audit_checkpoint SET note = NULL")
+    trail.write(1)
+    trail.seal()
+    assert [] == trail.report().findings
+
+
+def test_a_restored_cluster_goes_on_under_another_origin(postgres_url: str) -> None:
+    """Where transaction ids have gone back, sizes may come again: the incarnation is another."""
+    engine = create_engine(postgres_url)
+    metadata = MetaData()
+    trail = Trail(engine=engine, tables=audit_tables(metadata))
+    metadata.create_all(engine)
+    trail.write(1)
+    trail.seal()
+    trail.run("UPDATE audit_checkpoint SET snapshot = '4000000000:4000000000:'")
+    trail.write(1)
+    trail.seal()
+    origins = [str(note).partition("\n")[0] for note in trail.notes()]
+    assert ["auditspan/test/1", "auditspan/test/2"] == origins
+    assert [] == trail.report().findings
+    engine.dispose()
