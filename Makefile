@@ -63,7 +63,7 @@ clean: ## remove what was built; data under .auditspan stays
 
 $(READY): pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
 	@echo "installing the environment in .venv" >&2
-	@$(UV) sync --frozen --all-extras --quiet --python $(PYTHON)
+	@$(UV) sync --frozen --all-extras --compile-bytecode --quiet --python $(PYTHON)
 	@touch $@
 
 .uv/bin/uv:

@@ -43,7 +43,9 @@ def test_not_made_unless_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"hunter2", b"\xff\xfe", b"auditspan-mac-v1 00000000 " + b"0" * 64]
+    "content",
+    [b"", b"hunter2", b"\xff\xfe", b"auditspan-mac-v1 00000000 " + b"0" * 64],
+    ids=["empty", "words", "no text", "wrong id"],  # the ids stand in the path
 )
 def test_damaged(tmp_path: Path, content: bytes) -> None:
     """A damaged file is an error, is left as it is, and is not shown."""

@@ -91,20 +91,22 @@ _POSTGRESQL_CATALOG = (
 )
 
 
-def test_upgrade_equals_create_all(
-    request: pytest.FixtureRequest, engine: Engine, tmp_path: Path
-) -> None:
-    """The database describes both in the same words: types, defaults, names of constraints."""
-    upgrade(engine)
+@pytest.fixture
+def other_engine(engine: Engine, tmp_path: Path) -> Iterator[Engine]:
+    """Another database of the same kind."""
     if engine.dialect.name == "sqlite":
         with engine_at(f"sqlite:///{tmp_path / 'other.db'}") as other:
-            Base.metadata.create_all(other)
-            assert definition(engine) == definition(other)
+            yield other
     else:
         with empty_database() as url, engine_at(url) as other:
-            Base.metadata.create_all(other)
-            assert definition(engine) == definition(other)
-    assert request.node.name  # both databases, see `engine`
+            yield other
+
+
+def test_upgrade_equals_create_all(engine: Engine, other_engine: Engine) -> None:
+    """The database describes both in the same words: types, defaults, names of constraints."""
+    upgrade(engine)
+    Base.metadata.create_all(other_engine)
+    assert definition(engine) == definition(other_engine)
 
 
 def test_second_upgrade_does_nothing(engine: Engine) -> None:
