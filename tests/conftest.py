@@ -11,6 +11,9 @@ import pytest
 from support.collector import collector_binary
 from support.postgres import empty_database
 
+# Read once per process by whichever instrumentation comes first; the service sets the same.
+os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
+
 
 @pytest.fixture(scope="session")
 def collector_bin() -> Path:

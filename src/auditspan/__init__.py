@@ -8,6 +8,7 @@ with audit_context(actor=Actor.system("nightly-billing")), Session.begin() as se
 
 from __future__ import annotations
 
+from auditspan.carry import CarriedContext, copy_context
 from auditspan.context import audit_context
 from auditspan.errors import (
     AuditBodyError,
@@ -33,6 +34,7 @@ __all__ = [
     "AuditError",
     "AuditTrail",
     "AuditWriteError",
+    "CarriedContext",
     "CollectorFilesError",
     "MacKey",
     "MissingContextError",
@@ -45,4 +47,5 @@ __all__ = [
     "Target",
     "UnauditedWriteError",
     "audit_context",
+    "copy_context",
 ]

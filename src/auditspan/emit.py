@@ -29,28 +29,30 @@ class TelemetryErrors:
     raised: bool = False
 
 
-def announce(records: Sequence[AuditRecord]) -> None:
-    """Count the records, and add one event for each to the current span.
+def announce(records: Sequence[AuditRecord], count: int) -> None:
+    """Count the records of a transaction, and add one event for each to the current span.
 
     At most `MAX_SPAN_EVENTS`, and one more that says how many were left out.
+
+    Args:
+        records: the first of them, at least `MAX_SPAN_EVENTS` where there are so many.
+        count: how many there are.
     """
-    if not records:
-        return
     try:
-        emitted.add(len(records))
-        _add_events(trace.get_current_span(), records)
+        emitted.add(count)
+        _add_events(trace.get_current_span(), records, count)
     except Exception:
         if TelemetryErrors.raised:
             raise
-        _logger.exception("the telemetry of %d committed records was lost", len(records))
+        _logger.exception("the telemetry of %d committed records was lost", count)
 
 
-def _add_events(span: trace.Span, records: Sequence[AuditRecord]) -> None:
+def _add_events(span: trace.Span, records: Sequence[AuditRecord], count: int) -> None:
     if span.is_recording():
         for record in records[:MAX_SPAN_EVENTS]:
             span.add_event(semconv.EVENT_PREFIX + record.action, pointer(record))
-        if len(records) > MAX_SPAN_EVENTS:
-            left_out = len(records) - MAX_SPAN_EVENTS
+        if count > MAX_SPAN_EVENTS:
+            left_out = count - MAX_SPAN_EVENTS
             span.add_event(semconv.EVENT_TRUNCATED, {semconv.TRUNCATED_COUNT: left_out})
 
 

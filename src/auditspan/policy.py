@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Column, event
+from sqlalchemy import Column, Table, event
 from sqlalchemy.orm import ColumnProperty, Mapper
 
 from auditspan.errors import AuditConfigError
@@ -37,6 +37,21 @@ class Policy:
     name: str | None = None
 
 
+@dataclass(frozen=True)
+class Exempt:
+    """The decision that a model is not audited, and why: `__audit__ = Exempt("a cache")`.
+
+    Raises:
+        AuditConfigError: there is no reason.
+    """
+
+    reason: str
+
+    def __post_init__(self) -> None:
+        if not self.reason.strip():
+            raise AuditConfigError('an exemption needs a reason: Exempt("why it is not audited")')
+
+
 @dataclass(frozen=True, kw_only=True)
 class AuditedColumn:
     """One column of an audited model."""
@@ -50,6 +65,10 @@ class AuditedColumn:
     """An INSERT that does not mention it may give it a value; else it becomes NULL."""
     generated: bool
     """The flush itself may set it on UPDATE, past the attribute's history."""
+
+    def of(self, column: Column[Any]) -> AuditedColumn:
+        """The same as a column of another table of the same object."""
+        return self if column is self.column else replace(self, column=column, name=column.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +96,28 @@ def audited_model(mapper: Mapper[Any]) -> AuditedModel | None:
     return _models[mapper]
 
 
+def decided_table(table: Table) -> AuditedModel | None:
+    """What is audited of a table without a model, by its `info={"audit": True or a Policy}`.
+
+    Raises:
+        AuditConfigError: its policy names a column that it does not have.
+    """
+    policy = _as_policy(table.info.get("audit"), f"info['audit'] of the table {table.name!r}")
+    if policy is None:
+        return None
+    _require_known_names(table.name, {column.name for column in table.columns}, policy)
+    return AuditedModel(
+        type=policy.name or table.name,
+        columns=tuple(
+            _column(column, column.key, policy, generated=column.onupdate is not None)
+            for column in table.columns
+            if _is_wanted(column, policy)
+        ),
+        primary_key=tuple(column.key for column in table.primary_key),
+        version_key=None,
+    )
+
+
 @event.listens_for(Mapper, "after_mapper_constructed")
 def _activate_history(mapper: Mapper[Any], class_: type[object]) -> None:
     # The old value of an expired attribute is lost on assignment without this flag, and only here
@@ -95,21 +136,25 @@ def _check_policy(mapper: Mapper[Any], class_: type[object]) -> None:  # noqa: A
 
 
 def _decision(class_: type[object]) -> Policy | None:
-    decision = getattr(class_, "__audit__", None)
-    if decision is None or decision is False:
+    return _as_policy(getattr(class_, "__audit__", None), f"{class_.__name__}.__audit__")
+
+
+def _as_policy(decision: object, where: str) -> Policy | None:
+    if decision is None or decision is False or isinstance(decision, Exempt):
         return None
     if decision is True:
         return Policy()
     if isinstance(decision, Policy):
         return decision
     raise AuditConfigError(
-        f"{class_.__name__}.__audit__ must be True, False or a Policy, not {decision!r}"
+        f"{where} must be True, a Policy, Exempt(reason) or False, not {decision!r}"
     )
 
 
 def _read(mapper: Mapper[Any], policy: Policy) -> AuditedModel:
     columns = list(_columns(mapper, policy))
-    _require_known_names(mapper, policy)
+    known = {column.name for column in mapper.columns}
+    _require_known_names(mapper.class_.__name__, known, policy)
     version = mapper.version_id_col
     return AuditedModel(
         type=policy.name or _snake_case(mapper.class_.__name__),
@@ -123,15 +168,20 @@ def _columns(mapper: Mapper[Any], policy: Policy) -> Iterable[AuditedColumn]:
     for prop in mapper.column_attrs:
         column = prop.columns[0]
         if isinstance(column, Column) and _is_wanted(column, policy):
-            yield AuditedColumn(
-                name=column.name,
-                key=prop.key,
-                column=column,
-                redacted=_is_redacted(column.name, policy),
-                ignored=column.name in policy.ignore,
-                defaulted=_is_defaulted(column),
-                generated=_is_generated(mapper, column),
-            )
+            generated = _is_generated(mapper, column)
+            yield _column(column, prop.key, policy, generated=generated)
+
+
+def _column(column: Column[Any], key: str, policy: Policy, *, generated: bool) -> AuditedColumn:
+    return AuditedColumn(
+        name=column.name,
+        key=key,
+        column=column,
+        redacted=_is_redacted(column.name, policy),
+        ignored=column.name in policy.ignore,
+        defaulted=_is_defaulted(column),
+        generated=generated,
+    )
 
 
 def _is_wanted(column: Column[Any], policy: Policy) -> bool:
@@ -160,15 +210,13 @@ def _is_generated(mapper: Mapper[Any], column: Column[Any]) -> bool:
     )
 
 
-def _require_known_names(mapper: Mapper[Any], policy: Policy) -> None:
-    known = {column.name for column in mapper.columns}
+def _require_known_names(owner: str, known: Collection[str], policy: Policy) -> None:
     named = {*(policy.include or ()), *policy.exclude, *policy.redact, *policy.ignore}
-    for name in sorted(named - known):
+    for name in sorted(named - set(known)):
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(sorted(known))}"
         raise AuditConfigError(
-            f"the policy of {mapper.class_.__name__} names the column {name!r}, which the model "
-            f"does not have{hint}"
+            f"the policy of {owner} names the column {name!r}, which it does not have{hint}"
         )
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakSet
 
 from opentelemetry.sdk.resources import Resource
-from sqlalchemy import MetaData, inspect
+from sqlalchemy import Dialect, MetaData, inspect
 from sqlalchemy.ext.asyncio import async_scoped_session, async_sessionmaker
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from auditspan import semconv
+from auditspan.actions import require_action, require_outcome
 from auditspan.canonical import Json
-from auditspan.capture import Capture
+from auditspan.capture import statements  # noqa: F401 (installs the hooks of engines)
+from auditspan.capture.flushes import listen
+from auditspan.capture.unaudited import unaudited
+from auditspan.capture.writer import Capture, register
 from auditspan.emit import announce
 from auditspan.errors import AuditConfigError
 from auditspan.ids import RANDOM_BYTES, uuid7
@@ -57,7 +61,9 @@ class AuditTrail:
         sessions: a `sessionmaker`, `scoped_session` (Flask-SQLAlchemy's `db.session` is one),
             `async_sessionmaker` or `async_scoped_session`.
         metadata: where the audit tables are added, so that `create_all` and Alembic see them.
-        strict: refuse a change when no `audit_context` says who acts; else the actor is unknown.
+        strict: refuse a change when no `audit_context` says who acts, and SQL as text that writes
+            to an audited table. Else the actor is unknown, and such SQL is recorded as a statement.
+        actions: what `record` and `record_durable` may be asked to record; None is anything.
         service: this program; by default as OpenTelemetry's resource names it.
         mac_key: authenticates every body and fingerprints redacted values. Without it rows carry
             no MAC, and a redacted value shows only that it is there.
@@ -75,6 +81,7 @@ class AuditTrail:
         *,
         metadata: MetaData,
         strict: bool = True,
+        actions: Collection[str] | None = None,
         service: Service | None = None,
         mac_key: MacKey | None = None,
         clock: Callable[[], datetime] = utc_now,
@@ -86,15 +93,18 @@ class AuditTrail:
                 "these sessions are under an audit trail already: make one AuditTrail per session "
                 "factory and pass it around"
             )
-        _require_supported_bind(target)
+        _require_supported_binds(target)
         self.tables: AuditTables = audit_tables(metadata)
         self._recorder = Recorder(
             service=service or service_from_resource(), clock=clock, new_id=new_id, strict=strict
         )
+        self._sessions = sessions
+        self._actions = None if actions is None else frozenset(actions)
         self._capture = Capture(
             tables=self.tables, recorder=self._recorder, mac_key=mac_key, announce=announce
         )
-        self._capture.listen(target)
+        listen(self._capture, target)
+        register(self._capture, _dialects(target))
         _attached.add(target)
 
     def record(  # noqa: PLR0913 (each is a member of the body)
@@ -121,20 +131,64 @@ class AuditTrail:
 
         Returns:
             The event id.
+
+        Raises:
+            AuditConfigError: the action is not `type.verb` or not registered, or the target is no
+                audited object.
+            AuditBodyError: a value cannot stand in a body.
+            AuditWriteError: the row could not be written; the transaction can only be rolled back.
         """
+        require_action(action, self._actions)
+        require_outcome(outcome)
         plain: Session = session() if isinstance(session, scoped_session) else session
         plain.flush()  # gives a new target its primary key
         connection = plain.connection()
         record = self._recorder.record(
             action,
-            tx_id=self._capture.tx_id(plain),
+            tx_id=self._capture.tx_id(connection),
             target=_as_target(target),
             outcome=outcome,
             reason=reason,
             metadata=metadata,
         )
-        self._capture.write(plain, connection, [record])
+        self._capture.write(connection, [record])
         return record.event_id
+
+    def record_durable(
+        self,
+        action: str,
+        *,
+        target: object = None,
+        outcome: Outcome = "success",
+        reason: str | None = None,
+        metadata: Mapping[str, Json] | None = None,
+    ) -> str:
+        """Record an event in a transaction of its own, which outlives the caller's rollback.
+
+        It is in the database when this returns. On SQLite, which has one writer at a time, it MUST
+        NOT be called while the same thread has written and not yet committed: it would wait for
+        itself until the driver's timeout, and then fail.
+
+        Returns:
+            The event id.
+
+        Raises:
+            AuditConfigError: as `record`, and where the sessions are asynchronous.
+            AuditBodyError: a value cannot stand in a body.
+            AuditWriteError: the row could not be written.
+        """
+        factory = getattr(self._sessions, "session_factory", self._sessions)
+        if isinstance(factory, async_sessionmaker):
+            raise AuditConfigError(
+                "record_durable needs synchronous sessions: with asynchronous ones, await "
+                "session.run_sync(trail.record, action, ...) in a session of its own"
+            )
+        with factory() as session, session.begin():
+            return self.record(
+                session, action, target=target, outcome=outcome, reason=reason, metadata=metadata
+            )
+
+    unaudited = staticmethod(unaudited)
 
 
 def _as_target(target: object) -> Target | None:
@@ -177,7 +231,13 @@ def _audited_sync_class(sessions: async_sessionmaker[Any]) -> type[Session]:
     return own
 
 
-def _require_supported_bind(target: Any) -> None:  # noqa: ANN401
-    bind = target.kw.get("bind") if isinstance(target, sessionmaker) else None
-    if bind is not None:
-        require_supported(bind.dialect)
+def _require_supported_binds(target: Any) -> None:  # noqa: ANN401
+    for dialect in _dialects(target):
+        require_supported(dialect)
+
+
+def _dialects(target: Any) -> list[Dialect]:  # noqa: ANN401
+    """Those of the engines that these sessions are known to use; others are met later."""
+    settings = target.kw if isinstance(target, sessionmaker) else {}
+    binds = [settings.get("bind"), *(settings.get("binds") or {}).values()]
+    return [getattr(bind, "sync_engine", bind).dialect for bind in binds if bind is not None]

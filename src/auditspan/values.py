@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import ClauseElement, Column, Connection, select, tuple_
-from sqlalchemy.orm import InstanceState, LoaderCallableStatus, Mapper, Session
+from sqlalchemy.orm import InstanceState, LoaderCallableStatus, Mapper
 
 from auditspan.canonical import Json, canonical_json, represent
 from auditspan.coercion import as_kept
@@ -54,7 +54,7 @@ class Change:
 
 
 def old_values(
-    session: Session,
+    connection: Connection,
     mapper: Mapper[Any],
     state: InstanceState[Any],
     model: AuditedModel,
@@ -73,9 +73,7 @@ def old_values(
     missing = [key for key, value in old.items() if value is NO_VALUE]
     if missing:
         identity = state.identity or tuple(state.dict[k] for k in model.primary_key)
-        rows = _select(
-            session.connection(bind_arguments={"mapper": mapper}), mapper, missing, [identity]
-        )
+        rows = _select(connection, mapper, missing, [identity])
         old.update(rows.get(identity, {}))
     return {key: None if value is NO_VALUE else value for key, value in old.items()}
 
@@ -91,7 +89,7 @@ def new_values(state: InstanceState[Any], model: AuditedModel, verb: Verb, old: 
     return _read(state, model, set(old))
 
 
-def complete(session: Session, changes: Iterable[Change]) -> None:
+def complete(connection: Connection, changes: Iterable[Change]) -> None:
     """Fetch what only the database knows, one SELECT for 500 objects of a kind."""
     groups: defaultdict[tuple[Mapper[Any], tuple[str, ...]], list[Change]] = defaultdict(list)
     for change in changes:
@@ -99,7 +97,6 @@ def complete(session: Session, changes: Iterable[Change]) -> None:
         if missing:
             groups[change.mapper, missing].append(change)
     for (mapper, keys), group in groups.items():
-        connection = session.connection(bind_arguments={"mapper": mapper})
         for start in range(0, len(group), _BATCH):
             batch = group[start : start + _BATCH]
             rows = _select(connection, mapper, keys, [change.identity for change in batch])
@@ -129,6 +126,18 @@ def target_id(identity: Sequence[Any]) -> str:
     if len(parts) == 1 and not isinstance(parts[0], dict | list):
         return str(parts[0])
     return canonical_json(parts)
+
+
+def as_column_keeps(column: Column[Any], value: Any) -> Json:  # noqa: ANN401
+    """The value as it stands in a body.
+
+    Raises:
+        AuditBodyError: it has no lossless form; the error names the column and not the value.
+    """
+    try:
+        return as_kept(column.type, value)
+    except AuditBodyError as error:
+        raise AuditBodyError(f"column {column.name!r}: {error.message}") from error
 
 
 def _read(state: InstanceState[Any], model: AuditedModel, keys: set[str]) -> Values:
@@ -181,17 +190,10 @@ def _select(
 
 def _represented(values: Values, columns: Mapping[str, AuditedColumn]) -> dict[str, Json]:
     return {
-        columns[key].name: _represent(columns[key].column, value)
+        columns[key].name: as_column_keeps(columns[key].column, value)
         for key, value in values.items()
         if key in columns
     }
-
-
-def _represent(column: Column[Any], value: Any) -> Json:  # noqa: ANN401
-    try:
-        return as_kept(column.type, value)
-    except AuditBodyError as error:
-        raise AuditBodyError(f"column {column.name!r}: {error.message}") from error
 
 
 def _redacted(name: str, change: Mapping[str, Json], key: MacKey | None) -> dict[str, Json]:

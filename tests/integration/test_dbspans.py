@@ -159,6 +159,7 @@ def test_savepoints_are_visible(database: Database) -> None:
         session.commit()
 
     texts = [(span.attributes or {}).get("db.query.text", span.name) for span in database.spans()]
+    texts = [text for text in texts if text != "BEGIN"]  # which SQLite's driver would leave out
     assert ["INSERT" if "INSERT" in str(text) else text for text in texts] == [
         "SAVEPOINT sa_savepoint_1",
         "INSERT",

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, FromClause, Table, select
 
 from auditspan.canonical import canonical_json, represent
 
@@ -27,21 +27,34 @@ class ReplayError(AssertionError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Links:
+    """A link table as a relationship of one of its sides."""
+
+    table: Table
+    parent: str
+    child: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Kind:
     """A table as the trail knows it.
 
     Attributes:
         table: where its rows live.
         hidden: columns that no body can restore: excluded, ignored or redacted ones.
+        key_names: its key, where `table` is a query.
+        links: its relationships over link tables, by name.
     """
 
-    table: Table
+    table: FromClause
     hidden: frozenset[str] = frozenset()
+    key_names: tuple[str, ...] = ()
+    links: Mapping[str, Links] = field(default_factory=dict)
 
     @property
     def key(self) -> list[str]:
         """The names of the primary key's columns."""
-        return [column.name for column in self.table.primary_key]
+        return list(self.key_names) or [column.name for column in self.table.primary_key]
 
 
 @dataclass
@@ -64,11 +77,12 @@ class Replay:
         if target in self.kinds and verb in _NOT_CHANGES:
             getattr(self, f"_{verb}")(self.kinds[target], self.tables[target], event)
 
-    def _create(self, _kind: Kind, rows: dict[str, Row], event: dict[str, Any]) -> None:
+    def _create(self, kind: Kind, rows: dict[str, Row], event: dict[str, Any]) -> None:
         key = event["target"]["id"]
         if key in rows:
             raise ReplayError(f"created twice: {event}")
         rows[key] = {name: change["new"] for name, change in event["changes"].items()}
+        rows[key] |= {name: [] for name in kind.links}
 
     def _update(self, kind: Kind, rows: dict[str, Row], event: dict[str, Any]) -> None:
         before = _key_before(kind, event)
@@ -76,6 +90,9 @@ class Replay:
             raise ReplayError(f"updated but never created: {event}")
         row = rows.pop(before)
         for name, change in event["changes"].items():
+            if name in kind.links:
+                row[name] = _linked(row[name], change)
+                continue
             was = _exactly(row.get(name))
             # A hidden column may change without a row, and a redacted one without a trace.
             is_open = name not in kind.hidden
@@ -87,9 +104,8 @@ class Replay:
     def _delete(self, kind: Kind, rows: dict[str, Row], event: dict[str, Any]) -> None:
         row = rows.pop(event["target"]["id"], None)
         old = {name: change["old"] for name, change in event["changes"].items()}
-        if row is None or _exactly(_without(row, kind.hidden)) != _exactly(
-            _without(old, kind.hidden)
-        ):
+        hidden = kind.hidden | kind.links.keys()  # a deletion says nothing of links
+        if row is None or _exactly(_without(row, hidden)) != _exactly(_without(old, hidden)):
             raise ReplayError(f"deleted, but was {row}: {event}")
 
 
@@ -119,7 +135,26 @@ def _live_rows(connection: Connection, kind: Kind) -> dict[str, Row]:
         found[_identity([values[name] for name in kind.key])] = {
             name: _short(value) for name, value in values.items() if name not in kind.hidden
         }
+    for name, links in kind.links.items():
+        linked = _live_links(connection, links)
+        for key, values in found.items():
+            values[name] = [*linked.get(key, [])]
     return found
+
+
+def _linked(ids: list[str], change: dict[str, list[str]]) -> list[str]:
+    """The other sides of a link after a change."""
+    added, removed = change.get("added", []), change.get("removed", [])
+    if change.keys() - {"added", "removed"} or set(added) & set(ids) or set(removed) - set(ids):
+        raise ReplayError(f"{ids} cannot change so: {change}")
+    return sorted({*ids, *added} - set(removed))
+
+
+def _live_links(connection: Connection, links: Links) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for row in connection.execute(select(links.table)).mappings():
+        found.setdefault(str(row[links.parent]), []).append(str(row[links.child]))
+    return {parent: sorted(children) for parent, children in found.items()}
 
 
 def _key_before(kind: Kind, event: dict[str, Any]) -> str:

@@ -18,12 +18,14 @@ PAGES = ROOT / "docs" / "errors"
 INTENDED = {
     "Actor",
     "AuditTrail",
+    "CarriedContext",
     "MacKey",
     "Policy",
     "Request",
     "Service",
     "Target",
     "audit_context",
+    "copy_context",
 }
 CODES = {
     "AuditError": "audit",

@@ -12,11 +12,11 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src"
 #: From the innermost ring outwards. A module imports from its own ring and those before it.
 RINGS = {
-    "pure": "record diff redact canonical merkle proofs note signing mac errors ids verify",
-    "SQLAlchemy": "capture coercion journal recorder values policy context tables store",
+    "pure": "actions record diff redact canonical merkle proofs note signing mac errors ids verify",
+    "SQLAlchemy": "capture coercion recorder values policy context tables store",
     "telemetry": "semconv metrics logrecord emit otlp sinks otlpfile otlpjson tracetree",
     "workers": "locks delivery sealer relay worker reconcile verification",
-    "edges": "trail flask boundary __init__ testing cli",
+    "edges": "trail carry flask boundary __init__ testing cli",
 }
 #: Modules that a noun may be split into without a new line here.
 FAMILIES = {"tracetree": "telemetry"}
@@ -120,6 +120,12 @@ def test_the_pure_ring_has_no_clock_no_randomness_and_no_io(path: Path) -> None:
     }
     assert set() == called & IMPURE_CALLS
     assert set() == {name.partition(".")[0] for name in imported(path)} & IMPURE_MODULES
+
+
+def test_only_the_signed_note_knows_cryptography() -> None:
+    """Ed25519 is the one thing of the pure ring that the standard library lacks."""
+    users = {noun(path) for path in MODULES if "cryptography" in " ".join(imported(path))}
+    assert users <= {"note"}
 
 
 def test_only_the_recorder_knows_telemetry_in_the_sqlalchemy_ring() -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Interval,
     LargeBinary,
     Numeric,
+    PickleType,
     String,
     func,
     text,
@@ -165,6 +166,24 @@ class Pledge(Base):
     )
 
 
+class Loud:
+    """A value that no body can hold, and that shows itself wherever it is printed."""
+
+    def __repr__(self) -> str:
+        return "planted-in-repr"
+
+
+class Parcel(Base):
+    """Columns whose values may be of any type."""
+
+    __tablename__ = "parcel"
+    __audit__ = True
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    payload: Mapped[Any] = mapped_column(PickleType, nullable=True)
+    secret: Mapped[Any] = mapped_column(PickleType, nullable=True)
+
+
 class Plain(Base):
     """Not audited."""
 
@@ -187,5 +206,6 @@ KINDS = {
     "team": Kind(table=Base.metadata.tables["team"]),
     "player": Kind(table=Base.metadata.tables["player"]),
     "fan": Kind(table=Base.metadata.tables["fan"]),
+    "parcel": Kind(table=Base.metadata.tables["parcel"]),
     "pledge": Kind(table=Base.metadata.tables["pledge"]),
 }

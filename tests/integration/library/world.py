@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from auditspan import Actor, AuditTrail, MacKey, audit_context
 from integration.library.models import KINDS, Base
+from integration.library.shapes import SHAPES
 from support.replay import assert_replays
 
 KEY = MacKey.from_secret(bytes(range(32)))
@@ -38,7 +39,7 @@ class World:
     tracer: Tracer
     exporter: InMemorySpanExporter
     counts_span_events: bool = True
-    kinds: Mapping[str, Any] = field(default_factory=lambda: dict(KINDS))
+    kinds: Mapping[str, Any] = field(default_factory=lambda: KINDS | SHAPES)
 
     @contextmanager
     def unit_of_work(self) -> Iterator[Session]:

@@ -7,10 +7,10 @@ import logging
 from typing import NoReturn
 
 import pytest
-from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from support.service import RunningService
+from support.stranger import as_stranger
 
 
 def test_secret_is_nowhere(service: RunningService, caplog: pytest.LogCaptureFixture) -> None:
@@ -77,8 +77,9 @@ def test_issued_key_does_not_show_itself(service: RunningService) -> None:
 
 def test_a_failed_statement_shows_no_hash(service: RunningService) -> None:
     """An error from the statement that writes a key hides its parameters."""
-    with service.services.database.engine.begin() as connection:
-        connection.execute(text("ALTER TABLE api_keys RENAME COLUMN name TO renamed"))
+    as_stranger(
+        service.services.database.engine, "ALTER TABLE api_keys RENAME COLUMN name TO renamed"
+    )
     with pytest.raises(DBAPIError) as caught:
         service.issue("admin")
     assert "INSERT INTO api_keys" in str(caught.value)

@@ -1,0 +1,40 @@
+"""Actions: `type.verb`, what people search the trail for."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection
+from typing import get_args
+
+from auditspan.errors import AuditBodyError, AuditConfigError
+from auditspan.record import Outcome
+
+_ACTION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
+_OUTCOMES = get_args(Outcome)
+
+
+def require_action(action: object, registered: Collection[str] | None) -> None:
+    """Refuse an action that is not of the form, or not in the registry where there is one.
+
+    Raises:
+        AuditConfigError: it is neither; the message names the nearest that is registered.
+    """
+    if not isinstance(action, str) or not _ACTION.fullmatch(action):
+        raise AuditConfigError(
+            f"{action!r} is no action: write `type.verb`, as in 'invoice.exported'"
+        )
+    if registered is not None and action not in registered:
+        near = difflib.get_close_matches(action, registered, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "add it to AuditTrail(actions=...)"
+        raise AuditConfigError(f"the action {action!r} is not registered; {hint}")
+
+
+def require_outcome(outcome: object) -> None:
+    """Refuse an outcome that is none.
+
+    Raises:
+        AuditBodyError: it is not one of the three.
+    """
+    if outcome not in _OUTCOMES:
+        raise AuditBodyError(f"the outcome must be one of {', '.join(_OUTCOMES)}, not {outcome!r}")

@@ -1,0 +1,168 @@
+"""The unit of work: hooks on mappers and sessions.
+
+The mapper hooks see every object that a flush inserts, updates or deletes, in the order of the
+statements, also those that only cascades reach. `after_flush` writes their rows in one INSERT on
+the same connection, so they commit with the change or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, event, inspect
+from sqlalchemy.orm import InstanceState, Mapper, Session, UOWTransaction, object_session
+
+from auditspan.capture.cascades import Affected
+from auditspan.capture.flush import Flush
+from auditspan.capture.transactions import journal_of
+from auditspan.capture.writer import Capture
+from auditspan.errors import UnauditedWriteError
+from auditspan.policy import AuditedModel, audited_model
+from auditspan.record import AuditRecord, Target
+from auditspan.values import (
+    Change,
+    Values,
+    Verb,
+    complete,
+    describe,
+    new_values,
+    old_values,
+    target_id,
+)
+
+_KEY = "auditspan"
+"""Where a session under a trail keeps its `_Tracked` in `Session.info`."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Tracked:
+    """What a session under a trail remembers of its running flush."""
+
+    capture: Capture
+    connections: dict[Connection, Flush] = field(default_factory=dict)
+
+
+def listen(capture: Capture, sessions: Any) -> None:  # noqa: ANN401 (a target as SQLAlchemy has it)
+    """Put the sessions of a factory under a trail."""
+
+    def before_flush(session: Session, _context: UOWTransaction, _objects: object) -> None:
+        session.info[_KEY] = _Tracked(capture)
+
+    event.listen(sessions, "before_flush", before_flush)
+    event.listen(sessions, "after_flush", _after_flush)
+
+
+def is_tracked(session: Session) -> bool:
+    """Whether the session has flushed under a trail."""
+    return isinstance(session.info.get(_KEY), _Tracked)
+
+
+def _after_flush(session: Session, _context: UOWTransaction) -> None:
+    tracked: _Tracked = session.info[_KEY]
+    for connection, flush in tracked.connections.items():
+        journal_of(connection).flush = None
+        complete(connection, [item for item in flush.items if isinstance(item, Change)])
+        records = list(_records(tracked.capture, connection, flush))
+        if records:
+            tracked.capture.write(connection, records)
+    tracked.connections.clear()
+
+
+def _records(capture: Capture, connection: Connection, flush: Flush) -> Iterable[AuditRecord]:
+    tx_id = capture.tx_id(connection)
+    for item in flush.items:
+        if isinstance(item, AuditRecord):
+            yield item
+        elif isinstance(item, Affected):
+            for batch in item.changed(connection):
+                yield from capture.records(connection, batch)
+        else:
+            record = _record(capture, item, tx_id)
+            if record is not None:
+                yield record
+
+
+def _record(capture: Capture, change: Change, tx_id: str) -> AuditRecord | None:
+    described = describe(change, capture.mac_key)
+    if change.verb == "update" and not described:
+        return None
+    target = Target(type=change.model.type, id=target_id(change.identity), version=change.version)
+    action = f"{change.model.type}.{change.verb}"
+    return capture.recorder.record(action, tx_id=tx_id, target=target, changes=described)
+
+
+def _before(verb: Verb) -> Callable[[Mapper[Any], Connection, Any], None]:
+    def hook(mapper: Mapper[Any], connection: Connection, target: Any) -> None:  # noqa: ANN401
+        model = audited_model(mapper)
+        if model is None:
+            return
+        flush = _flush_of(target, connection, model, verb)
+        state = inspect(target)
+        flush.open[state] = _old_values(connection, mapper, state, model, verb)
+
+    return hook
+
+
+def _old_values(
+    connection: Connection,
+    mapper: Mapper[Any],
+    state: InstanceState[Any],
+    model: AuditedModel,
+    verb: Verb,
+) -> Values:
+    if verb != "create":
+        return old_values(connection, mapper, state, model, verb)
+    replaced = _replaced(mapper, state)
+    return old_values(connection, mapper, replaced, model, "delete") if replaced else {}
+
+
+def _replaced(mapper: Mapper[Any], state: InstanceState[Any]) -> InstanceState[Any] | None:
+    """The deleted object whose row a new one takes over: its INSERT becomes an UPDATE."""
+    session = state.session
+    key = mapper._identity_key_from_state(state)  # noqa: SLF001 (there is no public form of a state)
+    other = session.identity_map.get(key) if session else None
+    if other is None or session is None or other not in session.deleted:
+        return None
+    replaced: InstanceState[Any] = inspect(other)
+    return replaced
+
+
+def _after(verb: Verb) -> Callable[[Mapper[Any], Connection, Any], None]:
+    def hook(mapper: Mapper[Any], connection: Connection, target: Any) -> None:  # noqa: ANN401
+        model = audited_model(mapper)
+        if model is None:
+            return
+        flush = _flush_of(target, connection, model, verb)
+        state = inspect(target)
+        old = flush.open.pop(state, {})
+        new = {} if verb == "delete" else new_values(state, model, verb, old)
+        flush.items.append(
+            Change(verb=verb, model=model, mapper=mapper, state=state, old=old, new=new)
+        )
+
+    return hook
+
+
+def _flush_of(target: object, connection: Connection, model: AuditedModel, verb: Verb) -> Flush:
+    session = object_session(target)
+    tracked = session.info.get(_KEY) if session else None
+    if not isinstance(tracked, _Tracked):
+        raise UnauditedWriteError(
+            f"{model.type}.{verb} was refused: this session is under no audit trail. Give its "
+            "sessionmaker to AuditTrail(...), or use the one that has been given to it"
+        )
+    flush = tracked.connections.get(connection)
+    if flush is None:
+        flush = tracked.connections[connection] = journal_of(connection).flush = Flush()
+    return flush
+
+
+# Once per process: which trail writes is a matter of the session, not of the class.
+event.listen(Mapper, "before_insert", _before("create"))
+event.listen(Mapper, "before_update", _before("update"))
+event.listen(Mapper, "before_delete", _before("delete"))
+event.listen(Mapper, "after_insert", _after("create"))
+event.listen(Mapper, "after_update", _after("update"))
+event.listen(Mapper, "after_delete", _after("delete"))

@@ -1,0 +1,72 @@
+"""SQL as text on connections under a trail: refused when it writes to an audited table.
+
+`trail.unaudited(reason=...)` lets it pass, and so does a trail that is not strict; either leaves
+one record for each type of target, which says that a statement has run and not what it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection
+
+from auditspan.capture.guard import TextWrite, text_writes
+from auditspan.capture.subjects import subject_of
+from auditspan.capture.unaudited import unaudited_reason
+from auditspan.capture.writer import Capture, captures_of
+from auditspan.errors import UnauditedWriteError
+from auditspan.record import Target
+
+
+def check_text(connection: Connection, sql: str) -> None:
+    """Refuse a text of SQL that writes to an audited table, or record it.
+
+    Raises:
+        UnauditedWriteError: it does, the trail is strict, and nobody has said `unaudited`.
+    """
+    writes = text_writes(sql)
+    if not writes:
+        return
+    for capture in captures_of(connection):
+        for write in writes:
+            types = _types_written(capture, write)
+            if types:
+                _refuse_or_tell(connection, capture, write, types)
+
+
+def tell_statement(
+    connection: Connection, capture: Capture, types: Iterable[str], verb: str
+) -> None:
+    """Record that a statement has run whose rows are not told one by one."""
+    records = [
+        capture.recorder.record(
+            f"{type_}.statement",
+            tx_id=capture.tx_id(connection),
+            target=Target(type=type_, id=None),
+            reason=unaudited_reason(),
+            metadata={"statement": verb},
+        )
+        for type_ in sorted(types)
+    ]
+    capture.tell(connection, records)
+
+
+def _types_written(capture: Capture, write: TextWrite) -> frozenset[str]:
+    for table in capture.metadata.tables.values():
+        is_named = table.name.casefold() == write.table.casefold()
+        if is_named and (write.schema is None or table.schema in {None, write.schema}):
+            subject = subject_of(table)
+            return frozenset() if subject is None else subject.types
+    return frozenset()
+
+
+def _refuse_or_tell(
+    connection: Connection, capture: Capture, write: TextWrite, types: Iterable[str]
+) -> None:
+    if unaudited_reason() is None and capture.recorder.strict:
+        raise UnauditedWriteError(
+            f"this SQL was refused, because it writes to {write.table!r}, which is audited, and a "
+            "text does not tell which rows it changes: write it with insert(), update() or "
+            "delete(), or wrap it in `with trail.unaudited(reason=...)`, which is recorded"
+        )
+    tell_statement(connection, capture, types, write.verb)

@@ -1,0 +1,192 @@
+"""Where a connection's transactions begin, end and nest: keeps the journals true.
+
+SQLAlchemy's own events come before the database is asked, and the one of a savepoint does not know
+its name. So the dialect's `do_…` methods are wrapped, once per engine: what they return from has
+happened. `Connection.info` belongs to the driver's connection and is emptied when that is lost,
+and a lost transaction takes its journal with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+from weakref import WeakSet
+
+from sqlalchemy import Connection, Dialect, Engine, ExceptionContext, event
+
+from auditspan.capture.flush import Flush
+from auditspan.capture.journal import Journal
+from auditspan.errors import AuditConfigError
+
+_KEY = "auditspan.capture.journal"
+_watched: WeakSet[Dialect] = WeakSet()
+
+
+def journal_of(connection: Connection) -> Journal:
+    """The journal of the connection's running transaction; it begins with the first record.
+
+    Raises:
+        AuditConfigError: the connection commits every statement by itself, so that no record could
+            share a transaction with its change.
+    """
+    journal = _open(connection)
+    if not journal.is_transactional:
+        _require_transactions(connection)
+        journal.is_transactional = True
+    return journal
+
+
+def running_flush(connection: Connection) -> Flush | None:
+    """The unit of work that is being flushed on this connection."""
+    journal: Journal | None = connection.info.get(_KEY)
+    return None if journal is None else journal.flush
+
+
+def _require_transactions(connection: Connection) -> None:
+    level = connection.get_execution_options().get("isolation_level")
+    default = getattr(connection.dialect, "_on_connect_isolation_level", None)
+    if (level or default) == "AUTOCOMMIT" or _commits_by_itself(connection):
+        raise AuditConfigError(
+            "a change of an audited table was refused, because this connection is in AUTOCOMMIT "
+            "mode, where a change and its audit row cannot be one transaction: use an engine "
+            "without isolation_level='AUTOCOMMIT' (on SQLite with isolation_level=None, emit "
+            "BEGIN in an event listener for `begin`)"
+        )
+
+
+def _commits_by_itself(connection: Connection) -> bool:
+    """Whether SQLite's driver has been told to leave transactions to the application alone."""
+    if connection.dialect.name != "sqlite":
+        return False
+    driver: Any = connection.connection.driver_connection
+    alone = driver.isolation_level is None or getattr(driver, "autocommit", None) is True
+    return alone and not driver.in_transaction
+
+
+@event.listens_for(Engine, "begin")
+def _begin(connection: Connection) -> None:
+    if connection.dialect not in _watched:
+        _watched.add(connection.dialect)
+        _watch(connection.dialect)
+    connection.info.pop(_KEY, None)
+
+
+@event.listens_for(Engine, "begin_twophase")
+def _begin_twophase(connection: Connection, _xid: object) -> None:
+    _begin(connection)
+
+
+@event.listens_for(Engine, "commit")
+def _commit(connection: Connection) -> None:
+    journal = connection.info.get(_KEY)
+    if journal is not None:
+        journal.require_complete()
+        journal.committing()
+
+
+@event.listens_for(Engine, "prepare_twophase")
+def _prepare_twophase(connection: Connection, _xid: object) -> None:
+    _commit(connection)
+
+
+@event.listens_for(Engine, "commit_twophase")
+def _commit_twophase(connection: Connection, _xid: object, _is_prepared: object) -> None:
+    _commit(connection)
+
+
+@event.listens_for(Engine, "handle_error")
+def _handle_error(failure: ExceptionContext) -> None:
+    connection = failure.connection
+    if connection is None or connection.closed or connection.invalidated:
+        return
+    if connection.dialect.name == "postgresql" and not failure.is_disconnect:
+        _open(connection).give_up()
+
+
+def _watch(dialect: Any) -> None:  # noqa: ANN401 (instance attributes in place of methods)
+    _watch_ends(dialect)
+    _watch_twophase(dialect)
+    _watch_savepoints(dialect)
+
+
+def _watch_ends(dialect: Any) -> None:  # noqa: ANN401
+    do_commit, do_rollback = dialect.do_commit, dialect.do_rollback
+
+    def commit(dbapi_connection: Any) -> None:  # noqa: ANN401
+        do_commit(dbapi_connection)
+        _committed(_taken(dbapi_connection.info))
+
+    def rollback(dbapi_connection: Any) -> None:  # noqa: ANN401
+        _taken(getattr(dbapi_connection, "info", {}))
+        do_rollback(dbapi_connection)
+
+    dialect.do_commit, dialect.do_rollback = commit, rollback
+
+
+def _watch_twophase(dialect: Any) -> None:  # noqa: ANN401
+    do_commit, do_rollback = dialect.do_commit_twophase, dialect.do_rollback_twophase
+
+    def commit(connection: Connection, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        journal = _taken(connection.info)  # before: COMMIT PREPARED is followed by a ROLLBACK
+        do_commit(connection, *args, **kwargs)
+        _committed(journal)
+
+    def rollback(connection: Connection, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        _taken(connection.info)
+        do_rollback(connection, *args, **kwargs)
+
+    dialect.do_commit_twophase, dialect.do_rollback_twophase = commit, rollback
+
+
+def _watch_savepoints(dialect: Any) -> None:  # noqa: ANN401
+    begin, roll_back, release = (
+        dialect.do_savepoint,
+        dialect.do_rollback_to_savepoint,
+        dialect.do_release_savepoint,
+    )
+
+    def do_savepoint(connection: Connection, name: str) -> None:
+        _begin_before_savepoint(connection)
+        begin(connection, name)
+        _open(connection).savepoint(name)
+
+    def do_rollback_to_savepoint(connection: Connection, name: str) -> None:
+        _open(connection).roll_back_to(name)
+        roll_back(connection, name)
+
+    def do_release_savepoint(connection: Connection, name: str) -> None:
+        release(connection, name)
+        _open(connection).release(name)
+
+    dialect.do_savepoint = do_savepoint
+    dialect.do_rollback_to_savepoint = do_rollback_to_savepoint
+    dialect.do_release_savepoint = do_release_savepoint
+
+
+def _begin_before_savepoint(connection: Connection) -> None:
+    """Begin what SQLite's driver has not begun yet.
+
+    In its legacy mode the driver begins a transaction at the first INSERT, UPDATE or DELETE. A
+    SAVEPOINT before that would be the transaction itself, and its RELEASE would commit.
+    """
+    if connection.dialect.name == "sqlite":
+        driver: Any = connection.connection.driver_connection
+        if driver.isolation_level is not None and not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN")
+
+
+def _open(connection: Connection) -> Journal:
+    journal: Journal | None = connection.info.get(_KEY)
+    if journal is None:
+        journal = connection.info[_KEY] = Journal()
+    return journal
+
+
+def _taken(info: MutableMapping[Any, Any]) -> Journal | None:
+    journal: Journal | None = info.pop(_KEY, None)
+    return journal
+
+
+def _committed(journal: Journal | None) -> None:
+    if journal is not None:
+        journal.committed()

@@ -1,0 +1,120 @@
+"""One trail's capture: turns changes into rows of the audit table, in their own transaction.
+
+The hooks are installed once for the process and see every session, connection and engine:
+`flushes` hears the unit of work, `statements` everything else. Which trail a change belongs to
+follows from the engine and the metadata of its table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, Dialect, MetaData
+from sqlalchemy.exc import SQLAlchemyError
+
+from auditspan.capture.journal import Announce
+from auditspan.capture.pictures import RowChange
+from auditspan.capture.transactions import journal_of
+from auditspan.errors import AuditWriteError, UnauditedWriteError
+from auditspan.mac import MacKey
+from auditspan.record import AuditRecord
+from auditspan.recorder import Recorder
+from auditspan.store import insert_records
+from auditspan.tables import AuditTables, require_supported
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Capture:
+    """What one trail writes, and how."""
+
+    tables: AuditTables
+    recorder: Recorder
+    mac_key: MacKey | None
+    announce: Announce
+
+    @property
+    def metadata(self) -> MetaData:
+        """The metadata of the tables that this trail is about."""
+        return self.tables.event.metadata
+
+    def tx_id(self, connection: Connection) -> str:
+        """The id of the connection's running transaction."""
+        return journal_of(connection).tx_id(self.recorder.new_id)
+
+    def records(self, connection: Connection, changes: Iterable[RowChange]) -> list[AuditRecord]:
+        """The records of what a statement has done."""
+        tx_id = self.tx_id(connection)
+        return [
+            self.recorder.record(
+                f"{change.target.type}.{change.verb}",
+                tx_id=tx_id,
+                target=change.target,
+                changes=change.changes,
+            )
+            for change in changes
+        ]
+
+    def tell(self, connection: Connection, records: list[AuditRecord]) -> None:
+        """Write the records of a statement; inside a flush, behind what that has done so far."""
+        flush = journal_of(connection).flush
+        if flush is not None:
+            flush.extend(records)
+        elif records:
+            self.write(connection, records)
+
+    def write(self, connection: Connection, records: list[AuditRecord]) -> None:
+        """Insert records in the running transaction; they are announced when it has committed.
+
+        Raises:
+            AuditWriteError: they could not be written. The transaction, or the savepoint, cannot
+                be committed any more, also when the caller swallows this.
+        """
+        journal = journal_of(connection)
+        require_supported(connection.dialect)
+        try:
+            insert_records(connection, self.tables, records, self.mac_key)
+        except SQLAlchemyError as error:
+            failure = AuditWriteError(
+                "the audit row could not be written, so the change was refused with it: look at "
+                "the error above, and see that the audit tables exist (`auditspan db check`)"
+            )
+            journal.fail(failure)
+            raise failure from error
+        except Exception as error:
+            journal.fail(error)
+            raise
+        journal.add(records, self.announce)
+
+
+_by_metadata: WeakKeyDictionary[MetaData, Capture] = WeakKeyDictionary()
+_by_engine: WeakKeyDictionary[Dialect, dict[MetaData, Capture]] = WeakKeyDictionary()
+
+
+def register(capture: Capture, dialects: Iterable[Dialect]) -> None:
+    """Make this the capture of its metadata; where there are several, of those engines."""
+    _by_metadata[capture.metadata] = capture
+    for dialect in dialects:
+        _by_engine.setdefault(dialect, {})[capture.metadata] = capture
+
+
+def capture_for(connection: Connection, metadata: MetaData) -> Capture:
+    """The capture of the trail that a change on this connection belongs to.
+
+    Raises:
+        UnauditedWriteError: there is no trail over this metadata.
+    """
+    capture = _by_engine.get(connection.dialect, {}).get(metadata) or _by_metadata.get(metadata)
+    if capture is None:
+        raise UnauditedWriteError(
+            "this change was refused: an audited table was written, and there is no audit trail. "
+            "Make one when the application starts: AuditTrail(sessions, metadata=...)"
+        )
+    return capture
+
+
+def captures_of(connection: Connection) -> list[Capture]:
+    """Every capture that may be meant by a statement that only names tables."""
+    own = _by_engine.get(connection.dialect)
+    return list(own.values()) if own else list(_by_metadata.values())

@@ -1,0 +1,15 @@
+"""Somebody beside the application, whom its audit trail cannot see."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine, NullPool, create_engine
+
+
+def as_stranger(engine: Engine, sql: str) -> None:
+    """Run SQL past SQLAlchemy, on a connection of its own, and commit it."""
+    connection = create_engine(engine.url, poolclass=NullPool).raw_connection()
+    try:
+        connection.cursor().execute(sql)
+        connection.commit()
+    finally:
+        connection.close()
