@@ -32,10 +32,15 @@ _ACTIONS = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
 
 @dataclass(kw_only=True, eq=False)
 class Affected:
-    """The rows that one statement may change, in its own table and in those behind it."""
+    """The rows that one statement may change, in its own table and in those behind it.
+
+    Attributes:
+        named: how many of them the statement itself is about.
+    """
 
     connection: Connection
     mac_key: MacKey | None
+    named: int = 0
     _by_table: dict[Table, Candidates] = field(default_factory=dict)
 
     def rows_of(self, subject: Subject) -> Candidates:

@@ -98,9 +98,8 @@ def _after_execute(
             keys = inserted_keys(result, element, pending.subject)
             batches = _inserted(connection, pending, keys)
         else:
-            rows = pending.affected.rows_of(pending.subject)
             is_many = len(context.compiled_parameters) > 1
-            require_all_read(connection, rows, result, is_many=is_many)
+            require_all_read(pending.subject, pending.affected, result, is_many=is_many)
             batches = pending.affected.changed(connection)
         for batch in batches:
             pending.capture.tell(connection, pending.capture.records(connection, batch))

@@ -11,7 +11,6 @@ from sqlalchemy.engine.default import DefaultExecutionContext
 from auditspan.capture.cascades import Affected
 from auditspan.capture.criteria import assigned, where, with_values
 from auditspan.capture.pictures import Subject
-from auditspan.capture.rows import Candidates
 from auditspan.errors import UnauditedWriteError
 from auditspan.mac import MacKey
 
@@ -39,12 +38,13 @@ def affected_rows(
     keeps_keys = touched is not None and set(touched).isdisjoint(subject.table.primary_key)
     statement = statement.with_for_update(of=subject.table, key_share=keeps_keys)
     rows.read(connection, statement, len(later))
+    affected.named = len(rows.keys)
     affected.follow(rows, rows.keys, touched)
     return affected
 
 
 def require_all_read(
-    connection: Connection, rows: Candidates, result: CursorResult[Any], *, is_many: bool
+    subject: Subject, affected: Affected, result: CursorResult[Any], *, is_many: bool
 ) -> None:
     """Refuse a statement that has matched rows which were not read before it.
 
@@ -54,14 +54,14 @@ def require_all_read(
     Raises:
         UnauditedWriteError: it has.
     """
-    count = result.rowcount
-    if connection.dialect.name != "postgresql" or count < 0 or count == len(rows.keys):
+    count, expected = result.rowcount, affected.named
+    if affected.connection.dialect.name != "postgresql" or count < 0 or count == expected:
         return
-    if is_many and count < len(rows.keys):  # a set of parameters may have met no row any more
+    if is_many and count < expected:  # a set of parameters may have met no row any more
         return
     raise UnauditedWriteError(
-        f"this statement on {rows.subject.table.name!r} was refused, because it has met "
-        f"{count} rows where there were {len(rows.keys)} a moment before: another transaction "
+        f"this statement on {subject.table.name!r} was refused, because it has met "
+        f"{count} rows where there were {expected} a moment before: another transaction "
         "changed the table meanwhile, or the criteria depend on the moment or on an earlier set "
         "of parameters. Roll back and run it again"
     )
