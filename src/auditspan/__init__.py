@@ -21,9 +21,10 @@ from auditspan.errors import (
     SinkRejectedError,
     SinkUnavailableError,
     UnauditedWriteError,
+    UnguardedError,
 )
 from auditspan.mac import MacKey
-from auditspan.policy import Policy
+from auditspan.policy import Exempt, Policy
 from auditspan.record import Actor, Request, Service, Target
 from auditspan.trail import AuditTrail
 
@@ -36,6 +37,7 @@ __all__ = [
     "AuditWriteError",
     "CarriedContext",
     "CollectorFilesError",
+    "Exempt",
     "MacKey",
     "MissingContextError",
     "Policy",
@@ -46,6 +48,7 @@ __all__ = [
     "SinkUnavailableError",
     "Target",
     "UnauditedWriteError",
+    "UnguardedError",
     "audit_context",
     "copy_context",
 ]

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import enum
 import json
+import uuid
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from datetime import date, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
 from typing import Any
 
 from sqlalchemy import JSON, Boolean, Float, Numeric
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.dialects.postgresql import Range
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from auditspan.canonical import Json, represent, represent_json
+
+_ADDRESSES = (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network)
+_AS_TEXT = (Range, *_ADDRESSES)
+_NUMBERS_AND_TEXTS = (str, int, float, bytes, Decimal, uuid.UUID, enum.Enum)
+_KNOWN = (*_NUMBERS_AND_TEXTS, date, time, timedelta, Mapping, AbstractSet)
+_DIALECT = DefaultDialect()
+"""For types that ask which database they bind for; those that need a real one must say so."""
 
 
 def as_kept(column_type: TypeEngine[Any], value: Any) -> Json:  # noqa: ANN401
@@ -28,7 +50,22 @@ def as_kept(column_type: TypeEngine[Any], value: Any) -> Json:  # noqa: ANN401
         return represent(float(value))
     if isinstance(column_type, Numeric) and isinstance(value, int | float | Decimal):
         return represent(_rounded(column_type, value))
-    return represent(value)
+    return represent(_as_stored(column_type, value))
+
+
+def _as_stored(column_type: TypeEngine[Any], value: Any) -> Any:  # noqa: ANN401
+    """The value in types that a body knows: what the database holds of it where it is a custom one.
+
+    Ranges and network addresses have a text that the database reads back as the same value.
+    """
+    if isinstance(value, _AS_TEXT):
+        return str(value)
+    if isinstance(value, list):
+        return [_as_stored(column_type, item) for item in value]
+    if isinstance(column_type, TypeDecorator) and not isinstance(value, _KNOWN):
+        stored = column_type.process_bind_param(value, _DIALECT)
+        return value if stored is value else _as_stored(column_type.impl_instance, stored)
+    return value
 
 
 def _as_json(value: Any) -> Any:  # noqa: ANN401

@@ -15,7 +15,7 @@ from opentelemetry.util.types import AttributeValue
 
 from auditspan import semconv
 from auditspan.metrics import emitted
-from auditspan.record import AuditRecord
+from auditspan.record import ActorType, AuditRecord
 
 MAX_SPAN_EVENTS = 100
 """A span keeps 128 events by default; the rest of the room is the application's."""
@@ -29,17 +29,19 @@ class TelemetryErrors:
     raised: bool = False
 
 
-def announce(records: Sequence[AuditRecord], count: int) -> None:
+def announce(records: Sequence[AuditRecord], counts: Mapping[ActorType, int]) -> None:
     """Count the records of a transaction, and add one event for each to the current span.
 
     At most `MAX_SPAN_EVENTS`, and one more that says how many were left out.
 
     Args:
         records: the first of them, at least `MAX_SPAN_EVENTS` where there are so many.
-        count: how many there are.
+        counts: how many there are, by type of actor; those whose actor nobody said are `unknown`.
     """
+    count = sum(counts.values())
     try:
-        emitted.add(count)
+        for actor_type, number in counts.items():
+            emitted.add(number, {semconv.ACTOR_TYPE: actor_type})
         _add_events(trace.get_current_span(), records, count)
     except Exception:
         if TelemetryErrors.raised:

@@ -6,6 +6,7 @@
     │   └── MissingContextError    nobody said who acts
     ├── AuditBodyError         a value cannot stand in an audit body without being altered
     ├── AuditWriteError        the audit row could not be written; the change was refused with it
+    ├── UnguardedError         the database would let the trail be changed, or lose commits
     ├── CollectorFilesError    the collector's files cannot be read
     └── SinkError              a sink did not take a batch
         ├── SinkUnavailableError        not now; the same batch must be sent again
@@ -61,6 +62,12 @@ class AuditWriteError(AuditError):
     """The audit row could not be written, so the change was refused with it."""
 
     code = "write"
+
+
+class UnguardedError(AuditError):
+    """The database would let the audit trail be changed, or lose what it committed."""
+
+    code = "unguarded"
 
 
 class CollectorFilesError(AuditError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from opentelemetry import metrics
@@ -24,9 +23,13 @@ class SealMeters:
             semconv.METRIC_SEAL_LAG, unit="s", description="Oldest record of a batch, when sealed"
         )
 
-    def sealed(self, recorded_at: Sequence[datetime]) -> None:
-        """A batch was sealed, of rows that the database recorded at these times."""
-        self._lag.set((datetime.now(UTC) - min(recorded_at)).total_seconds())
+    def sealed(self, oldest: str) -> None:
+        """A batch was sealed, of rows that the database recorded from this time on."""
+        try:
+            moment = datetime.fromisoformat(oldest)
+        except ValueError:
+            return  # somebody has put a time into the table that is none; verify names it
+        self._lag.set((datetime.now(UTC) - moment).total_seconds())
 
 
 class RelayMeters:

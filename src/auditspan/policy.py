@@ -25,7 +25,8 @@ class Policy:
             name looks secret. None: all columns.
         exclude: these columns never appear.
         redact: these columns appear as a stand-in with a keyed fingerprint, besides those whose
-            name looks secret.
+            name or type (`EncryptedType`) looks secret. So do members of JSON columns, by their
+            path (`data.card.number`) and by their names.
         ignore: a change to these columns alone leaves no row.
         name: the target type; by default the class name in snake_case.
     """
@@ -60,6 +61,8 @@ class AuditedColumn:
     key: str
     column: Column[Any]
     redacted: bool
+    secret_paths: frozenset[str] | None
+    """Members of a JSON value that are redacted besides those named so; None: none at all."""
     ignored: bool
     defaulted: bool
     """An INSERT that does not mention it may give it a value; else it becomes NULL."""
@@ -106,13 +109,15 @@ def decided_table(table: Table) -> AuditedModel | None:
     if policy is None:
         return None
     _require_known_names(table.name, {column.name for column in table.columns}, policy)
+    columns = [
+        _column(column, column.key, policy, generated=column.onupdate is not None)
+        for column in table.columns
+        if _is_wanted(column, policy)
+    ]
+    _require_open_key(table.name, columns)
     return AuditedModel(
         type=policy.name or table.name,
-        columns=tuple(
-            _column(column, column.key, policy, generated=column.onupdate is not None)
-            for column in table.columns
-            if _is_wanted(column, policy)
-        ),
+        columns=tuple(columns),
         primary_key=tuple(column.key for column in table.primary_key),
         version_key=None,
     )
@@ -155,6 +160,7 @@ def _read(mapper: Mapper[Any], policy: Policy) -> AuditedModel:
     columns = list(_columns(mapper, policy))
     known = {column.name for column in mapper.columns}
     _require_known_names(mapper.class_.__name__, known, policy)
+    _require_open_key(mapper.class_.__name__, columns)
     version = mapper.version_id_col
     return AuditedModel(
         type=policy.name or _snake_case(mapper.class_.__name__),
@@ -177,7 +183,8 @@ def _column(column: Column[Any], key: str, policy: Policy, *, generated: bool) -
         name=column.name,
         key=key,
         column=column,
-        redacted=_is_redacted(column.name, policy),
+        redacted=_is_redacted(column, policy),
+        secret_paths=_secret_paths(column.name, policy),
         ignored=column.name in policy.ignore,
         defaulted=_is_defaulted(column),
         generated=generated,
@@ -190,10 +197,16 @@ def _is_wanted(column: Column[Any], policy: Policy) -> bool:
     return policy.include is None or column.primary_key or column.name in policy.include
 
 
-def _is_redacted(name: str, policy: Policy) -> bool:
-    if name in policy.redact:
+def _is_redacted(column: Column[Any], policy: Policy) -> bool:
+    if column.name in policy.redact:
         return True
-    return policy.include is None and is_secret_name(name)
+    looks_secret = is_secret_name(column.name) or is_secret_name(type(column.type).__name__)
+    return policy.include is None and looks_secret
+
+
+def _secret_paths(name: str, policy: Policy) -> frozenset[str] | None:
+    paths = frozenset(path for path in policy.redact if path.startswith(f"{name}."))
+    return paths if paths or policy.include is None else None
 
 
 def _is_defaulted(column: Column[Any]) -> bool:
@@ -211,13 +224,25 @@ def _is_generated(mapper: Mapper[Any], column: Column[Any]) -> bool:
 
 
 def _require_known_names(owner: str, known: Collection[str], policy: Policy) -> None:
-    named = {*(policy.include or ()), *policy.exclude, *policy.redact, *policy.ignore}
+    redact = {name.partition(".")[0] for name in policy.redact}
+    named = {*(policy.include or ()), *policy.exclude, *redact, *policy.ignore}
     for name in sorted(named - set(known)):
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(sorted(known))}"
         raise AuditConfigError(
             f"the policy of {owner} names the column {name!r}, which it does not have{hint}"
         )
+
+
+def _require_open_key(owner: str, columns: Iterable[AuditedColumn]) -> None:
+    """Refuse a secret as a key: it would stand in the clear in every target id."""
+    for audited in columns:
+        if audited.redacted and audited.column.primary_key:
+            raise AuditConfigError(
+                f"the primary key {audited.name!r} of {owner} looks like a secret, and a "
+                "key stands in the clear in every target id: use another key, or say with "
+                "Policy(include={...}) that it is none"
+            )
 
 
 def _snake_case(name: str) -> str:

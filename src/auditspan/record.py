@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
 from auditspan.canonical import Json, canonical_json, timestamp
 from auditspan.diff import Changes
 from auditspan.errors import AuditBodyError
-from auditspan.redact import shorten
+from auditspan.redact import MAX_VALUE_BYTES, shorten
 
 ActorType = Literal["user", "service", "system", "anonymous", "unknown"]
 Outcome = Literal["success", "failure", "unknown"]
@@ -112,16 +112,16 @@ class AuditRecord:
             "action": self.action,
             "outcome": self.outcome,
             "reason": self.reason,
-            "actor": asdict(self.actor),
-            "on_behalf_of": asdict(self.on_behalf_of) if self.on_behalf_of else None,
-            "target": asdict(self.target) if self.target else None,
+            "actor": _flat(self.actor),
+            "on_behalf_of": _flat(self.on_behalf_of),
+            "target": _flat(self.target),
             "changes": {name: dict(change) for name, change in self.changes.items()},
-            "request": asdict(self.request) if self.request else None,
+            "request": _flat(self.request),
             "trace_id": self.trace_id,
             "span_id": self.span_id,
             "tx_id": self.tx_id,
             "tenant": self.tenant,
-            "service": asdict(self.service),
+            "service": _flat(self.service),
             "metadata": dict(self.metadata),
         }
 
@@ -135,7 +135,10 @@ class AuditRecord:
             AuditBodyError: so many columns changed at once that even their hashes do not fit, or
                 a value is outside the profile.
         """
-        limit = 16 * 1024
+        text = canonical_json(self.members())
+        if len(text) * 4 <= MAX_VALUE_BYTES:  # then no value of it is longer either
+            return text
+        limit = MAX_VALUE_BYTES
         while True:
             text = canonical_json(_shortened(self, limit).members())
             if len(text.encode()) <= MAX_BODY_BYTES:
@@ -146,6 +149,11 @@ class AuditRecord:
                     f"the audit body of {self.action} is over 64 KiB even with its values replaced "
                     "by hashes: change fewer columns at once, or exclude some with Policy(exclude)"
                 )
+
+
+def _flat(part: Actor | Target | Request | Service | None) -> dict[str, Json] | None:
+    """The members of a part, whose values are plain: `asdict` would copy each of them deeply."""
+    return None if part is None else dict(vars(part))
 
 
 def _shortened(record: AuditRecord, limit: int) -> AuditRecord:

@@ -13,6 +13,7 @@ from auditspan.context import AuditContext, current_context
 from auditspan.diff import Changes
 from auditspan.errors import MissingContextError
 from auditspan.record import Actor, AuditRecord, Outcome, Service, Target
+from auditspan.redact import redact_members
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ class Recorder:
             tx_id=tx_id,
             tenant=context.tenant,
             service=self.service,
-            metadata={**context.metadata, **(metadata or {})},
+            metadata=_without_secrets({**context.metadata, **(metadata or {})}),
         )
 
     def _actor(self, context: AuditContext, action: str) -> Actor:
@@ -77,3 +78,10 @@ class Recorder:
                 "or give the trail strict=False to record the actor as unknown"
             )
         return actor or Actor.unknown()
+
+
+def _without_secrets(metadata: dict[str, Json]) -> dict[str, Json]:
+    """What the application adds, without members whose names say that they are secret."""
+    found = redact_members("metadata", metadata, (), None) if metadata else metadata
+    assert isinstance(found, dict)  # noqa: S101 (as what was given)
+    return found

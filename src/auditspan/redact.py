@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
 
 from auditspan.canonical import Json, canonical_json
 from auditspan.mac import MacKey
@@ -15,7 +16,7 @@ _SECRET_WORDS = frozenset({"card", "cvc", "cvv", "otp", "pin", "pwd", "ssn", "to
 """Short words, that may stand by chance inside others: only as words of their own."""
 
 _SECRET_PARTS = re.compile(
-    "apikey|authorization|cardnumber|cookie|creditcard|credential|passcode|passphrase|passwd"
+    "apikey|authorization|cardnumber|cookie|creditcard|credential|encrypted|passcode|passphrase|passwd"
     "|password|privatekey|secret|token"
 )
 """Long words, wherever they stand: databases fold names to lower case and run words together."""
@@ -46,6 +47,28 @@ def redact(field_name: str, value: Json, key: MacKey | None) -> Json:
         return {"$redacted": True}
     fingerprint = key.fingerprint(field_name, canonical_json(value))
     return {"$redacted": True, "$fingerprint": fingerprint}
+
+
+def redact_members(path: str, value: Json, paths: Collection[str], key: MacKey | None) -> Json:
+    """A JSON value with stand-ins for its secret members: those of these paths, or named so.
+
+    Args:
+        path: where the value stands; a column's name for a whole column. A list adds nothing to it.
+        value: an object or a list; anything else is given back as it is.
+        paths: what is secret besides, as in ``data.card.number``.
+        key: for fingerprints, in which the whole path takes part.
+    """
+    if isinstance(value, list):
+        return [redact_members(path, item, paths, key) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: redact(inner, item, key)
+        if inner in paths or is_secret_name(name)
+        else redact_members(inner, item, paths, key)
+        for name, item in value.items()
+        for inner in (f"{path}.{name}",)
+    }
 
 
 def shorten(value: Json, limit: int = MAX_VALUE_BYTES) -> Json:

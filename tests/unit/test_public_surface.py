@@ -19,6 +19,7 @@ INTENDED = {
     "Actor",
     "AuditTrail",
     "CarriedContext",
+    "Exempt",
     "MacKey",
     "Policy",
     "Request",
@@ -38,6 +39,7 @@ CODES = {
     "SinkRejectedError": "sink-rejected",
     "SinkUnavailableError": "sink-unavailable",
     "UnauditedWriteError": "unaudited-write",
+    "UnguardedError": "unguarded",
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import rfc8785
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditspan.errors import AuditBodyError
@@ -124,6 +124,7 @@ def test_the_time_is_in_utc_whatever_the_zone() -> None:
     assert MINIMAL.body() == replace(MINIMAL, occurred_at=elsewhere).body()
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.text("abc_", min_size=1, max_size=30), st.tuples(TEXT, TEXT), max_size=60)
 )

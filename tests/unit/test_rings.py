@@ -13,10 +13,11 @@ SOURCE = Path(__file__).parents[2] / "src"
 #: From the innermost ring outwards. A module imports from its own ring and those before it.
 RINGS = {
     "pure": "actions record diff redact canonical merkle proofs note signing mac errors ids verify",
-    "SQLAlchemy": "capture coercion recorder values policy context tables store",
+    "SQLAlchemy": "capture coercion recorder values policy context tables appendonly guards store",
     "telemetry": "semconv metrics logrecord emit otlp sinks otlpfile otlpjson tracetree",
-    "workers": "locks delivery sealer relay worker reconcile verification",
-    "edges": "trail carry flask boundary __init__ testing cli",
+    "workers": "locks delivery sealed unsealed sealer sending relay worker reconcile witness "
+    "verification state coverage",
+    "edges": "trail carry alembic autogenerate flask boundary __init__ testing cli",
 }
 #: Modules that a noun may be split into without a new line here.
 FAMILIES = {"tracetree": "telemetry"}
@@ -26,7 +27,7 @@ FOREIGN = {
     "SQLAlchemy": {"sqlalchemy", "opentelemetry"},
     "telemetry": {"sqlalchemy", "opentelemetry", "urllib3", "google"},
     "workers": {"sqlalchemy", "opentelemetry"},
-    "edges": {"sqlalchemy", "opentelemetry", "flask", "click", "pytest"},
+    "edges": {"sqlalchemy", "opentelemetry", "flask", "click", "pytest", "alembic"},
 }
 #: The pure ring has no clock, no randomness and no IO.
 IMPURE_MODULES = {"os", "io", "sys", "time", "random", "secrets", "socket", "pathlib", "threading"}

@@ -14,8 +14,11 @@ import yaml
 
 from auditspan import semconv
 from auditspan.emit import pointer
-from auditspan.logrecord import SealedRow, log_record
+from auditspan.logrecord import SealedRow, SignedCheckpoint, checkpoint_record, log_record
+from auditspan.merkle import Tree
+from auditspan.note import SigningKey
 from auditspan.record import Actor, AuditRecord, Request, Service, Target
+from auditspan.signing import sign_checkpoint
 
 ROOT = Path(__file__).parents[2]
 GROUPS: list[dict[str, Any]] = yaml.safe_load(
@@ -43,7 +46,19 @@ RECORD = AuditRecord(
     span_id="b7ad6b7169203331",
 )
 ROW = SealedRow(
-    seq=3, event_id=RECORD.event_id, recorded_at=RECORD.occurred_at, body=RECORD.body(), mac="ab"
+    seq=3,
+    row_id=4,
+    event_id=RECORD.event_id,
+    recorded_at=RECORD.occurred_at,
+    body=RECORD.body(),
+    mac="ab",
+)
+
+CHECKPOINT = SignedCheckpoint(
+    size=0,
+    root=Tree().root,
+    note=sign_checkpoint(SigningKey(name="auditspan/test", seed=bytes(32)), Tree(), 1),
+    created_at=RECORD.occurred_at,
 )
 
 
@@ -136,6 +151,7 @@ def emitted() -> Iterator[tuple[str, Mapping[str, Any]]]:
     """What is really emitted for a record that has everything."""
     yield "event.auditspan.span", pointer(RECORD)
     yield "event.auditspan.record", log_record(ROW).log_record.attributes or {}
+    yield "event.auditspan.checkpoint", checkpoint_record(CHECKPOINT).log_record.attributes or {}
     yield "resource.auditspan.service", log_record(ROW).resource.attributes
 
 
@@ -158,7 +174,12 @@ def test_a_record_with_nothing_carries_what_is_required() -> None:
         service=Service(name="shop"),
     )
     row = SealedRow(
-        seq=0, event_id=bare.event_id, recorded_at=bare.occurred_at, body=bare.body(), mac=None
+        seq=0,
+        row_id=1,
+        event_id=bare.event_id,
+        recorded_at=bare.occurred_at,
+        body=bare.body(),
+        mac=None,
     )
     assert references("event.auditspan.span", "required") == set(pointer(bare))
     assert references("event.auditspan.record", "required") == set(

@@ -20,7 +20,7 @@ from sqlalchemy.orm.mapper import _all_registries
 
 from auditspan.capture.pictures import Pair, Picture, RowChange, pictured, shown
 from auditspan.diff import Changes, created, deleted, updated
-from auditspan.errors import AuditConfigError
+from auditspan.errors import AuditConfigError, UnauditedWriteError
 from auditspan.mac import MacKey
 from auditspan.policy import AuditedColumn, audited_model, decided_table
 from auditspan.record import Target
@@ -54,6 +54,7 @@ class AuditedTable:
         discriminator: the column that tells the class of a row; it may be the base table's.
         kinds: by value of the discriminator; None is a class that is not audited.
         default: the kind of a row without a known discriminator.
+        is_ambiguous: its rows are of several classes, and no column tells which.
     """
 
     table: Table
@@ -61,6 +62,7 @@ class AuditedTable:
     discriminator: Column[Any] | None = None
     kinds: Mapping[Any, AuditedKind | None]
     default: AuditedKind | None
+    is_ambiguous: bool = False
 
     @property
     def types(self) -> frozenset[str]:
@@ -68,7 +70,17 @@ class AuditedTable:
         return frozenset(kind.type for kind in self._all_kinds)
 
     def select(self) -> Select[Any]:
-        """A SELECT of what a picture needs, with the base table where only that tells a class."""
+        """A SELECT of what a picture needs, with the base table where only that tells a class.
+
+        Raises:
+            UnauditedWriteError: nothing tells the class.
+        """
+        if self.is_ambiguous:
+            raise UnauditedWriteError(
+                f"a statement on {self.table.name!r} was refused, because its rows belong to "
+                "several classes and no column tells which: give the base class `polymorphic_on`, "
+                "or change the objects through a session"
+            )
         statement = select(*self._columns).select_from(self.table)
         if self.discriminator is None or self.discriminator.table is self.table:
             return statement
@@ -121,12 +133,12 @@ def _change(
     changes = _changes(kind, before, after)
     if verb == "update" and not _counts(kind, changes):
         return None
-    for column in kind.columns:
-        if column.redacted and column.name in changes:
-            sides = changes[column.name]
-            changes[column.name] = {side: shown(value) for side, value in sides.items()}
+    visible = {
+        name: {side: shown(value) for side, value in sides.items()}
+        for name, sides in changes.items()
+    }
     return RowChange(
-        verb=verb, target=Target(type=kind.type, id=last.id, version=last.version), changes=changes
+        verb=verb, target=Target(type=kind.type, id=last.id, version=last.version), changes=visible
     )
 
 
@@ -189,12 +201,14 @@ def _read(table: Table) -> AuditedTable | None:
         if table in mapper.tables
     }
     discriminator = base.polymorphic_on
+    is_told = isinstance(discriminator, Column)
     return AuditedTable(
         table=table,
         key=_key(table, base),
         discriminator=discriminator if isinstance(discriminator, Column) else None,
         kinds=kinds,
         default=_kind(base, table),
+        is_ambiguous=not is_told and len(list(base.self_and_descendants)) > 1,
     )
 
 

@@ -70,7 +70,7 @@ def existing_rows(context: DefaultExecutionContext, subject: Subject) -> ColumnE
     Raises:
         UnauditedWriteError: that cannot be told beforehand.
     """
-    statement: Any = context.invoked_statement
+    statement = _statement(context)
     clause = statement._post_values_clause  # noqa: SLF001
     if clause is None or "DoNothing" in type(clause).__name__:
         return None
@@ -159,7 +159,7 @@ def _conflict_columns(clause: Any, table: Table) -> list[Column[Any]]:  # noqa: 
 
 
 def _value_sets(context: DefaultExecutionContext) -> Sequence[Mapping[str, Any]]:
-    statement: Any = context.invoked_statement
+    statement = _statement(context)
     if not statement._multi_values:  # noqa: SLF001
         return context.compiled_parameters
     return [
@@ -167,6 +167,11 @@ def _value_sets(context: DefaultExecutionContext) -> Sequence[Mapping[str, Any]]
         for many in statement._multi_values  # noqa: SLF001
         for values in many
     ]
+
+
+def _statement(context: DefaultExecutionContext) -> Any:  # noqa: ANN401 (an Insert of any dialect)
+    compiled: Any = context.compiled
+    return compiled.statement if context.invoked_statement is None else context.invoked_statement
 
 
 def _given(columns: Sequence[Column[Any]], values: Mapping[str, Any]) -> Key:

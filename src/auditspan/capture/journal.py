@@ -9,15 +9,16 @@ when COMMIT has returned without an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
 from auditspan.capture.flush import Flush
 from auditspan.errors import AuditWriteError
-from auditspan.record import AuditRecord
+from auditspan.record import ActorType, AuditRecord
 
-Announce = Callable[[Sequence[AuditRecord], int], None]
+Announce = Callable[[Sequence[AuditRecord], Mapping[ActorType, int]], None]
 """Takes the first records of a transaction, at most `KEPT_RECORDS`, and how many there are."""
 
 KEPT_RECORDS = 100
@@ -30,13 +31,13 @@ class _Frame:
 
     name: str = ""
     first: list[AuditRecord] = field(default_factory=list)
-    count: int = 0
+    counts: Counter[ActorType] = field(default_factory=Counter)
     failure: Exception | None = None
     is_given_up: bool = False
 
-    def extend(self, records: Sequence[AuditRecord], count: int) -> None:
+    def extend(self, records: Sequence[AuditRecord], counts: Mapping[ActorType, int]) -> None:
         self.first.extend(records[: KEPT_RECORDS - len(self.first)])
-        self.count += count
+        self.counts.update(counts)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -62,7 +63,7 @@ class Journal:
 
     def add(self, records: Sequence[AuditRecord], announce: Announce) -> None:
         """Remember records that have just been written, and how to announce them."""
-        self._frames[-1].extend(records, len(records))
+        self._frames[-1].extend(records, Counter(record.actor.type for record in records))
         self._announce = announce
 
     def fail(self, error: Exception) -> None:
@@ -108,7 +109,7 @@ class Journal:
         released = self._frames[position:]
         del self._frames[position:]
         for frame in released:
-            self._frames[-1].extend(frame.first, frame.count)
+            self._frames[-1].extend(frame.first, frame.counts)
             self._frames[-1].failure = frame.failure or self._frames[-1].failure
             self._frames[-1].is_given_up |= frame.is_given_up
 
@@ -120,10 +121,10 @@ class Journal:
         """Announce what is left."""
         whole = _Frame()
         for frame in self._frames:
-            whole.extend(frame.first, frame.count)
+            whole.extend(frame.first, frame.counts)
         is_given_up = any(frame.is_given_up for frame in self._frames)
-        if whole.count and self._announce is not None and not is_given_up:
-            self._context.run(self._announce, whole.first, whole.count)
+        if whole.counts and self._announce is not None and not is_given_up:
+            self._context.run(self._announce, whole.first, whole.counts)
 
     def _position(self, name: str) -> int:
         """Where the innermost savepoint of this name stands; the root has none."""

@@ -20,8 +20,7 @@ from auditspan.diff import Changes
 from auditspan.mac import MacKey
 from auditspan.policy import AuditedColumn
 from auditspan.record import Target
-from auditspan.redact import redact
-from auditspan.values import as_column_keeps
+from auditspan.values import as_column_keeps, concealed
 
 _DISGUISE = secrets.token_bytes(32)
 """Makes digests that can be compared in this process and are worth nothing outside of it."""
@@ -78,12 +77,13 @@ class Subject(Protocol):
 def pictured(column: AuditedColumn, value: Any, mac_key: MacKey | None) -> Json:  # noqa: ANN401
     """One value as a picture holds it."""
     kept = as_column_keeps(column.column, value)
-    if not column.redacted or kept is None:
+    visible = concealed(column, kept, mac_key)
+    if visible == kept:
         return kept
     digest = hmac.new(_DISGUISE, canonical_json(kept).encode(), hashlib.sha256).hexdigest()
-    return {_SHOWN: redact(column.name, kept, mac_key), _DIGEST: digest}
+    return {_SHOWN: visible, _DIGEST: digest}
 
 
 def shown(value: Json) -> Json:
-    """The value of a redacted column as a body shows it."""
-    return value[_SHOWN] if isinstance(value, dict) else value
+    """A pictured value as a body shows it."""
+    return value[_SHOWN] if isinstance(value, dict) and _DIGEST in value else value

@@ -13,21 +13,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import DDL, Connection, CursorResult, Engine, Insert, Table, TextClause, event
+from sqlalchemy import (
+    DDL,
+    Compiled,
+    Connection,
+    CursorResult,
+    Engine,
+    Insert,
+    Table,
+    TextClause,
+    event,
+)
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.visitors import iterate
 
 from auditspan.capture.cascades import Affected, dependents
 from auditspan.capture.criteria import assigned
+from auditspan.capture.guard import TextWrite
 from auditspan.capture.inserts import existing_rows, inserted_keys, with_keys
 from auditspan.capture.pictures import Pair, RowChange, Subject
 from auditspan.capture.rows import BATCH, Key, read_by_key
 from auditspan.capture.subjects import silent, subject_of, table_of
-from auditspan.capture.texts import check_text, tell_statement
+from auditspan.capture.texts import check_text, check_writes, tell_statement
 from auditspan.capture.transactions import journal_of, running_flush
 from auditspan.capture.unaudited import unaudited_reason
 from auditspan.capture.updates import Touched, affected_rows, require_all_read
-from auditspan.capture.writer import Capture, capture_for
+from auditspan.capture.writer import Capture, capture_for, captures_of
 from auditspan.errors import UnauditedWriteError
 
 _PENDING = "_auditspan_pending"
@@ -62,7 +74,7 @@ def _before_execute(
 @event.listens_for(Engine, "before_cursor_execute")
 def _before_cursor_execute(
     connection: Connection,
-    _cursor: object,
+    cursor: Any,  # noqa: ANN401 (the driver's)
     statement: str,
     _parameters: object,
     context: Any,  # noqa: ANN401 (a DefaultExecutionContext, or None)
@@ -70,14 +82,26 @@ def _before_cursor_execute(
 ) -> None:
     if context is None or hasattr(context, _PENDING):
         return
+    try:
+        _before_statement(connection, statement, context)
+    except UnauditedWriteError:
+        cursor.close()  # nobody else does: SQLAlchemy has not begun to execute
+        raise
+
+
+def _before_statement(connection: Connection, statement: str, context: Any) -> None:  # noqa: ANN401
+    """Refuse what cannot be told, and prepare what can."""
     compiled = context.compiled
-    if compiled is None or isinstance(context.invoked_statement, TextClause | DDL):
+    if compiled is None or isinstance(compiled.statement, DDL):
         check_text(connection, statement)
-    elif not context.isddl and not context.is_text:
-        if compiled.ctes:
-            _require_reading(compiled.ctes)
-        if context.isinsert or context.isupdate or context.isdelete:
-            _before_write(connection, context)
+    elif context.isddl:
+        return
+    elif context.isinsert or context.isupdate or context.isdelete:
+        _require_reading(connection, compiled.ctes or {})
+        _before_write(connection, context)
+    else:
+        _require_reading(connection, compiled.ctes or {})
+        check_text(connection, statement)  # a text may be all of a SELECT, or a part of it
 
 
 @event.listens_for(Engine, "after_execute")
@@ -95,7 +119,8 @@ def _after_execute(
         return
     with _failing(connection):
         if context.isinsert:
-            keys = inserted_keys(result, element, pending.subject)
+            statement: Any = element.statement if isinstance(element, Compiled) else element
+            keys = inserted_keys(result, statement, pending.subject)
             batches = _inserted(connection, pending, keys)
         else:
             is_many = len(context.compiled_parameters) > 1
@@ -111,8 +136,11 @@ def _is_unit_of_work(connection: Connection, options: Mapping[str, Any]) -> bool
     return flush is not None and bool(flush.open) and "compiled_cache" in options
 
 
-def _require_reading(ctes: Mapping[Any, Any]) -> None:
+def _require_reading(connection: Connection, ctes: Mapping[Any, Any]) -> None:
     for cte in ctes:
+        for part in iterate(cte.element):
+            if isinstance(part, TextClause):
+                check_text(connection, part.text)
         table = table_of(cte.element.table) if isinstance(cte.element, UpdateBase) else None
         if table is not None and subject_of(table) is not None:
             raise UnauditedWriteError(
@@ -121,9 +149,22 @@ def _require_reading(ctes: Mapping[Any, Any]) -> None:
             )
 
 
+def _require_own_description(connection: Connection, target: Any, verb: str) -> None:  # noqa: ANN401
+    """Refuse a table of an audited one's name that is not the one in the trail's metadata."""
+    known = {capture.metadata for capture in captures_of(connection)}
+    name = getattr(target, "name", None)
+    if isinstance(name, str) and getattr(target, "metadata", None) not in known:
+        schema = getattr(target, "schema", None)
+        check_writes(connection, [TextWrite(verb, schema, name)])
+
+
 def _before_write(connection: Connection, context: DefaultExecutionContext) -> None:
     compiled: Any = context.compiled
-    table = table_of(compiled.compile_state.statement.table)
+    target = compiled.compile_state.statement.table
+    table = table_of(target)
+    if table is None or subject_of(table) is None:
+        verb = "insert" if context.isinsert else "update" if context.isupdate else "delete"
+        _require_own_description(connection, target if table is None else table, verb)
     if table is None:
         return
     touched: Touched = set(assigned(compiled, table)) if context.isupdate else None

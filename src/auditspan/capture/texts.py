@@ -6,7 +6,7 @@ one record for each type of target, which says that a statement has run and not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection
 
@@ -24,7 +24,15 @@ def check_text(connection: Connection, sql: str) -> None:
     Raises:
         UnauditedWriteError: it does, the trail is strict, and nobody has said `unaudited`.
     """
-    writes = text_writes(sql)
+    check_writes(connection, text_writes(sql, connection.dialect.name))
+
+
+def check_writes(connection: Connection, writes: Sequence[TextWrite]) -> None:
+    """Refuse writes that only name an audited table, or record them.
+
+    Raises:
+        UnauditedWriteError: as `check_text`.
+    """
     if not writes:
         return
     for capture in captures_of(connection):

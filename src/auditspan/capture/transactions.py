@@ -55,10 +55,10 @@ def _require_transactions(connection: Connection) -> None:
 
 
 def _commits_by_itself(connection: Connection) -> bool:
-    """Whether SQLite's driver has been told to leave transactions to the application alone."""
-    if connection.dialect.name != "sqlite":
-        return False
+    """Whether the driver itself has been told to leave transactions to the application alone."""
     driver: Any = connection.connection.driver_connection
+    if connection.dialect.name != "sqlite":
+        return getattr(driver, "autocommit", None) is True
     alone = driver.isolation_level is None or getattr(driver, "autocommit", None) is True
     return alone and not driver.in_transaction
 

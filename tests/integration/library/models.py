@@ -69,6 +69,16 @@ class Account(Base):
     touched_at: Mapped[int] = mapped_column(default=0)
 
 
+class Profile(Base):
+    """Secrets inside of JSON: one that its name tells, one that only the policy knows."""
+
+    __tablename__ = "profile"
+    __audit__ = Policy(redact={"data.bank.iban"})
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    data: Mapped[Any] = mapped_column(MutableDict.as_mutable(JSON()))
+
+
 class Chosen(Base):
     """Only what is included is recorded."""
 
@@ -200,6 +210,7 @@ KINDS = {
         table=Base.metadata.tables["account"],
         hidden=frozenset({"iban", "password_hash", "notes", "touched_at"}),
     ),
+    "profile": Kind(table=Base.metadata.tables["profile"], hidden=frozenset({"data"})),
     "pick": Kind(table=Base.metadata.tables["chosen"], hidden=frozenset({"rest"})),
     "seat": Kind(table=Base.metadata.tables["seat"]),
     "thing": Kind(table=Base.metadata.tables["thing"]),

@@ -139,6 +139,7 @@ def test_the_record_of_a_change_is_exactly_that_of_the_format(
             "audit.outcome": text("success"),
             "audit.target.id": text("1"),
             "audit.target.type": text("team"),
+            "audit.row.id": {"intValue": "2"},
             "audit.sequence.number": {"intValue": "1"},
             "audit.schema.version": text("1"),
             "client.address": text("198.51.100.7"),

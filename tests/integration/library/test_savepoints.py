@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SAWarning
 from sqlalchemy.orm import Session, SessionTransaction
 
 from integration.library.models import Person, Team
@@ -240,3 +240,28 @@ def test_a_statement_outside_the_unit_of_work_does_not_end_it(world: World) -> N
         session.execute(insert(delivery).values(values))
         session.rollback()
     assert [] == world.actions()
+
+
+def test_an_outer_savepoint_of_a_connection_takes_the_inner_one_along(world: World) -> None:
+    """ROLLBACK TO an outer savepoint while an inner one is open: nothing of either is told."""
+    with world.request(), world.engine.begin() as connection:
+        connection.execute(insert(Team).values(name="kept"))
+        outer = connection.begin_nested()
+        connection.execute(insert(Team).values(name="lost"))
+        connection.begin_nested()
+        connection.execute(insert(Team).values(name="lost too"))
+        with pytest.warns(SAWarning, match="deassociated"):
+            outer.rollback()
+    assert ["team.create"] == world.actions()
+
+
+def test_an_outer_savepoint_of_a_connection_may_be_released_first(world: World) -> None:
+    """RELEASE of an outer savepoint releases the inner one with it."""
+    with world.request(), world.engine.begin() as connection:
+        outer = connection.begin_nested()
+        connection.execute(insert(Team).values(name="kept"))
+        connection.begin_nested()
+        connection.execute(insert(Team).values(name="kept too"))
+        with pytest.warns(SAWarning, match="deassociated"):
+            outer.commit()
+    assert ["team.create", "team.create"] == world.actions()

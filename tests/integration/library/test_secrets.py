@@ -6,10 +6,10 @@ import traceback
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from auditspan import AuditBodyError, AuditError, MacKey
-from integration.library.models import Account, Chosen, Loud, Parcel
+from integration.library.models import Account, Chosen, Loud, Parcel, Profile
 from integration.library.world import KEY, World, make_world
 
 OLD, NEW = "planted-old-secret", "planted-new-secret"
@@ -144,3 +144,39 @@ def test_each_row_names_the_key_of_its_mac(world: World) -> None:
     open_account(world)
     (row,) = world.rows()
     assert (KEY.key_id, KEY.sign(row.body)) == (row.mac_key_id, row.mac)
+
+
+def bank(iban: str) -> dict[str, Any]:
+    """A document with three secrets and an open value."""
+    return {
+        "city": "x",
+        "bank": {"iban": iban, "country": "de"},
+        "logins": [{"password": OLD}],
+        "apiKey": OLD,
+    }
+
+
+@pytest.mark.parametrize("by", ["object", "statement"])
+def test_secret_members_of_json_are_redacted_where_they_stand(world: World, by: str) -> None:
+    """By the path that the policy names, and by names that look secret, also in lists."""
+    with world.unit_of_work() as session:
+        session.add(Profile(data=bank(OLD)))
+        session.flush()
+        if by == "object":
+            session.get_one(Profile, 1).data = bank(NEW)
+        else:
+            session.execute(update(Profile).values(data=bank(NEW)))
+    assert ["profile.create", "profile.update"] == world.actions()
+    data = world.last()["changes"]["data"]
+    assert ("x", "de") == (data["new"]["city"], data["new"]["bank"]["country"])
+    assert data["old"]["bank"]["iban"] != data["new"]["bank"]["iban"]
+    assert data["old"]["logins"] == data["new"]["logins"]
+    assert data["new"]["logins"][0]["password"]["$redacted"]
+    assert SECRET not in "".join(world.bodies())
+
+
+def test_secret_members_of_metadata_are_redacted(world: World) -> None:
+    """Also what the application itself adds to an event."""
+    with world.unit_of_work() as session:
+        world.trail.record(session, "job.done", metadata={"token": OLD, "count": 1})
+    assert {"token": {"$redacted": True}, "count": 1} == world.last()["metadata"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -159,7 +158,7 @@ class Program:
 
 
 STEPS = sorted(name for name in vars(Program) if name not in {"name", "pick"} and name[0] != "_")
-PROGRAMS = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 11)), min_size=1, max_size=16)
+PROGRAMS = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 11)), min_size=4, max_size=24)
 ENDINGS = st.sampled_from(["commit", "commit", "rollback", "close"])
 
 
@@ -208,7 +207,7 @@ def run(world: World, program: list[tuple[str, int]], ending: str) -> None:
 
 
 @pytest.fixture
-def oracle(engine: Engine) -> Iterator[Oracle]:
+def oracle(engine: Engine) -> Oracle:
     """An application, and what is known of it."""
     return Oracle(make_world(engine))
 

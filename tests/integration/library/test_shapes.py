@@ -7,9 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, event, insert, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ForeignKey, create_engine, delete, event, insert, update
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    configure_mappers,
+    mapped_column,
+    sessionmaker,
+)
 
+from auditspan import AuditConfigError, AuditTrail, UnauditedWriteError, audit_context
 from integration.library.models import Person, Seat, Thing
 from integration.library.shapes import (
     Animal,
@@ -30,7 +38,7 @@ from integration.library.shapes import (
     Watcher,
     Worker,
 )
-from integration.library.world import World
+from integration.library.world import KIM, World
 
 Step = Callable[[Session], Any]
 
@@ -310,3 +318,45 @@ def test_a_statement_within_a_flush_keeps_its_place(world: World) -> None:
     finally:
         event.remove(Thing, "after_insert", hook)
     assert ["tag.create", "thing.create"] == sorted(actions)
+
+
+def test_a_class_that_no_column_tells_is_refused_in_statements() -> None:
+    """Joined inheritance without a discriminator: objects are told, a statement cannot be."""
+
+    class Own(DeclarativeBase):
+        pass
+
+    class Vehicle(Own):
+        __tablename__ = "vehicle"
+        __audit__ = True
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    class Car(Vehicle):
+        __tablename__ = "car"
+        id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), primary_key=True)
+
+    engine = create_engine("sqlite://")
+    AuditTrail(sessions := sessionmaker(engine), metadata=Own.metadata)
+    Own.metadata.create_all(engine)
+    with audit_context(actor=KIM), sessions.begin() as session:
+        session.add(Car())
+        session.flush()
+        with pytest.raises(UnauditedWriteError, match="polymorphic_on"):
+            session.execute(delete(Vehicle))
+    engine.dispose()
+
+
+def test_a_secret_cannot_be_a_key() -> None:
+    """It would stand in the clear in every target id, so the model is refused when it is mapped."""
+
+    class Own(DeclarativeBase):
+        pass
+
+    class Login(Own):
+        __tablename__ = "login"
+        __audit__ = True
+        token: Mapped[str] = mapped_column(primary_key=True)
+
+    with pytest.raises(AuditConfigError, match="token"):
+        configure_mappers()
+    Own.registry.dispose()

@@ -257,6 +257,19 @@ def insert_one_with_its_key(s: Any) -> Any:
     )
 
 
+@case_("team.create", "team.update", "team.delete")
+def statements_that_are_compiled_already(s: Any) -> Any:
+    connection = s.connection()
+    return [
+        connection.execute(statement.compile(connection)).rowcount
+        for statement in (
+            insert(team).values(id=70, name="new"),
+            update(team).where(team.c.id == 70).values(name="newer"),
+            delete(team).where(team.c.id == 70),
+        )
+    ][1:]
+
+
 @case_("team.create", "team.create")
 def insert_by_a_list_of_parameters(s: Any) -> Any:
     return s.execute(insert(team), [{"name": "a"}, {"name": "b"}]).returns_rows

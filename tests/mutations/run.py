@@ -1,0 +1,77 @@
+"""Break the capture code in one place after the other; each must make a test fail.
+
+    PYTHONPATH=tests python -m mutations.run [--only WORDS] [--jobs N]
+
+Prints a line for each, and exits with 1 when one of them went unnoticed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mutations.places import LIBRARY, MUTATIONS, Mutation
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 600
+
+
+def broken_copy(mutation: Mutation, to: Path) -> None:
+    """A copy of the library with this one place broken."""
+    shutil.copytree(ROOT / "src", to, ignore=shutil.ignore_patterns("__pycache__"))
+    path = to / "auditspan" / mutation.path
+    text = path.read_text(encoding="utf-8")
+    if text.count(mutation.before) != 1:
+        raise SystemExit(f"{mutation.name}: its text occurs {text.count(mutation.before)} times")
+    path.write_text(text.replace(mutation.before, mutation.after), encoding="utf-8")
+
+
+def survives(mutation: Mutation) -> bool:
+    """Whether the tests pass although the code is broken."""
+    with tempfile.TemporaryDirectory() as directory:
+        source = Path(directory, "src")
+        broken_copy(mutation, source)
+        files = [f"{LIBRARY}/{name}" for name in mutation.tests.split()]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *files]
+        done = subprocess.run(
+            command + (["-k", mutation.only] if mutation.only else []),
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+        )
+    if done.returncode not in {0, 1}:  # 1: a test has failed; anything else: none was run
+        raise SystemExit(f"{mutation.name}: pytest could not run\n{done.stdout.decode()[-2000:]}")
+    return done.returncode == 0
+
+
+def main() -> int:
+    """Run the mutations; 0 when all of them were noticed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", default="", help="those whose name contains this")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at once")
+    options = parser.parse_args()
+    chosen = [mutation for mutation in MUTATIONS if options.only in mutation.name]
+    unnoticed = 0
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for mutation, survived in zip(chosen, pool.map(survives, chosen), strict=True):
+            unnoticed += survived
+            _say(f"{'UNNOTICED' if survived else 'noticed':<10} {mutation.name}")
+    _say(f"{len(chosen) - unnoticed} of {len(chosen)} noticed")
+    return 1 if unnoticed else 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
