@@ -1,8 +1,9 @@
 """The audit tables (design: PostgreSQL 13 or newer, and SQLite).
 
-`audit_event` is the source of record and takes INSERT only. Its plain columns are derived from
-`body` and exist for indexes; the body is what is sealed. Nothing has a foreign key into an audit
-table or out of one, so that deleting a thing never touches its history.
+`audit_event` is the source of record and takes INSERT only, as all of them do but `audit_delivery`,
+whose cursors move (`appendonly` has the triggers that keep it so). Its plain columns are derived
+from `body` and exist for indexes; the body is what is sealed. Nothing has a foreign key into an
+audit table or out of one, so that deleting a thing never touches its history.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from sqlalchemy.sql.compiler import SQLCompiler, TypeCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
+from auditspan.appendonly import append_only
 from auditspan.errors import AuditConfigError
 
 SUPPORTED_DIALECTS = ("postgresql", "sqlite")
@@ -122,22 +124,29 @@ class AuditTables:
     delivery: Table
     quarantine: Table
 
+    @property
+    def append_only(self) -> tuple[Table, ...]:
+        """Those whose rows are never changed or removed; only the cursors of delivery move."""
+        return (self.event, self.leaf, self.checkpoint, self.quarantine)
+
 
 def audit_tables(metadata: MetaData) -> AuditTables:
     """The audit tables of this metadata; they are added to it the first time."""
     known = metadata.tables
+    prefix = f"{metadata.schema}." if metadata.schema else ""
     makers = {
-        "audit_event": _event,
-        "audit_leaf": _leaf,
-        "audit_checkpoint": _checkpoint,
-        "audit_delivery": _delivery,
-        "audit_quarantine": _quarantine,
+        "event": _event,
+        "leaf": _leaf,
+        "checkpoint": _checkpoint,
+        "delivery": _delivery,
+        "quarantine": _quarantine,
     }
-    tables = {
-        name.removeprefix("audit_"): known[name] if name in known else make(metadata)
-        for name, make in makers.items()
-    }
-    return AuditTables(**tables)
+    return AuditTables(
+        **{
+            name: known[key] if (key := f"{prefix}audit_{name}") in known else make(metadata)
+            for name, make in makers.items()
+        }
+    )
 
 
 def require_supported(dialect: Dialect) -> None:
@@ -160,7 +169,7 @@ def require_supported(dialect: Dialect) -> None:
 
 
 def _event(metadata: MetaData) -> Table:
-    return Table(
+    table = Table(
         "audit_event",
         metadata,
         Column("id", _ID, Identity(always=True), primary_key=True),
@@ -188,10 +197,11 @@ def _event(metadata: MetaData) -> Table:
         Index("ix_audit_event_xact", "xact_id"),
         sqlite_autoincrement=True,
     )
+    return append_only(table)
 
 
 def _leaf(metadata: MetaData) -> Table:
-    return Table(
+    table = Table(
         "audit_leaf",
         metadata,
         Column("seq", BigInteger(), primary_key=True, autoincrement=False),
@@ -201,10 +211,11 @@ def _leaf(metadata: MetaData) -> Table:
         Index("ix_audit_leaf_row_id", "row_id", unique=True),
         Index("ix_audit_leaf_event_id", "event_id", unique=True),
     )
+    return append_only(table)
 
 
 def _checkpoint(metadata: MetaData) -> Table:
-    return Table(
+    table = Table(
         "audit_checkpoint",
         metadata,
         Column("tree_size", BigInteger(), primary_key=True, autoincrement=False),
@@ -214,6 +225,7 @@ def _checkpoint(metadata: MetaData) -> Table:
         Column("snapshot", Text()),
         Column("created_at", UtcDateTime(), server_default=_DatabaseClock(), nullable=False),
     )
+    return append_only(table)
 
 
 def _delivery(metadata: MetaData) -> Table:
@@ -228,7 +240,7 @@ def _delivery(metadata: MetaData) -> Table:
 
 
 def _quarantine(metadata: MetaData) -> Table:
-    return Table(
+    table = Table(
         "audit_quarantine",
         metadata,
         Column("sink", Text(), primary_key=True),
@@ -237,3 +249,4 @@ def _quarantine(metadata: MetaData) -> Table:
         Column("reason", Text(), nullable=False),
         Column("created_at", UtcDateTime(), server_default=_DatabaseClock(), nullable=False),
     )
+    return append_only(table)

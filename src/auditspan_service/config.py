@@ -127,6 +127,10 @@ class Settings(BaseSettings):
         default=(), description="networks whose X-Forwarded-* and trace headers are believed"
     )
     strict: bool = Field(default=True, description="refuse a change when nobody says who acts")
+    allow_unguarded: bool = Field(
+        default=False,
+        description="for development: start although the database does not guard the trail",
+    )
     log_level: Annotated[LogLevel, BeforeValidator(_upper)] = Field(
         default="INFO", description="the least severe log record that is kept"
     )

@@ -10,7 +10,9 @@ import click
 
 from auditspan_service.cli.checkpoints import checkpoint
 from auditspan_service.cli.console import Commands, data_option
+from auditspan_service.cli.covering import coverage_
 from auditspan_service.cli.db import db
+from auditspan_service.cli.doctor import doctor
 from auditspan_service.cli.keys import keys
 from auditspan_service.cli.proving import reconcile, verify
 from auditspan_service.cli.reading import events, history, show, trace
@@ -29,8 +31,8 @@ def main() -> None:
 
 for _command in (
     *(up, tour, serve, worker),
-    *(db, users, keys),
+    *(db, users, keys, doctor),
     *(events, show, history, trace),
-    *(verify, reconcile, checkpoint),
+    *(verify, reconcile, checkpoint, coverage_),
 ):
     main.add_command(_command)

@@ -8,21 +8,22 @@ from sqlalchemy import select
 from auditspan_service.cli.console import Failure, data_option, json_option, print_object
 from auditspan_service.cli.opened import opened_trail
 from auditspan_service.config import load_settings
-from auditspan_service.keyfile import load_or_create_signing_key
+from auditspan_service.keyfile import load_or_create_signing_keys, rotate_signing_key
 
 
 @click.command()
-@click.option("--public-key", is_flag=True, help="Print the public key, for those who verify.")
+@click.option("--public-key", is_flag=True, help="Print the public keys, for those who verify.")
 @click.option("--init", is_flag=True, help="Make the signing key unless it is there.")
+@click.option("--rotate", is_flag=True, help="Make a new signing key; the last one signs with it.")
 @json_option
 @data_option
-def checkpoint(*, public_key: bool, init: bool, as_json: bool) -> None:
-    """Print the newest checkpoint, a signed note (C2SP), or the key that verifies it.
+def checkpoint(*, public_key: bool, init: bool, rotate: bool, as_json: bool) -> None:
+    """Print the newest checkpoint, a signed note (C2SP), or the keys that verify it.
 
     Keep both outside the database: what has been signed cannot be taken back.
     """
-    if public_key or init:
-        _print_key(as_json=as_json, create=init)
+    if public_key or init or rotate:
+        _print_keys(as_json=as_json, create=init, rotate=rotate)
         return
     newest = _newest()
     if as_json:
@@ -33,11 +34,19 @@ def checkpoint(*, public_key: bool, init: bool, as_json: bool) -> None:
         click.echo(newest["note"], nl=False)
 
 
-def _print_key(*, as_json: bool, create: bool) -> None:
-    key = load_or_create_signing_key(load_settings().signing_key_file, create=create).public
-    if as_json:
-        print_object({"name": key.name, "key_id": key.key_id, "public_key": key.vkey})
+def _print_keys(*, as_json: bool, create: bool, rotate: bool) -> None:
+    path = load_settings().signing_key_file
+    if rotate:
+        signers = rotate_signing_key(path)
+        click.echo("Restart the workers: from then on both keys sign. Keep every line.", err=True)
     else:
+        signers = load_or_create_signing_keys(path, create=create)
+    keys = [signer.public for signer in signers]
+    if as_json:
+        newest = {"name": keys[0].name, "key_id": keys[0].key_id, "public_key": keys[0].vkey}
+        print_object({**newest, "public_keys": [key.vkey for key in keys]})
+        return
+    for key in keys:
         click.echo(key.vkey)
 
 

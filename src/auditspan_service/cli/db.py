@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import click
+from sqlalchemy import Engine
 
+from auditspan.guards import Finding, check_guards, restore_guards
+from auditspan.tables import audit_tables
 from auditspan_service.cli.console import FOUND, json_option, print_object
 from auditspan_service.cli.opened import opened_engine, schema_state
+from auditspan_service.cli.starting import require_current
+from auditspan_service.db import snapshot
 from auditspan_service.migrate import upgrade as upgrade_schema
+from auditspan_service.models import Base
 
 
 @click.group()
@@ -31,13 +37,46 @@ def upgrade(*, as_json: bool) -> None:
 @db.command()
 @json_option
 def check(*, as_json: bool) -> None:
-    """Tell whether the database has this release's schema: 0 yes, 1 no, 2 cannot tell."""
+    """Tell whether the database has this release's schema and guards: 0 yes, 1 no, 2 cannot tell.
+
+    What the connected role could do is told and does not count: this is often the owner, who has
+    just upgraded. `auditspan doctor` asks as those do who serve.
+    """
     with opened_engine() as engine:
         state = schema_state(engine)
+        findings = _findings(engine) if state.is_current else []
+    is_sound = not any(f.breaks_a_promise and f.kind != "role" for f in findings)
     if as_json:
         members = {"current": state.current, "head": state.head, "pending": list(state.pending)}
-        print_object({"ok": state.is_current, **members})
+        found = [{"kind": finding.kind, "detail": finding.detail} for finding in findings]
+        print_object({"ok": state.is_current and is_sound, **members, "findings": found})
     else:
-        click.echo(state.sentence())
-    if not state.is_current:
+        for sentence in (state.sentence(), *(finding.detail for finding in findings)):
+            click.echo(sentence)
+    if not (state.is_current and is_sound):
         raise SystemExit(FOUND)
+
+
+@db.command()
+@json_option
+def guard(*, as_json: bool) -> None:
+    """Put the triggers back that keep the audit tables append-only; as the owner of the tables.
+
+    Whoever took one away may have changed rows: run `auditspan verify` as well.
+    """
+    with opened_engine() as engine:
+        require_current(engine)
+        before = [finding for finding in _findings(engine) if finding.kind == "trigger"]
+        with engine.begin() as connection:
+            restore_guards(connection, audit_tables(Base.metadata))
+    if as_json:
+        print_object({"found": [finding.detail for finding in before]})
+        return
+    for finding in before:
+        click.echo(finding.detail)
+    click.echo("The triggers are in place." if before else "The triggers were in place already.")
+
+
+def _findings(engine: Engine) -> list[Finding]:
+    with snapshot(engine) as connection:
+        return check_guards(connection, audit_tables(Base.metadata))

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import click
+from sqlalchemy import Connection
 
 from auditspan import MacKey
 from auditspan.note import NoteError, PublicKey
-from auditspan.reconcile import ReconcileReport
+from auditspan.reconcile import ReconcileReport, Resent, resend
 from auditspan.reconcile import reconcile as compare
-from auditspan.verification import VerifyReport, verify_trail
+from auditspan.state import StateReport, check_state
+from auditspan.tables import AuditTables
+from auditspan.verification import Progress, VerifyReport, verify_trail
+from auditspan.witness import Witness, read_witness
 from auditspan_service.cli.console import FOUND, Failure, data_option, json_option, print_object
 from auditspan_service.cli.opened import opened_trail
+from auditspan_service.cli.state import print_state, with_state
 from auditspan_service.config import Settings, load_settings
 from auditspan_service.errors import KeyFileError
-from auditspan_service.keyfile import load_or_create_mac_key, load_or_create_signing_key
+from auditspan_service.keyfile import load_mac_keys, load_or_create_signing_keys
+from auditspan_service.models import Base
+from auditspan_service.workers import make_sink
 
 _SHOWN = 20
+_PLACE = click.Path(path_type=Path, exists=True)
 
 
 @click.command()
@@ -29,20 +41,63 @@ _SHOWN = 20
     help="A key that signs checkpoints, as `auditspan checkpoint --public-key` prints it; may be "
     "repeated.  [default: that of AUDITSPAN_SIGNING_KEY_FILE]",
 )
+@click.option(
+    "--witness",
+    multiple=True,
+    type=_PLACE,
+    metavar="FILE…",
+    help="Files of the collector, or directories of them: what they have seen must still be there.",
+)
+@click.option(
+    "--since",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Read the rows from the last checkpoint of at most this size on; all checkpoints are "
+    "checked. For a trail that was verified before.",
+)
+@click.option(
+    "--state", is_flag=True, help="Replay the trail, too, and compare with the live tables."
+)
+@click.argument("more", nargs=-1, type=_PLACE, metavar="")
 @json_option
 @data_option
-def verify(*, public_keys: tuple[str, ...], as_json: bool) -> None:
+def verify(  # noqa: PLR0913 (one for each option)
+    *,
+    public_keys: tuple[str, ...],
+    witness: tuple[Path, ...],
+    since: int,
+    state: bool,
+    more: tuple[Path, ...],
+    as_json: bool,
+) -> None:
     """Check that every sealed row is as it was written.
 
-    Sequence, canonical body, plain columns, MAC, leaf hash, and root and signature of every
-    checkpoint. Exit code 1 when something is wrong, and when there is nothing to check.
-    """
+    \b
+    1. the sequence is dense, and every leaf has its row
+    2. the MAC is that of the body
+    3. the body is canonical JSON
+    4. the plain columns are what the body says
+    5. the leaf is the hash of the row
+    6. every checkpoint has the root of the leaves before it
+    7. every checkpoint is signed
+    8. what the collector's files have seen is still there (--witness)
+    9. replaying the trail gives the live tables (--state)
+
+    Exit code 1 when something is wrong, and when there is nothing to check.
+    """  # noqa: D301 (click reads the character itself)
     settings = load_settings()
     keys = _public_keys(settings, public_keys)
+    seen = _witness(_places("--witness", witness, more), keys)
+    macs = _mac_keys(settings)
     with opened_trail() as (connection, tables):
-        report = verify_trail(connection, tables, _mac_key(settings), keys)
-    _print_verified(report, as_json=as_json)
-    if not report.ok:
+        with _progress() as progress:
+            report = verify_trail(
+                connection, tables, macs, keys, witness=seen, since=since, progress=progress
+            )
+        live = _state(connection, tables, macs) if state else None
+    _print_verified(report, live, as_json=as_json)
+    if not (report.ok and (live is None or live.ok)):
         raise SystemExit(FOUND)
 
 
@@ -50,34 +105,81 @@ def verify(*, public_keys: tuple[str, ...], as_json: bool) -> None:
 @click.option(
     "--files",
     multiple=True,
-    type=click.Path(path_type=Path, exists=True),
-    help="A file of the collector, or a directory of them; may be repeated.",
+    type=_PLACE,
+    metavar="FILE…",
+    help="Files of the collector, or directories of them.",
 )
+@click.option("--resend", "again", is_flag=True, help="Send what is missing to the sink again.")
+@click.argument("more", nargs=-1, type=_PLACE, metavar="")
 @json_option
 @data_option
-def reconcile(*, files: tuple[Path, ...], as_json: bool) -> None:
-    """Compare the ids and bodies of the table with those in the collector's files, both ways."""
-    places = files or (load_settings().collector_files / "audit",)
+def reconcile(
+    *, files: tuple[Path, ...], more: tuple[Path, ...], again: bool, as_json: bool
+) -> None:
+    """Compare the ids and bodies of the table with those in the collector's files, both ways.
+
+    Exit code 1 when something is missing, unknown or different, also when it was sent again: the
+    next run shows whether that arrived.
+    """
+    settings = load_settings()
+    given = _places("--files", files, more)
     with opened_trail() as (connection, tables):
-        report = compare(connection, tables, places)
-    _print_reconciled(report, as_json=as_json)
+        report = compare(connection, tables, given or (settings.collector_files / "audit",))
+        resent = _resend(settings, connection, tables, report) if again else None
+    _print_reconciled(report, resent, as_json=as_json)
     if not report.ok:
         raise SystemExit(FOUND)
 
 
-def _mac_key(settings: Settings) -> MacKey | None:
+def _places(option: str, named: tuple[Path, ...], more: tuple[Path, ...]) -> tuple[Path, ...]:
+    """What the option names, and what a shell has put behind it for a pattern."""
+    if more and not named:
+        raise click.UsageError(f"Got unexpected extra argument ({more[0]}): see {option}.")
+    return named + more
+
+
+def _witness(places: tuple[Path, ...], keys: list[PublicKey]) -> Witness | None:
+    if not places:
+        return None
+    if not keys:
+        raise Failure("Without a public key no checkpoint can be believed: give --public-key.")
+    return read_witness(places, keys)
+
+
+def _state(connection: Connection, tables: AuditTables, macs: Sequence[MacKey]) -> StateReport:
+    with _progress() as progress:  # in the same snapshot as the rest
+        return check_state(connection, tables, Base.metadata, mac_key=macs, progress=progress)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """A bar on standard error, where somebody is looking."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=0, label="rows", file=sys.stderr, show_pos=True) as bar:
+
+        def tell(step: int, total: int) -> None:
+            bar.length = total
+            bar.update(step)
+
+        yield tell
+
+
+def _mac_keys(settings: Settings) -> tuple[MacKey, ...]:
     try:
-        return load_or_create_mac_key(settings.mac_key_file, create=False)
+        return load_mac_keys(settings.mac_key_file)
     except KeyFileError as error:
         click.echo(f"{error.message} The MACs are not checked.", err=True)
-        return None
+        return ()
 
 
 def _public_keys(settings: Settings, given: tuple[str, ...]) -> list[PublicKey]:
     try:
         if given:
             return [PublicKey.parse(text) for text in given]
-        return [load_or_create_signing_key(settings.signing_key_file, create=False).public]
+        keys = load_or_create_signing_keys(settings.signing_key_file, create=False)
+        return [key.public for key in keys]
     except NoteError as error:
         raise Failure(f"--public-key: {error}.") from error
     except KeyFileError as error:
@@ -85,24 +187,41 @@ def _public_keys(settings: Settings, given: tuple[str, ...]) -> list[PublicKey]:
         return []
 
 
-def _print_verified(report: VerifyReport, *, as_json: bool) -> None:
+def _print_verified(report: VerifyReport, live: StateReport | None, *, as_json: bool) -> None:
     if as_json:
-        print_object(report.to_dict())
+        print_object(with_state(report.to_dict(), live))
         return
     click.echo(f"{report.rows} rows, {report.tree_size} sealed, {report.checkpoints} checkpoints")
+    if report.since:
+        click.echo(f"read from sequence number {report.since} on")
+    if report.witnessed:
+        click.echo(f"{report.witnessed} checkpoints witnessed")
     click.echo(f"root {report.root}")
     for finding in report.findings[:_SHOWN]:
-        click.echo(f"seq {finding.seq}  {finding.kind}  {finding.detail}  {finding.event_id or ''}")
+        place = "-" if finding.seq is None else finding.seq
+        click.echo(f"seq {place}  {finding.kind}  {finding.detail}  {finding.event_id or ''}")
     _more(len(report.findings))
     if report.tree_size == 0:
         click.echo("nothing is sealed yet, so nothing could be verified")
     else:
         click.echo("verified" if report.ok else "NOT as it was written")
+    if live is not None:
+        print_state(live)
 
 
-def _print_reconciled(report: ReconcileReport, *, as_json: bool) -> None:
+def _resend(
+    settings: Settings, connection: Connection, tables: AuditTables, report: ReconcileReport
+) -> Resent:
+    sink = make_sink(settings)
+    try:
+        return resend(connection, tables, sink, report.missing)
+    finally:
+        sink.close()
+
+
+def _print_reconciled(report: ReconcileReport, resent: Resent | None, *, as_json: bool) -> None:
     if as_json:
-        print_object(report.to_dict())
+        print_object(report.to_dict() | ({"resent": asdict(resent)} if resent else {}))
         return
     click.echo(f"{report.rows} rows, {report.found} found, {report.duplicates} duplicates")
     for kind in ("missing", "unknown", "different"):
@@ -112,6 +231,10 @@ def _print_reconciled(report: ReconcileReport, *, as_json: bool) -> None:
         _more(len(ids))
     if report.damaged_lines:
         click.echo(f"{report.damaged_lines} pieces of the files are damaged")
+    if resent:
+        click.echo(f"{len(resent.sent)} sent again, {resent.waiting} still waiting for the relay")
+        for event_id, reason in resent.refused.items():
+            click.echo(f"refused  {event_id}  {reason}")
     click.echo("reconciled" if report.ok else "NOT reconciled")
 
 

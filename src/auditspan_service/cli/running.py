@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from auditspan_service.cli.console import data_option, json_option, print_object
+from auditspan_service.cli.starting import require_ready
 from auditspan_service.collector import CollectorPaths, find_binary
 from auditspan_service.config import Settings, environment, load_settings
 from auditspan_service.logs import setup_logging
@@ -58,6 +59,7 @@ def worker() -> None:
     Any number of workers may run against one PostgreSQL; one works, the others stand by.
     """
     settings = load_settings()
+    require_ready(settings)
     setup_logging(level=settings.log_level, log_format=settings.log_format)
     with stop_signal() as told, running_worker(settings):
         _say(f"worker running, sink {settings.sink}")

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from auditspan_service.cli.starting import require_ready
 from auditspan_service.config import load_settings
 from auditspan_service.keyfile import load_or_create_mac_key
 
@@ -25,6 +26,7 @@ def serve(*, host: str, port: int, workers: int | None) -> None:
     settings = load_settings()
     # Here a failure is a sentence; in gunicorn's workers it would be a stack trace for each.
     load_or_create_mac_key(settings.mac_key_file, create=settings.is_embedded)
+    require_ready(settings)
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     arguments = ["-c", "python:auditspan_service.gunicorn_conf", "--bind", bind]
     if workers is not None:

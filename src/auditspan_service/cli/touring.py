@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,15 @@ from auditspan_service.collector import (
     find_binary,
 )
 from auditspan_service.config import environment, load_settings
-from auditspan_service.stack import Stack
+from auditspan_service.stage import Stage, own_stage, running_stage
 from auditspan_service.tour import Proof, Trace, add_failing_route, prove, tell
 
 _MARK = ".auditspan-tour"
 _TITLE_WIDTH = 27
+_RUNNING_URL = "http://127.0.0.1:8000"
+"""Where `auditspan serve` answers, seen from its own container too."""
+
+Say = Callable[[str], None]
 
 
 @click.command()
@@ -33,32 +38,69 @@ _TITLE_WIDTH = 27
     show_default=True,
     help="Where everything is put; an earlier tour there is removed.",
 )
+@click.option(
+    "--url",
+    help="Tour the service that runs here, with the database and the collector files of the "
+    "settings.  [default: with PostgreSQL http://127.0.0.1:8000, else one is started]",
+)
+@click.option(
+    "--key", help="An API key for the running service.  [default: one is made, and then revoked]"
+)
+@click.option(
+    "--files",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Where the collector's files of the running service are.  "
+    "[default: AUDITSPAN_COLLECTOR_FILES]",
+)
 @json_option
-def tour(*, data_dir: Path, as_json: bool) -> None:
+def tour(
+    *, data_dir: Path, url: str | None, key: str | None, files: Path | None, as_json: bool
+) -> None:
     """Watch single changes become row, span event and log record, and see it proven.
 
     Everything is real: the service, SQLite, HTTP, and the OpenTelemetry collector, which is built
-    once where there is none (two minutes). Exit code 1 when anything does not match.
+    once where there is none (two minutes). Where the database is a PostgreSQL, or with --url, the
+    story is told to the service that runs there. Exit code 1 when anything does not match.
     """
+    say: Say = _say_nothing if as_json else click.echo
+    settings = load_settings(**({"collector_files": files} if files else {}))
+    is_own = url is None and settings.is_embedded
+    if is_own and (key or files):
+        raise click.UsageError("--key and --files are for a running service: say its --url too.")
+    if is_own:
+        is_proven = _tour_own(data_dir, say, as_json=as_json)
+    else:
+        place = running_stage(settings, url=url or _RUNNING_URL, key=key, extend=add_failing_route)
+        with place as stage:
+            say(f"The service is {stage.url}.")
+            is_proven = _tell_and_prove(stage, say, as_json=as_json)
+    if not is_proven:
+        raise SystemExit(FOUND)
+
+
+def _tour_own(data_dir: Path, say: Say, *, as_json: bool) -> bool:
+    """On a stack that is started for it; where that has no collector, the last line says so."""
     _make_room(data_dir)
     settings = load_settings(data_dir=data_dir, sink="otlp")
     binary, why_not = _collector()
-    if not as_json:
-        _say_which(binary, why_not)
-    with (
-        (data_dir / "service.log").open("a", encoding="utf-8") as log,
-        Stack.start(settings, binary=binary, log_stream=log, extend=add_failing_route) as stack,
-    ):
-        told = tell(stack, lambda trace: None if as_json else _say_step(trace))
-        proof = prove(stack, told)
-        if as_json:
-            print_object(_as_dict(proof, stack))
-        else:
-            _print_proof(proof, stack)
-    if why_not and not as_json:
-        click.echo(why_not)
-    if not proof.ok:
-        raise SystemExit(FOUND)
+    say(why_not or f"The collector is {binary}.")
+    log = data_dir / "service.log"
+    with own_stage(settings, binary=binary, log_file=log, extend=add_failing_route) as stage:
+        is_proven = _tell_and_prove(stage, say, as_json=as_json)
+    if why_not:
+        say(why_not)
+    return is_proven
+
+
+def _tell_and_prove(stage: Stage, say: Say, *, as_json: bool) -> bool:
+    say(f"\n{'request':<{_TITLE_WIDTH}}  status  trace id")
+    told = tell(stage, lambda trace: say(_step(trace)))
+    proof = prove(stage, told)
+    if as_json:
+        print_object(_as_dict(proof, stage))
+    else:
+        _print_proof(proof, stage)
+    return proof.ok
 
 
 def _make_room(directory: Path) -> None:
@@ -82,17 +124,15 @@ def _collector() -> tuple[Path | None, str | None]:
         return None, f"No collector could be had, so auditspan wrote the files itself. ({reason})"
 
 
-def _say_which(binary: Path | None, why_not: str | None) -> None:
-    click.echo(why_not or f"The collector is {binary}.")
-    click.echo()
-    click.echo(f"{'request':<{_TITLE_WIDTH}}  status  trace id")
+def _say_nothing(_text: str) -> None:
+    """For programs, who read the one object."""
 
 
-def _say_step(trace: Trace) -> None:
-    click.echo(f"{trace.step.title:<{_TITLE_WIDTH}}  {trace.status:>6}  {trace.trace_id}")
+def _step(trace: Trace) -> str:
+    return f"{trace.step.title:<{_TITLE_WIDTH}}  {trace.status:>6}  {trace.trace_id}"
 
 
-def _print_proof(proof: Proof, stack: Stack) -> None:
+def _print_proof(proof: Proof, stage: Stage) -> None:
     click.echo(
         "\nWhat each request left in the database, on its span, and in the collector's file:\n"
     )
@@ -113,7 +153,7 @@ def _print_proof(proof: Proof, stack: Stack) -> None:
         f"delivery {'reconciled' if reconciled.ok else 'INCOMPLETE'}: {reconciled.found} of "
         f"{reconciled.rows} rows are in the files, {len(reconciled.unknown)} unknown"
     )
-    _print_where_next(proof, stack)
+    _print_where_next(proof, stage)
 
 
 def _row(trace: Trace) -> dict[str, str]:
@@ -129,13 +169,15 @@ def _row(trace: Trace) -> dict[str, str]:
     }
 
 
-def _print_where_next(proof: Proof, stack: Stack) -> None:
-    directory = _relative(stack.settings.data_dir)
-    files = _relative(stack.settings.collector_files)
-    command = f"{_relative(Path(sys.executable).with_name('auditspan'))} --data {directory}"
+def _print_where_next(proof: Proof, stage: Stage) -> None:
+    files = _relative(stage.settings.collector_files)
     click.echo("\nWhere to look next:")
     click.echo(f"  {files / 'audit' / 'audit.jsonl'}       the audit records, as delivered")
     click.echo(f"  {files / 'telemetry' / 'traces.jsonl'}  the spans with their events")
+    command = "auditspan"
+    if stage.is_own:
+        program = _relative(Path(sys.executable).with_name("auditspan"))
+        command = f"{program} --data {_relative(stage.settings.data_dir)}"
     click.echo(f"  {command} trace {proof.traces[1].trace_id}")
     click.echo(f"  {command} history user {proof.user_id}")
     click.echo(f"  {command} events")
@@ -147,12 +189,11 @@ def _relative(path: Path) -> Path:
     return path.relative_to(here) if path.is_relative_to(here) else path
 
 
-def _as_dict(proof: Proof, stack: Stack) -> dict[str, Any]:
+def _as_dict(proof: Proof, stage: Stage) -> dict[str, Any]:
     rows, events, records = proof.counts
-    collector = stack.collector
     return {
         "ok": proof.ok,
-        "collector": {"version": collector.version} if collector else None,
+        "collector": {"version": stage.collector} if stage.collector else None,
         "steps": [trace.to_dict() for trace in proof.traces],
         "rows": rows,
         "span_events": events,

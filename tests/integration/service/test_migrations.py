@@ -10,19 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, MetaData, inspect, text
 
+from auditspan.guards import check_guards
+from auditspan.tables import audit_tables
 from auditspan_service import migrate
 from auditspan_service.db import make_engine
 from auditspan_service.errors import SchemaError
-from auditspan_service.migrate import inspect_schema, upgrade
+from auditspan_service.migrate import configuration, inspect_schema, upgrade
 from auditspan_service.models import Base
 from support.postgres import empty_database
 
 _MIGRATIONS = Path(migrate.__file__).parent / "migrations"
+STEPS = ("0001", "0002")
 
 
 @contextmanager
@@ -88,6 +92,13 @@ _POSTGRESQL_CATALOG = (
     SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
      WHERE connamespace = 'public'::regnamespace AND conname NOT LIKE 'alembic%' ORDER BY 1
     """,
+    """
+    SELECT pg_get_triggerdef(oid), tgenabled FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1
+    """,
+    """
+    SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+     ORDER BY 1
+    """,
 )
 
 
@@ -112,8 +123,8 @@ def test_upgrade_equals_create_all(engine: Engine, other_engine: Engine) -> None
 def test_second_upgrade_does_nothing(engine: Engine) -> None:
     """An upgrade tells what it did, and repeated does nothing."""
     first, second = upgrade(engine), upgrade(engine)
-    assert (first.before, first.applied, first.after) == (None, ("0001",), "0001")
-    assert (second.before, second.applied, second.after) == ("0001", (), "0001")
+    assert (first.before, first.applied, first.after) == (None, STEPS, STEPS[-1])
+    assert (second.before, second.applied, second.after) == (STEPS[-1], (), STEPS[-1])
 
 
 def test_upgrades_at_the_same_moment(empty_url: str) -> None:
@@ -124,7 +135,7 @@ def test_upgrades_at_the_same_moment(empty_url: str) -> None:
             return upgrade(engine).applied
 
     with ThreadPoolExecutor(4) as pool:
-        assert sorted(pool.map(run, range(4))) == [(), (), (), ("0001",)]
+        assert sorted(pool.map(run, range(4))) == [(), (), (), STEPS]
 
 
 def test_upgrade_is_all_or_nothing(engine: Engine) -> None:
@@ -135,6 +146,36 @@ def test_upgrade_is_all_or_nothing(engine: Engine) -> None:
         upgrade(engine)
     with engine.connect() as connection:
         assert inspect(connection).get_table_names() == ["audit_quarantine"]
+
+
+def test_append_only_step_and_back(engine: Engine, other_engine: Engine) -> None:
+    """The step makes the tables append-only; the way back takes all of it away."""
+    for target in (engine, other_engine):
+        move(target, "0001")
+    plain = definition(engine)
+    move(engine, "0002")
+    assert definition(engine) != plain
+    with engine.connect() as connection:
+        guards = check_guards(connection, audit_tables(MetaData()))
+    assert [] == [finding for finding in guards if finding.kind == "trigger"]
+    with engine.begin() as connection:
+        command.downgrade(configuration(connection), "0001")
+    assert definition(engine) == plain == definition(other_engine)
+
+
+def move(engine: Engine, revision: str) -> None:
+    """Upgrade to this revision."""
+    with engine.begin() as connection:
+        command.upgrade(configuration(connection), revision)
+
+
+def test_what_is_created_can_be_dropped(engine: Engine) -> None:
+    """`drop_all` leaves nothing behind, no function either."""
+    before = definition(engine)
+    Base.metadata.create_all(engine)
+    assert definition(engine) != before
+    Base.metadata.drop_all(engine)
+    assert definition(engine) == before
 
 
 def test_database_of_a_newer_release(engine: Engine) -> None:
@@ -150,13 +191,16 @@ def test_database_of_a_newer_release(engine: Engine) -> None:
 
 
 def test_steps_are_linear_and_well_named() -> None:
-    """One head, one base, files named by revision and what they do, none imports the models."""
+    """One head, one base, files named by revision and what they do, none imports the models.
+
+    Of the library a step uses the operations that are made for migrations, and nothing else.
+    """
     script = ScriptDirectory(_MIGRATIONS)
     assert len(script.get_heads()) == len(script.get_bases()) == 1
     for step in script.walk_revisions():
         source = Path(step.path).read_text()
         assert re.fullmatch(rf"{step.revision}_[a-z0-9_]+\.py", Path(step.path).name)
-        assert "auditspan" not in source.replace("auditspan db", "")
+        assert "auditspan" not in re.sub(r"auditspan db|from auditspan\.alembic", "", source)
 
 
 def test_sqlite_file_is_nobody_elses(tmp_path: Path) -> None:

@@ -1,0 +1,265 @@
+"""What a database does for the trail, looked at while it lives: triggers, rights, durability.
+
+    1. the triggers of every append-only table are there, enabled, as this release makes them
+    2. PostgreSQL: the role that is connected cannot change the trail, nor become one that can
+    3. what is committed stays committed when the machine fails
+    4. other triggers on these tables, and settings of SQLite that help: warnings
+
+Each of 1 to 3 breaks a promise: who serves writes MUST NOT start. They are looked at when a process
+starts; what somebody does to the triggers after that is for `verify` to find.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Dialect, Row, Table, inspect, text
+
+from auditspan.appendonly import (
+    REFUSE_SOURCE,
+    Trigger,
+    create_trigger,
+    creation,
+    removal,
+    triggers_of,
+)
+from auditspan.errors import UnguardedError
+from auditspan.tables import AuditTables
+
+Kind = Literal["trigger", "role", "durability", "setting"]
+
+_FULL = 2
+_LOSSY_JOURNALS = frozenset({"off", "memory"})
+
+_POSTGRESQL_TRIGGERS = text(
+    """
+    SELECT t.tgname AS name, t.tgenabled AS enabled, t.tgtype AS type, p.prosrc AS source,
+           t.tgqual IS NULL AND CAST(t.tgattr AS text) = '' AS is_unconditional
+      FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+     WHERE t.tgrelid = to_regclass(:table) AND NOT t.tgisinternal
+    """
+)
+_POSTGRESQL_TYPES = {"append_only": 1 + 2 + 8 + 16, "no_truncate": 2 + 32}
+"""`tgtype` by the end of a trigger's name: row 1, before 2, delete 8, update 16, truncate 32."""
+
+_SQLITE_TRIGGERS = (
+    "SELECT name, sql FROM {schema}sqlite_master WHERE type = 'trigger' AND tbl_name = ?"
+)
+
+_RIGHTS = text(
+    """
+    SELECT r.rolname AS role, r.rolsuper AS is_superuser,
+           r.rolname IN (session_user, current_user) AS is_own,
+           c.relname AS name, r.oid IN (c.relowner, n.nspowner) AS owns,
+           ARRAY(SELECT verb FROM unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) verb
+                  WHERE has_table_privilege(r.oid, c.oid, verb)
+                     OR verb = 'UPDATE' AND has_any_column_privilege(r.oid, c.oid, verb)) AS verbs
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace CROSS JOIN pg_roles r
+     WHERE c.oid IN (SELECT to_regclass(name) FROM unnest(CAST(:tables AS text[])) name)
+       AND (pg_has_role(session_user, r.oid, 'MEMBER')
+            OR pg_has_role(current_user, r.oid, 'MEMBER'))
+     ORDER BY r.rolname, c.relname
+    """
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that is not as it must be.
+
+    Attributes:
+        kind: what it is about: a trigger, the connected role, durability, or a setting.
+        detail: what is wrong, and what to do, in sentences.
+    """
+
+    kind: Kind
+    detail: str
+
+    @property
+    def breaks_a_promise(self) -> bool:
+        """Whether writes must not be served like this; else it is a warning."""
+        return self.kind != "setting"
+
+
+def check_guards(connection: Connection, tables: AuditTables) -> list[Finding]:
+    """All that is wrong with this database, and with the role of this connection.
+
+    It only reads. The connection MUST be one as those that write: role and `synchronous_commit` are
+    those of a session, and so are SQLite's settings.
+    """
+    if connection.dialect.name == "postgresql":
+        return [
+            *_triggers(connection, tables),
+            *_roles(connection, tables),
+            *_postgresql_durability(connection),
+        ]
+    return [
+        *_triggers(connection, tables),
+        *_sqlite_durability(connection),
+        *_sqlite_settings(connection),
+    ]
+
+
+def require_guards(
+    connection: Connection, tables: AuditTables, *, tolerated: Collection[Kind] = ()
+) -> list[Finding]:
+    """Refuse a database that would break a promise.
+
+    Args:
+        connection: one as those that write.
+        tables: the audit tables.
+        tolerated: kinds that are let pass.
+
+    Returns:
+        What is wrong and was let pass.
+
+    Raises:
+        UnguardedError: something breaks a promise; the message names all of it.
+    """
+    findings = check_guards(connection, tables)
+    refused = [f for f in findings if f.breaks_a_promise and f.kind not in tolerated]
+    if refused:
+        raise UnguardedError(" ".join(finding.detail for finding in refused))
+    return findings
+
+
+def restore_guards(connection: Connection, tables: AuditTables) -> None:
+    """Make the triggers of this release in place of those that are there; for the owner only."""
+    for table in tables.append_only:
+        for statement in (
+            *removal(table, connection.dialect),
+            *creation(table, connection.dialect),
+        ):
+            connection.execute(statement)
+
+
+def _triggers(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
+    dialect = connection.dialect
+    state_of = _postgresql_state if dialect.name == "postgresql" else _sqlite_state
+    for table in tables.append_only:
+        if not inspect(connection).has_table(table.name, schema=table.schema):
+            detail = f"There is no table {table.name}, or this role may not see it: migrate first."
+            yield Finding(kind="trigger", detail=detail)
+            continue
+        found = _triggers_on(connection, table)
+        for trigger in triggers_of(table, dialect):
+            row = found.pop(trigger.name, None)
+            state = "is missing" if row is None else state_of(trigger, row, dialect)
+            if state is not None:
+                yield _weak(trigger, state)
+        for name in found:
+            detail = (
+                f"There is a trigger {name} on {table.name} that is not auditspan's: it could keep "
+                "rows out of the trail. Drop it, unless you know what it does."
+            )
+            yield Finding(kind="setting", detail=detail)
+
+
+def _triggers_on(connection: Connection, table: Table) -> dict[str, Row[Any]]:
+    """Every trigger that this table has, by its name."""
+    if connection.dialect.name == "postgresql":
+        name = {"table": _full(table, connection.dialect)}
+        return {row.name: row for row in connection.execute(_POSTGRESQL_TRIGGERS, name)}
+    schema = f"{table.schema}." if table.schema else ""
+    rows = connection.exec_driver_sql(_SQLITE_TRIGGERS.format(schema=schema), (table.name,))
+    return {row.name: row for row in rows}
+
+
+def _weak(trigger: Trigger, state: str) -> Finding:
+    detail = (
+        f"The trigger {trigger.name} on {trigger.table.name} {state}: rows of that table can be "
+        "changed or removed. Put it back as docs/how-to/guard-the-tables.md says, find out who "
+        "took it away, and run `auditspan verify`."
+    )
+    return Finding(kind="trigger", detail=detail)
+
+
+def _postgresql_state(trigger: Trigger, row: Row[Any], _dialect: Dialect) -> str | None:
+    """What is wrong with a trigger."""
+    wanted = _POSTGRESQL_TYPES[trigger.name.removeprefix(f"{trigger.table.name}_")]
+    if row.type != wanted or not row.is_unconditional or row.source != REFUSE_SOURCE:
+        return "is not the one of this release"
+    if row.enabled == "A":
+        return None
+    return "is disabled" if row.enabled == "D" else "is not ENABLE ALWAYS, so it can be passed by"
+
+
+def _sqlite_state(trigger: Trigger, row: Row[Any], dialect: Dialect) -> str | None:
+    is_ours = row.sql == create_trigger(trigger, dialect)
+    return None if is_ours else "is not the one of this release"
+
+
+def _roles(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
+    """Powers over the trail, of the role itself and of every role that it can become."""
+    names = [_full(table, connection.dialect) for table in tables.append_only]
+    rights: dict[str, list[Row[Any]]] = defaultdict(list)
+    for row in connection.execute(_RIGHTS, {"tables": names}):
+        rights[row.role].append(row)
+    own = [rows for rows in rights.values() if rows[0].is_own]
+    # A superuser can become everybody: that is said once.
+    for rows in [rows for rows in own if rows[0].is_superuser] or rights.values():
+        if power := _power(rows):
+            detail = (
+                f"The role {rows[0].role}, {_connection_of(rows[0])}, {power}: it could change the "
+                "trail. Connect as a role that may only insert and select there, as "
+                "deploy/postgres/grants.sql has it."
+            )
+            yield Finding(kind="role", detail=detail)
+
+
+def _connection_of(row: Row[Any]) -> str:
+    return "which is connected" if row.is_own else "which the connected role can become"
+
+
+def _power(rows: Sequence[Row[Any]]) -> str | None:
+    """What a role could do to the trail."""
+    if rows[0].is_superuser:
+        return "is a superuser, whom nothing binds"
+    if owned := [row.name for row in rows if row.owns]:
+        return f"owns {', '.join(owned)}, or the schema they are in"
+    may = [f"{', '.join(row.verbs)} on {row.name}" for row in rows if row.verbs]
+    return f"may {'; '.join(may)}" if may else None
+
+
+def _postgresql_durability(connection: Connection) -> Iterator[Finding]:
+    for name in ("fsync", "synchronous_commit"):
+        if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "off":
+            detail = (
+                f"{name} is off: what was committed, and announced, can be gone after a crash of "
+                f"the machine. Turn {name} on for this role and this database."
+            )
+            yield Finding(kind="durability", detail=detail)
+
+
+def _sqlite_durability(connection: Connection) -> Iterator[Finding]:
+    synchronous = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
+    journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+    lost = "what was committed, and announced, can be gone after a power cut"
+    if synchronous < _FULL:
+        detail = f"PRAGMA synchronous is below FULL: {lost}. Set it to FULL on every connection."
+        yield Finding(kind="durability", detail=detail)
+    if journal in _LOSSY_JOURNALS:
+        detail = f"PRAGMA journal_mode is {journal}: {lost}. Use a file, and set it to WAL."
+        yield Finding(kind="durability", detail=detail)
+
+
+def _sqlite_settings(connection: Connection) -> Iterator[Finding]:
+    journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+    if journal != "wal" and journal not in _LOSSY_JOURNALS:
+        detail = (
+            f"PRAGMA journal_mode is {journal}: readers and writers stop each other. Set it to WAL."
+        )
+        yield Finding(kind="setting", detail=detail)
+    if not connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one():
+        detail = (
+            "PRAGMA foreign_keys is off: the application's own references are not checked. Set it "
+            "to ON on every connection."
+        )
+        yield Finding(kind="setting", detail=detail)
+
+
+def _full(table: Table, dialect: Dialect) -> str:
+    return dialect.identifier_preparer.format_table(table)

@@ -1,0 +1,156 @@
+"""What is wrong with a set-up, apart from the database: keys, sink, collector."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from auditspan.errors import SinkError
+from auditspan.otlp import OtlpSink
+from auditspan_service.collector import config_file
+from auditspan_service.collectorconfig import CollectorConfigError, check_collector_config
+from auditspan_service.config import Settings
+from auditspan_service.errors import KeyFileError
+from auditspan_service.keyfile import load_mac_keys, load_or_create_signing_keys
+
+_COLLECTOR_SECONDS = 5.0
+_MOUNTED_SECRETS = Path("/run/secrets")
+"""A container sees its secrets here; their modes are those of another machine, and say nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: what it is about.
+        detail: what is wrong, and what to do, in sentences.
+    """
+
+    kind: str
+    detail: str
+
+
+@dataclass(kw_only=True)
+class Examination:
+    """What was found, and what could not be looked at.
+
+    Attributes:
+        found: what is wrong.
+        unchecked: a sentence for each thing that could not be looked at.
+        writes_events: whether this process may write audit rows, as far as it is known.
+        writes_seals: whether it may seal them.
+    """
+
+    found: list[Diagnosis] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+    writes_events: bool = True
+    writes_seals: bool = True
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was looked at, and nothing is wrong."""
+        return not (self.found or self.unchecked)
+
+    def add(self, kind: str, detail: str) -> None:
+        """Note something that is wrong."""
+        self.found.append(Diagnosis(kind=kind, detail=detail))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        found = [{"kind": one.kind, "detail": one.detail} for one in self.found]
+        return {"ok": self.ok, "findings": found, "unchecked": self.unchecked}
+
+
+def examine_keys(examination: Examination, settings: Settings) -> None:
+    """The key files that a process with these rights needs: there, whole, and closed to others."""
+    mac, signing = settings.mac_key_file, settings.signing_key_file
+    if examination.writes_events:
+        _examine_key(examination, "mac-key", mac, load_mac_keys)
+    if examination.writes_seals:
+        load = partial(load_or_create_signing_keys, create=False)
+        _examine_key(examination, "signing-key", signing, load)
+    elif signing.exists():
+        examination.add(
+            "signing-key",
+            f"The signing key {signing} lies where rows are written: whoever takes over this "
+            "process can sign another history. Give it to the worker alone.",
+        )
+
+
+def examine_sink(examination: Examination, settings: Settings) -> None:
+    """Where records go when they are announced."""
+    if settings.sink == "console":
+        examination.add(
+            "sink",
+            "AUDITSPAN_SINK is console: records are printed and not kept, and nothing can be "
+            "reconciled. Use otlp.",
+        )
+    elif settings.sink == "file" and not settings.is_embedded:
+        examination.add(
+            "sink",
+            "AUDITSPAN_SINK is file: each worker writes on its own machine, where whoever can "
+            "change the trail may reach the files too. Use otlp and a collector elsewhere.",
+        )
+
+
+def examine_collector_config(
+    examination: Examination, settings: Settings, given: Sequence[Path]
+) -> None:
+    """The way of audit records through the collector; without `given`, through the one of ours."""
+    files = tuple(given) or (_default_config(),)
+    names = ", ".join(map(str, files))
+    try:
+        texts = [file.read_text(encoding="utf-8") for file in files]
+        sentences = check_collector_config(texts, urlsplit(settings.audit_endpoint).path)
+    except (OSError, UnicodeDecodeError, CollectorConfigError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        examination.unchecked.append(
+            f"The collector's configuration {names} was not checked: {reason}."
+        )
+        return
+    for sentence in sentences:
+        examination.add("collector-config", f"{names}: {sentence}")
+
+
+def examine_collector(examination: Examination, settings: Settings) -> None:
+    """The audit receiver answers as a collector does; it is sent an empty batch."""
+    sink = OtlpSink(settings.audit_endpoint, timeout=_COLLECTOR_SECONDS)
+    try:
+        sink.send([])
+    except SinkError as error:
+        examination.add(
+            "collector",
+            f"AUDITSPAN_AUDIT_ENDPOINT: {error.message}. Records wait in the table until it takes "
+            "them.",
+        )
+    finally:
+        sink.close()
+
+
+def _default_config() -> Path:
+    here = Path("otel-collector.yaml")
+    return here if here.exists() else config_file()
+
+
+def _examine_key(
+    examination: Examination, kind: str, path: Path, load: Callable[[Path], object]
+) -> None:
+    try:
+        load(path)
+    except KeyFileError as error:
+        examination.add(kind, error.message)
+        return
+    mode = path.stat().st_mode
+    is_open = mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP)
+    if is_open and not path.is_relative_to(_MOUNTED_SECRETS):
+        examination.add(
+            kind,
+            f"The key file {path} is open to others (mode {stat.S_IMODE(mode):04o}): "
+            f"`chmod 600 {path}`, and make a new key if somebody may have read it.",
+        )

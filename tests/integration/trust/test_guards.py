@@ -1,0 +1,255 @@
+"""What is wrong with a live database is found, and said in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, MetaData, create_engine, event, text
+
+from auditspan.errors import UnguardedError
+from auditspan.guards import Finding, check_guards, require_guards, restore_guards
+from auditspan.tables import audit_tables
+from support.roles import Deployed, deployed_database
+
+TABLES = audit_tables(MetaData())
+NAMES = {
+    "sqlite": ("no_update", "no_delete", "no_replace", "positive"),
+    "postgresql": ("append_only", "no_truncate"),
+}
+GUARDED = ("audit_event", "audit_leaf", "audit_checkpoint", "audit_quarantine")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """A database with the audit tables, on PostgreSQL as its superuser."""
+    url = f"sqlite:///{tmp_path / 'trail.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    engine = create_engine(url)
+    TABLES.event.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+def findings(engine: Engine, kind: str, *before: str) -> list[str]:
+    """The sentences of this kind, after these statements on the same connection."""
+    with engine.connect() as connection:
+        for statement in before:
+            connection.exec_driver_sql(statement)
+        connection.commit()
+        return [f.detail for f in check_guards(connection, TABLES) if f.kind == kind]
+
+
+def test_every_trigger_that_is_gone_is_named(engine: Engine) -> None:
+    """One sentence for each, and none when they have been put back."""
+    assert [] == findings(engine, "trigger")
+    gone: list[tuple[str, str]] = []
+    said: list[str] = []
+    for table in GUARDED:
+        for name in NAMES[engine.dialect.name]:
+            of = f" ON {table}" if engine.dialect.name == "postgresql" else ""
+            gone.append((f"{table}_{name}", table))
+            said = findings(engine, "trigger", f"DROP TRIGGER {table}_{name}{of}")
+            assert len(gone) == len(said)
+    expected = [f"The trigger {trigger} on {table} is missing" for trigger, table in gone]
+    assert expected == [sentence.partition(":")[0] for sentence in said]
+    with engine.begin() as connection:
+        restore_guards(connection, TABLES)
+    assert [] == findings(engine, "trigger")
+
+
+def test_no_tables_at_all(tmp_path: Path, postgres_url: str) -> None:
+    """Where the tables themselves are missing, that is what is said."""
+    for url in (f"sqlite:///{tmp_path / 'empty.db'}", postgres_url):
+        engine = create_engine(url)
+        said = findings(engine, "trigger")
+        assert [f"There is no table {table}" for table in GUARDED] == [
+            s[: s.index(",")] for s in said
+        ]
+        engine.dispose()
+
+
+CALL = "FOR EACH ROW EXECUTE FUNCTION auditspan_refuse_change()"
+MAKE = "DROP TRIGGER audit_leaf_append_only ON audit_leaf; CREATE TRIGGER audit_leaf_append_only "
+ALWAYS = "; ALTER TABLE audit_leaf ENABLE ALWAYS TRIGGER audit_leaf_append_only"
+WEAKENED = {
+    "ALTER TABLE audit_leaf DISABLE TRIGGER USER": "is disabled",
+    "ALTER TABLE audit_leaf DISABLE TRIGGER audit_leaf_append_only": "is disabled",
+    "ALTER TABLE audit_leaf ENABLE TRIGGER audit_leaf_append_only": "can be passed by",
+    "ALTER TABLE audit_leaf ENABLE REPLICA TRIGGER audit_leaf_append_only": "can be passed by",
+    f"{MAKE} BEFORE UPDATE ON audit_leaf {CALL}{ALWAYS}": "not the one",
+    f"{MAKE} AFTER UPDATE OR DELETE ON audit_leaf {CALL}{ALWAYS}": "not the one",
+    f"{MAKE} BEFORE UPDATE OF seq OR DELETE ON audit_leaf {CALL}{ALWAYS}": "not the one",
+    f"{MAKE} BEFORE UPDATE OR DELETE ON audit_leaf FOR EACH ROW WHEN (OLD.seq > 5) "
+    f"EXECUTE FUNCTION auditspan_refuse_change(){ALWAYS}": "not the one",
+    "CREATE OR REPLACE FUNCTION auditspan_refuse_change() RETURNS trigger LANGUAGE plpgsql "
+    "AS 'BEGIN RETURN OLD; END'": "not the one",
+}
+
+
+@pytest.mark.parametrize("weakening", WEAKENED)
+def test_a_trigger_that_was_weakened_on_postgresql(postgres_url: str, weakening: str) -> None:
+    """It is not enough that a trigger of this name is there."""
+    engine = create_engine(postgres_url)
+    TABLES.event.metadata.create_all(engine)
+    said = findings(engine, "trigger", weakening)
+    assert said
+    assert all(WEAKENED[weakening] in one for one in said)
+    with engine.begin() as connection:
+        restore_guards(connection, TABLES)
+    assert [] == findings(engine, "trigger")
+    engine.dispose()
+
+
+def test_a_trigger_that_was_weakened_on_sqlite(tmp_path: Path) -> None:
+    """A trigger with another text is named, though the name is right."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'trail.db'}")
+    TABLES.event.metadata.create_all(engine)
+    weak = "CREATE TRIGGER audit_leaf_no_delete BEFORE DELETE ON audit_leaf BEGIN SELECT 1; END"
+    (said,) = findings(engine, "trigger", "DROP TRIGGER audit_leaf_no_delete", weak)
+    assert "audit_leaf_no_delete on audit_leaf is not the one" in said
+    engine.dispose()
+
+
+FOREIGN = {
+    "sqlite": "CREATE TRIGGER mine AFTER INSERT ON audit_event BEGIN SELECT 1; END",
+    "postgresql": (
+        "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; "
+        "CREATE TRIGGER mine BEFORE INSERT ON audit_event FOR EACH ROW EXECUTE FUNCTION swallow()"
+    ),
+}
+
+
+def test_a_trigger_of_somebody_else_is_a_warning(engine: Engine) -> None:
+    """It may be meant well, and it may keep rows out of the trail."""
+    said = findings(engine, "setting", FOREIGN[engine.dialect.name])
+    assert 1 == sum("There is a trigger mine on audit_event" in one for one in said)
+    assert [] == findings(engine, "trigger")
+
+
+SQLITE_SETTINGS = {
+    ("FULL", "WAL", "ON"): [],
+    ("EXTRA", "WAL", "ON"): [],
+    ("NORMAL", "WAL", "ON"): [("durability", "synchronous")],
+    ("OFF", "WAL", "ON"): [("durability", "synchronous")],
+    ("FULL", "DELETE", "ON"): [("setting", "journal_mode")],
+    ("FULL", "MEMORY", "ON"): [("durability", "journal_mode")],
+    ("FULL", "WAL", "OFF"): [("setting", "foreign_keys")],
+}
+
+
+@pytest.mark.parametrize("settings", SQLITE_SETTINGS, ids="-".join)
+def test_sqlite_settings(tmp_path: Path, settings: tuple[str, str, str]) -> None:
+    """What loses commits is refused; what only helps is a warning."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'trail.db'}")
+    TABLES.event.metadata.create_all(engine)
+    synchronous, journal, foreign_keys = settings
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: object, _entry: object) -> None:
+        connection.execute(f"PRAGMA journal_mode = {journal}")  # type: ignore[attr-defined]
+        connection.execute(f"PRAGMA synchronous = {synchronous}")  # type: ignore[attr-defined]
+        connection.execute(f"PRAGMA foreign_keys = {foreign_keys}")  # type: ignore[attr-defined]
+
+    engine.dispose()  # so that it connects anew
+    with engine.connect() as connection:
+        found = check_guards(connection, TABLES)
+    expected = SQLITE_SETTINGS[settings]
+    assert [kind for kind, _ in expected] == [finding.kind for finding in found]
+    for finding, (kind, word) in zip(found, expected, strict=True):
+        assert finding.detail.startswith(f"PRAGMA {word} is ")
+        assert (kind == "durability") == finding.breaks_a_promise
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[Deployed]:
+    """The roles and rights of a deployment."""
+    with deployed_database() as place:
+        yield place
+
+
+def found_as(url: str, *before: str) -> list[Finding]:
+    """What this role is told."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        for statement in before:
+            connection.execute(text(statement))
+        found = check_guards(connection, TABLES)
+    engine.dispose()
+    return found
+
+
+@pytest.mark.parametrize("role", ["app", "worker", "auditor"])
+def test_deployed_roles_have_no_power_over_the_trail(deployed: Deployed, role: str) -> None:
+    """The rights of deploy/postgres/grants.sql are what the guards ask for."""
+    assert [] == found_as(deployed.url(role))
+
+
+POWERS = {
+    "GRANT UPDATE ON audit_leaf TO {app}": "may UPDATE on audit_leaf",
+    "GRANT UPDATE (body) ON audit_event TO {app}": "may UPDATE on audit_event",
+    "GRANT DELETE, TRUNCATE ON audit_event TO {app}": "may DELETE, TRUNCATE on audit_event",
+    "GRANT DELETE ON audit_checkpoint TO PUBLIC": "may DELETE on audit_checkpoint",
+    "GRANT pg_write_all_data TO {app}": "may UPDATE, DELETE on audit_checkpoint",
+    "GRANT {owner} TO {app}": "owns audit_checkpoint",
+    "GRANT {migrator} TO {app}": "owns audit_checkpoint",
+    "ALTER TABLE audit_quarantine OWNER TO {app}": "owns audit_quarantine",
+    "ALTER SCHEMA public OWNER TO {app}": "owns audit_checkpoint",
+    "ALTER ROLE {app} SUPERUSER": "is a superuser",
+}
+UNDO = {
+    "ALTER TABLE audit_quarantine OWNER TO {app}": (
+        "ALTER TABLE audit_quarantine OWNER TO {owner}; GRANT SELECT ON audit_quarantine TO {app}"
+    ),
+    "ALTER SCHEMA public OWNER TO {app}": (
+        "ALTER SCHEMA public OWNER TO {owner}; GRANT USAGE ON SCHEMA public TO {app}"
+    ),
+    "ALTER ROLE {app} SUPERUSER": "ALTER ROLE {app} NOSUPERUSER",
+}
+
+
+@pytest.mark.parametrize("grant", POWERS)
+def test_a_role_with_power_over_the_trail_is_named(deployed: Deployed, grant: str) -> None:
+    """By whichever way it has come to the power, and by the roles that it can become."""
+    said = POWERS[grant]
+    undo = UNDO.get(grant, grant.replace("GRANT", "REVOKE").replace(" TO ", " FROM "))
+    deployed.run(grant)
+    try:
+        found = found_as(deployed.url("app"))
+    finally:
+        deployed.run(undo)
+    assert {"role"} == {finding.kind for finding in found}
+    assert any(said in finding.detail for finding in found), found
+    assert [] == found_as(deployed.url("app"))
+
+
+def test_a_superuser_who_steps_back_is_still_one(deployed: Deployed) -> None:
+    """`SET ROLE` can be taken back: it is the session that counts."""
+    url = deployed.superuser.render_as_string(hide_password=False)
+    (found,) = found_as(url, f"SET ROLE {deployed.role('app')}")
+    assert "is a superuser" in found.detail
+
+
+def test_commits_that_a_crash_would_take_back(deployed: Deployed) -> None:
+    """A session with `synchronous_commit = off` is told so."""
+    (found,) = found_as(deployed.url("app"), "SET synchronous_commit = off")
+    assert ("durability", True) == (found.kind, found.breaks_a_promise)
+    assert found.detail.startswith("synchronous_commit is off")
+
+
+def test_the_refusal_names_everything(tmp_path: Path) -> None:
+    """`require_guards` raises one error with all sentences; kinds that are tolerated pass."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'trail.db'}")
+    TABLES.event.metadata.create_all(engine)
+    with engine.connect() as connection:
+        connection.execute(text("DROP TRIGGER audit_leaf_no_delete"))
+        connection.execute(text("PRAGMA journal_mode"))
+        with pytest.raises(UnguardedError, match="audit_leaf_no_delete") as caught:
+            require_guards(connection, TABLES)
+        passed = require_guards(connection, TABLES, tolerated={"trigger"})
+    assert "docs/errors/unguarded.md" in str(caught.value)
+    assert {"trigger", "setting"} == {finding.kind for finding in passed}
+    engine.dispose()
