@@ -1,0 +1,12 @@
+"""The state check: does replaying the trail give the live tables?
+
+`replay` makes every object from its `events` in the order of the trail, `objects` keeps them,
+`objecttypes` says where they live, `live` compares by `agreement`, `report` has what was found.
+"""
+
+from __future__ import annotations
+
+from auditspan.state.check import check_state
+from auditspan.state.report import Difference, Kind, StateReport
+
+__all__ = ["Difference", "Kind", "StateReport", "check_state"]

@@ -1,0 +1,129 @@
+"""The live tables against the objects of a replay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select
+
+from auditspan.canonical import Json
+from auditspan.capture.links import LinkTable
+from auditspan.coercion import as_kept
+from auditspan.errors import AuditBodyError
+from auditspan.policy import AuditedColumn
+from auditspan.state.agreement import Agreement, is_stand_in
+from auditspan.state.events import link_key, link_place
+from auditspan.state.objects import Fields, ObjectStore
+from auditspan.state.objecttypes import ObjectType, is_zoned
+from auditspan.state.replay import PARTIAL
+from auditspan.state.report import Difference, Kind, shown
+from auditspan.values import target_id
+
+_CHUNK = 1000
+
+
+@dataclass(kw_only=True)
+class Comparison:
+    """Compares tables one after the other.
+
+    Attributes:
+        connection: where to read.
+        store: the objects and links of the replay; those that are found are taken out of it.
+        agreement: tells whether two values are the same.
+        objects: how many rows have been compared.
+    """
+
+    connection: Connection
+    store: ObjectStore
+    agreement: Agreement
+    objects: int = 0
+
+    def compare(self, type_: ObjectType) -> Iterator[Difference]:
+        """Yield what differs in the rows of one type."""
+        width = len(type_.key_names)
+        for row in self._read(type_.rows):
+            self.objects += 1
+            yield from self._compare_row(type_, target_id(row[:width]), row[width:])
+
+    def compare_links(self, link: LinkTable) -> Iterator[Difference]:
+        """Yield the rows of a link table of which the trail says nothing."""
+        width = len(link.parent)
+        place = link_place(link.type, link.name)
+        for row in self._read(link.select()):
+            parent, child = target_id(row[:width]), target_id(row[width:])
+            if self.store.pop(place, link_key(parent, child)) is None:
+                table = link.table.fullname
+                yield Difference(
+                    kind="no-history", table=table, key=parent, field=link.name, live=shown(child)
+                )
+
+    def missing(
+        self, types: Mapping[str, ObjectType], links: Mapping[tuple[str, str], LinkTable]
+    ) -> Iterator[Difference]:
+        """Yield the objects and links of which no row was found; after all comparisons."""
+        tables = {link_place(*place): link.table.fullname for place, link in links.items()}
+        for name, key, _fields in self.store.rest():
+            if name in types:
+                type_ = types[name]
+                yield Difference(kind="missing-row", table=type_.table, key=key)
+            else:
+                relationship = name.partition("\0")[2]
+                parent, child = json.loads(key)
+                yield Difference(
+                    kind="missing-row",
+                    table=tables[name],
+                    key=parent,
+                    field=relationship,
+                    recorded=shown(child),
+                )
+
+    def _read(self, statement: Select[Any]) -> Iterator[Row[Any]]:
+        options = {"yield_per": _CHUNK}
+        yield from self.connection.execute(statement, execution_options=options)
+
+    def _compare_row(
+        self, type_: ObjectType, key: str, values: Sequence[Any]
+    ) -> Iterator[Difference]:
+        fields = self.store.pop(type_.name, key)
+        if fields is None:
+            yield Difference(kind="no-history", table=type_.table, key=key)
+            return
+        for column, value in zip(type_.columns, values, strict=True):
+            if not column.ignored:
+                live = _as_recorded(column, value)
+                yield from self._compare_field(column, key, fields, live)
+
+    def _compare_field(
+        self, column: AuditedColumn, key: str, fields: Fields, live: Json
+    ) -> Iterator[Difference]:
+        if column.name not in fields and PARTIAL in fields:
+            return
+        recorded = fields.get(column.name)
+        if self.agreement.holds(column.name, recorded, live, zoned=is_zoned(column)):
+            return
+        hidden = column.redacted or is_stand_in(recorded)
+        yield Difference(
+            kind=_kind(fields, column.name, live),
+            table=column.column.table.fullname,
+            key=key,
+            field=column.name,
+            recorded=shown(recorded, hidden=hidden),
+            live=shown(live, hidden=hidden),
+        )
+
+
+def _kind(fields: Fields, name: str, live: Json) -> Kind:
+    if name not in fields:
+        return "no-history"
+    return "fingerprint" if is_stand_in(fields[name]) and live is not None else "field"
+
+
+def _as_recorded(column: AuditedColumn, value: Any) -> Json:  # noqa: ANN401
+    """The value of a live column in the form in which an event would record it."""
+    try:
+        return as_kept(column.column.type, value)
+    except AuditBodyError:
+        return f"(a {type(value).__qualname__}, which no body can hold)"
