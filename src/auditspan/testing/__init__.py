@@ -1,0 +1,38 @@
+"""For the tests of an application under a trail. PYTEST_DONT_REWRITE: no test is in here.
+
+with captured(trail, engine) as events:
+    bill_everybody()
+assert ["invoice.create"] == events.actions
+
+- `captured`, `captured_async`: the audit events of a block, as event resources.
+- `rolled_back`: a block of which nothing is left, commits included.
+- `SequentialIds`, `FixedClock`, `SteppingClock`: for `AuditTrail(new_id=..., clock=...)`.
+- `telemetry_errors_raised`: a failure to emit telemetry fails the test.
+
+With pytest, `pytest_plugins = ["auditspan.testing"]` adds the fixtures of `plugin`. Nothing else in
+here imports pytest.
+"""
+
+from __future__ import annotations
+
+from auditspan.testing.captured import CapturedEvents, captured, captured_async
+from auditspan.testing.clocks import FixedClock, SteppingClock
+from auditspan.testing.event import Event
+from auditspan.testing.ids import SequentialIds
+from auditspan.testing.rollback import rolled_back
+from auditspan.testing.telemetry import telemetry_errors_raised
+
+__all__ = [
+    "CapturedEvents",
+    "Event",
+    "FixedClock",
+    "SequentialIds",
+    "SteppingClock",
+    "captured",
+    "captured_async",
+    "rolled_back",
+    "telemetry_errors_raised",
+]
+
+# pytest follows this name when it is told to load this module; nobody else reads it.
+pytest_plugins = ("auditspan.testing.plugin",)

@@ -1,0 +1,137 @@
+"""The audit events of a block, read from the table itself: what is in there has happened."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import overload
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from auditspan.errors import AuditConfigError
+from auditspan.testing.event import Event
+from auditspan.testing.reading import AsyncBind, Bind, events_after, newest, read, read_async
+from auditspan.trail import AuditTrail
+
+
+class CapturedEvents(Sequence[Event]):
+    """Audit events in the order in which they were written, with questions that assertions ask.
+
+    It equals a list of the same events.
+    """
+
+    def __init__(self, look: Callable[[], list[Event]]) -> None:
+        self._look = look
+
+    @property
+    def actions(self) -> list[str]:
+        """What was done, one action for each event."""
+        return [event.action for event in self]
+
+    def of(
+        self, action: str | None = None, *, by: str | None = None, about: str | None = None
+    ) -> list[Event]:
+        """The events of this action, actor and target; what is left out is not asked for.
+
+        Args:
+            action: as in ``invoice.update``.
+            by: the actor, as in ``user/7``.
+            about: the target, as in ``invoice/42``.
+        """
+        return [
+            event
+            for event in self
+            if action in {None, event.action}
+            and by in {None, event.by}
+            and about in {None, event.about}
+        ]
+
+    def one(
+        self, action: str | None = None, *, by: str | None = None, about: str | None = None
+    ) -> Event:
+        """The one event of this action, actor and target.
+
+        Raises:
+            AssertionError: there is none, or more than one; it lists what there is instead.
+        """
+        found = self.of(action, by=by, about=about)
+        if len(found) != 1:
+            asked = " ".join(filter(None, (action, about, by and f"by {by}"))) or "any kind"
+            raise AssertionError(f"expected one event of {asked}, found {len(found)} in {self!r}")
+        return found[0]
+
+    def keep(self) -> None:
+        """Stay as they are now, whatever is written later."""
+        kept = self._look()
+        self._look = lambda: kept
+
+    @overload
+    def __getitem__(self, index: int) -> Event: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Event]: ...
+
+    def __getitem__(self, index: int | slice) -> Event | list[Event]:
+        return self._look()[index]
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self._look())
+
+    def __len__(self) -> int:
+        return len(self._look())
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # it may grow, as a list does
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} audit events: {'; '.join(map(str, self)) or 'none'}>"
+
+
+def since_now(trail: AuditTrail, bind: Bind) -> CapturedEvents:
+    """The events that are written from now on; each look at them reads again."""
+    after = read(bind, trail.tables, newest)
+    return CapturedEvents(lambda: read(bind, trail.tables, events_after(after)))
+
+
+@contextmanager
+def captured(trail: AuditTrail, bind: Bind) -> Iterator[CapturedEvents]:
+    """The audit events that are written while the block runs, by whomever.
+
+    Inside the block each look at them reads again; when it ends they stay as they are. If it ends
+    by an exception and nothing can be read (an aborted transaction), the next look reads.
+
+    Args:
+        trail: whose events.
+        bind: where to look, which decides what is seen. An engine or a `sessionmaker` sees what is
+            committed. A connection or a session with an open transaction sees also what is written
+            in that, and takes nothing else: no flush, no commit, no rollback.
+    """
+    events = since_now(trail, bind)
+    try:
+        yield events
+    except BaseException:
+        with suppress(SQLAlchemyError):
+            events.keep()
+        raise
+    events.keep()
+
+
+@asynccontextmanager
+async def captured_async(trail: AuditTrail, bind: AsyncBind) -> AsyncIterator[CapturedEvents]:
+    """As `captured`, for the async kinds of engine, connection and session.
+
+    The events are there when the block has ended without an exception.
+    """
+    events = CapturedEvents(_too_early)
+    after = await read_async(bind, trail.tables, newest)
+    yield events
+    kept = await read_async(bind, trail.tables, events_after(after))
+    events._look = lambda: kept  # noqa: SLF001 (made above)
+
+
+def _too_early() -> list[Event]:
+    raise AuditConfigError(
+        "the events of captured_async are read when its block ends: look at them after it"
+    )

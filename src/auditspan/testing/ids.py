@@ -1,0 +1,34 @@
+"""Ids that are the same in every run."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from auditspan.ids import RANDOM_BYTES, uuid7
+
+_EPOCH_MILLIS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
+
+
+class SequentialIds:
+    """Version 7 UUIDs that count: ``019b76da-a800-7000-8000-000000000001``, ``…002`` and so on.
+
+    For `AuditTrail(new_id=SequentialIds())`. Every event takes one, and so does every transaction
+    (`tx_id`), before its first event. Safe to share between threads. A database refuses an event id
+    that it has already: begin again only on an empty one, or after a rollback.
+    """
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+
+    def __call__(self) -> str:
+        """The next id; as text it sorts after all before it."""
+        return self.id(next(self._numbers))
+
+    def restart(self) -> None:
+        """Begin again at 1, for a trail that outlives the test."""
+        self._numbers = count(1)
+
+    @staticmethod
+    def id(number: int) -> str:
+        """The id of this number, to compare with."""
+        return uuid7(_EPOCH_MILLIS, number.to_bytes(RANDOM_BYTES, "big"))
