@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
-from auditspan.logrecord import SealedRow
+from auditspan.logrecord import SealedRow, SignedCheckpoint
+from auditspan.sealed import UtcText
 from auditspan.tables import AuditTables
+
+Item: TypeAlias = SealedRow | SignedCheckpoint
+"""What the relay sends."""
 
 NOTHING = -1
 """The cursor before the first row; sequence numbers begin at 0."""
@@ -50,17 +57,44 @@ def save_cursors(connection: Connection, tables: AuditTables, sink: str, cursors
         connection.execute(insert(table).values(sink=sink, **values))
 
 
+def outgoing(
+    connection: Connection, tables: AuditTables, after: int, *, limit: int, max_bytes: int
+) -> list[Item]:
+    """The next rows in sequence order, and behind each the checkpoint that ends with it.
+
+    A checkpoint needs no cursor of its own: it belongs to its last row, is written in the same
+    transaction as that, and is sent in the same batch. Unsigned ones are not sent.
+
+    Returns:
+        At most `limit` items, and about `max_bytes` of bodies.
+    """
+    rows = sealed_rows(connection, tables, after, limit=limit, max_bytes=max_bytes)
+    points = deque(_checkpoints(connection, tables, after, rows[-1].seq) if rows else ())
+    items: list[Item] = []
+    for row in rows:
+        ends = 0
+        while ends < len(points) and points[ends].size <= row.seq + 1:
+            ends += 1
+        if items and len(items) + 1 + ends > limit:
+            break
+        items += [row, *(points.popleft() for _ in range(ends))]
+    return items
+
+
+def newest_checkpoint(connection: Connection, tables: AuditTables) -> SignedCheckpoint | None:
+    """The last checkpoint, if it is signed."""
+    table = tables.checkpoint.c
+    statement = select(table.tree_size, table.root_hash, table.note, table.created_at)
+    row = connection.execute(statement.order_by(table.tree_size.desc()).limit(1)).first()
+    return _checkpoint(row) if row is not None and row.note is not None else None
+
+
 def sealed_rows(
     connection: Connection, tables: AuditTables, after: int, *, limit: int, max_bytes: int
 ) -> list[SealedRow]:
     """The next rows in sequence order: at most `limit`, and about `max_bytes` of bodies."""
-    event, leaf = tables.event.c, tables.leaf.c
     statement = (
-        select(leaf.seq, event.event_id, event.recorded_at, event.body, event.mac)
-        .join(tables.event, event.id == leaf.row_id)
-        .where(leaf.seq > after)
-        .order_by(leaf.seq)
-        .limit(limit)
+        _sealed(tables).where(tables.leaf.c.seq > after).order_by(tables.leaf.c.seq).limit(limit)
     )
     rows: list[SealedRow] = []
     size = 0
@@ -68,8 +102,51 @@ def sealed_rows(
         size += len(row.body)
         if rows and size > max_bytes:
             break
-        rows.append(SealedRow(**row._mapping))  # noqa: SLF001 (the documented mapping of a Row)
+        rows.append(_sealed_row(row))
     return rows
+
+
+def rows_of(connection: Connection, tables: AuditTables, ids: Sequence[str]) -> list[SealedRow]:
+    """The sealed rows with these event ids, in sequence order."""
+    wanted = tables.event.c.event_id.in_(ids)
+    statement = _sealed(tables).where(wanted).order_by(tables.leaf.c.seq)
+    return [_sealed_row(row) for row in connection.execute(statement)]
+
+
+def _sealed(tables: AuditTables) -> Select[tuple[Any, ...]]:
+    event, leaf = tables.event.c, tables.leaf.c
+    moment = UtcText(event.recorded_at).label("recorded_at")
+    columns = (event.event_id, moment, event.body, event.mac)
+    return select(leaf.seq, leaf.row_id, *columns).join(tables.event, event.id == leaf.row_id)
+
+
+def _sealed_row(row: Row[tuple[Any, ...]]) -> SealedRow:
+    seq, row_id, event_id, recorded_at, body, mac = row
+    try:
+        moment = datetime.fromisoformat(recorded_at)
+    except ValueError:
+        moment = None  # somebody has put a time there that is none; verify names it
+    return SealedRow(
+        seq=seq, row_id=row_id, event_id=event_id, recorded_at=moment, body=body, mac=mac
+    )
+
+
+def _checkpoints(
+    connection: Connection, tables: AuditTables, after: int, last: int
+) -> list[SignedCheckpoint]:
+    table = tables.checkpoint.c
+    statement = (
+        select(table.tree_size, table.root_hash, table.note, table.created_at)
+        .where(table.tree_size > after + 1, table.tree_size <= last + 1, table.note.is_not(None))
+        .order_by(table.tree_size)
+    )
+    return [_checkpoint(row) for row in connection.execute(statement)]
+
+
+def _checkpoint(row: Row[Any]) -> SignedCheckpoint:
+    return SignedCheckpoint(
+        size=row.tree_size, root=row.root_hash, note=row.note, created_at=row.created_at
+    )
 
 
 def newest_seq(connection: Connection, tables: AuditTables) -> int:

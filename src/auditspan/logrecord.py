@@ -1,4 +1,4 @@
-"""From a sealed row to its OpenTelemetry log record, by the row alone.
+"""From a sealed row, or a signed checkpoint, to its OpenTelemetry log record, by itself alone.
 
 The record is made directly: the SDK's logger would cut attributes at its limits, silently.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
@@ -25,6 +26,7 @@ from opentelemetry.trace import (
 from opentelemetry.util.types import AnyValue
 
 from auditspan import semconv
+from auditspan.note import key_ids
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -33,13 +35,27 @@ _SCOPE = InstrumentationScope(semconv.SCOPE)
 
 @dataclass(frozen=True, kw_only=True)
 class SealedRow:
-    """A row of the trail with its place in the sealed sequence."""
+    """A row of the trail with its place in the sealed sequence.
+
+    `recorded_at` is None where somebody has put a time there that cannot be told.
+    """
 
     seq: int
+    row_id: int
     event_id: str
-    recorded_at: datetime
+    recorded_at: datetime | None
     body: str
     mac: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedCheckpoint:
+    """A checkpoint with its note, and when the sealer made it."""
+
+    size: int
+    root: bytes
+    note: str
+    created_at: datetime
 
 
 def log_record(row: SealedRow) -> ReadableLogRecord:
@@ -48,7 +64,7 @@ def log_record(row: SealedRow) -> ReadableLogRecord:
     failed = body["outcome"] == "failure"
     record = LogRecord(
         timestamp=unix_nanos(datetime.fromisoformat(body["occurred_at"])),
-        observed_timestamp=unix_nanos(row.recorded_at),
+        observed_timestamp=unix_nanos(row.recorded_at or _EPOCH),
         context=_context(body["trace_id"], body["span_id"]),
         severity_number=SeverityNumber.WARN if failed else SeverityNumber.INFO,
         severity_text="WARN" if failed else "INFO",
@@ -56,7 +72,38 @@ def log_record(row: SealedRow) -> ReadableLogRecord:
         attributes=_attributes(row, body),
         event_name=semconv.EVENT_PREFIX + body["action"],
     )
-    return ReadableLogRecord(record, _resource(body["service"]), _SCOPE)
+    service = body["service"]
+    resource = _resource(service["name"], service["version"], service["instance"])
+    return ReadableLogRecord(record, resource, _SCOPE)
+
+
+def checkpoint_record(
+    checkpoint: SignedCheckpoint, *, observed: datetime | None = None
+) -> ReadableLogRecord:
+    """The log record of a checkpoint: the signed note byte for byte, of no trace.
+
+    Args:
+        checkpoint: what to say.
+        observed: when it is said again, as a heartbeat; else when it was made.
+
+    Raises:
+        NoteError: its note is none.
+    """
+    record = LogRecord(
+        timestamp=unix_nanos(checkpoint.created_at),
+        observed_timestamp=unix_nanos(observed or checkpoint.created_at),
+        context=_context(None, None),
+        severity_number=SeverityNumber.INFO,
+        severity_text="INFO",
+        body=checkpoint.note,
+        attributes={
+            semconv.TREE_SIZE: checkpoint.size,
+            semconv.TREE_ROOT: checkpoint.root.hex(),
+            semconv.KEY_ID: key_ids(checkpoint.note)[0],
+        },
+        event_name=semconv.EVENT_CHECKPOINT,
+    )
+    return ReadableLogRecord(record, _resource(semconv.SCOPE, None, None), _SCOPE)
 
 
 def unix_nanos(moment: datetime) -> int:
@@ -86,6 +133,7 @@ def _attributes(row: SealedRow, body: dict[str, Any]) -> dict[str, AnyValue]:
         semconv.TARGET_TYPE: target.get("type"),
         semconv.TARGET_ID: target.get("id"),
         semconv.SEQUENCE_NUMBER: row.seq,
+        semconv.ROW_ID: row.row_id,
         semconv.SCHEMA_VERSION: str(body["v"]),
         semconv.CLIENT_ADDRESS: request.get("client_address"),
         semconv.USER_AGENT_ORIGINAL: request.get("user_agent"),
@@ -96,10 +144,12 @@ def _attributes(row: SealedRow, body: dict[str, Any]) -> dict[str, AnyValue]:
     return {name: value for name, value in attributes.items() if value is not None}
 
 
-def _resource(service: dict[str, str | None]) -> Resource:
+@lru_cache(maxsize=64)
+def _resource(name: str, version: str | None, instance: str | None) -> Resource:
+    """The resource of a service; made once, since making one takes longer than all the rest."""
     attributes = {
-        semconv.SERVICE_NAME: service["name"],
-        semconv.SERVICE_VERSION: service["version"],
-        semconv.SERVICE_INSTANCE_ID: service["instance"],
+        semconv.SERVICE_NAME: name,
+        semconv.SERVICE_VERSION: version,
+        semconv.SERVICE_INSTANCE_ID: instance,
     }
     return Resource({name: value for name, value in attributes.items() if value is not None})

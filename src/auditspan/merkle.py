@@ -25,8 +25,11 @@ def hash_leaf(*, row_id: int, recorded_at: str, mac: str | None, body: str) -> b
         body: the exact canonical text.
     """
     # Canonical JSON written out, since this runs once for every row. A MAC that somebody put into
-    # the table may be any text, so it is quoted as JSON.
-    quoted = "null" if mac is None else json.dumps(mac, ensure_ascii=False)
+    # the table may be any text, so it is quoted as JSON where it is not plain.
+    if mac is not None and mac.isalnum():
+        quoted = f'"{mac}"'
+    else:
+        quoted = json.dumps(mac, ensure_ascii=False)
     digest = hashlib.sha256(body.encode()).hexdigest()
     leaf = (
         f'{{"body_sha256":"{digest}","id":"{row_id}","mac":{quoted},'

@@ -205,6 +205,15 @@ def open_note(note: str, keys: Sequence[PublicKey]) -> OpenedNote:
     return OpenedNote(text=text, signers=tuple(signers))
 
 
+def key_ids(note: str) -> list[str]:
+    """The key hashes that the signatures of a note name, in hexadecimal; nothing is verified.
+
+    Raises:
+        NoteError: it is malformed.
+    """
+    return [blob[:_HASH_PREFIX].hex() for _name, blob in _split(note)[1]]
+
+
 def _split(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     head, separator, tail = note.rpartition("\n\n")
     lines = tail.split("\n")

@@ -1,9 +1,13 @@
-"""`reconcile`: is every committed event in the collector's files, and nothing else?"""
+"""`reconcile`: is every committed event in the collector's files, and nothing else?
+
+What is missing can be sent again. Exactly that is sent, and the relay's cursor stays where it is: a
+cursor that went back would bring everything after it a second time.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,10 +15,15 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from auditspan import semconv
+from auditspan.delivery import load_cursors, rows_of
+from auditspan.logrecord import SealedRow
 from auditspan.otlpfile import Damage, read_logs
+from auditspan.sending import send_all
+from auditspan.sinks import Sink
 from auditspan.tables import AuditTables
 
 _CHUNK = 2000
+_RESEND_BATCH = 200
 
 
 @dataclass(kw_only=True)
@@ -66,6 +75,47 @@ def reconcile(
     report.unknown = sorted(copies.digests.keys() - copies.known)
     report.different = sorted(copies.different)
     return report
+
+
+@dataclass(kw_only=True)
+class Resent:
+    """What became of the events that were missing.
+
+    Attributes:
+        sent: those that the sink has acknowledged now.
+        waiting: how many the relay has not come to yet; it will send them itself.
+        refused: those that the sink refuses, and why.
+    """
+
+    sent: list[str] = field(default_factory=list)
+    waiting: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def resend(
+    connection: Connection, tables: AuditTables, sink: Sink, missing: Sequence[str]
+) -> Resent:
+    """Send events of the table once more, in sequence order within every batch.
+
+    Args:
+        connection: where to read.
+        tables: the audit tables.
+        sink: where they are missing.
+        missing: their ids, as `reconcile` reports them.
+
+    Raises:
+        SinkUnavailableError: the sink does not take them now; what was sent before stays sent.
+    """
+    done = Resent()
+    sent_seq = load_cursors(connection, tables, sink.name).sent
+    for start in range(0, len(missing), _RESEND_BATCH):
+        ids = missing[start : start + _RESEND_BATCH]
+        rows = [row for row in rows_of(connection, tables, ids) if row.seq <= sent_seq]
+        refused = send_all(sink, rows) if rows else []
+        done.refused |= {row.event_id: why for row, why in refused if isinstance(row, SealedRow)}
+        done.sent += [row.event_id for row in rows if row.event_id not in done.refused]
+        done.waiting += len(ids) - len(rows)
+    return done
 
 
 @dataclass(kw_only=True)

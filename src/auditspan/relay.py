@@ -7,6 +7,8 @@
        rejected: halve the batch until the single record is found, and quarantine that
 
 A record that was sent is sent again after a crash or a transport error: at least once, same id.
+Signed checkpoints go behind the rows that they cover, and the newest one again when nothing else
+has been said for a minute: so the collector's file tells a trail without news from a cut line.
 """
 
 from __future__ import annotations
@@ -16,23 +18,27 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine
 
 from auditspan.delivery import (
     Cursors,
+    Item,
     load_cursors,
+    newest_checkpoint,
     newest_seq,
+    outgoing,
     quarantine,
     save_cursors,
-    sealed_rows,
 )
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
 from auditspan.locks import RELAY, try_session_lock
-from auditspan.logrecord import SealedRow, log_record
+from auditspan.logrecord import SealedRow, checkpoint_record
 from auditspan.metrics import RelayMeters
+from auditspan.sending import UNFIT, Refused, send_all
 from auditspan.sinks import Sink
 from auditspan.tables import AuditTables
 
@@ -40,6 +46,9 @@ MAX_RECORDS = 512
 MAX_BYTES = 1024 * 1024
 SAFE_AFTER = 5.0
 """Seconds after which an acknowledged record is believed to be on the sink's disk."""
+
+HEARTBEAT = 60.0
+"""Seconds without a checkpoint after which the newest one is sent again."""
 
 _logger = logging.getLogger(__name__)
 
@@ -66,9 +75,13 @@ class Backoff:
 
 @dataclass(kw_only=True)
 class _Progress:
-    """The cursors, and which acknowledgements are still too fresh to be safe."""
+    """The cursors, and which acknowledgements are still too fresh to be safe.
+
+    `witnessed_at` is when a checkpoint was sent last.
+    """
 
     cursors: Cursors
+    witnessed_at: float
     fresh: deque[tuple[float, int]] = field(default_factory=deque)
 
     def acknowledged(self, seq: int, now: float) -> None:
@@ -138,7 +151,10 @@ class Relay:
         progress = self._begin(connection)
         while not stop.is_set():
             try:
-                wait = 0.0 if self._step(connection, progress) else idle
+                sent = self._step(connection, progress)
+                if not sent:
+                    self._beat(connection, progress)
+                wait = 0.0 if sent else idle
                 self._backoff.reset()
             except SinkUnavailableError as error:
                 wait = self._backoff.next(error.retry_after)
@@ -150,52 +166,58 @@ class Relay:
     def _begin(self, connection: Connection) -> _Progress:
         """Start at the safe cursor: what happened to the sink meanwhile, nobody knows."""
         with connection.begin():
-            progress = _Progress(cursors=load_cursors(connection, self._tables, self._sink.name))
+            cursors = load_cursors(connection, self._tables, self._sink.name)
+        progress = _Progress(cursors=cursors, witnessed_at=self._clock())
         progress.rewind()
         return progress
 
     def _step(self, connection: Connection, progress: _Progress) -> int:
+        """Send the next batch; how many rows it had."""
         settled = progress.settle(self._clock())
-        with connection.begin():
-            rows = sealed_rows(
-                connection,
-                self._tables,
-                progress.cursors.sent,
-                limit=MAX_RECORDS,
-                max_bytes=MAX_BYTES,
-            )
-            self._meters.queued(newest_seq(connection, self._tables) - progress.cursors.sent)
+        items = self._next(connection, progress.cursors)
+        rows = [item for item in items if isinstance(item, SealedRow)]
         if rows:
             started = self._clock()
-            refused = self._send(rows)
-            self._meters.exported(len(rows) - len(refused), self._clock() - started)
+            refused = send_all(self._sink, items)
+            self._meters.exported(len(rows) - _count_rows(refused), self._clock() - started)
             progress.acknowledged(rows[-1].seq, self._clock())
+            if len(rows) < len(items):
+                progress.witnessed_at = self._clock()
             self._save(connection, progress, refused)
         elif settled:
             self._save(connection, progress)
         return len(rows)
 
-    def _send(self, rows: Sequence[SealedRow]) -> list[tuple[SealedRow, str]]:
-        """Send a batch; the records that the sink refuses one by one, with its reasons."""
-        try:
-            self._sink.send([log_record(row) for row in rows])
-        except SinkRejectedError as error:
-            if len(rows) == 1:
-                return [(rows[0], error.message)]
-            middle = len(rows) // 2
-            return self._send(rows[:middle]) + self._send(rows[middle:])
-        return []
+    def _next(self, connection: Connection, cursors: Cursors) -> list[Item]:
+        with connection.begin():
+            self._meters.queued(newest_seq(connection, self._tables) - cursors.sent)
+            return outgoing(
+                connection, self._tables, cursors.sent, limit=MAX_RECORDS, max_bytes=MAX_BYTES
+            )
+
+    def _beat(self, connection: Connection, progress: _Progress) -> None:
+        """Send the newest checkpoint again when nothing has been said for long."""
+        if self._clock() - progress.witnessed_at < HEARTBEAT:
+            return
+        with connection.begin():
+            newest = newest_checkpoint(connection, self._tables)
+        if newest is not None and newest.size <= progress.cursors.sent + 1:
+            try:
+                self._sink.send([checkpoint_record(newest, observed=datetime.now(UTC))])
+            except (SinkRejectedError, *UNFIT) as error:
+                _logger.error("the checkpoint of size %d is refused: %s", newest.size, error)  # noqa: TRY400 (a sentence)
+        progress.witnessed_at = self._clock()
 
     def _save(
-        self,
-        connection: Connection,
-        progress: _Progress,
-        refused: Sequence[tuple[SealedRow, str]] = (),
+        self, connection: Connection, progress: _Progress, refused: Refused | None = None
     ) -> None:
         with connection.begin():
-            for row, reason in refused:
-                _logger.error("record %s is quarantined: %s", row.event_id, reason)
-                quarantine(connection, self._tables, self._sink.name, row, reason)
+            for item, reason in refused or ():
+                if isinstance(item, SealedRow):
+                    _logger.error("record %s is quarantined: %s", item.event_id, reason)
+                    quarantine(connection, self._tables, self._sink.name, item, reason)
+                else:
+                    _logger.error("the checkpoint of size %d is refused: %s", item.size, reason)
             save_cursors(connection, self._tables, self._sink.name, progress.cursors)
 
     def _report(self, error: SinkUnavailableError, wait: float) -> None:
@@ -203,3 +225,7 @@ class Relay:
             _logger.warning("%s; records wait in the table until it is back", error.message)
         else:
             _logger.debug("%s; again in %.1f s", error.message, wait)
+
+
+def _count_rows(refused: Refused) -> int:
+    return sum(isinstance(item, SealedRow) for item, _ in refused)

@@ -7,6 +7,7 @@ restored backup: sizes may come a second time then, and must not look like the s
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from auditspan.merkle import Tree
 from auditspan.note import Checkpoint, NoteError, PublicKey, SigningKey, open_note, sign_note
@@ -17,10 +18,20 @@ KEY_PREFIX = "auditspan/"
 _INCARNATION = re.compile(r"[^\n]*/([1-9][0-9]{0,8})\n")
 
 
-def sign_checkpoint(key: SigningKey, tree: Tree, incarnation: int) -> str:
-    """The signed note of a tree. The caller MUST NOT sign a size at or below the last one."""
-    origin = f"{key.name}/{incarnation}"
-    return sign_note(Checkpoint(origin=origin, size=tree.size, root=tree.root).text(), [key])
+def sign_checkpoint(keys: SigningKey | Sequence[SigningKey], tree: Tree, incarnation: int) -> str:
+    """The signed note of a tree. The caller MUST NOT sign a size at or below the last one.
+
+    Several keys sign while one takes the place of another: whoever trusts the old one sees that it
+    vouches for the new. They have one name, which is the log's.
+
+    Raises:
+        NoteError: there is no key, or they have not one name.
+    """
+    signers = [keys] if isinstance(keys, SigningKey) else list(keys)
+    if len({key.name for key in signers}) != 1:
+        raise NoteError("the keys of a log have one name")
+    origin = f"{signers[0].name}/{incarnation}"
+    return sign_note(Checkpoint(origin=origin, size=tree.size, root=tree.root).text(), signers)
 
 
 def incarnation_of(note: str | None) -> int:

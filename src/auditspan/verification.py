@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, func, select
 
-from auditspan.canonical import timestamp
 from auditspan.mac import MacKey
+from auditspan.merkle import Tree
 from auditspan.note import PublicKey
+from auditspan.sealed import newest_size, sealed_leaves
 from auditspan.tables import AuditTables
 from auditspan.verify import (
     Finding,
     SealedLeaf,
     StoredCheckpoint,
     Verifier,
+    about_size,
     check_notes,
-    derived_columns,
 )
+from auditspan.witness import Witness, check_witness
 
-_CHUNK = 2000
+_STEP = 1000
+"""Leaves between two reports of the progress."""
+
+Progress = Callable[[int, int], None]
+"""Is told how many leaves were checked since it was told last, and how many there are in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyReport:
-    """What `verify_trail` found. Nothing to check is not success: an empty trail is not `ok`."""
+    """What `verify_trail` found. Nothing to check is not success: an empty trail is not `ok`.
+
+    Attributes:
+        rows: committed rows.
+        unsealed: those that have no leaf yet.
+        tree_size: leaves.
+        root: the root over all leaves, in hexadecimal.
+        checkpoints: checkpoints in the table.
+        findings: what is not as it was written.
+        since: the leaf that the check began with; those before it were not read.
+        witnessed: checkpoints that the witness has seen.
+    """
 
     rows: int
     unsealed: int
@@ -34,6 +51,8 @@ class VerifyReport:
     root: str
     checkpoints: int
     findings: list[Finding]
+    since: int = 0
+    witnessed: int = 0
 
     @property
     def ok(self) -> bool:
@@ -45,75 +64,97 @@ class VerifyReport:
         return {"ok": self.ok, **asdict(self)}
 
 
-def verify_trail(
+def verify_trail(  # noqa: PLR0913 (what to compare with, each with a default)
     connection: Connection,
     tables: AuditTables,
-    key: MacKey | None,
+    key: MacKey | Sequence[MacKey] | None,
     public_keys: Sequence[PublicKey] = (),
+    *,
+    witness: Witness | None = None,
+    since: int = 0,
+    progress: Progress | None = None,
 ) -> VerifyReport:
     """Check every sealed row, in constant memory; rows not sealed yet are counted.
 
     The connection MUST see one snapshot throughout (REPEATABLE READ on PostgreSQL), or rows that
-    are sealed meanwhile look like findings. Without public keys the notes are not checked.
+    are sealed meanwhile look like findings.
+
+    Args:
+        connection: where to read.
+        tables: the audit tables.
+        key: the key of the MACs, or all that there were; without any MACs are not checked.
+        public_keys: the keys of the notes; without any they are not checked.
+        witness: what the collector's files hold of the checkpoints.
+        since: begin at the last checkpoint of at most this size; what is before it counts as
+            checked. The checkpoints before it are checked all the same.
+        progress: is told how far it is.
     """
     checkpoints = _checkpoints(connection, tables)
-    verifier = Verifier(roots={point.size: point.root for point in checkpoints}, key=key)
-    findings = list(verifier.check(_leaves(connection, tables)))
+    verifier = Verifier(
+        roots={point.size: point.root for point in checkpoints},
+        keys=(key,) if isinstance(key, MacKey) else tuple(key or ()),
+        start=_start(checkpoints, since),
+        wanted=frozenset(witness.sizes if witness else ()),
+    )
+    first = verifier.start.size
+    leaves = sealed_leaves(connection, tables, first)
+    if progress is not None:
+        leaves = _told(leaves, newest_size(connection, tables) - first, progress)
+    findings = [*_check_skipped(connection, tables, first), *verifier.check(leaves)]
     if public_keys:
         findings += check_notes(checkpoints, public_keys)
-    rows = connection.execute(select(func.count()).select_from(tables.event)).scalar_one()
+    if witness is not None:
+        findings += check_witness(witness, verifier, checkpoints)
     return VerifyReport(
-        rows=rows,
+        rows=connection.execute(select(func.count()).select_from(tables.event)).scalar_one(),
         unsealed=_unsealed(connection, tables),
         tree_size=verifier.tree.size,
         root=verifier.tree.root.hex(),
         checkpoints=len(checkpoints),
         findings=findings,
+        since=first,
+        witnessed=len(witness.checkpoints) if witness else 0,
     )
+
+
+def _start(checkpoints: Sequence[StoredCheckpoint], since: int) -> Tree:
+    """The tree of the last checkpoint of at most this size; an unusable frontier is not used."""
+    usable = [point for point in checkpoints if 0 < point.size <= since]
+    for point in reversed(usable):
+        tree = Tree.load(point.size, point.frontier)
+        if len(tree.frontier) == point.size.bit_count() and tree.root == point.root:
+            return tree
+    return Tree()
+
+
+def _check_skipped(connection: Connection, tables: AuditTables, first: int) -> Iterator[Finding]:
+    """Whether the leaves that are not read are there at all."""
+    leaf = tables.leaf.c
+    count = connection.execute(
+        select(func.count()).select_from(tables.leaf).where(leaf.seq < first)
+    ).scalar_one()
+    if count != first:
+        yield about_size("gap", first, f"{count} leaves are before sequence number {first}")
+
+
+def _told(leaves: Iterator[SealedLeaf], total: int, progress: Progress) -> Iterator[SealedLeaf]:
+    done = 0
+    for done, leaf in enumerate(leaves, start=1):
+        yield leaf
+        if done % _STEP == 0:
+            progress(_STEP, total)
+    progress(done % _STEP, total)
 
 
 def _checkpoints(connection: Connection, tables: AuditTables) -> list[StoredCheckpoint]:
     table = tables.checkpoint.c
-    statement = select(table.tree_size, table.root_hash, table.note).order_by(table.tree_size)
+    statement = select(table.tree_size, table.root_hash, table.note, table.frontier)
     return [
-        StoredCheckpoint(size=row.tree_size, root=row.root_hash, note=row.note)
-        for row in connection.execute(statement)
-    ]
-
-
-def _leaves(connection: Connection, tables: AuditTables) -> Iterator[SealedLeaf]:
-    event, leaf = tables.event, tables.leaf
-    statement = (
-        select(
-            leaf.c.seq,
-            leaf.c.row_id,
-            leaf.c.event_id.label("leaf_event_id"),
-            leaf.c.leaf_hash,
-            *(event.c[name] for name in ("recorded_at", "body", "mac", "mac_key_id")),
-            *(event.c[name] for name in derived_columns({})),
+        StoredCheckpoint(
+            size=row.tree_size, root=row.root_hash, note=row.note, frontier=row.frontier
         )
-        .select_from(leaf.outerjoin(event, event.c.id == leaf.c.row_id))
-        .order_by(leaf.c.seq)
-        .execution_options(yield_per=_CHUNK)
-    )
-    for row in connection.execute(statement):
-        yield _sealed_leaf(row)
-
-
-def _sealed_leaf(row: Row[Any]) -> SealedLeaf:
-    columns = {name: getattr(row, name) for name in derived_columns({})}
-    columns["occurred_at"] = row.occurred_at and timestamp(row.occurred_at)
-    return SealedLeaf(
-        seq=row.seq,
-        row_id=row.row_id,
-        event_id=row.leaf_event_id,
-        leaf_hash=row.leaf_hash,
-        recorded_at=row.recorded_at and timestamp(row.recorded_at),
-        body=row.body,
-        mac=row.mac,
-        mac_key_id=row.mac_key_id,
-        columns=columns,
-    )
+        for row in connection.execute(statement.order_by(table.tree_size))
+    ]
 
 
 def _unsealed(connection: Connection, tables: AuditTables) -> int:

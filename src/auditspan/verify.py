@@ -1,12 +1,16 @@
 """What makes a trail whole, checked row by row in sequence order.
 
 1. the sequence is dense from 0, and every leaf has its row
-2. the body is the canonical text of itself
-3. the plain columns are what the body says
-4. the MAC is that of the body, where the key is at hand
+2. the MAC is that of the body, where the key is at hand
+3. the body is the canonical text of itself
+4. the plain columns are what the body says
 5. the leaf is the hash of the row
 6. every checkpoint's root is the root of the leaves before it
 7. the notes of the checkpoints are signed and say the same, where a public key is at hand
+8. what a witness has seen is still there (`witness`)
+
+Only canonical text is ever given a MAC, and nobody without the key can make one: where step 2
+holds, step 3 does, and the text is not made a second time.
 """
 
 from __future__ import annotations
@@ -14,16 +18,38 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from auditspan.canonical import canonical_json
+from auditspan.canonical import parse_canonical
 from auditspan.errors import AuditBodyError
 from auditspan.mac import MacKey
 from auditspan.merkle import Tree, TreeBuilder, hash_leaf
 from auditspan.note import PublicKey
 from auditspan.signing import check_checkpoint
 
-Kind = Literal["gap", "missing-row", "body", "column", "mac", "leaf", "root", "checkpoint", "note"]
+Kind: TypeAlias = Literal[
+    "gap",
+    "missing-row",
+    "body",
+    "column",
+    "mac",
+    "leaf",
+    "root",
+    "checkpoint",
+    "note",
+    "emptied",
+    "tail",
+    "rewritten",
+    "witness",
+]
+
+_decode = json.JSONDecoder().raw_decode
+
+COLUMNS = (
+    *("event_id", "occurred_at", "actor_type", "actor_id", "action", "outcome"),
+    *("target_type", "target_id", "trace_id", "span_id", "tx_id", "tenant"),
+)
+"""The plain columns of `audit_event` that a body determines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +63,11 @@ class Finding:
     detail: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class SealedLeaf:
+class SealedLeaf(NamedTuple):
     """A leaf with the row that it stands for; `body` is None where the row is gone.
 
-    `columns` are the plain columns as the table has them, timestamps in the form of the body.
+    `columns` are the plain columns as the table has them, in the order of `COLUMNS`. All timestamps
+    are in the form of the body.
     """
 
     seq: int
@@ -52,7 +78,7 @@ class SealedLeaf:
     body: str | None
     mac: str | None
     mac_key_id: str | None
-    columns: Mapping[str, str | None]
+    columns: tuple[str | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +88,7 @@ class StoredCheckpoint:
     size: int
     root: bytes
     note: str | None
+    frontier: bytes = b""
 
 
 @dataclass(kw_only=True)
@@ -69,13 +96,23 @@ class Verifier:
     """Checks leaves that are fed in sequence order.
 
     Attributes:
-        key: the key under which every row must be; None leaves step 4 out.
         roots: the root of every checkpoint by its tree size.
+        keys: one of these must have made the MAC of every row; without any, step 2 is left out.
+        start: the tree of the leaves that are not fed, because they were checked before.
+        wanted: sizes of which the root is kept in `seen` too.
+        seen: the root of the leaves at every size of `roots` and `wanted` that was reached.
     """
 
     roots: Mapping[int, bytes]
-    key: MacKey | None = None
-    _builder: TreeBuilder = field(default_factory=TreeBuilder, repr=False)
+    keys: Sequence[MacKey] = ()
+    start: Tree = field(default_factory=Tree)
+    wanted: frozenset[int] = frozenset()
+    seen: dict[int, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._builder = TreeBuilder(self.start)
+        self._keys = {key.key_id: key for key in self.keys}
+        self._stops = self.wanted | self.roots.keys()
 
     @property
     def tree(self) -> Tree:
@@ -84,57 +121,64 @@ class Verifier:
 
     def check(self, leaves: Iterable[SealedLeaf]) -> Iterator[Finding]:
         """Yield what is wrong, as it is found."""
-        yield from self._check_root()
-        expected = 0
+        yield from self._reach()
+        expected = self.start.size
         for leaf in leaves:
             if leaf.seq != expected:  # 1
                 yield _finding(leaf, "gap", f"expected sequence number {expected}")
             expected = leaf.seq + 1
-            yield from self._check_leaf(leaf)
+            for kind, detail in self._wrong(leaf):
+                yield _finding(leaf, kind, detail)
             self._builder.append(leaf.leaf_hash)
-            if self._builder.size in self.roots:
-                yield from self._check_root()
+            if self._builder.size in self._stops:
+                yield from self._reach()
         yield from self._check_end()
 
-    def _check_leaf(self, leaf: SealedLeaf) -> Iterator[Finding]:
+    def _wrong(self, leaf: SealedLeaf) -> Sequence[tuple[Kind, str]]:
         if leaf.body is None or leaf.recorded_at is None:
-            yield _finding(leaf, "missing-row", "the sealed row is not in the table")
-            return
-        yield from _check_body(leaf, leaf.body)
-        yield from self._check_mac(leaf, leaf.body)
-        hashed = hash_leaf(
+            return [("missing-row", "the sealed row is not in the table")]
+        wrong: list[tuple[Kind, str]] = []
+        false_mac = self._false_mac(leaf, leaf.body) if self._keys else None  # 2
+        if false_mac:
+            wrong.append(("mac", false_mac))
+        members = _parse(leaf.body, is_known=bool(self._keys) and not false_mac)
+        if members is None:  # 3
+            wrong.append(("body", "the body is not canonical JSON"))
+        elif leaf.columns != (derived := derived_columns(members)):  # 4
+            wrong += _differing(leaf.columns, derived)
+        if members is not None and leaf.event_id != members.get("event_id"):  # 4
+            wrong.append(("column", "the leaf's event_id is not what the body says"))
+        if leaf.leaf_hash != hash_leaf(  # 5
             row_id=leaf.row_id, recorded_at=leaf.recorded_at, mac=leaf.mac, body=leaf.body
-        )
-        if hashed != leaf.leaf_hash:  # 5
-            yield _finding(leaf, "leaf", "the row is not the one that was sealed")
+        ):
+            wrong.append(("leaf", "the row is not the one that was sealed"))
+        return wrong
 
-    def _check_mac(self, leaf: SealedLeaf, body: str) -> Iterator[Finding]:
-        if self.key is None:
+    def _false_mac(self, leaf: SealedLeaf, body: str) -> str | None:
+        key = self._keys.get(leaf.mac_key_id or "")
+        if leaf.mac is None or key is None:
+            return f"the row is not under the key {' or '.join(self._keys)}"
+        return None if key.verifies(body, leaf.mac) else "the MAC is not that of the body"
+
+    def _reach(self) -> Iterator[Finding]:
+        """Compare the tree at the size reached with the checkpoint of that size."""
+        tree = self.tree
+        if tree.size not in self._stops:
             return
-        if leaf.mac is None or leaf.mac_key_id != self.key.key_id:  # 4
-            yield _finding(leaf, "mac", f"the row is not under the key {self.key.key_id}")
-        elif not self.key.verifies(body, leaf.mac):
-            yield _finding(leaf, "mac", "the MAC is not that of the body")
-
-    def _check_root(self) -> Iterator[Finding]:
-        root = self.roots.get(self.tree.size)
-        if root is not None and root != self.tree.root:  # 6
-            detail = f"the checkpoint of size {self.tree.size} has another root"
-            yield Finding(
-                kind="root", seq=self.tree.size - 1, row_id=None, event_id=None, detail=detail
+        self.seen[tree.size] = tree.root
+        if self.roots.get(tree.size, tree.root) != tree.root:  # 6
+            yield about_size(
+                "root", tree.size, f"the checkpoint of size {tree.size} has another root"
             )
 
     def _check_end(self) -> Iterator[Finding]:
         # Leaves and their checkpoint are one transaction: without one, it was taken away.
-        if self.tree.size and self.tree.size not in self.roots:  # 6
-            detail = f"no checkpoint covers all {self.tree.size} leaves"
-            seq = self.tree.size - 1
-            yield Finding(kind="checkpoint", seq=seq, row_id=None, event_id=None, detail=detail)
-        for size in sorted(size for size in self.roots if size > self.tree.size):  # 6
-            detail = f"a checkpoint covers {size} leaves, the table has {self.tree.size}"
-            yield Finding(
-                kind="checkpoint", seq=size - 1, row_id=None, event_id=None, detail=detail
-            )
+        size = self._builder.size
+        if size and size not in self.roots:  # 6
+            yield about_size("checkpoint", size, f"no checkpoint covers all {size} leaves")
+        for claimed in sorted(claimed for claimed in self.roots if claimed > size):  # 6
+            detail = f"a checkpoint covers {claimed} leaves, the table has {size}"
+            yield about_size("checkpoint", claimed, detail)
 
 
 def check_notes(
@@ -157,53 +201,43 @@ def check_notes(
             wrong = "the checkpoint is not signed"
         if wrong:
             detail = f"checkpoint of size {checkpoint.size}: {wrong}"
-            seq = checkpoint.size - 1
-            yield Finding(kind="note", seq=seq, row_id=None, event_id=None, detail=detail)
+            yield about_size("note", checkpoint.size, detail)
 
 
-def _check_body(leaf: SealedLeaf, body: str) -> Iterator[Finding]:
-    members = _parse(body)
-    if members is None:  # 2
-        yield _finding(leaf, "body", "the body is not canonical JSON")
-        return
-    if leaf.event_id != members.get("event_id"):
-        yield _finding(leaf, "column", "the leaf's event_id is not what the body says")
-    derived = derived_columns(members)
-    for name in sorted(derived):  # 3
-        if leaf.columns.get(name) != derived[name]:
-            yield _finding(leaf, "column", f"{name} is not what the body says")
+def about_size(kind: Kind, size: int, detail: str) -> Finding:
+    """A finding about the tree of this size; it names the last sequence number in it."""
+    return Finding(kind=kind, seq=size - 1, row_id=None, event_id=None, detail=detail)
 
 
-def derived_columns(members: Mapping[str, Any]) -> dict[str, str | None]:
-    """The plain columns of `audit_event` that a body determines."""
-    actor, target = (_object(members.get(name)) for name in ("actor", "target"))
-    return {
-        "event_id": members.get("event_id"),
-        "occurred_at": members.get("occurred_at"),
-        "actor_type": actor.get("type"),
-        "actor_id": actor.get("id"),
-        "action": members.get("action"),
-        "outcome": members.get("outcome"),
-        "target_type": target.get("type"),
-        "target_id": target.get("id"),
-        "trace_id": members.get("trace_id"),
-        "span_id": members.get("span_id"),
-        "tx_id": members.get("tx_id"),
-        "tenant": members.get("tenant"),
-    }
+def derived_columns(members: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a body says of the plain columns, in the order of `COLUMNS`."""
+    say = members.get
+    actor, target = say("actor"), say("target")
+    who = actor.get if isinstance(actor, dict) else _nothing
+    what = target.get if isinstance(target, dict) else _nothing
+    return (
+        *(say("event_id"), say("occurred_at"), who("type"), who("id"), say("action")),
+        *(say("outcome"), what("type"), what("id"), say("trace_id"), say("span_id")),
+        *(say("tx_id"), say("tenant")),
+    )
 
 
-def _object(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _nothing(_name: str) -> None:
+    return None
 
 
-def _parse(body: str) -> dict[str, Any] | None:
+def _differing(stored: Sequence[object], derived: Sequence[object]) -> list[tuple[Kind, str]]:
+    pairs = zip(COLUMNS, stored, derived, strict=True)
+    return [("column", f"{name} is not what the body says") for name, a, b in pairs if a != b]
+
+
+def _parse(body: str, *, is_known: bool) -> dict[str, Any] | None:
+    """The members of a body; None where it is no canonical object."""
     try:
-        members = json.loads(body)
-        is_canonical = isinstance(members, dict) and canonical_json(members) == body
+        members = _decode(body)[0] if is_known else parse_canonical(body)
     except (ValueError, RecursionError, AuditBodyError):
         return None
-    return members if is_canonical else None
+    return members if isinstance(members, dict) else None
 
 
 def _finding(leaf: SealedLeaf, kind: Kind, detail: str) -> Finding:

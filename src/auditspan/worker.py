@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from opentelemetry import context
@@ -23,6 +23,9 @@ from auditspan.tables import AuditTables
 SEAL_INTERVAL = 0.25
 """Seconds between two passes of the sealer when there is nothing to do."""
 
+SWEEP_INTERVAL = 600.0
+"""Seconds between two looks for rows that the sealer would never come upon."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -39,8 +42,8 @@ class Worker:
         sink: Sink,
         *,
         interval: float = SEAL_INTERVAL,
-        signing_key: SigningKey | None = None,
-        mac_key: MacKey | None = None,
+        signing_key: SigningKey | Sequence[SigningKey] | None = None,
+        mac_key: MacKey | Sequence[MacKey] | None = None,
     ) -> None:
         self._engine = engine
         self._tables = tables
@@ -86,14 +89,19 @@ class Worker:
         return cursors.sent + 1 >= rows
 
     def _seal(self) -> None:
+        swept = time.monotonic() - SWEEP_INTERVAL
         with quiet():
             while not self._stop.is_set():
-                if not self._seal_once():
+                sealed = self._attempt(self._sealer.seal)
+                if not sealed and time.monotonic() - swept >= SWEEP_INTERVAL:
+                    self._attempt(self._sealer.sweep)
+                    swept = time.monotonic()
+                if not sealed:
                     self._stop.wait(self._interval)
 
-    def _seal_once(self) -> int:
+    def _attempt(self, work: Callable[[], int]) -> int:
         try:
-            return self._sealer.seal()
+            return work()
         except Exception:  # a worker must outlive whatever the database does
             _logger.exception("sealing failed; it will be tried again")
             return 0

@@ -1,8 +1,11 @@
-"""The files of the MAC key and of the signing key.
+"""The files of the MAC key and of the signing key: one key a line, the newest first.
 
 Whoever has the MAC key can write bodies that look genuine, and without it none can be checked;
-whoever has the signing key can sign another history. So neither file is ever overwritten or half
+whoever has the signing key can sign another history. So no key in them is ever lost or half
 written, and both are made readable by their owner alone.
+
+The first MAC key is the one that rows are written under, the others are for checking; the signing
+keys all sign.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ Key = TypeVar("Key")
 
 
 def load_or_create_mac_key(path: Path, *, create: bool) -> MacKey:
-    """The key in this file; where there is none and `create` says so, a new one.
+    """The first key in this file; where there is none and `create` says so, a new one.
 
     Processes that create it at the same moment get the same key.
 
@@ -31,7 +34,16 @@ def load_or_create_mac_key(path: Path, *, create: bool) -> MacKey:
         KeyFileError: there is no key, or it cannot be read or written.
     """
     if create:
-        _create(path, lambda: MacKey.from_secret(secrets.token_bytes(SECRET_BYTES)).dump())
+        _create(path, lambda: _new_mac_key().dump())
+    return load_mac_keys(path)[0]
+
+
+def load_mac_keys(path: Path) -> tuple[MacKey, ...]:
+    """Every key in this file.
+
+    Raises:
+        KeyFileError: there is no key, or they cannot be read.
+    """
     try:
         return _read(path, "MAC", MacKey.parse)
     except FileNotFoundError as error:
@@ -44,16 +56,16 @@ def load_or_create_mac_key(path: Path, *, create: bool) -> MacKey:
         raise KeyFileError(f"{path}: {error.message}.") from error
 
 
-def load_or_create_signing_key(path: Path, *, create: bool) -> SigningKey:
-    """The Ed25519 key in this file; where there is none and `create` says so, a new one.
+def load_or_create_signing_keys(path: Path, *, create: bool) -> tuple[SigningKey, ...]:
+    """The Ed25519 keys in this file; where there is none and `create` says so, a new one.
 
     Raises:
-        KeyFileError: there is no key, or it cannot be read or written.
+        KeyFileError: there is no key, or they cannot be read or written.
     """
     if create:
         _create(path, lambda: f"{_new_signing_key().dump()}\n")
     try:
-        return _read(path, "signing", lambda text: SigningKey.parse(text.removesuffix("\n")))
+        keys = _read(path, "signing", SigningKey.parse)
     except FileNotFoundError as error:
         raise KeyFileError(
             f"There is no signing key in {path}: make one with `auditspan checkpoint --init`, give "
@@ -62,6 +74,36 @@ def load_or_create_signing_key(path: Path, *, create: bool) -> SigningKey:
         ) from error
     except NoteError as error:
         raise KeyFileError(f"{path}: {error}.") from error
+    if len({key.name for key in keys}) > 1:
+        raise KeyFileError(f"{path}: the keys of one trail have one name, which is the log's.")
+    return keys
+
+
+def rotate_signing_key(path: Path) -> tuple[SigningKey, ...]:
+    """Put a new key before the newest one; whatever was before that one signs no more.
+
+    Raises:
+        KeyFileError: there is no key yet, or the file cannot be read or written.
+    """
+    newest = load_or_create_signing_keys(path, create=False)[0]
+    keys = (SigningKey(name=newest.name, seed=secrets.token_bytes(32)), newest)
+    _replace(path, "".join(f"{key.dump()}\n" for key in keys))
+    return keys
+
+
+def rotate_mac_key(path: Path) -> tuple[MacKey, ...]:
+    """Put a new key before all others, which stay for checking.
+
+    Raises:
+        KeyFileError: there is no key yet, or the file cannot be read or written.
+    """
+    keys = (_new_mac_key(), *load_mac_keys(path))
+    _replace(path, "".join(key.dump() for key in keys))
+    return keys
+
+
+def _new_mac_key() -> MacKey:
+    return MacKey.from_secret(secrets.token_bytes(SECRET_BYTES))
 
 
 def _new_signing_key() -> SigningKey:
@@ -69,7 +111,7 @@ def _new_signing_key() -> SigningKey:
     return SigningKey(name=KEY_PREFIX + secrets.token_hex(4), seed=secrets.token_bytes(32))
 
 
-def _read(path: Path, kind: str, parse: Callable[[str], Key]) -> Key:
+def _read(path: Path, kind: str, parse: Callable[[str], Key]) -> tuple[Key, ...]:
     try:
         text = path.read_text(encoding="ascii")
     except FileNotFoundError:
@@ -77,7 +119,7 @@ def _read(path: Path, kind: str, parse: Callable[[str], Key]) -> Key:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise KeyFileError(f"The {kind} key file {path} cannot be used: {reason}.") from error
-    return parse(text)
+    return tuple(parse(line) for line in text.splitlines() or [""])
 
 
 def _create(path: Path, make: Callable[[], str]) -> None:
@@ -96,6 +138,20 @@ def _create(path: Path, make: Callable[[], str]) -> None:
         raise KeyFileError(f"The key file {path} cannot be made: {error.strerror}.") from error
 
 
+def _replace(path: Path, text: str) -> None:
+    """Put a finished file in the place of another, at once."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        try:
+            _write(draft, text)
+            draft.replace(path)
+            _sync_directory(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise KeyFileError(f"The key file {path} cannot be written: {error.strerror}.") from error
+
+
 def _write(path: Path, text: str) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 (a descriptor, no path)
@@ -110,6 +166,10 @@ def _publish(draft: Path, path: Path) -> None:
         path.hardlink_to(draft)
     except FileExistsError:
         return
+    _sync_directory(path)
+
+
+def _sync_directory(path: Path) -> None:
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)  # the name as well: audit rows will refer to this key

@@ -23,7 +23,8 @@ from auditspan_service.app import create_app
 from auditspan_service.collector import Collector
 from auditspan_service.config import Settings
 from auditspan_service.db import Database
-from auditspan_service.keyfile import load_or_create_mac_key, load_or_create_signing_key
+from auditspan_service.guarding import require_guarded
+from auditspan_service.keyfile import load_or_create_mac_key, load_or_create_signing_keys
 from auditspan_service.keys import ADMIN, create_key
 from auditspan_service.logs import setup_logging, teardown_logging
 from auditspan_service.migrate import upgrade
@@ -140,10 +141,14 @@ class Stack:
     def _prepare(self, progress: Progress) -> None:
         progress(f"data under {self.settings.data_dir}")
         load_or_create_mac_key(self.settings.mac_key_file, create=True)
-        load_or_create_signing_key(self.settings.signing_key_file, create=True)
+        load_or_create_signing_keys(self.settings.signing_key_file, create=True)
         database = Database.connect(self.settings.database_url)
-        upgrade(database.engine)
-        database.dispose()
+        try:
+            upgrade(database.engine)
+            # It has made the tables, so its role owns them: that much is said, and let pass.
+            require_guarded(database.engine, self.settings, say=progress, tolerated={"role"})
+        finally:
+            database.dispose()
 
     def _serve(self, host: str, port: int, extend: Callable[[Flask], None]) -> None:
         self._worker = self._stops.enter_context(running_worker(self.settings))

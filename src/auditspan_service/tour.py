@@ -16,6 +16,7 @@ from typing import Any
 import urllib3
 from flask import Flask
 from flask.typing import ResponseReturnValue
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from auditspan import CollectorFilesError, semconv
 from auditspan.otlpfile import read_logs, read_spans
@@ -26,79 +27,11 @@ from auditspan.verification import VerifyReport, verify_trail
 from auditspan_service.api.current import services
 from auditspan_service.keyfile import load_or_create_mac_key
 from auditspan_service.models import Base, User
-from auditspan_service.stack import Stack
+from auditspan_service.stage import Stage
+from auditspan_service.story import FAILING_ROUTE, STORY, Step
 
 WAIT_SECONDS = 20.0
 """How long the proof waits for telemetry to arrive."""
-
-_FAILING_ROUTE = "/tour/fails-after-flush"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One request of the story and what it must leave behind."""
-
-    title: str
-    method: str
-    path: str
-    status: int
-    actions: tuple[str, ...] = ()
-    body: dict[str, Any] | None = None
-    if_match: str | None = None
-    with_key: bool = True
-
-
-STORY = (
-    Step(
-        title="create a user",
-        method="POST",
-        path="/v1/users",
-        body={"username": "kim", "full_name": "Kim", "email": "kim@example.com"},
-        status=201,
-        actions=("user.create",),
-    ),
-    Step(
-        title="change it",
-        method="PATCH",
-        path="{user}",
-        body={"full_name": "Kim Park"},
-        if_match="current",
-        status=200,
-        actions=("user.update",),
-    ),
-    Step(
-        title="change it from a stale copy",
-        method="PATCH",
-        path="{user}",
-        body={"full_name": "Kim Stale"},
-        if_match="first",
-        status=412,
-    ),
-    Step(
-        title="take a name that is taken",
-        method="POST",
-        path="/v1/users",
-        body={"username": "kim"},
-        status=409,
-    ),
-    Step(
-        title="come without a key",
-        method="POST",
-        path="/v1/users",
-        body={"username": "eve"},
-        with_key=False,
-        status=401,
-    ),
-    Step(title="fail after the flush", method="POST", path=_FAILING_ROUTE, status=500),
-    Step(
-        title="delete it",
-        method="DELETE",
-        path="{user}",
-        if_match="current",
-        status=204,
-        actions=("user.delete",),
-    ),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +112,7 @@ class Proof:
 def add_failing_route(app: Flask) -> None:
     """The request that fails after its flush: no client can make the service itself do that."""
 
-    @app.post(_FAILING_ROUTE)
+    @app.post(FAILING_ROUTE)
     def fails_after_flush() -> ResponseReturnValue:
         with services().database.writing() as session:
             session.add(User(username="never-committed"))
@@ -187,9 +120,9 @@ def add_failing_route(app: Flask) -> None:
             raise RuntimeError("the tour breaks this request after its flush")
 
 
-def tell(stack: Stack, told: Callable[[Trace], None]) -> list[Trace]:
+def tell(stage: Stage, told: Callable[[Trace], None]) -> list[Trace]:
     """Make the requests of the story, one after the other."""
-    story = _Story(stack.url, stack.key or "")
+    story = _Story(stage)
     traces = []
     for step in STORY:
         traces.append(story.request(step))
@@ -197,18 +130,26 @@ def tell(stack: Stack, told: Callable[[Trace], None]) -> list[Trace]:
     return traces
 
 
-def prove(stack: Stack, told: list[Trace]) -> Proof:
-    """Wait for the telemetry of the story, read it back, and join it with the rows."""
-    stack.services.telemetry.force_flush()
+def prove(stage: Stage, told: list[Trace]) -> Proof:
+    """Wait for the telemetry of the story, read it back, and join it with the rows.
+
+    On a service with other callers some row is always under way: missing is what was missing all
+    the time.
+    """
+    stage.flush()
     deadline = time.monotonic() + WAIT_SECONDS
+    missing: set[str] | None = None
     while True:
         is_late = time.monotonic() > deadline
         try:
-            proof = _read_back(stack, told)
+            proof = _read_back(stage, told)
         except CollectorFilesError:  # no record has been written yet
             if is_late:
                 raise
         else:
+            now = set(proof.reconciled.missing)
+            missing = now if missing is None else missing & now
+            proof.reconciled.missing = sorted(missing)
             if proof.ok or is_late:
                 return proof
         time.sleep(0.2)
@@ -217,38 +158,44 @@ def prove(stack: Stack, told: list[Trace]) -> Proof:
 class _Story:
     """An HTTP client that remembers the user it made and its entity tags."""
 
-    def __init__(self, url: str, key: str) -> None:
-        self._url = url
-        self._key = key
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
         self._user = ""
         self._tags: list[str] = []
         self._http = urllib3.PoolManager(retries=False)
 
     def request(self, step: Step) -> Trace:
+        stage = self._stage
+        base = stage.failing_url if step.path == FAILING_ROUTE else stage.url
         answer = self._http.request(
             step.method,
-            self._url + step.path.format(user=self._user),
-            json=step.body,
+            base + step.path.format(user=self._user),
+            json=self._body(step),
             headers=self._headers(step),
             timeout=10.0,
         )
-        self._user = answer.headers.get("Location", self._user).removeprefix(self._url)
+        self._user = answer.headers.get("Location", self._user).removeprefix(stage.url)
         if "ETag" in answer.headers:
             self._tags.append(answer.headers["ETag"])
         trace_id = answer.headers["traceresponse"].split("-")[1]
         return Trace(step=step, status=answer.status, trace_id=trace_id)
 
+    def _body(self, step: Step) -> dict[str, str] | None:
+        if step.body is None:
+            return None
+        return {name: text.format(name=self._stage.username) for name, text in step.body.items()}
+
     def _headers(self, step: Step) -> dict[str, str]:
-        headers = {"Authorization": f"Bearer {self._key}"} if step.with_key else {}
+        headers = {"Authorization": f"Bearer {self._stage.key}"} if step.with_key else {}
         if step.if_match:
             headers["If-Match"] = self._tags[0 if step.if_match == "first" else -1]
         return headers
 
 
-def _read_back(stack: Stack, told: list[Trace]) -> Proof:
+def _read_back(stage: Stage, told: list[Trace]) -> Proof:
     tables = audit_tables(Base.metadata)
-    files = stack.settings.collector_files
-    with stack.services.database.reading() as session:
+    files = stage.settings.collector_files
+    with suppress_instrumentation(), stage.database.reading() as session:
         connection = session.connection()
         traces = [
             Trace(
@@ -256,8 +203,8 @@ def _read_back(stack: Stack, told: list[Trace]) -> Proof:
                 status=trace.status,
                 trace_id=trace.trace_id,
                 rows=find_events(connection, tables, EventFilter(trace_id=trace.trace_id), after=0),
-                span_events=_span_events(stack, trace.trace_id),
-                log_records=_log_records(stack, trace.trace_id),
+                span_events=_span_events(stage, trace.trace_id),
+                log_records=_log_records(stage, trace.trace_id),
             )
             for trace in told
         ]
@@ -266,14 +213,14 @@ def _read_back(stack: Stack, told: list[Trace]) -> Proof:
             verified=verify_trail(
                 connection,
                 tables,
-                load_or_create_mac_key(stack.settings.mac_key_file, create=False),
+                load_or_create_mac_key(stage.settings.mac_key_file, create=False),
             ),
             reconciled=reconcile(connection, tables, [files / "audit"]),
         )
 
 
-def _span_events(stack: Stack, trace_id: str) -> list[str]:
-    spans = read_spans(stack.settings.collector_files / "telemetry", trace_id=trace_id)
+def _span_events(stage: Stage, trace_id: str) -> list[str]:
+    spans = read_spans(stage.settings.collector_files / "telemetry", trace_id=trace_id)
     return [
         str(event.attributes[semconv.RECORD_ID])
         for span in spans
@@ -282,6 +229,6 @@ def _span_events(stack: Stack, trace_id: str) -> list[str]:
     ]
 
 
-def _log_records(stack: Stack, trace_id: str) -> dict[str, str]:
-    logs = read_logs(stack.settings.collector_files / "audit", trace_id=trace_id)
+def _log_records(stage: Stage, trace_id: str) -> dict[str, str]:
+    logs = read_logs(stage.settings.collector_files / "audit", trace_id=trace_id)
     return {str(log.attributes[semconv.RECORD_ID]): str(log.body) for log in logs}

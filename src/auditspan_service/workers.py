@@ -12,7 +12,7 @@ from auditspan.tables import audit_tables
 from auditspan.worker import Worker
 from auditspan_service.config import Settings
 from auditspan_service.db import make_engine
-from auditspan_service.keyfile import load_or_create_mac_key, load_or_create_signing_key
+from auditspan_service.keyfile import load_mac_keys, load_or_create_signing_keys
 from auditspan_service.models import Base
 
 
@@ -26,14 +26,16 @@ def running_worker(settings: Settings) -> Iterator[Worker]:
     Raises:
         KeyFileError: there is no signing key, or it cannot be read.
     """
-    signing_key = load_or_create_signing_key(settings.signing_key_file, create=settings.is_embedded)
+    signing_keys = load_or_create_signing_keys(
+        settings.signing_key_file, create=settings.is_embedded
+    )
     engine = make_engine(settings.database_url)
     worker = Worker(
         engine,
         audit_tables(Base.metadata),
         make_sink(settings),
-        signing_key=signing_key,
-        mac_key=_mac_key(settings),
+        signing_key=signing_keys,
+        mac_key=_mac_keys(settings),
     )
     worker.start()
     try:
@@ -43,11 +45,9 @@ def running_worker(settings: Settings) -> Iterator[Worker]:
         engine.dispose()
 
 
-def _mac_key(settings: Settings) -> MacKey | None:
-    """The MAC key where this process has it: the worker writes no rows, and can do without."""
-    if not settings.mac_key_file.exists():
-        return None
-    return load_or_create_mac_key(settings.mac_key_file, create=False)
+def _mac_keys(settings: Settings) -> tuple[MacKey, ...]:
+    """The MAC keys where this process has them: it writes no rows, and can do without."""
+    return load_mac_keys(settings.mac_key_file) if settings.mac_key_file.exists() else ()
 
 
 def make_sink(settings: Settings) -> Sink:

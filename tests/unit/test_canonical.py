@@ -19,7 +19,13 @@ import rfc8785
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from auditspan.canonical import MAX_INTEGER, canonical_json, represent, timestamp
+from auditspan.canonical import (
+    MAX_INTEGER,
+    canonical_json,
+    parse_canonical,
+    represent,
+    timestamp,
+)
 from auditspan.errors import AuditBodyError
 from support.decode import decode, parse_duration
 
@@ -86,6 +92,38 @@ class Aliased(enum.Enum):
 def test_equals_an_independent_implementation(value: Any) -> None:
     """Every value of the profile has the text that the rfc8785 package gives it."""
     assert rfc8785.dumps(value).decode() == canonical_json(value)
+
+
+@given(IN_PROFILE)
+def test_a_canonical_text_is_read_back(value: Any) -> None:
+    """And so is no other text of the same value."""
+    text = canonical_json(value)
+    assert value == parse_canonical(text)
+    for other in (text + " ", json.dumps(value, indent=1) + "\n", text.replace(":", ": ", 1) + " "):
+        with pytest.raises(AuditBodyError):
+            parse_canonical(other)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "nul", "[1,]", "{}{}", "NaN", "[Infinity]", "1.0", "1e3", "-0", "01", "+1"),
+        *('{"b":1,"a":2}', '{"a":1,"a":1}', '"\\u0041"', '"\\/"', '"\\u001F"', '"\\u0000"'),
+        *(str(2**53), '{"é":1}', '"\\ud800"', "[" * 100_000, "[1, 2]", '"\t"'),
+    ],
+)
+def test_a_text_that_is_not_canonical_is_refused(text: str) -> None:
+    """Spaces, another order, a member twice, an escape too many, what is outside the profile."""
+    with pytest.raises(AuditBodyError):
+        parse_canonical(text)
+
+
+def test_a_circle_is_refused() -> None:
+    """And ends."""
+    circle: list[Any] = []
+    circle.append(circle)
+    with pytest.raises((AuditBodyError, RecursionError)):
+        canonical_json(circle)
 
 
 @given(IN_PROFILE)

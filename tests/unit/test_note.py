@@ -15,6 +15,7 @@ from auditspan.note import (
     NoteError,
     PublicKey,
     SigningKey,
+    key_ids,
     open_note,
     sign_note,
 )
@@ -138,6 +139,14 @@ def test_a_checkpoint_comes_back_from_its_note(size: int, root: bytes, extra: li
     note = sign_note(made.text(), keys)
     for key in keys:
         assert made == Checkpoint.parse(open_note(note, [key.public]).text)
+
+
+def test_the_key_hashes_of_a_note_are_told_without_a_key() -> None:
+    """In the order of the signatures; nothing is verified, and what is no note is refused."""
+    keys = [SigningKey(name="shop", seed=bytes([n]) * 32) for n in (1, 2)]
+    assert [key.public.key_id for key in keys] == key_ids(sign_note("text\n", keys))
+    with pytest.raises(NoteError):
+        key_ids("text\n")
 
 
 ROOT = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="

@@ -20,6 +20,7 @@ from auditspan.sealer import Sealer
 from auditspan.store import insert_records
 from auditspan.tables import AuditTables, audit_tables
 from auditspan.verification import VerifyReport, verify_trail
+from support.attacker import take_guards_away
 
 MAC = MacKey.from_secret(bytes(range(32)))
 KEY = SigningKey(name="auditspan/test", seed=bytes(range(32)))
@@ -46,8 +47,9 @@ class Trail:
             pass
 
     def run(self, *statements: str, **values: Any) -> None:
-        """Do what somebody with the database's own rights can do."""
+        """Do what somebody with the owner's rights can do, who takes the guards away first."""
         with self.engine.begin() as connection:
+            take_guards_away(connection)
             for statement in statements:
                 connection.execute(text(statement), values)
 

@@ -1,0 +1,216 @@
+"""Check audit records without auditspan, from its format page (docs/reference/format.md) alone.
+
+    python verify_independently.py --public-key KEY AUDIT.jsonl... [--export EVENTS.jsonl]
+
+AUDIT.jsonl are the files that an OpenTelemetry collector wrote. They hold every event and the
+signed checkpoints, so they prove themselves: every event is a leaf of a Merkle tree, and every
+checkpoint is the signed root of the leaves before it. EVENTS.jsonl, what `auditspan events --json`
+printed, is then compared with them. KEY is what `auditspan checkpoint --public-key` printed when
+the trail began; where it was changed, give the option once for each.
+
+Needs Python 3.11 and the package `cryptography`. Exit code 0: everything fits; 1: something does
+not, or there was nothing to check; 2: it could not be checked.
+"""
+
+# ruff: noqa: INP001, T201 (a script, which prints)
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+Key: TypeAlias = tuple[str, bytes, Ed25519PublicKey]
+Events: TypeAlias = dict[int, dict[str, Any]]
+
+
+def read_exports(path: str) -> Iterator[dict[str, Any]]:
+    """Every export of a file of OTLP JSON lines; what was torn in the middle is passed over."""
+    opening = '{"resourceLogs"'
+    with Path(path).open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            for piece in line.strip().split(opening)[1:]:
+                try:
+                    yield json.loads(opening + piece)
+                except ValueError:
+                    print(f"a piece of {path} is damaged and left out", file=sys.stderr)
+
+
+def read_records(path: str) -> Iterator[tuple[str, str, int, dict[str, Any]]]:
+    """Every log record of a file: its event name, body, observed time and attributes."""
+    for export in read_exports(path):
+        for resource in export["resourceLogs"]:
+            for scope in resource["scopeLogs"]:
+                for record in scope["logRecords"]:
+                    attributes = {}
+                    for pair in record.get("attributes", []):
+                        ((kind, value),) = pair["value"].items()
+                        attributes[pair["key"]] = int(value) if kind == "intValue" else value
+                    observed = int(record.get("observedTimeUnixNano", 0))
+                    body = record["body"]["stringValue"]
+                    yield record.get("eventName", ""), body, observed, attributes
+
+
+def canonical(value: object) -> str:
+    """The canonical JSON of a value that has only ASCII keys and no fractions (RFC 8785)."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def timestamp(nanos: int) -> str:
+    """Nanoseconds since 1970 as UTC with six decimals and Z."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=nanos // 1000)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def leaf_hash(row_id: int, recorded_at: str, mac: str | None, body: str) -> bytes:
+    """Format page, "Leaf"."""
+    leaf = {
+        "body_sha256": hashlib.sha256(body.encode()).hexdigest(),
+        "id": str(row_id),
+        "mac": mac,
+        "recorded_at": recorded_at,
+        "v": 1,
+    }
+    return hashlib.sha256(b"\x00" + canonical(leaf).encode()).digest()
+
+
+def roots(leaves: Iterable[bytes]) -> Iterator[bytes]:
+    """The root over the first 0, 1, 2 ... leaves: format page, "Tree"."""
+    subtrees: list[
+        tuple[int, bytes]
+    ] = []  # the roots of perfect trees with their sizes, largest first
+    yield hashlib.sha256(b"").digest()
+    for leaf in leaves:
+        size, node = 1, leaf
+        while subtrees and subtrees[-1][0] == size:
+            node = hashlib.sha256(b"\x01" + subtrees.pop()[1] + node).digest()
+            size *= 2
+        subtrees.append((size, node))
+        root = subtrees[-1][1]
+        for _, left in reversed(subtrees[:-1]):
+            root = hashlib.sha256(b"\x01" + left + root).digest()
+        yield root
+
+
+def parse_key(text: str) -> Key:
+    """The name, key hash and Ed25519 key of a public key: format page, "Checkpoint"."""
+    name, key_hash, encoded = text.split("+", 2)
+    raw = base64.b64decode(encoded)
+    if hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4].hex() != key_hash or raw[0] != 1:
+        raise ValueError("the public key is damaged")
+    return name, bytes.fromhex(key_hash), Ed25519PublicKey.from_public_bytes(raw[1:])
+
+
+def open_note(note: str, keys: list[Key]) -> tuple[int, bytes] | None:
+    """The size and root of a checkpoint that one of the keys has signed; None if none has."""
+    text, _, signatures = note.rpartition("\n\n")
+    text += "\n"
+    for line in signatures.splitlines():
+        _dash, signer, encoded = line.split(" ")
+        blob = base64.b64decode(encoded)
+        for name, key_hash, key in keys:
+            if (signer, blob[:4]) == (name, key_hash):
+                key.verify(blob[4:], text.encode())  # raises InvalidSignature
+                origin, size, root = text.splitlines()[:3]
+                if origin.rpartition("/")[0] == name:
+                    return int(size), base64.b64decode(root)
+    return None
+
+
+def check(files: list[str], keys: list[Key]) -> tuple[list[str], Events, int]:
+    """What is wrong with the collector's files, and the events by sequence number."""
+    wrong: list[str] = []
+    events: Events = {}
+    leaves: dict[int, bytes] = {}
+    checkpoints: dict[tuple[int, bytes], None] = {}
+    for path in files:
+        for name, body, observed, attributes in read_records(path):
+            if name == "audit.checkpoint":
+                try:
+                    checkpoint = open_note(body, keys)
+                except (InvalidSignature, ValueError):
+                    wrong.append(f"a false signature: {body.splitlines()[:2]}")
+                    continue
+                if checkpoint:
+                    checkpoints[checkpoint] = None
+            elif "audit.sequence.number" in attributes:
+                seq = attributes["audit.sequence.number"]
+                recorded_at = timestamp(observed)
+                mac = attributes.get("audit.integrity.value")
+                leaf = leaf_hash(attributes["audit.row.id"], recorded_at, mac, body)
+                if leaves.setdefault(seq, leaf) != leaf:
+                    wrong.append(f"sequence number {seq} is there twice, and not the same")
+                if canonical(json.loads(body)) != body:
+                    wrong.append(f"sequence number {seq} is not canonical JSON")
+                events[seq] = {**json.loads(body), "seq": seq, "recorded_at": recorded_at}
+    wrong += check_tree(leaves, checkpoints)
+    return wrong, events, len(checkpoints)
+
+
+def check_tree(leaves: dict[int, bytes], checkpoints: dict[tuple[int, bytes], None]) -> list[str]:
+    """Whether every checkpoint is the root of the leaves before it."""
+    newest = max((size for size, _ in checkpoints), default=0)
+    if not newest:
+        return ["there is no checkpoint that one of the keys has signed"]
+    missing = [seq for seq in range(newest) if seq not in leaves]
+    if missing:
+        return [f"sequence number {seq} is missing" for seq in missing]
+    found = list(roots(leaves[seq] for seq in range(newest)))
+    wrong = [
+        f"the first {size} events are not those that were signed"
+        for size, root in sorted(checkpoints)
+        if found[size] != root
+    ]
+    loose = sorted(seq for seq in leaves if seq >= newest)
+    if loose:
+        print(
+            f"{len(loose)} events from {loose[0]} on are under no checkpoint yet", file=sys.stderr
+        )
+    return wrong
+
+
+def compare(path: str, events: Events) -> Iterator[str]:
+    """What an export says otherwise than the collector's files."""
+    with Path(path).open(encoding="utf-8") as file:
+        for line in file:
+            resource = json.loads(line)
+            resource.pop("delivered", None)
+            seq = resource.get("seq")
+            if seq is None:
+                print(f"event {resource.get('event_id')} is not sealed yet", file=sys.stderr)
+            elif canonical(resource) != canonical(events.get(seq)):
+                yield f"event {resource.get('event_id')} is not what was sealed as {seq}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Check, print what was found, and return the exit code."""
+    parser = argparse.ArgumentParser(description="Check audit records without auditspan.")
+    parser.add_argument("--public-key", action="append", required=True, metavar="KEY")
+    parser.add_argument("--export", metavar="EVENTS.jsonl")
+    parser.add_argument("files", nargs="+", metavar="AUDIT.jsonl")
+    given = parser.parse_args(arguments)
+    try:
+        keys = [parse_key(text) for text in given.public_key]
+        wrong, events, checkpoints = check(given.files, keys)
+        if given.export:
+            wrong += compare(given.export, events)
+    except (OSError, ValueError, KeyError) as error:
+        print(f"it could not be checked: {error!r}", file=sys.stderr)
+        return 2
+    for finding in wrong:
+        print(finding)
+    print(f"{len(events)} events, {checkpoints} checkpoints: {'NOT ' if wrong else ''}as signed")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

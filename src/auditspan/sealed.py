@@ -1,0 +1,107 @@
+"""Sealed leaves with their rows as the database has them now, read as text in sequence order.
+
+As text, because whoever tampers can put anything into a column: a time that no Python value can
+hold must become a finding, and not an error of the reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import Any
+
+from sqlalchemy import Column, Connection, Text, cast, func, select
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from auditspan.merkle import hash_leaf
+from auditspan.tables import AuditTables
+from auditspan.verify import COLUMNS, SealedLeaf
+
+_CHUNK = 5000
+_UNHASHED = len(SealedLeaf._fields) - 1
+"""Where the plain columns begin in a row of the query."""
+
+
+class UtcText(FunctionElement[str]):
+    """A timestamp column as text in the form of the body: UTC, microseconds, ``Z``."""
+
+    inherit_cache = True
+    type = Text()
+
+    def __init__(self, column: Column[Any]) -> None:
+        super().__init__(column)
+
+
+@compiles(UtcText, "postgresql")
+def _utc_postgresql(element: UtcText, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 (the compiler's own)
+    (column,) = element.clauses
+    form = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
+    name = compiler.process(column, **options)
+    # There is no form for infinity.
+    return f"coalesce(to_char({name} AT TIME ZONE 'UTC', {form}), CAST({name} AS text))"
+
+
+@compiles(UtcText)
+def _utc_sqlite(element: UtcText, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+    (column,) = element.clauses
+    return f"replace({compiler.process(column, **options)}, ' ', 'T') || 'Z'"
+
+
+def sealed_leaves(
+    connection: Connection, tables: AuditTables, first: int = 0
+) -> Iterator[SealedLeaf]:
+    """The leaves from sequence number `first` on, with their rows."""
+    event, leaf = tables.event, tables.leaf
+    statement = (
+        select(
+            leaf.c.seq,
+            leaf.c.row_id,
+            cast(leaf.c.event_id, Text),
+            leaf.c.leaf_hash,
+            UtcText(event.c.recorded_at),
+            *(event.c[name] for name in ("body", "mac", "mac_key_id")),
+            *(_as_text(event.c[name]) for name in COLUMNS),
+        )
+        .select_from(leaf.outerjoin(event, event.c.id == leaf.c.row_id))
+        .where(leaf.c.seq >= first)
+        .order_by(leaf.c.seq)
+        .execution_options(yield_per=_CHUNK)
+    )
+    with connection.execute(statement) as result:
+        for rows in result.partitions():
+            for row in rows:
+                yield SealedLeaf._make((*row[:_UNHASHED], row[_UNHASHED:]))
+
+
+def sealed_hashes(
+    connection: Connection, tables: AuditTables, first: int
+) -> Generator[tuple[bytes, bytes | None], None, None]:
+    """For every leaf from `first` on its hash, and the hash of its row; None where that is gone."""
+    event, leaf = tables.event.c, tables.leaf.c
+    columns = (leaf.row_id, UtcText(event.recorded_at), event.mac, event.body)
+    statement = (
+        select(leaf.leaf_hash, *columns)
+        .select_from(tables.leaf.outerjoin(tables.event, event.id == leaf.row_id))
+        .where(leaf.seq >= first)
+        .order_by(leaf.seq)
+        .execution_options(yield_per=_CHUNK)
+    )
+    with connection.execute(statement) as result:
+        for stored, row_id, recorded_at, mac, body in result:
+            if body is None or recorded_at is None:
+                yield stored, None
+            else:
+                yield stored, hash_leaf(row_id=row_id, recorded_at=recorded_at, mac=mac, body=body)
+
+
+def newest_size(connection: Connection, tables: AuditTables) -> int:
+    """How many leaves there are when the sequence is dense."""
+    newest = connection.execute(select(func.max(tables.leaf.c.seq))).scalar_one()
+    return 0 if newest is None else int(newest) + 1
+
+
+def _as_text(column: Column[Any]) -> Any:  # noqa: ANN401 (an expression of one of three kinds)
+    if column.name == "occurred_at":
+        return UtcText(column)
+    return cast(column, Text) if column.name == "event_id" else column

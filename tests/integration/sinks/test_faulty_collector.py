@@ -1,0 +1,205 @@
+"""A collector that misbehaves: delivered is only what was acknowledged as the protocol says."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+
+from auditspan.delivery import load_cursors
+from auditspan.otlp import OtlpSink
+from auditspan.relay import Relay
+from integration.sinks.faulty import (
+    GOOD,
+    PROTOBUF,
+    Answer,
+    FaultyCollector,
+    faulty_collector,
+    partial,
+)
+from integration.trust.world import Trail, opened
+
+ROWS = 20
+BUSY = 12
+"""Requests in the time that a fault lasts; a busy loop makes hundreds."""
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Iterator[Trail]:
+    """Twenty sealed rows under two checkpoints that nobody has yet."""
+    with opened(f"sqlite:///{tmp_path / 'trail.db'}", tmp_path / "collector") as made:
+        for _ in range(2):
+            made.write(ROWS // 2)
+            made.seal()
+        yield made
+
+
+def ids(trail: Trail) -> list[str]:
+    """The event ids in the order of the sequence."""
+    with trail.engine.connect() as connection:
+        return list(connection.scalars(text("SELECT event_id FROM audit_leaf ORDER BY seq")))
+
+
+def sent(trail: Trail) -> int:
+    """How many rows count as delivered."""
+    with trail.engine.connect() as connection:
+        return load_cursors(connection, trail.tables, "otlp").sent + 1
+
+
+def quarantined(trail: Trail) -> list[tuple[str, str]]:
+    """What was set aside, and why."""
+    table = trail.tables.quarantine.c
+    with trail.engine.connect() as connection:
+        rows = connection.execute(select(table.event_id, table.reason).order_by(table.seq))
+        return [(row.event_id, row.reason) for row in rows]
+
+
+@contextmanager
+def relaying(trail: Trail, collector: FaultyCollector) -> Iterator[None]:
+    """A relay at work in a thread."""
+    sink = OtlpSink(collector.url, timeout=0.3)
+    stop = threading.Event()
+    relay = Relay(trail.engine, trail.tables, sink)
+    thread = threading.Thread(target=relay.run, args=(stop,), kwargs={"idle": 0.05})
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        sink.close()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Until it is so; fifteen seconds at most."""
+    deadline = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+HTML = {"Content-Type": "text/html"}
+FAULTS = {
+    "200 with HTML": Answer(body=b"<html>It works!</html>", headers=HTML),
+    "200 with HTML that says protobuf": Answer(body=b"<html>It works!</html>"),
+    "200 without a type": Answer(headers={}),
+    "200 in JSON": Answer(body=b"{}", headers={"Content-Type": "application/json"}),
+    "200 with garbage": Answer(body=bytes(range(255, 200, -1))),
+    "202": Answer(status=202),
+    "204": Answer(status=204),
+    "301": Answer(status=301, headers={"Location": "/elsewhere"}),
+    "307": Answer(status=307, headers={"Location": "/elsewhere"}),
+    "400 to everything": Answer(status=400, body=b"no"),
+    "401": Answer(status=401),
+    "404": Answer(status=404),
+    "413 to everything": Answer(status=413),
+    "429": Answer(status=429),
+    "500": Answer(status=500),
+    "503": Answer(status=503),
+    "a hang": Answer(after=1.0),
+    "a reset in mid-body": Answer(body=b"\n\0" * 50, cut=20),
+    "partial success of everything": partial(3),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_is_not_acknowledged_is_not_delivered(trail: Trail, fault: str) -> None:
+    """While the fault lasts nothing counts as delivered or is given up, and nobody is pestered.
+
+    When it is over everything comes, in order.
+    """
+    with faulty_collector(lambda _: FAULTS[fault]) as collector, relaying(trail, collector):
+        time.sleep(1.0)
+        assert (0, []) == (sent(trail), quarantined(trail))
+        assert 1 <= len(collector.requests) <= BUSY
+        collector.rule = lambda _: GOOD
+        wait_for(lambda: sent(trail) == ROWS)
+    assert ids(trail) == collector.taken
+    assert [10, 20] == collector.checkpoints
+    assert [] == quarantined(trail)
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+@pytest.mark.parametrize("status", [429, 503])
+def test_the_collector_says_when_to_come_back(trail: Trail, status: int, form: str) -> None:
+    """Retry-After is honoured, in both of its forms."""
+
+    def rule(_: Sequence[str]) -> Answer:
+        later = datetime.now(UTC) + timedelta(seconds=3)  # a date has no fractions
+        value = "2" if form == "seconds" else format_datetime(later, usegmt=True)
+        return Answer(status=status, headers={"Retry-After": value})
+
+    with faulty_collector(rule) as collector, relaying(trail, collector):
+        wait_for(lambda: len(collector.requests) == 1)
+        collector.rule = lambda _: GOOD
+        wait_for(lambda: sent(trail) == ROWS)
+    first, second = collector.requests[:2]
+    assert 1.9 <= second - first <= 5
+
+
+def test_waiting_grows(trail: Trail) -> None:
+    """Longer from try to try, so that a collector that comes back is not run over."""
+    with faulty_collector(lambda _: Answer(status=503)) as collector, relaying(trail, collector):
+        wait_for(lambda: len(collector.requests) == 5)
+    gaps = [later - earlier for earlier, later in pairwise(collector.requests)]
+    assert gaps[-1] > 2 * gaps[0]
+
+
+POISON = {
+    "400": Answer(status=400, body=b"I do not like it"),
+    "413": Answer(status=413),
+    "422": Answer(status=422),
+    "partial success": partial(1),
+}
+
+
+@pytest.mark.parametrize("poisoned", [[0], [7], [19], [3, 4, 12]], ids=str)
+@pytest.mark.parametrize("kind", POISON)
+def test_a_poison_record_is_set_aside_and_the_rest_flows(
+    trail: Trail, caplog: pytest.LogCaptureFixture, kind: str, poisoned: list[int]
+) -> None:
+    """It is found by halving, named with the reason, and stays visible as undelivered."""
+    order = ids(trail)
+    poison = {order[seq] for seq in poisoned}
+
+    def rule(got: Sequence[str]) -> Answer:
+        return POISON[kind] if poison & set(got) else GOOD
+
+    with (
+        caplog.at_level(logging.ERROR),
+        faulty_collector(rule) as collector,
+        relaying(trail, collector),
+    ):
+        wait_for(lambda: sent(trail) == ROWS)
+    assert set(order) - poison == set(collector.taken)
+    assert {10, 20} == set(collector.checkpoints)
+    assert [order[seq] for seq in poisoned] == [event_id for event_id, _ in quarantined(trail)]
+    assert all(reason for _, reason in quarantined(trail))
+    for event_id in poison:
+        assert event_id in caplog.text
+    assert len(collector.requests) <= 14 * len(poisoned)
+
+
+def test_nothing_is_lost_when_the_collector_stumbles_all_the_time(trail: Trail) -> None:
+    """One fault after the other: everything arrives at least once."""
+    faults = iter([*FAULTS.values()][:8])
+
+    def rule(_: Sequence[str]) -> Answer:
+        return next(faults, GOOD)
+
+    with faulty_collector(rule) as collector, relaying(trail, collector):
+        wait_for(lambda: sent(trail) == ROWS)
+        trail.write(5)
+        trail.seal()
+        wait_for(lambda: sent(trail) == ROWS + 5)
+    assert ids(trail) == list(dict.fromkeys(collector.taken))
+    assert PROTOBUF == GOOD.headers["Content-Type"]

@@ -1,0 +1,123 @@
+"""The script of the format page agrees with auditspan about what it really writes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from auditspan.sinks import AUDIT_FILE, FileSink
+from auditspan.store import EventFilter, find_events
+from auditspan_service.db import snapshot
+from integration.trust.world import FOREIGN, KEY, Trail
+from support.running import Up, auditspan
+
+SCRIPT = Path(__file__).parents[3] / "docs" / "verify_independently.py"
+
+
+def check(*arguments: str | Path, key: str = KEY.public.vkey) -> tuple[int, str]:
+    """Exit code and output of the script."""
+    command = [sys.executable, "-I", str(SCRIPT), "--public-key", key, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def export(trail: Trail, path: Path) -> Path:
+    """The events as `auditspan events --json` prints them."""
+    with snapshot(trail.engine) as connection:
+        events = find_events(connection, trail.tables, EventFilter(), after=0, limit=1000)
+    lines = (json.dumps(event.resource(), ensure_ascii=False) for event in events)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_a_whole_trail_is_as_signed(delivered: Trail, tmp_path: Path) -> None:
+    """The collector's file alone, with duplicates, and with an export beside it."""
+    file = delivered.folder / AUDIT_FILE
+    assert (0, "16 events, 4 checkpoints: as signed\n") == check(file)
+    delivered.deliver()
+    events = export(delivered, tmp_path / "events.jsonl")
+    assert (0, "16 events, 4 checkpoints: as signed\n") == check(file, "--export", events)
+
+
+def test_events_that_are_not_sealed_are_told(delivered: Trail, tmp_path: Path) -> None:
+    """They are in the export, and nothing can be said of them yet."""
+    delivered.write(1)
+    events = export(delivered, tmp_path / "events.jsonl")
+    code, said = check(delivered.folder / AUDIT_FILE, "--export", events)
+    assert 0 == code
+    assert "is not sealed yet" in said
+
+
+EDITS = {
+    "body": ('\\"label\\":\\"kim\\"', '\\"label\\":\\"eve\\"'),
+    "sequence number": ('"audit.sequence.number","value":{"intValue":"3"', None),
+    "row id": ('"audit.row.id","value":{"intValue":"4"', None),
+    "time": ('"observedTimeUnixNano":"1', '"observedTimeUnixNano":"2'),
+    "MAC": ('"audit.integrity.value","value":{"stringValue":"', None),
+    "signature": ("\\u2014 auditspan/test ", None),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_whatever_is_changed_in_the_file_is_found(delivered: Trail, edit: str) -> None:
+    """Body, place, row, time, MAC and signature: all of them are under the signed root."""
+    file = delivered.folder / AUDIT_FILE
+    whole = file.read_text(encoding="utf-8")
+    old, new = EDITS[edit]
+    assert old in whole
+    if new is None:  # the next character but a few
+        at = whole.index(old) + len(old) + (10 if edit == "signature" else 0)
+        at -= 1 if edit in {"sequence number", "row id"} else 0
+        file.write_text(whole[:at] + ("8" if whole[at] != "8" else "9") + whole[at + 1 :])
+    else:
+        file.write_text(whole.replace(old, new, 1))
+    assert 1 == check(file)[0]
+
+
+def test_an_export_that_says_otherwise_is_found(delivered: Trail, tmp_path: Path) -> None:
+    """One event of it differs from what was sealed."""
+    events = export(delivered, tmp_path / "events.jsonl")
+    events.write_text(events.read_text(encoding="utf-8").replace('"kim"', '"eve"', 1))
+    code, said = check(delivered.folder / AUDIT_FILE, "--export", events)
+    assert (1, 1) == (code, said.count("is not what was sealed"))
+
+
+def test_nothing_to_check_is_no_success(delivered: Trail, tmp_path: Path) -> None:
+    """Neither a file without checkpoints nor one whose checkpoints others have signed."""
+    (tmp_path / "empty.jsonl").write_text("")
+    assert 1 == check(tmp_path / "empty.jsonl")[0]
+    assert 1 == check(delivered.folder / AUDIT_FILE, key=FOREIGN.public.vkey)[0]
+    assert 2 == check(tmp_path / "nowhere.jsonl")[0]
+    assert 2 == check(delivered.folder / AUDIT_FILE, key="no key")[0]
+
+
+def test_a_torn_line_is_passed_over(delivered: Trail) -> None:
+    """A writer that was killed leaves a piece; the record comes again behind it."""
+    file = delivered.folder / AUDIT_FILE
+    torn = file.read_text(encoding="utf-8").splitlines()[0][:300]
+    with FileSink(delivered.folder).path.open("a", encoding="utf-8") as stream:
+        stream.write(torn)
+    delivered.deliver()
+    code, said = check(file)
+    assert 0 == code, said
+    assert "damaged" in said
+
+
+def test_it_reads_what_the_real_collector_wrote(tmp_path: Path, collector_bin: Path) -> None:
+    """The service, its worker and the collector, and what the command line prints of them."""
+    with Up(tmp_path / "data", environ={"OTELCOL_BIN": str(collector_bin)}) as up:
+        for name in ("kim", "zoë", "李"):
+            body = {"username": name, "full_name": 'A "B" \\ é 李'}
+            assert 201 == up.client.post("/v1/users", json=body).status_code
+    data = {"AUDITSPAN_DATA_DIR": str(tmp_path / "data")}
+    key = auditspan("checkpoint", "--public-key", **data).stdout.strip()
+    events = tmp_path / "events.jsonl"
+    events.write_text(auditspan("events", "--json", **data).stdout, encoding="utf-8")
+    code, said = check(*up.said.audit_files.glob("*.jsonl"), "--export", events, key=key)
+    assert 0 == code, said
+    assert said.endswith("checkpoints: as signed\n")
+    assert 3 <= len(events.read_text(encoding="utf-8").splitlines())

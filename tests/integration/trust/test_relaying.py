@@ -1,0 +1,244 @@
+"""The relay sends checkpoints behind the rows that they cover, and what is missing once more."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from auditspan import semconv
+from auditspan.delivery import Item, load_cursors, outgoing
+from auditspan.logrecord import SealedRow
+from auditspan.note import Checkpoint, open_note
+from auditspan.otlpfile import LogEntry, read_logs
+from auditspan.reconcile import reconcile, resend
+from auditspan.relay import HEARTBEAT, Relay
+from auditspan.sinks import AUDIT_FILE, FileSink
+from auditspan_service.cli import main
+from auditspan_service.db import make_engine, snapshot
+from auditspan_service.migrate import upgrade
+from integration.trust.world import KEY, MAC, Trail, opened
+
+
+def delivered_logs(trail: Trail) -> list[LogEntry]:
+    """What is in the collector's file."""
+    return list(read_logs(trail.folder))
+
+
+def told(entries: list[LogEntry]) -> list[tuple[str, object]]:
+    """Rows by their number, checkpoints by their size, in the order of the file."""
+    return [
+        ("checkpoint", entry.attributes[semconv.TREE_SIZE])
+        if entry.event_name == semconv.EVENT_CHECKPOINT
+        else ("row", entry.attributes[semconv.SEQUENCE_NUMBER])
+        for entry in entries
+    ]
+
+
+def test_a_checkpoint_stands_behind_the_rows_it_covers(fresh: Trail) -> None:
+    """In the file every checkpoint comes after all its rows, smaller ones first.
+
+    Not directly after: the records of one export are grouped by their resources.
+    """
+    fresh.grow(2, 1, 3)
+    entries = told(delivered_logs(fresh))
+    assert [("checkpoint", size) for size in (2, 3, 6)] == [e for e in entries if e[0] != "row"]
+    for place, (kind, size) in enumerate(entries):
+        if kind == "checkpoint":
+            assert {("row", seq) for seq in range(int(str(size)))} <= set(entries[:place])
+
+
+def test_a_checkpoint_says_what_its_note_says(delivered: Trail) -> None:
+    """The body is the note, byte for byte; the attributes repeat it; it is of no trace."""
+    entries = [e for e in delivered_logs(delivered) if e.event_name == semconv.EVENT_CHECKPOINT]
+    assert 4 == len(entries)
+    for entry in entries:
+        said = Checkpoint.parse(open_note(str(entry.body), [KEY.public]).text)
+        assert {
+            semconv.TREE_SIZE: said.size,
+            semconv.TREE_ROOT: said.root.hex(),
+            semconv.KEY_ID: KEY.public.key_id,
+        } == entry.attributes
+        assert (None, None, "INFO") == (entry.trace_id, entry.span_id, entry.severity_text)
+        assert entry.time == entry.observed > 0
+
+
+def test_unsigned_checkpoints_are_not_sent(fresh: Trail) -> None:
+    """Who has no key is no witness."""
+    fresh.write(2)
+    fresh.seal(keys=[])
+    fresh.deliver()
+    assert [("row", 0), ("row", 1)] == told(delivered_logs(fresh))
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 100])
+def test_a_batch_of_any_size_keeps_the_order(delivered: Trail, limit: int) -> None:
+    """Batches follow each other without a gap; a checkpoint is never cut off from its last row."""
+    items: list[Item] = []
+    after = -1
+    with delivered.engine.connect() as connection:
+        while batch := outgoing(connection, delivered.tables, after, limit=limit, max_bytes=10**6):
+            assert len(batch) <= max(limit, 2)
+            items += batch
+            after = [item.seq for item in batch if isinstance(item, SealedRow)][-1]
+    keys = [(item.seq, 0) if isinstance(item, SealedRow) else (item.size - 1, 1) for item in items]
+    assert sorted(keys) == keys
+    assert 16 + 4 == len(set(keys)) == len(keys)
+
+
+def test_after_a_crash_everything_unsafe_comes_again(delivered: Trail) -> None:
+    """Rows and checkpoints, in the same order, under the same ids: at least once."""
+    first = delivered_logs(delivered)
+    delivered.deliver()
+    assert [*told(first), *told(first)] == told(delivered_logs(delivered))
+
+
+@contextmanager
+def relaying(trail: Trail, clock: Callable[[], float]) -> Iterator[None]:
+    """A relay at work in a thread."""
+    sink = FileSink(trail.folder)
+    stop = threading.Event()
+    relay = Relay(trail.engine, trail.tables, sink, clock=clock)
+    thread = threading.Thread(target=relay.run, args=(stop,), kwargs={"idle": 0.01})
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        sink.close()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Until it is so; ten seconds at most."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_heartbeat_says_the_newest_checkpoint_again(delivered: Trail) -> None:
+    """After a minute without news, once a minute: the same note, observed now.
+
+    Nothing is signed anew, and the table stays as it is.
+    """
+    ahead = [0.0]
+    before = len(delivered_logs(delivered))
+
+    def has(count: int) -> bool:
+        ahead[0] += 2.0  # the clock runs a hundred times as fast
+        return len(delivered_logs(delivered)) == count
+
+    with relaying(delivered, lambda: time.monotonic() + ahead[0]):
+        wait_for(lambda: has(2 * before))  # the unsafe part again
+        for beats in (1, 2):
+            began = ahead[0]
+            wait_for(lambda: has(2 * before + beats))  # noqa: B023 (called at once)
+            assert HEARTBEAT / 2 < ahead[0] - began
+    entries = delivered_logs(delivered)
+    assert [("checkpoint", 16)] * 2 == told(entries[2 * before :])
+    assert {str(entries[before - 1].body)} == {str(entry.body) for entry in entries[2 * before :]}
+    assert all(entry.observed > entry.time for entry in entries[2 * before :])
+    assert [4, 5, 11, 16] == delivered.sizes()
+    assert [] == delivered.report(witnessed=True).findings
+
+
+@pytest.mark.parametrize("body", ["no JSON", "{}", "[]", '{"action":1,"outcome":"success"}'])
+def test_a_row_of_which_no_record_can_be_made_is_set_aside(
+    fresh: Trail, caplog: pytest.LogCaptureFixture, body: str
+) -> None:
+    """Somebody has tampered with it before it was sent: it is named, and the rest flows."""
+    fresh.write(3)
+    fresh.seal()
+    with fresh.attack() as attack:
+        attack.run("UPDATE audit_event SET body = :body WHERE id = 2", body=body)
+        attack.connection.commit()
+    with caplog.at_level(logging.ERROR):
+        fresh.deliver()
+    assert [("row", 0), ("row", 2), ("checkpoint", 3)] == told(delivered_logs(fresh))
+    assert ["is quarantined" in one.getMessage() for one in caplog.records] == [True]
+
+
+def test_checkpoints_are_no_unknown_events(delivered: Trail) -> None:
+    """Whoever compares rows with records counts rows."""
+    with snapshot(delivered.engine) as connection:
+        report = reconcile(connection, delivered.tables, [delivered.folder])
+    assert (True, 16, 16, 0) == (report.ok, report.rows, report.found, report.duplicates)
+
+
+def lose(trail: Trail, count: int) -> list[str]:
+    """Take the first rows out of the collector's file, exports as they are; their ids."""
+    path = trail.folder / AUDIT_FILE
+    lost: list[str] = []
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        export = json.loads(line)
+        for resource in export["resourceLogs"]:
+            for scope in resource["scopeLogs"]:
+                for record in list(scope["logRecords"]):
+                    names = {one["key"]: one["value"] for one in record["attributes"]}
+                    if "audit.record.id" in names and len(lost) < count:
+                        lost.append(names["audit.record.id"]["stringValue"])
+                        scope["logRecords"].remove(record)
+        kept.append(json.dumps(export, separators=(",", ":")))
+    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    return lost
+
+
+def test_what_is_missing_is_sent_again(delivered: Trail) -> None:
+    """Exactly that, and nothing else; the cursor stays where it was.
+
+    Rows that the relay has not come to are left to it.
+    """
+    lost = lose(delivered, 5)
+    delivered.write(2)
+    delivered.seal()
+    sink = FileSink(delivered.folder)
+    with snapshot(delivered.engine) as connection:
+        cursors = load_cursors(connection, delivered.tables, sink.name)
+        missing = reconcile(connection, delivered.tables, [delivered.folder]).missing
+        done = resend(connection, delivered.tables, sink, missing)
+        again = reconcile(connection, delivered.tables, [delivered.folder])
+        assert cursors == load_cursors(connection, delivered.tables, sink.name)
+    sink.close()
+    assert (lost, 2, {}) == (done.sent, done.waiting, done.refused)
+    assert (16, 2, 0) == (again.found, len(again.missing), again.duplicates)
+    sequence = [entry[1] for entry in told(delivered_logs(delivered))[-5:]]
+    assert all(int(str(a)) < int(str(b)) for a, b in pairwise(sequence))
+
+
+def command(trail: Trail, *arguments: str) -> Result:
+    """`auditspan reconcile` on this trail, with the file sink."""
+    keys = trail.folder.parent / "keys"
+    keys.mkdir(exist_ok=True)
+    (keys / "mac.key").write_text(MAC.dump())
+    environ = {
+        "AUDITSPAN_DATA_DIR": str(trail.folder.parent),
+        "AUDITSPAN_DATABASE_URL": trail.engine.url.render_as_string(hide_password=False),
+        "AUDITSPAN_SINK": "file",
+    }
+    return CliRunner().invoke(main, ["reconcile", "--json", *arguments], env=environ)
+
+
+def test_the_command_sends_again(tmp_path: Path) -> None:
+    """Exit code 1 with what was missing and what was sent, then 0."""
+    url = f"sqlite:///{tmp_path / 'trail.db'}"
+    engine = make_engine(url)
+    upgrade(engine)
+    engine.dispose()
+    with opened(url, tmp_path / "collector") as trail:
+        trail.grow(3, 4)
+        lost = lose(trail, 2)
+        first = command(trail, "--resend")
+        said = json.loads(first.stdout)
+        assert (1, lost, lost) == (first.exit_code, said["missing"], said["resent"]["sent"])
+        files = [str(file) for file in trail.folder.rglob("*.jsonl")]
+        assert 0 == command(trail, "--files", *files).exit_code
