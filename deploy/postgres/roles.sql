@@ -23,6 +23,7 @@
 SET log_min_error_statement = panic;
 SET log_statement = none;
 SET log_min_duration_statement = -1;
+SET client_min_messages = warning;
 
 SELECT '' <> ALL (ARRAY[:'migrator', :'app', :'worker', :'auditor']) AS complete \gset
 \if :complete

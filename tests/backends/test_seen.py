@@ -1,0 +1,110 @@
+"""One change, found in a backend by the trace id that its HTTP answer named."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auditspan import semconv
+from backends.running import ARRIVE_SECONDS, Watched
+
+pytestmark = pytest.mark.timeout(1800)  # the first run builds and fetches the backends
+
+EVENT = "audit.user.create"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What the service says of one change."""
+
+    trace_id: str
+    event_id: str
+
+
+def made_by(watched: Watched, username: str) -> Change:
+    """Create a user, and look up its event through the API."""
+    client = watched.up.client
+    answer = client.post("/v1/users", json={"username": username})
+    assert answer.status_code == 201
+    trace_id = answer.headers["traceresponse"].split("-")[1]
+    found = client.get("/v1/audit-events", params={"trace_id": trace_id}).json()
+    [event] = found["items"]
+    return Change(trace_id=trace_id, event_id=event["event_id"])
+
+
+def is_whole(names: set[str]) -> bool:
+    """The request, its INSERTs and its COMMIT."""
+    # Zipkin shows names in lower case.
+    lower = {name.lower() for name in names}
+    return {"post /v1/users", "commit"} <= lower and any(n.startswith("insert ") for n in lower)
+
+
+def test_jaeger_shows_the_change(jaeger: Watched) -> None:
+    """The request with its SQL spans and COMMIT, and the event with the id of the audit row."""
+    change = made_by(jaeger, "seen")
+    said = jaeger.find(
+        f"/api/traces/{change.trace_id}",
+        lambda said: is_whole({span["operationName"] for span in said["data"][0]["spans"]}),
+    )
+    [request] = [s for s in said["data"][0]["spans"] if s["operationName"] == "POST /v1/users"]
+    [event] = [log for log in map(fields, request["logs"]) if log.get("event") == EVENT]
+    assert event[semconv.RECORD_ID] == change.event_id
+
+
+def test_zipkin_shows_the_change(zipkin: Watched) -> None:
+    """The request with its SQL spans and COMMIT, and the event as an annotation."""
+    change = made_by(zipkin, "seen")
+    spans = zipkin.find(
+        f"/api/v2/trace/{change.trace_id}",
+        lambda spans: is_whole({span["name"] for span in spans}),
+    )
+    [request] = [span for span in spans if span.get("kind") == "SERVER"]
+    [annotation] = [a["value"] for a in request["annotations"] if a["value"].startswith(EVENT)]
+    assert change.event_id in annotation
+
+
+def test_a_backend_that_is_away_is_missed_by_nobody(away: Watched) -> None:
+    """The collector answers, and its files have every span and every audit record, once."""
+    changes = [made_by(away, f"away-{number}") for number in range(20)]
+    traces = arrived(away.up.said.telemetry_files, [change.trace_id for change in changes])
+    requests = [line for line in names_of_spans(traces) if line == "POST /v1/users"]
+    assert len(changes) == len(requests)
+    trail = arrived(away.up.said.audit_files, [change.event_id for change in changes])
+    assert {1} == {
+        trail.count(f'"log.record.uid","value":{{"stringValue":"{c.event_id}"') for c in changes
+    }
+
+
+def arrived(directory: Path, ids: list[str]) -> str:
+    """What the collector's files hold, as soon as that has all of these."""
+    deadline = time.monotonic() + ARRIVE_SECONDS
+    while True:
+        text = "".join(
+            file.read_text(encoding="utf-8") for file in sorted(directory.glob("*.jsonl"))
+        )
+        missing = [each for each in ids if each not in text]
+        if not missing:
+            return text
+        assert time.monotonic() < deadline, f"{len(missing)} of {len(ids)} are missing"
+        time.sleep(0.3)
+
+
+def fields(log: dict[str, Any]) -> dict[str, Any]:
+    """The fields of one of Jaeger's span logs."""
+    return {field["key"]: field["value"] for field in log["fields"]}
+
+
+def names_of_spans(text: str) -> list[str]:
+    """The name of every span in the lines of a collector's file."""
+    return [
+        span["name"]
+        for line in text.splitlines()
+        for resource in json.loads(line).get("resourceSpans", [])
+        for scope in resource["scopeSpans"]
+        for span in scope["spans"]
+    ]

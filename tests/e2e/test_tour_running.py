@@ -1,0 +1,61 @@
+"""`auditspan tour --url`: the story told to a service that runs already."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.running import Up, auditspan
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    """A service that writes its telemetry to files, as the tour beside it then does."""
+    with Up(tmp_path / "data", environ={"AUDITSPAN_SINK": "file"}) as running:
+        yield running
+
+
+def tour(up: Up, *arguments: str) -> dict[str, object]:
+    """What the tour says of this service; exit code 0."""
+    data = up.said.audit_files.parents[1]
+    settings = {"AUDITSPAN_DATA_DIR": str(data), "AUDITSPAN_SINK": "file"}
+    done = auditspan("tour", "--json", "--url", up.said.url, *arguments, **settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said: dict[str, object] = json.loads(done.stdout)
+    return said
+
+
+def test_the_story_is_told_to_the_service_that_runs(up: Up) -> None:
+    """Every step is as it must be, those that fail too, and twice in a row."""
+    for _ in range(2):
+        said = tour(up)
+        assert said["ok"] is True
+        assert (said["rows"], said["span_events"], said["log_records"]) == (3, 3, 3)
+
+
+def test_the_tour_makes_its_key_and_revokes_it(up: Up) -> None:
+    """Afterwards nobody gets in with it; with --key none is made."""
+    made = up.client.post("/v1/users", json={"username": "somebody"})
+    assert made.status_code == 201
+    tour(up, "--key", up.key)
+    assert keys_of_the_tour(up) == []
+    tour(up)
+    assert [key["revoked_at"] is None for key in keys_of_the_tour(up)] == [False]
+
+
+def test_nobody_there_is_said_in_a_sentence(tmp_path: Path) -> None:
+    """Exit code 2, and what to look at."""
+    done = auditspan("tour", "--url", "http://127.0.0.1:9", AUDITSPAN_DATA_DIR=str(tmp_path))
+    assert done.returncode == 2
+    assert "No auditspan service is ready at http://127.0.0.1:9" in done.stderr
+
+
+def keys_of_the_tour(up: Up) -> list[dict[str, object]]:
+    """The keys that the tour made."""
+    data = str(up.said.audit_files.parents[1])
+    listed = auditspan("keys", "list", "--json", AUDITSPAN_DATA_DIR=data).stdout
+    keys = [json.loads(line) for line in listed.splitlines()]
+    return [key for key in keys if key["username"] == "auditspan-tour"]
