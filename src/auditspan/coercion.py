@@ -17,7 +17,7 @@ from ipaddress import (
     IPv6Interface,
     IPv6Network,
 )
-from typing import Any
+from typing import Any, TypeGuard
 
 from sqlalchemy import JSON, Boolean, Float, Numeric
 from sqlalchemy.dialects.postgresql import Range
@@ -62,10 +62,15 @@ def _as_stored(column_type: TypeEngine[Any], value: Any) -> Any:  # noqa: ANN401
         return str(value)
     if isinstance(value, list):
         return [_as_stored(column_type, item) for item in value]
-    if isinstance(column_type, TypeDecorator) and not isinstance(value, _KNOWN):
+    if _binds_itself(column_type) and not isinstance(value, _KNOWN):
         stored = column_type.process_bind_param(value, _DIALECT)
         return value if stored is value else _as_stored(column_type.impl_instance, stored)
     return value
+
+
+def _binds_itself(column_type: TypeEngine[Any]) -> TypeGuard[TypeDecorator[Any]]:
+    own = getattr(type(column_type), "process_bind_param", None)
+    return isinstance(column_type, TypeDecorator) and own is not TypeDecorator.process_bind_param
 
 
 def _as_json(value: Any) -> Any:  # noqa: ANN401

@@ -53,14 +53,18 @@ class Change:
         return version if isinstance(version, int) else None
 
 
-def old_values(
+def old_values(  # noqa: PLR0913 (what a mapper hook knows)
     connection: Connection,
     mapper: Mapper[Any],
     state: InstanceState[Any],
     model: AuditedModel,
     verb: Verb,
+    *,
+    is_stale: bool = False,
 ) -> Values:
     """What the row held before this flush, of every column that the flush may change.
+
+    Where `is_stale`, a statement has written past the session, and the row is read again.
 
     MUST be called before the statement runs (`before_update`, `before_delete`): SQLAlchemy drops
     the old value of an expression, and of what the flush generates, when it runs.
@@ -70,7 +74,7 @@ def old_values(
     if verb == "delete":
         keys |= {*model.primary_key, *_version(model)}
     old = {key: _committed(state, key) for key in keys}
-    missing = [key for key, value in old.items() if value is NO_VALUE]
+    missing = [key for key, value in old.items() if is_stale or value is NO_VALUE]
     if missing:
         identity = state.identity or tuple(state.dict[k] for k in model.primary_key)
         rows = _select(connection, mapper, missing, [identity])

@@ -98,6 +98,13 @@ MUTATIONS = [
         "    replaced = None",
         SHAPES,
     ),
+    Mutation(
+        "trust a session whose rows a statement has changed",
+        FLUSHES,
+        "    is_stale = not rewritten.isdisjoint(mapper.tables)",
+        "    is_stale = False",
+        "test_sequences.py",
+    ),
     # ----------------------------------------------------------------------------------- values
     Mutation(
         "swap old and new",

@@ -43,6 +43,11 @@ class Affected:
     named: int = 0
     _by_table: dict[Table, Candidates] = field(default_factory=dict)
 
+    @property
+    def tables(self) -> Collection[Table]:
+        """The tables in which they are."""
+        return self._by_table.keys()
+
     def rows_of(self, subject: Subject) -> Candidates:
         """The candidates in one table."""
         if subject.table not in self._by_table:

@@ -112,10 +112,14 @@ def _old_values(
     model: AuditedModel,
     verb: Verb,
 ) -> Values:
+    rewritten = journal_of(connection).rewritten
+    is_stale = not rewritten.isdisjoint(mapper.tables)
     if verb != "create":
-        return old_values(connection, mapper, state, model, verb)
+        return old_values(connection, mapper, state, model, verb, is_stale=is_stale)
     replaced = _replaced(mapper, state)
-    return old_values(connection, mapper, replaced, model, "delete") if replaced else {}
+    if replaced is None:
+        return {}
+    return old_values(connection, mapper, replaced, model, "delete", is_stale=is_stale)
 
 
 def _replaced(mapper: Mapper[Any], state: InstanceState[Any]) -> InstanceState[Any] | None:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
+from sqlalchemy import Table
+
 from auditspan.capture.flush import Flush
 from auditspan.errors import AuditWriteError
 from auditspan.record import ActorType, AuditRecord
@@ -47,10 +49,12 @@ class Journal:
     Attributes:
         is_transactional: whether it is known that a change and its row share this transaction.
         flush: the unit of work that is being flushed on this connection.
+        rewritten: tables that a statement has written, past whatever sessions know of their rows.
     """
 
     is_transactional: bool = False
     flush: Flush | None = None
+    rewritten: set[Table] = field(default_factory=set)
     _frames: list[_Frame] = field(default_factory=lambda: [_Frame()])
     _tx_id: str | None = None
     _announce: Announce | None = None

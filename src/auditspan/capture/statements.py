@@ -126,6 +126,7 @@ def _after_execute(
             is_many = len(context.compiled_parameters) > 1
             require_all_read(pending.subject, pending.affected, result, is_many=is_many)
             batches = pending.affected.changed(connection)
+        journal_of(connection).rewritten.update(pending.affected.tables)
         for batch in batches:
             pending.capture.tell(connection, pending.capture.records(connection, batch))
 
@@ -186,7 +187,7 @@ def _pending(
     journal_of(connection)  # refuses a connection without transactions before anything is written
     if unaudited_reason() is not None:
         verb = "insert" if context.isinsert else "update" if context.isupdate else "delete"
-        tell_statement(connection, capture, subject.types, verb)
+        tell_statement(connection, capture, subject, verb)
         return None
     if not context.isinsert:
         affected = affected_rows(connection, context, subject, touched, capture.mac_key)

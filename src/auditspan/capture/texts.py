@@ -6,12 +6,14 @@ one record for each type of target, which says that a statement has run and not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
 from auditspan.capture.guard import TextWrite, text_writes
+from auditspan.capture.pictures import Subject
 from auditspan.capture.subjects import subject_of
+from auditspan.capture.transactions import journal_of
 from auditspan.capture.unaudited import unaudited_reason
 from auditspan.capture.writer import Capture, captures_of
 from auditspan.errors import UnauditedWriteError
@@ -37,15 +39,14 @@ def check_writes(connection: Connection, writes: Sequence[TextWrite]) -> None:
         return
     for capture in captures_of(connection):
         for write in writes:
-            types = _types_written(capture, write)
-            if types:
-                _refuse_or_tell(connection, capture, write, types)
+            subject = _subject_written(capture, write)
+            if subject is not None:
+                _refuse_or_tell(connection, capture, write, subject)
 
 
-def tell_statement(
-    connection: Connection, capture: Capture, types: Iterable[str], verb: str
-) -> None:
+def tell_statement(connection: Connection, capture: Capture, subject: Subject, verb: str) -> None:
     """Record that a statement has run whose rows are not told one by one."""
+    journal_of(connection).rewritten.add(subject.table)
     records = [
         capture.recorder.record(
             f"{type_}.statement",
@@ -54,22 +55,21 @@ def tell_statement(
             reason=unaudited_reason(),
             metadata={"statement": verb},
         )
-        for type_ in sorted(types)
+        for type_ in sorted(subject.types)
     ]
     capture.tell(connection, records)
 
 
-def _types_written(capture: Capture, write: TextWrite) -> frozenset[str]:
+def _subject_written(capture: Capture, write: TextWrite) -> Subject | None:
     for table in capture.metadata.tables.values():
         is_named = table.name.casefold() == write.table.casefold()
         if is_named and (write.schema is None or table.schema in {None, write.schema}):
-            subject = subject_of(table)
-            return frozenset() if subject is None else subject.types
-    return frozenset()
+            return subject_of(table)
+    return None
 
 
 def _refuse_or_tell(
-    connection: Connection, capture: Capture, write: TextWrite, types: Iterable[str]
+    connection: Connection, capture: Capture, write: TextWrite, subject: Subject
 ) -> None:
     if unaudited_reason() is None and capture.recorder.strict:
         raise UnauditedWriteError(
@@ -77,4 +77,4 @@ def _refuse_or_tell(
             "text does not tell which rows it changes: write it with insert(), update() or "
             "delete(), or wrap it in `with trail.unaudited(reason=...)`, which is recorded"
         )
-    tell_statement(connection, capture, types, write.verb)
+    tell_statement(connection, capture, subject, write.verb)
