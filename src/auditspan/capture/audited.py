@@ -208,7 +208,7 @@ def _read(table: Table) -> AuditedTable | None:
         discriminator=discriminator if isinstance(discriminator, Column) else None,
         kinds=kinds,
         default=_kind(base, table),
-        is_ambiguous=not is_told and len(list(base.self_and_descendants)) > 1,
+        is_ambiguous=not is_told and len(mappers) > 1,
     )
 
 
