@@ -9,7 +9,7 @@ export UV_PYTHON_DOWNLOADS := never
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 RUN := .venv/bin
 READY := .venv/.ready
-SOURCES := src tests examples
+SOURCES := src tests examples benchmarks
 
 .PHONY: help
 help: ## list the targets

@@ -7,7 +7,7 @@ floor is what the same machine does when it does only the part that nobody can l
 in the same minute; the ratio is what to compare between machines, the goals are in rows a second.
 """
 
-# ruff: noqa: INP001, T201 (a script, which prints)
+# ruff: noqa: T201 (a script, which prints)
 
 from __future__ import annotations
 
