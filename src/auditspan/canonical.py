@@ -76,6 +76,8 @@ def represent(value: Any) -> Json:  # noqa: ANN401 (any Python value may stand i
     Raises:
         AuditBodyError: there is no lossless form for this type.
     """
+    if type(value) is str:
+        return _text(value)
     try:
         return _represent(value)
     except (OverflowError, RecursionError, ValueError) as error:

@@ -40,8 +40,8 @@ def as_kept(column_type: TypeEngine[Any], value: Any) -> Json:  # noqa: ANN401
     Raises:
         AuditBodyError: it has no lossless form.
     """
-    if value is None:
-        return None
+    if value is None or type(value) is str:  # a column of any type keeps it as it is
+        return represent(value)
     if isinstance(column_type, JSON):
         return represent_json(_as_json(value))
     if isinstance(column_type, Boolean) and isinstance(value, int):

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -83,7 +84,48 @@ class AuditedModel:
     primary_key: tuple[str, ...]
     version_key: str | None
 
+    @cached_property
+    def by_key(self) -> dict[str, AuditedColumn]:
+        """The columns by attribute."""
+        return {column.key: column for column in self.columns}
 
+    @cached_property
+    def by_name(self) -> dict[str, AuditedColumn]:
+        """The columns by name."""
+        return {column.name: column for column in self.columns}
+
+    @cached_property
+    def ignored(self) -> frozenset[str]:
+        """The names of the columns whose change alone leaves no row."""
+        return frozenset(column.name for column in self.columns if column.ignored)
+
+    @cached_property
+    def has_secrets(self) -> bool:
+        """Whether a body cannot show every value as it is."""
+        return any(c.redacted or c.secret_paths is not None for c in self.columns)
+
+    @cached_property
+    def naming(self) -> tuple[str, ...]:
+        """The attributes that say which object it is, and in which version."""
+        return (*self.primary_key, *((self.version_key,) if self.version_key else ()))
+
+    @cached_property
+    def all_keys(self) -> tuple[str, ...]:
+        """The attributes of which a create and a delete tell, and those that name the object."""
+        return tuple(dict.fromkeys((*self.by_key, *self.naming)))
+
+    @cached_property
+    def generated(self) -> frozenset[str]:
+        """The attributes that a flush itself may set on UPDATE."""
+        return frozenset(column.key for column in self.columns if column.generated)
+
+    @cached_property
+    def undefaulted(self) -> frozenset[str]:
+        """The attributes that are NULL where an INSERT does not mention them."""
+        return frozenset(column.key for column in self.columns if not column.defaulted)
+
+
+_UNREAD: Any = object()
 _models: WeakKeyDictionary[Mapper[Any], AuditedModel | None] = WeakKeyDictionary()
 
 
@@ -93,10 +135,11 @@ def audited_model(mapper: Mapper[Any]) -> AuditedModel | None:
     Raises:
         AuditConfigError: the policy names a column that the model does not have.
     """
-    if mapper not in _models:
+    model: AuditedModel | None = _models.get(mapper, _UNREAD)
+    if model is _UNREAD:
         policy = _decision(mapper.class_)
-        _models[mapper] = _read(mapper, policy) if policy else None
-    return _models[mapper]
+        model = _models[mapper] = _read(mapper, policy) if policy else None
+    return model
 
 
 def decided_table(table: Table) -> AuditedModel | None:

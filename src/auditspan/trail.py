@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -40,7 +41,7 @@ def utc_now() -> datetime:
 
 def fresh_id() -> str:
     """The ids of a trail unless another source is given: UUID version 7."""
-    return uuid7(int(utc_now().timestamp() * 1000), os.urandom(RANDOM_BYTES))
+    return uuid7(time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES))
 
 
 def service_from_resource() -> Service:

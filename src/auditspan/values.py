@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -69,10 +69,9 @@ def old_values(  # noqa: PLR0913 (what a mapper hook knows)
     MUST be called before the statement runs (`before_update`, `before_delete`): SQLAlchemy drops
     the old value of an expression, and of what the flush generates, when it runs.
     """
-    wanted = [c for c in model.columns if verb == "delete" or _may_change(c, state)]
-    keys = {c.key for c in wanted}
-    if verb == "delete":
-        keys |= {*model.primary_key, *_version(model)}
+    keys: Collection[str] = model.all_keys
+    if verb != "delete":
+        keys = model.generated | (model.by_key.keys() & state.committed_state.keys())
     old = {key: _committed(state, key) for key in keys}
     missing = [key for key, value in old.items() if is_stale or value is NO_VALUE]
     if missing:
@@ -85,12 +84,11 @@ def old_values(  # noqa: PLR0913 (what a mapper hook knows)
 def new_values(state: InstanceState[Any], model: AuditedModel, verb: Verb, old: Values) -> Values:
     """What the object holds after its statement; NO_VALUE where only the database knows."""
     if verb == "create":
-        keys = {column.key for column in model.columns}
-        absent = {c.key: None for c in model.columns if not c.defaulted and c.key not in state.dict}
-        return {**_read(state, model, keys - absent.keys()), **absent}
-    late = {k for k in state.committed_state if k not in old and _is_audited(model, k)}
+        absent = dict.fromkeys(model.undefaulted - state.dict.keys())
+        return {key: _current(state, key) for key in model.all_keys} | absent
+    late = (state.committed_state.keys() & model.by_key.keys()) - old.keys()
     old.update({key: state.committed_state[key] for key in late})  # set by another listener
-    return _read(state, model, set(old))
+    return {key: _current(state, key) for key in {*old, *model.naming}}
 
 
 def complete(connection: Connection, changes: Iterable[Change]) -> None:
@@ -110,19 +108,20 @@ def complete(connection: Connection, changes: Iterable[Change]) -> None:
 
 def describe(change: Change, key: MacKey | None) -> Changes:
     """The changes as they stand in the body; empty where nothing that counts has changed."""
-    columns = {column.key: column for column in change.model.columns}
-    old, new = (_represented(values, columns) for values in (change.old, change.new))
+    model = change.model
+    old, new = (_represented(values, model.by_key) for values in (change.old, change.new))
     if change.verb == "create":
         changes = created(new)
     elif change.verb == "delete":
         changes = deleted(old)
     else:
         changes = updated(old, {name: value for name, value in new.items() if name in old})
-        if all(column.ignored for column in columns.values() if column.name in changes):
+        if changes.keys() <= model.ignored:
             return {}
-    named = {column.name: column for column in columns.values()}
+    if not model.has_secrets:
+        return changes
     return {
-        name: {side: concealed(named[name], value, key) for side, value in change.items()}
+        name: {side: concealed(model.by_name[name], value, key) for side, value in change.items()}
         for name, change in changes.items()
     }
 
@@ -154,22 +153,6 @@ def concealed(column: AuditedColumn, value: Json, key: MacKey | None) -> Json:
     if column.secret_paths is None or not isinstance(value, dict | list):
         return value
     return redact_members(column.name, value, column.secret_paths, key)
-
-
-def _read(state: InstanceState[Any], model: AuditedModel, keys: set[str]) -> Values:
-    return {key: _current(state, key) for key in {*keys, *model.primary_key, *_version(model)}}
-
-
-def _may_change(column: AuditedColumn, state: InstanceState[Any]) -> bool:
-    return column.generated or column.key in state.committed_state
-
-
-def _is_audited(model: AuditedModel, key: str) -> bool:
-    return any(column.key == key for column in model.columns)
-
-
-def _version(model: AuditedModel) -> tuple[str, ...]:
-    return (model.version_key,) if model.version_key else ()
 
 
 def _committed(state: InstanceState[Any], key: str) -> Any:  # noqa: ANN401

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, event, inspect
-from sqlalchemy.orm import InstanceState, Mapper, Session, UOWTransaction, object_session
+from sqlalchemy.orm import InstanceState, Mapper, Session, UOWTransaction
 
 from auditspan.capture.cascades import Affected
 from auditspan.capture.flush import Flush
@@ -94,12 +94,11 @@ def _record(capture: Capture, change: Change, tx_id: str) -> AuditRecord | None:
 
 
 def _before(verb: Verb) -> Callable[[Mapper[Any], Connection, Any], None]:
-    def hook(mapper: Mapper[Any], connection: Connection, target: Any) -> None:  # noqa: ANN401
+    def hook(mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
         model = audited_model(mapper)
         if model is None:
             return
-        flush = _flush_of(target, connection, model, verb)
-        state = inspect(target)
+        flush = _flush_of(state, connection, model, verb)
         flush.open[state] = _old_values(connection, mapper, state, model, verb)
 
     return hook
@@ -125,21 +124,22 @@ def _old_values(
 def _replaced(mapper: Mapper[Any], state: InstanceState[Any]) -> InstanceState[Any] | None:
     """The deleted object whose row a new one takes over: its INSERT becomes an UPDATE."""
     session = state.session
+    if session is None or not session._deleted:  # noqa: SLF001 (`deleted` is made anew each time)
+        return None
     key = mapper._identity_key_from_state(state)  # noqa: SLF001 (there is no public form of a state)
-    other = session.identity_map.get(key) if session else None
-    if other is None or session is None or other not in session.deleted:
+    other = session.identity_map.get(key)
+    if other is None or other not in session.deleted:
         return None
     replaced: InstanceState[Any] = inspect(other)
     return replaced
 
 
 def _after(verb: Verb) -> Callable[[Mapper[Any], Connection, Any], None]:
-    def hook(mapper: Mapper[Any], connection: Connection, target: Any) -> None:  # noqa: ANN401
+    def hook(mapper: Mapper[Any], connection: Connection, state: InstanceState[Any]) -> None:
         model = audited_model(mapper)
         if model is None:
             return
-        flush = _flush_of(target, connection, model, verb)
-        state = inspect(target)
+        flush = _flush_of(state, connection, model, verb)
         old = flush.open.pop(state, {})
         new = {} if verb == "delete" else new_values(state, model, verb, old)
         flush.items.append(
@@ -149,8 +149,10 @@ def _after(verb: Verb) -> Callable[[Mapper[Any], Connection, Any], None]:
     return hook
 
 
-def _flush_of(target: object, connection: Connection, model: AuditedModel, verb: Verb) -> Flush:
-    session = object_session(target)
+def _flush_of(
+    state: InstanceState[Any], connection: Connection, model: AuditedModel, verb: Verb
+) -> Flush:
+    session = state.session
     tracked = session.info.get(_KEY) if session else None
     if not isinstance(tracked, _Tracked):
         raise UnauditedWriteError(
@@ -163,10 +165,11 @@ def _flush_of(target: object, connection: Connection, model: AuditedModel, verb:
     return flush
 
 
-# Once per process: which trail writes is a matter of the session, not of the class.
-event.listen(Mapper, "before_insert", _before("create"))
-event.listen(Mapper, "before_update", _before("update"))
-event.listen(Mapper, "before_delete", _before("delete"))
-event.listen(Mapper, "after_insert", _after("create"))
-event.listen(Mapper, "after_update", _after("update"))
-event.listen(Mapper, "after_delete", _after("delete"))
+# Once per process: which trail writes is a matter of the session, not of the class. Raw hooks are
+# given an object's state, which is all that they want of it.
+event.listen(Mapper, "before_insert", _before("create"), raw=True)
+event.listen(Mapper, "before_update", _before("update"), raw=True)
+event.listen(Mapper, "before_delete", _before("delete"), raw=True)
+event.listen(Mapper, "after_insert", _after("create"), raw=True)
+event.listen(Mapper, "after_update", _after("update"), raw=True)
+event.listen(Mapper, "after_delete", _after("delete"), raw=True)

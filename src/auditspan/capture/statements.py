@@ -82,6 +82,7 @@ def _before_cursor_execute(
 ) -> None:
     if context is None or hasattr(context, _PENDING):
         return
+    setattr(context, _PENDING, None)  # an INSERT of many rows comes by once for each of its batches
     try:
         _before_statement(connection, statement, context)
     except UnauditedWriteError:
