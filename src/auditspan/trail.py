@@ -10,7 +10,7 @@ from typing import Any
 from weakref import WeakSet
 
 from opentelemetry.sdk.resources import Resource
-from sqlalchemy import Dialect, MetaData, inspect
+from sqlalchemy import Engine, MetaData, inspect
 from sqlalchemy.ext.asyncio import async_scoped_session, async_sessionmaker
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
@@ -105,7 +105,7 @@ class AuditTrail:
             tables=self.tables, recorder=self._recorder, mac_key=mac_key, announce=announce
         )
         listen(self._capture, target)
-        register(self._capture, _dialects(target))
+        register(self._capture, _engines(target))
         _attached.add(target)
 
     def record(  # noqa: PLR0913 (each is a member of the body)
@@ -233,12 +233,12 @@ def _audited_sync_class(sessions: async_sessionmaker[Any]) -> type[Session]:
 
 
 def _require_supported_binds(target: Any) -> None:  # noqa: ANN401
-    for dialect in _dialects(target):
-        require_supported(dialect)
+    for engine in _engines(target):
+        require_supported(engine.dialect)
 
 
-def _dialects(target: Any) -> list[Dialect]:  # noqa: ANN401
-    """Those of the engines that these sessions are known to use; others are met later."""
+def _engines(target: Any) -> list[Engine]:  # noqa: ANN401
+    """The engines that these sessions are known to use; others are met later."""
     settings = target.kw if isinstance(target, sessionmaker) else {}
     binds = [settings.get("bind"), *(settings.get("binds") or {}).values()]
-    return [getattr(bind, "sync_engine", bind).dialect for bind in binds if bind is not None]
+    return [getattr(bind, "sync_engine", bind).engine for bind in binds if bind is not None]

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, event, inspect
-from sqlalchemy.orm import InstanceState, Mapper, Session, UOWTransaction
+from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, UOWTransaction
 
 from auditspan.capture.cascades import Affected
 from auditspan.capture.flush import Flush
 from auditspan.capture.transactions import journal_of
-from auditspan.capture.writer import Capture
+from auditspan.capture.writer import Capture, meet
 from auditspan.errors import UnauditedWriteError
 from auditspan.policy import AuditedModel, audited_model
 from auditspan.record import AuditRecord, Target
@@ -50,6 +50,10 @@ def listen(capture: Capture, sessions: Any) -> None:  # noqa: ANN401 (a target a
     def before_flush(session: Session, _context: UOWTransaction, _objects: object) -> None:
         session.info[_KEY] = _Tracked(capture)
 
+    def after_begin(_session: Session, _begun: SessionTransaction, connection: Connection) -> None:
+        meet(capture, connection.engine)
+
+    event.listen(sessions, "after_begin", after_begin)
     event.listen(sessions, "before_flush", before_flush)
     event.listen(sessions, "after_flush", _after_flush)
 

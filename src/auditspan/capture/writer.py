@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Dialect, MetaData
+from sqlalchemy import URL, Connection, Dialect, Engine, MetaData
 from sqlalchemy.exc import SQLAlchemyError
 
 from auditspan.capture.journal import Announce
@@ -90,13 +90,26 @@ class Capture:
 
 _by_metadata: WeakKeyDictionary[MetaData, Capture] = WeakKeyDictionary()
 _by_engine: WeakKeyDictionary[Dialect, dict[MetaData, Capture]] = WeakKeyDictionary()
+_by_url: dict[URL, dict[MetaData, Capture]] = {}
+_nowhere: WeakKeyDictionary[MetaData, Capture] = WeakKeyDictionary()
+"""Those of which no engine is known yet: any may be theirs."""
 
 
-def register(capture: Capture, dialects: Iterable[Dialect]) -> None:
-    """Make this the capture of its metadata; where there are several, of those engines."""
-    _by_metadata[capture.metadata] = capture
-    for dialect in dialects:
-        _by_engine.setdefault(dialect, {})[capture.metadata] = capture
+def register(capture: Capture, engines: Iterable[Engine]) -> None:
+    """Make this the capture of its metadata; where there are several, on these engines."""
+    _by_metadata[capture.metadata] = _nowhere[capture.metadata] = capture
+    for engine in engines:
+        _by_engine.setdefault(engine.dialect, {})[capture.metadata] = capture
+        meet(capture, engine)
+
+
+def meet(capture: Capture, engine: Engine) -> None:
+    """Learn that an engine is used by sessions under this capture's trail."""
+    known = _by_engine.setdefault(engine.dialect, {})
+    if known.setdefault(capture.metadata, capture) is capture:
+        _nowhere.pop(capture.metadata, None)
+        if engine.url.database not in {None, "", ":memory:"}:
+            _by_url.setdefault(engine.url, {})[capture.metadata] = capture
 
 
 def capture_for(connection: Connection, metadata: MetaData) -> Capture:
@@ -115,6 +128,9 @@ def capture_for(connection: Connection, metadata: MetaData) -> Capture:
 
 
 def captures_of(connection: Connection) -> list[Capture]:
-    """Every capture that may be meant by a statement that only names tables."""
-    own = _by_engine.get(connection.dialect)
-    return list(own.values()) if own else list(_by_metadata.values())
+    """Every capture that may be meant by a statement that only names tables.
+
+    Those of this engine, or of another one to the same database; else those of no known engine.
+    """
+    own = _by_engine.get(connection.dialect) or _by_url.get(connection.engine.url) or _nowhere
+    return list(own.values())
