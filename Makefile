@@ -104,7 +104,8 @@ NEXT_SQLALCHEMY := 2.1.9
 
 .PHONY: test-next
 test-next: .venv-next/.ready ## the library on SQLAlchemy 2.1
-	@.venv-next/bin/pytest tests/integration/library $(PYTEST_ARGS)
+	@.venv-next/bin/pytest tests/integration/library tests/integration/testing tests/apps \
+	  tests/integration/trust/test_{state,append_only,guards,alembic}.py $(PYTEST_ARGS)
 
 .venv-next/.ready: pyproject.toml uv.lock $(READY)
 	@echo "installing an environment with SQLAlchemy $(NEXT_SQLALCHEMY) in .venv-next" >&2
