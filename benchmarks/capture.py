@@ -5,8 +5,6 @@
 `make bench` runs it with what it needs. See docs/explanation/performance.md.
 """
 
-
-
 from __future__ import annotations
 
 import argparse
