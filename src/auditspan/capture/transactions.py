@@ -99,7 +99,8 @@ def _handle_error(failure: ExceptionContext) -> None:
     connection = failure.connection
     if connection is None or connection.closed or connection.invalidated:
         return
-    if connection.dialect.name == "postgresql" and not failure.is_disconnect:
+    is_its_own = isinstance(failure.original_exception, connection.dialect.loaded_dbapi.Error)
+    if connection.dialect.name == "postgresql" and is_its_own and not failure.is_disconnect:
         _open(connection).give_up()
 
 

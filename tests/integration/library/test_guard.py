@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session
 
 from auditspan import AuditConfigError, UnauditedWriteError, audit_context
 from integration.library.models import Account, Plain, Player, Team
+from integration.library.test_statements import as_compiled
 from integration.library.world import KIM, World, make_world
 
 SET = "SET name = 'changed'"
@@ -330,7 +331,7 @@ MANY = {
     "streamed": lambda s: s.execute(
         text(f"{UPDATE} RETURNING id"), execution_options={"stream_results": True}
     ),
-    "compiled": lambda s: s.connection().execute(text(UPDATE).compile(s.get_bind())),
+    "compiled": lambda s: s.connection().execute(as_compiled(text(UPDATE), s.get_bind())),
     "no parameters": lambda s: s.connection().exec_driver_sql(
         UPDATE, execution_options={"no_parameters": True}
     ),
