@@ -158,6 +158,7 @@ def decided_table(table: Table) -> AuditedModel | None:
         if _is_wanted(column, policy)
     ]
     _require_open_key(table.name, columns)
+    _require_no_replacing(table)
     return AuditedModel(
         type=policy.name or table.name,
         columns=tuple(columns),
@@ -204,6 +205,9 @@ def _read(mapper: Mapper[Any], policy: Policy) -> AuditedModel:
     known = {column.name for column in mapper.columns}
     _require_known_names(mapper.class_.__name__, known, policy)
     _require_open_key(mapper.class_.__name__, columns)
+    for table in mapper.tables:
+        if isinstance(table, Table):
+            _require_no_replacing(table)
     version = mapper.version_id_col
     return AuditedModel(
         type=policy.name or _snake_case(mapper.class_.__name__),
@@ -285,6 +289,19 @@ def _require_open_key(owner: str, columns: Iterable[AuditedColumn]) -> None:
                 f"the primary key {audited.name!r} of {owner} looks like a secret, and a "
                 "key stands in the clear in every target id: use another key, or say with "
                 "Policy(include={...}) that it is none"
+            )
+
+
+def _require_no_replacing(table: Table) -> None:
+    """Refuse SQLite's ON CONFLICT REPLACE: an INSERT would delete other rows, and tell nobody."""
+    parts: list[tuple[Any, str]] = [(one, "on_conflict") for one in table.constraints]
+    for column in table.columns:
+        parts += [(column, "on_conflict_primary_key"), (column, "on_conflict_unique")]
+    for part, option in parts:
+        if str(part.dialect_options["sqlite"].get(option) or "").upper() == "REPLACE":
+            raise AuditConfigError(
+                f"the table {table.name!r} is to be audited, but a key of it has ON CONFLICT "
+                "REPLACE, by which SQLite deletes rows that no statement names: leave that out"
             )
 
 

@@ -97,16 +97,14 @@ def verify_trail(  # noqa: PLR0913 (what to compare with, each with a default)
         wanted=frozenset(witness.sizes if witness else ()),
     )
     first = verifier.start.size
-    leaves = sealed_leaves(connection, tables, first)
-    if progress is not None:
-        leaves = _told(leaves, newest_size(connection, tables) - first, progress)
+    leaves = _leaves(connection, tables, first, progress)
     findings = [*_check_skipped(connection, tables, first), *verifier.check(leaves)]
     if public_keys:
         findings += check_notes(checkpoints, public_keys)
     if witness is not None:
         findings += check_witness(witness, verifier, checkpoints)
     return VerifyReport(
-        rows=connection.execute(select(func.count()).select_from(tables.event)).scalar_one(),
+        rows=_count(connection, tables),
         unsealed=_unsealed(connection, tables),
         tree_size=verifier.tree.size,
         root=verifier.tree.root.hex(),
@@ -115,6 +113,10 @@ def verify_trail(  # noqa: PLR0913 (what to compare with, each with a default)
         since=first,
         witnessed=len(witness.checkpoints) if witness else 0,
     )
+
+
+def _count(connection: Connection, tables: AuditTables) -> int:
+    return connection.execute(select(func.count()).select_from(tables.event)).scalar_one()
 
 
 def _start(checkpoints: Sequence[StoredCheckpoint], since: int) -> Tree:
@@ -135,6 +137,15 @@ def _check_skipped(connection: Connection, tables: AuditTables, first: int) -> I
     ).scalar_one()
     if count != first:
         yield about_size("gap", first, f"{count} leaves are before sequence number {first}")
+
+
+def _leaves(
+    connection: Connection, tables: AuditTables, first: int, progress: Progress | None
+) -> Iterator[SealedLeaf]:
+    leaves = sealed_leaves(connection, tables, first)
+    if progress is None:
+        return leaves
+    return _told(leaves, newest_size(connection, tables) - first, progress)
 
 
 def _told(leaves: Iterator[SealedLeaf], total: int, progress: Progress) -> Iterator[SealedLeaf]:

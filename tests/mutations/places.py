@@ -31,6 +31,7 @@ class Mutation:
 WRITES, STATEMENTS, SHAPES = "test_writes.py", "test_statements.py", "test_shapes.py"
 SAVEPOINTS, SECRETS, COMMITS = "test_savepoints.py", "test_secrets.py", "test_commits.py"
 VALUES, REFUSALS, SESSIONS = "test_values.py", "test_refusals.py", "test_sessions.py"
+RACED = "test_replaced_and_raced.py"
 
 FLUSHES = "capture/flushes.py"
 MUTATIONS = [
@@ -377,5 +378,61 @@ MUTATIONS = [
         "isinstance(compiled.statement, DDL):\n        check_text(connection, statement)",
         "isinstance(compiled.statement, DDL):\n        pass",
         "test_guard.py",
+    ),
+    # ------------------------------------------------ what a statement does not name, and races
+    Mutation(
+        "let OR REPLACE pass",
+        "capture/statements.py",
+        "    require_no_replacing(statement_of(context), subject.table)\n",
+        "",
+        RACED,
+        only="or_replace",
+    ),
+    Mutation(
+        "let a schema replace rows",
+        "policy.py",
+        "    _require_no_replacing(table)\n    return AuditedModel(",
+        "    return AuditedModel(",
+        RACED,
+        only="key_that_replaces",
+    ),
+    Mutation(
+        "let a cascade change keys",
+        "capture/cascades.py",
+        "                _require_kept_keys(child.subject, changed)\n",
+        "",
+        RACED,
+    ),
+    Mutation(
+        "do not lock what a cascade takes along",
+        "capture/cascades.py",
+        "    return statement.with_for_update(of=child.table)",
+        "    return statement",
+        RACED,
+        only="adds_a_child",
+    ),
+    Mutation(
+        "do not lock the parents that a flush deletes",
+        "capture/cascades.py",
+        "select(*subject.key).where(own).with_for_update()",
+        "select(*subject.key).where(own)",
+        RACED,
+        only="adds_a_child",
+    ),
+    Mutation(
+        "do not notice a raced upsert",
+        "capture/statements.py",
+        "        if pending.races:\n",
+        "        if False:\n",
+        RACED,
+        only="gets_before",
+    ),
+    Mutation(
+        "let others write into a tree between",
+        "capture/inserts.py",
+        "    if refers:\n",
+        "    if False:\n",
+        RACED,
+        only="into_a_tree",
     ),
 ]

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from auditspan.capture.pictures import RowChange, Subject
 from auditspan.capture.rows import BATCH, Candidates, Key, has_key
 from auditspan.capture.subjects import silent, subject_of
+from auditspan.errors import UnauditedWriteError
 from auditspan.mac import MacKey
 
 _ACTIONS = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
@@ -60,6 +61,9 @@ class Affected:
         """Add what the database will change when rows change that somebody else tells of."""
         rows = self.rows_of(subject)
         rows.know(keys)
+        for start in range(0, len(keys), BATCH):  # locked: a new child would go with them unseen
+            own = has_key(subject.key, keys[start : start + BATCH])
+            self.connection.execute(select(*subject.key).where(own).with_for_update()).all()
         self.follow(rows, keys, touched)
 
     def follow(
@@ -82,7 +86,9 @@ class Affected:
                 )
             reached = child.keys[known:]
             if reached:
-                self.follow(child, reached, _touched(constraint, touched))
+                changed = _touched(constraint, touched)
+                _require_kept_keys(child.subject, changed)
+                self.follow(child, reached, changed)
 
     def changed(self, connection: Connection) -> Iterator[list[RowChange]]:
         """What has become of the rows, in batches; those that a cascade reached come first."""
@@ -137,10 +143,25 @@ def _touched(
     return set(constraint.columns)
 
 
+def _require_kept_keys(subject: Subject, changed: Collection[Column[Any]] | None) -> None:
+    """Refuse a cascade that gives rows another key, by which they could not be found again.
+
+    Raises:
+        UnauditedWriteError: it does.
+    """
+    if subject.types and changed is not None and not set(changed).isdisjoint(subject.key):
+        raise UnauditedWriteError(
+            f"this change was refused, because the database would change keys of "
+            f"{subject.table.name!r} with it, which is audited: move those rows first, by "
+            "statements or objects of their own"
+        )
+
+
 def _children(
     child: Subject, constraint: ForeignKeyConstraint, parent: Subject, keys: Sequence[Key]
 ) -> Select[tuple[object, ...]]:
-    return child.select().where(_refers_to(constraint, parent, keys)).order_by(*child.key)
+    statement = child.select().where(_refers_to(constraint, parent, keys)).order_by(*child.key)
+    return statement.with_for_update(of=child.table)  # nobody may add to what they take along
 
 
 def _refers_to(

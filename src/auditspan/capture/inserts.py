@@ -9,7 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, CursorResult, Insert, Table, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Insert,
+    Table,
+    func,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy import tuple_ as row_value
 from sqlalchemy.engine.cursor import _NO_RESULT_METADATA
 from sqlalchemy.engine.default import DefaultExecutionContext
@@ -41,6 +52,55 @@ def with_keys(
     return statement
 
 
+def require_no_replacing(statement: Any, table: Table) -> None:  # noqa: ANN401 (a DML statement)
+    """Refuse SQLite's OR REPLACE, which deletes whatever rows are in the way.
+
+    Raises:
+        UnauditedWriteError: the statement says so.
+    """
+    prefixes = " ".join(str(prefix) for prefix, _dialect in statement._prefixes)  # noqa: SLF001
+    if "replace" in prefixes.lower():
+        raise UnauditedWriteError(
+            f"a statement on {table.name!r} was refused, because OR REPLACE deletes rows that it "
+            "does not name: use on_conflict_do_update(...)"
+        )
+
+
+def hold_out(connection: Connection, table: Table) -> bool:
+    """Keep other writers out of a table that refers to itself, until this transaction ends.
+
+    What else shows an upsert that has met a row which was not there a moment before
+    (`require_new`) cannot be told there from the lock by which a row holds its parent.
+
+    Returns:
+        Whether nobody else can write to the table now. On SQLite nobody ever can.
+    """
+    if connection.dialect.name != "postgresql":
+        return True
+    refers = any(key.referred_table is table for key in table.foreign_key_constraints)
+    if refers:
+        name = connection.dialect.identifier_preparer.format_table(table)
+        connection.execute(text(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE"))
+    return refers
+
+
+def require_new(connection: Connection, subject: Subject, keys: Sequence[Key]) -> None:
+    """Refuse an upsert on PostgreSQL that has met a row which was not there a moment before.
+
+    PostgreSQL leaves the lock of an upsert in `xmax` of the row that it has met.
+
+    Raises:
+        UnauditedWriteError: it has.
+    """
+    met = literal_column("xmax::text") != "0"
+    own = select(func.count()).select_from(subject.table).where(has_key(subject.key, keys), met)
+    if connection.execute(own).scalar_one():
+        raise UnauditedWriteError(
+            f"this upsert on {subject.table.name!r} was refused, because another transaction has "
+            "written one of its rows at the same moment: roll back and run it again"
+        )
+
+
 def inserted_keys(result: CursorResult[Any], statement: Insert, subject: Subject) -> list[Key]:
     """The keys of the rows that an INSERT made or met; the caller's rows are still to be read."""
     options = statement.get_execution_options()
@@ -70,7 +130,7 @@ def existing_rows(context: DefaultExecutionContext, subject: Subject) -> ColumnE
     Raises:
         UnauditedWriteError: that cannot be told beforehand.
     """
-    statement = _statement(context)
+    statement = statement_of(context)
     clause = statement._post_values_clause  # noqa: SLF001
     if clause is None or "DoNothing" in type(clause).__name__:
         return None
@@ -159,7 +219,7 @@ def _conflict_columns(clause: Any, table: Table) -> list[Column[Any]]:  # noqa: 
 
 
 def _value_sets(context: DefaultExecutionContext) -> Sequence[Mapping[str, Any]]:
-    statement = _statement(context)
+    statement = statement_of(context)
     if not statement._multi_values:  # noqa: SLF001
         return context.compiled_parameters
     return [
@@ -169,7 +229,8 @@ def _value_sets(context: DefaultExecutionContext) -> Sequence[Mapping[str, Any]]
     ]
 
 
-def _statement(context: DefaultExecutionContext) -> Any:  # noqa: ANN401 (an Insert of any dialect)
+def statement_of(context: DefaultExecutionContext) -> Any:  # noqa: ANN401 (an Insert of any dialect)
+    """The statement that runs; its own where it was compiled beforehand."""
     compiled: Any = context.compiled
     return compiled.statement if context.invoked_statement is None else context.invoked_statement
 

@@ -31,8 +31,16 @@ from sqlalchemy.sql.visitors import iterate
 from auditspan.capture.cascades import Affected, dependents
 from auditspan.capture.criteria import assigned
 from auditspan.capture.guard import TextWrite
-from auditspan.capture.inserts import existing_rows, inserted_keys, with_keys
-from auditspan.capture.pictures import Pair, RowChange, Subject
+from auditspan.capture.inserts import (
+    existing_rows,
+    hold_out,
+    inserted_keys,
+    require_new,
+    require_no_replacing,
+    statement_of,
+    with_keys,
+)
+from auditspan.capture.pictures import RowChange, Subject
 from auditspan.capture.rows import BATCH, Key, read_by_key
 from auditspan.capture.subjects import silent, subject_of, table_of
 from auditspan.capture.texts import check_text, check_writes, tell_statement
@@ -48,11 +56,16 @@ _PENDING = "_auditspan_pending"
 
 @dataclass(frozen=True, kw_only=True)
 class _Pending:
-    """A statement on an audited table that is about to run."""
+    """A statement on an audited table that is about to run.
+
+    Attributes:
+        races: whether it may meet rows that nobody could see beforehand.
+    """
 
     capture: Capture
     subject: Subject
     affected: Affected
+    races: bool = False
 
 
 @event.listens_for(Engine, "before_execute", retval=True)
@@ -66,7 +79,7 @@ def _before_execute(
     if isinstance(element, Insert) and not _is_unit_of_work(connection, execution_options):
         table = table_of(element.table)
         subject = None if table is None else subject_of(table)
-        if subject is not None and unaudited_reason() is None:
+        if subject is not None and not _passes(connection):
             element = with_keys(element, subject, multiparams or [params])
     return element, multiparams, params
 
@@ -138,6 +151,11 @@ def _is_unit_of_work(connection: Connection, options: Mapping[str, Any]) -> bool
     return flush is not None and bool(flush.open) and "compiled_cache" in options
 
 
+def _passes(connection: Connection) -> bool:
+    """Whether a statement may go without its rows; what a flush executes may not."""
+    return unaudited_reason() is not None and running_flush(connection) is None
+
+
 def _require_reading(connection: Connection, ctes: Mapping[Any, Any]) -> None:
     for cte in ctes:
         for part in iterate(cte.element):
@@ -186,19 +204,21 @@ def _pending(
 ) -> _Pending | None:
     capture = capture_for(connection, subject.table.metadata)
     journal_of(connection)  # refuses a connection without transactions before anything is written
-    if unaudited_reason() is not None:
+    if _passes(connection):
         verb = "insert" if context.isinsert else "update" if context.isupdate else "delete"
         tell_statement(connection, capture, subject, verb)
         return None
+    require_no_replacing(statement_of(context), subject.table)
     if not context.isinsert:
         affected = affected_rows(connection, context, subject, touched, capture.mac_key)
         return _Pending(capture=capture, subject=subject, affected=affected)
     affected = Affected(connection=connection, mac_key=capture.mac_key)
     existing = existing_rows(context, subject)
+    races = existing is not None and not hold_out(connection, subject.table)
     if existing is not None:
         statement = subject.select().where(existing).order_by(*subject.key)
         affected.rows_of(subject).read(connection, statement.with_for_update(of=subject.table))
-    return _Pending(capture=capture, subject=subject, affected=affected)
+    return _Pending(capture=capture, subject=subject, affected=affected, races=races)
 
 
 def _follow_flush(connection: Connection, table: Table, touched: Touched) -> None:
@@ -218,9 +238,9 @@ def _inserted(
     connection: Connection, pending: _Pending, keys: Sequence[Key]
 ) -> Iterator[list[RowChange]]:
     """What an INSERT has made of rows that were there, and the rows that were not."""
-    met = pending.affected.rows_of(pending.subject)
+    met = set(pending.affected.rows_of(pending.subject).keys)
     yield from pending.affected.changed(connection)
-    fresh = [key for key in dict.fromkeys(keys) if key not in set(met.keys)]
+    fresh = [key for key in dict.fromkeys(keys) if key not in met]
     for start in range(0, len(fresh), BATCH):
         batch = fresh[start : start + BATCH]
         found = read_by_key(connection, pending.subject, batch, pending.capture.mac_key)
@@ -230,9 +250,11 @@ def _inserted(
                 f"{len(batch) - len(found)} of its rows could not be found by their keys: insert "
                 "them through a session"
             )
-        pairs: list[Pair] = [(None, found[key]) for key in batch if key in found]
-        pairs += [(None, picture) for key, picture in found.items() if key not in set(batch)]
-        yield list(pending.subject.changes(pairs))
+        if pending.races:
+            require_new(connection, pending.subject, batch)
+        # In the order of the statement; a key that the database writes otherwise comes last.
+        pictures = [found.pop(key) for key in batch if key in found] + list(found.values())
+        yield list(pending.subject.changes((None, picture) for picture in pictures))
 
 
 @contextmanager
