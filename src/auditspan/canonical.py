@@ -31,10 +31,11 @@ _UNFIT_TEXT = re.compile("[\x00\ud800-\udfff]")
 _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
 ).encode
+_quote = json.encoder.encode_basestring
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def canonical_json(value: Json) -> str:
+def canonical_json(value: Json | Mapping[str, Json]) -> str:
     """The one RFC 8785 text of a value that is within the profile.
 
     Raises:
@@ -48,6 +49,19 @@ def canonical_json(value: Json) -> str:
     if not _is_plain(value) or not _is_plain_text(text):
         _require_profile(value)  # says what is wrong, where something is
     return text
+
+
+def canonical_text(value: str | None) -> str:
+    """As `canonical_json`, of a text or null: quicker, for what every body has.
+
+    Raises:
+        AuditBodyError: the value is outside the profile.
+    """
+    if value is None:
+        return "null"
+    if type(value) is str and _UNFIT_TEXT.search(value) is None:
+        return _quote(value)
+    return canonical_json(value)
 
 
 def parse_canonical(text: str) -> Json:
@@ -122,10 +136,10 @@ def timestamp(value: datetime) -> str:
     if value.tzinfo is None:
         raise AuditBodyError("a timestamp without a time zone names no instant")
     utc = value if value.tzinfo is UTC else value.astimezone(UTC)
-    return utc.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return utc.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
-def _is_plain(value: Json) -> bool:
+def _is_plain(value: Json | Mapping[str, Json]) -> bool:
     """Whether the value is made of JSON's own types with ASCII keys and fitting integers.
 
     Quick, since it runs for every row; False says nothing. Strings are not looked into: what is
@@ -151,7 +165,7 @@ def _is_plain_text(text: str) -> bool:
     return "\\u0000" not in text and (text.isascii() or _UNFIT_TEXT.search(text) is None)
 
 
-def _require_profile(value: Json) -> None:
+def _require_profile(value: Json | Mapping[str, Json]) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
             if not _is_profile_key(key):

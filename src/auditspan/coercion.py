@@ -5,9 +5,9 @@ from __future__ import annotations
 import enum
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from datetime import date, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from ipaddress import (
     IPv4Address,
@@ -19,12 +19,12 @@ from ipaddress import (
 )
 from typing import Any, TypeGuard
 
-from sqlalchemy import JSON, Boolean, Float, Numeric
+from sqlalchemy import JSON, BigInteger, Boolean, DateTime, Float, Integer, Numeric, SmallInteger
 from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from auditspan.canonical import Json, represent, represent_json
+from auditspan.canonical import MAX_INTEGER, Json, represent, represent_json, timestamp
 
 _ADDRESSES = (IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network)
 _AS_TEXT = (Range, *_ADDRESSES)
@@ -32,6 +32,24 @@ _NUMBERS_AND_TEXTS = (str, int, float, bytes, Decimal, uuid.UUID, enum.Enum)
 _KNOWN = (*_NUMBERS_AND_TEXTS, date, time, timedelta, Mapping, AbstractSet)
 _DIALECT = DefaultDialect()
 """For types that ask which database they bind for; those that need a real one must say so."""
+
+
+def _integer(value: int) -> Json:
+    return value if -MAX_INTEGER <= value <= MAX_INTEGER else str(value)
+
+
+def _time(value: datetime) -> Json:
+    return timestamp(value) if value.tzinfo else value.isoformat(timespec="microseconds")
+
+
+_QUICK: dict[tuple[type, type], Callable[[Any], Json]] = {
+    (Integer, int): _integer,
+    (BigInteger, int): _integer,
+    (SmallInteger, int): _integer,
+    (Boolean, bool): bool,
+    (DateTime, datetime): _time,
+}
+"""The commonest pairs of a column's and a value's type, of which `represent` says the same."""
 
 
 def as_kept(column_type: TypeEngine[Any], value: Any) -> Json:  # noqa: ANN401
@@ -42,6 +60,11 @@ def as_kept(column_type: TypeEngine[Any], value: Any) -> Json:  # noqa: ANN401
     """
     if value is None or type(value) is str:  # a column of any type keeps it as it is
         return represent(value)
+    quick = _QUICK.get((type(column_type), type(value)))
+    return quick(value) if quick else _kept(column_type, value)
+
+
+def _kept(column_type: TypeEngine[Any], value: Any) -> Json:  # noqa: ANN401
     if isinstance(column_type, JSON):
         return represent_json(_as_json(value))
     if isinstance(column_type, Boolean) and isinstance(value, int):

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, select
 
 from auditspan.canonical import Json, timestamp
+from auditspan.inserting import insert_rows
 from auditspan.mac import MacKey
 from auditspan.record import AuditRecord
 from auditspan.tables import AuditTables
@@ -22,8 +23,8 @@ def insert_records(
     records: Sequence[AuditRecord],
     key: MacKey | None,
 ) -> None:
-    """Write the rows of these records in one INSERT, in this order."""
-    connection.execute(tables.event.insert(), [_row(record, key) for record in records])
+    """Write the rows of these records in this order, in as few statements as the driver allows."""
+    insert_rows(connection, tables.event, [_row(record, key) for record in records])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -69,16 +69,17 @@ def old_values(  # noqa: PLR0913 (what a mapper hook knows)
     MUST be called before the statement runs (`before_update`, `before_delete`): SQLAlchemy drops
     the old value of an expression, and of what the flush generates, when it runs.
     """
-    keys: Collection[str] = model.all_keys
+    keys: Iterable[str] = model.all_keys
     if verb != "delete":
-        keys = model.generated | (model.by_key.keys() & state.committed_state.keys())
+        known = model.by_key
+        keys = {*model.generated, *(key for key in state.committed_state if key in known)}
     old = {key: _committed(state, key) for key in keys}
     missing = [key for key, value in old.items() if is_stale or value is NO_VALUE]
     if missing:
         identity = state.identity or tuple(state.dict[k] for k in model.primary_key)
-        rows = _select(connection, mapper, missing, [identity])
-        old.update(rows.get(identity, {}))
-    return {key: None if value is NO_VALUE else value for key, value in old.items()}
+        found = _select(connection, mapper, missing, [identity]).get(identity, {})
+        old.update({key: found.get(key, _or_null(old[key])) for key in missing})
+    return old
 
 
 def new_values(state: InstanceState[Any], model: AuditedModel, verb: Verb, old: Values) -> Values:
@@ -109,13 +110,13 @@ def complete(connection: Connection, changes: Iterable[Change]) -> None:
 def describe(change: Change, key: MacKey | None) -> Changes:
     """The changes as they stand in the body; empty where nothing that counts has changed."""
     model = change.model
-    old, new = (_represented(values, model.by_key) for values in (change.old, change.new))
     if change.verb == "create":
-        changes = created(new)
+        changes = created(_represented(change.new, model.by_key))
     elif change.verb == "delete":
-        changes = deleted(old)
+        changes = deleted(_represented(change.old, model.by_key))
     else:
-        changes = updated(old, {name: value for name, value in new.items() if name in old})
+        new = {key: change.new[key] for key in change.old}
+        changes = updated(*(_represented(side, model.by_key) for side in (change.old, new)))
         if changes.keys() <= model.ignored:
             return {}
     if not model.has_secrets:
@@ -159,6 +160,10 @@ def _committed(state: InstanceState[Any], key: str) -> Any:  # noqa: ANN401
     values = state.committed_state if key in state.committed_state else state.dict
     value = values.get(key, NO_VALUE)
     return NO_VALUE if isinstance(value, LoaderCallableStatus) else value
+
+
+def _or_null(value: Any) -> Any:  # noqa: ANN401
+    return None if value is NO_VALUE else value
 
 
 def _current(state: InstanceState[Any], key: str) -> Any:  # noqa: ANN401

@@ -102,7 +102,7 @@ MUTATIONS = [
     Mutation(
         "trust a session whose rows a statement has changed",
         FLUSHES,
-        "    is_stale = not rewritten.isdisjoint(mapper.tables)",
+        "    is_stale = bool(rewritten) and not rewritten.isdisjoint(mapper.tables)",
         "    is_stale = False",
         "test_sequences.py",
     ),
@@ -131,8 +131,8 @@ MUTATIONS = [
     Mutation(
         "forget that an UPDATE may set columns by itself",
         "values.py",
-        "        keys = model.generated | (model.by_key.keys() & state.committed_state.keys())",
-        "        keys = model.by_key.keys() & state.committed_state.keys()",
+        "        keys = {*model.generated, *(",
+        "        keys = {*(",
         WRITES,
     ),
     Mutation(

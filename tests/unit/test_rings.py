@@ -13,7 +13,8 @@ SOURCE = Path(__file__).parents[2] / "src"
 #: From the innermost ring outwards. A module imports from its own ring and those before it.
 RINGS = {
     "pure": "actions record diff redact canonical merkle proofs note signing mac errors ids verify",
-    "SQLAlchemy": "capture coercion recorder values policy context tables appendonly guards store",
+    "SQLAlchemy": "capture coercion recorder values policy context tables appendonly guards store "
+    "inserting",
     "telemetry": "semconv metrics logrecord emit otlp sinks otlpfile otlpjson tracetree",
     "workers": "locks delivery sealed unsealed sealer sending relay worker reconcile witness "
     "verification state coverage",

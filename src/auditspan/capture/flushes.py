@@ -115,14 +115,14 @@ def _old_values(
     model: AuditedModel,
     verb: Verb,
 ) -> Values:
+    if verb == "create":
+        replaced = _replaced(mapper, state)
+        if replaced is None:
+            return {}
+        state, verb = replaced, "delete"
     rewritten = journal_of(connection).rewritten
-    is_stale = not rewritten.isdisjoint(mapper.tables)
-    if verb != "create":
-        return old_values(connection, mapper, state, model, verb, is_stale=is_stale)
-    replaced = _replaced(mapper, state)
-    if replaced is None:
-        return {}
-    return old_values(connection, mapper, replaced, model, "delete", is_stale=is_stale)
+    is_stale = bool(rewritten) and not rewritten.isdisjoint(mapper.tables)
+    return old_values(connection, mapper, state, model, verb, is_stale=is_stale)
 
 
 def _replaced(mapper: Mapper[Any], state: InstanceState[Any]) -> InstanceState[Any] | None:
