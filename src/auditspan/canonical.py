@@ -51,8 +51,8 @@ def canonical_json(value: Json | Mapping[str, Json]) -> str:
     return text
 
 
-def canonical_text(value: str | None) -> str:
-    """As `canonical_json`, of a text or null: quicker, for what every body has.
+def canonical_scalar(value: Json) -> str:
+    """As `canonical_json`, and quicker for a text, an integer and null.
 
     Raises:
         AuditBodyError: the value is outside the profile.
@@ -61,6 +61,8 @@ def canonical_text(value: str | None) -> str:
         return "null"
     if type(value) is str and _UNFIT_TEXT.search(value) is None:
         return _quote(value)
+    if type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER:
+        return str(value)
     return canonical_json(value)
 
 
@@ -91,7 +93,7 @@ def represent(value: Any) -> Json:  # noqa: ANN401 (any Python value may stand i
         AuditBodyError: there is no lossless form for this type.
     """
     if type(value) is str:
-        return _text(value)
+        return value if _UNFIT_TEXT.search(value) is None else _tagged(value)
     try:
         return _represent(value)
     except (OverflowError, RecursionError, ValueError) as error:

@@ -58,7 +58,9 @@ def as_kept(column_type: TypeEngine[Any], value: Any) -> Json:  # noqa: ANN401
     Raises:
         AuditBodyError: it has no lossless form.
     """
-    if value is None or type(value) is str:  # a column of any type keeps it as it is
+    if value is None:
+        return None
+    if type(value) is str:  # a column of any type keeps it as it is
         return represent(value)
     quick = _QUICK.get((type(column_type), type(value)))
     return quick(value) if quick else _kept(column_type, value)

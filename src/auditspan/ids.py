@@ -12,10 +12,9 @@ def uuid7(unix_millis: int, random: bytes) -> str:
     Ids of later milliseconds sort after those of earlier ones, as text and as bytes, which keeps
     the unique index append-mostly.
     """
-    number = unix_millis << 80 | int.from_bytes(random[:RANDOM_BYTES], "big")
-    number = number & ~(0xF << 76) | 0x7 << 76
-    number = number & ~(0x3 << 62) | 0x2 << 62
-    if not 0 <= number < 1 << 128:
+    if not 0 <= unix_millis < 1 << 48:
         raise ValueError("the time does not fit into the 48 bits of a version 7 UUID")
-    digits = f"{number:032x}"  # several times as quick as uuid.UUID
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    time = f"{unix_millis:012x}"  # put together as text: several times as quick as uuid.UUID
+    digits = random[:RANDOM_BYTES].hex()
+    variant = "89ab"[int(digits[4], 16) & 0x3]
+    return f"{time[:8]}-{time[8:]}-7{digits[1:4]}-{variant}{digits[5:8]}-{digits[8:]}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
-from auditspan.canonical import Json, canonical_json, canonical_text, timestamp
+from auditspan.canonical import Json, canonical_json, canonical_scalar, timestamp
 from auditspan.diff import Changes
 from auditspan.errors import AuditBodyError
 from auditspan.redact import MAX_VALUE_BYTES, shorten
@@ -23,8 +23,17 @@ _EMPTY: dict[str, Any] = {}
 _LEAST_VALUE_BYTES = 128  # a digest takes about as much itself
 
 
+class _Part:
+    """What many records have in common; its text is made once."""
+
+    @cached_property
+    def text(self) -> str:
+        """The canonical text of its fields."""
+        return canonical_json(dict(vars(self)))
+
+
 @dataclass(frozen=True, kw_only=True)
-class Actor:
+class Actor(_Part):
     """Who acts. Anonymous (nobody said), system (we ourselves) and unknown are three things."""
 
     type: ActorType
@@ -67,7 +76,7 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class Request(_Part):
     """The HTTP request in which it happened. The route is the template, never the path."""
 
     id: str | None = None
@@ -78,7 +87,7 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Service:
+class Service(_Part):
     """The program that wrote the record; the resource of its log record."""
 
     name: str
@@ -138,38 +147,35 @@ class AuditRecord(NamedTuple):
 def _text(record: AuditRecord) -> str:
     """The canonical text of the members of body version 1, in the order of their names."""
     return (
-        f'{{"action":{canonical_text(record.action)}'
+        f'{{"action":{canonical_scalar(record.action)}'
         f',"actor":{_part(record.actor)}'
         f',"changes":{canonical_json(record.changes)}'
-        f',"event_id":{canonical_text(record.event_id)}'
+        f',"event_id":{canonical_scalar(record.event_id)}'
         f',"metadata":{canonical_json(dict(record.metadata)) if record.metadata else "{}"}'
         f',"occurred_at":"{timestamp(record.occurred_at)}"'
         f',"on_behalf_of":{_part(record.on_behalf_of)}'
-        f',"outcome":{canonical_text(record.outcome)}'
-        f',"reason":{canonical_text(record.reason)}'
+        f',"outcome":{canonical_scalar(record.outcome)}'
+        f',"reason":{canonical_scalar(record.reason)}'
         f',"request":{_part(record.request)}'
         f',"service":{_part(record.service)}'
-        f',"span_id":{canonical_text(record.span_id)}'
+        f',"span_id":{canonical_scalar(record.span_id)}'
         f',"target":{_target(record.target)}'
-        f',"tenant":{canonical_text(record.tenant)}'
-        f',"trace_id":{canonical_text(record.trace_id)}'
-        f',"tx_id":{canonical_text(record.tx_id)},"v":1}}'
+        f',"tenant":{canonical_scalar(record.tenant)}'
+        f',"trace_id":{canonical_scalar(record.trace_id)}'
+        f',"tx_id":{canonical_scalar(record.tx_id)},"v":1}}'
     )
 
 
-@lru_cache(maxsize=64)
-def _part(part: Actor | Request | Service | None) -> str:
-    """The text of what many records have in common."""
-    return "null" if part is None else canonical_json(dict(vars(part)))
+def _part(part: _Part | None) -> str:
+    return "null" if part is None else part.text
 
 
 def _target(target: Target | None) -> str:
     if target is None:
         return "null"
-    version = "null" if target.version is None else canonical_json(target.version)
     return (
-        f'{{"id":{canonical_text(target.id)},"type":{canonical_text(target.type)}'
-        f',"version":{version}}}'
+        f'{{"id":{canonical_scalar(target.id)},"type":{canonical_scalar(target.type)}'
+        f',"version":{canonical_scalar(target.version)}}}'
     )
 
 

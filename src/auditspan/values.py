@@ -194,7 +194,7 @@ def _select(
 
 def _represented(values: Values, columns: Mapping[str, AuditedColumn]) -> dict[str, Json]:
     return {
-        columns[key].name: as_column_keeps(columns[key].column, value)
+        column.name: as_column_keeps(column.column, value)
         for key, value in values.items()
-        if key in columns
+        if (column := columns.get(key)) is not None
     }
