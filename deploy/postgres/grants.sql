@@ -28,6 +28,14 @@ GRANT SELECT ON audit_event TO auditspan_worker;
 GRANT SELECT, INSERT ON audit_leaf, audit_checkpoint, audit_quarantine TO auditspan_worker;
 GRANT SELECT, INSERT, UPDATE ON audit_delivery TO auditspan_worker;
 
+-- Where the trail is partitioned, the worker makes the partitions of the months ahead.
+DO $$
+BEGIN
+    IF to_regprocedure('auditspan_make_partitions()') IS NOT NULL THEN
+        GRANT EXECUTE ON FUNCTION auditspan_make_partitions() TO auditspan_worker;
+    END IF;
+END $$;
+
 -- The auditor: the trail and its seal; not who the users are, and no hash of a key.
 GRANT SELECT ON audit_event, audit_leaf, audit_checkpoint, audit_delivery, audit_quarantine TO auditspan_auditor;
 

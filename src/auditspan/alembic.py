@@ -9,6 +9,9 @@
     def downgrade() -> None:
         drop_guards(op)
 
+`partition_audit_event(op)` turns `audit_event` into a table that is partitioned by month, on
+PostgreSQL; docs/how-to/partition-the-trail.md says when, and what changes.
+
 With `auditspan.autogenerate` imported, Alembic writes this by itself where it makes the tables. On
 SQLite, add it again behind a batch migration of an audit table, which makes the table anew.
 """
@@ -21,6 +24,8 @@ from typing import Any, Protocol
 from sqlalchemy import Dialect, Executable, MetaData, Table
 
 from auditspan.appendonly import creation, removal
+from auditspan.partitioning import partitioning
+from auditspan.partitions import guard_partitions, unguard_partitions
 from auditspan.tables import audit_tables
 
 
@@ -38,7 +43,11 @@ def create_guards(op: MigrationOperations, *, schema: str | None = None) -> None
     """Make the triggers of this release on the audit tables, in place of any that are there."""
     dialect: Dialect = op.get_context().dialect
     for table in _append_only(schema):
-        for statement in (*removal(table, dialect), *creation(table, dialect)):
+        for statement in (
+            *removal(table, dialect),
+            *creation(table, dialect),
+            *guard_partitions(table, dialect),
+        ):
             op.execute(statement)
 
 
@@ -46,8 +55,22 @@ def drop_guards(op: MigrationOperations, *, schema: str | None = None) -> None:
     """Take the triggers away; until they are back, rows can be changed and removed."""
     dialect: Dialect = op.get_context().dialect
     for table in _append_only(schema):
-        for statement in removal(table, dialect):
+        for statement in (*unguard_partitions(table, dialect), *removal(table, dialect)):
             op.execute(statement)
+
+
+def partition_audit_event(op: MigrationOperations, *, schema: str | None = None) -> None:
+    """Partition `audit_event` by month; what is in it becomes the first partition, where it lies.
+
+    For the owner of the tables. It takes ACCESS EXCLUSIVE, and reads the table twice unless that
+    was prepared. Where the table is partitioned, its functions, rights and guards are made again.
+
+    Raises:
+        AuditConfigError: the database is not PostgreSQL.
+    """
+    tables = audit_tables(MetaData(schema=schema))
+    for statement in partitioning(tables.event, tables.leaf, op.get_context().dialect):
+        op.execute(statement)
 
 
 def _append_only(schema: str | None) -> Iterator[Table]:

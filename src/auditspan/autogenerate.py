@@ -4,15 +4,39 @@ Import it where migrations are generated: in `env.py`, or beside Flask-Migrate's
 
     import auditspan.autogenerate  # noqa: F401
 
-A generated migration that makes the audit tables then runs as it is, and the next one is empty.
+A generated migration that makes the audit tables then runs as it is, and the next one is empty;
+also when `audit_event` is partitioned, which no metadata says. Without this module Alembic would
+propose to drop the partitions.
 """
 
 from __future__ import annotations
 
 from alembic.autogenerate import comparators, renderers
 from alembic.autogenerate.api import AutogenContext
-from alembic.operations.ops import CreateTableOp, MigrateOperation, UpgradeOps
+from alembic.operations.ops import (
+    CreateIndexOp,
+    CreateTableOp,
+    DropIndexOp,
+    DropTableOp,
+    MigrateOperation,
+    ModifyTableOps,
+    UpgradeOps,
+)
 from alembic.util import DispatchPriority, PriorityDispatchResult
+from sqlalchemy import Connection, text
+
+_PARTITIONED = text(
+    """
+    SELECT t.relid = p.partrelid AS is_whole, c.relname AS name,
+           CASE WHEN pg_table_is_visible(c.oid) THEN NULL ELSE n.nspname END AS schema
+      FROM pg_partitioned_table p
+      JOIN pg_class e ON e.oid = p.partrelid AND e.relname = 'audit_event'
+     CROSS JOIN pg_partition_tree(p.partrelid) t
+      JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
+    """
+)
+_OTHER_INDEXES = {"ix_audit_event_event_id", "ix_audit_leaf_event_id"}
+"""Where the table is partitioned, the first is each partition's own, and the second not unique."""
 
 
 class CreateGuards(MigrateOperation):
@@ -50,4 +74,35 @@ def _add_guards(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatc
         context.imports.add("import auditspan.tables")
     if "audit_event" in made:
         upgrade.ops.append(CreateGuards())
+    connection = context.connection
+    if connection is not None and connection.dialect.name == "postgresql":
+        _leave_partitions(connection, upgrade)
     return PriorityDispatchResult.CONTINUE
+
+
+def _leave_partitions(connection: Connection, upgrade: UpgradeOps) -> None:
+    """Propose nothing about partitions, nor about what is otherwise because of them."""
+    found = connection.execute(_PARTITIONED).all()
+    whole = {one.schema for one in found if one.is_whole}
+    parts = {(one.schema, one.name) for one in found if not one.is_whole}
+
+    def is_otherwise(operation: MigrateOperation) -> bool:
+        return (
+            isinstance(operation, CreateIndexOp | DropIndexOp)
+            and operation.index_name in _OTHER_INDEXES
+            and _schema(connection, operation.schema) in whole
+        )
+
+    for table in list(upgrade.ops):
+        if not isinstance(table, DropTableOp | ModifyTableOps):
+            continue
+        if isinstance(table, ModifyTableOps):
+            table.ops[:] = [one for one in table.ops if not is_otherwise(one)]
+        is_part = (_schema(connection, table.schema), table.table_name) in parts
+        if is_part or (isinstance(table, ModifyTableOps) and not table.ops):
+            upgrade.ops.remove(table)
+
+
+def _schema(connection: Connection, schema: str | None) -> str | None:
+    """None for the schema that tables are in when nobody names one."""
+    return None if schema == connection.dialect.default_schema_name else schema

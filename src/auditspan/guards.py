@@ -3,7 +3,10 @@
     1. the triggers of every append-only table are there, enabled, as this release makes them
     2. PostgreSQL: the role that is connected cannot change the trail, nor become one that can
     3. what is committed stays committed when the machine fails
-    4. other triggers on these tables, and settings of SQLite that help: warnings
+    4. other triggers on these tables, partitions that are missing, and settings of SQLite that
+       help: warnings
+
+A partition is looked at as the table that it is a part of.
 
 Each of 1 to 3 breaks a promise: who serves writes MUST NOT start. They are looked at when a process
 starts; what somebody does to the triggers after that is for `verify` to find.
@@ -27,6 +30,7 @@ from auditspan.appendonly import (
     triggers_of,
 )
 from auditspan.errors import UnguardedError
+from auditspan.partitions import guard_partitions, partitions_of, weak_points
 from auditspan.tables import AuditTables
 
 Kind = Literal["trigger", "role", "durability", "setting"]
@@ -39,7 +43,7 @@ _POSTGRESQL_TRIGGERS = text(
     SELECT t.tgname AS name, t.tgenabled AS enabled, t.tgtype AS type, p.prosrc AS source,
            t.tgqual IS NULL AND CAST(t.tgattr AS text) = '' AS is_unconditional
       FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-     WHERE t.tgrelid = to_regclass(:table) AND NOT t.tgisinternal
+     WHERE t.tgrelid = to_regclass(:table) AND (NOT t.tgisinternal OR t.tgparentid <> 0)
     """
 )
 _POSTGRESQL_TYPES = {"append_only": 1 + 2 + 8 + 16, "no_truncate": 2 + 32}
@@ -95,6 +99,7 @@ def check_guards(connection: Connection, tables: AuditTables) -> list[Finding]:
             *_triggers(connection, tables),
             *_roles(connection, tables),
             *_postgresql_durability(connection),
+            *_partitions(connection, tables),
         ]
     return [
         *_triggers(connection, tables),
@@ -132,47 +137,57 @@ def restore_guards(connection: Connection, tables: AuditTables) -> None:
         for statement in (
             *removal(table, connection.dialect),
             *creation(table, connection.dialect),
+            *guard_partitions(table, connection.dialect),
         ):
             connection.execute(statement)
 
 
 def _triggers(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
-    dialect = connection.dialect
-    state_of = _postgresql_state if dialect.name == "postgresql" else _sqlite_state
     for table in tables.append_only:
         if not inspect(connection).has_table(table.name, schema=table.schema):
             detail = f"There is no table {table.name}, or this role may not see it: migrate first."
             yield Finding(kind="trigger", detail=detail)
             continue
-        found = _triggers_on(connection, table)
-        for trigger in triggers_of(table, dialect):
-            row = found.pop(trigger.name, None)
-            state = "is missing" if row is None else state_of(trigger, row, dialect)
-            if state is not None:
-                yield _weak(trigger, state)
-        for name in found:
-            detail = (
-                f"There is a trigger {name} on {table.name} that is not auditspan's: it could keep "
-                "rows out of the trail. Drop it, unless you know what it does."
-            )
-            yield Finding(kind="setting", detail=detail)
+        yield from _triggers_at(connection, table, table.name, _full(table, connection.dialect))
+        for partition in partitions_of(connection, table):
+            yield from _triggers_at(connection, table, partition.name, partition.name)
 
 
-def _triggers_on(connection: Connection, table: Table) -> dict[str, Row[Any]]:
-    """Every trigger that this table has, by its name."""
+def _triggers_at(
+    connection: Connection, table: Table, place: str, full_name: str
+) -> Iterator[Finding]:
+    """What is wrong with the triggers of a table, or of a partition of it."""
+    dialect = connection.dialect
+    state_of = _postgresql_state if dialect.name == "postgresql" else _sqlite_state
+    found = _triggers_on(connection, table, full_name)
+    for trigger in triggers_of(table, dialect):
+        row = found.pop(trigger.name, None)
+        state = "is missing" if row is None else state_of(trigger, row, dialect)
+        if state is not None:
+            yield _weak(trigger, place, state)
+    for name in found:
+        detail = (
+            f"There is a trigger {name} on {place} that is not auditspan's: it could keep rows out "
+            "of the trail. Drop it, unless you know what it does."
+        )
+        yield Finding(kind="setting", detail=detail)
+
+
+def _triggers_on(connection: Connection, table: Table, full_name: str) -> dict[str, Row[Any]]:
+    """Every trigger that this table, or partition, has, by its name."""
     if connection.dialect.name == "postgresql":
-        name = {"table": _full(table, connection.dialect)}
-        return {row.name: row for row in connection.execute(_POSTGRESQL_TRIGGERS, name)}
+        rows = connection.execute(_POSTGRESQL_TRIGGERS, {"table": full_name})
+        return {row.name: row for row in rows}
     schema = f"{table.schema}." if table.schema else ""
-    rows = connection.exec_driver_sql(_SQLITE_TRIGGERS.format(schema=schema), (table.name,))
-    return {row.name: row for row in rows}
+    found = connection.exec_driver_sql(_SQLITE_TRIGGERS.format(schema=schema), (table.name,))
+    return {row.name: row for row in found}
 
 
-def _weak(trigger: Trigger, state: str) -> Finding:
+def _weak(trigger: Trigger, place: str, state: str) -> Finding:
     detail = (
-        f"The trigger {trigger.name} on {trigger.table.name} {state}: rows of that table can be "
-        "changed or removed. Put it back as docs/how-to/guard-the-tables.md says, find out who "
-        "took it away, and run `auditspan verify`."
+        f"The trigger {trigger.name} on {place} {state}: rows of that table can be changed or "
+        "removed. Put it back as docs/how-to/guard-the-tables.md says, find out who took it away, "
+        "and run `auditspan verify`."
     )
     return Finding(kind="trigger", detail=detail)
 
@@ -195,6 +210,7 @@ def _sqlite_state(trigger: Trigger, row: Row[Any], dialect: Dialect) -> str | No
 def _roles(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
     """Powers over the trail, of the role itself and of every role that it can become."""
     names = [_full(table, connection.dialect) for table in tables.append_only]
+    names += [one.name for one in partitions_of(connection, tables.event)]
     rights: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in connection.execute(_RIGHTS, {"tables": names}):
         rights[row.role].append(row)
@@ -232,6 +248,11 @@ def _postgresql_durability(connection: Connection) -> Iterator[Finding]:
                 f"the machine. Turn {name} on for this role and this database."
             )
             yield Finding(kind="durability", detail=detail)
+
+
+def _partitions(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
+    for sentence in weak_points(connection, tables.event):
+        yield Finding(kind="setting", detail=sentence)
 
 
 def _sqlite_durability(connection: Connection) -> Iterator[Finding]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, text
 
@@ -21,12 +23,24 @@ def try_transaction_lock(connection: Connection, name: str) -> bool:
     return bool(connection.execute(statement, {"key": lock_key(name)}).scalar_one())
 
 
-def try_session_lock(connection: Connection, name: str) -> bool:
-    """Whether this connection has the lock until it is closed or lost. On SQLite always."""
+@contextmanager
+def session_lock(connection: Connection, name: str) -> Iterator[bool]:
+    """Whether this connection has the lock, until the block ends or the connection is lost.
+
+    On SQLite always. On PostgreSQL whoever had it has another session afterwards: only the end of a
+    session gives the lock back whatever happened, and a pool would keep the session and the lock.
+    """
     if connection.dialect.name != "postgresql":
-        return True
+        yield True
+        return
     statement = text("SELECT pg_try_advisory_lock(:key)")
-    return bool(connection.execute(statement, {"key": lock_key(name)}).scalar_one())
+    is_held = bool(connection.execute(statement, {"key": lock_key(name)}).scalar_one())
+    connection.commit()
+    try:
+        yield is_held
+    finally:
+        if is_held:
+            connection.invalidate()
 
 
 def lock_key(name: str) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
@@ -16,13 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import (
-    INVALID_SPAN,
-    NonRecordingSpan,
-    SpanContext,
-    TraceFlags,
-    set_span_in_context,
-)
+from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 from opentelemetry.util.types import AnyValue
 
 from auditspan import semconv
@@ -31,6 +25,8 @@ from auditspan.note import key_ids
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SCOPE = InstrumentationScope(semconv.SCOPE)
+_UNTRACED = set_span_in_context(INVALID_SPAN, Context())
+"""Of no trace. An empty Context would not do: LogRecord takes the *current* one in its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +61,15 @@ def log_record(row: SealedRow) -> ReadableLogRecord:
     record = LogRecord(
         timestamp=unix_nanos(datetime.fromisoformat(body["occurred_at"])),
         observed_timestamp=unix_nanos(row.recorded_at or _EPOCH),
-        context=_context(body["trace_id"], body["span_id"]),
+        context=_UNTRACED,
         severity_number=SeverityNumber.WARN if failed else SeverityNumber.INFO,
         severity_text="WARN" if failed else "INFO",
         body=row.body,
         attributes=_attributes(row, body),
         event_name=semconv.EVENT_PREFIX + body["action"],
     )
+    if body["trace_id"] is not None and body["span_id"] is not None:  # a context takes far longer
+        record.trace_id, record.span_id = int(body["trace_id"], 16), int(body["span_id"], 16)
     service = body["service"]
     resource = _resource(service["name"], service["version"], service["instance"])
     return ReadableLogRecord(record, resource, _SCOPE)
@@ -92,7 +90,7 @@ def checkpoint_record(
     record = LogRecord(
         timestamp=unix_nanos(checkpoint.created_at),
         observed_timestamp=unix_nanos(observed or checkpoint.created_at),
-        context=_context(None, None),
+        context=_UNTRACED,
         severity_number=SeverityNumber.INFO,
         severity_text="INFO",
         body=checkpoint.note,
@@ -109,16 +107,6 @@ def checkpoint_record(
 def unix_nanos(moment: datetime) -> int:
     """Nanoseconds since 1970, exact to the microsecond."""
     return (moment - _EPOCH) // _MICROSECOND * 1000
-
-
-def _context(trace_id: str | None, span_id: str | None) -> Context:
-    # An empty Context would not do: LogRecord takes the *current* one in its place.
-    if trace_id is None or span_id is None:
-        return set_span_in_context(INVALID_SPAN, Context())
-    span = SpanContext(
-        int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags.get_default()
-    )
-    return set_span_in_context(NonRecordingSpan(span), Context())
 
 
 def _attributes(row: SealedRow, body: dict[str, Any]) -> dict[str, AnyValue]:
@@ -144,6 +132,20 @@ def _attributes(row: SealedRow, body: dict[str, Any]) -> dict[str, AnyValue]:
     return {name: value for name, value in attributes.items() if value is not None}
 
 
+class _Service(Resource):
+    """A resource whose hash is taken once; the encoder asks for it with every record."""
+
+    @cached_property
+    def _hash(self) -> int:
+        return super().__hash__()
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other)
+
+
 @lru_cache(maxsize=64)
 def _resource(name: str, version: str | None, instance: str | None) -> Resource:
     """The resource of a service; made once, since making one takes longer than all the rest."""
@@ -152,4 +154,4 @@ def _resource(name: str, version: str | None, instance: str | None) -> Resource:
         semconv.SERVICE_VERSION: version,
         semconv.SERVICE_INSTANCE_ID: instance,
     }
-    return Resource({name: value for name, value in attributes.items() if value is not None})
+    return _Service({name: value for name, value in attributes.items() if value is not None})

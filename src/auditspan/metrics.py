@@ -1,4 +1,4 @@
-"""The workers' own metrics (names in `semconv`)."""
+"""The metrics of those who write, seal, relay and verify (names in `semconv`)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 from opentelemetry import metrics
 
 from auditspan import semconv
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+"""Bounds of a histogram of seconds; the SDK's own are for milliseconds."""
 
 emitted = metrics.get_meter(semconv.SCOPE).create_counter(
     semconv.METRIC_EMITTED, unit="{record}", description="Audit rows committed"
@@ -45,12 +48,14 @@ class RelayMeters:
             semconv.METRIC_QUEUE_DEPTH, unit="{record}", description="Sealed, not acknowledged"
         )
         self._duration = meter.create_histogram(
-            semconv.METRIC_EXPORT_DURATION, unit="s", description="One batch, sent to acknowledged"
+            semconv.METRIC_EXPORT_DURATION,
+            unit="s",
+            description="One batch, sent to acknowledged",
+            explicit_bucket_boundaries_advisory=_SECONDS,
         )
-        # Nothing is ever dropped; the zero is exported so that an alert on it can be written.
-        meter.create_counter(
+        self._dropped = meter.create_counter(
             semconv.METRIC_DROPPED, unit="{record}", description="Records lost; must stay 0"
-        ).add(0, self._attributes)
+        )
 
     def exported(self, records: int, seconds: float) -> None:
         """A batch was acknowledged."""
@@ -60,3 +65,28 @@ class RelayMeters:
     def queued(self, records: int) -> None:
         """How many sealed records wait."""
         self._depth.set(records, self._attributes)
+        # Nothing is ever dropped; the zero is exported so that an alert on it can be written. Said
+        # again each time: the provider may be installed after the relay was made.
+        self._dropped.add(0, self._attributes)
+
+
+class VerifyMeters:
+    """What one verification has found, for whoever watches a verification that a clock starts."""
+
+    def __init__(self, provider: metrics.MeterProvider) -> None:
+        meter = provider.get_meter(semconv.SCOPE)
+        self._findings = meter.create_gauge(
+            semconv.METRIC_VERIFY_FINDINGS, unit="{finding}", description="What is not as written"
+        )
+        self._sealed = meter.create_gauge(
+            semconv.METRIC_VERIFY_SEALED, unit="{record}", description="Sealed rows, when verified"
+        )
+        self._time = meter.create_gauge(
+            semconv.METRIC_VERIFY_TIME, unit="s", description="When it ended, in Unix time"
+        )
+
+    def verified(self, *, findings: int, sealed: int) -> None:
+        """A verification has ended now."""
+        self._findings.set(findings)
+        self._sealed.set(sealed)
+        self._time.set(datetime.now(UTC).timestamp())

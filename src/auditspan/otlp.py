@@ -6,10 +6,13 @@ read the answer, and its batch processor drops records when it is full.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
+from pathlib import Path
 
 import urllib3
 from google.protobuf.message import DecodeError
@@ -24,6 +27,25 @@ _REFUSED = frozenset({400, 413, 422})
 """Answers that speak of the records themselves; all others speak of the way there."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TlsFiles:
+    """The files in PEM with which a sender meets an ``https://`` collector.
+
+    They are read anew for every connection: renewed ones count from the next on, and those that
+    are not there yet make the collector unavailable until they are.
+
+    Attributes:
+        certificate: the authorities that may have signed the collector's certificate; by default
+            those of the system.
+        client_certificate: our own, for a collector that asks for one.
+        client_key: its key, where that is not in the same file; not encrypted.
+    """
+
+    certificate: Path | None = None
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+
+
 class OtlpSink:
     """Posts batches to a collector's audit receiver.
 
@@ -32,15 +54,23 @@ class OtlpSink:
 
     Args:
         endpoint: the full URL, as in ``http://127.0.0.1:4319/v1/audit``.
+        name: under which the relay keeps how far this sink has come; another for each sink.
         timeout: seconds for the whole of one exchange; a hanging collector costs no more.
+        tls: the certificates, where they are not those of the system.
     """
 
-    name = "otlp"
-
-    def __init__(self, endpoint: str, *, timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        name: str = "otlp",
+        timeout: float = 10.0,
+        tls: TlsFiles | None = None,
+    ) -> None:
+        self.name = name
         self._endpoint = endpoint
         self._timeout = urllib3.Timeout(total=timeout)
-        self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, retries=False)
+        self._pool = _pool(tls or TlsFiles())
         self._headers = {
             "Content-Type": _PROTOBUF,
             "User-Agent": f"auditspan/{version('auditspan')}",
@@ -74,7 +104,7 @@ class OtlpSink:
             )
         except urllib3.exceptions.HTTPError as error:
             raise SinkUnavailableError(
-                f"the collector at {self._endpoint} cannot be reached: {error}"
+                f"the collector at {self._endpoint} cannot be reached: {error}{_advice(error)}"
             ) from error
 
     def _require_acceptance(self, answer: urllib3.BaseHTTPResponse) -> None:
@@ -90,6 +120,30 @@ class OtlpSink:
                 f"the collector rejected {partial.rejected_log_records} of a batch: "
                 f"{partial.error_message}"
             )
+
+
+def _pool(tls: TlsFiles) -> urllib3.PoolManager:
+    return urllib3.PoolManager(
+        num_pools=1,
+        maxsize=1,
+        retries=False,
+        cert_reqs="CERT_REQUIRED",
+        ca_certs=_path(tls.certificate),
+        cert_file=_path(tls.client_certificate),
+        key_file=_path(tls.client_key),
+    )
+
+
+def _path(path: Path | None) -> str | None:
+    return str(path) if path else None
+
+
+def _advice(error: urllib3.exceptions.HTTPError) -> str:
+    """What else to say when it was not the network but the certificates."""
+    reasons = (error, *error.args)
+    if any(isinstance(one, urllib3.exceptions.SSLError | ssl.SSLError) for one in reasons):
+        return " (see docs/how-to/encrypt-with-tls.md)"
+    return ""
 
 
 def _parse(answer: urllib3.BaseHTTPResponse) -> ExportLogsServiceResponse:

@@ -18,6 +18,7 @@ from auditspan import semconv
 from auditspan.delivery import load_cursors, rows_of
 from auditspan.logrecord import SealedRow
 from auditspan.otlpfile import Damage, read_logs
+from auditspan.quarantine import quarantined
 from auditspan.sending import send_all
 from auditspan.sinks import Sink
 from auditspan.tables import AuditTables
@@ -116,6 +117,23 @@ def resend(
         done.sent += [row.event_id for row in rows if row.event_id not in done.refused]
         done.waiting += len(ids) - len(rows)
     return done
+
+
+def taken_since(
+    connection: Connection,
+    tables: AuditTables,
+    sink: Sink,
+    report: ReconcileReport,
+    resent: Resent,
+) -> list[str]:
+    """The events that the sink once refused and has by now.
+
+    They are in its files, or it has acknowledged them when they were sent again. `take_back` notes
+    it, so that they count as delivered.
+    """
+    absent = {*report.missing, *report.different}.difference(resent.sent)
+    refused = quarantined(connection, tables, sink.name)
+    return [event_id for event_id in refused if event_id not in absent]
 
 
 @dataclass(kw_only=True)

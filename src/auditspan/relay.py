@@ -35,7 +35,7 @@ from auditspan.delivery import (
     save_cursors,
 )
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
-from auditspan.locks import RELAY, try_session_lock
+from auditspan.locks import RELAY, session_lock
 from auditspan.logrecord import SealedRow, checkpoint_record
 from auditspan.metrics import RelayMeters
 from auditspan.sending import UNFIT, Refused, send_all
@@ -125,15 +125,21 @@ class Relay:
 
         Errors of the database end the turn at the lock, not the thread.
         """
+        backoff = Backoff(first=idle)
         while not stop.is_set():
             try:
-                with self._engine.connect() as connection:
-                    if try_session_lock(connection, f"{RELAY}.{self._sink.name}"):
-                        connection.commit()
+                with (
+                    self._engine.connect() as connection,
+                    session_lock(connection, f"{RELAY}.{self._sink.name}") as leads,
+                ):
+                    if leads:
                         self._lead(connection, stop, idle)
+                wait = idle
+                backoff.reset()
             except Exception:  # a worker must outlive whatever the database does
-                _logger.exception("the relay lost its database; it will take up again")
-            stop.wait(idle)
+                wait = backoff.next()
+                _logger.exception("the relay was interrupted; it takes up again in %.1f s", wait)
+            stop.wait(wait)
 
     def deliver(self, connection: Connection) -> int:
         """Send what is there now, from the safe cursor on; how many records were acknowledged.
@@ -207,6 +213,7 @@ class Relay:
             except (SinkRejectedError, *UNFIT) as error:
                 _logger.error("the checkpoint of size %d is refused: %s", newest.size, error)  # noqa: TRY400 (a sentence)
         progress.witnessed_at = self._clock()
+        self._save(connection, progress)  # a sign of life, for whoever reads `updated_at`
 
     def _save(
         self, connection: Connection, progress: _Progress, refused: Refused | None = None

@@ -15,11 +15,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import zip_longest
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, insert, text
+from sqlalchemy import Connection, Engine, insert
 
+from auditspan.lastsigned import LastSigned
+from auditspan.leaves import insert_leaves
 from auditspan.locks import SEALER, try_transaction_lock
 from auditspan.mac import MacKey
 from auditspan.merkle import Tree, hash_leaf
@@ -38,16 +41,6 @@ BATCH = 5000
 _READ_ONLY = {"postgresql_readonly": True}
 """An engine for SQLite may look at it too, and not take the turn of a writer."""
 
-_INSERT_ARRAYS = text(
-    """
-    INSERT INTO audit_leaf (seq, row_id, event_id, leaf_hash)
-    SELECT * FROM unnest(CAST(:seq AS bigint[]), CAST(:row_id AS bigint[]),
-                         CAST(:event_id AS uuid[]), CAST(:leaf_hash AS bytea[]))
-    """
-)
-"""About twice as fast as a row at a time (measured)."""
-
-
 Key = TypeVar("Key", MacKey, SigningKey)
 
 
@@ -61,9 +54,10 @@ class Sealer:
         signing_key: signs every checkpoint; all of several do, the first names the log. Without one
             checkpoints carry no note.
         mac_key: the key, or the keys, that rows may be under; without one no MAC is checked.
+        last_signed: knows what was signed before, whatever happens to the database.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
         self,
         engine: Engine,
         tables: AuditTables,
@@ -71,13 +65,16 @@ class Sealer:
         batch: int = BATCH,
         signing_key: SigningKey | Sequence[SigningKey] | None = None,
         mac_key: MacKey | Sequence[MacKey] | None = None,
+        last_signed: LastSigned | None = None,
     ) -> None:
         self._engine = engine
         self._tables = tables
         self._batch = batch
         self._signing_keys = _several(signing_key)
         self._mac_keys = {key.key_id: key for key in _several(mac_key)}
+        self._last_signed = last_signed
         self._meters = SealMeters()
+        self._after: Position | None = None
 
     def seal(self) -> int:
         """Seal what has been committed, at most one batch; how many rows it was.
@@ -88,9 +85,20 @@ class Sealer:
         with self._engine.connect() as connection:
             if not try_transaction_lock(connection, SEALER):
                 return 0
-            last = last_position(connection, self._tables)
+            last = self._go_on(last_position(connection, self._tables))
             rows, position = fresh_rows(connection, self._tables, last, self._batch)
-            return self._seal(connection, rows, position)
+            sealed = self._seal(connection, rows, position)
+            self._after = position if sealed else None
+            return sealed
+
+    def _go_on(self, last: Position) -> Position:
+        """The last position with the backlog of the pass before, where that was the last pass."""
+        before = self._after
+        if before is None or before.backlog is None or before.snapshot != last.snapshot:
+            return last
+        if last.tree.size != before.tree.size + self._batch:
+            return last
+        return replace(last, backlog=before.backlog)
 
     def sweep(self) -> int:
         """Seal rows that `seal` will never come upon, at most one batch; how many it was.
@@ -123,7 +131,7 @@ class Sealer:
             hash_leaf(row_id=row.id, recorded_at=row.recorded_at, mac=row.mac, body=row.body)
             for row in rows
         ]
-        self._insert_leaves(connection, first, rows, leaves)
+        insert_leaves(connection, self._tables, first, rows, leaves)
         if not self._stand_as_read(connection, first, leaves):
             connection.rollback()
             _logger.error(
@@ -132,50 +140,39 @@ class Sealer:
                 rows[0].id,
             )
             return 0
-        self._insert_checkpoint(connection, position.tree.append(leaves), position)
+        note = self._insert_checkpoint(connection, position.tree.append(leaves), position)
         connection.commit()
+        if self._last_signed and note:
+            self._last_signed.remember(note)
         self._report_false_macs(rows)
         self._meters.sealed(min(row.recorded_at for row in rows))
         return len(rows)
-
-    def _insert_leaves(
-        self,
-        connection: Connection,
-        first: int,
-        rows: Sequence[UnsealedRow],
-        leaves: Sequence[bytes],
-    ) -> None:
-        columns = {
-            "seq": list(range(first, first + len(rows))),
-            "row_id": [row.id for row in rows],
-            "event_id": [row.event_id for row in rows],
-            "leaf_hash": list(leaves),
-        }
-        if connection.dialect.name == "postgresql":
-            connection.execute(_INSERT_ARRAYS, columns)
-        else:
-            made = zip(*columns.values(), strict=True)
-            connection.execute(
-                insert(self._tables.leaf), [dict(zip(columns, one, strict=True)) for one in made]
-            )
 
     def _stand_as_read(self, connection: Connection, first: int, expected: Sequence[bytes]) -> bool:
         """Whether rows and leaves, read again, are those that were hashed."""
         with closing(sealed_hashes(connection, self._tables, first)) as again:
             return all(pair == (leaf, leaf) for pair, leaf in zip_longest(again, expected))
 
-    def _insert_checkpoint(self, connection: Connection, tree: Tree, position: Position) -> None:
+    def _insert_checkpoint(
+        self, connection: Connection, tree: Tree, position: Position
+    ) -> str | None:
+        """Insert the checkpoint over a tree that has grown from the position; its note."""
+        incarnation = position.incarnation
+        if self._last_signed:
+            incarnation = self._last_signed.incarnation(position.tree, incarnation)
         keys = self._signing_keys
+        note = sign_checkpoint(keys, tree, incarnation) if keys else None
         connection.execute(
             insert(self._tables.checkpoint),
             {
                 "tree_size": tree.size,
                 "root_hash": tree.root,
                 "frontier": tree.dump(),
-                "note": sign_checkpoint(keys, tree, position.incarnation) if keys else None,
+                "note": note,
                 "snapshot": position.snapshot,
             },
         )
+        return note
 
     def _report_false_macs(self, rows: Sequence[UnsealedRow]) -> None:
         if not self._mac_keys:

@@ -1,6 +1,6 @@
 """What the checkpoints of one trail are called, and how they are signed.
 
-The origin is `<key name>/<incarnation>`. The incarnation counts how often the trail went on from a
+The origin is `<key name>/<incarnation>`. The incarnation grows when the trail goes on from a
 restored backup: sizes may come a second time then, and must not look like the same log.
 """
 
@@ -38,6 +38,23 @@ def incarnation_of(note: str | None) -> int:
     """The incarnation that a note of the table names; the first where there is no note yet."""
     match = _INCARNATION.match(note or "")
     return int(match[1]) if match else 1
+
+
+def split_origin(origin: str) -> tuple[str, int]:
+    """The name of the log, and its incarnation; the first where the origin names none."""
+    name, _, _ = origin.rpartition("/")
+    return name, incarnation_of(f"{origin}\n")
+
+
+def goes_on_from(last: Checkpoint, tree: Tree, incarnation: int) -> bool:
+    """Whether a trail at this tree is the one that `last` was signed for, or has grown from it.
+
+    No certain answer for a larger tree: what it was at the size of `last` is not known here.
+    """
+    _, signed = split_origin(last.origin)
+    if incarnation != signed:
+        return incarnation > signed
+    return tree.size > last.size or (tree.size, tree.root) == (last.size, last.root)
 
 
 def check_checkpoint(

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, select
 
 from auditspan.canonical import Json, timestamp
 from auditspan.inserting import insert_rows
 from auditspan.mac import MacKey
+from auditspan.quarantine import is_quarantined
 from auditspan.record import AuditRecord
 from auditspan.tables import AuditTables
 
@@ -89,9 +90,9 @@ def find_events(  # noqa: PLR0913 (a filter and two cursors)
 
 
 def get_event(connection: Connection, tables: AuditTables, event_id: str) -> StoredEvent | None:
-    """The event of this id, or None."""
+    """The event of this id, or None; of several, which a partitioned trail may have, the first."""
     statement = _events(tables).where(tables.event.c.event_id == event_id)
-    row = connection.execute(statement).one_or_none()
+    row = connection.execute(statement.order_by(tables.event.c.id).limit(1)).one_or_none()
     return _stored(row) if row else None
 
 
@@ -125,12 +126,9 @@ def _events(tables: AuditTables) -> Select[Any]:
 
 def _delivered(tables: AuditTables) -> ColumnElement[bool]:
     """Acknowledged by at least one sink, and not refused by all."""
-    leaf, delivery, quarantine = tables.leaf, tables.delivery, tables.quarantine
-    refused = exists().where(
-        and_(quarantine.c.sink == delivery.c.sink, quarantine.c.seq == leaf.c.seq)
-    )
-    refused = refused.correlate(delivery, leaf)
-    sent = exists().where(and_(delivery.c.sent_seq >= leaf.c.seq, ~refused))
+    leaf, delivery = tables.leaf, tables.delivery
+    refused = is_quarantined(tables, delivery.c.sink, leaf.c.seq)
+    sent = exists().where(delivery.c.sent_seq >= leaf.c.seq, ~refused)
     return func.coalesce(sent.correlate(leaf), False).label("delivered")
 
 

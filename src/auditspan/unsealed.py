@@ -45,6 +45,25 @@ _VISIBLE_SINCE = text(
     ORDER BY e.id LIMIT :limit
     """  # noqa: S608 (no input)
 )
+_VISIBLE_SINCE_ABOVE = text(
+    f"""
+    SELECT {_COLUMNS} FROM (
+        (SELECT e.* FROM audit_event e
+          WHERE e.xact_id >= pg_snapshot_xmax(CAST(:prev AS pg_snapshot)) AND e.id > :floor
+            AND NOT EXISTS (SELECT 1 FROM audit_leaf l WHERE l.row_id = e.id)
+          ORDER BY e.id LIMIT :limit)
+        UNION ALL
+        SELECT e.* FROM audit_event e
+         WHERE e.xact_id = ANY (ARRAY(SELECT pg_snapshot_xip(CAST(:prev AS pg_snapshot))))
+           AND e.id > :floor
+           AND NOT EXISTS (SELECT 1 FROM audit_leaf l WHERE l.row_id = e.id)
+    ) e
+    ORDER BY e.id LIMIT :limit
+    """  # noqa: S608 (no input)
+)
+"""The same above an id: of a backlog in the order of ids, nearly every row is wanted, so that the
+first LIMIT ends a scan by id. Without an id to begin at, that scan could begin years ago."""
+
 _MISSED = text(
     f"""
     SELECT {_COLUMNS} FROM audit_event e
@@ -74,12 +93,29 @@ class UnsealedRow(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """More rows than one pass takes, while they are worked off in the order of their ids.
+
+    It is remembered by the sealer that does it, and not in the database: another one begins at the
+    checkpoint's snapshot again, and finds the leaves.
+
+    Attributes:
+        seen: the snapshot of the first pass; when all is done, everything in it is sealed.
+        floor: rows up to this id have been looked at in that time.
+    """
+
+    seen: str
+    floor: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Position:
     """The tree of the last checkpoint, and from where the next rows are looked for."""
 
     tree: Tree
     snapshot: str | None = None
     incarnation: int = 1
+    backlog: Backlog | None = None
 
 
 def last_position(connection: Connection, tables: AuditTables) -> Position:
@@ -112,11 +148,21 @@ def fresh_rows(
     previous = position.snapshot or _FRESH
     taken = connection.execute(_SNAPSHOT, {"prev": previous}).one()
     previous = _FRESH if taken.restored else previous
-    rows = _read(connection, _VISIBLE_SINCE, prev=previous, limit=limit)
+    backlog = None if taken.restored else position.backlog
+    if backlog:
+        above = {"floor": backlog.floor, "prev": previous, "limit": limit}
+        rows = _read(connection, _VISIBLE_SINCE_ABOVE, **above)
+    else:
+        rows = _read(connection, _VISIBLE_SINCE, prev=previous, limit=limit)
+    # Ids that became visible meanwhile below the floor are not in the first pass's snapshot, and so
+    # are found from there.
+    seen = backlog.seen if backlog else taken.cur
+    is_full = len(rows) == limit
     return rows, Position(
         tree=position.tree,
-        snapshot=taken.cur if len(rows) < limit else previous,
+        snapshot=previous if is_full else seen,
         incarnation=position.incarnation + bool(taken.restored),
+        backlog=Backlog(seen=seen, floor=rows[-1].id) if is_full else None,
     )
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Text, cast, func, select
 
 from auditspan.mac import MacKey
 from auditspan.merkle import Tree
 from auditspan.note import PublicKey
+from auditspan.partitions import partitions_of
 from auditspan.sealed import newest_size, sealed_leaves
 from auditspan.tables import AuditTables
 from auditspan.verify import (
@@ -99,6 +100,7 @@ def verify_trail(  # noqa: PLR0913 (what to compare with, each with a default)
     first = verifier.start.size
     leaves = _leaves(connection, tables, first, progress)
     findings = [*_check_skipped(connection, tables, first), *verifier.check(leaves)]
+    findings += _duplicates(connection, tables)
     if public_keys:
         findings += check_notes(checkpoints, public_keys)
     if witness is not None:
@@ -137,6 +139,26 @@ def _check_skipped(connection: Connection, tables: AuditTables, first: int) -> I
     ).scalar_one()
     if count != first:
         yield about_size("gap", first, f"{count} leaves are before sequence number {first}")
+
+
+def _duplicates(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
+    """Event ids that two rows have: of a partitioned trail, no index forbids them."""
+    leaf = tables.leaf.c
+    if not partitions_of(connection, tables.event):
+        return
+    statement = (
+        select(func.max(leaf.seq), func.max(leaf.row_id), cast(leaf.event_id, Text), func.count())
+        .group_by(leaf.event_id)
+        .having(func.count() > 1)
+    )
+    for seq, row_id, event_id, count in connection.execute(statement):
+        yield Finding(
+            kind="duplicate",
+            seq=seq,
+            row_id=row_id,
+            event_id=event_id,
+            detail=f"{count} rows have this event id",
+        )
 
 
 def _leaves(

@@ -14,6 +14,7 @@ from pathlib import Path
 from auditspan import semconv
 from auditspan.note import Checkpoint, NoteError, PublicKey, open_note
 from auditspan.otlpfile import read_logs
+from auditspan.signing import incarnation_of, split_origin
 from auditspan.verify import Finding, StoredCheckpoint, Verifier, about_size
 
 
@@ -94,17 +95,55 @@ def check_witness(
     yield from witness.findings
     if not witness.checkpoints:
         yield _finding("the files hold no checkpoint that is signed by a known key")
-    size = verifier.tree.size
-    beyond = [seen for seen in witness.checkpoints if seen.size > size]
-    if beyond:
-        yield _lost(max(beyond, key=lambda seen: seen.size), size)
     stored = {checkpoint.size: checkpoint.root for checkpoint in checkpoints}
+    now = {**stored, **verifier.seen}
+    ends = _ends(checkpoints)
+    abandoned = {seen for seen in witness.checkpoints if _is_abandoned(seen, ends, now)}
+    yield from _restored(abandoned, ends)
+    followed = [seen for seen in witness.checkpoints if seen not in abandoned]
+    size = verifier.tree.size
+    beyond = [seen for seen in followed if seen.size > size]
+    if beyond:
+        yield _lost(max(beyond, key=_by_size), size)
     signed = witness.sizes
     for unsigned in (one.size for one in checkpoints if one.note is None):
         if unsigned in signed:
             yield about_size("note", unsigned, f"the checkpoint of size {unsigned} was signed")
-    within = sorted((seen for seen in witness.checkpoints if seen.size <= size), key=_by_size)
-    yield from _compare(within, stored, {**stored, **verifier.seen})
+    yield from _compare(
+        sorted((seen for seen in followed if seen.size <= size), key=_by_size), stored, now
+    )
+
+
+def _ends(checkpoints: Sequence[StoredCheckpoint]) -> dict[int, int]:
+    """The last size of every incarnation that the table has, the oldest incarnation first."""
+    return {incarnation_of(point.note): point.size for point in checkpoints}
+
+
+def _is_abandoned(seen: Checkpoint, ends: Mapping[int, int], now: Mapping[int, bytes]) -> bool:
+    """Whether a later incarnation goes on from before this checkpoint, with something else."""
+    incarnation = split_origin(seen.origin)[1]
+    is_past = incarnation < max(ends, default=1)
+    return is_past and seen.size > _end(ends, incarnation) and now.get(seen.size) != seen.root
+
+
+def _end(ends: Mapping[int, int], incarnation: int) -> int:
+    """How far the table is that of an incarnation."""
+    return max((size for own, size in ends.items() if own <= incarnation), default=0)
+
+
+def _restored(abandoned: Iterable[Checkpoint], ends: Mapping[int, int]) -> Iterator[Finding]:
+    """One finding for every incarnation of which something is lost, with the largest that is."""
+    largest = {seen.origin: seen for seen in sorted(abandoned, key=_by_size)}
+    for seen in sorted(largest.values(), key=lambda seen: split_origin(seen.origin)[1]):
+        incarnation = split_origin(seen.origin)[1]
+        first = _end(ends, incarnation)
+        following = min(own for own in ends if own > incarnation)
+        detail = (
+            f"the witness has seen a checkpoint of size {seen.size} of incarnation {incarnation}, "
+            f"and incarnation {following} goes on from size {first}: an older backup was restored, "
+            f"and what was sealed from {first} on is lost"
+        )
+        yield Finding(kind="tail", seq=first, row_id=None, event_id=None, detail=detail)
 
 
 def _compare(

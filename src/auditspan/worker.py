@@ -1,11 +1,11 @@
-"""The worker: sealer and relay side by side, as a process of its own or as two threads."""
+"""The worker: sealer and relays side by side, in a process of their own or in the service's."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from opentelemetry import context
@@ -13,9 +13,11 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from sqlalchemy import Engine, func, select
 
 from auditspan.delivery import load_cursors
+from auditspan.lastsigned import LastSigned
 from auditspan.mac import MacKey
 from auditspan.note import SigningKey
-from auditspan.relay import Relay
+from auditspan.partitions import make_ahead
+from auditspan.relay import Backoff, Relay
 from auditspan.sealer import Sealer
 from auditspan.sinks import Sink
 from auditspan.tables import AuditTables
@@ -26,11 +28,17 @@ SEAL_INTERVAL = 0.25
 SWEEP_INTERVAL = 600.0
 """Seconds between two looks for rows that the sealer would never come upon."""
 
+PARTITION_INTERVAL = 3600.0
+"""Seconds between two looks whether the partitions of the months ahead are there."""
+
 _logger = logging.getLogger(__name__)
 
 
 class Worker:
-    """Seals committed rows and relays them to a sink.
+    """Seals committed rows and relays them to a sink, or to each of several.
+
+    Every sink has a thread, a connection and cursors of its own: what one of them does, or does not
+    do, delays none of the others. Their names MUST differ.
 
     Its own HTTP and SQL leave no telemetry: a relay that traced itself would never be idle.
     """
@@ -39,39 +47,50 @@ class Worker:
         self,
         engine: Engine,
         tables: AuditTables,
-        sink: Sink,
+        sink: Sink | Sequence[Sink],
         *,
         interval: float = SEAL_INTERVAL,
         signing_key: SigningKey | Sequence[SigningKey] | None = None,
         mac_key: MacKey | Sequence[MacKey] | None = None,
+        last_signed: LastSigned | None = None,
     ) -> None:
         self._engine = engine
         self._tables = tables
-        self._sink = sink
+        self._sinks = tuple(sink) if isinstance(sink, Sequence) else (sink,)
         self._interval = interval
-        self._sealer = Sealer(engine, tables, signing_key=signing_key, mac_key=mac_key)
-        self._relay = Relay(engine, tables, sink)
+        self._sealer = Sealer(
+            engine, tables, signing_key=signing_key, mac_key=mac_key, last_signed=last_signed
+        )
         self._stop = threading.Event()
         self._threads = (
             threading.Thread(target=self._seal, name="auditspan-sealer"),
-            threading.Thread(target=self._deliver, name="auditspan-relay"),
+            threading.Thread(target=self._keep_ahead, name="auditspan-partitions"),
+            *(
+                threading.Thread(
+                    target=self._deliver,
+                    args=(Relay(engine, tables, one),),
+                    name=f"auditspan-relay-{one.name}",
+                )
+                for one in self._sinks
+            ),
         )
 
     def start(self) -> None:
-        """Start both threads."""
+        """Start its threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Finish the batch under way and end both threads. What is left waits in the table."""
+        """Finish the batches under way and end the threads. What is left waits in the table."""
         self._stop.set()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
-        self._sink.close()
+        for sink in self._sinks:
+            sink.close()
 
     def drain(self, seconds: float) -> bool:
-        """Wait until every committed row is delivered; whether that came true in time."""
+        """Wait until every sink has every committed row; whether that came true in time."""
         deadline = time.monotonic() + seconds
         while not self.is_caught_up():
             if time.monotonic() > deadline:
@@ -80,35 +99,48 @@ class Worker:
         return True
 
     def is_caught_up(self) -> bool:
-        """Whether every row that is committed now is sealed and acknowledged."""
+        """Whether every row that is committed now is sealed, and acknowledged by every sink."""
         with quiet(), self._engine.connect() as connection:
             rows = connection.execute(
                 select(func.count()).select_from(self._tables.event)
             ).scalar_one()
-            cursors = load_cursors(connection, self._tables, self._sink.name)
-        return cursors.sent + 1 >= rows
+            cursors = [load_cursors(connection, self._tables, sink.name) for sink in self._sinks]
+        return all(one.sent + 1 >= rows for one in cursors)
 
     def _seal(self) -> None:
+        backoff = Backoff(first=self._interval)
         swept = time.monotonic() - SWEEP_INTERVAL
         with quiet():
             while not self._stop.is_set():
-                sealed = self._attempt(self._sealer.seal)
-                if not sealed and time.monotonic() - swept >= SWEEP_INTERVAL:
-                    self._attempt(self._sealer.sweep)
-                    swept = time.monotonic()
-                if not sealed:
-                    self._stop.wait(self._interval)
+                try:
+                    sealed = self._sealer.seal()
+                    if not sealed and time.monotonic() - swept >= SWEEP_INTERVAL:
+                        self._sealer.sweep()
+                        swept = time.monotonic()
+                    wait = 0.0 if sealed else self._interval
+                    backoff.reset()
+                except Exception:  # a worker must outlive whatever the database does
+                    wait = backoff.next()
+                    _logger.exception("sealing failed; it will be tried again in %.1f s", wait)
+                self._stop.wait(wait)
 
-    def _attempt(self, work: Callable[[], int]) -> int:
-        try:
-            return work()
-        except Exception:  # a worker must outlive whatever the database does
-            _logger.exception("sealing failed; it will be tried again")
-            return 0
-
-    def _deliver(self) -> None:
+    def _keep_ahead(self) -> None:
+        """Have partitions for the months to come, where the table is partitioned."""
         with quiet():
-            self._relay.run(self._stop, idle=self._interval)
+            while self._engine.dialect.name == "postgresql" and not self._stop.is_set():
+                try:
+                    with self._engine.begin() as connection:
+                        made = make_ahead(connection, self._tables.event)
+                except Exception:  # there is a partition for everything else
+                    _logger.exception("no partitions were made ahead; it will be tried again")
+                else:
+                    for name in made:
+                        _logger.info("made the partition %s", name)
+                self._stop.wait(PARTITION_INTERVAL)
+
+    def _deliver(self, relay: Relay) -> None:
+        with quiet():
+            relay.run(self._stop, idle=self._interval)
 
 
 @contextmanager

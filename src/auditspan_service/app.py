@@ -57,6 +57,8 @@ def _install(app: Flask, services: Services) -> None:
     app.wsgi_app = ProxyBoundary(app.wsgi_app, trusted=trusted)  # type: ignore[method-assign]
     instrument_flask(app, services.telemetry, trusted=trusted)
     instrument_engine(services.database.engine, services.telemetry)
+    if services.database.replica:
+        instrument_engine(services.database.replica.engine, services.telemetry)
     AuditExtension(services.trail, actor=auth.actor).init_app(app)
     auth.protect(app)
     handlers.install(app)

@@ -8,18 +8,24 @@ are read by the OpenTelemetry SDK and keep their standard meaning.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from auditspan.boundary import Network, parse_networks
 from auditspan.errors import AuditConfigError
+from auditspan_service.destination import (
+    AbsolutePath,
+    Destination,
+    HttpUrl,
+    absolute,
+    parse_destinations,
+)
 from auditspan_service.errors import SettingsError
 
 _PREFIX = "AUDITSPAN_"
@@ -27,11 +33,6 @@ _SECRETS_DIR = Path("/run/secrets")
 _MIB = 1024 * 1024
 _CONSEQUENCE = "default_factory_not_called"
 """What pydantic calls it when a default depends on a setting that is invalid."""
-
-
-def _absolute(path: Path) -> Path:
-    # Relative to where the process started; a server may change its directory later.
-    return path.expanduser().absolute()
 
 
 def _database_url(text: str) -> str:
@@ -45,7 +46,7 @@ def _database_url(text: str) -> str:
         url = url.set(drivername="postgresql+psycopg")
     _require_usable(url)
     if url.get_backend_name() == "sqlite" and not str(url.database).startswith("file:"):
-        url = url.set(database=str(_absolute(Path(str(url.database)))))
+        url = url.set(database=str(absolute(Path(str(url.database)))))
     return url.render_as_string(hide_password=False)
 
 
@@ -62,11 +63,25 @@ def _require_usable(url: URL) -> None:
         )
 
 
-def _http_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("it must be a URL such as http://127.0.0.1:4319/v1/audit")
-    return text
+def _as_for_logs(what: str) -> Callable[[], Path | None]:
+    """What OpenTelemetry's own variables say for logs, or else for every signal."""
+
+    def named() -> Path | None:
+        for prefix in ("OTEL_EXPORTER_OTLP_LOGS_", "OTEL_EXPORTER_OTLP_"):
+            if path := os.environ.get(prefix + what):
+                return Path(path)
+        return None
+
+    return named
+
+
+def _replica_url(text: str, info: ValidationInfo) -> str:
+    url, primary = _database_url(text), str(info.data.get("database_url", "postgresql:"))
+    if not (url.startswith("postgresql") and primary.startswith("postgresql")):
+        raise ValueError(
+            "a read replica is a PostgreSQL that streams from the one of AUDITSPAN_DATABASE_URL"
+        )
+    return url
 
 
 def _networks(value: object) -> object:
@@ -82,7 +97,6 @@ def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -105,11 +119,38 @@ class Settings(BaseSettings):
         repr=False,
         description="PostgreSQL 13 or newer, or SQLite; by default SQLite under the data directory",
     )
+    read_database_url: Annotated[str, AfterValidator(_replica_url)] | None = Field(
+        default=None,
+        repr=False,
+        description="a PostgreSQL that streams from the database; searches are answered there",
+    )
     sink: Literal["otlp", "file", "console"] = Field(
         default="otlp", description="where telemetry and audit records go"
     )
-    audit_endpoint: Annotated[str, AfterValidator(_http_url)] = Field(
+    audit_endpoint: HttpUrl = Field(
         default="http://127.0.0.1:4319/v1/audit", description="the collector's audit receiver"
+    )
+    audit_certificate: AbsolutePath | None = Field(
+        default_factory=_as_for_logs("CERTIFICATE"),
+        validate_default=True,
+        description="the authorities that sign the audit receiver's certificate, a PEM file; by "
+        "default OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE or OTEL_EXPORTER_OTLP_CERTIFICATE",
+    )
+    audit_client_certificate: AbsolutePath | None = Field(
+        default_factory=_as_for_logs("CLIENT_CERTIFICATE"),
+        validate_default=True,
+        description="the certificate to show to it; by default OTEL_…_CLIENT_CERTIFICATE",
+    )
+    audit_client_key: AbsolutePath | None = Field(
+        default_factory=_as_for_logs("CLIENT_KEY"),
+        validate_default=True,
+        description="the key of that certificate; by default OTEL_…_CLIENT_KEY",
+    )
+    more_sinks: Annotated[
+        Mapping[str, Destination], NoDecode, BeforeValidator(parse_destinations)
+    ] = Field(
+        default_factory=dict,
+        description="further audit receivers, by name, each with a cursor of its own",
     )
     collector_files: AbsolutePath = Field(
         default_factory=lambda data: data["data_dir"] / "collector",
@@ -162,7 +203,7 @@ def load_settings(**given: Any) -> Settings:  # noqa: ANN401 (fields of Settings
 
 def use_data_dir(path: Path) -> None:
     """Make this the data directory of this process and of those it starts."""
-    os.environ[f"{_PREFIX}DATA_DIR"] = str(_absolute(path))
+    os.environ[f"{_PREFIX}DATA_DIR"] = str(absolute(path))
 
 
 def environment() -> dict[str, str]:

@@ -1,7 +1,8 @@
 """The database: engines for PostgreSQL and SQLite that behave alike, and units of work on them.
 
 A unit of work is one transaction: `Database.writing()` commits it or rolls it back,
-`Database.reading()` cannot write. What holds on both databases:
+`Database.reading()` cannot write. `Database.search()` asks a read replica where there is one. What
+holds on both databases:
 
 - a writer has taken its turn before it reads anything. SQLite would otherwise give up a transaction
   that read first and then wants to write (SQLITE_BUSY, at once, whatever the timeout), so it begins
@@ -14,16 +15,21 @@ A unit of work is one transaction: `Database.writing()` commits it or rolls it b
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
+
+if TYPE_CHECKING:
+    from auditspan_service.replica import Replica
+
+_T = TypeVar("_T")
 
 _READ_ONLY: dict[str, Any] = {"postgresql_readonly": True}
 """Execution options of a reader. PostgreSQL's dialect knows them; for SQLite see `_begin`."""
@@ -34,7 +40,16 @@ _POOL: dict[str, Any] = {
     "pool_timeout": 10,
     "pool_recycle": 1800,
 }
-_CONNECT_SECONDS = 5
+_PATIENCE: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""How long libpq waits for a server; a network that has gone silent ends nothing by itself. In
+seconds, the last in milliseconds. The URL may say otherwise."""
+
 _BUSY_MILLIS = 30_000
 _LOCK_TIMEOUT = "10s"
 
@@ -55,20 +70,23 @@ class Database:
         engine: the engine below both; what listens on it hears readers and writers.
         reader: the same engine and pool, for transactions that only read.
         sessions: the writers' factory, which an `AuditTrail` is attached to.
+        replica: a copy that answers searches while it is there.
     """
 
     engine: Engine
     reader: Engine
     sessions: sessionmaker[Session]
+    replica: Replica | None = None
 
     @classmethod
-    def connect(cls, database_url: str) -> Database:
-        """The database of this URL."""
+    def connect(cls, database_url: str, read_url: str | None = None) -> Database:
+        """The database of this URL, with a replica of it."""
         engine = make_engine(database_url)
         return cls(
             engine=engine,
             reader=engine.execution_options(**_READ_ONLY),
             sessions=sessionmaker(engine, expire_on_commit=False),
+            replica=_replica(read_url) if read_url else None,
         )
 
     @contextmanager
@@ -88,9 +106,29 @@ class Database:
             with suppress_instrumentation():
                 session.close()
 
+    def search(self, read: Callable[[Connection], _T]) -> _T:
+        """What `read` finds: on the replica where there is one that answers, else here.
+
+        It may be some moments old. `read` MUST NOT mind being called twice.
+        """
+        answer = self.replica.ask(read) if self.replica else None
+        if answer is not None:
+            return answer.value
+        with self.reading() as session:
+            return read(session.connection())
+
     def dispose(self) -> None:
         """Close the pooled connections."""
         self.engine.dispose()
+        if self.replica:
+            self.replica.dispose()
+
+
+def _replica(read_url: str) -> Replica:
+    # Imported here, since it needs PostgreSQL's driver, which not everybody has.
+    from auditspan_service.replica import Replica, make_impatient  # noqa: PLC0415 (see above)
+
+    return Replica(engine=make_impatient(make_engine(read_url)))
 
 
 @contextmanager
@@ -135,11 +173,10 @@ def _begin(connection: Connection) -> None:
 
 
 def _postgresql_engine(url: URL) -> Engine:
-    defaults: dict[str, Any] = {"fallback_application_name": "auditspan"}
-    if "connect_timeout" not in url.query:
-        defaults["connect_timeout"] = _CONNECT_SECONDS
+    given = {name: value for name, value in _PATIENCE.items() if name not in url.query}
+    arguments = {"fallback_application_name": "auditspan", **given}
     engine = create_engine(
-        url, hide_parameters=True, pool_pre_ping=True, connect_args=defaults, **_POOL
+        url, hide_parameters=True, pool_pre_ping=True, connect_args=arguments, **_POOL
     )
     event.listen(engine, "connect", _configure_postgresql)
     return engine

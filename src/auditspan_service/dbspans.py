@@ -1,10 +1,10 @@
-"""Spans for what the SQLAlchemy instrumentation does not show: COMMIT, ROLLBACK, and why it failed.
+"""What the SQLAlchemy instrumentation does not show: COMMIT, ROLLBACK, and why something failed.
 
 The instrumentation sees cursors. COMMIT and ROLLBACK go through the driver's connection, so they
 are caught at the dialect's `do_commit` and `do_rollback`. Savepoints are ordinary statements to
 SQLAlchemy, and are visible already.
 
-A span is made only
+Every end has its place in the histogram `db.client.operation.duration`. A span is made only
 
 - for the end of a transaction, which SQLAlchemy announces by an event just before. The pool also
   rolls back whatever is returned to it, most often with nothing to undo: that would put a ROLLBACK
@@ -15,12 +15,16 @@ A span is made only
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakSet
 
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.metrics import Histogram, Meter
 from opentelemetry.semconv.attributes import db_attributes, error_attributes, server_attributes
+from opentelemetry.semconv.metrics.db_metrics import DB_CLIENT_OPERATION_DURATION
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, get_current_span
 from sqlalchemy import event
 from sqlalchemy.pool import PoolProxiedConnection
@@ -31,20 +35,29 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
     from sqlalchemy.engine import Connection, Engine, ExceptionContext
 
+_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
+"""Seconds, as the semantic conventions have them; the SDK's own are for milliseconds."""
+
 _End: TypeAlias = Callable[[PoolProxiedConnection], None]
 
 _instrumented: WeakSet[Engine] = WeakSet()
 
 
-def instrument_transactions(engine: Engine, tracer: Tracer) -> bool:
-    """Give `engine` its COMMIT and ROLLBACK spans; False, and nothing done, if it has them.
+def instrument_transactions(engine: Engine, tracer: Tracer, meter: Meter) -> bool:
+    """Show the COMMIT and ROLLBACK of `engine`; False, and nothing done, if they are shown already.
 
     MUST be called before the SQLAlchemy instrumentation, which ends a failed statement's span.
     """
     if engine in _instrumented:
         return False
     _instrumented.add(engine)
-    _TransactionEnds(engine, tracer)
+    durations = meter.create_histogram(
+        DB_CLIENT_OPERATION_DURATION,
+        unit="s",
+        description="Duration of database client operations.",
+        explicit_bucket_boundaries_advisory=_BUCKETS,
+    )
+    _TransactionEnds(engine, tracer, durations)
     event.listen(engine, "handle_error", _explain_failure)
     return True
 
@@ -52,8 +65,9 @@ def instrument_transactions(engine: Engine, tracer: Tracer) -> bool:
 class _TransactionEnds:
     """The ends of one engine's transactions."""
 
-    def __init__(self, engine: Engine, tracer: Tracer) -> None:
+    def __init__(self, engine: Engine, tracer: Tracer, durations: Histogram) -> None:
         self._tracer = tracer
+        self._durations = durations
         self._attributes = _engine_attributes(engine)
         self._announced: set[int] = set()
         event.listen(engine, "commit", self._announce)
@@ -73,12 +87,28 @@ class _TransactionEnds:
                 end(connection)
                 return
             self._announced.discard(id(connection))
-            if is_instrumentation_enabled() and get_current_span().is_recording():
-                self._in_span(operation, end, connection)
-            else:
+            if not is_instrumentation_enabled():
                 end(connection)
+                return
+            with self._measured(operation):
+                if get_current_span().is_recording():
+                    self._in_span(operation, end, connection)
+                else:
+                    end(connection)
 
         return traced_end
+
+    @contextmanager
+    def _measured(self, operation: str) -> Iterator[None]:
+        attributes = {**self._attributes, db_attributes.DB_OPERATION_NAME: operation}
+        started = perf_counter()
+        try:
+            yield
+        except BaseException as error:
+            attributes[error_attributes.ERROR_TYPE] = type_name(error)
+            raise
+        finally:
+            self._durations.record(perf_counter() - started, attributes)
 
     def _in_span(self, operation: str, end: _End, connection: PoolProxiedConnection) -> None:
         with self._tracer.start_as_current_span(

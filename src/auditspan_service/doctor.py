@@ -15,8 +15,10 @@ from auditspan.otlp import OtlpSink
 from auditspan_service.collector import config_file
 from auditspan_service.collectorconfig import CollectorConfigError, check_collector_config
 from auditspan_service.config import Settings
+from auditspan_service.destination import Destination
 from auditspan_service.errors import KeyFileError
 from auditspan_service.keyfile import load_mac_keys, load_or_create_signing_keys
+from auditspan_service.workers import audit_destination, tls_files
 
 _COLLECTOR_SECONDS = 5.0
 _MOUNTED_SECRETS = Path("/run/secrets")
@@ -97,6 +99,8 @@ def examine_sink(examination: Examination, settings: Settings) -> None:
             "AUDITSPAN_SINK is file: each worker writes on its own machine, where whoever can "
             "change the trail may reach the files too. Use otlp and a collector elsewhere.",
         )
+    for name, destination in settings.more_sinks.items():
+        _examine_receiver(examination, f"AUDITSPAN_MORE_SINKS, {name}", destination)
 
 
 def examine_collector_config(
@@ -120,17 +124,35 @@ def examine_collector_config(
 
 def examine_collector(examination: Examination, settings: Settings) -> None:
     """The audit receiver answers as a collector does; it is sent an empty batch."""
-    sink = OtlpSink(settings.audit_endpoint, timeout=_COLLECTOR_SECONDS)
+    _examine_receiver(examination, "AUDITSPAN_AUDIT_ENDPOINT", audit_destination(settings))
+
+
+def _examine_receiver(examination: Examination, where: str, destination: Destination) -> None:
+    _examine_tls(examination, where, destination)
+    sink = OtlpSink(destination.endpoint, timeout=_COLLECTOR_SECONDS, tls=tls_files(destination))
     try:
         sink.send([])
     except SinkError as error:
         examination.add(
             "collector",
-            f"AUDITSPAN_AUDIT_ENDPOINT: {error.message}. Records wait in the table until it takes "
-            "them.",
+            f"{where}: {error.message}. Records wait in the table until it takes them.",
         )
     finally:
         sink.close()
+
+
+def _examine_tls(examination: Examination, where: str, destination: Destination) -> None:
+    """Files that are there, for a URL that makes use of them."""
+    named = (destination.certificate, destination.client_certificate, destination.client_key)
+    for path in filter(None, named):
+        if not path.is_file():
+            examination.add("tls", f"{where}: there is no file {path}.")
+    if any(named) and not destination.endpoint.startswith("https://"):
+        examination.add(
+            "tls",
+            f"{where}: there are certificates for it, and its URL begins with http://, so that "
+            "records go there unencrypted. Let it begin with https://.",
+        )
 
 
 def _default_config() -> Path:

@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
+import requests
 from opentelemetry.exporter.otlp.json.file import FileMetricExporter, FileSpanExporter
 from opentelemetry.exporter.otlp.json.file._log_exporter import FileLogExporter
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
@@ -21,6 +23,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from auditspan.errors import AuditConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from opentelemetry.sdk._logs.export import LogRecordExporter
@@ -41,15 +44,39 @@ class Exporters:
 
 def otlp_exporters(endpoint: str | None = None) -> Exporters:
     """To the collector at the base URL `endpoint`, or else where the variables say."""
-
-    def url(signal: str) -> str | None:
-        return f"{endpoint.rstrip('/')}/v1/{signal}" if endpoint else None
-
     return Exporters(
-        spans=OTLPSpanExporter(endpoint=url("traces")),
-        logs=OTLPLogExporter(endpoint=url("logs")),
-        metrics=OTLPMetricExporter(endpoint=url("metrics")),
+        spans=OTLPSpanExporter(endpoint=_url(endpoint, "traces"), session=_Session()),
+        logs=OTLPLogExporter(endpoint=_url(endpoint, "logs"), session=_Session()),
+        metrics=otlp_metrics(endpoint),
     )
+
+
+def otlp_metrics(endpoint: str | None = None) -> MetricExporter:
+    """Metrics alone, to the same place."""
+    return OTLPMetricExporter(endpoint=_url(endpoint, "metrics"), session=_Session())
+
+
+def _url(endpoint: str | None, signal: str) -> str | None:
+    return f"{endpoint.rstrip('/')}/v1/{signal}" if endpoint else None
+
+
+class _Session(requests.Session):
+    """Believes the authority that OTEL_EXPORTER_OTLP_CERTIFICATE names, and no other.
+
+    requests would have REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE count more than what a session has
+    been told, and refuse a collector of that authority wherever one of them is set.
+    """
+
+    def merge_environment_settings(
+        self,
+        url: Any,  # noqa: ANN401 (all that requests takes)
+        proxies: Any,  # noqa: ANN401
+        stream: Any,  # noqa: ANN401
+        verify: Any,  # noqa: ANN401
+        cert: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        told = self.verify if verify is None else verify
+        return super().merge_environment_settings(url, proxies, stream, told, cert)
 
 
 def file_exporters(directory: Path) -> Exporters:
@@ -61,14 +88,31 @@ def file_exporters(directory: Path) -> Exporters:
     Raises:
         AuditConfigError: the files cannot be opened for writing.
     """
-    folder = directory / "telemetry"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with _opening(directory) as folder:
         return Exporters(
             spans=FileSpanExporter(folder / "traces.jsonl"),
             logs=FileLogExporter(folder / "logs.jsonl"),
             metrics=FileMetricExporter(folder / "metrics.jsonl"),
         )
+
+
+def file_metrics(directory: Path) -> MetricExporter:
+    """Metrics alone, into the same file.
+
+    Raises:
+        AuditConfigError: the file cannot be opened for writing.
+    """
+    with _opening(directory) as folder:
+        return FileMetricExporter(folder / "metrics.jsonl")
+
+
+@contextmanager
+def _opening(directory: Path) -> Iterator[Path]:
+    """The directory of the files, and a sentence when something about them fails."""
+    folder = directory / "telemetry"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
     except OSError as error:
         raise AuditConfigError(
             f"The telemetry files cannot be written: {error}. Make {folder} writable, or choose "

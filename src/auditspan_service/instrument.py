@@ -77,12 +77,15 @@ def uninstrument_flask(app: flask.Flask) -> None:
 def instrument_engine(engine: Engine, telemetry: Telemetry) -> None:
     """Give every statement, COMMIT and ROLLBACK of `engine` a span; a second call does nothing.
 
+    COMMIT and ROLLBACK are measured, too.
+
     Spans show statements with placeholders, never parameters. The instrumentation's class for one
     engine is used, and not `SQLAlchemyInstrumentor`: that replaces `create_engine` and
     `Engine.connect` for the whole process, once, and takes no second engine.
     """
     tracer = trace.get_tracer("auditspan_service", tracer_provider=telemetry.tracer_provider)
-    if not instrument_transactions(engine, tracer):
+    ours = metrics.get_meter("auditspan_service", meter_provider=telemetry.meter_provider)
+    if not instrument_transactions(engine, tracer, ours):
         return
     scope = "opentelemetry.instrumentation.sqlalchemy"
     meter = metrics.get_meter(scope, meter_provider=telemetry.meter_provider)

@@ -10,9 +10,11 @@ keys all sign.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -79,15 +81,22 @@ def load_or_create_signing_keys(path: Path, *, create: bool) -> tuple[SigningKey
     return keys
 
 
+def last_signed_file(path: Path) -> Path:
+    """Where it is remembered, beside the signing key, what was signed last."""
+    return path.with_name(f"{path.name}.last")
+
+
 def rotate_signing_key(path: Path) -> tuple[SigningKey, ...]:
     """Put a new key before the newest one; whatever was before that one signs no more.
 
     Raises:
         KeyFileError: there is no key yet, or the file cannot be read or written.
     """
-    newest = load_or_create_signing_keys(path, create=False)[0]
-    keys = (SigningKey(name=newest.name, seed=secrets.token_bytes(32)), newest)
-    _replace(path, "".join(f"{key.dump()}\n" for key in keys))
+    load_or_create_signing_keys(path, create=False)  # its error says how to make one
+    with _turn(path):
+        newest = load_or_create_signing_keys(path, create=False)[0]
+        keys = (SigningKey(name=newest.name, seed=secrets.token_bytes(32)), newest)
+        _replace(path, "".join(f"{key.dump()}\n" for key in keys))
     return keys
 
 
@@ -97,8 +106,10 @@ def rotate_mac_key(path: Path) -> tuple[MacKey, ...]:
     Raises:
         KeyFileError: there is no key yet, or the file cannot be read or written.
     """
-    keys = (_new_mac_key(), *load_mac_keys(path))
-    _replace(path, "".join(key.dump() for key in keys))
+    load_mac_keys(path)  # its error says how to make one
+    with _turn(path):
+        keys = (_new_mac_key(), *load_mac_keys(path))
+        _replace(path, "".join(key.dump() for key in keys))
     return keys
 
 
@@ -138,12 +149,32 @@ def _create(path: Path, make: Callable[[], str]) -> None:
         raise KeyFileError(f"The key file {path} cannot be made: {error.strerror}.") from error
 
 
+@contextmanager
+def _turn(path: Path) -> Iterator[None]:
+    """One at a time: of two who change the file at once, neither loses the other's key."""
+    try:
+        directory = os.open(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise KeyFileError(f"The key file {path} cannot be written: {error.strerror}.") from error
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)  # the file itself will be another one afterwards
+        yield
+    finally:
+        os.close(directory)
+
+
 def _replace(path: Path, text: str) -> None:
-    """Put a finished file in the place of another, at once."""
+    """Put a finished file in the place of another, at once; of the same owner, and for nobody else.
+
+    Whoever is stopped in the middle has changed nothing.
+    """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         try:
             _write(draft, text)
+            before = path.stat()
+            if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                os.chown(draft, before.st_uid, before.st_gid)  # root does it for the service
             draft.replace(path)
             _sync_directory(path)
         finally:

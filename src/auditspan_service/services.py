@@ -35,7 +35,7 @@ def open_services(settings: Settings, telemetry: Telemetry) -> Services:
     Raises:
         KeyFileError: there is no MAC key, or it cannot be read.
     """
-    database = Database.connect(settings.database_url)
+    database = Database.connect(settings.database_url, settings.read_database_url)
     trail = AuditTrail(
         database.sessions,
         metadata=Base.metadata,

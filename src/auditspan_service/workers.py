@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from auditspan import MacKey
-from auditspan.otlp import OtlpSink
+from auditspan.lastsigned import LastSignedFile
+from auditspan.otlp import OtlpSink, TlsFiles
 from auditspan.sinks import ConsoleSink, FileSink, Sink
 from auditspan.tables import audit_tables
 from auditspan.worker import Worker
 from auditspan_service.config import Settings
 from auditspan_service.db import make_engine
-from auditspan_service.keyfile import load_mac_keys, load_or_create_signing_keys
+from auditspan_service.destination import Destination
+from auditspan_service.keyfile import last_signed_file, load_mac_keys, load_or_create_signing_keys
 from auditspan_service.models import Base
 
 
@@ -33,9 +35,12 @@ def running_worker(settings: Settings) -> Iterator[Worker]:
     worker = Worker(
         engine,
         audit_tables(Base.metadata),
-        make_sink(settings),
+        make_sinks(settings),
         signing_key=signing_keys,
         mac_key=_mac_keys(settings),
+        last_signed=LastSignedFile(
+            last_signed_file(settings.signing_key_file), log=signing_keys[0].name
+        ),
     )
     worker.start()
     try:
@@ -50,12 +55,41 @@ def _mac_keys(settings: Settings) -> tuple[MacKey, ...]:
     return load_mac_keys(settings.mac_key_file) if settings.mac_key_file.exists() else ()
 
 
+def make_sinks(settings: Settings) -> tuple[Sink, ...]:
+    """The sink that `AUDITSPAN_SINK` names, and one for each of `AUDITSPAN_MORE_SINKS`."""
+    more = (_otlp_sink(name, each) for name, each in settings.more_sinks.items())
+    return (make_sink(settings), *more)
+
+
 def make_sink(settings: Settings) -> Sink:
     """The sink that `AUDITSPAN_SINK` names."""
     match settings.sink:
         case "otlp":
-            return OtlpSink(settings.audit_endpoint)
+            return _otlp_sink("otlp", audit_destination(settings))
         case "file":
             return FileSink(settings.collector_files)
         case "console":
             return ConsoleSink()
+
+
+def audit_destination(settings: Settings) -> Destination:
+    """The collector that the sink `otlp` delivers to."""
+    return Destination(
+        endpoint=settings.audit_endpoint,
+        certificate=settings.audit_certificate,
+        client_certificate=settings.audit_client_certificate,
+        client_key=settings.audit_client_key,
+    )
+
+
+def _otlp_sink(name: str, destination: Destination) -> OtlpSink:
+    return OtlpSink(destination.endpoint, name=name, tls=tls_files(destination))
+
+
+def tls_files(destination: Destination) -> TlsFiles:
+    """The certificates of a destination."""
+    return TlsFiles(
+        certificate=destination.certificate,
+        client_certificate=destination.client_certificate,
+        client_key=destination.client_key,
+    )

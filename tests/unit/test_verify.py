@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditspan.columns import COLUMNS, derived_columns
 from auditspan.mac import MacKey
 from auditspan.merkle import Tree, hash_leaf
 from auditspan.record import Actor, AuditRecord, Service, Target
-from auditspan.verify import COLUMNS, Finding, SealedLeaf, Verifier, derived_columns
+from auditspan.verify import Finding, SealedLeaf, Verifier
 
 KEY = MacKey.from_secret(bytes(range(32)))
 FOREIGN = MacKey.from_secret(bytes(32))

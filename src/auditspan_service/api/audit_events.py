@@ -6,7 +6,7 @@ import re
 
 from flask import Blueprint, Response, jsonify
 
-from auditspan.store import EventFilter, find_events, get_event
+from auditspan.store import EventFilter, StoredEvent, find_events, get_event
 from auditspan_service.api.current import services
 from auditspan_service.api.pages import page_response
 from auditspan_service.api.query import page, parameters, trace_id
@@ -34,11 +34,11 @@ def search() -> Response:
         trace_id=trace_id(given),
     )
     tables = services().trail.tables
-    with services().database.reading() as session:
-        connection = session.connection()
-        found = find_events(
+    found = services().database.search(
+        lambda connection: find_events(
             connection, tables, filters, before=wanted.position, limit=wanted.limit + 1
         )
+    )
     return page_response(
         found,
         wanted,
@@ -55,8 +55,17 @@ def get(event_id: str) -> Response:
     wanted = event_id.lower()
     if not _UUID.fullmatch(wanted):
         raise NotFoundError("There is no event of this id.")
-    with services().database.reading() as session:
-        event = get_event(session.connection(), services().trail.tables, wanted)
+    event = _find(wanted)
     if event is None:
         raise NotFoundError("There is no event of this id.")
     return jsonify(event.resource())
+
+
+def _find(event_id: str) -> StoredEvent | None:
+    """The event of this id; one that a replica does not have yet is looked for at the primary."""
+    database, tables = services().database, services().trail.tables
+    found = database.search(lambda connection: get_event(connection, tables, event_id))
+    if found is None and database.replica:
+        with database.reading() as session:
+            found = get_event(session.connection(), tables, event_id)
+    return found

@@ -21,6 +21,7 @@ from auditspan_service.errors import (
     ServiceError,
     StaleError,
 )
+from auditspan_service.exceptiontext import type_name, without_values
 
 _RETRY_SECONDS = "2"
 _UNDEFINED_TABLE = "42P01"
@@ -75,15 +76,40 @@ def _stale(_error: StaleDataError) -> Response:
 
 
 def _unavailable(error: Exception) -> Response:
-    _logger.error("a request was refused: the database is not available", exc_info=error)
+    # Without the stack trace: there is one for each request, as long as the database is away.
+    _logger.error("a request was refused: the database is not available: %s", _cause(error))
     detail = "The database cannot serve this request now. Nothing was changed."
     return Problem.of("unavailable", detail, headers={"Retry-After": _RETRY_SECONDS}).response()
 
 
+def _cause(error: BaseException) -> str:
+    """What the database said, without values."""
+    known = error.__cause__ if isinstance(error, AuditWriteError) else error
+    if isinstance(known, DBAPIError) and known.orig is not None:
+        return without_values(known.orig)
+    return type_name(known or error)
+
+
+def _outcome_unknown(error: DBAPIError) -> Response:
+    _logger.error("the database was lost while it committed: %s", _cause(error))
+    detail = "The database was lost while it committed: look whether the change was made."
+    return Problem.of("outcome-unknown", detail, headers={"Retry-After": _RETRY_SECONDS}).response()
+
+
 def _database_error(error: DBAPIError) -> Response:
+    if _is_lost_in_commit(error):
+        return _outcome_unknown(error)
     if _is_unavailable(error):
         return _unavailable(error)
     raise error  # a bug of ours: logged and answered as any other
+
+
+def _is_lost_in_commit(error: DBAPIError) -> bool:
+    """Whether the connection went at the one moment after which "nothing was changed" may be false.
+
+    What else there is has a statement, or never had a connection.
+    """
+    return error.connection_invalidated and error.statement is None
 
 
 def _is_unavailable(error: DBAPIError) -> bool:

@@ -83,6 +83,12 @@ KINDS: Mapping[str, Kind] = {
         explanation="The database, or the audit trail in it, cannot be written. Nothing was "
         "changed; the same request may be sent again after the time in Retry-After.",
     ),
+    "outcome-unknown": Kind(
+        status=HTTPStatus.SERVICE_UNAVAILABLE,
+        title="Nobody knows whether it happened",
+        explanation="The database was lost while it committed. The change was made with its audit "
+        "row, or neither was. Read what it was about before you send the request again.",
+    ),
 }
 
 pages = Blueprint("problems", __name__)

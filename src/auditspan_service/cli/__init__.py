@@ -16,6 +16,7 @@ from auditspan_service.cli.doctor import doctor
 from auditspan_service.cli.keys import keys
 from auditspan_service.cli.proving import reconcile, verify
 from auditspan_service.cli.reading import events, history, show, trace
+from auditspan_service.cli.restoring import restored
 from auditspan_service.cli.running import up, worker
 from auditspan_service.cli.serve import serve
 from auditspan_service.cli.touring import tour
@@ -36,3 +37,4 @@ for _command in (
     *(verify, reconcile, checkpoint, coverage_),
 ):
     main.add_command(_command)
+db.add_command(restored)

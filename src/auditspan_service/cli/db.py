@@ -11,6 +11,7 @@ from auditspan_service.cli.console import FOUND, json_option, print_object
 from auditspan_service.cli.opened import opened_engine, schema_state
 from auditspan_service.cli.starting import require_current
 from auditspan_service.db import snapshot
+from auditspan_service.migrate import partition as partition_trail
 from auditspan_service.migrate import upgrade as upgrade_schema
 from auditspan_service.models import Base
 
@@ -75,6 +76,24 @@ def guard(*, as_json: bool) -> None:
     for finding in before:
         click.echo(finding.detail)
     click.echo("The triggers are in place." if before else "The triggers were in place already.")
+
+
+@db.command()
+@json_option
+def partition(*, as_json: bool) -> None:
+    """Partition the trail by month, on PostgreSQL; as the owner of the tables.
+
+    Writers wait while it works. From then on the worker makes the partitions of the next months.
+    Where the trail is partitioned, functions, rights and triggers of its partitions are mended.
+    """
+    with opened_engine() as engine:
+        require_current(engine)
+        done = partition_trail(engine)
+    if as_json:
+        print_object({"made": list(done.made), "partitions": list(done.partitions)})
+        return
+    for name in done.partitions:
+        click.echo(f"{name}{'  (made)' if name in done.made else ''}")
 
 
 def _findings(engine: Engine) -> list[Finding]:

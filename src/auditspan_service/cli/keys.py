@@ -1,4 +1,4 @@
-"""`auditspan keys`: API keys, and the key file of the trail."""
+"""`auditspan keys`: API keys, and the MAC key of the trail."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import click
 from auditspan_service.cli.console import json_option, print_object, print_rows
 from auditspan_service.cli.opened import opened_services
 from auditspan_service.config import load_settings
-from auditspan_service.keyfile import load_or_create_mac_key
+from auditspan_service.keyfile import load_or_create_mac_key, rotate_mac_key
 from auditspan_service.keys import SCOPES, create_key, list_keys, revoke_key
 from auditspan_service.resources import key_resource
 
 
 @click.group()
 def keys() -> None:
-    """Keys with which programs and people call the API."""
+    """Keys with which programs and people call the API, and the MAC key of the trail.
+
+    The keys that sign are those of `auditspan checkpoint`.
+    """
 
 
 @keys.command()
@@ -76,7 +79,7 @@ def revoke(*, key_id: int, as_json: bool) -> None:
 @keys.command()
 @json_option
 def init(*, as_json: bool) -> None:
-    """Make the key file of the trail (AUDITSPAN_MAC_KEY_FILE) unless it is there."""
+    """Make the MAC key of the trail (AUDITSPAN_MAC_KEY_FILE) unless it is there."""
     path = load_settings().mac_key_file
     is_new = not path.exists()
     key = load_or_create_mac_key(path, create=True)
@@ -84,3 +87,23 @@ def init(*, as_json: bool) -> None:
         print_object({"mac_key_file": str(path), "mac_key_id": key.key_id, "created": is_new})
     else:
         click.echo(f"The MAC key {key.key_id} {'was made' if is_new else 'is'} in {path}.")
+
+
+@keys.command("rotate-mac")
+@json_option
+def rotate_mac(*, as_json: bool) -> None:
+    """Put a new MAC key first in AUDITSPAN_MAC_KEY_FILE; those before it stay, for checking.
+
+    Nothing changes until a process reads the file, at its start: rows are written under the key
+    that was first then, and `verify` takes any in the file. So give the new file to all who read
+    it, then restart the workers, and the services last. Stopped in the middle, it changes nothing.
+    """
+    path = load_settings().mac_key_file
+    new, *before = rotate_mac_key(path)
+    if as_json:
+        members = {"mac_key_file": str(path), "mac_key_id": new.key_id}
+        print_object({**members, "previous": [key.key_id for key in before]})
+        return
+    kept = ", ".join(key.key_id for key in before)
+    click.echo(f"The MAC key {new.key_id} is the first in {path}; still good for checking: {kept}.")
+    click.echo("Restart the workers, then the services: from then on rows are written under it.")

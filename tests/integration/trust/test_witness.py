@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from sqlalchemy import create_engine, text
 
 from auditspan.merkle import Tree
 from auditspan.signing import sign_checkpoint
@@ -20,6 +16,7 @@ from auditspan.witness import read_witness
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine
 from auditspan_service.migrate import upgrade
+from integration.trust.backups import older
 from integration.trust.conftest import BATCHES
 from integration.trust.world import FOREIGN, KEY, MAC, OTHER_LOG, Trail, opened
 
@@ -74,35 +71,6 @@ def test_a_rewritten_and_signed_history_is_found(lasting: Trail, seed: int) -> N
         for since in (0, some.randrange(SIZE + 1)):
             found = attack.found(witnessed=True, since=since)
             assert [("rewritten", standing)] == [(one.kind, one.seq) for one in found]
-
-
-@contextmanager
-def older(trail: Trail, tmp_path: Path) -> Iterator[Trail]:
-    """The database as it is now, for later; the collector's files are the same."""
-    if trail.engine.dialect.name == "sqlite":
-        copy = tmp_path / "older.db"
-        _copy(trail, copy)
-        with opened(f"sqlite:///{copy}", trail.folder) as restored:
-            yield restored
-        return
-    name = f"{trail.engine.url.database}_older"
-    server = create_engine(trail.engine.url.set(database="postgres"), isolation_level="AUTOCOMMIT")
-    trail.engine.dispose()  # a template is copied only while nobody is connected to it
-    with server.connect() as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{trail.engine.url.database}"'))
-    try:
-        url = trail.engine.url.set(database=name).render_as_string(hide_password=False)
-        with opened(url, trail.folder) as restored:
-            yield restored
-    finally:
-        with server.connect() as connection:
-            connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
-        server.dispose()
-
-
-def _copy(trail: Trail, place: Path) -> None:
-    with closing(sqlite3.connect(str(trail.engine.url.database))) as source:
-        source.execute("VACUUM INTO ?", (str(place),))
 
 
 @pytest.mark.parametrize("later", [0, 2, 9], ids=["at once", "shorter", "longer"])

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, MetaData, delete, insert, select, tex
 
 from auditspan import Actor, MacKey, Service, Target
 from auditspan.ids import uuid7
+from auditspan.lastsigned import LastSigned
 from auditspan.merkle import Tree, hash_leaf
 from auditspan.note import SigningKey
 from auditspan.record import AuditRecord
@@ -63,12 +64,15 @@ class Trail:
         engine: where it is.
         folder: below it the sink writes, as a collector would.
         tables: its tables.
+        written: how many rows there are; those to come have larger numbers.
+        last_signed: what its sealers ask before they sign.
     """
 
     engine: Engine
     folder: Path
     tables: AuditTables = field(init=False)
     written: int = 0
+    last_signed: LastSigned | None = None
 
     def __post_init__(self) -> None:
         metadata = MetaData()
@@ -84,7 +88,14 @@ class Trail:
 
     def sealer(self, batch: int = 100, keys: Sequence[SigningKey] = (KEY,)) -> Sealer:
         """A sealer as the worker has it."""
-        return Sealer(self.engine, self.tables, batch=batch, signing_key=keys, mac_key=MAC)
+        return Sealer(
+            self.engine,
+            self.tables,
+            batch=batch,
+            signing_key=keys,
+            mac_key=MAC,
+            last_signed=self.last_signed,
+        )
 
     def seal(self, batch: int = 100, keys: Sequence[SigningKey] = (KEY,)) -> None:
         """Seal everything that is committed."""

@@ -1,0 +1,192 @@
+"""What is committed and not sealed yet, or sealed and not delivered, and since when.
+
+For probes that ask every few seconds: everything is read from indexes, and counted up to a limit,
+however long the trail is and however much of it waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, Select, func, select, text
+
+from auditspan.delivery import load_cursors, newest_seq
+from auditspan.locks import RELAY, lock_key
+from auditspan.quarantine import quarantined
+from auditspan.sealed import UtcText
+from auditspan.tables import AuditTables
+from auditspan.unsealed import last_position
+
+MOST = 10_000
+"""What waits is counted up to here."""
+
+_FEW = 1000
+_FRESH = "1:1:"
+"""The snapshot before everything, until the first batch is sealed."""
+
+_UNSEALED = text(
+    """
+    WITH sealed AS (SELECT coalesce(max(row_id), 0) AS newest FROM audit_leaf),
+    late AS (
+        (SELECT id FROM audit_event
+          WHERE xact_id >= pg_snapshot_xmax(CAST(:prev AS pg_snapshot)) ORDER BY xact_id LIMIT :few)
+        UNION
+        (SELECT id FROM audit_event
+          WHERE xact_id = ANY (ARRAY(SELECT pg_snapshot_xip(CAST(:prev AS pg_snapshot))))
+          LIMIT :few)
+    )
+    SELECT count(*), min(id) FROM (
+        (SELECT id FROM audit_event
+          WHERE id > (SELECT newest FROM sealed) ORDER BY id LIMIT :most)
+        UNION ALL
+        SELECT id FROM late WHERE id <= (SELECT newest FROM sealed)
+           AND NOT EXISTS (SELECT FROM audit_leaf l WHERE l.row_id = late.id)
+    ) AS waiting
+    """
+)
+"""Ids become visible out of order, so beside those that are larger than all that is sealed there
+may be some of transactions that ran while the last batch was read (see `unsealed`). Each of the
+three is read from an index, up to its limit."""
+
+_LOCKED = text(
+    """
+    SELECT EXISTS (
+        SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+           AND d.datname = current_database()
+           AND CAST(l.classid AS bigint) = :high AND CAST(l.objid AS bigint) = :low)
+    """
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """Rows that wait for something.
+
+    Attributes:
+        rows: how many; unsealed ones are counted up to `MOST`.
+        oldest_seconds: since when the first of them is recorded; None where none waits.
+    """
+
+    rows: int
+    oldest_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undelivered(Waiting):
+    """Sealed rows that a sink has not acknowledged, as the metric `audit.queue.depth` counts them.
+
+    Attributes:
+        quarantined: those that the sink refused, and nobody has sent again; up to `MOST`.
+    """
+
+    quarantined: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """How far the workers are behind.
+
+    Attributes:
+        unsealed: committed rows without a leaf.
+        undelivered: what waits for each sink, by its name.
+        last_seen_seconds: since when no worker has left a sign in the tables; None without any.
+        is_working: whether a worker is connected and relays; None where the database does not know
+            (SQLite).
+    """
+
+    unsealed: Waiting
+    undelivered: Mapping[str, Undelivered]
+    last_seen_seconds: float | None
+    is_working: bool | None
+
+
+def read_backlog(connection: Connection, tables: AuditTables, sinks: Sequence[str]) -> Backlog:
+    """How far the workers are behind, with these sinks; nothing is locked, and nothing written."""
+    now = _now(connection)
+    return Backlog(
+        unsealed=_unsealed(connection, tables, now),
+        undelivered={name: _undelivered(connection, tables, name, now) for name in sinks},
+        last_seen_seconds=_last_seen(connection, tables, now),
+        is_working=_is_working(connection, sinks),
+    )
+
+
+def _now(connection: Connection) -> datetime:
+    """The time of the clock that stamps the rows."""
+    if connection.dialect.name != "postgresql":
+        return datetime.now(UTC)
+    now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return now
+
+
+def _unsealed(connection: Connection, tables: AuditTables, now: datetime) -> Waiting:
+    if connection.dialect.name == "postgresql":
+        previous = last_position(connection, tables).snapshot or _FRESH
+        given = {"prev": previous, "most": MOST, "few": _FEW}
+        rows, first = connection.execute(_UNSEALED, given).one()
+    else:
+        rows, first = connection.execute(_behind(tables)).one()
+    event = tables.event.c
+    recorded = select(UtcText(event.recorded_at)).where(event.id == first)
+    return Waiting(rows=min(rows, MOST), oldest_seconds=_age(connection, recorded, now))
+
+
+def _behind(tables: AuditTables) -> Select[tuple[int, int | None]]:
+    """On SQLite ids commit in order."""
+    event, leaf = tables.event.c, tables.leaf.c
+    newest = select(func.coalesce(func.max(leaf.row_id), 0)).scalar_subquery()
+    some = select(event.id).where(event.id > newest).order_by(event.id).limit(MOST).subquery()
+    return select(func.count(), func.min(some.c.id)).select_from(some)
+
+
+def _undelivered(
+    connection: Connection, tables: AuditTables, sink: str, now: datetime
+) -> Undelivered:
+    event, leaf = tables.event.c, tables.leaf.c
+    sent = load_cursors(connection, tables, sink).sent
+    recorded = (
+        select(UtcText(event.recorded_at))
+        .join_from(tables.leaf, tables.event, event.id == leaf.row_id)
+        .where(leaf.seq == sent + 1)
+    )
+    return Undelivered(
+        rows=max(0, newest_seq(connection, tables) - sent),
+        oldest_seconds=_age(connection, recorded, now),
+        quarantined=len(quarantined(connection, tables, sink, limit=MOST)),
+    )
+
+
+def _last_seen(connection: Connection, tables: AuditTables, now: datetime) -> float | None:
+    point, delivery = tables.checkpoint.c, tables.delivery.c
+    newest = select(UtcText(point.created_at)).order_by(point.tree_size.desc()).limit(1)
+    moved = select(UtcText(delivery.updated_at)).order_by(delivery.updated_at.desc()).limit(1)
+    ages = (_age(connection, newest, now), _age(connection, moved, now))
+    return min((age for age in ages if age is not None), default=None)
+
+
+def _is_working(connection: Connection, sinks: Sequence[str]) -> bool | None:
+    """Whether somebody holds the lock of a relay: its connection does, for as long as it lives."""
+    if connection.dialect.name != "postgresql":
+        return None
+    return any(_is_locked(connection, f"{RELAY}.{sink}") for sink in sinks)
+
+
+def _is_locked(connection: Connection, name: str) -> bool:
+    high, low = divmod(lock_key(name) % 2**64, 2**32)
+    return bool(connection.execute(_LOCKED, {"high": high, "low": low}).scalar_one())
+
+
+def _age(connection: Connection, moment: Select[tuple[str]], now: datetime) -> float | None:
+    """Seconds since then, to the millisecond; None where there is no such row.
+
+    Read as text: whoever tampers can put a time there that is none, and no probe must fail of it.
+    """
+    found = connection.execute(moment).scalars().first()
+    try:
+        then = datetime.fromisoformat(found) if found else None
+    except ValueError:
+        return None
+    return None if then is None else round(max(0.0, (now - then).total_seconds()), 3)

@@ -1,0 +1,95 @@
+"""What was signed last, as it is remembered outside of the database.
+
+A database can be put back to what it was; what has been signed cannot. Whoever signs a size a
+second time, with other rows, under the same origin, says two things that cannot both be true. So
+the sealer asks somebody whom no backup of the database takes back: where the table has fallen
+behind what was signed, the trail goes on as another incarnation.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from auditspan.merkle import Tree
+from auditspan.note import Checkpoint, NoteError
+from auditspan.signing import goes_on_from, split_origin
+
+_logger = logging.getLogger(__name__)
+
+
+class LastSigned(Protocol):
+    """Says under which incarnation to sign."""
+
+    def incarnation(self, tree: Tree, incarnation: int) -> int:
+        """The incarnation of the next checkpoint, where the table stands at this tree and one.
+
+        It MUST NOT be smaller than that of the table.
+        """
+
+    def remember(self, note: str) -> None:
+        """This note is committed. It MUST NOT raise: the rows are sealed already."""
+
+
+class LastSignedFile:
+    """Keeps the last note in a file, which best lies beside the key.
+
+    Where it cannot be written (keys are often mounted for reading) it is remembered as long as this
+    process lives. A note that is lost is a check that is not made, and never a false alarm.
+
+    Args:
+        path: the file; its directory is there.
+        log: the name of the signing key. What another log has signed is nothing to us.
+    """
+
+    def __init__(self, path: Path, *, log: str) -> None:
+        self._path = path
+        self._log = log
+        self._note = ""
+        self._is_writable = True
+
+    def incarnation(self, tree: Tree, incarnation: int) -> int:
+        """That of the table, unless the table has gone back: then one that was never used."""
+        last = self.last()
+        if last is None or goes_on_from(last, tree, incarnation):
+            return incarnation
+        following = split_origin(last.origin)[1] + 1
+        _logger.error(
+            "%d leaves were signed as %s, and the table has %d: an older backup stands in its "
+            "place, or rows were taken away; the trail goes on as incarnation %d, and `auditspan "
+            "verify --witness` names what is lost",
+            *(last.size, last.origin, tree.size, following),
+        )
+        return following
+
+    def last(self) -> Checkpoint | None:
+        """The last checkpoint of the log that is known; None where there is none."""
+        note = self._note
+        with suppress(OSError, UnicodeDecodeError):
+            note = self._path.read_text(encoding="utf-8")
+        if not note:
+            return None
+        try:
+            last = Checkpoint.parse(note.partition("\n\n")[0] + "\n")
+        except NoteError as error:
+            _logger.warning("%s holds no checkpoint (%s) and is not used", self._path, error)
+            return None
+        return last if split_origin(last.origin)[0] == self._log else None
+
+    def remember(self, note: str) -> None:
+        """Put it into the file, whole or not at all."""
+        self._note = note
+        if not self._is_writable:
+            return
+        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        try:
+            draft.write_text(note, encoding="utf-8")
+            draft.replace(self._path)
+        except OSError as error:
+            self._is_writable = False
+            _logger.info("%s cannot be written: %s", self._path, error.strerror)
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)

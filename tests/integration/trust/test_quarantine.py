@@ -1,0 +1,160 @@
+"""A record that a sink has refused is undelivered until that sink has taken it after all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from opentelemetry.sdk._logs import ReadableLogRecord
+
+from auditspan.errors import SinkRejectedError
+from auditspan.quarantine import quarantined, take_back
+from auditspan.reconcile import Resent, reconcile, resend, taken_since
+from auditspan.sinks import AUDIT_FILE, FileSink
+from auditspan.store import EventFilter, find_events
+from auditspan_service.cli import main
+from auditspan_service.db import make_engine, snapshot
+from auditspan_service.migrate import upgrade
+from integration.trust.world import MAC, Trail, opened
+from support.roles import deployed_database
+
+
+class Particular(FileSink):
+    """A sink that writes files and refuses every batch with a record of these targets."""
+
+    def __init__(self, directory: Path, *targets: str) -> None:
+        super().__init__(directory)
+        self._targets = set(targets)
+
+    def send(self, records: Sequence[ReadableLogRecord]) -> None:
+        """Refuse, or write."""
+        for record in records:
+            if (record.log_record.attributes or {}).get("audit.target.id") in self._targets:
+                raise SinkRejectedError("too large")
+        super().send(records)
+
+
+def delivered(trail: Trail) -> list[bool]:
+    """Whether each row counts as delivered, in the order of their ids."""
+    with snapshot(trail.engine) as connection:
+        found = find_events(connection, trail.tables, EventFilter(), after=0)
+    return [event.delivered for event in found]
+
+
+def refused(trail: Trail, *targets: str) -> list[str]:
+    """Write four rows and deliver them to a sink that refuses some; the ids in quarantine."""
+    trail.write(4)
+    trail.seal()
+    trail.deliver(Particular(trail.folder, *targets))
+    with snapshot(trail.engine) as connection:
+        return quarantined(connection, trail.tables, "file")
+
+
+def send_again(trail: Trail, *targets: str) -> tuple[Resent, list[str]]:
+    """Send what is missing again, to a sink that refuses these; and what counts as taken since."""
+    sink = Particular(trail.folder, *targets)
+    with snapshot(trail.engine) as connection:
+        report = reconcile(connection, trail.tables, [trail.folder])
+        done = resend(connection, trail.tables, sink, report.missing)
+        taken = taken_since(connection, trail.tables, sink, report, done)
+    sink.close()
+    with trail.engine.begin() as connection:
+        assert len(taken) == take_back(connection, trail.tables, sink.name, taken)
+    return done, taken
+
+
+def test_a_refused_record_is_undelivered(fresh: Trail) -> None:
+    """It alone; the rest flows."""
+    assert 1 == len(refused(fresh, "1"))
+    assert [True, False, True, True] == delivered(fresh)
+
+
+def test_a_record_that_is_taken_later_is_delivered(fresh: Trail) -> None:
+    """What is sent again and acknowledged counts, and what is refused again does not."""
+    one, other = refused(fresh, "1", "2")
+    done, taken = send_again(fresh, "2")
+    assert ([one], [one], [other]) == (done.sent, taken, list(done.refused))
+    assert [True, True, False, True] == delivered(fresh)
+    assert [other] == send_again(fresh)[1]
+    assert [True] * 4 == delivered(fresh)
+    assert ([], []) == (send_again(fresh)[1], still_refused(fresh))
+
+
+def test_a_record_that_is_there_already_is_delivered(fresh: Trail) -> None:
+    """It came without anybody noting it: the files say so, and nothing is sent."""
+    (one,) = refused(fresh, "1")
+    put_there(fresh, one)
+    assert [True, False, True, True] == delivered(fresh)
+    done, taken = send_again(fresh)
+    assert ([], [one]) == (done.sent, taken)
+    assert [True] * 4 == delivered(fresh)
+
+
+def test_another_body_is_not_that_record(fresh: Trail) -> None:
+    """What is in the files under its id, and says something else, is an alarm and no delivery."""
+    (one,) = refused(fresh, "1")
+    put_there(fresh, one)
+    path = fresh.folder / AUDIT_FILE
+    head, _, last = path.read_text().rpartition('{"resourceLogs"')
+    path.write_text(f'{head}{{"resourceLogs"{last.replace("kim", "eve")}')
+    assert [] == send_again(fresh)[1]
+    assert [True, False, True, True] == delivered(fresh)
+
+
+def put_there(trail: Trail, event_id: str) -> None:
+    """Send a record, and note nothing."""
+    sink = FileSink(trail.folder)
+    with snapshot(trail.engine) as connection:
+        resend(connection, trail.tables, sink, [event_id])
+    sink.close()
+
+
+def still_refused(trail: Trail) -> list[str]:
+    """The ids of the records that are in quarantine."""
+    with snapshot(trail.engine) as connection:
+        return quarantined(connection, trail.tables, "file")
+
+
+def reconciled(trail: Trail, url: str) -> Result:
+    """`auditspan reconcile --resend` on this trail, with the file sink."""
+    data = trail.folder.parent
+    (data / "keys").mkdir(exist_ok=True)
+    (data / "keys" / "mac.key").write_text(MAC.dump())
+    environ = {"AUDITSPAN_DATA_DIR": str(data), "AUDITSPAN_DATABASE_URL": url}
+    environ["AUDITSPAN_SINK"] = "file"
+    return CliRunner().invoke(main, ["reconcile", "--resend", "--json"], env=environ)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_command_notes_it(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """`reconcile --resend` sends it, and from then on the event is delivered."""
+    url = f"sqlite:///{tmp_path / 'trail.db'}"
+    if kind == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    engine = make_engine(url)
+    upgrade(engine)
+    engine.dispose()
+    with opened(url, tmp_path / "collector") as trail:
+        (one,) = refused(trail, "1")
+        done = reconciled(trail, url)
+        assert [one] == json.loads(done.stdout)["resent"]["sent"]
+        assert "1 records that the sink had refused are delivered now" in done.stderr
+        assert [True] * 4 == delivered(trail)
+        assert 0 == reconciled(trail, url).exit_code
+
+
+def test_who_may_not_note_it_is_told(tmp_path: Path) -> None:
+    """An auditor's role can send, and cannot write: the event stays undelivered, in a sentence."""
+    with deployed_database() as place:
+        superuser = place.superuser.render_as_string(hide_password=False)
+        with opened(superuser, tmp_path / "collector") as trail:
+            (one,) = refused(trail, "1")
+            done = reconciled(trail, place.url("auditor"))
+            assert (1, [one]) == (done.exit_code, json.loads(done.stdout)["resent"]["sent"])
+            assert "with the worker's rights" in done.stderr
+            assert [True, False, True, True] == delivered(trail)
+            assert 0 == reconciled(trail, place.url("worker")).exit_code
+            assert [True] * 4 == delivered(trail)
