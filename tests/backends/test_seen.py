@@ -4,44 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from auditspan import semconv
+from backends.browser import text_of
+from backends.known import zipkin_page
 from backends.running import ARRIVE_SECONDS, Watched
+from backends.seen import is_whole, made_by
 
 pytestmark = pytest.mark.timeout(1800)  # the first run builds and fetches the backends
 
 EVENT = "audit.user.create"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """What the service says of one change."""
-
-    trace_id: str
-    event_id: str
-
-
-def made_by(watched: Watched, username: str) -> Change:
-    """Create a user, and look up its event through the API."""
-    client = watched.up.client
-    answer = client.post("/v1/users", json={"username": username})
-    assert answer.status_code == 201
-    trace_id = answer.headers["traceresponse"].split("-")[1]
-    found = client.get("/v1/audit-events", params={"trace_id": trace_id}).json()
-    [event] = found["items"]
-    return Change(trace_id=trace_id, event_id=event["event_id"])
-
-
-def is_whole(names: set[str]) -> bool:
-    """The request, its INSERTs and its COMMIT."""
-    # Zipkin shows names in lower case.
-    lower = {name.lower() for name in names}
-    return {"post /v1/users", "commit"} <= lower and any(n.startswith("insert ") for n in lower)
 
 
 def test_jaeger_shows_the_change(jaeger: Watched) -> None:
@@ -66,6 +42,19 @@ def test_zipkin_shows_the_change(zipkin: Watched) -> None:
     [request] = [span for span in spans if span.get("kind") == "SERVER"]
     [annotation] = [a["value"] for a in request["annotations"] if a["value"].startswith(EVENT)]
     assert change.event_id in annotation
+
+
+def test_zipkins_page_shows_the_change(zipkin: Watched) -> None:
+    """In a browser: the trace by its id, the statements, the COMMIT, and the audit event."""
+    change = made_by(zipkin, "seen-by-somebody")
+    zipkin.find(
+        f"/api/v2/trace/{change.trace_id}",
+        lambda spans: is_whole({span["name"] for span in spans}),
+    )
+    page = text_of(zipkin_page(zipkin.backend, change.trace_id))
+    for part in (change.trace_id, "post /v1/users", ": insert ", ": commit", EVENT):
+        assert part in page
+    assert f'"{semconv.RECORD_ID}":"{change.event_id}"' in page
 
 
 def test_a_backend_that_is_away_is_missed_by_nobody(away: Watched) -> None:
