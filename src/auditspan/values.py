@@ -27,7 +27,7 @@ _BATCH = 500
 """Primary keys in one SELECT; SQLite takes 32,766 parameters, and plans stay small."""
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, slots=True)
 class Change:
     """One object that a flush wrote: raw values by attribute key."""
 
@@ -86,19 +86,19 @@ def new_values(state: InstanceState[Any], model: AuditedModel, verb: Verb, old: 
     """What the object holds after its statement; NO_VALUE where only the database knows."""
     if verb == "create":
         absent = dict.fromkeys(model.undefaulted - state.dict.keys())
-        return {key: _current(state, key) for key in model.all_keys} | absent
+        return _current(state, model.all_keys) | absent
     late = (state.committed_state.keys() & model.by_key.keys()) - old.keys()
     old.update({key: state.committed_state[key] for key in late})  # set by another listener
-    return {key: _current(state, key) for key in {*old, *model.naming}}
+    return _current(state, {*old, *model.naming})
 
 
 def complete(connection: Connection, changes: Iterable[Change]) -> None:
     """Fetch what only the database knows, one SELECT for 500 objects of a kind."""
     groups: defaultdict[tuple[Mapper[Any], tuple[str, ...]], list[Change]] = defaultdict(list)
     for change in changes:
-        missing = tuple(sorted(key for key, value in change.new.items() if value is NO_VALUE))
+        missing = [key for key, value in change.new.items() if value is NO_VALUE]
         if missing:
-            groups[change.mapper, missing].append(change)
+            groups[change.mapper, tuple(sorted(missing))].append(change)
     for (mapper, keys), group in groups.items():
         for start in range(0, len(group), _BATCH):
             batch = group[start : start + _BATCH]
@@ -129,6 +129,8 @@ def describe(change: Change, key: MacKey | None) -> Changes:
 
 def target_id(identity: Sequence[Any]) -> str:
     """The primary key as text; a composite one as a JSON array, from which it can be read back."""
+    if len(identity) == 1 and type(identity[0]) is int:
+        return str(identity[0])
     parts = [represent(part) for part in identity]
     if len(parts) == 1 and not isinstance(parts[0], dict | list):
         return str(parts[0])
@@ -166,9 +168,12 @@ def _or_null(value: Any) -> Any:  # noqa: ANN401
     return None if value is NO_VALUE else value
 
 
-def _current(state: InstanceState[Any], key: str) -> Any:  # noqa: ANN401
-    value = state.dict.get(key, NO_VALUE)
-    return NO_VALUE if isinstance(value, ClauseElement) else value
+def _current(state: InstanceState[Any], keys: Iterable[str]) -> Values:
+    get = state.dict.get
+    return {
+        key: NO_VALUE if isinstance(value := get(key, NO_VALUE), ClauseElement) else value
+        for key in keys
+    }
 
 
 def _select(

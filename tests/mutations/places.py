@@ -74,7 +74,7 @@ MUTATIONS = [
     Mutation(
         "write no rows after a flush",
         FLUSHES,
-        "            tracked.capture.write(connection, records)",
+        "            tracked.capture.write(connection, batch)",
         "            pass",
         WRITES,
     ),
@@ -124,8 +124,8 @@ MUTATIONS = [
     Mutation(
         "do not fetch what the database made",
         "values.py",
-        "        if missing:\n            groups[change.mapper, missing].append(change)",
-        "        if False:\n            groups[change.mapper, missing].append(change)",
+        "        if missing:\n            groups[change.mapper, tuple(sorted(missing))].append(change)",
+        "        if False:\n            groups[change.mapper, tuple(sorted(missing))].append(change)",
         WRITES,
     ),
     Mutation(

@@ -1,14 +1,15 @@
 """The unit of work: hooks on mappers and sessions.
 
 The mapper hooks see every object that a flush inserts, updates or deletes, in the order of the
-statements, also those that only cascades reach. `after_flush` writes their rows in one INSERT on
-the same connection, so they commit with the change or not at all.
+statements, also those that only cascades reach. `after_flush` writes their rows on the same
+connection, so they commit with the change or not at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, event, inspect
@@ -31,6 +32,9 @@ from auditspan.values import (
     old_values,
     target_id,
 )
+
+_BATCH = 100
+"""Records that are made before they are written: those of a large flush are never all in memory."""
 
 _KEY = "auditspan"
 """Where a session under a trail keeps its `_Tracked` in `Session.info`."""
@@ -68,9 +72,9 @@ def _after_flush(session: Session, _context: UOWTransaction) -> None:
     for connection, flush in tracked.connections.items():
         journal_of(connection).flush = None
         complete(connection, [item for item in flush.items if isinstance(item, Change)])
-        records = list(_records(tracked.capture, connection, flush))
-        if records:
-            tracked.capture.write(connection, records)
+        records = _records(tracked.capture, connection, flush)
+        while batch := list(islice(records, _BATCH)):
+            tracked.capture.write(connection, batch)
     tracked.connections.clear()
 
 
