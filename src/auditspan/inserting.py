@@ -6,7 +6,7 @@ goes through the bind processor of its type and nothing else, and one statement 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -20,34 +20,28 @@ _MARKS = {"pysqlite": "?", "aiosqlite": "?", "psycopg": "%s", "psycopg_async": "
 """Drivers that are quick at this, with their mark of a parameter."""
 
 
-def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows, all with the same columns, in this order."""
+def insert_rows(
+    connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[list[Any]]
+) -> None:
+    """Insert rows in this order, their values in the order of the columns; they are used up."""
     mark = _MARKS.get(connection.dialect.driver)
     if mark is None or connection.get_execution_options().get("schema_translate_map"):
-        connection.execute(table.insert(), rows)
+        connection.execute(table.insert(), [dict(zip(columns, row, strict=True)) for row in rows])
         return
-    bound = list(_bound(connection.dialect, table, rows))
+    for position, process in _processors(connection.dialect, table, columns):
+        for row in rows:
+            row[position] = process(row[position])
     name = connection.dialect.identifier_preparer.format_table(table)
-    whole = len(bound) - len(bound) % _TOGETHER
+    whole = len(rows) - len(rows) % _TOGETHER
     if whole:
         batches = [
-            tuple(chain.from_iterable(bound[start : start + _TOGETHER]))
+            tuple(chain.from_iterable(rows[start : start + _TOGETHER]))
             for start in range(0, whole, _TOGETHER)
         ]
-        connection.exec_driver_sql(_sql(name, tuple(rows[0]), mark, _TOGETHER), batches)
-    if whole < len(bound):
-        connection.exec_driver_sql(_sql(name, tuple(rows[0]), mark, 1), bound[whole:])
-
-
-def _bound(
-    dialect: Dialect, table: Table, rows: Sequence[Mapping[str, Any]]
-) -> Iterator[tuple[Any, ...]]:
-    processors = _processors(dialect, table, tuple(rows[0]))
-    for row in rows:
-        values = list(row.values())
-        for position, processor in processors:
-            values[position] = processor(values[position])
-        yield tuple(values)
+        connection.exec_driver_sql(_sql(name, columns, mark, _TOGETHER), batches)
+    if whole < len(rows):
+        rest = [tuple(row) for row in rows[whole:]]
+        connection.exec_driver_sql(_sql(name, columns, mark, 1), rest)
 
 
 def _processors(

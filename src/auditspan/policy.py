@@ -10,7 +10,22 @@ from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Column, Table, event
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Float,
+    Integer,
+    Numeric,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    Uuid,
+    event,
+)
 from sqlalchemy.orm import ColumnProperty, Mapper
 
 from auditspan.errors import AuditConfigError
@@ -100,9 +115,14 @@ class AuditedModel:
         return frozenset(column.name for column in self.columns if column.ignored)
 
     @cached_property
-    def has_secrets(self) -> bool:
-        """Whether a body cannot show every value as it is."""
-        return any(c.redacted or c.secret_paths is not None for c in self.columns)
+    def veiled(self) -> frozenset[str]:
+        """The names of the columns of which a body may not show every value as it is."""
+        return frozenset(
+            column.name
+            for column in self.columns
+            if column.redacted
+            or (column.secret_paths is not None and type(column.column.type) not in _SCALARS)
+        )
 
     @cached_property
     def naming(self) -> tuple[str, ...]:
@@ -124,6 +144,11 @@ class AuditedModel:
         """The attributes that are NULL where an INSERT does not mention them."""
         return frozenset(column.key for column in self.columns if not column.defaulted)
 
+
+_SCALARS = frozenset(
+    {BigInteger, Boolean, Date, DateTime, Float, Integer, Numeric, SmallInteger, String, Text, Uuid}
+)
+"""Types of columns that hold no members, one of which might be a secret."""
 
 _UNREAD: Any = object()
 _models: WeakKeyDictionary[Mapper[Any], AuditedModel | None] = WeakKeyDictionary()

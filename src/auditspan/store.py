@@ -11,11 +11,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, select
 
 from auditspan.canonical import Json, timestamp
+from auditspan.columns import COLUMNS
 from auditspan.inserting import insert_rows
 from auditspan.mac import MacKey
 from auditspan.quarantine import is_quarantined
 from auditspan.record import AuditRecord
 from auditspan.tables import AuditTables
+
+_COLUMNS = (*COLUMNS, "body", "mac", "mac_key_id")
+"""What a row is given; the rest of it is the database's."""
 
 
 def insert_records(
@@ -25,7 +29,7 @@ def insert_records(
     key: MacKey | None,
 ) -> None:
     """Write the rows of these records in this order, in as few statements as the driver allows."""
-    insert_rows(connection, tables.event, [_row(record, key) for record in records])
+    insert_rows(connection, tables.event, _COLUMNS, [_row(record, key) for record in records])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,25 +100,27 @@ def get_event(connection: Connection, tables: AuditTables, event_id: str) -> Sto
     return _stored(row) if row else None
 
 
-def _row(record: AuditRecord, key: MacKey | None) -> dict[str, Any]:
+def _row(record: AuditRecord, key: MacKey | None) -> list[Any]:
+    """The values of a record's row, in the order of `_COLUMNS`."""
     body = record.body()
-    return {
-        "event_id": record.event_id,
-        "occurred_at": record.occurred_at,
-        "actor_type": record.actor.type,
-        "actor_id": record.actor.id,
-        "action": record.action,
-        "outcome": record.outcome,
-        "target_type": record.target.type if record.target else None,
-        "target_id": record.target.id if record.target else None,
-        "trace_id": record.trace_id,
-        "span_id": record.span_id,
-        "tx_id": record.tx_id,
-        "tenant": record.tenant,
-        "body": body,
-        "mac": key.sign(body) if key else None,
-        "mac_key_id": key.key_id if key else None,
-    }
+    actor, target = record.actor, record.target
+    return [
+        record.event_id,
+        record.occurred_at,
+        actor.type,
+        actor.id,
+        record.action,
+        record.outcome,
+        target.type if target else None,
+        target.id if target else None,
+        record.trace_id,
+        record.span_id,
+        record.tx_id,
+        record.tenant,
+        body,
+        key.sign(body) if key else None,
+        key.key_id if key else None,
+    ]
 
 
 def _events(tables: AuditTables) -> Select[Any]:

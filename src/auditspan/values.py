@@ -119,12 +119,11 @@ def describe(change: Change, key: MacKey | None) -> Changes:
         changes = updated(*(_represented(side, model.by_key) for side in (change.old, new)))
         if changes.keys() <= model.ignored:
             return {}
-    if not model.has_secrets:
-        return changes
-    return {
-        name: {side: concealed(model.by_name[name], value, key) for side, value in change.items()}
-        for name, change in changes.items()
-    }
+    veiled = model.veiled
+    for name in veiled.intersection(changes):
+        column = model.by_name[name]
+        changes[name] = {side: concealed(column, v, key) for side, v in changes[name].items()}
+    return changes
 
 
 def target_id(identity: Sequence[Any]) -> str:

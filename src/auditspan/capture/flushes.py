@@ -33,7 +33,7 @@ from auditspan.values import (
     target_id,
 )
 
-_BATCH = 100
+_BATCH = 500
 """Records that are made before they are written: those of a large flush are never all in memory."""
 
 _KEY = "auditspan"
