@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -104,7 +105,7 @@ class Database:
         finally:
             # Its ROLLBACK undoes nothing; a span of that name would tell people otherwise.
             with suppress_instrumentation():
-                session.close()
+                _close(session)
 
     def search(self, read: Callable[[Connection], _T]) -> _T:
         """What `read` finds: on the replica where there is one that answers, else here.
@@ -122,6 +123,13 @@ class Database:
         self.engine.dispose()
         if self.replica:
             self.replica.dispose()
+
+
+def _close(session: Session) -> None:
+    try:
+        session.close()
+    except DBAPIError:
+        session.invalidate()  # what was read is read
 
 
 def _replica(read_url: str) -> Replica:

@@ -23,7 +23,9 @@ _FORM = (
 def http_url(text: str) -> str:
     """The URL, if it is one that can be posted to."""
     parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("it must not hold a user or a password: use a client certificate")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise ValueError("it must be a URL such as http://127.0.0.1:4319/v1/audit")
     return text
 
@@ -70,10 +72,17 @@ def parse_destinations(value: object) -> object:
     }
 
 
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(_FORM)
+    return found
+
+
 def _object(value: object) -> Mapping[str, Any]:
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = json.loads(value, object_pairs_hook=_without_duplicates)
         except ValueError:
             raise ValueError(_FORM) from None
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):

@@ -147,6 +147,8 @@ def _examine_tls(examination: Examination, where: str, destination: Destination)
     for path in filter(None, named):
         if not path.is_file():
             examination.add("tls", f"{where}: there is no file {path}.")
+    if destination.client_key and not destination.client_certificate:
+        examination.add("tls", f"{where}: there is a client key and no certificate that it is of.")
     if any(named) and not destination.endpoint.startswith("https://"):
         examination.add(
             "tls",

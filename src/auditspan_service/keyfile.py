@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -164,7 +165,7 @@ def _turn(path: Path) -> Iterator[None]:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Put a finished file in the place of another, at once; of the same owner, and for nobody else.
+    """Put a finished file in the place of another, at once; for the same people.
 
     Whoever is stopped in the middle has changed nothing.
     """
@@ -175,6 +176,7 @@ def _replace(path: Path, text: str) -> None:
             before = path.stat()
             if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
                 os.chown(draft, before.st_uid, before.st_gid)  # root does it for the service
+            draft.chmod(stat.S_IMODE(before.st_mode))  # a secret of a container is read by others
             draft.replace(path)
             _sync_directory(path)
         finally:

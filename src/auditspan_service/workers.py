@@ -57,12 +57,17 @@ def _mac_keys(settings: Settings) -> tuple[MacKey, ...]:
 
 def make_sinks(settings: Settings) -> tuple[Sink, ...]:
     """The sink that `AUDITSPAN_SINK` names, and one for each of `AUDITSPAN_MORE_SINKS`."""
-    more = (_otlp_sink(name, each) for name, each in settings.more_sinks.items())
-    return (make_sink(settings), *more)
+    return tuple(make_sink(settings, name) for name in (settings.sink, *settings.more_sinks))
 
 
-def make_sink(settings: Settings) -> Sink:
-    """The sink that `AUDITSPAN_SINK` names."""
+def make_sink(settings: Settings, name: str) -> Sink:
+    """The sink of this name.
+
+    Raises:
+        KeyError: it is neither that of `AUDITSPAN_SINK` nor one of `AUDITSPAN_MORE_SINKS`.
+    """
+    if name != settings.sink:
+        return _otlp_sink(name, settings.more_sinks[name])
     match settings.sink:
         case "otlp":
             return _otlp_sink("otlp", audit_destination(settings))

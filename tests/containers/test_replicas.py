@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,12 +11,14 @@ import pytest
 
 from containers.load import Load
 from containers.proof import require_nothing_lost, require_sealed
-from containers.stack import Stack, docker
+from containers.stack import DOCKER, Stack, docker
 
 pytestmark = pytest.mark.timeout(900)
 
 CUT_SECONDS = 60
 LOAD_SECONDS = 5
+TRIES = "records wait in the table"
+"""What the relay says that delivers, when it cannot."""
 
 OVERLAY = """
 services:
@@ -58,7 +61,7 @@ def test_of_two_workers_one_is_active(replicas: Stack) -> None:
 
 
 def test_nothing_is_lost_while_the_collector_cannot_be_reached(replicas: Stack) -> None:
-    """Requests are served meanwhile, and afterwards everything arrives."""
+    """Requests are served meanwhile, one of two workers tries, and then everything arrives."""
     key = replicas.new_key("admin")
     with ExitStack() as running:
         loads = [
@@ -96,8 +99,17 @@ def cut_off(stack: Stack) -> None:
         docker("network", "disconnect", network, worker)
     time.sleep(CUT_SECONDS)
     assert stack.report("service", "reconcile")["missing"] != [], "it was not cut off"
+    trying = [worker for worker in workers if TRIES in logged(worker, CUT_SECONDS + LOAD_SECONDS)]
+    assert len(trying) == 1
     for worker in workers:
         docker("network", "connect", network, worker)
+
+
+def logged(container: str, seconds: int) -> str:
+    """What a container has said in the last seconds."""
+    command = [DOCKER, "logs", "--since", f"{seconds}s", container]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return said.stdout + said.stderr
 
 
 def services(stack: Stack) -> list[str]:

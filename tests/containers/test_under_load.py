@@ -49,6 +49,23 @@ def test_a_part_that_is_told_to_stop_ends_in_order(stack: Stack, api_key: str, v
     require_nothing_lost(stack, load, f"stop-{victim}")
 
 
+def test_the_logs_show_no_secret(stack: Stack, api_key: str) -> None:
+    """Killed and stopped as they were: no password or key in any container's log or settings."""
+    secrets = {*stack.secret_texts(), api_key, api_key.split("_", maxsplit=2)[2]}
+    said = stack.run("logs", "--no-log-prefix").stdout
+    known = [stack.inspect(name) for name in stack.run("config", "--services").stdout.split()]
+    assert said != ""
+    assert len(secrets) >= 7
+    assert min(map(len, secrets)) >= 16, "a short text is found anywhere and proves nothing"
+    shown = {
+        place
+        for text in secrets
+        for place, where in (("logs", said), ("settings", json.dumps(known)))
+        if text in where
+    }
+    assert shown == set()
+
+
 def test_the_stack_goes_on_where_it_stopped(stack: Stack, api_key: str) -> None:
     """`down` and `up` again: the same rows, the same key, the same trail, and the tour is true."""
     with Load(stack.url, api_key, "down") as load:
@@ -63,20 +80,3 @@ def test_the_stack_goes_on_where_it_stopped(stack: Stack, api_key: str) -> None:
     assert again.refused == 0
     require_nothing_lost(stack, again, "again")
     assert stack.report("service", "tour")["ok"] is True
-
-
-def test_the_logs_show_no_secret(stack: Stack, api_key: str) -> None:
-    """After all of that: no password, no key and no API key in any container's log or settings."""
-    secrets = {*stack.secret_texts(), api_key, api_key.split("_", maxsplit=2)[2]}
-    said = stack.run("logs", "--no-log-prefix").stdout
-    known = [stack.inspect(name) for name in stack.run("config", "--services").stdout.split()]
-    assert said != ""
-    assert len(secrets) >= 7
-    assert min(map(len, secrets)) >= 16, "a short text is found anywhere and proves nothing"
-    shown = {
-        place
-        for text in secrets
-        for place, where in (("logs", said), ("settings", json.dumps(known)))
-        if text in where
-    }
-    assert shown == set()

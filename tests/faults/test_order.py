@@ -125,7 +125,7 @@ def steps_back(place: Place) -> int:
 def test_workers_that_race(
     place: Place, counts: Counts, chance: random.Random, figures: Figures
 ) -> None:
-    """Two at a time, of which one is killed again and again: the other takes over in time.
+    """Two at a time, which are killed in turn, again and again: the other takes over in time.
 
     Only who takes over sends something again, so the files go back at most once for each kill.
     """
@@ -134,9 +134,9 @@ def test_workers_that_race(
     lives = Counter(dict.fromkeys(workers, 1))
     with Watch(place) as watch:
         with Load(place) as load:
-            for _ in range(counts.racing_kills):
+            for turn in range(counts.racing_kills):
                 time.sleep(chance.uniform(1, 3))
-                victim = chance.choice(workers)
+                victim = workers[turn % 2]
                 victim.kill()
                 time.sleep(chance.uniform(0, 0.5))
                 victim.start()
@@ -149,7 +149,6 @@ def test_workers_that_race(
         racing_kills=counts.racing_kills, changes=len(load.made), steps_back=steps_back(place),
         sealed_p99=round(p99(lags.sealed), 2), delivered_p99=round(p99(lags.delivered), 2),
     )  # fmt: skip
-    assert 1 == watch.most_active
     assert steps_back(place) <= counts.racing_kills
     assert p99(lags.sealed) <= LAG_SECONDS
     assert p99(lags.delivered) <= LAG_SECONDS

@@ -12,7 +12,6 @@ from typing import Self
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from auditspan.locks import RELAY, SEALER, lock_key
 from faults.place import Place
 
 _EVERY_SECONDS = 0.05
@@ -20,12 +19,7 @@ _SAMPLE = text(
     """
     SELECT extract(epoch FROM clock_timestamp())::float8,
            (SELECT coalesce(max(tree_size), 0) FROM audit_checkpoint),
-           (SELECT coalesce(max(sent_seq), -1) + 1 FROM audit_delivery),
-           (SELECT coalesce(max(n), 0) FROM (
-              SELECT count(*) AS n FROM pg_locks
-               WHERE locktype = 'advisory' AND granted
-                 AND ((classid::bigint << 32) | objid::bigint) IN (:sealer, :relay)
-               GROUP BY classid, objid) held)
+           (SELECT coalesce(max(sent_seq), -1) + 1 FROM audit_delivery)
     """
 )
 _ROWS = text(
@@ -51,14 +45,9 @@ class Lags:
 
 
 class Watch:
-    """Looks every 50 ms, for the length of a `with` block.
-
-    Attributes:
-        most_active: how many sealers, or relays, have held their lock at one moment at most.
-    """
+    """Looks every 50 ms, for the length of a `with` block."""
 
     def __init__(self, place: Place) -> None:
-        self.most_active = 0
         self._place = place
         self._moments: list[float] = []
         self._sealed: list[int] = []
@@ -89,19 +78,16 @@ class Watch:
         return self._moments[place] if place < len(counts) else math.inf
 
     def _run(self) -> None:
-        names = (("sealer", SEALER), ("relay", f"{RELAY}.otlp"))
-        keys = {name: lock_key(lock) for name, lock in names}
         while not self._ending.wait(_EVERY_SECONDS):
             try:
                 with self._place.superuser.connect() as connection:
-                    moment, sealed, sent, active = connection.execute(_SAMPLE, keys).one()
+                    moment, sealed, sent = connection.execute(_SAMPLE).one()
             except DBAPIError:
                 continue  # it is being restarted
             self._moments.append(moment)
             self._sealed.append(sealed)
             # A relay that goes back takes nothing back that was acknowledged.
             self._sent.append(max([sent, *self._sent[-1:]]))
-            self.most_active = max(self.most_active, active)
 
 
 def p99(values: Sequence[float]) -> float:

@@ -107,7 +107,8 @@ def _database_error(error: DBAPIError) -> Response:
 def _is_lost_in_commit(error: DBAPIError) -> bool:
     """Whether the connection went at the one moment after which "nothing was changed" may be false.
 
-    What else there is has a statement, or never had a connection.
+    Else there is a statement, or never was a connection; but for a ROLLBACK that finds it lost, of
+    which "nobody knows" is said too often rather than too seldom.
     """
     return error.connection_invalidated and error.statement is None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from auditspan.note import NoteError, PublicKey
 from auditspan.quarantine import take_back
 from auditspan.reconcile import ReconcileReport, Resent, resend, taken_since
 from auditspan.reconcile import reconcile as compare
+from auditspan.sinks import Sink
 from auditspan.state import StateReport, check_state
 from auditspan.tables import AuditTables
 from auditspan.verification import Progress, VerifyReport, verify_trail
@@ -119,11 +120,22 @@ def verify(  # noqa: PLR0913 (one for each option)
     help="Files of the collector, or directories of them.",
 )
 @click.option("--resend", "again", is_flag=True, help="Send what is missing to the sink again.")
+@click.option(
+    "--sink",
+    "sink_name",
+    metavar="NAME",
+    help="Where to send: one of AUDITSPAN_MORE_SINKS. By default that of AUDITSPAN_SINK.",
+)
 @click.argument("more", nargs=-1, type=_PLACE, metavar="")
 @json_option
 @data_option
 def reconcile(
-    *, files: tuple[Path, ...], more: tuple[Path, ...], again: bool, as_json: bool
+    *,
+    files: tuple[Path, ...],
+    more: tuple[Path, ...],
+    again: bool,
+    sink_name: str | None,
+    as_json: bool,
 ) -> None:
     """Compare the ids and bodies of the table with those in the collector's files, both ways.
 
@@ -131,10 +143,11 @@ def reconcile(
     next run shows whether that arrived.
     """
     settings = load_settings()
+    sink = _sink(settings, sink_name)
     given = _places("--files", files, more)
-    with opened_trail() as (connection, tables):
+    with closing(sink), opened_trail() as (connection, tables):
         report = compare(connection, tables, given or (settings.collector_files / "audit",))
-        resent = _resend(settings, connection, tables, report) if again else None
+        resent = _resend(sink, connection, tables, report) if again else None
     _print_reconciled(report, resent, as_json=as_json)
     if not report.ok:
         raise SystemExit(FOUND)
@@ -218,14 +231,18 @@ def _print_verified(report: VerifyReport, live: StateReport | None, *, as_json: 
         print_state(live)
 
 
-def _resend(
-    settings: Settings, connection: Connection, tables: AuditTables, report: ReconcileReport
-) -> Resent:
-    sink = make_sink(settings)
+def _sink(settings: Settings, name: str | None) -> Sink:
     try:
-        done = resend(connection, tables, sink, report.missing)
-    finally:
-        sink.close()
+        return make_sink(settings, name or settings.sink)
+    except KeyError:
+        known = ", ".join((settings.sink, *settings.more_sinks))
+        raise Failure(f"There is no sink {name!r}. There are: {known}.") from None
+
+
+def _resend(
+    sink: Sink, connection: Connection, tables: AuditTables, report: ReconcileReport
+) -> Resent:
+    done = resend(connection, tables, sink, report.missing)
     _take_back(tables, sink.name, taken_since(connection, tables, sink, report, done))
     return done
 

@@ -25,6 +25,7 @@ from auditspan_service.cli.console import (
     print_object,
     print_rows,
 )
+from auditspan_service.cli.opened import opened_trail
 from auditspan_service.cli.starting import require_current
 from auditspan_service.config import load_settings
 from auditspan_service.db import Database
@@ -70,6 +71,9 @@ def show(event_id: str, *, as_json: bool) -> None:
     """Show one event whole."""
     with _opened_search() as search:
         found = search(lambda trail: list(filter(None, [get_event(*trail, event_id.lower())])))
+    if not found:
+        with opened_trail() as trail:  # a replica may not have it yet
+            found = list(filter(None, [get_event(*trail, event_id.lower())]))
     if not found:
         raise Failure(f"There is no event {event_id}.")
     (event,) = found

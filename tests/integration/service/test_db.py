@@ -141,3 +141,19 @@ def test_a_network_that_has_gone_silent_is_noticed(
     engine.dispose()
     asked = {name: options.get(name) for name in ("keepalives_idle", "tcp_user_timeout")}
     assert {"keepalives_idle": seconds, "tcp_user_timeout": "30000"} == asked
+
+
+def test_a_reader_that_loses_the_database_at_its_end_has_what_it_read(
+    postgresql_url: str,
+) -> None:
+    """Its ROLLBACK has nothing to undo: that it cannot be sent changes no answer."""
+    database, other = Database.connect(postgresql_url), make_engine(postgresql_url)
+    with database.reading() as session:
+        process = session.scalar(text("SELECT pg_backend_pid()"))
+        with other.connect() as connection:
+            ended = text("SELECT pg_terminate_backend(:process, 5000)")
+            assert connection.scalar(ended, {"process": process})
+    with database.reading() as session:
+        assert process != session.scalar(text("SELECT pg_backend_pid()"))
+    database.dispose()
+    other.dispose()

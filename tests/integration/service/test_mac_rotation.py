@@ -153,9 +153,10 @@ def test_changed_by_several_at_once(tmp_path: Path) -> None:
     assert (len(keys), set(made) - set(keys)) == (17, set())
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o444], ids=oct)
 @pytest.mark.parametrize("kind", ["mac", "signing"])
-def test_the_file_stays_its_owners(tmp_path: Path, kind: str) -> None:
-    """Whoever changes the key, the service can read it afterwards, and others cannot.
+def test_the_file_stays_its_owners(tmp_path: Path, kind: str, mode: int) -> None:
+    """Whoever changes the key, those who could read it can afterwards, and nobody else.
 
     Only root can give a file to somebody else; anybody else has it already.
     """
@@ -167,5 +168,6 @@ def test_the_file_stays_its_owners(tmp_path: Path, kind: str) -> None:
     make(path, create=True)
     owner = 10001 if os.geteuid() == 0 else os.geteuid()
     os.chown(path, owner, os.getegid())
+    path.chmod(mode)
     rotate(path)
-    assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (owner, 0o600)
+    assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (owner, mode)

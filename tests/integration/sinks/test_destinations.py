@@ -32,6 +32,8 @@ WRONG = [
     *('{"otlp": "http://hunter2/"}', '{"file": "http://hunter2/"}', '{"": "http://hunter2/"}'),
     *('{"Archive": "http://hunter2/"}', '{"a b": "http://hunter2/"}'),
     '{"archive": {"endpoint": "http://hunter2/", "certifcate": "/a"}}',
+    *('{"archive": "http://kim:hunter2@a/"}', '{"archive": "http://hunter2:99999/"}'),
+    '{"archive": "http://a/", "archive": "http://hunter2/"}',
 ]
 
 

@@ -233,7 +233,7 @@ def test_opentelemetrys_variables_hold_for_audit_records_too(
 ) -> None:
     """Whoever has set them for everything, or for logs, has said all that is needed."""
     say(monkeypatch, secured.authority.client(), signal)
-    sink = make_sink(load_settings(audit_endpoint=secured.audit_endpoint))
+    sink = make_sink(load_settings(audit_endpoint=secured.audit_endpoint), "otlp")
     sink.send([])
     sink.close()
 
@@ -246,7 +246,7 @@ def test_a_setting_of_ours_counts_more(
     files = secured.authority.client()
     monkeypatch.setenv("AUDITSPAN_AUDIT_CLIENT_CERTIFICATE", str(files.client_certificate))
     monkeypatch.setenv("AUDITSPAN_AUDIT_CLIENT_KEY", str(files.client_key))
-    sink = make_sink(load_settings(audit_endpoint=secured.audit_endpoint))
+    sink = make_sink(load_settings(audit_endpoint=secured.audit_endpoint), "otlp")
     sink.send([])
     sink.close()
 

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from opentelemetry.sdk._logs import ReadableLogRecord
 
+from auditspan.delivery import Cursors, save_cursors
 from auditspan.errors import SinkRejectedError
 from auditspan.quarantine import quarantined, take_back
 from auditspan.reconcile import Resent, reconcile, resend, taken_since
@@ -18,6 +19,7 @@ from auditspan.store import EventFilter, find_events
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine, snapshot
 from auditspan_service.migrate import upgrade
+from integration.sinks.faulty import GOOD, faulty_collector
 from integration.trust.world import MAC, Trail, opened
 from support.roles import deployed_database
 
@@ -118,14 +120,14 @@ def still_refused(trail: Trail) -> list[str]:
         return quarantined(connection, trail.tables, "file")
 
 
-def reconciled(trail: Trail, url: str) -> Result:
+def reconciled(trail: Trail, url: str, *options: str, **settings: str) -> Result:
     """`auditspan reconcile --resend` on this trail, with the file sink."""
     data = trail.folder.parent
     (data / "keys").mkdir(exist_ok=True)
     (data / "keys" / "mac.key").write_text(MAC.dump())
     environ = {"AUDITSPAN_DATA_DIR": str(data), "AUDITSPAN_DATABASE_URL": url}
-    environ["AUDITSPAN_SINK"] = "file"
-    return CliRunner().invoke(main, ["reconcile", "--resend", "--json"], env=environ)
+    environ |= {"AUDITSPAN_SINK": "file", **settings}
+    return CliRunner().invoke(main, ["reconcile", "--resend", "--json", *options], env=environ)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
@@ -144,6 +146,26 @@ def test_the_command_notes_it(kind: str, tmp_path: Path, request: pytest.Fixture
         assert "1 records that the sink had refused are delivered now" in done.stderr
         assert [True] * 4 == delivered(trail)
         assert 0 == reconciled(trail, url).exit_code
+
+
+def test_it_is_sent_to_the_sink_that_is_named(tmp_path: Path) -> None:
+    """One of AUDITSPAN_MORE_SINKS, and no other; a name that nobody has is an error."""
+    url = f"sqlite:///{tmp_path / 'trail.db'}"
+    engine = make_engine(url)
+    upgrade(engine)
+    engine.dispose()
+    with (
+        opened(url, tmp_path / "collector") as trail,
+        faulty_collector(lambda _: GOOD) as archive,
+    ):
+        (one,) = refused(trail, "1")
+        with trail.engine.begin() as connection:
+            save_cursors(connection, trail.tables, "archive", Cursors(sent=3, safe=3))
+        more = {"AUDITSPAN_MORE_SINKS": json.dumps({"archive": archive.url})}
+        assert 1 == reconciled(trail, url, "--sink", "archive", **more).exit_code
+        assert [one] == archive.taken
+        done = reconciled(trail, url, "--sink", "archiv", **more)
+        assert (2, True) == (done.exit_code, "There are: file, archive." in done.stderr)
 
 
 def test_who_may_not_note_it_is_told(tmp_path: Path) -> None:

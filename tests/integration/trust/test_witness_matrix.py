@@ -40,8 +40,7 @@ def places() -> list[Place]:
     some = random.Random(5)  # noqa: S311 (no secret)
     sizes = [sum(BATCHES[:n]) for n in range(1, len(BATCHES) + 1)]
     made = []
-    for _ in range(TIMES):
-        seq = some.randrange(SIZE)
+    for seq in some.sample(range(SIZE), TIMES):
         size = next(one for one in sizes if one > seq)
         later = some.randrange(seq + 1, size) if seq + 1 < size else None
         made.append(Place(seq=seq, size=size, later=later))
