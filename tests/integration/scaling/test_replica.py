@@ -134,6 +134,7 @@ def test_searches_are_answered_by_the_replica(world: World, caller: Caller) -> N
         assert ["late", "early", "tester"] == [
             user["username"] for user in caller("GET", "/v1/users").get_json()["items"]
         ][::-1]
+        assert 0 == auditspan("show", event_id, **world.environ).returncode
         listed = auditspan("events", "--action", "user.create", "--json", **world.environ)
         assert (0, 2) == (listed.returncode, listed.stdout.count('"event_id"')), listed.stderr
     finally:
