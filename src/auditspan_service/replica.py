@@ -1,8 +1,8 @@
 """The read replica: a streaming copy of the database that answers searches, while it is there.
 
 It is a help and never a dependency. Whatever goes wrong with it, the primary answers instead: one
-warning when it is gone, one line when it is back, and between the two one try every few seconds, so
-that no request but that one waits for it.
+warning when it is gone, one line when it is back, and between the two one try every few seconds.
+Only that one waits for it then, and before the first warning the searches that are under way.
 
 What it answers may be some moments old. Whoever must see their own write asks the primary.
 """
@@ -32,7 +32,7 @@ RETRY_SECONDS = 5.0
 """Seconds after a failure in which the replica is not asked."""
 
 PING_SECONDS = 2.0
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 10.0
 """Seconds that a search may take; a server that hangs says nothing, and closes nothing either."""
 
 _OUTAGES = ("08", "42", "53", "57P")

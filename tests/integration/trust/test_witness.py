@@ -73,16 +73,16 @@ def test_a_rewritten_and_signed_history_is_found(lasting: Trail, seed: int) -> N
             assert [("rewritten", standing)] == [(one.kind, one.seq) for one in found]
 
 
-@pytest.mark.parametrize("later", [0, 2, 9], ids=["at once", "shorter", "longer"])
+@pytest.mark.parametrize("later", range(10))
 def test_an_older_backup_is_found(delivered: Trail, tmp_path: Path, later: int) -> None:
-    """The database as it was before, whether or not the application has gone on with it."""
+    """The database as it was before seven rows, and as many others that were written since."""
     with older(delivered, tmp_path) as restored:
         delivered.grow(4, 3)
         restored.written = 1000  # other rows than those that were lost
         restored.grow(*([later] if later else []))
         found = restored.report(witnessed=True).findings
         assert [] == restored.report().findings
-    expected = {0: {"tail"}, 2: {"tail"}, 9: {"rewritten"}}[later]
+    expected = {"tail"} if later < 7 else {"rewritten"}  # as many as were lost are no tail
     assert expected <= {one.kind for one in found} <= {"tail", "rewritten"}
 
 
