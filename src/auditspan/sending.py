@@ -33,7 +33,7 @@ def send_all(sink: Sink, items: Sequence[Item]) -> Refused:
     unfit: Refused = []
     for item in items:
         try:
-            prepared.append((item, _record(item)))
+            prepared.append((item, record_of(item)))
         except UNFIT as error:
             unfit.append((item, f"no record can be made of it ({type(error).__name__})"))
     if not prepared:
@@ -80,5 +80,10 @@ def _try(sink: Sink, prepared: _Prepared) -> str | None:
     return None
 
 
-def _record(item: Item) -> ReadableLogRecord:
+def record_of(item: Item) -> ReadableLogRecord:
+    """The log record of a row or a checkpoint.
+
+    Raises:
+        one of `UNFIT`: somebody has tampered with it so that there is none.
+    """
     return checkpoint_record(item) if isinstance(item, SignedCheckpoint) else log_record(item)

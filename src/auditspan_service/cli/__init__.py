@@ -13,6 +13,7 @@ from auditspan_service.cli.console import Commands, data_option
 from auditspan_service.cli.covering import coverage_
 from auditspan_service.cli.db import db
 from auditspan_service.cli.doctor import doctor
+from auditspan_service.cli.exporting import export
 from auditspan_service.cli.keys import keys
 from auditspan_service.cli.proving import reconcile, verify
 from auditspan_service.cli.reading import events, history, show, trace
@@ -34,7 +35,7 @@ for _command in (
     *(up, tour, serve, worker),
     *(db, users, keys, doctor),
     *(events, show, history, trace),
-    *(verify, reconcile, checkpoint, coverage_),
+    *(verify, reconcile, export, checkpoint, coverage_),
 ):
     main.add_command(_command)
 db.add_command(restored)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from auditspan.otlpfile import read_logs
 from auditspan.sinks import AUDIT_FILE, FileSink
 from auditspan.store import EventFilter, find_events
-from auditspan_service.db import snapshot
-from integration.trust.world import FOREIGN, KEY, Trail
+from auditspan_service.cli import main
+from auditspan_service.db import make_engine, snapshot
+from auditspan_service.migrate import upgrade
+from integration.trust.world import FOREIGN, KEY, Trail, opened
 from support.running import Up, auditspan
 
 SCRIPT = Path(__file__).parents[3] / "docs" / "verify_independently.py"
@@ -50,6 +55,38 @@ def test_events_that_are_not_sealed_are_told(delivered: Trail, tmp_path: Path) -
     code, said = check(delivered.folder / AUDIT_FILE, "--export", events)
     assert 0 == code
     assert "is not sealed yet" in said
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Callable[..., Result]:
+    """`auditspan export` of a trail whose records a collector's file has."""
+    environ = {"AUDITSPAN_DATABASE_URL": f"sqlite:///{tmp_path / 'trail.db'}"}
+    engine = make_engine(environ["AUDITSPAN_DATABASE_URL"])
+    upgrade(engine)
+    engine.dispose()
+    with opened(environ["AUDITSPAN_DATABASE_URL"], tmp_path) as trail:
+        trail.grow(3, 1)
+
+    def export(*options: str) -> Result:
+        return CliRunner().invoke(main, ["export", *options], env=environ)
+
+    return export
+
+
+def test_an_export_is_what_the_collector_has(
+    exported: Callable[..., Result], tmp_path: Path
+) -> None:
+    """The same records, which prove themselves; and those from a number on."""
+    path = tmp_path / "out.jsonl"
+    done = exported("--output", str(path))
+    assert (0, "6 records written, 0 left out\n") == (done.exit_code, done.stderr)
+    assert (0, "4 events, 2 checkpoints: as signed\n") == check(path)
+    own, collected = ({e.body for e in read_logs(one)} for one in (path, tmp_path / AUDIT_FILE))
+    assert collected == own
+    path.write_text(exported("--since", "3").stdout)
+    assert 2 == len(own & {entry.body for entry in read_logs(path)})
+    again = exported("--output", str(path))
+    assert (2, True) == (again.exit_code, "is there already" in again.stderr)
 
 
 EDITS = {
