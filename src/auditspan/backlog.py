@@ -93,8 +93,8 @@ class Backlog:
         unsealed: committed rows without a leaf.
         undelivered: what waits for each sink, by its name.
         last_seen_seconds: since when no worker has left a sign in the tables; None without any.
-        is_working: whether a worker is connected and relays; None where the database does not know
-            (SQLite).
+        is_working: whether workers are connected that relay to every sink; None where the database
+            does not know (SQLite).
     """
 
     unsealed: Waiting
@@ -168,10 +168,10 @@ def _last_seen(connection: Connection, tables: AuditTables, now: datetime) -> fl
 
 
 def _is_working(connection: Connection, sinks: Sequence[str]) -> bool | None:
-    """Whether somebody holds the lock of a relay: its connection does, for as long as it lives."""
+    """Whether somebody holds the lock of each relay: a connection does, while it lives."""
     if connection.dialect.name != "postgresql":
         return None
-    return any(_is_locked(connection, f"{RELAY}.{sink}") for sink in sinks)
+    return all(_is_locked(connection, f"{RELAY}.{sink}") for sink in sinks)
 
 
 def _is_locked(connection: Connection, name: str) -> bool:

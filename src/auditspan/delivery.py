@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
 from auditspan.logrecord import SealedRow, SignedCheckpoint
-from auditspan.sealed import UtcText
+from auditspan.sealed import StoredText, UtcText
 from auditspan.tables import AuditTables
 
 Item: TypeAlias = SealedRow | SignedCheckpoint
@@ -116,7 +116,8 @@ def rows_of(connection: Connection, tables: AuditTables, ids: Sequence[str]) -> 
 def _sealed(tables: AuditTables) -> Select[tuple[Any, ...]]:
     event, leaf = tables.event.c, tables.leaf.c
     moment = UtcText(event.recorded_at).label("recorded_at")
-    columns = (event.event_id, moment, event.body, event.mac)
+    texts = (StoredText(event.body).label("body"), StoredText(event.mac))
+    columns = (StoredText(event.event_id), moment, *texts)
     return select(leaf.seq, leaf.row_id, *columns).join(tables.event, event.id == leaf.row_id)
 
 

@@ -67,11 +67,14 @@ class LastSignedFile:
 
     def last(self) -> Checkpoint | None:
         """The last checkpoint of the log that is known; None where there is none."""
-        note = self._note
+        kept = ""
         with suppress(OSError, UnicodeDecodeError):
-            note = self._path.read_text(encoding="utf-8")
-        if not note:
-            return None
+            kept = self._path.read_text(encoding="utf-8")
+        # The file may be behind, where it can be read and not written, or ahead by another process.
+        known = [one for note in (kept, self._note) if note and (one := self._parse(note))]
+        return max(known, key=lambda one: (split_origin(one.origin)[1], one.size), default=None)
+
+    def _parse(self, note: str) -> Checkpoint | None:
         try:
             last = Checkpoint.parse(note.partition("\n\n")[0] + "\n")
         except NoteError as error:
@@ -82,14 +85,14 @@ class LastSignedFile:
     def remember(self, note: str) -> None:
         """Put it into the file, whole or not at all."""
         self._note = note
-        if not self._is_writable:
-            return
         draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
             draft.write_text(note, encoding="utf-8")
             draft.replace(self._path)
+            self._is_writable = True
         except OSError as error:
+            if self._is_writable:  # said once, and tried again: a disk is full for a while only
+                _logger.warning("%s cannot be written: %s", self._path, error.strerror)
             self._is_writable = False
-            _logger.info("%s cannot be written: %s", self._path, error.strerror)
             with suppress(OSError):
                 draft.unlink(missing_ok=True)

@@ -59,6 +59,10 @@ class MacKey:
         """Whether the MAC is the one of this body, compared in constant time."""
         return hmac.compare_digest(self.sign(body).encode(), mac.encode("utf-8", "replace"))
 
+    def __getstate__(self) -> dict[str, object]:
+        """Without what was taken in: that cannot be pickled, nor copied."""
+        return {"key_id": self.key_id, "secret": self.secret}
+
     @cached_property
     def _keyed(self) -> hmac.HMAC:
         """The key, taken in once: that is most of the time for a short body."""

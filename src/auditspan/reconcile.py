@@ -19,6 +19,7 @@ from auditspan.delivery import load_cursors, rows_of
 from auditspan.logrecord import SealedRow
 from auditspan.otlpfile import Damage, read_logs
 from auditspan.quarantine import quarantined
+from auditspan.sealed import StoredText
 from auditspan.sending import send_all
 from auditspan.sinks import Sink
 from auditspan.tables import AuditTables
@@ -133,7 +134,13 @@ def taken_since(
     """
     absent = {*report.missing, *report.different}.difference(resent.sent)
     refused = quarantined(connection, tables, sink.name)
-    return [event_id for event_id in refused if event_id not in absent]
+    known = {
+        row.event_id
+        for start in range(0, len(refused), _CHUNK)
+        for row in rows_of(connection, tables, refused[start : start + _CHUNK])
+    }  # what is not in the table is not in the report
+    known -= absent
+    return [event_id for event_id in refused if event_id in known]
 
 
 @dataclass(kw_only=True)
@@ -172,7 +179,9 @@ def _digest(body: str) -> bytes:
 def _bodies(connection: Connection, tables: AuditTables) -> Iterator[tuple[str, str]]:
     event = tables.event.c
     statement = (
-        select(event.event_id, event.body).order_by(event.id).execution_options(yield_per=_CHUNK)
+        select(StoredText(event.event_id).label("event_id"), StoredText(event.body).label("body"))
+        .order_by(event.id)
+        .execution_options(yield_per=_CHUNK)
     )
     for row in connection.execute(statement):
         yield row.event_id, row.body

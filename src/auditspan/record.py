@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -23,13 +23,14 @@ _EMPTY: dict[str, Any] = {}
 _LEAST_VALUE_BYTES = 128  # a digest takes about as much itself
 
 
+@dataclass(frozen=True)
 class _Part:
     """What many records have in common; its text is made once."""
 
     @cached_property
     def text(self) -> str:
         """The canonical text of its fields."""
-        return canonical_json(dict(vars(self)))
+        return canonical_json({one.name: getattr(self, one.name) for one in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True)

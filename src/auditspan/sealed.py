@@ -9,9 +9,20 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from sqlalchemy import Column, Connection, Text, cast, func, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Dialect,
+    LargeBinary,
+    Text,
+    cast,
+    func,
+    select,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import Cast
 from sqlalchemy.sql.functions import FunctionElement
 
 from auditspan.columns import COLUMNS
@@ -20,15 +31,83 @@ from auditspan.tables import AuditTables
 from auditspan.verify import SealedLeaf
 
 _CHUNK = 5000
+_LARGEST = 2**63 - 1
 _UNHASHED = len(SealedLeaf._fields) - 1
 """Where the plain columns begin in a row of the query."""
+
+
+class _Decoded(Text):
+    """Text that SQLite gives as bytes, since nothing keeps others from putting any into it."""
+
+    def result_processor(self, dialect: Dialect, _coltype: object) -> Any:  # noqa: ANN401 (as its base)
+        return _decode if dialect.name == "sqlite" else None
+
+
+def _decode(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "backslashreplace")
+
+
+class StoredText(FunctionElement[str]):
+    """A column as text; on SQLite a literal of SQL stands for what is no text."""
+
+    inherit_cache = True
+    type = _Decoded()
+
+    def __init__(self, column: Column[Any]) -> None:
+        super().__init__(column)
+
+
+@compiles(StoredText, "postgresql")
+def _stored_postgresql(element: StoredText, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+    (column,) = element.clauses
+    return f"CAST({compiler.process(column, **options)} AS TEXT)"
+
+
+@compiles(StoredText)
+def _stored_sqlite(element: StoredText, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+    (column,) = element.clauses
+    return f"CAST({_text_or_literal(compiler.process(column, **options))} AS BLOB)"
+
+
+def _text_or_literal(name: str) -> str:
+    # NULL stays NULL: none of the branches is taken.
+    known = f"CASE WHEN typeof({name}) = 'text' THEN {name}"
+    return f"{known} WHEN {name} IS NOT NULL THEN quote({name}) END"
+
+
+class StoredNumber(FunctionElement[int]):
+    """A column of integers; on SQLite one that no trail reaches stands for what is none."""
+
+    inherit_cache = True
+    type = BigInteger()
+
+    def __init__(self, column: Column[Any]) -> None:
+        super().__init__(column)
+
+
+@compiles(StoredNumber, "postgresql")
+def _number_postgresql(element: StoredNumber, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+    (column,) = element.clauses
+    return compiler.process(column, **options)
+
+
+@compiles(StoredNumber)
+def _number_sqlite(element: StoredNumber, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+    (column,) = element.clauses
+    name = compiler.process(column, **options)
+    return f"CASE typeof({name}) WHEN 'integer' THEN {name} ELSE {_LARGEST} END"
+
+
+def stored_bytes(column: Column[Any]) -> Cast[bytes]:
+    """A column as bytes, also on SQLite where it is text."""
+    return cast(column, LargeBinary)
 
 
 class UtcText(FunctionElement[str]):
     """A timestamp column as text in the form of the body: UTC, microseconds, ``Z``."""
 
     inherit_cache = True
-    type = Text()
+    type = _Decoded()
 
     def __init__(self, column: Column[Any]) -> None:
         super().__init__(column)
@@ -46,7 +125,8 @@ def _utc_postgresql(element: UtcText, compiler: SQLCompiler, **options: Any) -> 
 @compiles(UtcText)
 def _utc_sqlite(element: UtcText, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
     (column,) = element.clauses
-    return f"replace({compiler.process(column, **options)}, ' ', 'T') || 'Z'"
+    name = _text_or_literal(compiler.process(column, **options))
+    return f"CAST(replace({name}, ' ', 'T') || 'Z' AS BLOB)"
 
 
 def sealed_leaves(
@@ -56,12 +136,12 @@ def sealed_leaves(
     event, leaf = tables.event, tables.leaf
     statement = (
         select(
-            leaf.c.seq,
-            leaf.c.row_id,
-            cast(leaf.c.event_id, Text),
-            leaf.c.leaf_hash,
+            StoredNumber(leaf.c.seq),
+            StoredNumber(leaf.c.row_id),
+            StoredText(leaf.c.event_id),
+            stored_bytes(leaf.c.leaf_hash),
             UtcText(event.c.recorded_at),
-            *(event.c[name] for name in ("body", "mac", "mac_key_id")),
+            *(StoredText(event.c[name]) for name in ("body", "mac", "mac_key_id")),
             *(_as_text(event.c[name]) for name in COLUMNS),
         )
         .select_from(leaf.outerjoin(event, event.c.id == leaf.c.row_id))
@@ -81,7 +161,10 @@ def sealed_hashes(
 ) -> Generator[tuple[bytes, bytes | None], None, None]:
     """For every leaf from `first` on its hash, and the hash of its row; None where that is gone."""
     event, leaf = tables.event.c, tables.leaf.c
-    columns = (leaf.row_id, UtcText(event.recorded_at), event.mac, event.body)
+    columns = (
+        *(leaf.row_id, UtcText(event.recorded_at)),
+        *(StoredText(event.mac), StoredText(event.body)),
+    )
     statement = (
         select(leaf.leaf_hash, *columns)
         .select_from(tables.leaf.outerjoin(tables.event, event.id == leaf.row_id))
@@ -99,11 +182,10 @@ def sealed_hashes(
 
 def newest_size(connection: Connection, tables: AuditTables) -> int:
     """How many leaves there are when the sequence is dense."""
-    newest = connection.execute(select(func.max(tables.leaf.c.seq))).scalar_one()
+    seq = tables.leaf.c.seq
+    newest = connection.execute(select(func.max(seq)).where(seq <= _LARGEST)).scalar_one()
     return 0 if newest is None else int(newest) + 1
 
 
-def _as_text(column: Column[Any]) -> Any:  # noqa: ANN401 (an expression of one of three kinds)
-    if column.name == "occurred_at":
-        return UtcText(column)
-    return cast(column, Text) if column.name == "event_id" else column
+def _as_text(column: Column[Any]) -> FunctionElement[str]:
+    return UtcText(column) if column.name == "occurred_at" else StoredText(column)

@@ -159,7 +159,8 @@ class Sealer:
         """Insert the checkpoint over a tree that has grown from the position; its note."""
         incarnation = position.incarnation
         if self._last_signed:
-            incarnation = self._last_signed.incarnation(position.tree, incarnation)
+            own = incarnation - position.restored
+            incarnation = max(incarnation, self._last_signed.incarnation(position.tree, own))
         keys = self._signing_keys
         note = sign_checkpoint(keys, tree, incarnation) if keys else None
         connection.execute(

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Executable, Text, cast, exists, func, select, text
+from sqlalchemy import ColumnElement, Connection, Executable, exists, func, select, text
 
 from auditspan.merkle import Tree
-from auditspan.sealed import UtcText
+from auditspan.sealed import StoredText, UtcText
 from auditspan.signing import incarnation_of
 from auditspan.tables import AuditTables
 
@@ -110,11 +110,17 @@ class Backlog:
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """The tree of the last checkpoint, and from where the next rows are looked for."""
+    """The tree of the last checkpoint, and from where the next rows are looked for.
+
+    Attributes:
+        incarnation: that of the next checkpoint, as far as the tables tell.
+        restored: whether they tell that it is another one, since an older backup stands there.
+    """
 
     tree: Tree
     snapshot: str | None = None
     incarnation: int = 1
+    restored: bool = False
     backlog: Backlog | None = None
 
 
@@ -122,7 +128,9 @@ def last_position(connection: Connection, tables: AuditTables) -> Position:
     """Where the last checkpoint stands; at nothing where there is none."""
     table = tables.checkpoint.c
     row = connection.execute(
-        select(table.tree_size, table.frontier, table.snapshot, table.note)
+        select(
+            table.tree_size, table.frontier, table.snapshot, StoredText(table.note).label("note")
+        )
         .order_by(table.tree_size.desc())
         .limit(1)
     ).one_or_none()
@@ -162,6 +170,7 @@ def fresh_rows(
         tree=position.tree,
         snapshot=previous if is_full else seen,
         incarnation=position.incarnation + bool(taken.restored),
+        restored=bool(taken.restored),
         backlog=Backlog(seen=seen, floor=rows[-1].id) if is_full else None,
     )
 
@@ -187,6 +196,7 @@ def _read(connection: Connection, statement: Executable, **values: object) -> li
 
 def _where(tables: AuditTables, condition: ColumnElement[bool], limit: int) -> Executable:
     event = tables.event.c
-    columns = (cast(event.event_id, Text), UtcText(event.recorded_at), event.body)
-    statement = select(event.id, *columns, event.mac, event.mac_key_id)
+    known = (StoredText(event.event_id), UtcText(event.recorded_at))
+    texts = (StoredText(column) for column in (event.body, event.mac, event.mac_key_id))
+    statement = select(event.id, *known, *texts)
     return statement.where(condition).order_by(event.id).limit(limit)

@@ -6,13 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Text, cast, func, select
+from sqlalchemy import Connection, func, select
 
 from auditspan.mac import MacKey
 from auditspan.merkle import Tree
 from auditspan.note import PublicKey
-from auditspan.partitions import partitions_of
-from auditspan.sealed import newest_size, sealed_leaves
+from auditspan.sealed import (
+    StoredNumber,
+    StoredText,
+    newest_size,
+    sealed_leaves,
+    stored_bytes,
+)
 from auditspan.tables import AuditTables
 from auditspan.verify import (
     Finding,
@@ -142,12 +147,15 @@ def _check_skipped(connection: Connection, tables: AuditTables, first: int) -> I
 
 
 def _duplicates(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
-    """Event ids that two rows have: of a partitioned trail, no index forbids them."""
+    """Event ids that two rows have. An index forbids them, unless it is dropped or partitioned."""
     leaf = tables.leaf.c
-    if not partitions_of(connection, tables.event):
-        return
     statement = (
-        select(func.max(leaf.seq), func.max(leaf.row_id), cast(leaf.event_id, Text), func.count())
+        select(
+            func.max(StoredNumber(leaf.seq)),
+            func.max(StoredNumber(leaf.row_id)),
+            StoredText(leaf.event_id),
+            func.count(),
+        )
         .group_by(leaf.event_id)
         .having(func.count() > 1)
     )
@@ -181,12 +189,15 @@ def _told(leaves: Iterator[SealedLeaf], total: int, progress: Progress) -> Itera
 
 def _checkpoints(connection: Connection, tables: AuditTables) -> list[StoredCheckpoint]:
     table = tables.checkpoint.c
-    statement = select(table.tree_size, table.root_hash, table.note, table.frontier)
+    statement = select(
+        StoredNumber(table.tree_size),
+        stored_bytes(table.root_hash),
+        StoredText(table.note),
+        stored_bytes(table.frontier),
+    )
     return [
-        StoredCheckpoint(
-            size=row.tree_size, root=row.root_hash, note=row.note, frontier=row.frontier
-        )
-        for row in connection.execute(statement.order_by(table.tree_size))
+        StoredCheckpoint(size=size, root=root, note=note, frontier=frontier)
+        for size, root, note, frontier in connection.execute(statement.order_by(table.tree_size))
     ]
 
 

@@ -7,8 +7,9 @@
 5. the leaf is the hash of the row
 6. every checkpoint's root is the root of the leaves before it
 7. the notes of the checkpoints are signed and say the same, where a public key is at hand
-8. what a witness has seen is still there (`witness`)
-9. no two rows have the same event id (`verification`; an index sees to it, unless partitioned)
+8. no two rows have the same event id (`verification`)
+9. what a witness has seen is still there (`witness`)
+10. replaying the trail gives the live tables (`state`)
 
 Only canonical text is ever given a MAC, and nobody without the key can make one: where step 2
 holds, step 3 does, and the text is not made a second time.

@@ -98,7 +98,12 @@ def check_witness(
     stored = {checkpoint.size: checkpoint.root for checkpoint in checkpoints}
     now = {**stored, **verifier.seen}
     ends = _ends(checkpoints)
-    abandoned = {seen for seen in witness.checkpoints if _is_abandoned(seen, ends, now)}
+    first = verifier.start.size  # what is before it counts as checked
+    abandoned = {
+        seen
+        for seen in witness.checkpoints
+        if (seen.size >= first or seen.size in now) and _is_abandoned(seen, ends, now)
+    }
     yield from _restored(abandoned, ends)
     followed = [seen for seen in witness.checkpoints if seen not in abandoned]
     size = verifier.tree.size

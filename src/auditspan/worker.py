@@ -13,6 +13,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from sqlalchemy import Engine, func, select
 
 from auditspan.delivery import load_cursors
+from auditspan.errors import AuditConfigError
 from auditspan.lastsigned import LastSigned
 from auditspan.mac import MacKey
 from auditspan.note import SigningKey
@@ -38,9 +39,12 @@ class Worker:
     """Seals committed rows and relays them to a sink, or to each of several.
 
     Every sink has a thread, a connection and cursors of its own: what one of them does, or does not
-    do, delays none of the others. Their names MUST differ.
+    do, delays none of the others.
 
     Its own HTTP and SQL leave no telemetry: a relay that traced itself would never be idle.
+
+    Raises:
+        AuditConfigError: two sinks have one name.
     """
 
     def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
@@ -57,6 +61,11 @@ class Worker:
         self._engine = engine
         self._tables = tables
         self._sinks = tuple(sink) if isinstance(sink, Sequence) else (sink,)
+        if len({one.name for one in self._sinks}) != len(self._sinks):
+            raise AuditConfigError(
+                "two sinks have one name, and would share one cursor, so that one of them would "
+                "get nothing: give each a name of its own, as OtlpSink(endpoint, name=...)"
+            )
         self._interval = interval
         self._sealer = Sealer(
             engine, tables, signing_key=signing_key, mac_key=mac_key, last_signed=last_signed
@@ -115,8 +124,8 @@ class Worker:
                 try:
                     sealed = self._sealer.seal()
                     if not sealed and time.monotonic() - swept >= SWEEP_INTERVAL:
+                        swept = time.monotonic()  # also of one that fails: it reads the table
                         self._sealer.sweep()
-                        swept = time.monotonic()
                     wait = 0.0 if sealed else self._interval
                     backoff.reset()
                 except Exception:  # a worker must outlive whatever the database does

@@ -31,7 +31,7 @@ class Mutation:
 WRITES, STATEMENTS, SHAPES = "test_writes.py", "test_statements.py", "test_shapes.py"
 SAVEPOINTS, SECRETS, COMMITS = "test_savepoints.py", "test_secrets.py", "test_commits.py"
 VALUES, REFUSALS, SESSIONS = "test_values.py", "test_refusals.py", "test_sessions.py"
-RACED = "test_replaced_and_raced.py"
+RACED, TAKEN = "test_replaced_and_raced.py", "test_taken_along.py"
 
 FLUSHES = "capture/flushes.py"
 MUTATIONS = [
@@ -434,5 +434,38 @@ MUTATIONS = [
         "    if False:\n",
         RACED,
         only="into_a_tree",
+    ),
+    # ------------------------------------------------------- what goes or changes with a parent
+    Mutation(
+        "let text pass that takes audited rows along",
+        "capture/texts.py",
+        'found += taken_along(table, truncated=write.verb == "truncate")',
+        "pass",
+        TAKEN,
+        only="test_text",
+    ),
+    Mutation(
+        "let an upsert change audited rows behind its table",
+        "capture/statements.py",
+        "            require_no_cascade(table, overwritten(statement, table))",
+        "            pass",
+        TAKEN,
+        only="upsert",
+    ),
+    Mutation(
+        "do not follow cascades of upserts",
+        "capture/statements.py",
+        "        affected.follow(rows, list(rows.keys), touched)\n",
+        "",
+        TAKEN,
+        only="upsert",
+    ),
+    Mutation(
+        "let a child come to a code that changes",
+        "capture/updates.py",
+        "        and not dependents(subject.table, touched)\n",
+        "",
+        TAKEN,
+        only="adds_a_child",
     ),
 ]

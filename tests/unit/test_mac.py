@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import hmac
+import pickle
 import string
 
 import pytest
@@ -103,3 +105,11 @@ def test_a_guess_cannot_be_checked_without_the_key(value: str) -> None:
 def test_column_and_value_do_not_run_together() -> None:
     """The end of a column's name is not the beginning of its value."""
     assert KEY.fingerprint("a", "bc") != KEY.fingerprint("ab", "c")
+
+
+def test_a_key_that_has_signed_can_be_copied() -> None:
+    """It is pickled for another process, and deep-copied with an application's settings."""
+    mac = KEY.sign("body")
+    copies = [pickle.loads(pickle.dumps(KEY)), copy.deepcopy(KEY)]  # noqa: S301 (our own)
+    assert [KEY, KEY] == copies
+    assert [mac, mac] == [one.sign("body") for one in copies]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -192,3 +193,12 @@ def test_a_naive_time_is_refused() -> None:
     """A time without a zone is no instant, and is not taken for one."""
     with pytest.raises((AuditBodyError, ValueError)):
         MINIMAL._replace(occurred_at=datetime(2026, 1, 1)).body()  # noqa: DTZ001 - the claim
+
+
+@pytest.mark.parametrize(
+    "part", [Actor.user(7, label="kim"), Service(name="shop"), Request(id="r")]
+)
+def test_a_text_that_two_threads_make_is_the_same(part: Actor | Service | Request) -> None:
+    """One makes it while that of the other stands among the attributes already: the same text."""
+    first = part.text
+    assert first == inspect.getattr_static(type(part), "text").func(part)

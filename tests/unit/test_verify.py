@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,11 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import auditspan.verify
 from auditspan.columns import COLUMNS, derived_columns
 from auditspan.mac import MacKey
 from auditspan.merkle import Tree, hash_leaf
 from auditspan.record import Actor, AuditRecord, Service, Target
 from auditspan.verify import Finding, SealedLeaf, Verifier
+from auditspan_service.cli.proving import verify as command
 
 KEY = MacKey.from_secret(bytes(range(32)))
 FOREIGN = MacKey.from_secret(bytes(32))
@@ -248,3 +251,11 @@ def test_any_changed_character_is_found(at: int, data: st.DataObject) -> None:
     other = data.draw(st.characters(exclude_categories=["Cs"]).filter(lambda c: c != body[place]))
     changed = body[:place] + other + body[place + 1 :]
     assert with_leaf(at, LEAVES[at]._replace(body=changed)).findings()
+
+
+def test_the_help_lists_the_steps_of_the_verifier() -> None:
+    """The module and the command number the same steps."""
+    numbered = re.compile(r"^ *([0-9]+)\. ", re.MULTILINE)
+    listed = numbered.findall(str(auditspan.verify.__doc__))
+    assert [str(step) for step in range(1, 11)] == listed
+    assert listed == numbered.findall(str(command.help))

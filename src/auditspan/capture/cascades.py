@@ -106,6 +106,21 @@ def dependents(table: Table, touched: Collection[Column[Any]] | None) -> list[Fo
     ]
 
 
+def taken_along(table: Table, *, truncated: bool = False) -> list[Subject]:
+    """The audited tables of which rows can go, or change, when rows of this one are deleted."""
+    seen, waiting = {table}, [table]
+    while waiting:
+        parent = waiting.pop()
+        for child in table.metadata.tables.values():
+            keys = [c for c in child.foreign_key_constraints if c.referred_table is parent]
+            acts = any((key.ondelete or "").upper() in _ACTIONS for key in keys)
+            if child not in seen and (acts or (truncated and keys)):
+                seen.add(child)
+                waiting.append(child)
+    found = [subject for one in seen - {table} if (subject := subject_of(one)) is not None]
+    return sorted(found, key=lambda subject: subject.table.name)
+
+
 def _acts(
     constraint: ForeignKeyConstraint, table: Table, touched: Collection[Column[Any]] | None
 ) -> bool:

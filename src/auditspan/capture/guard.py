@@ -94,10 +94,11 @@ class _Words:
     def writes(self, position: int) -> list[TextWrite]:
         """The writes that begin there."""
         after = self._past_or(position + 1)
+        replaces = self.is_at(position + 1, "or", "replace")  # deletes what is in the way
         if self.is_at(position, "update"):
-            return self._named("update", after)[:1]
+            return self._named("replace" if replaces else "update", after)[:1]
         if self.is_at(position, "insert") and self.is_at(after, "into"):
-            return self._named("insert", after + 1)[:1]
+            return [] if replaces else self._named("insert", after + 1)[:1]  # REPLACE INTO follows
         for verb, words in _PHRASES:
             if self.is_at(position, *words):
                 several = verb in {"truncate", "ddl"}
@@ -157,7 +158,7 @@ class _Words:
 
 
 _PHRASES = (
-    ("insert", ("replace", "into")),
+    ("replace", ("replace", "into")),
     ("merge", ("merge", "into")),
     ("delete", ("delete", "from")),
     ("truncate", ("truncate",)),

@@ -6,7 +6,7 @@ still gets what the statement as written returns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -25,6 +25,7 @@ from sqlalchemy import tuple_ as row_value
 from sqlalchemy.engine.cursor import _NO_RESULT_METADATA
 from sqlalchemy.engine.default import DefaultExecutionContext
 
+from auditspan.capture.cascades import dependents
 from auditspan.capture.pictures import Subject
 from auditspan.capture.rows import Key, has_key
 from auditspan.errors import UnauditedWriteError
@@ -63,6 +64,26 @@ def require_no_replacing(statement: Any, table: Table) -> None:  # noqa: ANN401 
         raise UnauditedWriteError(
             f"a statement on {table.name!r} was refused, because OR REPLACE deletes rows that it "
             "does not name: use on_conflict_do_update(...)"
+        )
+
+
+def overwritten(statement: Any, table: Table) -> set[Column[Any]]:  # noqa: ANN401 (any dialect's)
+    """The columns that an upsert sets in rows that are there; none of any other INSERT."""
+    pairs = getattr(statement._post_values_clause, "update_values_to_set", ())  # noqa: SLF001
+    names = (key if isinstance(key, str) else key.key for key, _ in pairs)
+    return {column for name in names if (column := table.c.get(name)) is not None}
+
+
+def require_no_cascade(table: Table, touched: Collection[Column[Any]]) -> None:
+    """Refuse an upsert of a table that is not audited, where audited rows change with it.
+
+    Raises:
+        UnauditedWriteError: they do.
+    """
+    if touched and dependents(table, touched):
+        raise UnauditedWriteError(
+            f"this upsert on {table.name!r} was refused, because audited rows may change with the "
+            "keys that it sets (ON UPDATE): use update()"
         )
 
 

@@ -28,14 +28,16 @@ from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.visitors import iterate
 
-from auditspan.capture.cascades import Affected, dependents
+from auditspan.capture.cascades import Affected, dependents, taken_along
 from auditspan.capture.criteria import assigned
 from auditspan.capture.guard import TextWrite
 from auditspan.capture.inserts import (
     existing_rows,
     hold_out,
     inserted_keys,
+    overwritten,
     require_new,
+    require_no_cascade,
     require_no_replacing,
     statement_of,
     with_keys,
@@ -189,6 +191,12 @@ def _before_write(connection: Connection, context: DefaultExecutionContext) -> N
         return
     touched: Touched = set(assigned(compiled, table)) if context.isupdate else None
     follows = not context.isinsert and bool(dependents(table, touched))
+    if subject_of(table) is None and captures_of(connection) and not _passes(connection):
+        statement = statement_of(context)
+        if dependents(table, None):  # rows that are replaced are deleted, and others with them
+            require_no_replacing(statement, table)
+        if context.isinsert:
+            require_no_cascade(table, overwritten(statement, table))
     if _is_unit_of_work(connection, context.execution_options):
         if follows:
             _follow_flush(connection, table, touched)
@@ -206,7 +214,9 @@ def _pending(
     journal_of(connection)  # refuses a connection without transactions before anything is written
     if _passes(connection):
         verb = "insert" if context.isinsert else "update" if context.isupdate else "delete"
-        tell_statement(connection, capture, subject, verb)
+        reached = taken_along(subject.table) if context.isdelete else []
+        for one in (subject, *reached):
+            tell_statement(connection, capture, one, verb)
         return None
     require_no_replacing(statement_of(context), subject.table)
     if not context.isinsert:
@@ -217,7 +227,10 @@ def _pending(
     races = existing is not None and not hold_out(connection, subject.table)
     if existing is not None:
         statement = subject.select().where(existing).order_by(*subject.key)
-        affected.rows_of(subject).read(connection, statement.with_for_update(of=subject.table))
+        rows = affected.rows_of(subject)
+        rows.read(connection, statement.with_for_update(of=subject.table))
+        touched = overwritten(statement_of(context), subject.table)
+        affected.follow(rows, list(rows.keys), touched)
     return _Pending(capture=capture, subject=subject, affected=affected, races=races)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from auditspan.capture.cascades import taken_along
 from auditspan.capture.guard import TextWrite, text_writes
 from auditspan.capture.pictures import Subject
 from auditspan.capture.subjects import subject_of
@@ -38,10 +39,13 @@ def check_writes(connection: Connection, writes: Sequence[TextWrite]) -> None:
     if not writes:
         return
     for capture in captures_of(connection):
-        for write in writes:
-            subject = _subject_written(capture, write)
-            if subject is not None:
-                _refuse_or_tell(connection, capture, write, subject)
+        found = {
+            subject.table: (write, subject)
+            for write in reversed(writes)
+            for subject in _subjects_written(capture, write)
+        }
+        for write, subject in found.values():  # once for each table, however it is reached
+            _refuse_or_tell(connection, capture, write, subject)
 
 
 def tell_statement(connection: Connection, capture: Capture, subject: Subject, verb: str) -> None:
@@ -60,12 +64,17 @@ def tell_statement(connection: Connection, capture: Capture, subject: Subject, v
     capture.tell(connection, records)
 
 
-def _subject_written(capture: Capture, write: TextWrite) -> Subject | None:
+def _subjects_written(capture: Capture, write: TextWrite) -> list[Subject]:
+    """The audited table that is named, or those that a deletion from the named one reaches."""
     for table in capture.metadata.tables.values():
         is_named = table.name.casefold() == write.table.casefold()
         if is_named and (write.schema is None or table.schema in {None, write.schema}):
-            return subject_of(table)
-    return None
+            subject = subject_of(table)
+            found = [] if subject is None else [subject]
+            if write.verb in {"delete", "merge", "replace", "truncate"}:
+                found += taken_along(table, truncated=write.verb == "truncate")
+            return found
+    return []
 
 
 def _refuse_or_tell(
@@ -73,8 +82,9 @@ def _refuse_or_tell(
 ) -> None:
     if unaudited_reason() is None and capture.recorder.strict:
         raise UnauditedWriteError(
-            f"this SQL was refused, because it writes to {write.table!r}, which is audited, and a "
-            "text does not tell which rows it changes: write it with insert(), update() or "
-            "delete(), or wrap it in `with trail.unaudited(reason=...)`, which is recorded"
+            f"this SQL was refused, because it writes to {write.table!r}, which is audited or has "
+            "audited rows behind it, and a text does not tell which rows it changes: write it with "
+            "insert(), update() or delete(), or wrap it in `with trail.unaudited(reason=...)`, "
+            "which is recorded"
         )
     tell_statement(connection, capture, subject, write.verb)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, CursorResult, literal, type_coerce
 from sqlalchemy.engine.default import DefaultExecutionContext
 
-from auditspan.capture.cascades import Affected
+from auditspan.capture.cascades import Affected, dependents
 from auditspan.capture.criteria import assigned, where, with_values
 from auditspan.capture.pictures import Subject
 from auditspan.errors import UnauditedWriteError
@@ -35,7 +35,12 @@ def affected_rows(
     later = _later_keys(context, subject) if touched else []
     statement = subject.select().add_columns(*later).order_by(*subject.key)
     statement = statement.where(where(context))
-    keeps_keys = touched is not None and set(touched).isdisjoint(subject.table.primary_key)
+    # A row that may get a new child before the statement changes what that refers to is held whole.
+    keeps_keys = (
+        touched is not None
+        and set(touched).isdisjoint(subject.table.primary_key)
+        and not dependents(subject.table, touched)
+    )
     statement = statement.with_for_update(of=subject.table, key_share=keeps_keys)
     rows.read(connection, statement, len(later))
     affected.named = len(rows.keys)

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, MetaData, func, select, text
 
 from auditspan.errors import AuditConfigError
 from auditspan.mac import MacKey
+from auditspan.sealed import StoredText
 from auditspan.state.agreement import Agreement
 from auditspan.state.live import Comparison
 from auditspan.state.objects import ObjectStore
@@ -75,7 +76,8 @@ def _replay(
     connection: Connection, tables: AuditTables, replay: Replay, progress: Progress | None
 ) -> None:
     event = tables.event.c
-    statement = select(event.id, event.body, event.mac_key_id).order_by(event.id)
+    texts = (StoredText(event.body), StoredText(event.mac_key_id))
+    statement = select(event.id, *texts).order_by(event.id)
     total = _count(connection, tables) if progress else 0
     result = connection.execute(statement, execution_options={"yield_per": _CHUNK})
     for rows in result.partitions():

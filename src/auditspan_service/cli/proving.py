@@ -89,8 +89,9 @@ def verify(  # noqa: PLR0913 (one for each option)
     5. the leaf is the hash of the row
     6. every checkpoint has the root of the leaves before it
     7. every checkpoint is signed
-    8. what the collector's files have seen is still there (--witness)
-    9. replaying the trail gives the live tables (--state)
+    8. no two rows have the same event id
+    9. what the collector's files have seen is still there (--witness)
+    10. replaying the trail gives the live tables (--state)
 
     Exit code 1 when something is wrong, and when there is nothing to check.
     """  # noqa: D301 (click reads the character itself)

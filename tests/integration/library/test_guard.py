@@ -421,7 +421,7 @@ RECORDED = {
 }
 RECORDED_POSTGRESQL = {
     "TRUNCATE plain, player": ["player"],
-    "TRUNCATE team, player CASCADE": ["player", "team"],
+    "TRUNCATE team, player CASCADE": ["fan", "player", "team"],
     "WITH gone AS (DELETE FROM player RETURNING id) UPDATE team SET name = 'x'": [
         "player",
         "team",

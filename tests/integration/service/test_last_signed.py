@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
+from auditspan.lastsigned import LastSignedFile
+from auditspan.merkle import Tree
+from auditspan.note import SigningKey
+from auditspan.signing import sign_checkpoint
 from auditspan_service.keyfile import last_signed_file, load_or_create_signing_keys
 from auditspan_service.workers import running_worker
+from integration.trust.world import ours
 from support.service import RunningService, running_service, settings_at
 
 
@@ -34,3 +41,59 @@ def test_the_worker_remembers_its_newest_note(tmp_path: Path, database_url: str)
     assert ["mac.key", "signing.key", "signing.key.last"] == sorted(
         one.name for one in file.parent.iterdir()
     )
+
+
+KEY = SigningKey(name="auditspan/test", seed=bytes(range(32)))
+
+
+def note(size: int, incarnation: int = 1) -> str:
+    """A signed checkpoint of this size."""
+    tree = Tree().append(bytes([n % 256]) * 32 for n in range(size))
+    return sign_checkpoint(KEY, tree, incarnation)
+
+
+def known(file: LastSignedFile) -> str:
+    """The origin and size that are last."""
+    last = file.last()
+    assert last is not None
+    return f"{last.origin} {last.size}"
+
+
+def test_a_file_that_cannot_be_written_takes_nothing_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It can still be read, and is behind: what this process has signed counts.
+
+    That is said once, and writing is tried again.
+    """
+    path = tmp_path / "last"
+    file = LastSignedFile(path, log=KEY.name)
+    file.remember(note(10))
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.mkdir()  # stands for a disk that is full, or mounted for reading
+    for size in (20, 30):
+        file.remember(note(size))
+    assert (note(10), "auditspan/test/1 30") == (path.read_text(), known(file))
+    assert 1 == len(ours(caplog))
+    draft.rmdir()
+    file.remember(note(40))
+    assert note(40) == path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "last"),
+    [
+        ((10, 1), (20, 1), "auditspan/test/1 20"),
+        ((20, 1), (10, 1), "auditspan/test/1 20"),
+        ((20, 1), (10, 2), "auditspan/test/2 10"),
+        ((10, 2), (20, 1), "auditspan/test/2 10"),
+    ],
+)
+def test_the_newer_of_two_notes_counts(
+    tmp_path: Path, mine: tuple[int, int], theirs: tuple[int, int], last: str
+) -> None:
+    """Whether another process has put it into the file, or this one remembers it."""
+    file, other = (LastSignedFile(tmp_path / "last", log=KEY.name) for _ in range(2))
+    file.remember(note(*mine))
+    other.remember(note(*theirs))
+    assert last == known(file)

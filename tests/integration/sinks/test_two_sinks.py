@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from auditspan.delivery import load_cursors
+from auditspan.errors import AuditConfigError
 from auditspan.otlp import OtlpSink
 from auditspan.otlpfile import read_logs
 from auditspan.sinks import FileSink, Sink
@@ -179,3 +180,10 @@ class NamedFiles(FileSink):
     """Files under another name."""
 
     name = "archive"
+
+
+def test_two_destinations_of_one_name_are_refused(trail: Trail, tmp_path: Path) -> None:
+    """They would share a cursor, and one of them would miss what the other has taken."""
+    sinks = [FileSink(tmp_path / "one"), FileSink(tmp_path / "two")]
+    with pytest.raises(AuditConfigError, match="two sinks have one name"):
+        Worker(trail.engine, trail.tables, sinks)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from opentelemetry.sdk._logs import ReadableLogRecord
+from sqlalchemy import insert
 
 from auditspan.delivery import Cursors, save_cursors
 from auditspan.errors import SinkRejectedError
@@ -180,3 +181,14 @@ def test_who_may_not_note_it_is_told(tmp_path: Path) -> None:
             assert [True, False, True, True] == delivered(trail)
             assert 0 == reconciled(trail, place.url("worker")).exit_code
             assert [True] * 4 == delivered(trail)
+
+
+def test_a_record_that_is_not_in_the_table_was_not_taken(fresh: Trail) -> None:
+    """It is in no report, since somebody has deleted its row: that is no sign of its arrival."""
+    (one,) = refused(fresh, "1")
+    gone = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f"
+    with fresh.engine.begin() as connection:
+        values = {"sink": "file", "seq": 99, "event_id": gone, "reason": "too large"}
+        connection.execute(insert(fresh.tables.quarantine), values)
+    assert [one] == send_again(fresh)[1]
+    assert [gone] == still_refused(fresh)

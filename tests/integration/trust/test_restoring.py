@@ -26,6 +26,7 @@ from auditspan_service.db import snapshot
 from auditspan_service.keyfile import last_signed_file
 from auditspan_service.migrate import upgrade
 from integration.trust.backups import dumped, older
+from integration.trust.conftest import grown
 from integration.trust.world import KEY, MAC, Trail, ours
 
 LOG = KEY.name
@@ -343,3 +344,46 @@ def test_a_worker_that_is_quicker_is_noticed(
     assert "stop the workers, and run this again" in done.stderr
     assert 2 == place.said("db", "restored")["incarnation"]
     assert {7: f"{LOG}/1", 8: f"{LOG}/2"}.items() <= origins(migrated).items()
+
+
+@pytest.mark.parametrize(
+    ("size", "signed", "following"), [(3, 2, 3), (9, 1, 2), (3, 1, 2)], ids=["used", "ahead", "no"]
+)
+def test_a_restored_cluster_uses_no_incarnation_again(
+    tmp_path: Path, size: int, signed: int, following: int
+) -> None:
+    """The table says that it was restored, and the file under which name was signed since."""
+    with grown("postgresql", tmp_path) as trail:
+        remembering(trail, tmp_path)
+        trail.grow(5)
+        assert trail.last_signed
+        tree = Tree().append(bytes([n]) * 32 for n in range(size))
+        trail.last_signed.remember(sign_checkpoint(KEY, tree, signed))
+        with trail.attack() as attack:
+            attack.run("UPDATE audit_checkpoint SET snapshot = '4000000000:4000000000:'")
+            attack.connection.commit()
+        trail.grow(1)
+        assert {5: f"{LOG}/1", 6: f"{LOG}/{following}"} == origins(trail)
+
+
+def test_a_partial_check_says_nothing_of_checkpoints_before_it(
+    fresh: Trail, tmp_path: Path
+) -> None:
+    """One of another incarnation, over rows that the backup had: nothing of them is lost."""
+    remembering(fresh, tmp_path)
+    fresh.grow(4)
+    fresh.write(3)
+    with older(fresh, tmp_path) as restored:
+        fresh.grow()
+        fresh.seal()
+        fresh.deliver()
+        restored.last_signed, restored.written = fresh.last_signed, 1000
+        restored.grow(2)
+        assert {4: f"{LOG}/1", 9: f"{LOG}/2"} == origins(restored)
+        found = {
+            since: [
+                (one.kind, one.seq) for one in restored.report(witnessed=True, since=since).findings
+            ]
+            for since in (0, 9)
+        }
+    assert {0: [("checkpoint", 6)], 9: []} == found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +15,11 @@ from sqlalchemy import Connection, create_engine, event, text
 from auditspan import MacKey
 from auditspan.merkle import Tree
 from auditspan.note import NoteError, SigningKey, open_note
+from auditspan.sealer import Sealer
 from auditspan.signing import sign_checkpoint
+from auditspan.sinks import FileSink
 from auditspan.verification import verify_trail
+from auditspan.worker import Worker
 from auditspan_service.db import snapshot
 from integration.trust.backups import run
 from integration.trust.conftest import grown
@@ -216,3 +220,25 @@ def test_no_false_alarm_after_dump_and_restore(tmp_path: Path) -> None:
             restored.grow(2)
             report = restored.report(witnessed=True)
     assert ([], 11, 0) == (report.findings, report.tree_size, report.unsealed)
+
+
+def test_a_sweep_that_fails_delays_nobody(
+    fresh: Trail, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It reads the whole table, and may take too long each time: it is not tried at every pass."""
+
+    def fail(_sealer: Sealer) -> int:
+        raise TimeoutError("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(Sealer, "sweep", fail)
+    worker = Worker(fresh.engine, fresh.tables, FileSink(fresh.folder), interval=0.02, mac_key=MAC)
+    worker.start()
+    try:
+        for _ in range(5):
+            fresh.write(1)
+            assert worker.drain(15)
+            time.sleep(0.1)  # some passes that find nothing
+    finally:
+        worker.stop()
+    failed = [one for one in ours(caplog) if one.getMessage().startswith("sealing failed")]
+    assert (5, 1) == (fresh.report().tree_size, len(failed))

@@ -224,3 +224,17 @@ def test_a_restored_cluster_goes_on_under_another_origin(postgres_url: str) -> N
     assert ["auditspan/test/1", "auditspan/test/2"] == origins
     assert [] == trail.report().findings
     engine.dispose()
+
+
+def test_a_row_that_was_copied_is_found(trail: Trail) -> None:
+    """With its valid MAC, after the unique indexes were dropped: a copy is not a second act."""
+    given = {"id", "xact_id", "recorded_at"}
+    copied = ", ".join(one.name for one in trail.tables.event.c if one.name not in given)
+    trail.run(
+        "DROP INDEX ix_audit_event_event_id",
+        "DROP INDEX ix_audit_leaf_event_id",
+        f"INSERT INTO audit_event ({copied}) SELECT {copied} FROM audit_event "  # noqa: S608 (no input)
+        "WHERE id = (SELECT row_id FROM audit_leaf WHERE seq = 3)",
+    )
+    trail.seal()
+    assert {("duplicate", SIZE)} == trail.found()

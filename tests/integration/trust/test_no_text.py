@@ -1,0 +1,101 @@
+"""SQLite keeps anything in any column: what is no text, number or bytes there is only a finding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from auditspan.reconcile import reconcile
+from auditspan_service.db import snapshot
+from integration.trust.conftest import grown
+from integration.trust.world import Trail
+
+SOME = {"event_id": "'017f22e2-79b0-7cc3-98c4-dc0c0c07398f'"}
+COPIED = (
+    *("event_id", "recorded_at", "occurred_at", "actor_type", "action", "outcome"),
+    *("tx_id", "body", "mac", "mac_key_id"),
+)
+TEXTS = ("event_id", "recorded_at", "tenant", "body", "mac", "mac_key_id")
+BLOB, BROKEN, NUMBER = "CAST({} AS BLOB)", "CAST(x'c3ff' AS TEXT)", "7"
+VALUES = {"BLOB": BLOB, "not UTF-8": BROKEN, "number": NUMBER}
+KINDS = {
+    "event_id": {"column"},
+    "recorded_at": {"leaf"},
+    "tenant": {"column"},
+    "body": {"mac", "body", "leaf"},
+    "mac": {"mac", "leaf"},
+    "mac_key_id": {"mac"},
+}
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trail]:
+    """Seven rows under three checkpoints, for attacks that are rolled back."""
+    with grown("sqlite", tmp_path_factory.mktemp("trail"), 4, 1, 2) as made:
+        yield made
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("column", [one for one in TEXTS if one != "tenant"])
+def test_a_row_that_is_no_text_stops_nobody(tmp_path: Path, column: str, value: str) -> None:
+    """Whoever may insert puts it there: it is sealed and named, and those behind it are sent.
+
+    It is sent itself, unless no record can be made of its body.
+    """
+    given = {**{one: one for one in COPIED}, **SOME}
+    given[column] = VALUES[value].format(given[column])
+    with grown("sqlite", tmp_path, 2) as trail:
+        with trail.engine.begin() as connection:  # the guards are in place
+            connection.exec_driver_sql(
+                f"INSERT INTO audit_event ({', '.join(given)}) "  # noqa: S608 (no input)
+                f"SELECT {', '.join(given.values())} FROM audit_event WHERE id = 1"
+            )
+        trail.grow(2)
+        report = trail.report(witnessed=True)
+        with snapshot(trail.engine) as connection:
+            arrived = reconcile(connection, trail.tables, [trail.folder])
+    assert (5, 0, {2}) == (
+        report.tree_size,
+        report.unsealed,
+        {finding.seq for finding in report.findings},
+    )
+    unfit = int(column == "body")
+    assert (5 - unfit, unfit) == (arrived.found, len(arrived.missing))
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("column", TEXTS)
+def test_a_sealed_row_that_is_no_text_any_more_is_named(
+    kept: Trail, column: str, value: str
+) -> None:
+    """Bytes that read like the text are another value than the text; there is no crash."""
+    changed = VALUES[value].format(column)
+    with kept.attack() as attack:
+        attack.run(f"UPDATE audit_event SET {column} = {changed} WHERE id = 3")  # noqa: S608
+        found = attack.found(witnessed=True)
+    assert {(2, kind) for kind in KINDS[column]} == {(one.seq, one.kind) for one in found}
+
+
+@pytest.mark.parametrize(
+    ("change", "kinds"),
+    [
+        ("audit_leaf SET leaf_hash = 'abc' WHERE seq = 2", {"leaf", "root"}),
+        ("audit_leaf SET event_id = x'ff' WHERE seq = 2", {"column"}),
+        ("audit_leaf SET row_id = 'abc' WHERE seq = 2", {"missing-row"}),
+        ("audit_leaf SET seq = 'abc' WHERE seq = 2", {"gap", "root"}),
+        ("audit_leaf SET seq = x'02' WHERE seq = 6", {"gap"}),
+        ("audit_checkpoint SET root_hash = 'abc' WHERE tree_size = 5", {"root", "note"}),
+        ("audit_checkpoint SET note = x'00' WHERE tree_size = 5", {"note"}),
+        ("audit_checkpoint SET tree_size = 'abc' WHERE tree_size = 5", {"checkpoint", "note"}),
+    ],
+)
+def test_leaves_and_checkpoints_of_another_type_are_named(
+    kept: Trail, change: str, kinds: set[str]
+) -> None:
+    """A hash that is text, or a sequence number that is none, is a finding and no crash."""
+    with kept.attack() as attack:
+        attack.run(f"UPDATE {change}")
+        assert kinds == attack.kinds()
+        assert kinds <= attack.kinds(witnessed=True)
