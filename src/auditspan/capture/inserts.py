@@ -69,8 +69,8 @@ def require_no_replacing(statement: Any, table: Table) -> None:  # noqa: ANN401 
 
 def overwritten(statement: Any, table: Table) -> set[Column[Any]]:  # noqa: ANN401 (any dialect's)
     """The columns that an upsert sets in rows that are there; none of any other INSERT."""
-    pairs = getattr(statement._post_values_clause, "update_values_to_set", ())  # noqa: SLF001
-    names = (key if isinstance(key, str) else key.key for key, _ in pairs)
+    values = getattr(statement._post_values_clause, "update_values_to_set", ())  # noqa: SLF001
+    names = (key if isinstance(key, str) else key.key for key in dict(values))
     return {column for name in names if (column := table.c.get(name)) is not None}
 
 
