@@ -26,6 +26,7 @@ def test_no_false_alarm_while_everything_is_at_work(
     with Load(place, pause=0.2) as load:
         load.await_made(20)
         for _ in range(counts.verifications):
+            load.await_made(5)
             verified = place.command(
                 "verify", "--json", "--state", "--witness", files(place), role="app"
             )
