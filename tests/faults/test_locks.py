@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +9,12 @@ from pathlib import Path
 from opentelemetry.sdk._logs import ReadableLogRecord
 
 from auditspan.delivery import load_cursors
-from auditspan.relay import Relay
 from auditspan.sinks import FileSink, Sink
 from auditspan_service.db import make_engine
 from faults.place import wait_for
 from integration.trust.world import Trail, opened
 from support.cluster import Cluster
+from support.relaying import relaying
 
 
 class BrokenSink(FileSink):
@@ -32,19 +31,12 @@ class BrokenSink(FileSink):
 
 
 @contextmanager
-def relaying(url: str, trail: Trail, sink: Sink) -> Iterator[None]:
+def another(url: str, trail: Trail, sink: Sink) -> Iterator[None]:
     """A relay with connections of its own, as another process has it."""
-    engine, stop = make_engine(url), threading.Event()
-    relay = Relay(engine, trail.tables, sink)
-    thread = threading.Thread(target=relay.run, args=(stop,), kwargs={"idle": 0.02})
-    thread.start()
-    try:
+    engine = make_engine(url)
+    with relaying(engine, trail.tables, sink):
         yield
-    finally:
-        stop.set()
-        thread.join()
-        engine.dispose()
-        sink.close()
+    engine.dispose()
 
 
 def test_a_relay_that_fails_gives_way(cluster: Cluster, tmp_path: Path) -> None:
@@ -53,9 +45,9 @@ def test_a_relay_that_fails_gives_way(cluster: Cluster, tmp_path: Path) -> None:
         trail.write(10)
         trail.seal()
         broken = BrokenSink(tmp_path / "collector")
-        with relaying(url, trail, broken):
+        with another(url, trail, broken):
             wait_for(lambda: broken.failures > 0, 10, "it was not asked")
-            with relaying(url, trail, FileSink(tmp_path / "collector")):
+            with another(url, trail, FileSink(tmp_path / "collector")):
                 wait_for(lambda: sent(trail) == 10, 10, "nobody delivers")
 
 

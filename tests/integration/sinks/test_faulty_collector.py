@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
@@ -17,7 +16,6 @@ from sqlalchemy import select, text
 
 from auditspan.delivery import load_cursors
 from auditspan.otlp import OtlpSink
-from auditspan.relay import Relay
 from integration.sinks.faulty import (
     GOOD,
     PROTOBUF,
@@ -27,6 +25,7 @@ from integration.sinks.faulty import (
     partial,
 )
 from integration.trust.world import Trail, opened
+from support.relaying import relaying, wait_for
 
 ROWS = 20
 BUSY = 12
@@ -63,28 +62,9 @@ def quarantined(trail: Trail) -> list[tuple[str, str]]:
         return [(row.event_id, row.reason) for row in rows]
 
 
-@contextmanager
-def relaying(trail: Trail, collector: FaultyCollector) -> Iterator[None]:
-    """A relay at work in a thread."""
-    sink = OtlpSink(collector.url, timeout=0.3)
-    stop = threading.Event()
-    relay = Relay(trail.engine, trail.tables, sink)
-    thread = threading.Thread(target=relay.run, args=(stop,), kwargs={"idle": 0.05})
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        sink.close()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Until it is so; fifteen seconds at most."""
-    deadline = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+def posting(trail: Trail, collector: FaultyCollector) -> AbstractContextManager[None]:
+    """A relay that delivers to this collector."""
+    return relaying(trail.engine, trail.tables, OtlpSink(collector.url, timeout=0.3))
 
 
 HTML = {"Content-Type": "text/html"}
@@ -117,7 +97,10 @@ def test_what_is_not_acknowledged_is_not_delivered(trail: Trail, fault: str) -> 
 
     When it is over everything comes, in order.
     """
-    with faulty_collector(lambda _: FAULTS[fault]) as collector, relaying(trail, collector):
+    with (
+        faulty_collector(lambda _: FAULTS[fault]) as collector,
+        posting(trail, collector),
+    ):
         time.sleep(1.0)
         assert (0, []) == (sent(trail), quarantined(trail))
         assert 1 <= len(collector.requests) <= BUSY
@@ -138,7 +121,10 @@ def test_the_collector_says_when_to_come_back(trail: Trail, status: int, form: s
         value = "2" if form == "seconds" else format_datetime(later, usegmt=True)
         return Answer(status=status, headers={"Retry-After": value})
 
-    with faulty_collector(rule) as collector, relaying(trail, collector):
+    with (
+        faulty_collector(rule) as collector,
+        posting(trail, collector),
+    ):
         wait_for(lambda: len(collector.requests) == 1)
         collector.rule = lambda _: GOOD
         wait_for(lambda: sent(trail) == ROWS)
@@ -148,7 +134,10 @@ def test_the_collector_says_when_to_come_back(trail: Trail, status: int, form: s
 
 def test_waiting_grows(trail: Trail) -> None:
     """Longer from try to try, so that a collector that comes back is not run over."""
-    with faulty_collector(lambda _: Answer(status=503)) as collector, relaying(trail, collector):
+    with (
+        faulty_collector(lambda _: Answer(status=503)) as collector,
+        posting(trail, collector),
+    ):
         wait_for(lambda: len(collector.requests) == 5)
     gaps = [later - earlier for earlier, later in pairwise(collector.requests)]
     assert gaps[-1] > 2 * gaps[0]
@@ -177,7 +166,7 @@ def test_a_poison_record_is_set_aside_and_the_rest_flows(
     with (
         caplog.at_level(logging.ERROR),
         faulty_collector(rule) as collector,
-        relaying(trail, collector),
+        posting(trail, collector),
     ):
         wait_for(lambda: sent(trail) == ROWS)
     assert set(order) - poison == set(collector.taken)
@@ -196,7 +185,10 @@ def test_nothing_is_lost_when_the_collector_stumbles_all_the_time(trail: Trail) 
     def rule(_: Sequence[str]) -> Answer:
         return next(faults, GOOD)
 
-    with faulty_collector(rule) as collector, relaying(trail, collector):
+    with (
+        faulty_collector(rule) as collector,
+        posting(trail, collector),
+    ):
         wait_for(lambda: sent(trail) == ROWS)
         trail.write(5)
         trail.seal()

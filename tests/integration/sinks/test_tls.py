@@ -6,10 +6,8 @@ import logging
 import shutil
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,13 +17,13 @@ from auditspan.delivery import load_cursors
 from auditspan.errors import SinkError, SinkUnavailableError
 from auditspan.otlp import OtlpSink, TlsFiles
 from auditspan.otlpfile import read_logs
-from auditspan.relay import Relay
 from auditspan_service.config import load_settings
 from auditspan_service.telemetry import TelemetryConfig, setup_telemetry
 from auditspan_service.workers import make_sink
 from integration.sinks.certificates import HOST, Authority
 from integration.sinks.secured import Secured, secured_collector
 from integration.trust.world import Trail, opened
+from support.relaying import relaying, wait_for
 
 ROWS = 20
 
@@ -128,29 +126,6 @@ def ids(trail: Trail) -> list[str]:
         return [row.event_id for row in connection.exec_driver_sql(query)]
 
 
-@contextmanager
-def relaying(trail: Trail, sink: OtlpSink) -> Iterator[None]:
-    """A relay at work in a thread."""
-    stop = threading.Event()
-    relay = Relay(trail.engine, trail.tables, sink)
-    thread = threading.Thread(target=relay.run, args=(stop,), kwargs={"idle": 0.05})
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        sink.close()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Until it is so; fifteen seconds at most."""
-    deadline = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda each: each.__name__)
 def test_who_has_not_the_right_certificates_delivers_nothing(
     secured: Secured, stranger: Authority, wrong: Certificates
@@ -179,7 +154,7 @@ def test_nothing_is_lost_when_certificates_come_later(
         client_key=tmp_path / "worker.key",
     )
     before = len(arrived(secured))
-    with relaying(trail, OtlpSink(secured.audit_endpoint, tls=files)):
+    with relaying(trail.engine, trail.tables, OtlpSink(secured.audit_endpoint, tls=files)):
         time.sleep(0.5)
         assert 0 == sent(trail)
         put(a_strangers_certificate(secured, stranger), files)

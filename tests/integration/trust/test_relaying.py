@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,12 +17,13 @@ from auditspan.logrecord import SealedRow
 from auditspan.note import Checkpoint, open_note
 from auditspan.otlpfile import LogEntry, read_logs
 from auditspan.reconcile import reconcile, resend
-from auditspan.relay import HEARTBEAT, Relay
+from auditspan.relay import HEARTBEAT
 from auditspan.sinks import AUDIT_FILE, FileSink
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine, snapshot
 from auditspan_service.migrate import upgrade
 from integration.trust.world import KEY, MAC, Trail, opened, ours
+from support.relaying import relaying, wait_for
 
 
 def delivered_logs(trail: Trail) -> list[LogEntry]:
@@ -101,30 +99,6 @@ def test_after_a_crash_everything_unsafe_comes_again(delivered: Trail) -> None:
     assert [*told(first), *told(first)] == told(delivered_logs(delivered))
 
 
-@contextmanager
-def relaying(trail: Trail, clock: Callable[[], float]) -> Iterator[None]:
-    """A relay at work in a thread."""
-    sink = FileSink(trail.folder)
-    stop = threading.Event()
-    relay = Relay(trail.engine, trail.tables, sink, clock=clock)
-    thread = threading.Thread(target=relay.run, args=(stop,), kwargs={"idle": 0.01})
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-        sink.close()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Until it is so; ten seconds at most."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_heartbeat_says_the_newest_checkpoint_again(delivered: Trail) -> None:
     """After a minute without news, once a minute: the same note, observed now.
 
@@ -137,7 +111,12 @@ def test_a_heartbeat_says_the_newest_checkpoint_again(delivered: Trail) -> None:
         ahead[0] += 2.0  # the clock runs a hundred times as fast
         return len(delivered_logs(delivered)) == count
 
-    with relaying(delivered, lambda: time.monotonic() + ahead[0]):
+    with relaying(
+        delivered.engine,
+        delivered.tables,
+        FileSink(delivered.folder),
+        lambda: time.monotonic() + ahead[0],
+    ):
         wait_for(lambda: has(2 * before))  # the unsafe part again
         for beats in (1, 2):
             began = ahead[0]
