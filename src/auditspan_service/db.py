@@ -15,6 +15,7 @@ holds on both databases:
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -52,6 +53,7 @@ _PATIENCE: dict[str, Any] = {
 seconds, the last in milliseconds. The URL may say otherwise."""
 
 _BUSY_MILLIS = 30_000
+_WAL_PAUSE = 0.01
 _LOCK_TIMEOUT = "10s"
 
 
@@ -161,12 +163,33 @@ def _sqlite_engine(url: URL) -> Engine:
 
 def _configure_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
-    # The timeout first: the switch to WAL may have to wait for another process that makes it.
     cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MILLIS}")
-    cursor.execute("PRAGMA journal_mode = WAL")
+    _switch_to_wal(cursor)
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+def _switch_to_wal(cursor: DBAPICursor) -> None:
+    """Have the file in WAL mode; it stays so once one has switched it.
+
+    SQLite does not wait here as it does elsewhere: of several that switch an empty file at the
+    same moment, all but one are told at once that it is locked, whatever `busy_timeout` says.
+    """
+    deadline = time.monotonic() + _BUSY_MILLIS / 1000
+    while not _is_in_wal(cursor, is_last=time.monotonic() > deadline):
+        time.sleep(_WAL_PAUSE)
+
+
+def _is_in_wal(cursor: DBAPICursor, *, is_last: bool) -> bool:
+    try:
+        cursor.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError as error:
+        is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the primary code
+        if is_last or not is_busy:
+            raise
+        return False
+    return True
 
 
 def _begin(connection: Connection) -> None:

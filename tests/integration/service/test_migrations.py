@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -136,6 +138,16 @@ def test_upgrades_at_the_same_moment(empty_url: str) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(run, range(4))) == [(), (), (), STEPS]
+
+
+def test_a_file_that_another_is_about_to_switch_to_wal(tmp_path: Path) -> None:
+    """SQLite answers "locked" at once, whatever the timeout; the connection waits nevertheless."""
+    file = tmp_path / "new.db"
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        Timer(0.3, other.rollback).start()
+        with engine_at(f"sqlite:///{file}") as engine, engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
 
 
 def test_upgrade_is_all_or_nothing(engine: Engine) -> None:
