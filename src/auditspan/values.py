@@ -10,12 +10,12 @@ from typing import Any, Literal
 from sqlalchemy import ClauseElement, Column, Connection, select, tuple_
 from sqlalchemy.orm import InstanceState, LoaderCallableStatus, Mapper
 
+from auditspan.auditedmodel import AuditedColumn, AuditedModel
 from auditspan.canonical import Json, canonical_json, represent
 from auditspan.coercion import as_kept
 from auditspan.diff import Changes, created, deleted, updated
 from auditspan.errors import AuditBodyError
 from auditspan.mac import MacKey
-from auditspan.policy import AuditedColumn, AuditedModel
 from auditspan.redact import redact, redact_members
 
 NO_VALUE = LoaderCallableStatus.NO_VALUE

@@ -18,11 +18,12 @@ from sqlalchemy import Column, Select, Table, event, select
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.mapper import _all_registries
 
+from auditspan.auditedmodel import AuditedColumn
 from auditspan.capture.pictures import Pair, Picture, RowChange, pictured, shown
 from auditspan.diff import Changes, created, deleted, updated
 from auditspan.errors import AuditConfigError, UnauditedWriteError
 from auditspan.mac import MacKey
-from auditspan.policy import AuditedColumn, audited_model, decided_table
+from auditspan.policy import audited_model, decided_table
 from auditspan.record import Target
 from auditspan.values import target_id
 

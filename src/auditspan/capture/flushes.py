@@ -15,12 +15,13 @@ from typing import Any
 from sqlalchemy import Connection, event, inspect
 from sqlalchemy.orm import InstanceState, Mapper, Session, SessionTransaction, UOWTransaction
 
+from auditspan.auditedmodel import AuditedModel
 from auditspan.capture.cascades import Affected
 from auditspan.capture.flush import Flush
 from auditspan.capture.transactions import journal_of
 from auditspan.capture.writer import Capture, meet
 from auditspan.errors import UnauditedWriteError
-from auditspan.policy import AuditedModel, audited_model
+from auditspan.policy import audited_model
 from auditspan.record import AuditRecord, Target
 from auditspan.values import (
     Change,

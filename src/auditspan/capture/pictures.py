@@ -15,10 +15,10 @@ from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Column, Select, Table
 
+from auditspan.auditedmodel import AuditedColumn
 from auditspan.canonical import Json, canonical_json
 from auditspan.diff import Changes
 from auditspan.mac import MacKey
-from auditspan.policy import AuditedColumn
 from auditspan.record import Target
 from auditspan.values import as_column_keeps, concealed
 

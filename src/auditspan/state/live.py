@@ -9,11 +9,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select
 
+from auditspan.auditedmodel import AuditedColumn
 from auditspan.canonical import Json
 from auditspan.capture.links import LinkTable
 from auditspan.coercion import as_kept
 from auditspan.errors import AuditBodyError
-from auditspan.policy import AuditedColumn
 from auditspan.state.agreement import Agreement, is_stand_in
 from auditspan.state.events import link_key, link_place
 from auditspan.state.objects import Fields, ObjectStore

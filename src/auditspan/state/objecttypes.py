@@ -10,10 +10,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, DateTime, Join, MetaData, Select, Table, exists, or_, select
 from sqlalchemy.orm import Mapper
 
+from auditspan.auditedmodel import AuditedColumn, AuditedModel
 from auditspan.capture.audited import all_mappers
 from auditspan.capture.links import LinkTable, link_table
 from auditspan.errors import AuditConfigError
-from auditspan.policy import AuditedColumn, AuditedModel, audited_model, decided_table
+from auditspan.policy import audited_model, decided_table
 
 
 @dataclass(frozen=True, kw_only=True)
