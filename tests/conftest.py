@@ -7,12 +7,25 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support.collector import collector_binary
 from support.postgres import empty_database
 
 # Read once per process by whichever instrumentation comes first; the service sets the same.
 os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
+
+# The same examples in every run, however slow the machine: what fails here fails everywhere.
+# `--hypothesis-profile=default` looks for others.
+settings.register_profile(
+    "repeatable",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")
