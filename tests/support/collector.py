@@ -30,7 +30,7 @@ def run_collector(binary: Path, directory: Path) -> Collector:
 
 def post(url: str, document: Document) -> httpx.Response:
     """Post one OTLP/JSON document."""
-    with httpx.Client(trust_env=False, timeout=10) as client:
+    with httpx.Client(trust_env=False, timeout=60) as client:
         return client.post(url, json=document)
 
 

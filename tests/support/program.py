@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-_STOP_SECONDS = 60
+_STOP_SECONDS = 120
 
 
 class Program:

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from auditspan.relay import Relay
 from auditspan.sinks import Sink
 from auditspan.tables import AuditTables
+from support.patience import PATIENCE
 
 
 @contextmanager
@@ -31,7 +32,7 @@ def relaying(
         sink.close()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Until it is so."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -25,6 +25,7 @@ from auditspan_service.keys import IssuedKey, create_key
 from auditspan_service.models import Base
 from auditspan_service.services import Services
 from auditspan_service.telemetry import TelemetryConfig, setup_telemetry
+from support.patience import PATIENCE
 
 PROBLEM = "application/problem+json"
 _MEMBERS = {"type", "title", "status", "detail", "trace_id"}
@@ -72,7 +73,7 @@ class RunningService:
 
     def spans(self) -> Sequence[ReadableSpan]:
         """Every span so far."""
-        assert self.services.telemetry.force_flush()
+        assert self.services.telemetry.force_flush(PATIENCE)
         return self.exporter.get_finished_spans()
 
 
