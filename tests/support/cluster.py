@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import URL, create_engine, make_url, text
+
+from support.patience import PATIENCE
 
 _SETTINGS = "max_prepared_transactions = 10\n"  # two-phase commit; a given server needs it too
 
@@ -31,7 +35,7 @@ class Cluster:
         cluster._server.ensure_pgdata_inited()
         with (cluster.folder / "data" / "postgresql.conf").open("a") as settings:
             settings.write(_SETTINGS)
-        cluster._server.start()
+        cluster._start_patiently()
         return cluster
 
     @property
@@ -73,6 +77,22 @@ class Cluster:
                 connection.execute(text(statement))
         finally:
             engine.dispose()
+
+    def _start_patiently(self) -> None:
+        """The package gives the server ten seconds, in which a slow disk has not written it all.
+
+        What it has started goes on starting, and is found by the next attempt.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self._server.start()
+            except (subprocess.SubprocessError, AssertionError, OSError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.5)
+            else:
+                return
 
     def _control(self, *arguments: str) -> None:
         # Recovery has to write everything to the disk that the server has, which may be busy.

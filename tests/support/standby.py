@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,12 @@ class Standby:
 
     def start(self) -> None:
         """Start it; returns when it takes connections."""
-        options = f"-h '' -k {self.folder}"
-        self._run("pg_ctl", "-w", "-l", str(self.folder / "log"), "-o", options, "start")
+        options = ("-l", str(self.folder / "log"), "-o", f"-h '' -k {self.folder}")
+        self._run("pg_ctl", "-w", "-t", "120", *options, "start")
 
     def crash(self) -> None:
         """Stop it at once."""
-        self._run("pg_ctl", "-w", "-m", "immediate", "stop")
+        self._run("pg_ctl", "-w", "-t", "120", "-m", "immediate", "stop")
 
     def hang(self) -> None:
         """Have it answer nothing, without closing anything."""
@@ -107,12 +108,13 @@ class Standby:
             user=self._server.system_user,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=60,
+            timeout=300,
             check=True,
         )
 
     def _signal(self, number: int) -> None:
         postmaster = int((self._data / "postmaster.pid").read_text().split()[0])
-        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        for process in (postmaster, *map(int, children)):
-            os.kill(process, number)
+        os.kill(postmaster, number)  # first, so that it starts no more
+        for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
+            with suppress(ProcessLookupError):  # that of a connection which has just been closed
+                os.kill(int(child), number)
