@@ -14,8 +14,11 @@ from typing import Any, Self
 
 import httpx
 
+from support.patience import PATIENCE
+
 AUDITSPAN = Path(sys.executable).with_name("auditspan")
-START_SECONDS = 60
+_SECONDS = 300
+"""For a command, or for one that is told to end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,19 +51,19 @@ class Up:
             base_url=self.said.url,
             headers={"Authorization": f"Bearer {self.key}"},
             trust_env=False,
-            timeout=30,
+            timeout=PATIENCE,
         )
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """End it as a crash would; clients may still be asking."""
         self._process.kill()
-        self._end()
+        self._process.wait()
 
     def stop(self, how: int = signal.SIGTERM) -> int:
         """End it in order; its exit code."""
         if self._process.poll() is None:
             self._process.send_signal(how)
-            self._process.wait(60)
+            self._process.wait(_SECONDS)
         self._end()
         return self._process.returncode
 
@@ -107,6 +110,6 @@ def auditspan(*arguments: str | Path, **environ: str) -> subprocess.CompletedPro
         env={**clean_environment(), **environ},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=_SECONDS,
         check=False,
     )
