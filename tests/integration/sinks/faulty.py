@@ -51,6 +51,7 @@ class FaultyCollector:
         taken: the event ids it has kept, in order, with duplicates.
         checkpoints: the tree sizes it has kept.
         requests: the moments of all requests.
+        closing: set when whoever still waits for an answer gets none.
     """
 
     def __init__(self, rule: Rule) -> None:
@@ -58,6 +59,7 @@ class FaultyCollector:
         self.taken: list[str] = []
         self.checkpoints: list[int] = []
         self.requests: list[float] = []
+        self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1/audit"
@@ -66,6 +68,7 @@ class FaultyCollector:
 
     def close(self) -> None:
         """Answer no more."""
+        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -91,7 +94,9 @@ class FaultyCollector:
                 if self.headers.get("Content-Encoding") == "gzip":
                     payload = gzip.decompress(payload)
                 answer = collector.answer(payload)
-                time.sleep(answer.after)
+                if collector.closing.wait(answer.after):
+                    self.close_connection = True
+                    return
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)

@@ -25,9 +25,11 @@ from integration.sinks.faulty import (
     partial,
 )
 from integration.trust.world import Trail, opened
+from support.patience import PATIENCE, promised
 from support.relaying import relaying, wait_for
 
 ROWS = 20
+FAULT_SECONDS = 1.0
 BUSY = 12
 """Requests in the time that a fault lasts; a busy loop makes hundreds."""
 
@@ -62,12 +64,15 @@ def quarantined(trail: Trail) -> list[tuple[str, str]]:
         return [(row.event_id, row.reason) for row in rows]
 
 
-def posting(trail: Trail, collector: FaultyCollector) -> AbstractContextManager[None]:
-    """A relay that delivers to this collector."""
-    return relaying(trail.engine, trail.tables, OtlpSink(collector.url, timeout=0.3))
+def posting(
+    trail: Trail, collector: FaultyCollector, *, timeout: float = PATIENCE
+) -> AbstractContextManager[None]:
+    """A relay that delivers to this collector, and waits so long for its answer."""
+    return relaying(trail.engine, trail.tables, OtlpSink(collector.url, timeout=timeout))
 
 
 HTML = {"Content-Type": "text/html"}
+HANG = "a hang"
 FAULTS = {
     "200 with HTML": Answer(body=b"<html>It works!</html>", headers=HTML),
     "200 with HTML that says protobuf": Answer(body=b"<html>It works!</html>"),
@@ -85,7 +90,7 @@ FAULTS = {
     "429": Answer(status=429),
     "500": Answer(status=500),
     "503": Answer(status=503),
-    "a hang": Answer(after=1.0),
+    HANG: Answer(after=PATIENCE),
     "a reset in mid-body": Answer(body=b"\n\0" * 50, cut=20),
     "partial success of everything": partial(3),
 }
@@ -99,15 +104,20 @@ def test_what_is_not_acknowledged_is_not_delivered(trail: Trail, fault: str) -> 
     """
     with (
         faulty_collector(lambda _: FAULTS[fault]) as collector,
-        posting(trail, collector),
+        posting(trail, collector, timeout=0.5 if fault == HANG else PATIENCE),
     ):
-        time.sleep(1.0)
+        wait_for(lambda: len(collector.requests) > 0)
+        time.sleep(FAULT_SECONDS)
         assert (0, []) == (sent(trail), quarantined(trail))
-        assert 1 <= len(collector.requests) <= BUSY
+        first = collector.requests[0]
+        assert BUSY >= sum(moment - first < FAULT_SECONDS for moment in [*collector.requests])
         collector.rule = lambda _: GOOD
         wait_for(lambda: sent(trail) == ROWS)
-    assert ids(trail) == collector.taken
-    assert [10, 20] == collector.checkpoints
+    taken, checkpoints = collector.taken, collector.checkpoints
+    if fault == HANG:  # who waits but a moment may take an answer for lost that was on its way
+        taken, checkpoints = [*dict.fromkeys(taken)], [*dict.fromkeys(checkpoints)]
+    assert ids(trail) == taken
+    assert [10, 20] == checkpoints
     assert [] == quarantined(trail)
 
 
@@ -125,11 +135,11 @@ def test_the_collector_says_when_to_come_back(trail: Trail, status: int, form: s
         faulty_collector(rule) as collector,
         posting(trail, collector),
     ):
-        wait_for(lambda: len(collector.requests) == 1)
+        wait_for(lambda: len(collector.requests) >= 1)
         collector.rule = lambda _: GOOD
         wait_for(lambda: sent(trail) == ROWS)
     first, second = collector.requests[:2]
-    assert 1.9 <= second - first <= 5
+    assert 1.9 <= second - first <= promised(5)
 
 
 def test_waiting_grows(trail: Trail) -> None:
@@ -138,9 +148,9 @@ def test_waiting_grows(trail: Trail) -> None:
         faulty_collector(lambda _: Answer(status=503)) as collector,
         posting(trail, collector),
     ):
-        wait_for(lambda: len(collector.requests) == 5)
+        wait_for(lambda: len(collector.requests) >= 7)
     gaps = [later - earlier for earlier, later in pairwise(collector.requests)]
-    assert gaps[-1] > 2 * gaps[0]
+    assert gaps[5] > 2 * min(gaps)  # each holds a commit too, which may take its time
 
 
 POISON = {

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,9 +19,11 @@ from auditspan.worker import Worker
 from integration.sinks.faulty import GOOD, Answer, Rule, faulty_collector
 from integration.trust.world import KEY, MAC, Trail, opened
 from support.collector import run_collector
+from support.patience import PATIENCE, promised
 from support.postgres import empty_database
+from support.relaying import wait_for
 
-IN_TIME = 5.0
+IN_TIME = promised(5.0)
 """Seconds from the commit to the destination that works; a second is usual."""
 
 ROUNDS = 5
@@ -49,14 +50,6 @@ def working(trail: Trail, *sinks: Sink) -> Iterator[Worker]:
         yield worker
     finally:
         worker.stop()
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
-    """Until it is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def sent(trail: Trail, sink: str) -> int:
@@ -103,11 +96,11 @@ def test_one_collector_that_is_away_delays_nobody(
         assert 0 == sent(trail, "otlp")
         assert not worker.is_caught_up()
         one.restart()
-        assert worker.drain(15)
+        assert worker.drain(PATIENCE)
         assert ids(trail) == arrived(one.audit_files) == arrived(two.audit_files)
 
 
-HANGS = Answer(after=1.5)
+HANGS = Answer(after=PATIENCE)
 REFUSES = Answer(status=400, body=b"no")
 TROUBLES: dict[str, Rule] = {
     "hangs": lambda _: HANGS,
@@ -147,7 +140,7 @@ def test_a_record_that_one_refuses_reaches_the_other(trail: Trail, tmp_path: Pat
         faulty_collector(rule) as picky,
         working(trail, FileSink(tmp_path / "files"), OtlpSink(picky.url, name="archive")) as worker,
     ):
-        assert worker.drain(15)
+        assert worker.drain(PATIENCE)
     assert ids(trail) == arrived(tmp_path / "files")
     assert set(ids(trail)) - set(poison) == set(picky.taken)
     assert [("archive", poison[0])] == quarantined(trail)
@@ -169,10 +162,10 @@ def test_a_destination_that_is_added_later_gets_everything(trail: Trail, tmp_pat
     files = FileSink(tmp_path / "files")
     trail.write(ROWS)
     with working(trail, files) as worker:
-        assert worker.drain(15)
+        assert worker.drain(PATIENCE)
     trail.write(ROWS)
     with working(trail, files, NamedFiles(tmp_path / "archive")) as worker:
-        assert worker.drain(15)
+        assert worker.drain(PATIENCE)
     assert ids(trail) == arrived(tmp_path / "archive") == arrived(tmp_path / "files")
 
 
