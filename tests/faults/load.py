@@ -6,12 +6,15 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Self
 
 import httpx
 
 from faults.place import Place
+from support.patience import PATIENCE
 
 CLIENTS = 16
 IN_DOUBT = "/problems/outcome-unknown"
@@ -56,6 +59,7 @@ class Load:
         self._prefix = prefix
         self._pause = pause
         self._ending = threading.Event()
+        self._asking: dict[int, float] = {}
         self._threads = [
             threading.Thread(target=self._run, args=(number,)) for number in range(CLIENTS)
         ]
@@ -75,12 +79,28 @@ class Load:
         """How many answers had which status."""
         return Counter(answer.status for answer in self.answers)
 
-    def await_made(self, count: int, seconds: float = 60) -> None:
+    def await_made(self, count: int, seconds: float = PATIENCE) -> None:
         """Until so many changes were acknowledged from now on."""
         wanted, deadline = len(self.made) + count, time.monotonic() + seconds
         while len(self.made) < wanted:
             assert time.monotonic() < deadline, f"too few changes: {self.statuses}"
             time.sleep(0.02)
+
+    def await_answers(self) -> None:
+        """Until whatever is being asked now is answered."""
+        now, deadline = time.monotonic(), time.monotonic() + PATIENCE
+        while any(since < now for since in [*self._asking.values()]):
+            assert time.monotonic() < deadline, f"no answer: {self.statuses}"
+            time.sleep(0.02)
+
+    @contextmanager
+    def asking(self) -> Iterator[float]:
+        """The time; until the end of the block an answer is waited for."""
+        started = self._asking[get_ident()] = time.monotonic()
+        try:
+            yield started
+        finally:
+            del self._asking[get_ident()]
 
     def _run(self, number: int) -> None:
         with self._place.client() as client:
@@ -123,7 +143,13 @@ class _Caller:
         self, change: Change, method: str, path: str, **given: object
     ) -> httpx.Response | None:
         """Ask once; the answer if the change was acknowledged."""
-        load, started = self.load, time.monotonic()
+        with self.load.asking() as started:
+            return self._answered(started, change, method, path, **given)
+
+    def _answered(
+        self, started: float, change: Change, method: str, path: str, **given: object
+    ) -> httpx.Response | None:
+        load = self.load
         try:
             answer = self.client.request(method, path, **given)  # type: ignore[arg-type]
         except httpx.TransportError as error:

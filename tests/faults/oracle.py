@@ -13,7 +13,7 @@ from faults.load import Change, Load
 from faults.place import Place, wait_for
 from support.replay import Kind, assert_replays
 
-ARRIVES_SECONDS = 60
+ARRIVES_SECONDS = 180
 _USERS = Kind(table=Base.metadata.tables["users"], hidden=frozenset({"updated_at", "version"}))
 _SEQUENCE = text(
     "SELECT count(*), min(seq), max(seq), count(DISTINCT row_id),"

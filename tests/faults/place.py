@@ -23,11 +23,10 @@ from auditspan_service.cli import main
 from auditspan_service.collector import Collector
 from auditspan_service.keyfile import load_or_create_mac_key, load_or_create_signing_keys
 from support.collector import run_collector
+from support.patience import PATIENCE
 from support.program import Program
 from support.roles import Deployed
 from support.running import AUDITSPAN, clean_environment
-
-_READY_SECONDS = 60
 
 
 @dataclass(kw_only=True)
@@ -87,9 +86,9 @@ class Place:
         report: dict[str, Any] = json.loads(done.stdout)
         return report
 
-    def await_ready(self, seconds: float = _READY_SECONDS) -> None:
+    def await_ready(self, seconds: float = PATIENCE) -> None:
         """Until the service says that requests can be served."""
-        with httpx.Client(base_url=self.url, trust_env=False) as client:
+        with httpx.Client(base_url=self.url, trust_env=False, timeout=60) as client:
             wait_for(lambda: _is_ready(client), seconds, "the service is not ready")
 
     def client(self) -> httpx.Client:
@@ -98,7 +97,7 @@ class Place:
             base_url=self.url,
             headers={"Authorization": f"Bearer {self.key}"},
             trust_env=False,
-            timeout=30,
+            timeout=60,
         )
 
     def _start(self, name: str, *arguments: str, role: str) -> Program:
@@ -138,7 +137,7 @@ def await_worker(program: Program, times: int = 1) -> None:
     """Until it has begun to work so many times."""
     wait_for(
         lambda: program.log.read_bytes().count(b"worker running") >= times,
-        _READY_SECONDS,
+        PATIENCE,
         "the worker does not run",
     )
 

@@ -14,10 +14,11 @@ from faults.load import Load
 from faults.oracle import require_whole
 from faults.place import Place
 from support.cluster import Cluster
+from support.patience import promised
 
 pytestmark = pytest.mark.timeout(900)
 
-BACK_SECONDS = 10
+BACK_SECONDS = promised(10)
 UNAVAILABLE = 503
 LOGGED_BYTES = 1000
 """Of a refusal; a stack trace for each would be ten times as much, and fill a disk."""

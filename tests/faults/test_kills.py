@@ -15,6 +15,7 @@ from faults.counts import Counts
 from faults.load import Load
 from faults.oracle import require_whole
 from faults.place import Place, wait_for
+from support.patience import PATIENCE
 from support.program import Program
 
 pytestmark = pytest.mark.timeout(1800)
@@ -26,7 +27,7 @@ VICTIMS = ("service", "worker", "both", "server")
 def kill(victim: str, service: Program, worker: Program, chance: random.Random) -> None:
     """Kill it, and start it again where gunicorn does not."""
     if victim == "server":
-        wait_for(lambda: service.children() != [], 30, "gunicorn has started no server")
+        wait_for(lambda: service.children() != [], PATIENCE, "gunicorn has started no server")
         with suppress(ProcessLookupError):
             os.kill(chance.choice(service.children()), signal.SIGKILL)
         return

@@ -14,6 +14,7 @@ from auditspan_service.db import make_engine
 from faults.place import wait_for
 from integration.trust.world import Trail, opened
 from support.cluster import Cluster
+from support.patience import PATIENCE
 from support.relaying import relaying
 
 
@@ -46,9 +47,9 @@ def test_a_relay_that_fails_gives_way(cluster: Cluster, tmp_path: Path) -> None:
         trail.seal()
         broken = BrokenSink(tmp_path / "collector")
         with another(url, trail, broken):
-            wait_for(lambda: broken.failures > 0, 10, "it was not asked")
+            wait_for(lambda: broken.failures > 0, PATIENCE, "it was not asked")
             with another(url, trail, FileSink(tmp_path / "collector")):
-                wait_for(lambda: sent(trail) == 10, 10, "nobody delivers")
+                wait_for(lambda: sent(trail) == 10, PATIENCE, "nobody delivers")
 
 
 def sent(trail: Trail) -> int:

@@ -24,11 +24,12 @@ from faults.load import Load
 from faults.oracle import files, require_whole
 from faults.place import Place, await_worker, wait_for
 from faults.watch import Watch, p99
+from support.patience import promised
 
 pytestmark = pytest.mark.timeout(900)
 
 HELD = 5
-LAG_SECONDS = 5
+LAG_SECONDS = promised(5)
 _SEALED = text(
     "SELECT count(*) FROM audit_leaf l JOIN audit_event e ON e.id = l.row_id"
     " WHERE e.actor_type = 'user'"

@@ -14,11 +14,12 @@ from faults.disk import Disk, small_disk
 from faults.load import Load
 from faults.oracle import require_whole
 from faults.place import Place, await_worker, wait_for
+from support.patience import PATIENCE, promised
 from support.running import Up, auditspan
 
 pytestmark = pytest.mark.timeout(600)
 
-RECOVERS_SECONDS = 10
+RECOVERS_SECONDS = promised(10)
 
 _COLUMNS = (
     "event_id, occurred_at, actor_type, actor_id, action, outcome, target_type, target_id,"
@@ -55,7 +56,7 @@ def users(place: Place) -> list[tuple[object, ...]]:
 
 def require_refusals(place: Place, load: Load) -> None:
     """Changes are refused, nothing is changed, and readers are served."""
-    time.sleep(0.5)  # whoever was ahead of the obstacle has an answer
+    load.await_answers()  # to whoever was ahead of the obstacle
     before, made, refused = users(place), len(load.made), len(load.refused)
     time.sleep(1)
     assert (before, made) == (users(place), len(load.made))
@@ -115,7 +116,9 @@ def test_everything_is_on_one_full_disk(disk: Disk, collector_bin: Path) -> None
         assert not names & ({f"full-{n}" for n in range(200)} - {*during})
         told = {**environ, "AUDITSPAN_DATABASE_URL": up.said.database_url}
         check = ("reconcile", "--json", "--files", up.said.audit_files)
-        wait_for(lambda: auditspan(*check, **told).returncode == 0, 60, "something is missing")
+        wait_for(
+            lambda: auditspan(*check, **told).returncode == 0, PATIENCE, "something is missing"
+        )
         verify = ("verify", "--json", "--state", "--data", disk.folder / "data")
         done = auditspan(*verify, "--witness", up.said.audit_files, **told)
         assert 0 == done.returncode, done.stdout + done.stderr
@@ -147,13 +150,20 @@ def test_a_worker_goes_on_where_it_was(place: Place) -> None:
         await_worker(worker, 2)
     require_whole(place, first)
     before = duplicates(place)
-    time.sleep(6)
+    wait_for(lambda: is_safe(place), PATIENCE, "an acknowledgement never becomes safe")
     assert 0 == worker.stop()
     with Load(place, "second") as second:
         second.await_made(100)
     worker.start()
     require_whole(place, first, second)
     assert before == duplicates(place)
+
+
+def is_safe(place: Place) -> bool:
+    """Whether what was acknowledged will not be sent again: it was, five seconds ago."""
+    query = text("SELECT safe_seq = sent_seq FROM audit_delivery")
+    with place.superuser.connect() as connection:
+        return bool(connection.execute(query).scalar_one())
 
 
 def duplicates(place: Place) -> int:
