@@ -12,7 +12,7 @@ from pathlib import Path
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _SCRIPTS = re.compile(r"<(script|style)\b.*?</\1>", re.DOTALL)
 _TAG = re.compile(r"<[^>]+>")
-_SECONDS = 120
+_SECONDS = 300
 _SETTLED_MILLIS = 20_000
 """The browser's own clock runs on to here, past every request that the page makes."""
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import httpx
 
+from support.patience import PATIENCE
 from support.running import Up
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 90
-ARRIVE_SECONDS = 30
+START_SECONDS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +43,9 @@ class Watched:
 
     def find(self, path: str, is_whole: Callable[[Any], bool]) -> Any:
         """What the backend answers, as soon as it has the whole trace."""
-        deadline = time.monotonic() + ARRIVE_SECONDS
+        deadline = time.monotonic() + PATIENCE
         while True:
-            answer = httpx.get(f"{self.backend.url}{path}", trust_env=False, timeout=10)
+            answer = httpx.get(f"{self.backend.url}{path}", trust_env=False, timeout=60)
             if answer.is_success and answer.json() and is_whole(answer.json()):
                 return answer.json()
             assert time.monotonic() < deadline, f"{path}: {answer.status_code} {answer.text[:2000]}"
@@ -81,7 +81,7 @@ def started(backend: Backend, directory: Path) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 def with_overlay(collector: Path, backend: Backend, wrapper: Path) -> Path:
@@ -103,7 +103,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log_file: Path) -> None
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
-            if httpx.get(url, trust_env=False, timeout=5).is_success:
+            if httpx.get(url, trust_env=False, timeout=60).is_success:
                 return
         except httpx.HTTPError:
             pass

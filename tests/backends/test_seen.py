@@ -12,8 +12,9 @@ import pytest
 from auditspan import semconv
 from backends.browser import text_of
 from backends.known import zipkin_page
-from backends.running import ARRIVE_SECONDS, Watched
+from backends.running import Watched
 from backends.seen import is_whole, made_by
+from support.patience import PATIENCE
 
 pytestmark = pytest.mark.timeout(1800)  # the first run builds and fetches the backends
 
@@ -51,10 +52,20 @@ def test_zipkins_page_shows_the_change(zipkin: Watched) -> None:
         f"/api/v2/trace/{change.trace_id}",
         lambda spans: is_whole({span["name"] for span in spans}),
     )
-    page = text_of(zipkin_page(zipkin.backend, change.trace_id))
-    for part in (change.trace_id, "post /v1/users", ": insert ", ": commit", EVENT):
-        assert part in page
-    assert f'"{semconv.RECORD_ID}":"{change.event_id}"' in page
+    drawn(
+        zipkin_page(zipkin.backend, change.trace_id),
+        *(change.trace_id, "post /v1/users", ": insert ", ": commit", EVENT),
+        f'"{semconv.RECORD_ID}":"{change.event_id}"',
+    )
+
+
+def drawn(url: str, *parts: str) -> None:
+    """Wait until a page has all of these; a browser that is slow may have drawn less."""
+    deadline = time.monotonic() + PATIENCE
+    page = text_of(url)
+    while not all(part in page for part in parts):
+        assert time.monotonic() < deadline, page
+        page = text_of(url)
 
 
 def test_a_backend_that_is_away_is_missed_by_nobody(away: Watched) -> None:
@@ -71,7 +82,7 @@ def test_a_backend_that_is_away_is_missed_by_nobody(away: Watched) -> None:
 
 def arrived(directory: Path, ids: list[str]) -> str:
     """What the collector's files hold, as soon as that has all of these."""
-    deadline = time.monotonic() + ARRIVE_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while True:
         text = "".join(
             file.read_text(encoding="utf-8") for file in sorted(directory.glob("*.jsonl"))
