@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from auditspan_service.api.strict_json import MAX_DEPTH, StrictJsonError, parse
+from support.patience import promised
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 _VALUES = st.recursive(
@@ -139,7 +140,7 @@ def test_negative_zero_and_precision() -> None:
 )
 def test_no_body_takes_long(data: bytes) -> None:
     """A megabyte of whatever is refused within a second: the work grows with the length only."""
-    started = time.perf_counter()
+    started = time.process_time()  # not that of others
     with pytest.raises(StrictJsonError):
         parse(data)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < promised(1)
