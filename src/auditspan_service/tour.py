@@ -30,7 +30,7 @@ from auditspan_service.models import Base, User
 from auditspan_service.stage import Stage
 from auditspan_service.story import FAILING_ROUTE, STORY, Step
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 """How long the proof waits for telemetry to arrive."""
 
 
@@ -172,7 +172,7 @@ class _Story:
             base + step.path.format(user=self._user),
             json=self._body(step),
             headers=self._headers(step),
-            timeout=10.0,
+            timeout=30.0,
         )
         self._user = answer.headers.get("Location", self._user).removeprefix(stage.url)
         if "ETag" in answer.headers:
