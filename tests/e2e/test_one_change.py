@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from auditspan.otlpfile import LogEntry, SpanRecord, read_logs, read_spans
+from support.patience import PATIENCE
 from support.running import Up
 
 REQUESTS = 200
@@ -76,7 +77,7 @@ def all_events(client: httpx.Client) -> list[dict[str, Any]]:
 
 def wait_for(up: Up, traces: set[str], changes: int) -> tuple[list[SpanRecord], list[LogEntry]]:
     """The spans of these traces and all audit log records, once they have all arrived."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while True:
         spans = [s for s in read_spans(up.said.telemetry_files) if s.trace_id in traces]
         logs = [log for log in read_logs(up.said.audit_files) if log.trace_id in traces]

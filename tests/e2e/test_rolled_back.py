@@ -17,6 +17,7 @@ from auditspan_service.api.current import services
 from auditspan_service.config import load_settings
 from auditspan_service.models import User
 from auditspan_service.stack import Stack
+from support.patience import PATIENCE
 
 
 def add_routes(app: Flask) -> None:
@@ -100,8 +101,8 @@ def test_nothing_of_what_was_rolled_back_is_anywhere(stack: Stack) -> None:
     in_part = post(stack, "/test/savepoint")
     at_commit = post(stack, "/test/commit")
     assert [failed[0], in_part[0], at_commit[0]] == [500, 204, 500]
-    stack.services.telemetry.force_flush()
-    assert stack.drain()
+    assert stack.services.telemetry.force_flush(PATIENCE)
+    assert stack.drain(PATIENCE)
 
     assert left_behind(stack, in_part[1]) == (
         ["kept", "released"],

@@ -36,6 +36,7 @@ from support.collector import (
     run_collector,
     traces,
 )
+from support.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ def collector(binary: Path, tmp_path: Path) -> Iterator[Collector]:
         yield running
 
 
-def eventually(claim: Callable[[], bool], seconds: float = 10) -> bool:
+def eventually(claim: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     """Whether `claim` comes true in time."""
     deadline = time.monotonic() + seconds
     while not claim() and time.monotonic() < deadline:
@@ -252,7 +253,7 @@ class TestProcess:
             binary, directory = map(Path, sys.argv[1:])
             running = Collector.start(binary, directory / "collector", directory / "collector.log")
             print(running.pid, flush=True)
-            time.sleep(60)
+            time.sleep(600)
         """
         command = [sys.executable, "-c", textwrap.dedent(script), str(binary), str(tmp_path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
@@ -426,7 +427,7 @@ class TestBuilding:
         ) as building:
             assert eventually(pid_file.exists)
             building.send_signal(number)
-            printed, _ = building.communicate(timeout=20)
+            printed, _ = building.communicate(timeout=PATIENCE)
         compiler_child = int(pid_file.read_text())
         assert eventually(lambda: not alive(compiler_child))
         assert (128 + number, b"") == (building.returncode, printed)

@@ -17,17 +17,17 @@ import yaml
 
 from integration.sinks.faulty import GOOD, faulty_collector
 from support.collector import read_documents, run_collector
+from support.patience import PATIENCE
 from support.program import Program
 from support.running import AUDITSPAN, auditspan, clean_environment
 
-pytestmark = pytest.mark.timeout(300)  # many processes are started first
+pytestmark = pytest.mark.timeout(900)  # many processes are started first
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD: dict[str, Any] = json.loads(
     (ROOT / "deploy/grafana/auditspan.json").read_text(encoding="utf-8")
 )
 PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
-WAIT_SECONDS = 60
 
 #: Suffixes that Prometheus gives to the units that are used here; units in braces have none.
 UNITS = {"s": "_seconds"}
@@ -90,7 +90,10 @@ def work(directory: Path, environ: dict[str, str]) -> None:
         program.start()
     try:
         with httpx.Client(
-            base_url=url, headers={"Authorization": f"Bearer {key}"}, trust_env=False
+            base_url=url,
+            headers={"Authorization": f"Bearer {key}"},
+            trust_env=False,
+            timeout=PATIENCE,
         ) as client:
             wait_for(lambda: is_ready(client))
             for status, username in ((201, "lee"), (409, "lee"), (201, "mia")):
@@ -123,7 +126,7 @@ def free_port() -> int:
 
 def wait_for(condition: Callable[[], bool]) -> None:
     """Until it is so."""
-    deadline = time.monotonic() + WAIT_SECONDS
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)

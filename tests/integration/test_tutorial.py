@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from auditspan.sinks import AUDIT_FILE, FileSink
 from auditspan.store import EventFilter, find_events
 from auditspan.worker import Worker
+from support.patience import PATIENCE
 
 TUTORIAL = Path(__file__).parents[2] / "examples" / "tutorial"
 
@@ -124,7 +125,7 @@ def test_a_worker_delivers_what_the_tutorial_wrote(
         worker = Worker(tutorial.db.engine, tutorial.trail.tables, FileSink(tmp_path))
     worker.start()
     try:
-        assert worker.drain(10)
+        assert worker.drain(PATIENCE)
     finally:
         worker.stop()
     [row] = recorded(tutorial, app)

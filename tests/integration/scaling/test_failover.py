@@ -12,10 +12,12 @@ from sqlalchemy import text
 
 from auditspan_service.keyfile import load_or_create_signing_keys
 from integration.trust.world import Trail, opened
+from support.patience import PATIENCE, promised
 from support.postgres import migrated_database
+from support.relaying import wait_for
 from support.running import AUDITSPAN, clean_environment
 
-SECONDS = 5
+SECONDS = promised(5)
 SENT = text("SELECT coalesce(max(sent_seq) + 1, 0) FROM audit_delivery")
 
 
@@ -55,6 +57,10 @@ class Workers:
         while self.running:
             self.kill_oldest()
 
+    def await_running(self, times: int) -> None:
+        """Until so many have begun to work, or to wait for the other."""
+        wait_for(lambda: self.said().count("worker running") >= times)
+
     def said(self) -> str:
         """What they have written."""
         return self._errors.read_text()
@@ -86,14 +92,15 @@ def test_another_worker_goes_on(trail: Trail, tmp_path: Path) -> None:
         workers.start()
         workers.start()
         trail.write(1)
-        delivered_within(trail, 1, 60)
+        delivered_within(trail, 1, PATIENCE)
+        workers.await_running(2)
         for rows in (2, 3):  # one of the two is the one that works
             workers.kill_oldest()
             trail.write(1)
             taken = delivered_within(trail, rows, SECONDS)
             print(f"after {taken:.2f} seconds")  # noqa: T201 (shown when it fails)
             workers.start()
-            time.sleep(4)  # until it waits too
+            workers.await_running(rows + 1)
     finally:
         workers.stop()
     report = trail.report()

@@ -30,6 +30,7 @@ from auditspan_service.db import make_engine
 from auditspan_service.models import Base
 from integration.scaling.conftest import partition
 from integration.trust.world import KEY, MAC, Trail, opened, record
+from support.patience import PATIENCE
 from support.postgres import empty_database
 from support.roles import Deployed, _grants
 from support.running import auditspan
@@ -146,13 +147,13 @@ def test_the_worker_does_it_by_itself(engines: Engines, tmp_path: Path) -> None:
     worker = Worker(engines["worker"], TABLES, FileSink(tmp_path), signing_key=KEY, mac_key=MAC)
     worker.start()
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while name not in parts(engines["worker"]):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         with engines["app"].begin() as connection:
             insert_records(connection, TABLES, [record(n) for n in range(3)], MAC)
-        assert worker.drain(20)
+        assert worker.drain(PATIENCE)
     finally:
         worker.stop()
 

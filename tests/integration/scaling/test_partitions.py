@@ -19,6 +19,7 @@ from auditspan.store import insert_records
 from auditspan.worker import Worker
 from integration.scaling.conftest import partition
 from integration.trust.world import KEY, MAC, Trail, opened, ours, record
+from support.patience import PATIENCE
 
 CLOCK = "ALTER TABLE audit_event ALTER recorded_at SET DEFAULT "
 MONTH = """
@@ -99,7 +100,7 @@ def test_writers_only_wait(postgres_url: str, tmp_path: Path) -> None:
                 writers = [pool.submit(write_some, trail, 1000 * n) for n in range(1, 5)]
                 partition(trail.engine)
             assert [60] * 4 == [one.result() for one in writers]
-            drained = worker.drain(30)
+            drained = worker.drain(PATIENCE)
         finally:
             worker.stop()
         report = trail.report(witnessed=True)

@@ -15,8 +15,15 @@ from auditspan_service.config import load_settings
 from auditspan_service.db import make_engine
 from auditspan_service.errors import SettingsError
 from auditspan_service.migrate import upgrade
-from auditspan_service.replica import RETRY_SECONDS, Replica, make_impatient
+from auditspan_service.replica import (
+    CONNECT_SECONDS,
+    PING_SECONDS,
+    RETRY_SECONDS,
+    Replica,
+    make_impatient,
+)
 from support.cluster import Cluster
+from support.patience import PATIENCE, promised
 from support.running import auditspan
 from support.service import Caller, RunningService, running_service, settings_at
 from support.standby import Standby
@@ -68,6 +75,10 @@ def world(
 ) -> Iterator[World]:
     """A service with a database of its own, which the replica has."""
     monkeypatch.setattr("auditspan_service.replica.RETRY_SECONDS", 0.2)
+    # A replica that is slow for a moment is not to look like one that is gone.
+    monkeypatch.setattr("auditspan_service.replica.CONNECT_SECONDS", 30)
+    monkeypatch.setattr("auditspan_service.replica.PING_SECONDS", 30.0)
+    monkeypatch.setattr("auditspan_service.replica._ImpatientConnection.patience", 30.0)
     primary, standby = servers
     with primary.database() as url:
         engine = make_engine(url)
@@ -86,7 +97,7 @@ def caller(world: World) -> Caller:
     return world.service.caller()
 
 
-def eventually(claim: Callable[[], bool], seconds: float = 20) -> None:
+def eventually(claim: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait until it is so."""
     deadline = time.monotonic() + seconds
     while not claim():
@@ -169,8 +180,7 @@ def test_a_replica_that_crashes(
         assert 1 == listed.stderr.count("the read replica does not answer")
     finally:
         world.standby.start()
-    time.sleep(0.3)
-    usernames(caller)
+    eventually(lambda: bool(usernames(caller)) and said(caplog) != [GONE])
     assert [GONE, BACK] == said(caplog)
     eventually(world.standby.is_caught_up)
     world.standby.pause()
@@ -182,10 +192,15 @@ def test_a_replica_that_crashes(
 
 
 def test_a_replica_that_hangs(
-    world: World, caller: Caller, caplog: pytest.LogCaptureFixture
+    world: World,
+    caller: Caller,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A server that says nothing and closes nothing costs one request some seconds."""
     caplog.set_level(logging.INFO)
+    monkeypatch.setattr("auditspan_service.replica.CONNECT_SECONDS", CONNECT_SECONDS)
+    monkeypatch.setattr("auditspan_service.replica.PING_SECONDS", PING_SECONDS)
     usernames(caller)
     world.standby.hang()
     try:
@@ -200,8 +215,8 @@ def test_a_replica_that_hangs(
     finally:
         world.standby.go_on()
     assert [GONE] == said(caplog)
-    assert first < 12
-    assert later < 2
+    assert first < promised(12)
+    assert later < promised(2)
 
 
 def test_one_statement_that_is_refused_is_no_outage(

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from auditspan.otlpfile import read_spans
 from auditspan_service.cli import main
+from support.patience import PATIENCE
 from support.running import AUDITSPAN, auditspan, clean_environment
 
 
@@ -165,11 +166,11 @@ def free_port() -> int:
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     """Return when the service says that it is ready."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     last: object = None
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            last = httpx.get(f"{url}/readyz", trust_env=False)
+            last = httpx.get(f"{url}/readyz", trust_env=False, timeout=PATIENCE)
             if last.status_code == 200:
                 return
         except httpx.TransportError as error:
@@ -193,7 +194,9 @@ def test_serve(ready: Place) -> None:
     try:
         wait_until_ready(url, process)
         headers = {"Authorization": f"Bearer {made['key']}"}
-        with httpx.Client(base_url=url, headers=headers, trust_env=False) as client:
+        with httpx.Client(
+            base_url=url, headers=headers, trust_env=False, timeout=PATIENCE
+        ) as client:
             answers = [client.post("/v1/users", json={"username": f"u{i}"}) for i in range(10)]
             chunked = client.post(
                 "/v1/users",
@@ -202,7 +205,7 @@ def test_serve(ready: Place) -> None:
             )
     finally:
         process.send_signal(signal.SIGTERM)
-        code = process.wait(30)
+        code = process.wait(PATIENCE)
         log.close()
     said = Path(log.name).read_text()
     assert ([answer.status_code for answer in answers], code) == ([201] * 10, 0), said

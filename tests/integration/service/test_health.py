@@ -22,6 +22,7 @@ from auditspan.sinks import FileSink, Sink
 from auditspan.worker import Worker
 from auditspan_service.db import make_engine
 from support.attacker import take_guards_away
+from support.patience import PATIENCE
 from support.service import RunningService, problem, running_service, settings_at
 
 NOTHING = {"rows": 0, "oldest_seconds": None}
@@ -84,8 +85,8 @@ def working(service: RunningService, sink: Sink) -> Iterator[None]:
 
 
 def eventually(service: RunningService, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """What /readyz says as soon as it is so; ten seconds at most."""
-    deadline = time.monotonic() + 10
+    """What /readyz says as soon as it is so."""
+    deadline = time.monotonic() + PATIENCE
     while not holds(said := ready(service)):
         assert time.monotonic() < deadline, said
         time.sleep(0.05)
@@ -116,14 +117,14 @@ def test_rows_wait_for_the_sealer_and_then_for_the_sink(service: RunningService)
     time.sleep(0.1)
     first = ready(service)
     assert (first["unsealed"]["rows"], first["undelivered"]["file"]["rows"]) == (3, 0)
-    assert 0.1 <= first["unsealed"]["oldest_seconds"] < 10
+    assert 0.1 <= first["unsealed"]["oldest_seconds"] < 60
 
     assert seal(service) == 3
     write(service)
     second = ready(service)
     assert (second["unsealed"]["rows"], second["undelivered"]["file"]["rows"]) == (1, 3)
     waited = second["undelivered"]["file"]["oldest_seconds"]
-    assert first["unsealed"]["oldest_seconds"] <= waited < 20
+    assert first["unsealed"]["oldest_seconds"] <= waited < 90
     assert second["unsealed"]["oldest_seconds"] < waited
 
     seal(service)
@@ -133,7 +134,7 @@ def test_rows_wait_for_the_sealer_and_then_for_the_sink(service: RunningService)
         NOTHING,
         {**NOTHING, "quarantined": 0},
     )
-    assert 0 <= last["worker"]["last_seen_seconds"] < 10
+    assert 0 <= last["worker"]["last_seen_seconds"] < 60
 
 
 def test_a_collector_that_is_away_does_not_make_the_service_unready(
@@ -178,7 +179,7 @@ def test_a_worker_that_is_gone_is_missed(service: RunningService, database_url: 
     engine.dispose()
     said = ready(service)
     assert said["worker"]["running"] is False
-    assert 299 < said["unsealed"]["oldest_seconds"] < 330
+    assert 299 < said["unsealed"]["oldest_seconds"] < 360
 
 
 def test_what_waits_is_counted_up_to_a_limit(
@@ -223,7 +224,9 @@ def test_the_metrics_say_the_same(service: RunningService, monkeypatch: pytest.M
     provider.shutdown()
     assert said[semconv.METRIC_QUEUE_DEPTH] == told["rows"] == 3
     assert (
-        unsealed["oldest_seconds"] <= said[semconv.METRIC_SEAL_LAG] < unsealed["oldest_seconds"] + 5
+        unsealed["oldest_seconds"]
+        <= said[semconv.METRIC_SEAL_LAG]
+        < unsealed["oldest_seconds"] + 60
     )
 
 

@@ -16,6 +16,7 @@ from auditspan.signing import sign_checkpoint
 from auditspan_service.keyfile import last_signed_file, load_or_create_signing_keys
 from auditspan_service.workers import running_worker
 from integration.trust.world import ours
+from support.patience import PATIENCE
 from support.service import RunningService, running_service, settings_at
 
 
@@ -34,7 +35,7 @@ def test_the_worker_remembers_its_newest_note(tmp_path: Path, database_url: str)
     with running_service(settings) as service, running_worker(settings):
         for username in ("kim", "lee"):
             service.issue("admin", username=username)
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while not (file.exists() and file.read_text() == newest(service)):
                 assert time.monotonic() < deadline
                 time.sleep(0.05)

@@ -145,9 +145,11 @@ def test_a_file_that_another_is_about_to_switch_to_wal(tmp_path: Path) -> None:
     file = tmp_path / "new.db"
     with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
-        Timer(0.3, other.rollback).start()
+        soon = Timer(0.3, other.rollback)
+        soon.start()
         with engine_at(f"sqlite:///{file}") as engine, engine.connect() as connection:
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+        soon.join()
 
 
 def test_upgrade_is_all_or_nothing(engine: Engine) -> None:

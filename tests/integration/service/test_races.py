@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, event
 from werkzeug.test import TestResponse
 
+from support.patience import PATIENCE
 from support.service import Caller, RunningService, problem
 
 Send = Callable[[], TestResponse]
@@ -18,7 +19,7 @@ Send = Callable[[], TestResponse]
 
 def together(service: RunningService, verb: str, *sends: Send) -> list[TestResponse]:
     """The responses to requests that all stand before their first `verb` statement at once."""
-    barrier = Barrier(len(sends), timeout=10)
+    barrier = Barrier(len(sends), timeout=PATIENCE)
 
     def wait(_connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
         if statement.startswith(verb):

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine
 from auditspan_service.migrate import upgrade
+from support.patience import PATIENCE
 from support.postgres import migrated_database
 from support.roles import Deployed, deployed_database
 from support.running import AUDITSPAN, Up, clean_environment
@@ -64,7 +65,7 @@ def running(*arguments: str, environ: dict[str, str], log: Path) -> Iterator[Non
             yield
         finally:
             process.send_signal(signal.SIGTERM)
-            code = process.wait(30)
+            code = process.wait(PATIENCE)
     assert (0, []) == (code, [line for line in log.read_text().splitlines() if "WARNING:" in line])
 
 
@@ -77,7 +78,7 @@ def free_port() -> int:
 
 def eventually(client: httpx.Client, path: str, wanted: str) -> None:
     """Return when the answer contains this."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     last: object = None
     while time.monotonic() < deadline:
         try:
@@ -106,6 +107,7 @@ def test_deployed_roles_serve_and_work(
             base_url=f"http://127.0.0.1:{port}",
             headers={"Authorization": f"Bearer {made.stdout.split()[0]}"},
             trust_env=False,
+            timeout=PATIENCE,
         ) as client,
     ):
         eventually(client, "/readyz", "ready")

@@ -22,7 +22,7 @@ PG_BIN = max(_PLACE.glob("pginstall*/bin"), key=lambda path: len(str(path)))
 
 def run(program: str, *arguments: str | Path) -> None:
     """One of PostgreSQL's own programs."""
-    subprocess.run([PG_BIN / program, *arguments], check=True, capture_output=True, timeout=60)
+    subprocess.run([PG_BIN / program, *arguments], check=True, capture_output=True, timeout=300)
 
 
 @contextmanager

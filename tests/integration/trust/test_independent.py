@@ -26,7 +26,7 @@ SCRIPT = Path(__file__).parents[3] / "docs" / "verify_independently.py"
 def check(*arguments: str | Path, key: str = KEY.public.vkey) -> tuple[int, str]:
     """Exit code and output of the script."""
     command = [sys.executable, "-I", str(SCRIPT), "--public-key", key, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -24,6 +24,7 @@ from auditspan_service.db import snapshot
 from integration.trust.backups import run
 from integration.trust.conftest import grown
 from integration.trust.world import KEY, MAC, OTHER_LOG, Trail, opened, ours
+from support.patience import PATIENCE
 from support.postgres import empty_database
 
 NEXT_KEY = SigningKey(name=KEY.name, seed=bytes([7]) * 32)
@@ -182,11 +183,12 @@ def test_no_false_alarm_while_others_write(fresh: Trail) -> None:
     writer.start()
     try:
         reports = [fresh.report() for _ in range(50)]
+        while reports[-1].tree_size == reports[0].tree_size:
+            reports.append(fresh.report())
     finally:
         stop.set()
         writer.join()
     assert [] == [one for report in reports for one in report.findings]
-    assert 1 < len({report.tree_size for report in reports})
 
 
 @pytest.mark.parametrize("zone", ["Asia/Kolkata", "America/St_Johns"])
@@ -236,7 +238,7 @@ def test_a_sweep_that_fails_delays_nobody(
     try:
         for _ in range(5):
             fresh.write(1)
-            assert worker.drain(15)
+            assert worker.drain(PATIENCE)
             time.sleep(0.1)  # some passes that find nothing
     finally:
         worker.stop()
