@@ -128,7 +128,8 @@ def test_workers_that_race(
 ) -> None:
     """Two at a time, which are killed in turn, again and again: the other takes over in time.
 
-    Only who takes over sends something again, so the files go back at most once for each kill.
+    Only who takes over sends something again, so the files go back once for each kill; and a second
+    time where what the other had on its way comes in between.
     """
     place.service()
     workers = [place.worker("one"), place.worker("other")]
@@ -150,6 +151,6 @@ def test_workers_that_race(
         racing_kills=counts.racing_kills, changes=len(load.made), steps_back=steps_back(place),
         sealed_p99=round(p99(lags.sealed), 2), delivered_p99=round(p99(lags.delivered), 2),
     )  # fmt: skip
-    assert steps_back(place) <= counts.racing_kills
+    assert steps_back(place) <= 2 * counts.racing_kills
     assert p99(lags.sealed) <= LAG_SECONDS
     assert p99(lags.delivered) <= LAG_SECONDS
