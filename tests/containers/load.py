@@ -48,7 +48,7 @@ class Load:
 
     def _run(self, client: int) -> None:
         number = 0
-        limits = httpx.Timeout(10)
+        limits = httpx.Timeout(60, connect=10)
         with httpx.Client(headers=self._headers, trust_env=False, timeout=limits) as http:
             while not self._ending.wait(PAUSE_SECONDS):
                 number += 1

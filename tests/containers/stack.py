@@ -17,8 +17,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 IMAGE = os.environ.get("AUDITSPAN_IMAGE", "auditspan:local")
 DOCKER = shutil.which("docker") or "docker"
-UP_SECONDS = 240
-SETTLE_SECONDS = 90
+UP_SECONDS = 600
+SETTLE_SECONDS = 240
 """How long delivery may take to catch up after whatever was killed is back."""
 
 _PASSWORD = re.compile(r":([^:@/]+)@")
@@ -49,7 +49,7 @@ class Stack:
         self.run("down", "--timeout", "50", *arguments, timeout=UP_SECONDS)
 
     def run(
-        self, *arguments: str, check: bool = True, timeout: float = 120, stdin: str | None = None
+        self, *arguments: str, check: bool = True, timeout: float = 300, stdin: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """One `docker compose …`; a failure shows what it said."""
         done = subprocess.run(
@@ -131,7 +131,7 @@ class Stack:
 def docker(*arguments: str) -> str:
     """One `docker …` and what it says."""
     return subprocess.run(
-        [DOCKER, *arguments], capture_output=True, text=True, timeout=120, check=True
+        [DOCKER, *arguments], capture_output=True, text=True, timeout=300, check=True
     ).stdout
 
 

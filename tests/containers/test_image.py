@@ -27,7 +27,7 @@ def in_image(*arguments: str) -> subprocess.CompletedProcess[str]:
         [DOCKER, "run", *confined, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
 

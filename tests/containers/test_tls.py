@@ -11,7 +11,7 @@ import yaml
 
 from containers.stack import ROOT, Stack
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 OVERLAY = ROOT / "deploy/tls/compose.yaml"
 
@@ -20,7 +20,7 @@ ASK = """
 import ssl, socket
 def ask(port, context):
     try:
-        with socket.create_connection(("collector", port), timeout=5) as plain:
+        with socket.create_connection(("collector", port), timeout=60) as plain:
             with context.wrap_socket(plain, server_hostname="collector") as secure:
                 secure.sendall(b"GET /v1/audit HTTP/1.1\\r\\nHost: collector\\r\\n\\r\\n")
                 return "answered" if secure.recv(1) else "closed"

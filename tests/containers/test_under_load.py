@@ -10,8 +10,9 @@ import pytest
 from containers.load import Load
 from containers.proof import require_nothing_lost
 from containers.stack import Stack
+from support.relaying import wait_for
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 BEFORE_SECONDS = 3
 DEAD_SECONDS = 4
@@ -30,7 +31,7 @@ def test_nothing_is_lost_when_a_part_is_killed_under_load(
         stack.up()
         answered = len(load.acknowledged)
         time.sleep(AFTER_SECONDS)
-    assert len(load.acknowledged) > answered, "nobody was served after the restart"
+        wait_for(lambda: len(load.acknowledged) > answered)  # somebody is served again
     if victim in {"worker", "collector"}:
         assert load.refused == 0, "requests do not depend on sealing and delivery"
     require_nothing_lost(stack, load, f"kill-{victim}")
