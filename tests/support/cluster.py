@@ -19,7 +19,10 @@ from sqlalchemy import URL, create_engine, make_url, text
 
 from support.patience import PATIENCE
 
-_SETTINGS = "max_prepared_transactions = 10\n"  # two-phase commit; a given server needs it too
+_SETTINGS = """
+max_prepared_transactions = 10  # two-phase commit; a given server needs it too
+autovacuum = off  # its locks and its statistics come whenever they like
+"""
 
 
 @dataclass(frozen=True)
