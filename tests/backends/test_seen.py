@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import time
-from pathlib import Path
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from auditspan import semconv
+from auditspan.otlpfile import read_logs, read_spans
 from backends.browser import text_of
 from backends.known import zipkin_page
 from backends.running import Watched
 from backends.seen import is_whole, made_by
 from support.patience import PATIENCE
+from support.relaying import wait_for
 
 pytestmark = pytest.mark.timeout(1800)  # the first run builds and fetches the backends
 
@@ -71,40 +72,25 @@ def drawn(url: str, *parts: str) -> None:
 def test_a_backend_that_is_away_is_missed_by_nobody(away: Watched) -> None:
     """The collector answers, and its files have every span and every audit record, once."""
     changes = [made_by(away, f"away-{number}") for number in range(20)]
-    traces = arrived(away.up.said.telemetry_files, [change.trace_id for change in changes])
-    requests = [line for line in names_of_spans(traces) if line == "POST /v1/users"]
-    assert len(changes) == len(requests)
-    trail = arrived(away.up.said.audit_files, [change.event_id for change in changes])
-    assert {1} == {
-        trail.count(f'"log.record.uid","value":{{"stringValue":"{c.event_id}"') for c in changes
-    }
+    traces, events = ({change.trace_id: 1 for change in changes}, {c.event_id: 1 for c in changes})
+    wait_for(lambda: traces.keys() <= requests(away).keys())
+    assert traces == requests(away)
+    wait_for(lambda: events.keys() <= records(away).keys())
+    assert events == {one: times for one, times in records(away).items() if one in events}
 
 
-def arrived(directory: Path, ids: list[str]) -> str:
-    """What the collector's files hold, as soon as that has all of these."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        text = "".join(
-            file.read_text(encoding="utf-8") for file in sorted(directory.glob("*.jsonl"))
-        )
-        missing = [each for each in ids if each not in text]
-        if not missing:
-            return text
-        assert time.monotonic() < deadline, f"{len(missing)} of {len(ids)} are missing"
-        time.sleep(0.3)
+def requests(watched: Watched) -> Counter[str]:
+    """The traces in the collector's files whose request is there, and how often."""
+    spans = read_spans(watched.up.said.telemetry_files)
+    return Counter(span.trace_id for span in spans if span.name == "POST /v1/users")
+
+
+def records(watched: Watched) -> Counter[object]:
+    """The ids of the records in the collector's audit files, and how often they are there."""
+    entries = read_logs(watched.up.said.audit_files)
+    return Counter(entry.attributes.get("log.record.uid") for entry in entries)
 
 
 def fields(log: dict[str, Any]) -> dict[str, Any]:
     """The fields of one of Jaeger's span logs."""
     return {field["key"]: field["value"] for field in log["fields"]}
-
-
-def names_of_spans(text: str) -> list[str]:
-    """The name of every span in the lines of a collector's file."""
-    return [
-        span["name"]
-        for line in text.splitlines()
-        for resource in json.loads(line).get("resourceSpans", [])
-        for scope in resource["scopeSpans"]
-        for span in scope["spans"]
-    ]
