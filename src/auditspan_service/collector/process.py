@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
-_LOCK_SECONDS = 10.0
+_LOCK_SECONDS = 30.0
 _LOCK_POLL_SECONDS = 0.1
 _POLL_SECONDS = 0.05
-_ANSWER_SECONDS = 1.0
+_ANSWER_SECONDS = 5.0
 _ATTEMPTS = 5
 _LINES_OF_A_FAILURE = 15
 _PORT_IS_TAKEN = "address already in use"
@@ -67,7 +67,7 @@ class Collector:
         """Run `binary` on free ports of `host` and return once it is healthy.
 
         Directories are made when they are missing. Raises CollectorStartError, with the last lines
-        of its log, when it is not healthy within 20 seconds, and when another collector writes to
+        of its log, when it is not healthy within a minute, and when another collector writes to
         `data_dir`.
         """
         collector = cls(binary, data_dir, log_file, host)
