@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from auditspan import MacKey
-from auditspan.note import NoteError, PublicKey
+from auditspan.note import PublicKey
 from auditspan.quarantine import take_back
 from auditspan.reconcile import ReconcileReport, Resent, resend, taken_since
 from auditspan.reconcile import reconcile as compare
@@ -23,11 +23,10 @@ from auditspan.tables import AuditTables
 from auditspan.verification import Progress, VerifyReport, verify_trail
 from auditspan.witness import Witness, read_witness
 from auditspan_service.cli.console import FOUND, Failure, data_option, json_option, print_object
+from auditspan_service.cli.knownkeys import known_keys
 from auditspan_service.cli.opened import opened_engine, opened_trail
 from auditspan_service.cli.state import print_state, with_state
 from auditspan_service.config import Settings, load_settings
-from auditspan_service.errors import KeyFileError
-from auditspan_service.keyfile import load_mac_keys, load_or_create_signing_keys
 from auditspan_service.models import Base
 from auditspan_service.reporting import report_verified
 from auditspan_service.workers import make_sink
@@ -96,16 +95,22 @@ def verify(  # noqa: PLR0913 (one for each option)
     Exit code 1 when something is wrong, and when there is nothing to check.
     """  # noqa: D301 (click reads the character itself)
     settings = load_settings()
-    keys = _public_keys(settings, public_keys)
-    seen = _witness(_places("--witness", witness, more), keys)
-    macs = _mac_keys(settings)
+    keys = known_keys(settings, public_keys)
+    seen = _witness(_places("--witness", witness, more), keys.public)
     with opened_trail() as (connection, tables):
         with _progress() as progress:
             report = verify_trail(
-                connection, tables, macs, keys, witness=seen, since=since, progress=progress
+                connection,
+                tables,
+                keys.macs,
+                keys.public,
+                witness=seen,
+                since=since,
+                progress=progress,
             )
-        live = _state(connection, tables, macs) if state else None
-    _print_verified(report, live, as_json=as_json)
+        live = _state(connection, tables, keys.macs) if state else None
+    _require_reached(since, report)
+    _print_verified(report, live, keys.unchecked, as_json=as_json)
     if metrics:
         report_verified(settings, report, live)
     if not (report.ok and (live is None or live.ok)):
@@ -161,7 +166,7 @@ def _places(option: str, named: tuple[Path, ...], more: tuple[Path, ...]) -> tup
     return named + more
 
 
-def _witness(places: tuple[Path, ...], keys: list[PublicKey]) -> Witness | None:
+def _witness(places: tuple[Path, ...], keys: Sequence[PublicKey]) -> Witness | None:
     if not places:
         return None
     if not keys:
@@ -189,30 +194,20 @@ def _progress() -> Iterator[Progress | None]:
         yield tell
 
 
-def _mac_keys(settings: Settings) -> tuple[MacKey, ...]:
-    try:
-        return load_mac_keys(settings.mac_key_file)
-    except KeyFileError as error:
-        click.echo(f"{error.message} The MACs are not checked.", err=True)
-        return ()
+def _require_reached(since: int, report: VerifyReport) -> None:
+    """Nothing to check is not success: a trail that was longer before is not whole."""
+    if report.ok and since > report.tree_size:
+        raise Failure(
+            f"--since {since}: the trail has only {report.tree_size} sealed rows. If it had more "
+            "before, its newest rows are gone: verify it without --since and with --witness."
+        )
 
 
-def _public_keys(settings: Settings, given: tuple[str, ...]) -> list[PublicKey]:
-    try:
-        if given:
-            return [PublicKey.parse(text) for text in given]
-        keys = load_or_create_signing_keys(settings.signing_key_file, create=False)
-        return [key.public for key in keys]
-    except NoteError as error:
-        raise Failure(f"--public-key: {error}.") from error
-    except KeyFileError as error:
-        click.echo(f"{error.message} The signatures are not checked.", err=True)
-        return []
-
-
-def _print_verified(report: VerifyReport, live: StateReport | None, *, as_json: bool) -> None:
+def _print_verified(
+    report: VerifyReport, live: StateReport | None, unchecked: list[str], *, as_json: bool
+) -> None:
     if as_json:
-        print_object(with_state(report.to_dict(), live))
+        print_object(with_state({**report.to_dict(), "unchecked": unchecked}, live))
         return
     click.echo(f"{report.rows} rows, {report.tree_size} sealed, {report.checkpoints} checkpoints")
     if report.since:
@@ -227,7 +222,8 @@ def _print_verified(report: VerifyReport, live: StateReport | None, *, as_json: 
     if report.tree_size == 0:
         click.echo("nothing is sealed yet, so nothing could be verified")
     else:
-        click.echo("verified" if report.ok else "NOT as it was written")
+        left_out = f" (not checked: {', '.join(unchecked)})" if unchecked else ""
+        click.echo(("verified" if report.ok else "NOT as it was written") + left_out)
     if live is not None:
         print_state(live)
 
