@@ -6,6 +6,7 @@ they make lies under the data directory, and a second start goes on where the fi
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -23,6 +24,7 @@ from auditspan_service.app import create_app
 from auditspan_service.collector import Collector
 from auditspan_service.config import Settings
 from auditspan_service.db import Database
+from auditspan_service.errors import ServiceError
 from auditspan_service.guarding import require_guarded
 from auditspan_service.keyfile import load_or_create_mac_key, load_or_create_signing_keys
 from auditspan_service.keys import ADMIN, create_key
@@ -104,14 +106,19 @@ class Stack:
             log_stream: where log records are shown, by default standard error.
             progress: told in a sentence what is being done.
             extend: may add routes to the application before it serves.
+
+        Raises:
+            ServiceError: the address cannot be listened on; nothing has been made.
         """
-        stack = cls(settings, binary, log_stream)
-        try:
-            stack._prepare(progress)
-            stack._serve(host, port, extend)
-        except BaseException:
-            stack.stop()
-            raise
+        # First of all: a key that is made and then not shown would be lost.
+        with _listening(host, port) as listener:
+            stack = cls(settings, binary, log_stream)
+            try:
+                stack._prepare(progress)
+                stack._serve(host, listener, extend)
+            except BaseException:
+                stack.stop()
+                raise
         return stack
 
     def stop(self) -> None:
@@ -150,7 +157,7 @@ class Stack:
         finally:
             database.dispose()
 
-    def _serve(self, host: str, port: int, extend: Callable[[Flask], None]) -> None:
+    def _serve(self, host: str, listener: socket.socket, extend: Callable[[Flask], None]) -> None:
         self._worker = self._stops.enter_context(running_worker(self.settings))
         self._stops.callback(self.drain)
         app = create_app(self.settings, self._telemetry())
@@ -158,7 +165,9 @@ class Stack:
         self._stops.callback(self.services.database.dispose)
         self.key = self._first_key()
         extend(app)
-        server = make_server(host, port, app, threaded=True, request_handler=_Quiet)
+        server = make_server(
+            host, 0, app, threaded=True, request_handler=_Quiet, fd=listener.fileno()
+        )
         self._stops.callback(_run(server))
         self.url = f"http://{host}:{server.port}"
 
@@ -187,6 +196,17 @@ class Stack:
             if session.scalar(select(func.count()).select_from(ApiKey)):
                 return None
             return create_key(session, FIRST_USER, [ADMIN]).text
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        raise ServiceError(
+            f"Port {port} of {host} cannot be listened on: {error.strerror}. Choose another with "
+            "--port; 0 takes any that is free."
+        ) from error
 
 
 def _effective(settings: Settings, collector: Collector | None) -> Settings:
