@@ -21,6 +21,7 @@ from auditspan_service.keyfile import load_mac_keys, load_or_create_signing_keys
 from auditspan_service.workers import audit_destination, tls_files
 
 _COLLECTOR_SECONDS = 5.0
+_OF_UP = " (The collector of `auditspan up` is on ports of its own, which only `up` knows.)"
 _MOUNTED_SECRETS = Path("/run/secrets")
 """A container sees its secrets here; their modes are those of another machine, and say nothing."""
 
@@ -124,10 +125,14 @@ def examine_collector_config(
 
 def examine_collector(examination: Examination, settings: Settings) -> None:
     """The audit receiver answers as a collector does; it is sent an empty batch."""
-    _examine_receiver(examination, "AUDITSPAN_AUDIT_ENDPOINT", audit_destination(settings))
+    # `up` does not read the endpoint, and is what most people have on SQLite.
+    hint = _OF_UP if settings.is_embedded else ""
+    _examine_receiver(examination, "AUDITSPAN_AUDIT_ENDPOINT", audit_destination(settings), hint)
 
 
-def _examine_receiver(examination: Examination, where: str, destination: Destination) -> None:
+def _examine_receiver(
+    examination: Examination, where: str, destination: Destination, hint: str = ""
+) -> None:
     _examine_tls(examination, where, destination)
     sink = OtlpSink(destination.endpoint, timeout=_COLLECTOR_SECONDS, tls=tls_files(destination))
     try:
@@ -135,7 +140,7 @@ def _examine_receiver(examination: Examination, where: str, destination: Destina
     except SinkError as error:
         examination.add(
             "collector",
-            f"{where}: {error.message}. Records wait in the table until it takes them.",
+            f"{where}: {error.message}. Records wait in the table until it takes them.{hint}",
         )
     finally:
         sink.close()

@@ -57,7 +57,13 @@ class Commands(click.Group):
         except CollectorError as error:
             raise Failure(str(error)) from error
         except SQLAlchemyError as error:
-            raise Failure(_database_sentence(error)) from error
+            raise Failure(
+                f"The database did not do it: {database_reason(error)}. See AUDITSPAN_DATABASE_URL."
+            ) from error
+        except OSError as error:
+            if not error.filename:
+                raise  # of no file that a person could mend, such as a pipe that nobody reads
+            raise Failure(f"{error.filename} cannot be used: {error.strerror}.") from error
 
 
 def print_object(value: Mapping[str, Any]) -> None:
@@ -92,9 +98,8 @@ def _cell(value: object) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _database_sentence(error: SQLAlchemyError) -> str:
+def database_reason(error: SQLAlchemyError) -> str:
+    """What the database says, on one line, without values and without the end of a sentence."""
     if isinstance(error, DBAPIError) and error.orig is not None:
-        reason = without_values(error.orig).strip().replace("\n", " ")
-    else:
-        reason = type(error).__name__
-    return f"The database did not do it: {reason.rstrip('.')}. See AUDITSPAN_DATABASE_URL."
+        return " ".join(without_values(error.orig).split()).rstrip(".?")
+    return type(error).__name__

@@ -6,11 +6,18 @@ from pathlib import Path
 
 import click
 from sqlalchemy import Connection, Engine, Table, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from auditspan.guards import check_guards
 from auditspan.tables import audit_tables
-from auditspan_service.cli.console import COULD_NOT, FOUND, data_option, json_option, print_object
+from auditspan_service.cli.console import (
+    COULD_NOT,
+    FOUND,
+    data_option,
+    database_reason,
+    json_option,
+    print_object,
+)
 from auditspan_service.cli.opened import opened_engine, schema_state
 from auditspan_service.config import load_settings
 from auditspan_service.db import snapshot
@@ -22,7 +29,6 @@ from auditspan_service.doctor import (
     examine_sink,
 )
 from auditspan_service.errors import SchemaError
-from auditspan_service.exceptiontext import without_values
 from auditspan_service.models import Base
 
 _MAY_INSERT = text("SELECT has_any_column_privilege(CAST(:table AS text), 'INSERT')")
@@ -77,7 +83,7 @@ def _examine_database(examination: Examination, engine: Engine) -> None:
         examination.add("schema", error.message)
     except SQLAlchemyError as error:
         examination.unchecked.append(
-            f"The database was not checked, since it did not answer: {_reason(error)}. See "
+            f"The database was not checked, since it did not answer: {database_reason(error)}. See "
             "AUDITSPAN_DATABASE_URL."
         )
 
@@ -86,12 +92,6 @@ def _may_insert(connection: Connection, table: Table) -> bool:
     if connection.dialect.name == "sqlite":
         return True
     return bool(connection.execute(_MAY_INSERT, {"table": table.name}).scalar_one())
-
-
-def _reason(error: SQLAlchemyError) -> str:
-    if isinstance(error, DBAPIError) and error.orig is not None:
-        return without_values(error.orig).strip().replace("\n", " ").rstrip(".")
-    return type(error).__name__
 
 
 def _print(examination: Examination, *, as_json: bool) -> None:
