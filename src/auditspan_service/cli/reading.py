@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import click
 from sqlalchemy import Connection
@@ -33,6 +34,7 @@ from auditspan_service.models import Base
 
 _PAGE = 500
 _FOLLOW_SECONDS = 0.5
+_TRACE_ID = re.compile(r"[0-9a-f]{32}")
 
 Events = list[StoredEvent]
 Trail = tuple[Connection, AuditTables]
@@ -40,27 +42,32 @@ Search = Callable[[Callable[[Trail], Events]], Events]
 """Calls a function with the trail on the read replica, or on the database itself."""
 
 
+def _trace_id(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """As it is kept; what cannot be one is a mistake, and not a trace of which nothing is known."""
+    if value is not None and not _TRACE_ID.fullmatch(value.lower()):
+        raise click.BadParameter("it must be 32 hexadecimal digits.")
+    return value and value.lower()
+
+
 @click.command()
 @click.option("--actor", help="The actor's id.")
 @click.option("--action", help="As in user.update.")
 @click.option("--target-type", help="As in user.")
 @click.option("--target-id", help="The target's id.")
-@click.option("--trace-id", help="The trace in which it happened.")
+@click.option("--trace-id", callback=_trace_id, help="The trace in which it happened.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many.")
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @json_option
 @data_option
 def events(*, limit: int, follow: bool, as_json: bool, **wanted: str | None) -> None:
     """Show the trail, newest last."""
+    asked = EventFilter(**wanted)
     with _opened_search() as search:
-        shown = search(lambda trail: _newest(*trail, EventFilter(**wanted), limit))
-        _print_events(shown, as_json=as_json)
-        last = shown[-1].row_id if shown else 0
-        while follow:
-            time.sleep(_FOLLOW_SECONDS)
-            fresh = search(partial(_newer, EventFilter(**wanted), last))
-            _print_events(fresh, as_json=as_json)
-            last = fresh[-1].row_id if fresh else last
+        if follow:
+            with suppress(KeyboardInterrupt):  # which is how one ends it
+                _follow(search, asked, limit, as_json=as_json)
+        elif not _print_newest(search, asked, limit, as_json=as_json):
+            click.echo("No event fits.", err=True)
 
 
 @click.command()
@@ -103,7 +110,7 @@ def history(target_type: str, target_id: str, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("trace_id")
+@click.argument("trace_id", callback=_trace_id)
 @click.option(
     "--files",
     type=click.Path(path_type=Path, exists=True),
@@ -114,17 +121,31 @@ def history(target_type: str, target_id: str, *, as_json: bool) -> None:
 def trace(trace_id: str, *, files: Path | None, as_json: bool) -> None:
     """Show the spans, span events and log records of one trace as a tree."""
     place = files or load_settings().collector_files
-    wanted = trace_id.lower()
-    tree = build_trace(
-        wanted, read_spans(place, trace_id=wanted), read_logs(place, trace_id=wanted)
-    )
+    spans, logs = read_spans(place, trace_id=trace_id), read_logs(place, trace_id=trace_id)
+    tree = build_trace(trace_id, spans, logs)
     if as_json:
         print_object(trace_as_dict(tree))
     elif not tree.empty:
         click.echo(render_trace(tree))
     if tree.empty:
-        click.echo(f"Nothing of trace {wanted} is in the files under {place}.", err=True)
+        click.echo(f"Nothing of trace {trace_id} is in the files under {place}.", err=True)
         raise SystemExit(FOUND)
+
+
+def _print_newest(search: Search, wanted: EventFilter, limit: int, *, as_json: bool) -> Events:
+    shown = search(lambda trail: _newest(*trail, wanted, limit))
+    _print_events(shown, as_json=as_json)
+    return shown
+
+
+def _follow(search: Search, wanted: EventFilter, limit: int, *, as_json: bool) -> Never:
+    shown = _print_newest(search, wanted, limit, as_json=as_json)
+    last = 0
+    while True:
+        last = shown[-1].row_id if shown else last
+        time.sleep(_FOLLOW_SECONDS)
+        shown = search(partial(_newer, wanted, last))
+        _print_events(shown, as_json=as_json)
 
 
 @contextmanager
