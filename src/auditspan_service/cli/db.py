@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from auditspan.guards import Finding, check_guards, restore_guards
 from auditspan.tables import audit_tables
-from auditspan_service.cli.console import FOUND, json_option, print_object
+from auditspan_service.cli.console import FOUND, data_option, json_option, print_object
 from auditspan_service.cli.opened import opened_engine, schema_state
 from auditspan_service.cli.starting import require_current
 from auditspan_service.db import snapshot
@@ -23,6 +23,7 @@ def db() -> None:
 
 @db.command()
 @json_option
+@data_option
 def upgrade(*, as_json: bool) -> None:
     """Run the steps that are missing, all or none."""
     with opened_engine() as engine:
@@ -37,6 +38,7 @@ def upgrade(*, as_json: bool) -> None:
 
 @db.command()
 @json_option
+@data_option
 def check(*, as_json: bool) -> None:
     """Tell whether the database has this release's schema and guards: 0 yes, 1 no, 2 cannot tell.
 
@@ -60,6 +62,7 @@ def check(*, as_json: bool) -> None:
 
 @db.command()
 @json_option
+@data_option
 def guard(*, as_json: bool) -> None:
     """Put the triggers back that keep the audit tables append-only; as the owner of the tables.
 
@@ -80,6 +83,7 @@ def guard(*, as_json: bool) -> None:
 
 @db.command()
 @json_option
+@data_option
 def partition(*, as_json: bool) -> None:
     """Partition the trail by month, on PostgreSQL; as the owner of the tables.
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from auditspan_service.cli.console import json_option, print_object, print_rows
+from auditspan_service.cli.console import data_option, json_option, print_object, print_rows
 from auditspan_service.cli.opened import opened_services
 from auditspan_service.config import load_settings
 from auditspan_service.keyfile import load_or_create_mac_key, rotate_mac_key
@@ -34,6 +34,7 @@ def keys() -> None:
 )
 @click.option("--name", help="What the key is for.")
 @json_option
+@data_option
 def create(
     *,
     username: str,
@@ -56,6 +57,7 @@ def create(
 
 @keys.command("list")
 @json_option
+@data_option
 def list_(*, as_json: bool) -> None:
     """Show all keys; not their secrets, which nobody has."""
     with opened_services() as services, services.database.reading() as session:
@@ -66,6 +68,7 @@ def list_(*, as_json: bool) -> None:
 @keys.command()
 @click.argument("key_id", type=click.IntRange(min=1), metavar="ID")
 @json_option
+@data_option
 def revoke(*, key_id: int, as_json: bool) -> None:
     """Make a key useless from now on."""
     with opened_services() as services, services.database.writing() as session:
@@ -78,6 +81,7 @@ def revoke(*, key_id: int, as_json: bool) -> None:
 
 @keys.command()
 @json_option
+@data_option
 def init(*, as_json: bool) -> None:
     """Make the MAC key of the trail (AUDITSPAN_MAC_KEY_FILE) unless it is there."""
     path = load_settings().mac_key_file
@@ -91,6 +95,7 @@ def init(*, as_json: bool) -> None:
 
 @keys.command("rotate-mac")
 @json_option
+@data_option
 def rotate_mac(*, as_json: bool) -> None:
     """Put a new MAC key first in AUDITSPAN_MAC_KEY_FILE; those before it stay, for checking.
 

@@ -15,7 +15,7 @@ from auditspan.note import SigningKey
 from auditspan.sealer import Sealer
 from auditspan.signing import incarnation_of, split_origin
 from auditspan.witness import read_witness
-from auditspan_service.cli.console import Failure, json_option, print_object
+from auditspan_service.cli.console import Failure, data_option, json_option, print_object
 from auditspan_service.cli.opened import opened_services
 from auditspan_service.config import Settings, load_settings
 from auditspan_service.keyfile import (
@@ -57,6 +57,7 @@ class _Onwards:
 )
 @click.argument("more", nargs=-1, type=_PLACE, metavar="")
 @json_option
+@data_option
 def restored(
     *, reason: str | None, witness: tuple[Path, ...], more: tuple[Path, ...], as_json: bool
 ) -> None:

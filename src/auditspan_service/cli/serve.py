@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from auditspan_service.cli.console import data_option
 from auditspan_service.cli.starting import require_ready
 from auditspan_service.config import load_settings
 from auditspan_service.keyfile import load_or_create_mac_key
@@ -14,10 +15,13 @@ from auditspan_service.keyfile import load_or_create_mac_key
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="The port."
+)
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Processes; else WEB_CONCURRENCY, or 1."
 )
+@data_option
 def serve(*, host: str, port: int, workers: int | None) -> None:
     """Serve the API; sealing and relaying is the work of `auditspan worker` beside it.
 

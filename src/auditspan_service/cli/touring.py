@@ -34,9 +34,8 @@ Say = Callable[[str], None]
     "--data",
     "data_dir",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path(".auditspan", "tour"),
-    show_default=True,
-    help="Where everything is put; an earlier tour there is removed.",
+    help="Where everything is put; an earlier tour there is removed.  [default: tour in the data "
+    "directory]",
 )
 @click.option(
     "--url",
@@ -54,7 +53,7 @@ Say = Callable[[str], None]
 )
 @json_option
 def tour(
-    *, data_dir: Path, url: str | None, key: str | None, files: Path | None, as_json: bool
+    *, data_dir: Path | None, url: str | None, key: str | None, files: Path | None, as_json: bool
 ) -> None:
     """Watch single changes become row, span event and log record, and see it proven.
 
@@ -68,7 +67,7 @@ def tour(
     if is_own and (key or files):
         raise click.UsageError("--key and --files are for a running service: say its --url too.")
     if is_own:
-        is_proven = _tour_own(data_dir, say, as_json=as_json)
+        is_proven = _tour_own(data_dir or settings.data_dir / "tour", say, as_json=as_json)
     else:
         place = running_stage(settings, url=url or _RUNNING_URL, key=key, extend=add_failing_route)
         with place as stage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from auditspan_service import users as use_cases
-from auditspan_service.cli.console import json_option, print_object, print_rows
+from auditspan_service.cli.console import data_option, json_option, print_object, print_rows
 from auditspan_service.cli.opened import opened_services
 from auditspan_service.inputs import NewUser, read
 from auditspan_service.resources import user_resource
@@ -20,9 +20,10 @@ def users() -> None:
 
 @users.command()
 @click.argument("username")
-@click.option("--email")
-@click.option("--full-name")
+@click.option("--email", help="An address such as kim@example.org.")
+@click.option("--full-name", help="As people call the user.")
 @json_option
+@data_option
 def add(
     *,
     username: str,
@@ -42,6 +43,7 @@ def add(
 
 @users.command("list")
 @json_option
+@data_option
 def list_(*, as_json: bool) -> None:
     """Show all users."""
     rows, after = [], 0
