@@ -1,0 +1,175 @@
+"""What people get wrong, or find otherwise than they thought: a sentence, and an exit code."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from auditspan.sealer import Sealer
+from auditspan.tables import audit_tables
+from auditspan_service.cli import main
+from auditspan_service.config import Settings, load_settings
+from auditspan_service.db import Database
+from auditspan_service.keyfile import load_mac_keys, load_or_create_signing_keys
+from auditspan_service.models import Base
+from support.running import AUDITSPAN, clean_environment
+
+CREATE = ("keys", "create", "--username", "kim", "--scope", "admin")
+DATA_TAKERS = [
+    *(("db", name) for name in ("upgrade", "check", "guard", "partition", "restored")),
+    ("keys", "list"),
+    CREATE,
+    ("keys", "revoke", "1"),
+    ("keys", "rotate-mac"),
+    ("users", "list"),
+    ("users", "add", "kim"),
+]
+NO_PORT = "postgresql://kim:hunter2@127.0.0.1:1/trail"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Of a trail with two sealed rows, and both keys."""
+    folder = tmp_path / "data"
+    for making in (("db", "upgrade"), ("keys", "init"), ("checkpoint", "--init"), CREATE):
+        assert invoke(*making, "--data", str(folder)).exit_code == 0
+    made = load_settings(data_dir=folder)
+    database = Database.connect(made.database_url)
+    keys = load_or_create_signing_keys(made.signing_key_file, create=False)
+    macs = load_mac_keys(made.mac_key_file)
+    Sealer(database.engine, audit_tables(Base.metadata), signing_key=keys, mac_key=macs).seal()
+    database.dispose()
+    return made
+
+
+def run(settings: Settings, *arguments: str) -> Result:
+    """One command on the trail of these settings."""
+    return invoke(*arguments, "--data", str(settings.data_dir))
+
+
+def invoke(*arguments: str, **environ: str) -> Result:
+    """One command to its end, in this process, which keeps its environment."""
+    variables = {"AUDITSPAN_DATA_DIR": None, **environ}
+    return CliRunner().invoke(main, arguments, env=variables, prog_name="auditspan")
+
+
+def test_what_is_not_checked_is_said(settings: Settings) -> None:
+    """Without its keys a trail can be verified in part, and both forms of the report say so."""
+    whole = run(settings, "verify", "--json")
+    assert (0, []) == (whole.exit_code, json.loads(whole.stdout)["unchecked"])
+    settings.mac_key_file.unlink()
+    settings.signing_key_file.unlink()
+    part = run(settings, "verify", "--json")
+    assert (0, ["mac", "signature"]) == (part.exit_code, json.loads(part.stdout)["unchecked"])
+    shown = run(settings, "verify")
+    assert shown.stdout.endswith("verified (not checked: mac, signature)\n")
+    # Advice to make a key would be wrong: nothing was ever signed by that one.
+    assert "make one" not in shown.stderr
+    assert "--public-key" in shown.stderr
+
+
+@pytest.mark.parametrize("name", ["mac_key_file", "signing_key_file"])
+def test_a_damaged_key_is_no_missing_one(settings: Settings, name: str) -> None:
+    """What could not be checked although the key is there is not verified."""
+    path: Path = getattr(settings, name)
+    path.write_text("garbage")
+    done = run(settings, "verify")
+    assert (2, "") == (done.exit_code, done.stdout)
+    assert str(path) in done.stderr
+
+
+def test_a_trail_that_is_shorter_than_it_was(settings: Settings) -> None:
+    """To begin behind the end is to check nothing, which is no success; at the end it is fine."""
+    done = run(settings, "verify", "--since", "3")
+    assert (2, "") == (done.exit_code, done.stdout)
+    assert "the trail has only 2 sealed rows" in done.stderr
+    assert 0 == run(settings, "verify", "--since", "2").exit_code
+
+
+@pytest.mark.parametrize("arguments", DATA_TAKERS, ids=" ".join)
+def test_every_command_takes_the_directory(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """`--data` stands before the command or behind it."""
+    folder = str(tmp_path / "data")
+    before, behind = invoke("--data", folder, *arguments), invoke(*arguments, "--data", folder)
+    assert before.exit_code == behind.exit_code
+    assert "No such option" not in behind.stderr
+
+
+def test_the_tour_goes_into_the_data_directory(tmp_path: Path) -> None:
+    """Also where it is named before the command; what else is there is not removed."""
+    other = tmp_path / "tour" / "diary.txt"
+    other.parent.mkdir()
+    other.touch()
+    done = invoke("--data", str(tmp_path), "tour")
+    assert 2 == done.exit_code
+    assert f"{other.parent} holds something else than a tour" in done.stderr
+    assert other.exists()
+
+
+def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    """`up` says so before it makes anything: the first key would be made, and never shown."""
+    folder = tmp_path / "data"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = invoke("up", "--port", port, "--data", str(folder), AUDITSPAN_SINK="file")
+    assert (2, False) == (done.exit_code, folder.exists())
+    assert f"Port {port} of 127.0.0.1 cannot be listened on" in done.stderr
+    assert "--port" in done.stderr
+
+
+def test_a_directory_that_is_none(tmp_path: Path) -> None:
+    """A file that cannot be used is named in a sentence, and no stack trace is shown."""
+    file = tmp_path / "data"
+    file.touch()
+    done = invoke("up", "--port", "0", AUDITSPAN_DATA_DIR=str(file), AUDITSPAN_SINK="file")
+    assert 2 == done.exit_code
+    assert done.stderr.splitlines()[-1].startswith("Error: ")
+    assert str(file) in done.stderr
+
+
+def test_a_database_that_does_not_answer() -> None:
+    """Its reason is one clean line, without the password."""
+    said = invoke("events", AUDITSPAN_DATABASE_URL=NO_PORT).stderr
+    assert said.endswith("accepting TCP/IP connections. See AUDITSPAN_DATABASE_URL.\n")
+    assert ["\t" in said, "hunter2" in said, said.count("\n")] == [False, False, 1]
+
+
+@pytest.mark.parametrize("command", [("trace", "zz"), ("events", "--trace-id", "zz")])
+def test_what_is_no_trace_id(settings: Settings, command: tuple[str, ...]) -> None:
+    """It is a mistake, and not a trace of which nothing is known."""
+    done = run(settings, *command)
+    assert 2 == done.exit_code
+    assert "32 hexadecimal digits" in done.stderr
+
+
+def test_nothing_fits(settings: Settings) -> None:
+    """Nothing found is said, where a program does not read it."""
+    done = run(settings, "events", "--action", "user.nothing", "--json")
+    assert (0, "", "No event fits.\n") == (done.exit_code, done.stdout, done.stderr)
+
+
+def test_following_ends_with_ctrl_c(settings: Settings) -> None:
+    """It is how one ends it, so it is no failure."""
+    command = [
+        str(AUDITSPAN),
+        "events",
+        "--follow",
+        "--limit",
+        "1",
+        "--data",
+        str(settings.data_dir),
+    ]
+    with subprocess.Popen(
+        command, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # the head of the table
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert ("", 0) == (process.communicate(timeout=60)[1], process.returncode)
