@@ -2,7 +2,7 @@
 
     ServiceError
     ├── SettingsError         a setting is invalid; nothing was started
-    ├── KeyFileError          the file of the MAC key is missing or unreadable
+    ├── KeyFileError          a key file is missing, unreadable or damaged
     ├── SchemaError           the database is at another schema than this release
     ├── InvalidInputError     a member of the input is not what it must be
     ├── NotFoundError         there is no such thing
@@ -36,7 +36,7 @@ class SettingsError(ServiceError):
 
 
 class KeyFileError(ServiceError):
-    """The file of the MAC key is missing or unreadable."""
+    """A key file is missing, unreadable or damaged."""
 
 
 class SchemaError(ServiceError):
