@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from auditspan.errors import AuditBodyError
@@ -52,7 +53,7 @@ def canonical_json(value: Json | Mapping[str, Json]) -> str:
 
 
 def canonical_scalar(value: Json) -> str:
-    """As `canonical_json`, and quicker for a text, an integer and null.
+    """As `canonical_json`, and quicker for a text, an integer, true, false and null.
 
     Raises:
         AuditBodyError: the value is outside the profile.
@@ -63,7 +64,29 @@ def canonical_scalar(value: Json) -> str:
         return _quote(value)
     if type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER:
         return str(value)
+    if type(value) is bool:
+        return "true" if value else "false"
     return canonical_json(value)
+
+
+@lru_cache(maxsize=4096)
+def canonical_word(word: str | None) -> str:
+    """As `canonical_json`, and remembered: for what record after record has in common.
+
+    Raises:
+        AuditBodyError: the text is outside the profile.
+    """
+    return canonical_scalar(word)
+
+
+@lru_cache(maxsize=4096)
+def canonical_key(name: str) -> str:
+    """The text of a member's name, remembered.
+
+    Raises:
+        AuditBodyError: the name is outside the profile.
+    """
+    return canonical_json({name: None}).removeprefix("{").removesuffix(":null}")
 
 
 def parse_canonical(text: str) -> Json:

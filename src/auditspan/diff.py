@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from auditspan.canonical import Json
+from auditspan.canonical import Json, canonical_json, canonical_key, canonical_scalar
 
 Changes = dict[str, dict[str, Json]]
 """``{"full_name": {"old": "Kim", "new": "Kim Park"}}``; a create has no old, a delete no new."""
@@ -28,6 +28,25 @@ def updated(old: Mapping[str, Json], new: Mapping[str, Json]) -> Changes:
         for name, value in new.items()
         if name not in old or not _is_same(old[name], value)
     }
+
+
+def canonical_changes(changes: Changes) -> str:
+    """As `canonical_json`, in a third of the time where the values are scalars.
+
+    Raises:
+        AuditBodyError: a name or a value is outside the profile.
+    """
+    members = [f"{canonical_key(name)}:{_sides(changes[name])}" for name in sorted(changes)]
+    return f"{{{','.join(members)}}}"
+
+
+def _sides(change: Mapping[str, Json]) -> str:
+    if "new" not in change or len(change) > 2:  # noqa: PLR2004 (new and old)
+        return canonical_json(change)
+    new = canonical_scalar(change["new"])
+    if "old" in change:
+        return f'{{"new":{new},"old":{canonical_scalar(change["old"])}}}'
+    return f'{{"new":{new}}}' if len(change) == 1 else canonical_json(change)
 
 
 def _is_same(old: Json, new: Json) -> bool:

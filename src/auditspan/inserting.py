@@ -29,8 +29,9 @@ def insert_rows(
         connection.execute(table.insert(), [dict(zip(columns, row, strict=True)) for row in rows])
         return
     for position, process in _processors(connection.dialect, table, columns):
+        known = lru_cache(maxsize=1)(process)  # rows that are written together often agree
         for row in rows:
-            row[position] = process(row[position])
+            row[position] = known(row[position])
     name = connection.dialect.identifier_preparer.format_table(table)
     whole = len(rows) - len(rows) % _TOGETHER
     if whole:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from sqlalchemy import Column, Table, event
 from sqlalchemy.orm import ColumnProperty, Mapper
@@ -55,7 +54,8 @@ class Exempt:
 
 
 _UNREAD: Any = object()
-_models: WeakKeyDictionary[Mapper[Any], AuditedModel | None] = WeakKeyDictionary()
+_KEY = "auditspan.model"
+"""Where a mapper keeps what is audited of it, in the `info` of its class."""
 
 
 def audited_model(mapper: Mapper[Any]) -> AuditedModel | None:
@@ -64,10 +64,10 @@ def audited_model(mapper: Mapper[Any]) -> AuditedModel | None:
     Raises:
         AuditConfigError: the policy names a column that the model does not have.
     """
-    model: AuditedModel | None = _models.get(mapper, _UNREAD)
+    model: AuditedModel | None = mapper.class_manager.info.get(_KEY, _UNREAD)
     if model is _UNREAD:
         policy = _decision(mapper.class_)
-        model = _models[mapper] = _read(mapper, policy) if policy else None
+        model = mapper.class_manager.info[_KEY] = _read(mapper, policy) if policy else None
     return model
 
 

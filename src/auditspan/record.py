@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple
 
-from auditspan.canonical import Json, canonical_json, canonical_scalar, timestamp
-from auditspan.diff import Changes
+from auditspan.canonical import (
+    Json,
+    canonical_json,
+    canonical_scalar,
+    canonical_word,
+    timestamp,
+)
+from auditspan.diff import Changes, canonical_changes
 from auditspan.errors import AuditBodyError
 from auditspan.redact import MAX_VALUE_BYTES, shorten
 
@@ -19,6 +25,9 @@ Outcome = Literal["success", "failure", "unknown"]
 MAX_BODY_BYTES = 64 * 1024 - 1
 _EMPTY: dict[str, Any] = {}
 """What nobody may add to: the changes, or the metadata, of records that have none."""
+
+_moment = lru_cache(maxsize=16)(timestamp)
+"""What happens at once has the same time; where two zones tell it, it has the same text too."""
 
 _LEAST_VALUE_BYTES = 128  # a digest takes about as much itself
 
@@ -148,22 +157,22 @@ class AuditRecord(NamedTuple):
 def _text(record: AuditRecord) -> str:
     """The canonical text of the members of body version 1, in the order of their names."""
     return (
-        f'{{"action":{canonical_scalar(record.action)}'
+        f'{{"action":{canonical_word(record.action)}'
         f',"actor":{_part(record.actor)}'
-        f',"changes":{canonical_json(record.changes)}'
+        f',"changes":{canonical_changes(record.changes)}'
         f',"event_id":{canonical_scalar(record.event_id)}'
         f',"metadata":{canonical_json(dict(record.metadata)) if record.metadata else "{}"}'
-        f',"occurred_at":"{timestamp(record.occurred_at)}"'
+        f',"occurred_at":"{_moment(record.occurred_at)}"'
         f',"on_behalf_of":{_part(record.on_behalf_of)}'
-        f',"outcome":{canonical_scalar(record.outcome)}'
+        f',"outcome":{canonical_word(record.outcome)}'
         f',"reason":{canonical_scalar(record.reason)}'
         f',"request":{_part(record.request)}'
         f',"service":{_part(record.service)}'
-        f',"span_id":{canonical_scalar(record.span_id)}'
+        f',"span_id":{canonical_word(record.span_id)}'
         f',"target":{_target(record.target)}'
-        f',"tenant":{canonical_scalar(record.tenant)}'
-        f',"trace_id":{canonical_scalar(record.trace_id)}'
-        f',"tx_id":{canonical_scalar(record.tx_id)},"v":1}}'
+        f',"tenant":{canonical_word(record.tenant)}'
+        f',"trace_id":{canonical_word(record.trace_id)}'
+        f',"tx_id":{canonical_word(record.tx_id)},"v":1}}'
     )
 
 
@@ -175,7 +184,7 @@ def _target(target: Target | None) -> str:
     if target is None:
         return "null"
     return (
-        f'{{"id":{canonical_scalar(target.id)},"type":{canonical_scalar(target.type)}'
+        f'{{"id":{canonical_scalar(target.id)},"type":{canonical_word(target.type)}'
         f',"version":{canonical_scalar(target.version)}}}'
     )
 

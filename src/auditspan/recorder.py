@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from opentelemetry import trace
 
@@ -14,6 +15,19 @@ from auditspan.diff import Changes
 from auditspan.errors import MissingContextError
 from auditspan.record import Actor, AuditRecord, Outcome, Service, Target
 from auditspan.redact import redact_members
+
+
+class Surroundings(NamedTuple):
+    """What all that happens at once has in common: when, who acts, in which request and trace.
+
+    The rows of one flush happen at once, and those of one batch of a statement.
+    """
+
+    moment: datetime
+    context: AuditContext
+    actor: Actor | None
+    trace_id: str | None
+    span_id: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,56 +46,71 @@ class Recorder:
     new_id: Callable[[], str]
     strict: bool
 
+    def surroundings(self) -> Surroundings:
+        """The time, the context and the span now; a function that says who acts is asked."""
+        context = current_context() or AuditContext()
+        span = trace.get_current_span().get_span_context()
+        return Surroundings(
+            moment=self.clock(),
+            context=context,
+            actor=context.resolve_actor(),
+            trace_id=trace.format_trace_id(span.trace_id) if span.is_valid else None,
+            span_id=trace.format_span_id(span.span_id) if span.is_valid else None,
+        )
+
     def record(  # noqa: PLR0913 (each is a member of the body)
         self,
         action: str,
         *,
         tx_id: str,
+        surroundings: Surroundings | None = None,
         target: Target | None = None,
         changes: Changes | None = None,
         outcome: Outcome = "success",
         reason: str | None = None,
         metadata: Mapping[str, Json] | None = None,
     ) -> AuditRecord:
-        """One record of this moment, in the current context and span.
+        """One record in these surroundings; by default in those of now.
 
         Raises:
             MissingContextError: strict, and no context says who acts.
         """
-        context = current_context() or AuditContext()
-        span = trace.get_current_span().get_span_context()
+        moment, context, actor, trace_id, span_id = surroundings or self.surroundings()
         return AuditRecord(
             event_id=self.new_id(),
-            occurred_at=self.clock(),
+            occurred_at=moment,
             action=action,
             outcome=outcome,
             reason=reason or context.reason,
-            actor=self._actor(context, action),
+            actor=actor or self._nobody(action),
             on_behalf_of=context.on_behalf_of,
             target=target,
             changes=changes or {},
             request=context.request,
-            trace_id=trace.format_trace_id(span.trace_id) if span.is_valid else None,
-            span_id=trace.format_span_id(span.span_id) if span.is_valid else None,
+            trace_id=trace_id,
+            span_id=span_id,
             tx_id=tx_id,
             tenant=context.tenant,
             service=self.service,
-            metadata=_without_secrets({**context.metadata, **(metadata or {})}),
+            metadata=_without_secrets(context.metadata, metadata),
         )
 
-    def _actor(self, context: AuditContext, action: str) -> Actor:
-        actor = context.resolve_actor()
-        if actor is None and self.strict:
+    def _nobody(self, action: str) -> Actor:
+        if self.strict:
             raise MissingContextError(
                 f"{action} was refused because nobody said who acts: wrap the work in "
                 "`with audit_context(actor=Actor.user(...))` (or Actor.system(...) for a job), "
                 "or give the trail strict=False to record the actor as unknown"
             )
-        return actor or Actor.unknown()
+        return Actor.unknown()
 
 
-def _without_secrets(metadata: dict[str, Json]) -> dict[str, Json]:
+def _without_secrets(
+    common: Mapping[str, Json], own: Mapping[str, Json] | None
+) -> Mapping[str, Json]:
     """What the application adds, without members whose names say that they are secret."""
-    found = redact_members("metadata", metadata, (), None) if metadata else metadata
+    if not common and not own:
+        return {}
+    found = redact_members("metadata", {**common, **(own or {})}, (), None)
     assert isinstance(found, dict)  # noqa: S101 (as what was given)
     return found

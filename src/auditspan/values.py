@@ -72,7 +72,8 @@ def old_values(  # noqa: PLR0913 (what a mapper hook knows)
     keys: Iterable[str] = model.all_keys
     if verb != "delete":
         known = model.by_key
-        keys = {*model.generated, *(key for key in state.committed_state if key in known)}
+        changed = [key for key in state.committed_state if key in known]
+        keys = {*model.generated, *changed} if model.generated else changed
     old = {key: _committed(state, key) for key in keys}
     missing = [key for key, value in old.items() if is_stale or value is NO_VALUE]
     if missing:
@@ -87,8 +88,9 @@ def new_values(state: InstanceState[Any], model: AuditedModel, verb: Verb, old: 
     if verb == "create":
         absent = dict.fromkeys(model.undefaulted - state.dict.keys())
         return _current(state, model.all_keys) | absent
-    late = (state.committed_state.keys() & model.by_key.keys()) - old.keys()
-    old.update({key: state.committed_state[key] for key in late})  # set by another listener
+    for key, value in state.committed_state.items():
+        if key not in old and key in model.by_key:
+            old[key] = value  # set by another listener
     return _current(state, {*old, *model.naming})
 
 
@@ -107,8 +109,8 @@ def complete(connection: Connection, changes: Iterable[Change]) -> None:
                 change.new.update(rows[change.identity])
 
 
-def describe(change: Change, key: MacKey | None) -> Changes:
-    """The changes as they stand in the body; empty where nothing that counts has changed."""
+def describe(change: Change, key: MacKey | None) -> Changes | None:
+    """The changes as they stand in the body; None for an update of nothing that counts."""
     model = change.model
     if change.verb == "create":
         changes = created(_represented(change.new, model.by_key))
@@ -118,7 +120,7 @@ def describe(change: Change, key: MacKey | None) -> Changes:
         new = {key: change.new[key] for key in change.old}
         changes = updated(*(_represented(side, model.by_key) for side in (change.old, new)))
         if changes.keys() <= model.ignored:
-            return {}
+            return None
     veiled = model.veiled
     for name in veiled.intersection(changes):
         column = model.by_name[name]
@@ -145,7 +147,7 @@ def as_column_keeps(column: Column[Any], value: Any) -> Json:  # noqa: ANN401
     try:
         return as_kept(column.type, value)
     except AuditBodyError as error:
-        raise AuditBodyError(f"column {column.name!r}: {error.message}") from error
+        raise _named(column, error) from error
 
 
 def concealed(column: AuditedColumn, value: Json, key: MacKey | None) -> Json:
@@ -197,8 +199,16 @@ def _select(
 
 
 def _represented(values: Values, columns: Mapping[str, AuditedColumn]) -> dict[str, Json]:
-    return {
-        column.name: as_column_keeps(column.column, value)
-        for key, value in values.items()
-        if (column := columns.get(key)) is not None
-    }
+    kept: dict[str, Json] = {}
+    for key, value in values.items():
+        column = columns.get(key)
+        if column is not None:
+            try:  # not through `as_column_keeps`: this runs for every value of every flush
+                kept[column.name] = as_kept(column.column.type, value)
+            except AuditBodyError as error:
+                raise _named(column.column, error) from error
+    return kept
+
+
+def _named(column: Column[Any], error: AuditBodyError) -> AuditBodyError:
+    return AuditBodyError(f"column {column.name!r}: {error.message}")

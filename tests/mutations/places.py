@@ -80,8 +80,8 @@ MUTATIONS = [
     ),
     Mutation(
         "record what has not changed",
-        FLUSHES,
-        '    if change.verb == "update" and not described:\n        return None\n',
+        "values.py",
+        "        if changes.keys() <= model.ignored:\n            return None\n",
         "",
         VALUES,
     ),
@@ -131,8 +131,8 @@ MUTATIONS = [
     Mutation(
         "forget that an UPDATE may set columns by itself",
         "values.py",
-        "        keys = {*model.generated, *(",
-        "        keys = {*(",
+        "{*model.generated, *changed} if model.generated else changed",
+        "changed",
         WRITES,
     ),
     Mutation(

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditspan.canonical import canonical_json
-from auditspan.diff import created, deleted, updated
+from auditspan.diff import canonical_changes, created, deleted, updated
+from auditspan.errors import AuditBodyError
 
 SCALARS = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["", "0", "1", "true"])
 VALUES = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.just("a"), SCALARS)
@@ -53,3 +54,20 @@ def test_true_is_not_one(old: Any, new: Any) -> None:
 def test_only_the_columns_of_the_new_row_are_compared() -> None:
     """A column that was not read after the change says nothing about a change."""
     assert {"a": {"old": 1, "new": 2}} == updated({"a": 1, "b": 1}, {"a": 2})
+
+
+NAMES = st.text(st.characters(), max_size=4)
+ANY_VALUE = VALUES | st.integers() | st.floats() | st.text(st.characters())
+SIDES = st.dictionaries(st.sampled_from(["new", "old", "added"]), ANY_VALUE)
+
+
+@given(st.dictionaries(NAMES, SIDES, max_size=4))
+def test_the_text_of_changes_is_the_canonical_one_or_refused(changes: dict[str, Any]) -> None:
+    """The quick way for changes says what `canonical_json` says, and refuses what that refuses."""
+    try:
+        expected = canonical_json(changes)
+    except (AuditBodyError, ValueError, TypeError):
+        with pytest.raises((AuditBodyError, ValueError, TypeError)):
+            canonical_changes(changes)
+    else:
+        assert expected == canonical_changes(changes)

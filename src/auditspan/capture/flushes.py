@@ -20,9 +20,11 @@ from auditspan.capture.cascades import Affected
 from auditspan.capture.flush import Flush
 from auditspan.capture.transactions import journal_of
 from auditspan.capture.writer import Capture, meet
+from auditspan.diff import Changes
 from auditspan.errors import UnauditedWriteError
 from auditspan.policy import audited_model
 from auditspan.record import AuditRecord, Target
+from auditspan.recorder import Surroundings
 from auditspan.values import (
     Change,
     Values,
@@ -81,25 +83,29 @@ def _after_flush(session: Session, _context: UOWTransaction) -> None:
 
 def _records(capture: Capture, connection: Connection, flush: Flush) -> Iterable[AuditRecord]:
     tx_id = capture.tx_id(connection)
+    surroundings = None  # asked for only where something has changed
     for item in flush.items:
         if isinstance(item, AuditRecord):
             yield item
         elif isinstance(item, Affected):
             for batch in item.changed(connection):
                 yield from capture.records(connection, batch)
-        else:
-            record = _record(capture, item, tx_id)
-            if record is not None:
-                yield record
+        elif (changes := describe(item, capture.mac_key)) is not None:
+            surroundings = surroundings or capture.recorder.surroundings()
+            yield _record(capture, item, changes, tx_id, surroundings)
 
 
-def _record(capture: Capture, change: Change, tx_id: str) -> AuditRecord | None:
-    described = describe(change, capture.mac_key)
-    if change.verb == "update" and not described:
-        return None
+def _record(
+    capture: Capture, change: Change, changes: Changes, tx_id: str, surroundings: Surroundings
+) -> AuditRecord:
     target = Target(type=change.model.type, id=target_id(change.identity), version=change.version)
-    action = f"{change.model.type}.{change.verb}"
-    return capture.recorder.record(action, tx_id=tx_id, target=target, changes=described)
+    return capture.recorder.record(
+        f"{change.model.type}.{change.verb}",
+        tx_id=tx_id,
+        surroundings=surroundings,
+        target=target,
+        changes=changes,
+    )
 
 
 def _before(verb: Verb) -> Callable[[Mapper[Any], Connection, Any], None]:

@@ -46,15 +46,19 @@ class Capture:
     def records(self, connection: Connection, changes: Iterable[RowChange]) -> list[AuditRecord]:
         """The records of what a statement has done."""
         tx_id = self.tx_id(connection)
-        return [
-            self.recorder.record(
+        surroundings = None  # asked for only where something has changed
+        records = []
+        for change in changes:
+            surroundings = surroundings or self.recorder.surroundings()
+            record = self.recorder.record(
                 f"{change.target.type}.{change.verb}",
                 tx_id=tx_id,
+                surroundings=surroundings,
                 target=change.target,
                 changes=change.changes,
             )
-            for change in changes
-        ]
+            records.append(record)
+        return records
 
     def tell(self, connection: Connection, records: list[AuditRecord]) -> None:
         """Write the records of a statement; inside a flush, behind what that has done so far."""

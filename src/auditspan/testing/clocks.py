@@ -36,7 +36,9 @@ class FixedClock:
 
 
 class SteppingClock:
-    """A clock that goes one step further whenever it is asked, so that no two events share a time.
+    """A clock that goes one step further whenever it is asked.
+
+    It is asked once for all that happens at once: the rows of one flush share their time.
 
     Args:
         start: the first time, aware; 2026-01-01T00:00:00Z unless another is given.

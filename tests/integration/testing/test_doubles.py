@@ -68,10 +68,12 @@ def test_ids_and_times_are_those_that_were_given(engine: Engine) -> None:
     Base.metadata.create_all(engine)
     with audit_context(actor=KIM), captured(trail, engine) as events:
         write(sessions, "a", "b")
-    ids = sorted({SequentialIds.id(number) for number in (1, 2, 3)})
+        write(sessions, "c")
+    ids = sorted({SequentialIds.id(number) for number in (1, 2, 3, 4, 5)})
     assert ids == sorted({event["tx_id"] for event in events} | {e["event_id"] for e in events})
-    assert events[0]["event_id"] < events[1]["event_id"]
-    assert events[0]["occurred_at"] < events[1]["occurred_at"] < "2026-01-01T00:01"
+    assert sorted(event["event_id"] for event in events) == [e["event_id"] for e in events]
+    seconds = [event["occurred_at"].removeprefix("2026-01-01T00:00:") for event in events]
+    assert seconds == ["00.000000Z", "00.000000Z", "01.000000Z"]  # a flush happens at once
 
 
 class Broken(trace.NonRecordingSpan):
