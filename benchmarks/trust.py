@@ -41,7 +41,7 @@ from auditspan.delivery import outgoing
 from auditspan.ids import uuid7
 from auditspan.logrecord import SealedRow, log_record
 from auditspan.note import SigningKey
-from auditspan.otlp import OtlpSink
+from auditspan.otlp import OtlpSink, encode
 from auditspan.record import AuditRecord
 from auditspan.relay import MAX_RECORDS, Relay
 from auditspan.sealer import Sealer
@@ -238,8 +238,8 @@ class EncodingSink:
         self.name = f"benchmark-{uuid7(0, os.urandom(10))}"
 
     def send(self, records: Sequence[ReadableLogRecord]) -> None:
-        """Encode a batch."""
-        encode_logs(records).SerializeToString()
+        """Encode a batch as the sender does."""
+        encode(records)
 
     def close(self) -> None:
         """Nothing."""

@@ -20,6 +20,9 @@ Item: TypeAlias = SealedRow | SignedCheckpoint
 NOTHING = -1
 """The cursor before the first row; sequence numbers begin at 0."""
 
+_FETCHED = 64
+"""Rows that are fetched at once: large ones beyond the limit of a batch are not."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cursors:
@@ -72,12 +75,13 @@ def outgoing(
     points = deque(_checkpoints(connection, tables, after, rows[-1].seq) if rows else ())
     items: list[Item] = []
     for row in rows:
-        ends = 0
-        while ends < len(points) and points[ends].size <= row.seq + 1:
-            ends += 1
-        if items and len(items) + 1 + ends > limit:
+        ending: list[SignedCheckpoint] = []
+        while points and points[0].size <= row.seq + 1:
+            ending.append(points.popleft())
+        if items and len(items) + 1 + len(ending) > limit:
             break
-        items += [row, *(points.popleft() for _ in range(ends))]
+        items.append(row)
+        items += ending
     return items
 
 
@@ -98,11 +102,13 @@ def sealed_rows(
     )
     rows: list[SealedRow] = []
     size = 0
-    for row in connection.execute(statement):
-        size += len(row.body)
-        if rows and size > max_bytes:
-            break
-        rows.append(_sealed_row(row))
+    with connection.execute(statement) as result:
+        for some in result.partitions(_FETCHED):
+            for row in map(_sealed_row, some):
+                size += len(row.body)
+                if rows and size > max_bytes:
+                    return rows
+                rows.append(row)
     return rows
 
 
@@ -127,9 +133,7 @@ def _sealed_row(row: Row[tuple[Any, ...]]) -> SealedRow:
         moment = datetime.fromisoformat(recorded_at)
     except ValueError:
         moment = None  # somebody has put a time there that is none; verify names it
-    return SealedRow(
-        seq=seq, row_id=row_id, event_id=event_id, recorded_at=moment, body=body, mac=mac
-    )
+    return SealedRow(seq, row_id, event_id, moment, body, mac)
 
 
 def _checkpoints(

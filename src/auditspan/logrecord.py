@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
@@ -22,6 +22,7 @@ from opentelemetry.util.types import AnyValue
 from auditspan import semconv
 from auditspan.note import key_ids
 
+_decode = json.JSONDecoder().raw_decode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SCOPE = InstrumentationScope(semconv.SCOPE)
@@ -29,8 +30,7 @@ _UNTRACED = set_span_in_context(INVALID_SPAN, Context())
 """Of no trace. An empty Context would not do: LogRecord takes the *current* one in its place."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SealedRow:
+class SealedRow(NamedTuple):
     """A row of the trail with its place in the sealed sequence.
 
     `recorded_at` is None where somebody has put a time there that cannot be told.
@@ -55,8 +55,14 @@ class SignedCheckpoint:
 
 
 def log_record(row: SealedRow) -> ReadableLogRecord:
-    """The log record of a row: body byte for byte, trace id and span id of the request."""
-    body = json.loads(row.body)
+    """The log record of a row: body byte for byte, trace id and span id of the request.
+
+    Raises:
+        one of `auditspan.sending.UNFIT`: somebody has tampered with it so that there is none.
+    """
+    body, end = _decode(row.body)  # `json.loads` takes a fourth longer, to look for white space
+    if end != len(row.body):
+        raise ValueError("text follows on the body")
     failed = body["outcome"] == "failure"
     record = LogRecord(
         timestamp=unix_nanos(datetime.fromisoformat(body["occurred_at"])),
@@ -129,6 +135,8 @@ def _attributes(row: SealedRow, body: dict[str, Any]) -> dict[str, AnyValue]:
         semconv.HTTP_ROUTE: request.get("route"),
         semconv.INTEGRITY_VALUE: row.mac,
     }
+    if None not in attributes.values():
+        return attributes
     return {name: value for name, value in attributes.items() if value is not None}
 
 

@@ -6,6 +6,9 @@
        unavailable: go back to what is safe, wait, try again without end
        rejected: halve the batch until the single record is found, and quarantine that
 
+The cursor is saved when there is nothing more to send, and four times a second meanwhile: a commit
+waits for the disk, and a relay that starts begins further back anyway, at what is safe.
+
 A record that was sent is sent again after a crash or a transport error: at least once, same id.
 Signed checkpoints go behind the rows that they cover, and the newest one again when nothing else
 has been said for a minute: so the collector's file tells a trail without news from a cut line.
@@ -47,6 +50,9 @@ MAX_BYTES = 1024 * 1024
 SAFE_AFTER = 5.0
 """Seconds after which an acknowledged record is believed to be on the sink's disk."""
 
+SAVED_EVERY = 0.25
+"""Seconds between two commits of the cursors while batch follows batch."""
+
 HEARTBEAT = 60.0
 """Seconds without a checkpoint after which the newest one is sent again."""
 
@@ -77,10 +83,13 @@ class Backoff:
 class _Progress:
     """The cursors, and which acknowledgements are still too fresh to be safe.
 
-    `witnessed_at` is when a checkpoint was sent last.
+    `saved` are the cursors as the database has them, since `saved_at`; `witnessed_at` is when a
+    checkpoint was sent last.
     """
 
     cursors: Cursors
+    saved: Cursors
+    saved_at: float
     witnessed_at: float
     fresh: deque[tuple[float, int]] = field(default_factory=deque)
 
@@ -88,14 +97,17 @@ class _Progress:
         self.cursors = Cursors(sent=seq, safe=self.cursors.safe)
         self.fresh.append((now, seq))
 
-    def settle(self, now: float) -> bool:
-        """Move the safe cursor over what was acknowledged long enough ago; whether it moved."""
+    def settle(self, now: float) -> None:
+        """Move the safe cursor over what was acknowledged long enough ago."""
         safe = self.cursors.safe
         while self.fresh and self.fresh[0][0] <= now - SAFE_AFTER:
             safe = self.fresh.popleft()[1]
-        moved = safe != self.cursors.safe
         self.cursors = Cursors(sent=self.cursors.sent, safe=safe)
-        return moved
+
+    def is_due(self, now: float, *, is_busy: bool) -> bool:
+        """Whether the database is to know how far it has come."""
+        is_early = is_busy and now < self.saved_at + SAVED_EVERY
+        return self.cursors != self.saved and not is_early
 
     def rewind(self) -> None:
         self.cursors = Cursors(sent=self.cursors.safe, safe=self.cursors.safe)
@@ -149,8 +161,12 @@ class Relay:
         """
         progress = self._begin(connection)
         delivered = 0
-        while sent := self._step(connection, progress):
-            delivered += sent
+        try:
+            while sent := self._step(connection, progress):
+                delivered += sent
+        except SinkUnavailableError:
+            self._save(connection, progress)
+            raise
         return delivered
 
     def _lead(self, connection: Connection, stop: threading.Event, idle: float) -> None:
@@ -168,20 +184,23 @@ class Relay:
                 progress.rewind()
                 self._save(connection, progress)
             stop.wait(wait)
+        if progress.is_due(self._clock(), is_busy=False):
+            self._save(connection, progress)
 
     def _begin(self, connection: Connection) -> _Progress:
         """Start at the safe cursor: what happened to the sink meanwhile, nobody knows."""
         with connection.begin():
             cursors = load_cursors(connection, self._tables, self._sink.name)
-        progress = _Progress(cursors=cursors, witnessed_at=self._clock())
-        progress.rewind()
-        return progress
+        start = Cursors(sent=cursors.safe, safe=cursors.safe)
+        now = self._clock()
+        return _Progress(cursors=start, saved=start, saved_at=now, witnessed_at=now)
 
     def _step(self, connection: Connection, progress: _Progress) -> int:
         """Send the next batch; how many rows it had."""
-        settled = progress.settle(self._clock())
+        progress.settle(self._clock())
         items = self._next(connection, progress.cursors)
         rows = [item for item in items if isinstance(item, SealedRow)]
+        refused: Refused = []
         if rows:
             started = self._clock()
             refused = send_all(self._sink, items)
@@ -189,9 +208,8 @@ class Relay:
             progress.acknowledged(rows[-1].seq, self._clock())
             if len(rows) < len(items):
                 progress.witnessed_at = self._clock()
+        if refused or progress.is_due(self._clock(), is_busy=bool(rows)):
             self._save(connection, progress, refused)
-        elif settled:
-            self._save(connection, progress)
         return len(rows)
 
     def _next(self, connection: Connection, cursors: Cursors) -> list[Item]:
@@ -226,6 +244,7 @@ class Relay:
                 else:
                     _logger.error("the checkpoint of size %d is refused: %s", item.size, reason)
             save_cursors(connection, self._tables, self._sink.name, progress.cursors)
+        progress.saved, progress.saved_at = progress.cursors, self._clock()
 
     def _report(self, error: SinkUnavailableError, wait: float) -> None:
         if self._backoff.failures == 1:
