@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -83,12 +84,14 @@ class LastSignedFile:
         return last if split_origin(last.origin)[0] == self._log else None
 
     def remember(self, note: str) -> None:
-        """Put it into the file, whole or not at all."""
+        """Put it into the file, whole or not at all; on return it is on the disk."""
         self._note = note
-        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        # Two processes, or two threads of one, never write one draft.
+        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.{secrets.token_hex(8)}")
         try:
-            draft.write_text(note, encoding="utf-8")
+            _write_durably(draft, note)
             draft.replace(self._path)
+            _sync_directory(self._path.parent)
             self._is_writable = True
         except OSError as error:
             if self._is_writable:  # said once, and tried again: a disk is full for a while only
@@ -96,3 +99,20 @@ class LastSignedFile:
             self._is_writable = False
             with suppress(OSError):
                 draft.unlink(missing_ok=True)
+
+
+def _write_durably(path: Path, text: str) -> None:
+    """A new file with this text, on the disk: else a crash could leave an empty one."""
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    """Have a name that was changed in it on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

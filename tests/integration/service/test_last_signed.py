@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -67,18 +69,54 @@ def test_a_file_that_cannot_be_written_takes_nothing_back(
 
     That is said once, and writing is tried again.
     """
-    path = tmp_path / "last"
+    path = tmp_path / "keys" / "last"
+    path.parent.mkdir()
     file = LastSignedFile(path, log=KEY.name)
     file.remember(note(10))
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.mkdir()  # stands for a disk that is full, or mounted for reading
+    path.parent.rename(tmp_path / "away")  # stands for a disk that is full, or mounted for reading
     for size in (20, 30):
         file.remember(note(size))
+    (tmp_path / "away").rename(path.parent)
     assert (note(10), "auditspan/test/1 30") == (path.read_text(), known(file))
     assert 1 == len(ours(caplog))
-    draft.rmdir()
     file.remember(note(40))
     assert note(40) == path.read_text()
+
+
+def test_many_may_write_the_file_at_once(tmp_path: Path) -> None:
+    """Whoever reads it meanwhile finds a whole note, and nothing is left beside it."""
+    path = tmp_path / "last"
+    notes = [note(size) for size in (10, 200, 3000)]
+    LastSignedFile(path, log=KEY.name).remember(notes[0])
+
+    def write(text: str) -> set[str]:
+        file = LastSignedFile(path, log=KEY.name)
+        seen = set()
+        for _ in range(20):
+            file.remember(text)
+            seen.add(path.read_text())
+        return seen
+
+    with ThreadPoolExecutor() as pool:
+        seen = set().union(*pool.map(write, notes))
+    assert set(notes) >= seen
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_a_note_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First the draft, then the name, then the folder: a crash leaves the old note or the new."""
+    path = tmp_path / "last"
+    done: list[str] = []
+
+    def sync(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        done.append(f"{'folder' if is_folder else 'file'} {path.exists()}")
+
+    monkeypatch.setattr(os, "fsync", sync)
+    LastSignedFile(path, log=KEY.name).remember(note(10))
+    assert ["file False", "folder True"] == done
 
 
 @pytest.mark.parametrize(
