@@ -141,6 +141,10 @@ bench: $(filter .uv/bin/uv,$(UV)) ## what capturing costs, beside a floor and ot
 	@$(UV) run --quiet --isolated --frozen --python $(PYTHON) --all-extras --group bench \
 	  python benchmarks/capture.py $(BENCH_ARGS)
 
+.PHONY: bench-trust
+bench-trust: $(READY) collector ## how fast rows are sealed, verified and relayed, beside a floor (minutes)
+	@$(RUN)/python benchmarks/trust.py $(BENCH_ARGS)
+
 .PHONY: clean
 clean: ## remove what was built; data under .auditspan stays
 	rm -rf .venv .venv-next .uv .mypy_cache .ruff_cache .pytest_cache dist
