@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, insert, select, update
 
 from auditspan.logrecord import SealedRow, SignedCheckpoint
-from auditspan.sealed import StoredText, UtcText
+from auditspan.sealed import StoredText, UtcText, is_counted, newest_size
 from auditspan.tables import AuditTables
 
 Item: TypeAlias = SealedRow | SignedCheckpoint
@@ -88,7 +88,8 @@ def outgoing(
 def newest_checkpoint(connection: Connection, tables: AuditTables) -> SignedCheckpoint | None:
     """The last checkpoint, if it is signed."""
     table = tables.checkpoint.c
-    statement = select(table.tree_size, table.root_hash, table.note, table.created_at)
+    columns = (table.tree_size, table.root_hash, table.note, table.created_at)
+    statement = select(*columns).where(is_counted(table.tree_size))
     row = connection.execute(statement.order_by(table.tree_size.desc()).limit(1)).first()
     return _checkpoint(row) if row is not None and row.note is not None else None
 
@@ -124,7 +125,8 @@ def _sealed(tables: AuditTables) -> Select[tuple[Any, ...]]:
     moment = UtcText(event.recorded_at).label("recorded_at")
     texts = (StoredText(event.body).label("body"), StoredText(event.mac))
     columns = (StoredText(event.event_id), moment, *texts)
-    return select(leaf.seq, leaf.row_id, *columns).join(tables.event, event.id == leaf.row_id)
+    statement = select(leaf.seq, leaf.row_id, *columns).where(is_counted(leaf.seq))
+    return statement.join(tables.event, event.id == leaf.row_id)
 
 
 def _sealed_row(row: Row[tuple[Any, ...]]) -> SealedRow:
@@ -156,8 +158,7 @@ def _checkpoint(row: Row[Any]) -> SignedCheckpoint:
 
 def newest_seq(connection: Connection, tables: AuditTables) -> int:
     """The last sequence number that has been given; `NOTHING` where there is none."""
-    newest = connection.execute(select(func.max(tables.leaf.c.seq))).scalar_one()
-    return NOTHING if newest is None else int(newest)
+    return newest_size(connection, tables) - 1
 
 
 def quarantine(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, insert, select, text
 
 from auditspan.merkle import HASH_BYTES
 from auditspan.tables import AuditTables
@@ -47,3 +47,9 @@ def insert_leaves(
         for seq, (row, leaf) in enumerate(zip(rows, leaves, strict=True), start=first)
     ]
     connection.execute(insert(tables.leaf), made)
+
+
+def is_taken(connection: Connection, tables: AuditTables, seq: int) -> bool:
+    """Whether a leaf has this sequence number already."""
+    leaf = tables.leaf.c
+    return connection.execute(select(leaf.seq).where(leaf.seq == seq)).first() is not None

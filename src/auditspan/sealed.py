@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     Dialect,
     LargeBinary,
@@ -98,6 +99,15 @@ def _number_sqlite(element: StoredNumber, compiler: SQLCompiler, **options: Any)
     return f"CASE typeof({name}) WHEN 'integer' THEN {name} ELSE {_LARGEST} END"
 
 
+def is_counted(column: Column[Any]) -> ColumnElement[bool]:
+    """Whether the column holds a number that a trail can reach.
+
+    On SQLite somebody can put a text there, and that comes behind all numbers: it would be the
+    newest of all.
+    """
+    return StoredNumber(column) < _LARGEST
+
+
 def stored_bytes(column: Column[Any]) -> Cast[bytes]:
     """A column as bytes, also on SQLite where it is text."""
     return cast(column, LargeBinary)
@@ -168,7 +178,7 @@ def sealed_hashes(
     statement = (
         select(leaf.leaf_hash, *columns)
         .select_from(tables.leaf.outerjoin(tables.event, event.id == leaf.row_id))
-        .where(leaf.seq >= first)
+        .where(leaf.seq >= first, is_counted(leaf.seq))
         .order_by(leaf.seq)
         .execution_options(yield_per=_CHUNK)
     )
@@ -183,7 +193,7 @@ def sealed_hashes(
 def newest_size(connection: Connection, tables: AuditTables) -> int:
     """How many leaves there are when the sequence is dense."""
     seq = tables.leaf.c.seq
-    newest = connection.execute(select(func.max(seq)).where(seq <= _LARGEST)).scalar_one()
+    newest = connection.execute(select(func.max(seq)).where(is_counted(seq))).scalar_one()
     return 0 if newest is None else int(newest) + 1
 
 

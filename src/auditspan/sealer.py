@@ -22,7 +22,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, insert
 
 from auditspan.lastsigned import LastSigned
-from auditspan.leaves import insert_leaves
+from auditspan.leaves import insert_leaves, is_taken
 from auditspan.locks import SEALER, try_transaction_lock
 from auditspan.mac import MacKey
 from auditspan.merkle import Tree, hash_leaf
@@ -75,6 +75,7 @@ class Sealer:
         self._last_signed = last_signed
         self._meters = SealMeters()
         self._after: Position | None = None
+        self._refused: int | None = None
 
     def seal(self) -> int:
         """Seal what has been committed, at most one batch; how many rows it was.
@@ -127,6 +128,10 @@ class Sealer:
         if not rows:
             return 0
         first = position.tree.size
+        if is_taken(connection, self._tables, first):
+            self._refuse(first)
+            return 0
+        self._refused = None
         leaves = [
             hash_leaf(row_id=row.id, recorded_at=row.recorded_at, mac=row.mac, body=row.body)
             for row in rows
@@ -147,6 +152,17 @@ class Sealer:
         self._report_false_macs(rows)
         self._meters.sealed(min(row.recorded_at for row in rows))
         return len(rows)
+
+    def _refuse(self, size: int) -> None:
+        """Say, once for each size, that the trail cannot be gone on with from there."""
+        if self._refused != size:
+            _logger.error(
+                "nothing is sealed: the last checkpoint in audit_checkpoint covers %d leaves, and "
+                "audit_leaf has more; a checkpoint was taken away or changed. `auditspan verify` "
+                "names what is wrong; put the checkpoint back from a backup",
+                size,
+            )
+        self._refused = size
 
     def _stand_as_read(self, connection: Connection, first: int, expected: Sequence[bytes]) -> bool:
         """Whether rows and leaves, read again, are those that were hashed."""

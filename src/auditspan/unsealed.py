@@ -18,7 +18,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, Executable, exists, func, select, text
 
 from auditspan.merkle import Tree
-from auditspan.sealed import StoredText, UtcText
+from auditspan.sealed import StoredText, UtcText, is_counted
 from auditspan.signing import incarnation_of
 from auditspan.tables import AuditTables
 
@@ -131,6 +131,7 @@ def last_position(connection: Connection, tables: AuditTables) -> Position:
         select(
             table.tree_size, table.frontier, table.snapshot, StoredText(table.note).label("note")
         )
+        .where(is_counted(table.tree_size))
         .order_by(table.tree_size.desc())
         .limit(1)
     ).one_or_none()
@@ -149,8 +150,10 @@ def fresh_rows(
     """The next rows in the order of their ids, and the position for the checkpoint over them."""
     if connection.dialect.name != "postgresql":
         event, leaf = tables.event.c, tables.leaf.c
-        newest = select(func.coalesce(func.max(leaf.row_id), 0)).scalar_subquery()
-        return _read(connection, _where(tables, event.id > newest, limit)), position
+        newest = select(func.coalesce(func.max(leaf.row_id), 0)).where(is_counted(leaf.row_id))
+        return _read(
+            connection, _where(tables, event.id > newest.scalar_subquery(), limit)
+        ), position
     # The snapshot is taken BEFORE the rows are read: what commits between the two is read again by
     # the next pass, and known by its leaf.
     previous = position.snapshot or _FRESH
@@ -181,7 +184,8 @@ def missed_rows(
     """Rows that `fresh_rows` will never return, though they are committed."""
     if connection.dialect.name != "postgresql":
         event, leaf = tables.event.c, tables.leaf.c
-        passed = event.id <= select(func.max(leaf.row_id)).scalar_subquery()
+        newest = select(func.max(leaf.row_id)).where(is_counted(leaf.row_id))
+        passed = event.id <= newest.scalar_subquery()
         has_no_leaf = ~exists().where(leaf.row_id == event.id)
         return _read(connection, _where(tables, passed & has_no_leaf, limit))
     previous = position.snapshot or _FRESH

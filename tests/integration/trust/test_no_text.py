@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from auditspan.delivery import newest_checkpoint, newest_seq
+from auditspan.otlpfile import read_logs
 from auditspan.reconcile import reconcile
 from auditspan_service.db import snapshot
 from integration.trust.conftest import grown
@@ -99,3 +101,51 @@ def test_leaves_and_checkpoints_of_another_type_are_named(
         attack.run(f"UPDATE {change}")
         assert kinds == attack.kinds()
         assert kinds <= attack.kinds(witnessed=True)
+
+
+NUMBERS = {
+    "a leaf's number": "UPDATE audit_leaf SET seq = 'x' WHERE seq = 1",
+    "a leaf's fraction": "UPDATE audit_leaf SET seq = 1.5 WHERE seq = 1",
+    "a leaf's row": "UPDATE audit_leaf SET row_id = 'x' WHERE seq = 1",
+    "a checkpoint's size": "UPDATE audit_checkpoint SET tree_size = 'x' WHERE tree_size = 4",
+    "another checkpoint": "INSERT INTO audit_checkpoint (tree_size, root_hash, frontier) "
+    "VALUES ('x', x'00', x'00')",
+}
+
+
+@pytest.mark.parametrize("attack", NUMBERS)
+def test_a_number_that_is_a_text_stops_nobody(tmp_path: Path, attack: str) -> None:
+    """What comes after it is sealed and sent, and verify names it."""
+    with grown("sqlite", tmp_path, 4, 2) as trail:
+        forge(trail, NUMBERS[attack])
+        trail.grow(3)
+        report = trail.report(witnessed=True)
+        with trail.engine.connect() as connection:
+            assert 8 == newest_seq(connection, trail.tables)
+            point = newest_checkpoint(connection, trail.tables)
+        sent = {entry.attributes.get("audit.sequence.number") for entry in read_logs(trail.folder)}
+    assert {0, 1, 2, 3, 4, 5, 6, 7, 8} <= sent
+    assert (9, 0) == (point.size if point else None, report.unsealed - (attack == "a leaf's row"))
+    assert report.findings
+
+
+def test_the_last_checkpoint_without_its_size_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The sealer cannot go on from the one before: it says so once, and what to do."""
+    with grown("sqlite", tmp_path, 4, 2) as trail:
+        forge(trail, "UPDATE audit_checkpoint SET tree_size = 'x' WHERE tree_size = 6")
+        trail.write(3)
+        sealer = trail.sealer()
+        assert [0, 0, 0] == [sealer.seal() for _ in range(3)]
+        (said,) = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+        assert "audit_checkpoint covers 4 leaves" in said
+        forge(trail, "UPDATE audit_checkpoint SET tree_size = 6 WHERE tree_size = 'x'")
+        assert 3 == sealer.seal()
+
+
+def forge(trail: Trail, statement: str) -> None:
+    """Change the tables for good, with every right in them."""
+    with trail.attack() as attack:
+        attack.run(statement)
+        attack.connection.commit()
