@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, Row, Select, insert, select, update
 
 from auditspan.logrecord import SealedRow, SignedCheckpoint
-from auditspan.sealed import StoredText, UtcText, is_counted, newest_size
+from auditspan.sealed import IsCounted, StoredText, UtcText, newest_size
 from auditspan.tables import AuditTables
 
 Item: TypeAlias = SealedRow | SignedCheckpoint
@@ -89,7 +89,7 @@ def newest_checkpoint(connection: Connection, tables: AuditTables) -> SignedChec
     """The last checkpoint, if it is signed."""
     table = tables.checkpoint.c
     columns = (table.tree_size, table.root_hash, table.note, table.created_at)
-    statement = select(*columns).where(is_counted(table.tree_size))
+    statement = select(*columns).where(IsCounted(table.tree_size))
     row = connection.execute(statement.order_by(table.tree_size.desc()).limit(1)).first()
     return _checkpoint(row) if row is not None and row.note is not None else None
 
@@ -98,9 +98,18 @@ def sealed_rows(
     connection: Connection, tables: AuditTables, after: int, *, limit: int, max_bytes: int
 ) -> list[SealedRow]:
     """The next rows in sequence order: at most `limit`, and about `max_bytes` of bodies."""
-    statement = (
-        _sealed(tables).where(tables.leaf.c.seq > after).order_by(tables.leaf.c.seq).limit(limit)
+    ordered = _sealed(tables).where(tables.leaf.c.seq > after).order_by(tables.leaf.c.seq)
+    # Within as many numbers first: of everything behind `after` PostgreSQL might join and sort all,
+    # for each batch, while it has no statistics. Farther where somebody has taken rows away.
+    near = ordered.where(tables.leaf.c.seq <= after + limit)
+    return _fetch(connection, near, max_bytes) or _fetch(
+        connection, ordered.limit(limit), max_bytes
     )
+
+
+def _fetch(
+    connection: Connection, statement: Select[tuple[Any, ...]], max_bytes: int
+) -> list[SealedRow]:
     rows: list[SealedRow] = []
     size = 0
     with connection.execute(statement) as result:
@@ -125,7 +134,7 @@ def _sealed(tables: AuditTables) -> Select[tuple[Any, ...]]:
     moment = UtcText(event.recorded_at).label("recorded_at")
     texts = (StoredText(event.body).label("body"), StoredText(event.mac))
     columns = (StoredText(event.event_id), moment, *texts)
-    statement = select(leaf.seq, leaf.row_id, *columns).where(is_counted(leaf.seq))
+    statement = select(leaf.seq, leaf.row_id, *columns).where(IsCounted(leaf.seq))
     return statement.join(tables.event, event.id == leaf.row_id)
 
 

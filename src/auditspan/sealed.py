@@ -11,8 +11,8 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
-    ColumnElement,
     Connection,
     Dialect,
     LargeBinary,
@@ -99,13 +99,29 @@ def _number_sqlite(element: StoredNumber, compiler: SQLCompiler, **options: Any)
     return f"CASE typeof({name}) WHEN 'integer' THEN {name} ELSE {_LARGEST} END"
 
 
-def is_counted(column: Column[Any]) -> ColumnElement[bool]:
-    """Whether the column holds a number that a trail can reach.
+class IsCounted(FunctionElement[bool]):
+    """Whether the column holds a whole number.
 
     On SQLite somebody can put a text there, and that comes behind all numbers: it would be the
     newest of all.
     """
-    return StoredNumber(column) < _LARGEST
+
+    inherit_cache = True
+    type = Boolean()
+
+    def __init__(self, column: Column[Any]) -> None:
+        super().__init__(column)
+
+
+@compiles(IsCounted, "postgresql")
+def _counted_postgresql(_e: IsCounted, _c: SQLCompiler, **_: Any) -> str:  # noqa: ANN401
+    return "TRUE"  # and no comparison: the planner would take it for one that leaves few rows
+
+
+@compiles(IsCounted)
+def _counted_sqlite(element: IsCounted, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+    (column,) = element.clauses
+    return f"typeof({compiler.process(column, **options)}) = 'integer'"
 
 
 def stored_bytes(column: Column[Any]) -> Cast[bytes]:
@@ -178,7 +194,7 @@ def sealed_hashes(
     statement = (
         select(leaf.leaf_hash, *columns)
         .select_from(tables.leaf.outerjoin(tables.event, event.id == leaf.row_id))
-        .where(leaf.seq >= first, is_counted(leaf.seq))
+        .where(leaf.seq >= first, IsCounted(leaf.seq))
         .order_by(leaf.seq)
         .execution_options(yield_per=_CHUNK)
     )
@@ -193,7 +209,7 @@ def sealed_hashes(
 def newest_size(connection: Connection, tables: AuditTables) -> int:
     """How many leaves there are when the sequence is dense."""
     seq = tables.leaf.c.seq
-    newest = connection.execute(select(func.max(seq)).where(is_counted(seq))).scalar_one()
+    newest = connection.execute(select(func.max(seq)).where(IsCounted(seq))).scalar_one()
     return 0 if newest is None else int(newest) + 1
 
 

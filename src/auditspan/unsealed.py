@@ -18,7 +18,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, Executable, exists, func, select, text
 
 from auditspan.merkle import Tree
-from auditspan.sealed import StoredText, UtcText, is_counted
+from auditspan.sealed import IsCounted, StoredText, UtcText
 from auditspan.signing import incarnation_of
 from auditspan.tables import AuditTables
 
@@ -131,7 +131,7 @@ def last_position(connection: Connection, tables: AuditTables) -> Position:
         select(
             table.tree_size, table.frontier, table.snapshot, StoredText(table.note).label("note")
         )
-        .where(is_counted(table.tree_size))
+        .where(IsCounted(table.tree_size))
         .order_by(table.tree_size.desc())
         .limit(1)
     ).one_or_none()
@@ -150,7 +150,7 @@ def fresh_rows(
     """The next rows in the order of their ids, and the position for the checkpoint over them."""
     if connection.dialect.name != "postgresql":
         event, leaf = tables.event.c, tables.leaf.c
-        newest = select(func.coalesce(func.max(leaf.row_id), 0)).where(is_counted(leaf.row_id))
+        newest = select(func.coalesce(func.max(leaf.row_id), 0)).where(IsCounted(leaf.row_id))
         return _read(
             connection, _where(tables, event.id > newest.scalar_subquery(), limit)
         ), position
@@ -184,7 +184,7 @@ def missed_rows(
     """Rows that `fresh_rows` will never return, though they are committed."""
     if connection.dialect.name != "postgresql":
         event, leaf = tables.event.c, tables.leaf.c
-        newest = select(func.max(leaf.row_id)).where(is_counted(leaf.row_id))
+        newest = select(func.max(leaf.row_id)).where(IsCounted(leaf.row_id))
         passed = event.id <= newest.scalar_subquery()
         has_no_leaf = ~exists().where(leaf.row_id == event.id)
         return _read(connection, _where(tables, passed & has_no_leaf, limit))

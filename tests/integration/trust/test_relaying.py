@@ -92,6 +92,19 @@ def test_a_batch_of_any_size_keeps_the_order(delivered: Trail, limit: int) -> No
     assert 16 + 4 == len(set(keys)) == len(keys)
 
 
+@pytest.mark.parametrize("limit", [1, 3, 100])
+def test_what_was_taken_away_is_passed_over(delivered: Trail, limit: int) -> None:
+    """Also where it is more than a batch."""
+    with delivered.attack() as attack:
+        attack.run("DELETE FROM audit_leaf WHERE seq BETWEEN 2 AND 11")
+        sent: list[int] = [-1]
+        while batch := outgoing(
+            attack.connection, delivered.tables, sent[-1], limit=limit, max_bytes=10**6
+        ):
+            sent += [item.seq for item in batch if isinstance(item, SealedRow)]
+    assert [-1, 0, 1, 12, 13, 14, 15] == sent
+
+
 def test_after_a_crash_everything_unsafe_comes_again(delivered: Trail) -> None:
     """Rows and checkpoints, in the same order, under the same ids: at least once."""
     first = delivered_logs(delivered)
