@@ -6,6 +6,7 @@ read the answer, and its batch processor drops records when it is full.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _REFUSED = frozenset({400, 413, 422})
 _TOGETHER = 64
 """Records that are encoded at once. The encoder makes some 10 KB of objects for each: those of 512
 do not fit the processor's cache, and take a sixth longer (measured)."""
+
+_URLLIB3_OBJECT = re.compile(r"HTTPS?Connection(Pool)?\(.*?\): ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +111,8 @@ class OtlpSink:
             )
         except urllib3.exceptions.HTTPError as error:
             raise SinkUnavailableError(
-                f"the collector at {self._endpoint} cannot be reached: {error}{_advice(error)}"
+                f"the collector at {self._endpoint} cannot be reached: "
+                f"{_reason(error)}{_advice(error)}"
             ) from error
 
     def _require_acceptance(self, answer: urllib3.BaseHTTPResponse) -> None:
@@ -151,6 +155,13 @@ def _pool(tls: TlsFiles) -> urllib3.PoolManager:
 
 def _path(path: Path | None) -> str | None:
     return str(path) if path else None
+
+
+def _reason(error: urllib3.exceptions.HTTPError) -> str:
+    """What went wrong, without the names that urllib3 gives to its own objects."""
+    if isinstance(error, urllib3.exceptions.ProtocolError) and error.args:
+        return str(error.args[-1])  # ("Connection aborted.", the reason)
+    return _URLLIB3_OBJECT.sub("", str(error), count=1)
 
 
 def _advice(error: urllib3.exceptions.HTTPError) -> str:

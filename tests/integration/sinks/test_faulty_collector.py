@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -15,6 +16,7 @@ import pytest
 from sqlalchemy import select, text
 
 from auditspan.delivery import load_cursors
+from auditspan.errors import SinkUnavailableError
 from auditspan.otlp import OtlpSink
 from integration.sinks.faulty import (
     GOOD,
@@ -119,6 +121,17 @@ def test_what_is_not_acknowledged_is_not_delivered(trail: Trail, fault: str) -> 
     assert ids(trail) == taken
     assert [10, 20] == checkpoints
     assert [] == quarantined(trail)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_nobody_listens(scheme: str) -> None:
+    """The sentence has the address once, as it was given, and the reason."""
+    endpoint = f"{scheme}://127.0.0.1:1/v1/audit"
+    with pytest.raises(SinkUnavailableError) as refusal:
+        OtlpSink(endpoint).send([])
+    address, _, reason = refusal.value.message.partition(" cannot be reached: ")
+    assert f"the collector at {endpoint}" == address
+    assert re.fullmatch(r"Failed to establish a new connection: .* refused", reason)
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
