@@ -52,8 +52,10 @@ class Commands(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except (ServiceError, AuditError) as error:
+        except ServiceError as error:
             raise Failure(error.message) from error
+        except AuditError as error:
+            raise Failure(sentence(error.message)) from error
         except CollectorError as error:
             raise Failure(str(error)) from error
         except SQLAlchemyError as error:
@@ -64,6 +66,13 @@ class Commands(click.Group):
             if not error.filename:
                 raise  # of no file that a person could mend, such as a pipe that nobody reads
             raise Failure(f"{error.filename} cannot be used: {error.strerror}.") from error
+
+
+def sentence(words: str) -> str:
+    """A message of the library, which others put behind a colon, as a sentence."""
+    first = words.partition(" ")[0]
+    begun = words[:1].upper() + words[1:] if first.isalpha() and first.islower() else words
+    return begun if begun.endswith((".", "!", "?")) else f"{begun}."
 
 
 def print_object(value: Mapping[str, Any]) -> None:

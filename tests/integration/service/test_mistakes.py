@@ -123,6 +123,22 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     assert "--port" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("db", "partition"), "Partitions of audit_event are for PostgreSQL, not for sqlite: "),
+        (("coverage", "--app", "json:loads"), "A function does not lead to any models: "),
+    ],
+    ids=["db partition", "coverage"],
+)
+def test_what_the_library_refuses(settings: Settings, command: tuple[str, ...], said: str) -> None:
+    """The words of the library are a sentence here, as everything else is."""
+    done = run(settings, *command) if command[0] == "db" else invoke(*command)
+    assert (2, "", 1) == (done.exit_code, done.stdout, done.stderr.count("\n"))
+    assert done.stderr.startswith(f"Error: {said}")
+    assert done.stderr.endswith(".\n")
+
+
 def test_a_directory_that_is_none(tmp_path: Path) -> None:
     """A file that cannot be used is named in a sentence, and no stack trace is shown."""
     file = tmp_path / "data"
