@@ -32,6 +32,11 @@ def test_every_route_declares_its_scope(service: RunningService) -> None:
     assert [route for route in routes(service) if route[2] not in SCOPES] == []
 
 
+def test_every_scope_opens_a_route(service: RunningService) -> None:
+    """No key can be given a scope that opens nothing, and look as if it could do something."""
+    assert {scope for _, _, scope in routes(service)} == set(SCOPES) - {"admin"}
+
+
 def test_forgotten_scope_closes_the_door(service: RunningService) -> None:
     """A route that says nothing is refused even for admin."""
     service.app.add_url_rule("/v1/forgotten", view_func=lambda: "open", endpoint="forgotten")
