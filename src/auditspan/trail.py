@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from opentelemetry.sdk.resources import Resource
 from sqlalchemy import Engine, MetaData, inspect
-from sqlalchemy.ext.asyncio import async_scoped_session, async_sessionmaker
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from auditspan import semconv
@@ -30,6 +30,9 @@ from auditspan.record import Outcome, Service, Target
 from auditspan.recorder import Recorder
 from auditspan.tables import AuditTables, audit_tables, require_supported
 from auditspan.values import target_id
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import async_sessionmaker
 
 _attached: WeakSet[Any] = WeakSet()
 
@@ -179,7 +182,7 @@ class AuditTrail:
             AuditWriteError: the row could not be written.
         """
         factory = getattr(self._sessions, "session_factory", self._sessions)
-        if isinstance(factory, async_sessionmaker):
+        if _is_of_asyncio(factory, "async_sessionmaker"):
             raise AuditConfigError(
                 "record_durable needs synchronous sessions: with asynchronous ones, await "
                 "session.run_sync(trail.record, action, ...) in a session of its own"
@@ -208,9 +211,9 @@ def _as_target(target: object) -> Target | None:
 
 def _hook_target(sessions: Any) -> Any:  # noqa: ANN401
     """What SQLAlchemy's session events are listened on for these sessions."""
-    if isinstance(sessions, async_scoped_session | scoped_session):
+    if isinstance(sessions, scoped_session) or _is_of_asyncio(sessions, "async_scoped_session"):
         return _hook_target(sessions.session_factory)
-    if isinstance(sessions, async_sessionmaker):
+    if _is_of_asyncio(sessions, "async_sessionmaker"):
         return _audited_sync_class(sessions)
     if isinstance(sessions, sessionmaker) or (
         isinstance(sessions, type) and issubclass(sessions, Session)
@@ -220,6 +223,16 @@ def _hook_target(sessions: Any) -> Any:  # noqa: ANN401
         f"AuditTrail takes a sessionmaker, a scoped_session or their async forms, not a "
         f"{type(sessions).__name__}: hooks on a single session would miss every other one"
     )
+
+
+def _is_of_asyncio(sessions: Any, name: str) -> bool:  # noqa: ANN401
+    """Whether it is of this class of `sqlalchemy.ext.asyncio`.
+
+    SQLAlchemy 2.1 does not import that without greenlet, which it does not install by itself; who
+    has not imported it has none of its sessions.
+    """
+    kind = getattr(sys.modules.get("sqlalchemy.ext.asyncio"), name, None)
+    return isinstance(kind, type) and isinstance(sessions, kind)
 
 
 def _audited_sync_class(sessions: async_sessionmaker[Any]) -> type[Session]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -142,3 +144,18 @@ def test_the_python_on_a_page_compiles_and_names_what_exists(path: Path) -> None
             assert set(names.split(", ")) <= set(auditspan.__all__)
     linked = re.findall(r"\]\(([a-z-]+\.md)\)", text)
     assert [] == [name for name in linked if not (PAGES / name).exists()]
+
+
+def test_the_library_does_without_asyncio() -> None:
+    """It is imported where SQLAlchemy 2.1 refuses its asyncio part for lack of greenlet."""
+    program = (
+        "import sys; sys.modules['sqlalchemy.ext.asyncio'] = None\n"
+        "import auditspan.flask, auditspan.testing, auditspan.worker\n"
+        "from sqlalchemy import MetaData\n"
+        "from sqlalchemy.orm import scoped_session, sessionmaker\n"
+        "auditspan.AuditTrail(scoped_session(sessionmaker()), metadata=MetaData())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (0, "") == (done.returncode, done.stderr)

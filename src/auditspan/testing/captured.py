@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from auditspan.errors import AuditConfigError
 from auditspan.testing.event import Event
-from auditspan.testing.reading import AsyncBind, Bind, events_after, newest, read, read_async
+from auditspan.testing.reading import Bind, events_after, newest, read, read_async
 from auditspan.trail import AuditTrail
+
+if TYPE_CHECKING:
+    from auditspan.testing.reading import AsyncBind
 
 
 class CapturedEvents(Sequence[Event]):

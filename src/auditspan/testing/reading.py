@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select
-from sqlalchemy.ext.asyncio import (
-    AsyncConnection,
-    AsyncEngine,
-    AsyncSession,
-    async_scoped_session,
-    async_sessionmaker,
-)
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
@@ -21,14 +14,24 @@ from auditspan.store import EventFilter, find_events
 from auditspan.tables import AuditTables
 from auditspan.testing.event import Event
 
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import (
+        AsyncConnection,
+        AsyncEngine,
+        AsyncSession,
+        async_scoped_session,
+        async_sessionmaker,
+    )
+
+    AsyncBind = (
+        AsyncEngine
+        | AsyncConnection
+        | AsyncSession
+        | async_scoped_session[Any]
+        | async_sessionmaker[Any]
+    )
+
 Bind = Engine | Connection | Session | scoped_session[Any] | sessionmaker[Any]
-AsyncBind = (
-    AsyncEngine
-    | AsyncConnection
-    | AsyncSession
-    | async_scoped_session[Any]
-    | async_sessionmaker[Any]
-)
 T = TypeVar("T")
 Reader = Callable[[Connection, AuditTables], T]
 
@@ -75,6 +78,13 @@ def read(bind: Bind, tables: AuditTables, reader: Reader[T]) -> T:
 
 async def read_async(bind: AsyncBind, tables: AuditTables, reader: Reader[T]) -> T:
     """What the reader finds through this bind, as `read`."""
+    # SQLAlchemy 2.1 imports it only where greenlet is installed.
+    from sqlalchemy.ext.asyncio import (  # noqa: PLC0415 (see above)
+        AsyncConnection,
+        AsyncEngine,
+        AsyncSession,
+    )
+
     if isinstance(bind, AsyncEngine):
         _require_room(bind.sync_engine)
         async with bind.connect() as connection:
