@@ -19,8 +19,16 @@ class Program:
         log: where its output is appended, from all of its lives.
     """
 
-    def __init__(self, command: list[str | Path], *, environ: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        command: list[str | Path],
+        *,
+        environ: Mapping[str, str],
+        log: Path,
+        directory: Path | None = None,
+    ) -> None:
         self.log = log
+        self._directory = directory
         self._command = command
         self._environ = environ
         self._process: subprocess.Popen[bytes] | None = None
@@ -42,6 +50,7 @@ class Program:
             self._process = subprocess.Popen(
                 self._command,
                 env=dict(self._environ),
+                cwd=self._directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
