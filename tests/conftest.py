@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from support.postgres import empty_database
 
 # Read once per process by whichever instrumentation comes first; the service sets the same.
 os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
+
+# Who starts the tests in the background may have Ctrl-C ignored, and programs inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, however slow the machine: what fails here fails everywhere.
 # `--hypothesis-profile=default` looks for others.

@@ -18,6 +18,7 @@ from auditspan_service.config import Settings, load_settings
 from auditspan_service.db import Database
 from auditspan_service.keyfile import load_mac_keys, load_or_create_signing_keys
 from auditspan_service.models import Base
+from support.patience import PATIENCE
 from support.running import AUDITSPAN, clean_environment
 
 CREATE = ("keys", "create", "--username", "kim", "--scope", "admin")
@@ -188,4 +189,7 @@ def test_following_ends_with_ctrl_c(settings: Settings) -> None:
         process.stdout.readline()  # the head of the table
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert ("", 0) == (process.communicate(timeout=60)[1], process.returncode)
+        try:
+            assert ("", 0) == (process.communicate(timeout=PATIENCE)[1], process.returncode)
+        finally:
+            process.kill()
