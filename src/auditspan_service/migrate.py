@@ -22,7 +22,7 @@ from auditspan.alembic import partition_audit_event
 from auditspan.partitions import partitions_of
 from auditspan.tables import audit_tables
 from auditspan_service.errors import SchemaError
-from auditspan_service.models import Base
+from auditspan_service.models import ApiKey, Base
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x6175_6469_7473_706E  # "auditspn"
@@ -40,12 +40,14 @@ class SchemaState:
         head: this release's revision.
         pending: the revisions that are missing, in their order.
         is_known: whether this release knows `current`; a newer one made it otherwise.
+        is_foreign: whether the trail in it is that of an application, without the service.
     """
 
     current: str | None
     head: str
     pending: tuple[str, ...]
     is_known: bool
+    is_foreign: bool
 
     @property
     def is_current(self) -> bool:
@@ -56,6 +58,12 @@ class SchemaState:
         """Where it stands and what to do, in words."""
         if self.is_current:
             return f"The database is at revision {self.current}, as it must be."
+        if self.is_foreign:
+            return (
+                "The audit tables in this database are those of an application, and not of the "
+                "service: this command is for the service's database. An application verifies its "
+                "trail by itself, see docs/how-to/audit-your-own-application.md."
+            )
         if not self.is_known:
             return (
                 f"The database is at revision {self.current}, which this release does not know: "
@@ -88,7 +96,7 @@ def upgrade(engine: Engine) -> Upgrade:
     """Run the steps that are missing.
 
     Raises:
-        SchemaError: the database is newer than this release.
+        SchemaError: the database is newer than this release, or an application's own.
     """
     if engine.dialect.name == "sqlite":
         # A trail is nobody else's to read.
@@ -97,7 +105,7 @@ def upgrade(engine: Engine) -> Upgrade:
         if engine.dialect.name == "postgresql":
             _take_turn(connection)
         before = inspect_schema(connection)
-        if not before.is_known:
+        if before.is_foreign or not before.is_known:
             raise SchemaError(before.sentence())
         command.upgrade(configuration(connection), "head")
     return Upgrade(before=before.current, after=before.head, applied=before.pending)
@@ -131,11 +139,13 @@ def inspect_schema(connection: Connection) -> SchemaState:
     known = {revision.revision for revision in script.walk_revisions()}
     is_known = current is None or current in known
     pending = script.iterate_revisions(head, current or "base") if is_known else ()
+    tables = set(inspect(connection).get_table_names())
     return SchemaState(
         current=current,
         head=head,
         pending=tuple(reversed([step.revision for step in pending])),
         is_known=is_known,
+        is_foreign="audit_event" in tables and ApiKey.__tablename__ not in tables,
     )
 
 
