@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Select, func, select, text
 from auditspan.delivery import load_cursors, newest_seq
 from auditspan.locks import RELAY, lock_key
 from auditspan.quarantine import quarantined
-from auditspan.sealed import UtcText
+from auditspan.sealed import IsCounted, UtcText
 from auditspan.tables import AuditTables
 from auditspan.unsealed import last_position
 
@@ -137,7 +137,8 @@ def _unsealed(connection: Connection, tables: AuditTables, now: datetime) -> Wai
 def _behind(tables: AuditTables) -> Select[tuple[int, int | None]]:
     """On SQLite ids commit in order."""
     event, leaf = tables.event.c, tables.leaf.c
-    newest = select(func.coalesce(func.max(leaf.row_id), 0)).scalar_subquery()
+    counted = select(func.coalesce(func.max(leaf.row_id), 0)).where(IsCounted(leaf.row_id))
+    newest = counted.scalar_subquery()
     some = select(event.id).where(event.id > newest).order_by(event.id).limit(MOST).subquery()
     return select(func.count(), func.min(some.c.id)).select_from(some)
 

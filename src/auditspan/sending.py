@@ -12,7 +12,7 @@ from auditspan.errors import SinkRejectedError, SinkUnavailableError
 from auditspan.logrecord import SignedCheckpoint, checkpoint_record, log_record
 from auditspan.sinks import Sink
 
-UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+UNFIT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What making or encoding a record of a row can raise that somebody has tampered with."""
 
 Refused: TypeAlias = list[tuple[Item, str]]

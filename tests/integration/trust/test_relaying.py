@@ -143,7 +143,10 @@ def test_a_heartbeat_says_the_newest_checkpoint_again(delivered: Trail) -> None:
     assert [] == delivered.report(witnessed=True).findings
 
 
-@pytest.mark.parametrize("body", ["no JSON", "{}", "[]", '{"action":1,"outcome":"success"}'])
+UNFIT = ["no JSON", "{}", "[]", '{"action":1,"outcome":"success"}']
+
+
+@pytest.mark.parametrize("body", [*UNFIT, pytest.param("[" * 50_000, id="deep")])
 def test_a_row_of_which_no_record_can_be_made_is_set_aside(
     fresh: Trail, caplog: pytest.LogCaptureFixture, body: str
 ) -> None:
