@@ -36,8 +36,9 @@ from auditspan.values import (
     target_id,
 )
 
-_BATCH = 500
-"""Records that are made before they are written: those of a large flush are never all in memory."""
+_BATCH = 100
+"""Records that are made before they are written: those of a large flush are never all in memory, and
+these fit the processor's cache."""
 
 _KEY = "auditspan"
 """Where a session under a trail keeps its `_Tracked` in `Session.info`."""
