@@ -37,8 +37,8 @@ from auditspan.values import (
 )
 
 _BATCH = 100
-"""Records that are made before they are written: those of a large flush are never all in memory, and
-these fit the processor's cache."""
+"""Records that are made before they are written: those of a large flush are never all in memory,
+and so many fit the processor's cache."""
 
 _KEY = "auditspan"
 """Where a session under a trail keeps its `_Tracked` in `Session.info`."""
