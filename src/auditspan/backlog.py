@@ -162,7 +162,8 @@ def _undelivered(
 
 def _last_seen(connection: Connection, tables: AuditTables, now: datetime) -> float | None:
     point, delivery = tables.checkpoint.c, tables.delivery.c
-    newest = select(UtcText(point.created_at)).order_by(point.tree_size.desc()).limit(1)
+    counted = select(UtcText(point.created_at)).where(IsCounted(point.tree_size))
+    newest = counted.order_by(point.tree_size.desc()).limit(1)
     moved = select(UtcText(delivery.updated_at)).order_by(delivery.updated_at.desc()).limit(1)
     ages = (_age(connection, newest, now), _age(connection, moved, now))
     return min((age for age in ages if age is not None), default=None)

@@ -69,7 +69,7 @@ def canonical_scalar(value: Json) -> str:
     return canonical_json(value)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024, typed=True)
 def canonical_word(word: str | None) -> str:
     """As `canonical_json`, and remembered: for what record after record has in common.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, insert, select, text
 
 from auditspan.merkle import HASH_BYTES
+from auditspan.sealed import IsCounted
 from auditspan.tables import AuditTables
 from auditspan.unsealed import UnsealedRow
 
@@ -50,6 +51,7 @@ def insert_leaves(
 
 
 def is_taken(connection: Connection, tables: AuditTables, seq: int) -> bool:
-    """Whether a leaf has this sequence number already."""
+    """Whether a leaf has this sequence number already, or a later one."""
     leaf = tables.leaf.c
-    return connection.execute(select(leaf.seq).where(leaf.seq == seq)).first() is not None
+    later = select(leaf.seq).where(leaf.seq >= seq, IsCounted(leaf.seq)).limit(1)
+    return connection.execute(later).first() is not None

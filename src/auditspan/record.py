@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -26,8 +26,8 @@ MAX_BODY_BYTES = 64 * 1024 - 1
 _EMPTY: dict[str, Any] = {}
 """What nobody may add to: the changes, or the metadata, of records that have none."""
 
-_moment = lru_cache(maxsize=16)(timestamp)
-"""What happens at once has the same time; where two zones tell it, it has the same text too."""
+_of_utc = lru_cache(maxsize=16)(timestamp)
+"""What happens at once has the same time."""
 
 _LEAST_VALUE_BYTES = 128  # a digest takes about as much itself
 
@@ -174,6 +174,11 @@ def _text(record: AuditRecord) -> str:
         f',"trace_id":{canonical_word(record.trace_id)}'
         f',"tx_id":{canonical_word(record.tx_id)},"v":1}}'
     )
+
+
+def _moment(moment: datetime) -> str:
+    # Equal times of other zones may be two instants: those of the hour that a clock repeats.
+    return _of_utc(moment) if moment.tzinfo is UTC else timestamp(moment)
 
 
 def _part(part: _Part | None) -> str:

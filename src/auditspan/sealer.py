@@ -158,8 +158,8 @@ class Sealer:
         if self._refused != size:
             _logger.error(
                 "nothing is sealed: the last checkpoint in audit_checkpoint covers %d leaves, and "
-                "audit_leaf has more; a checkpoint was taken away or changed. `auditspan verify` "
-                "names what is wrong; put the checkpoint back from a backup",
+                "audit_leaf has more: a checkpoint was taken away or changed, or a leaf put there. "
+                "`auditspan verify` names what is wrong; put it back as a backup has it",
                 size,
             )
         self._refused = size

@@ -28,6 +28,9 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x6175_6469_7473_706E  # "auditspn"
 _WAIT_FOR_OTHERS = "120s"
 _WAIT_FOR_TABLE = "10s"
+_SERVICE_TABLE = ApiKey.__tablename__
+"""Every revision has it; the trail of an application has it not beside it."""
+
 _VERSIONS = table("alembic_version", column("version_num"))
 
 
@@ -145,7 +148,7 @@ def inspect_schema(connection: Connection) -> SchemaState:
         head=head,
         pending=tuple(reversed([step.revision for step in pending])),
         is_known=is_known,
-        is_foreign="audit_event" in tables and ApiKey.__tablename__ not in tables,
+        is_foreign=current != head and "audit_event" in tables and _SERVICE_TABLE not in tables,
     )
 
 

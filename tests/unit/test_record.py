@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 import pytest
@@ -187,6 +187,27 @@ def test_what_is_outside_the_profile_is_refused(member: str, value: Any) -> None
     held: Any = {"metadata": {"a": value}, "changes": {"a": {"new": value}}, "reason": value}
     with pytest.raises(AuditBodyError):
         MINIMAL._replace(**{member: held[member]}).body()
+
+
+class Autumn(tzinfo):
+    """A zone in the night in which its clocks go back from 3 to 2."""
+
+    def utcoffset(self, moment: datetime | None) -> timedelta:
+        return timedelta(hours=1 if moment is not None and moment.fold else 2)
+
+    def dst(self, _moment: datetime | None) -> timedelta:
+        return timedelta(0)
+
+    def tzname(self, _moment: datetime | None) -> str:
+        return "autumn"
+
+
+def test_an_hour_that_a_clock_repeats_is_two_hours() -> None:
+    """Its times are equal to Python, and are not the same instants."""
+    first = datetime(2026, 10, 25, 2, 30, tzinfo=Autumn())
+    both = (first, first.replace(fold=1))
+    times = [json.loads(MINIMAL._replace(occurred_at=one).body())["occurred_at"] for one in both]
+    assert ["2026-10-25T00:30:00.000000Z", "2026-10-25T01:30:00.000000Z"] == times
 
 
 def test_a_naive_time_is_refused() -> None:

@@ -129,18 +129,33 @@ def test_a_number_that_is_a_text_stops_nobody(tmp_path: Path, attack: str) -> No
     assert report.findings
 
 
-def test_the_last_checkpoint_without_its_size_is_named(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("attack", "mended", "size"),
+    [
+        (
+            "UPDATE audit_checkpoint SET tree_size = 'x' WHERE tree_size = 6",
+            "UPDATE audit_checkpoint SET tree_size = 6 WHERE tree_size = 'x'",
+            4,
+        ),
+        (
+            "INSERT INTO audit_leaf (seq, row_id, event_id, leaf_hash) VALUES (8, -5, 'x', x'00')",
+            "DELETE FROM audit_leaf WHERE seq = 8",
+            6,
+        ),
+    ],
+)
+def test_leaves_behind_the_last_checkpoint_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, attack: str, mended: str, size: int
 ) -> None:
-    """The sealer cannot go on from the one before: it says so once, and what to do."""
+    """The sealer cannot go on from there: it says so once, and what to do."""
     with grown("sqlite", tmp_path, 4, 2) as trail:
-        forge(trail, "UPDATE audit_checkpoint SET tree_size = 'x' WHERE tree_size = 6")
+        forge(trail, attack)
         trail.write(3)
         sealer = trail.sealer()
         assert [0, 0, 0] == [sealer.seal() for _ in range(3)]
         (said,) = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
-        assert "audit_checkpoint covers 4 leaves" in said
-        forge(trail, "UPDATE audit_checkpoint SET tree_size = 6 WHERE tree_size = 'x'")
+        assert f"audit_checkpoint covers {size} leaves" in said
+        forge(trail, mended)
         assert 3 == sealer.seal()
 
 
