@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,14 @@ def test_a_trail_that_is_shorter_than_it_was(settings: Settings) -> None:
     assert (2, "") == (done.exit_code, done.stdout)
     assert "the trail has only 2 sealed rows" in done.stderr
     assert 0 == run(settings, "verify", "--since", "2").exit_code
+
+
+def test_what_was_found_is_told_before_what_was_not_reached(settings: Settings) -> None:
+    """A trail that is too short does not hide that the live tables differ from it."""
+    with closing(sqlite3.connect(settings.data_dir / "auditspan.db")) as connection, connection:
+        connection.execute("UPDATE users SET username = 'nobody'")
+    done = run(settings, "verify", "--since", "3", "--state")
+    assert (1, True) == (done.exit_code, "username" in done.stdout)
 
 
 @pytest.mark.parametrize("arguments", DATA_TAKERS, ids=" ".join)
