@@ -31,6 +31,7 @@ class Mutation:
 WRITES, STATEMENTS, SHAPES = "test_writes.py", "test_statements.py", "test_shapes.py"
 SAVEPOINTS, SECRETS, COMMITS = "test_savepoints.py", "test_secrets.py", "test_commits.py"
 VALUES, REFUSALS, SESSIONS = "test_values.py", "test_refusals.py", "test_sessions.py"
+CTES = "test_ctes.py"
 RACED, TAKEN = "test_replaced_and_raced.py", "test_taken_along.py"
 
 FLUSHES = "capture/flushes.py"
@@ -256,29 +257,29 @@ MUTATIONS = [
     Mutation(
         "skip statements",
         "capture/statements.py",
-        "        _before_write(connection, context)\n    else:",
-        "        pass\n    else:",
+        "    whole = _before_write(connection, context)",
+        "    whole = None",
         STATEMENTS,
     ),
     Mutation(
         "skip INSERT statements",
         "capture/statements.py",
-        "    elif context.isinsert or context.isupdate or context.isdelete:",
-        "    elif context.isupdate or context.isdelete:",
+        "    whole = _before_write(connection, context)",
+        "    whole = None if context.isinsert else _before_write(connection, context)",
         STATEMENTS,
     ),
     Mutation(
         "skip UPDATE statements",
         "capture/statements.py",
-        "    elif context.isinsert or context.isupdate or context.isdelete:",
-        "    elif context.isinsert or context.isdelete:",
+        "    whole = _before_write(connection, context)",
+        "    whole = None if context.isupdate else _before_write(connection, context)",
         STATEMENTS,
     ),
     Mutation(
         "skip DELETE statements",
         "capture/statements.py",
-        "    elif context.isinsert or context.isupdate or context.isdelete:",
-        "    elif context.isinsert or context.isupdate:",
+        "    whole = _before_write(connection, context)",
+        "    whole = None if context.isdelete else _before_write(connection, context)",
         STATEMENTS,
     ),
     Mutation(
@@ -379,6 +380,55 @@ MUTATIONS = [
         "isinstance(compiled.statement, DDL):\n        pass",
         "test_guard.py",
     ),
+    # ----------------------------------------------------- writes in common table expressions
+    Mutation(
+        "skip writes in common table expressions",
+        "capture/statements.py",
+        "    parts = _before_ctes(connection, context) if context.compiled.ctes else []",
+        "    parts = []",
+        CTES,
+        only="",
+    ),
+    Mutation(
+        "tell what a write in a common table expression returned and not what it changed",
+        "capture/ctes.py",
+        "    rows.read(connection, statement.with_for_update(of=table))",
+        "    pass",
+        CTES,
+        only="",
+    ),
+    Mutation(
+        "let others add rows under a common table expression",
+        "capture/ctes.py",
+        "    lock_table(connection, table)\n",
+        "",
+        CTES,
+        only="",
+    ),
+    Mutation(
+        "ask beforehand what a common table expression writes",
+        "capture/criteria.py",
+        "    require_reading(criteria)\n",
+        "",
+        CTES,
+        only="",
+    ),
+    Mutation(
+        "let two writes of a statement meet",
+        "capture/statements.py",
+        "        require_apart([*parts, whole])\n",
+        "",
+        CTES,
+        only="",
+    ),
+    Mutation(
+        "take a text beside a common table expression for its write",
+        "capture/texts.py",
+        "    return left[name] >= 0",
+        "    return name in left",
+        CTES,
+        only="",
+    ),
     # ------------------------------------------------ what a statement does not name, and races
     Mutation(
         "let OR REPLACE pass",
@@ -421,9 +471,9 @@ MUTATIONS = [
     ),
     Mutation(
         "do not notice a raced upsert",
-        "capture/statements.py",
-        "        if pending.races:\n",
-        "        if False:\n",
+        "capture/pending.py",
+        "            if self.races:\n",
+        "            if False:\n",
         RACED,
         only="gets_before",
     ),

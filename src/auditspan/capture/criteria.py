@@ -10,21 +10,60 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import BindParameter, Column, ColumnElement, Table, and_, bindparam, or_, true
+from sqlalchemy import (
+    CTE,
+    BindParameter,
+    ClauseElement,
+    Column,
+    ColumnElement,
+    Table,
+    and_,
+    bindparam,
+    or_,
+    true,
+)
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.visitors import iterate
 
 from auditspan.errors import UnauditedWriteError
 
 Parameters = Mapping[str, Any]
 
 
-def where(context: DefaultExecutionContext) -> ColumnElement[bool]:
-    """The rows that an UPDATE or DELETE is about, for any of its sets of parameters."""
-    compiled: Any = context.compiled
-    criteria = and_(true(), *compiled.compile_state.statement._where_criteria)  # noqa: SLF001
+def where(context: DefaultExecutionContext, statement: Any) -> ColumnElement[bool]:  # noqa: ANN401
+    """The rows that an UPDATE or DELETE is about, for any of its sets of parameters.
+
+    Args:
+        context: the execution in which it runs, by itself or in a common table expression.
+        statement: the UPDATE or DELETE.
+
+    Raises:
+        UnauditedWriteError: that cannot be told before it runs.
+    """
+    criteria = and_(true(), *statement._where_criteria)  # noqa: SLF001
+    require_reading(criteria)
     return or_(*(with_values(criteria, context, p) for p in context.compiled_parameters))
+
+
+def require_reading(element: ClauseElement) -> None:
+    """Refuse to ask beforehand what depends on rows that a write in the statement returns.
+
+    Raises:
+        UnauditedWriteError: it does.
+    """
+    parts = list(iterate(element))
+    sources = [source for part in parts if isinstance(source := getattr(part, "table", None), CTE)]
+    if any(isinstance(p, UpdateBase) for p in parts) or any(
+        isinstance(part, UpdateBase) for source in sources for part in iterate(source)
+    ):
+        raise UnauditedWriteError(
+            "this statement was refused, because it cannot be told beforehand which rows it is "
+            "about: they depend on what a common table expression in it writes. Make that a "
+            "statement of its own, with returning(...), and give its result to this one"
+        )
 
 
 def with_values(

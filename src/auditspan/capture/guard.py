@@ -56,7 +56,7 @@ class _Token:
 
 @lru_cache(maxsize=1024)
 def text_writes(sql: str, dialect: str) -> tuple[TextWrite, ...]:
-    """The writes in a text of SQL, of one statement or several.
+    """The writes in a text of SQL, of one statement or several; one that stands twice, twice.
 
     >>> text_writes("UPDATE public.person SET name = 'DELETE FROM x' -- insert", "postgresql")
     (TextWrite(verb='update', schema='public', table='person'),)
@@ -76,7 +76,7 @@ def text_writes(sql: str, dialect: str) -> tuple[TextWrite, ...]:
         if words.is_at(0, "do"):
             bodies = [token.text for token in statement if token.kind == "string"]
             found += [write for body in bodies for write in text_writes(body, dialect)]
-    return tuple(dict.fromkeys(found))
+    return tuple(found)
 
 
 @dataclass(frozen=True)

@@ -19,15 +19,15 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
-    text,
 )
 from sqlalchemy import tuple_ as row_value
 from sqlalchemy.engine.cursor import _NO_RESULT_METADATA
 from sqlalchemy.engine.default import DefaultExecutionContext
 
 from auditspan.capture.cascades import dependents
+from auditspan.capture.criteria import require_reading
 from auditspan.capture.pictures import Subject
-from auditspan.capture.rows import Key, has_key
+from auditspan.capture.rows import Key, has_key, lock_table
 from auditspan.errors import UnauditedWriteError
 
 _SILENT = "auditspan_silent"
@@ -88,7 +88,7 @@ def require_no_cascade(table: Table, touched: Collection[Column[Any]]) -> None:
 
 
 def hold_out(connection: Connection, table: Table) -> bool:
-    """Keep other writers out of a table that refers to itself, until this transaction ends.
+    """Keep other writers out of a table that refers to itself.
 
     What else shows an upsert that has met a row which was not there a moment before
     (`require_new`) cannot be told there from the lock by which a row holds its parent.
@@ -100,8 +100,7 @@ def hold_out(connection: Connection, table: Table) -> bool:
         return True
     refers = any(key.referred_table is table for key in table.foreign_key_constraints)
     if refers:
-        name = connection.dialect.identifier_preparer.format_table(table)
-        connection.execute(text(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE"))
+        lock_table(connection, table)
     return refers
 
 
@@ -131,7 +130,7 @@ def inserted_keys(result: CursorResult[Any], statement: Insert, subject: Subject
         _give_back(result, rows, silent=_SILENT in options, added=options.get(_ADDED, 0))
         return keys
     if not set(subject.key) <= set(subject.table.primary_key):
-        return [_given(subject.key, values) for values in result.context.compiled_parameters]
+        return [given_key(subject.key, values) for values in result.context.compiled_parameters]
     primary = list(subject.table.primary_key)
     order = [primary.index(column) for column in subject.key]
     keys = [tuple(row[i] for i in order) for row in result.context.inserted_primary_key_rows]
@@ -157,11 +156,12 @@ def existing_rows(context: DefaultExecutionContext, subject: Subject) -> ColumnE
         return None
     columns = _conflict_columns(clause, subject.table)
     if statement.select is not None:
+        require_reading(statement.select)
         source = statement.select.subquery()
         names = list(statement._select_names)  # noqa: SLF001
         values = select(*(list(source.c)[names.index(column.key)] for column in columns))
         return (columns[0] if len(columns) == 1 else row_value(*columns)).in_(values)
-    return has_key(columns, [_given(columns, values) for values in _value_sets(context)])
+    return has_key(columns, [given_key(columns, values) for values in _value_sets(context)])
 
 
 def _with_key_returned(statement: Insert, subject: Subject) -> Insert:
@@ -240,14 +240,19 @@ def _conflict_columns(clause: Any, table: Table) -> list[Column[Any]]:  # noqa: 
 
 
 def _value_sets(context: DefaultExecutionContext) -> Sequence[Mapping[str, Any]]:
-    statement = statement_of(context)
-    if not statement._multi_values:  # noqa: SLF001
-        return context.compiled_parameters
-    return [
-        {key if isinstance(key, str) else key.key: value for key, value in values.items()}
+    return values_of(statement_of(context)) or context.compiled_parameters
+
+
+def values_of(statement: Any) -> list[dict[str, Any]]:  # noqa: ANN401 (an Insert of any dialect)
+    """The rows that `values([...])` gives, by the names of the columns; none where it gives one."""
+    pairs = [
+        values.items()
+        if isinstance(values, Mapping)
+        else zip(statement.table.c, values, strict=False)
         for many in statement._multi_values  # noqa: SLF001
         for values in many
     ]
+    return [{key if isinstance(key, str) else key.key: value for key, value in p} for p in pairs]
 
 
 def statement_of(context: DefaultExecutionContext) -> Any:  # noqa: ANN401 (an Insert of any dialect)
@@ -256,7 +261,12 @@ def statement_of(context: DefaultExecutionContext) -> Any:  # noqa: ANN401 (an I
     return compiled.statement if context.invoked_statement is None else context.invoked_statement
 
 
-def _given(columns: Sequence[Column[Any]], values: Mapping[str, Any]) -> Key:
+def given_key(columns: Sequence[Column[Any]], values: Mapping[str, Any]) -> Key:
+    """The key of a new row, by what a statement says of it.
+
+    Raises:
+        UnauditedWriteError: it does not say the key.
+    """
     found = tuple(values.get(column.key, _ABSENT) for column in columns)
     if any(value is _ABSENT or isinstance(value, ColumnElement) for value in found):
         raise UnauditedWriteError(

@@ -13,7 +13,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Any
 from weakref import finalize
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, text, tuple_
 
 from auditspan.capture.pictures import Picture, RowChange, Subject
 from auditspan.mac import MacKey
@@ -85,6 +85,12 @@ def read_by_key(
     size = len(subject.key)
     rows = connection.execute(subject.select().where(has_key(subject.key, keys)))
     return {tuple(row[:size]): subject.picture(row, mac_key) for row in rows}
+
+
+def lock_table(connection: Connection, table: Table) -> None:
+    """Keep other writers out of a table of PostgreSQL until this transaction ends."""
+    name = connection.dialect.identifier_preparer.format_table(table)
+    connection.execute(text(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE"))
 
 
 def has_key(columns: Sequence[Column[Any]], keys: Iterable[Key]) -> ColumnElement[bool]:

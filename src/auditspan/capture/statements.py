@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -25,49 +24,32 @@ from sqlalchemy import (
     event,
 )
 from sqlalchemy.engine.default import DefaultExecutionContext
-from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.visitors import iterate
 
-from auditspan.capture.cascades import Affected, dependents, taken_along
+from auditspan.capture.cascades import Affected, dependents
 from auditspan.capture.criteria import assigned
-from auditspan.capture.guard import TextWrite
+from auditspan.capture.ctes import pending_ctes, writes_told
 from auditspan.capture.inserts import (
     existing_rows,
     hold_out,
     inserted_keys,
     overwritten,
-    require_new,
     require_no_cascade,
     require_no_replacing,
     statement_of,
     with_keys,
 )
+from auditspan.capture.pending import Pending, require_apart
 from auditspan.capture.pictures import RowChange, Subject
-from auditspan.capture.rows import BATCH, Key, read_by_key
 from auditspan.capture.subjects import silent, subject_of, table_of
-from auditspan.capture.texts import check_text, check_writes, tell_statement
+from auditspan.capture.texts import check_text, passes, require_own_description, tell_passed
 from auditspan.capture.transactions import journal_of, running_flush
-from auditspan.capture.unaudited import unaudited_reason
 from auditspan.capture.updates import Touched, affected_rows, require_all_read
-from auditspan.capture.writer import Capture, capture_for, captures_of
+from auditspan.capture.writer import capture_for, captures_of
 from auditspan.errors import UnauditedWriteError
 
 _PENDING = "_auditspan_pending"
 """Where an execution context keeps what is to be done when its statement has run."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Pending:
-    """A statement on an audited table that is about to run.
-
-    Attributes:
-        races: whether it may meet rows that nobody could see beforehand.
-    """
-
-    capture: Capture
-    subject: Subject
-    affected: Affected
-    races: bool = False
 
 
 @event.listens_for(Engine, "before_execute", retval=True)
@@ -81,7 +63,7 @@ def _before_execute(
     if isinstance(element, Insert) and not _is_unit_of_work(connection, execution_options):
         table = table_of(element.table)
         subject = None if table is None else subject_of(table)
-        if subject is not None and not _passes(connection):
+        if subject is not None and not passes(connection):
             element = with_keys(element, subject, multiparams or [params])
     return element, multiparams, params
 
@@ -97,7 +79,7 @@ def _before_cursor_execute(
 ) -> None:
     if context is None or hasattr(context, _PENDING):
         return
-    setattr(context, _PENDING, None)  # an INSERT of many rows comes by once for each of its batches
+    setattr(context, _PENDING, [])  # an INSERT of many rows comes by once for each of its batches
     try:
         _before_statement(connection, statement, context)
     except UnauditedWriteError:
@@ -112,12 +94,31 @@ def _before_statement(connection: Connection, statement: str, context: Any) -> N
         check_text(connection, statement)
     elif context.isddl:
         return
-    elif context.isinsert or context.isupdate or context.isdelete:
-        _require_reading(connection, compiled.ctes or {})
-        _before_write(connection, context)
     else:
-        _require_reading(connection, compiled.ctes or {})
-        check_text(connection, statement)  # a text may be all of a SELECT, or a part of it
+        setattr(context, _PENDING, _before_compiled(connection, statement, context))
+
+
+def _before_compiled(connection: Connection, statement: str, context: Any) -> list[Pending]:  # noqa: ANN401
+    parts = _before_ctes(connection, context) if context.compiled.ctes else []
+    if not (context.isinsert or context.isupdate or context.isdelete):
+        # A text may be all of a SELECT, or a part of it.
+        check_text(connection, statement, writes_told(context.compiled))
+        return parts
+    whole = _before_write(connection, context)
+    if whole is not None:
+        require_apart([*parts, whole])
+        return [*parts, whole]
+    return parts
+
+
+def _before_ctes(connection: Connection, context: Any) -> list[Pending]:  # noqa: ANN401
+    for cte in context.compiled.ctes:
+        for part in iterate(cte.element):
+            if isinstance(part, TextClause):
+                check_text(connection, part.text)
+    pending = list(pending_ctes(connection, context))
+    require_apart(pending)
+    return pending
 
 
 @event.listens_for(Engine, "after_execute")
@@ -130,21 +131,35 @@ def _after_execute(
     result: CursorResult[Any],
 ) -> None:
     context = getattr(result, "context", None)
-    pending: _Pending | None = getattr(context, _PENDING, None)
-    if context is None or pending is None:
+    pending: list[Pending] = getattr(context, _PENDING, [])
+    if not pending:
         return
+    statement: Any = element.statement if isinstance(element, Compiled) else element
     with _failing(connection):
-        if context.isinsert:
-            statement: Any = element.statement if isinstance(element, Compiled) else element
-            keys = inserted_keys(result, statement, pending.subject)
-            batches = _inserted(connection, pending, keys)
-        else:
-            is_many = len(context.compiled_parameters) > 1
-            require_all_read(pending.subject, pending.affected, result, is_many=is_many)
-            batches = pending.affected.changed(connection)
-        journal_of(connection).rewritten.update(pending.affected.tables)
-        for batch in batches:
-            pending.capture.tell(connection, pending.capture.records(connection, batch))
+        for one in pending:
+            journal_of(connection).rewritten.update(one.affected.tables)
+            for batch in _changed(connection, one, statement, result):
+                one.capture.tell(connection, one.capture.records(connection, batch))
+
+
+def _changed(
+    connection: Connection,
+    pending: Pending,
+    statement: Any,  # noqa: ANN401 (whatever has been executed)
+    result: CursorResult[Any],
+) -> Iterator[list[RowChange]]:
+    """What a write has done, in batches."""
+    context: Any = result.context
+    if pending.keys is not None:
+        return pending.inserted(connection, pending.keys)
+    if pending.is_part:
+        return pending.affected.changed(connection)
+    if context.isinsert:
+        keys = inserted_keys(result, statement, pending.subject)
+        return pending.inserted(connection, keys)
+    is_many = len(context.compiled_parameters) > 1
+    require_all_read(pending.subject, pending.affected, result, is_many=is_many)
+    return pending.affected.changed(connection)
 
 
 def _is_unit_of_work(connection: Connection, options: Mapping[str, Any]) -> bool:
@@ -153,45 +168,18 @@ def _is_unit_of_work(connection: Connection, options: Mapping[str, Any]) -> bool
     return flush is not None and bool(flush.open) and "compiled_cache" in options
 
 
-def _passes(connection: Connection) -> bool:
-    """Whether a statement may go without its rows; what a flush executes may not."""
-    return unaudited_reason() is not None and running_flush(connection) is None
-
-
-def _require_reading(connection: Connection, ctes: Mapping[Any, Any]) -> None:
-    for cte in ctes:
-        for part in iterate(cte.element):
-            if isinstance(part, TextClause):
-                check_text(connection, part.text)
-        table = table_of(cte.element.table) if isinstance(cte.element, UpdateBase) else None
-        if table is not None and subject_of(table) is not None:
-            raise UnauditedWriteError(
-                f"this statement was refused, because a common table expression in it writes to "
-                f"{table.name!r}, which is audited: make that a statement of its own"
-            )
-
-
-def _require_own_description(connection: Connection, target: Any, verb: str) -> None:  # noqa: ANN401
-    """Refuse a table of an audited one's name that is not the one in the trail's metadata."""
-    known = {capture.metadata for capture in captures_of(connection)}
-    name = getattr(target, "name", None)
-    if isinstance(name, str) and getattr(target, "metadata", None) not in known:
-        schema = getattr(target, "schema", None)
-        check_writes(connection, [TextWrite(verb, schema, name)])
-
-
-def _before_write(connection: Connection, context: DefaultExecutionContext) -> None:
+def _before_write(connection: Connection, context: DefaultExecutionContext) -> Pending | None:
     compiled: Any = context.compiled
     target = compiled.compile_state.statement.table
     table = table_of(target)
     if table is None or subject_of(table) is None:
         verb = "insert" if context.isinsert else "update" if context.isupdate else "delete"
-        _require_own_description(connection, target if table is None else table, verb)
+        require_own_description(connection, target if table is None else table, verb)
     if table is None:
-        return
+        return None
     touched: Touched = set(assigned(compiled, table)) if context.isupdate else None
     follows = not context.isinsert and bool(dependents(table, touched))
-    if subject_of(table) is None and captures_of(connection) and not _passes(connection):
+    if subject_of(table) is None and captures_of(connection) and not passes(connection):
         statement = statement_of(context)
         if dependents(table, None):  # rows that are replaced are deleted, and others with them
             require_no_replacing(statement, table)
@@ -200,28 +188,26 @@ def _before_write(connection: Connection, context: DefaultExecutionContext) -> N
     if _is_unit_of_work(connection, context.execution_options):
         if follows:
             _follow_flush(connection, table, touched)
-        return
+        return None
     subject = subject_of(table)
-    if subject is not None or follows:
-        pending = _pending(connection, context, subject or silent(table), touched)
-        setattr(context, _PENDING, pending)
+    if subject is None and not follows:
+        return None
+    return _pending(connection, context, subject or silent(table), touched)
 
 
 def _pending(
     connection: Connection, context: DefaultExecutionContext, subject: Subject, touched: Touched
-) -> _Pending | None:
+) -> Pending | None:
     capture = capture_for(connection, subject.table.metadata)
     journal_of(connection)  # refuses a connection without transactions before anything is written
-    if _passes(connection):
+    if passes(connection):
         verb = "insert" if context.isinsert else "update" if context.isupdate else "delete"
-        reached = taken_along(subject.table) if context.isdelete else []
-        for one in (subject, *reached):
-            tell_statement(connection, capture, one, verb)
+        tell_passed(connection, capture, subject, verb)
         return None
     require_no_replacing(statement_of(context), subject.table)
     if not context.isinsert:
         affected = affected_rows(connection, context, subject, touched, capture.mac_key)
-        return _Pending(capture=capture, subject=subject, affected=affected)
+        return Pending(capture=capture, subject=subject, affected=affected)
     affected = Affected(connection=connection, mac_key=capture.mac_key)
     existing = existing_rows(context, subject)
     races = existing is not None and not hold_out(connection, subject.table)
@@ -231,7 +217,7 @@ def _pending(
         rows.read(connection, statement.with_for_update(of=subject.table))
         touched = overwritten(statement_of(context), subject.table)
         affected.follow(rows, list(rows.keys), touched)
-    return _Pending(capture=capture, subject=subject, affected=affected, races=races)
+    return Pending(capture=capture, subject=subject, affected=affected, races=races)
 
 
 def _follow_flush(connection: Connection, table: Table, touched: Touched) -> None:
@@ -245,29 +231,6 @@ def _follow_flush(connection: Connection, table: Table, touched: Touched) -> Non
     keys = [state.key[1] for state in flush.open if state.key and table in state.mapper.tables]
     affected.follow_from(subject_of(table) or silent(table), keys, touched)
     flush.items.append(affected)
-
-
-def _inserted(
-    connection: Connection, pending: _Pending, keys: Sequence[Key]
-) -> Iterator[list[RowChange]]:
-    """What an INSERT has made of rows that were there, and the rows that were not."""
-    met = set(pending.affected.rows_of(pending.subject).keys)
-    yield from pending.affected.changed(connection)
-    fresh = [key for key in dict.fromkeys(keys) if key not in met]
-    for start in range(0, len(fresh), BATCH):
-        batch = fresh[start : start + BATCH]
-        found = read_by_key(connection, pending.subject, batch, pending.capture.mac_key)
-        if len(found) < len(batch):
-            raise UnauditedWriteError(
-                f"an INSERT into {pending.subject.table.name!r} was refused, because "
-                f"{len(batch) - len(found)} of its rows could not be found by their keys: insert "
-                "them through a session"
-            )
-        if pending.races:
-            require_new(connection, pending.subject, batch)
-        # In the order of the statement; a key that the database writes otherwise comes last.
-        pictures = [found.pop(key) for key in batch if key in found] + list(found.values())
-        yield list(pending.subject.changes((None, picture) for picture in pictures))
 
 
 @contextmanager

@@ -6,7 +6,9 @@ one record for each type of target, which says that a statement has run and not 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -14,20 +16,38 @@ from auditspan.capture.cascades import taken_along
 from auditspan.capture.guard import TextWrite, text_writes
 from auditspan.capture.pictures import Subject
 from auditspan.capture.subjects import subject_of
-from auditspan.capture.transactions import journal_of
+from auditspan.capture.transactions import journal_of, running_flush
 from auditspan.capture.unaudited import unaudited_reason
 from auditspan.capture.writer import Capture, captures_of
 from auditspan.errors import UnauditedWriteError
 from auditspan.record import Target
 
 
-def check_text(connection: Connection, sql: str) -> None:
+def check_text(connection: Connection, sql: str, told: Iterable[TextWrite] = ()) -> None:
     """Refuse a text of SQL that writes to an audited table, or record it.
+
+    Args:
+        connection: on which it is about to run.
+        sql: the text.
+        told: writes in it that are told otherwise.
 
     Raises:
         UnauditedWriteError: it does, the trail is strict, and nobody has said `unaudited`.
     """
-    check_writes(connection, text_writes(sql, connection.dialect.name))
+    writes = text_writes(sql, connection.dialect.name)
+    if writes:
+        left = Counter(map(_named, told))
+        check_writes(connection, [write for write in writes if not _is_taken(left, _named(write))])
+
+
+def _named(write: TextWrite) -> tuple[str, str]:
+    return write.verb, write.table.casefold()
+
+
+def _is_taken(left: Counter[tuple[str, str]], name: tuple[str, str]) -> bool:
+    """Whether there is one of this name left, which then is no more."""
+    left[name] -= 1
+    return left[name] >= 0
 
 
 def check_writes(connection: Connection, writes: Sequence[TextWrite]) -> None:
@@ -62,6 +82,31 @@ def tell_statement(connection: Connection, capture: Capture, subject: Subject, v
         for type_ in sorted(subject.types)
     ]
     capture.tell(connection, records)
+
+
+def passes(connection: Connection) -> bool:
+    """Whether a statement may go without its rows; what a flush executes may not."""
+    return unaudited_reason() is not None and running_flush(connection) is None
+
+
+def tell_passed(connection: Connection, capture: Capture, subject: Subject, verb: str) -> None:
+    """Record that a statement has passed, and for a deletion, what goes with its rows."""
+    reached = taken_along(subject.table) if verb == "delete" else []
+    for one in (subject, *reached):
+        tell_statement(connection, capture, one, verb)
+
+
+def require_own_description(connection: Connection, target: Any, verb: str) -> None:  # noqa: ANN401
+    """Refuse a table of an audited one's name that is not the one in the trail's metadata.
+
+    Raises:
+        UnauditedWriteError: as `check_text`.
+    """
+    known = {capture.metadata for capture in captures_of(connection)}
+    name = getattr(target, "name", None)
+    if isinstance(name, str) and getattr(target, "metadata", None) not in known:
+        schema = getattr(target, "schema", None)
+        check_writes(connection, [TextWrite(verb, schema, name)])
 
 
 def _subjects_written(capture: Capture, write: TextWrite) -> list[Subject]:

@@ -30,11 +30,12 @@ def affected_rows(
     Raises:
         UnauditedWriteError: they cannot be told beforehand.
     """
+    compiled: Any = context.compiled
     affected = Affected(connection=connection, mac_key=mac_key)
     rows = affected.rows_of(subject)
     later = _later_keys(context, subject) if touched else []
     statement = subject.select().add_columns(*later).order_by(*subject.key)
-    statement = statement.where(where(context))
+    statement = statement.where(where(context, compiled.compile_state.statement))
     # A row that may get a new child before the statement changes what that refers to is held whole.
     keeps_keys = (
         touched is not None
