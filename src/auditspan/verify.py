@@ -10,6 +10,7 @@
 8. no two rows have the same event id (`verification`)
 9. what a witness has seen is still there (`witness`)
 10. replaying the trail gives the live tables (`state`)
+11. no sink has acknowledged more rows than there are (`verification`)
 
 Only canonical text is ever given a MAC, and nobody without the key can make one: where step 2
 holds, step 3 does, and the text is not made a second time.
@@ -45,6 +46,7 @@ Kind: TypeAlias = Literal[
     "rewritten",
     "witness",
     "duplicate",
+    "delivery",
 ]
 
 _decode = json.JSONDecoder().raw_decode

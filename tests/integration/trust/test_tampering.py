@@ -162,6 +162,9 @@ CHANGES = {
     "one note gone": ["UPDATE audit_checkpoint SET note = NULL WHERE tree_size = 10"],
     "text of a note": ["UPDATE audit_checkpoint SET note = replace(note, 'test', 'tests')"],
     "no note": ["UPDATE audit_checkpoint SET note = 'x' WHERE tree_size = 5"],
+    "cursor ahead": [
+        "INSERT INTO audit_delivery VALUES ('otlp', 1000000, 3, '2026-01-01 00:00:00.000000')"
+    ],
     "notes of another": [
         "UPDATE audit_checkpoint SET note = (SELECT max(note) FROM audit_checkpoint)"
     ],
