@@ -200,8 +200,8 @@ def check_notes(
 ) -> Iterator[Finding]:
     """Step 7, over all checkpoints in the order of their sizes.
 
-    Checkpoints from before the trail had a signing key carry no note. They are at the beginning,
-    and a later one, which is signed, covers their leaves; anywhere else a note was taken away. The
+    A checkpoint without a note is a finding, also before the first that is signed: its note may
+    have been taken away. Those at the beginning are one finding, at the last of them. The
     incarnations only grow.
     """
     newest = 0
@@ -215,7 +215,7 @@ def check_notes(
             if not wrong and incarnation < newest:
                 wrong = f"it is of incarnation {incarnation}, and one before it of {newest}"
             newest = max(newest, incarnation)
-        elif newest or place == len(checkpoints):  # 7
+        elif newest or place == len(checkpoints) or checkpoints[place].note is not None:  # 7
             wrong = "the checkpoint is not signed"
         if wrong:
             detail = f"checkpoint of size {checkpoint.size}: {wrong}"
