@@ -16,13 +16,14 @@ import logging
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from itertools import zip_longest
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, insert
 
 from auditspan.lastsigned import LastSigned
-from auditspan.leaves import insert_leaves, is_taken
+from auditspan.leaves import insert_leaves, is_grown_from, is_taken
 from auditspan.locks import SEALER, try_transaction_lock
 from auditspan.mac import MacKey
 from auditspan.merkle import Tree, hash_leaf
@@ -176,7 +177,12 @@ class Sealer:
         incarnation = position.incarnation
         if self._last_signed:
             own = incarnation - position.restored
-            incarnation = max(incarnation, self._last_signed.incarnation(position.tree, own))
+            known = self._last_signed.incarnation(
+                position.tree,
+                own,
+                is_grown_from=partial(is_grown_from, connection, self._tables, position.tree),
+            )
+            incarnation = max(incarnation, known)
         keys = self._signing_keys
         note = sign_checkpoint(keys, tree, incarnation) if keys else None
         connection.execute(
