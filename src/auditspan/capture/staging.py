@@ -30,7 +30,7 @@ def audit_change_table(metadata: MetaData) -> Table:
 
     Columns:
         id: the order of the changes of one transaction, and across transactions of one row.
-        xact_id, prev: the transaction, and the place of the row staged before this one (PostgreSQL).
+        xact_id, prev: the transaction, and the place of the row staged before it (PostgreSQL).
         changed_at: the database clock.
         table_schema, table_name: the audited table.
         operation: INSERT, UPDATE, DELETE or TRUNCATE.
