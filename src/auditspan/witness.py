@@ -94,7 +94,7 @@ def read_witness(
         files: files of the collector, or directories of them.
         keys: every key that the trail was ever signed with; other logs are passed over.
         is_only_log: report other logs as findings. MUST be set where the keys come from the machine
-            that signs, since whoever swaps the key there would hide what was signed before.
+            that signs: swapping the key there would hide what was signed before.
 
     Raises:
         CollectorFilesError: the files cannot be read.

@@ -87,7 +87,7 @@ def load_or_create_signing_keys(path: Path, *, create: bool) -> tuple[SigningKey
 
 
 def load_retired_keys(path: Path) -> tuple[PublicKey, ...]:
-    """The public keys of those that sign no more; none where there is no file.
+    """The public keys of retired signers; empty without a key file.
 
     Raises:
         KeyFileError: they cannot be read.
