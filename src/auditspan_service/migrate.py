@@ -23,6 +23,7 @@ from auditspan.partitions import partitions_of
 from auditspan.tables import audit_tables
 from auditspan_service.errors import SchemaError
 from auditspan_service.models import ApiKey, Base
+from auditspan_service.sqliteurl import sqlite_file
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x6175_6469_7473_706E  # "auditspn"
@@ -103,7 +104,7 @@ def upgrade(engine: Engine) -> Upgrade:
     """
     if engine.dialect.name == "sqlite":
         # A trail is nobody else's to read.
-        Path(str(engine.url.database)).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sqlite_file(engine.url).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with engine.begin() as connection:  # on SQLite: BEGIN IMMEDIATE, so one at a time
         if engine.dialect.name == "postgresql":
             _take_turn(connection)
