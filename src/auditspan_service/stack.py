@@ -190,7 +190,7 @@ class Stack:
             host, 0, app, threaded=True, request_handler=_Quiet, fd=listener.fileno()
         )
         self._stops.callback(_run(server))
-        self.url = f"http://{host}:{server.port}"
+        self.url = http_url(host, server.port)
 
     def _telemetry(self) -> Telemetry:
         config = TelemetryConfig(
@@ -217,6 +217,12 @@ class Stack:
             if session.scalar(select(func.count()).select_from(ApiKey)):
                 return None
             return create_key(session, FIRST_USER, [ADMIN]).text
+
+
+def http_url(host: str, port: int) -> str:
+    """Return the URL of a host name or an address; an IPv6 address is put in brackets."""
+    shown = f"[{host.replace('%', '%25')}]" if ":" in host else host
+    return f"http://{shown}:{port}"
 
 
 def _listening(host: str, port: int) -> socket.socket:
