@@ -35,6 +35,7 @@ from auditspan_service.migrate import upgrade
 from auditspan_service.models import ApiKey
 from auditspan_service.services import Services
 from auditspan_service.telemetry import Telemetry, TelemetryConfig, setup_telemetry
+from auditspan_service.upfile import announced
 from auditspan_service.workers import running_worker
 
 FIRST_USER = "admin"
@@ -137,6 +138,7 @@ class Stack:
             try:
                 stack._prepare(progress)
                 stack._serve(host, listener, extend)
+                stack._stops.enter_context(announced(stack.settings))
             except BaseException:
                 stack.stop()
                 raise
