@@ -240,3 +240,23 @@ def test_console_sink_into_a_closed_pipe_logs_no_traceback(
     with pytest.raises(SinkUnavailableError, match="standard output cannot be written"):
         ConsoleSink(ClosedPipe).send([])
     assert [] == caplog.records
+
+
+def test_follow_prints_its_header_once(settings: Settings) -> None:
+    """Rows that arrive later continue the table, in the columns of the header."""
+    command: list[str | Path] = [AUDITSPAN, "events", "--follow", "--limit", "1"]
+    command += ["--data", settings.data_dir]
+    with subprocess.Popen(
+        command, env=clean_environment(), stdout=subprocess.PIPE, text=True
+    ) as following:
+        assert following.stdout is not None
+        lines = [following.stdout.readline() for _ in range(2)]
+        for name in ("lee", "max"):
+            assert 0 == run(settings, "users", "add", name).exit_code
+            lines.append(following.stdout.readline())
+        following.send_signal(signal.SIGINT)
+        rest = following.stdout.read()
+    position = lines[0].index("ACTION")
+    actions = ["ACTION", "user.create", "user.create"]
+    shown = [line[position:].split()[0] for line in (lines[0], *lines[2:])]
+    assert (actions, "") == (shown, rest)
