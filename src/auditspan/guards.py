@@ -3,12 +3,12 @@
     1. the triggers of every append-only table are there, enabled, as this release makes them
     2. PostgreSQL: the role that is connected cannot change the trail, nor become one that can
     3. what is committed stays committed when the machine fails
-    4. other triggers on these tables, partitions that are missing, and settings of SQLite that
-       help: warnings
+    4. no rule, row security or trigger of others on an audit table, which could drop or hide rows
+    5. partitions that are missing, and settings of SQLite that help: warnings
 
 A partition is looked at as the table that it is a part of.
 
-Each of 1 to 3 breaks a promise: who serves writes MUST NOT start. They are looked at when a process
+Each of 1 to 4 breaks a promise: who serves writes MUST NOT start. They are looked at when a process
 starts; what somebody does to the triggers after that is for `verify` to find.
 """
 
@@ -33,7 +33,7 @@ from auditspan.errors import UnguardedError
 from auditspan.partitions import guard_partitions, partitions_of, weak_points
 from auditspan.tables import AuditTables
 
-Kind = Literal["trigger", "role", "durability", "setting"]
+Kind = Literal["trigger", "foreign", "role", "durability", "setting"]
 
 _FULL = 2
 _LOSSY_JOURNALS = frozenset({"off", "memory"})
@@ -49,8 +49,19 @@ _POSTGRESQL_TRIGGERS = text(
 _POSTGRESQL_TYPES = {"append_only": 1 + 2 + 8 + 16, "no_truncate": 2 + 32}
 """`tgtype` by the end of a trigger's name: row 1, before 2, delete 8, update 16, truncate 32."""
 
+_POSTGRESQL_INTERFERENCE = text(
+    """
+    SELECT 'rule ' || r.rulename AS what FROM pg_rewrite r
+     WHERE r.ev_class = to_regclass(:table) AND r.rulename <> '_RETURN'
+    UNION ALL
+    SELECT 'row security policy' FROM pg_class c
+     WHERE c.oid = to_regclass(:table) AND c.relrowsecurity
+    """
+)
+
 _SQLITE_TRIGGERS = (
-    "SELECT name, sql FROM {schema}sqlite_master WHERE type = 'trigger' AND tbl_name = ?"
+    "SELECT name, sql FROM {schema}sqlite_master WHERE type = 'trigger' AND tbl_name = ? "
+    "UNION ALL SELECT name, sql FROM sqlite_temp_master WHERE type = 'trigger' AND tbl_name = ?"
 )
 
 _RIGHTS = text(
@@ -75,7 +86,8 @@ class Finding:
     """Something that is not as it must be.
 
     Attributes:
-        kind: what it is about: a trigger, the connected role, durability, or a setting.
+        kind: what it is about: a trigger of ours, something foreign on an audit table, the
+            connected role, durability, or a setting.
         detail: what is wrong, and what to do, in sentences.
     """
 
@@ -143,10 +155,13 @@ def restore_guards(connection: Connection, tables: AuditTables) -> None:
 
 
 def _triggers(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
-    for table in tables.append_only:
+    for table in (*tables.append_only, tables.delivery):
         if not inspect(connection).has_table(table.name, schema=table.schema):
-            detail = f"There is no table {table.name}, or this role may not see it: migrate first."
-            yield Finding(kind="trigger", detail=detail)
+            if table is not tables.delivery:
+                detail = (
+                    f"There is no table {table.name}, or this role may not see it: migrate first."
+                )
+                yield Finding(kind="trigger", detail=detail)
             continue
         yield from _triggers_at(connection, table, table.name, _full(table, connection.dialect))
         for partition in partitions_of(connection, table):
@@ -160,17 +175,25 @@ def _triggers_at(
     dialect = connection.dialect
     state_of = _postgresql_state if dialect.name == "postgresql" else _sqlite_state
     found = _triggers_on(connection, table, full_name)
-    for trigger in triggers_of(table, dialect):
+    required = triggers_of(table, dialect) if table.name != "audit_delivery" else []
+    for trigger in required:
         row = found.pop(trigger.name, None)
         state = "is missing" if row is None else state_of(trigger, row, dialect)
         if state is not None:
             yield _weak(trigger, place, state)
-    for name in found:
+    for what in (*(f"trigger {name}" for name in found), *_interference(connection, full_name)):
         detail = (
-            f"There is a trigger {name} on {place} that is not auditspan's: it could keep rows out "
-            "of the trail. Drop it, unless you know what it does."
+            f"There is a {what} on {place} that is not auditspan's: it could keep rows out of the "
+            "trail, change them or hide them. Drop it, and find out who made it."
         )
-        yield Finding(kind="setting", detail=detail)
+        yield Finding(kind="foreign", detail=detail)
+
+
+def _interference(connection: Connection, full_name: str) -> list[str]:
+    """The rules and the row security of a table or partition."""
+    if connection.dialect.name != "postgresql":
+        return []
+    return list(connection.scalars(_POSTGRESQL_INTERFERENCE, {"table": full_name}))
 
 
 def _triggers_on(connection: Connection, table: Table, full_name: str) -> dict[str, Row[Any]]:
@@ -179,7 +202,8 @@ def _triggers_on(connection: Connection, table: Table, full_name: str) -> dict[s
         rows = connection.execute(_POSTGRESQL_TRIGGERS, {"table": full_name})
         return {row.name: row for row in rows}
     schema = f"{table.schema}." if table.schema else ""
-    found = connection.exec_driver_sql(_SQLITE_TRIGGERS.format(schema=schema), (table.name,))
+    both = (table.name, table.name)
+    found = connection.exec_driver_sql(_SQLITE_TRIGGERS.format(schema=schema), both)
     return {row.name: row for row in found}
 
 

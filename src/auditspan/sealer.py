@@ -19,8 +19,9 @@ from dataclasses import replace
 from itertools import zip_longest
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, insert
+from sqlalchemy import Connection, Engine
 
+from auditspan.inserting import insert_counted
 from auditspan.lastsigned import LastSigned
 from auditspan.leaves import insert_leaves, is_taken
 from auditspan.locks import SEALER, try_transaction_lock
@@ -179,16 +180,14 @@ class Sealer:
             incarnation = max(incarnation, self._last_signed.incarnation(position.tree, own))
         keys = self._signing_keys
         note = sign_checkpoint(keys, tree, incarnation) if keys else None
-        connection.execute(
-            insert(self._tables.checkpoint),
-            {
-                "tree_size": tree.size,
-                "root_hash": tree.root,
-                "frontier": tree.dump(),
-                "note": note,
-                "snapshot": position.snapshot,
-            },
-        )
+        values = {
+            "tree_size": tree.size,
+            "root_hash": tree.root,
+            "frontier": tree.dump(),
+            "note": note,
+            "snapshot": position.snapshot,
+        }
+        insert_counted(connection, self._tables.checkpoint, values)
         return note
 
     def _report_false_macs(self, rows: Sequence[UnsealedRow]) -> None:

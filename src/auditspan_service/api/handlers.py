@@ -87,7 +87,7 @@ def _cause(error: BaseException) -> str:
     known = error.__cause__ if isinstance(error, AuditWriteError) else error
     if isinstance(known, DBAPIError) and known.orig is not None:
         return without_values(known.orig)
-    return type_name(known or error)
+    return error.message if isinstance(error, AuditWriteError) else type_name(error)
 
 
 def _outcome_unknown(error: DBAPIError) -> Response:
