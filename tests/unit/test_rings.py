@@ -18,7 +18,7 @@ RINGS = {
     "guards store inserting partitions partitioning quarantine",
     "telemetry": "semconv metrics logrecord emit otlp sinks otlpfile otlpjson tracetree",
     "workers": "locks delivery sealed unsealed leaves sealer sending relay worker reconcile "
-    "witness verification state coverage backlog lastsigned",
+    "witness verification unsealedcheck state coverage backlog lastsigned",
     "edges": "trail carry alembic autogenerate flask boundary __init__ testing cli",
 }
 #: Modules that a noun may be split into without a new line here.

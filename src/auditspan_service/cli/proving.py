@@ -91,6 +91,7 @@ def verify(  # noqa: PLR0913 (one for each option)
     8. no two rows have the same event id
     9. what the collector's files have seen is still there (--witness)
     10. replaying the trail gives the live tables (--state)
+    11. rows without a leaf hold 2 to 4, and are newer than the last checkpoint
 
     Exit code 1 when something is wrong, and when there is nothing to check.
     """  # noqa: D301 (click reads the character itself)
