@@ -19,7 +19,9 @@ holds, step 3 does, and the text is not made a second time.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -171,7 +173,10 @@ class Verifier:
         elif leaf.columns != (derived := derived_columns(members)):  # 4
             wrong += _differing(leaf.columns, derived)
         if members is not None and leaf.event_id != members.get("event_id"):  # 4
-            wrong.append(("column", "the leaf's event_id is not what the body says"))
+            if leaf.event_id == copy_id(leaf.row_id):  # 8
+                wrong.append(("duplicate", "another row had this event id when it was sealed"))
+            else:
+                wrong.append(("column", "the leaf's event_id is not what the body says"))
         return wrong
 
     def _false_mac(self, leaf: SealedLeaf, body: str) -> str | None:
@@ -226,6 +231,12 @@ def check_notes(
         if wrong:
             detail = f"checkpoint of size {checkpoint.size}: {wrong}"
             yield about_size("note", checkpoint.size, detail)
+
+
+def copy_id(row_id: int) -> str:
+    """The event id in the leaf of a copied row, whose own another leaf has; a UUID."""
+    digest = hashlib.sha256(b"auditspan-copy\0%d" % row_id).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=5))
 
 
 def about_size(kind: Kind, size: int, detail: str) -> Finding:

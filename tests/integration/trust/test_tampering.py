@@ -239,3 +239,25 @@ def test_a_row_that_was_copied_is_found(trail: Trail) -> None:
     )
     trail.seal()
     assert {("duplicate", SIZE)} == trail.found()
+
+
+def test_copied_row_under_unique_leaves_stops_nothing(
+    trail: Trail, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A copied event id is sealed and named while the unique index of the leaves is in place."""
+    given = {"id", "xact_id", "recorded_at"}
+    copied = ", ".join(one.name for one in trail.tables.event.c if one.name not in given)
+    copy = (
+        f"INSERT INTO audit_event ({copied}) SELECT {copied} FROM audit_event "  # noqa: S608 (no input)
+        "WHERE id = (SELECT row_id FROM audit_leaf WHERE seq = 3)"
+    )
+    trail.run("DROP INDEX ix_audit_event_event_id", copy, copy)
+    assert {("duplicate", None)} == trail.found()
+    with caplog.at_level(logging.ERROR, logger="auditspan.leaves"):
+        trail.seal()
+    trail.write(1)
+    trail.seal()
+    assert 2 == len([one for one in ours(caplog) if "it is a copy" in one.getMessage()])
+    assert {("duplicate", SIZE), ("duplicate", SIZE + 1)} <= trail.found()
+    assert {"duplicate"} == {kind for kind, _ in trail.found()}
+    assert SIZE + 3 == trail.report().tree_size
