@@ -4,11 +4,12 @@
     2. PostgreSQL: the role that is connected cannot change the trail, nor become one that can
     3. what is committed stays committed when the machine fails
     4. no rule, row security or trigger of others on an audit table, which could drop or hide rows
-    5. partitions that are missing, and settings of SQLite that help: warnings
+    5. the unique indexes of the audit tables are there, and no others on them
+    6. partitions that are missing, and settings of SQLite that help: warnings
 
 A partition is looked at as the table that it is a part of.
 
-Each of 1 to 4 breaks a promise: who serves writes MUST NOT start. They are looked at when a process
+Each of 1 to 5 breaks a promise: who serves writes MUST NOT start. They are looked at when a process
 starts; what somebody does to the triggers after that is for `verify` to find.
 """
 
@@ -30,10 +31,12 @@ from auditspan.appendonly import (
     triggers_of,
 )
 from auditspan.errors import UnguardedError
+from auditspan.indexes import weak_indexes
+from auditspan.interference import interference
 from auditspan.partitions import guard_partitions, partitions_of, weak_points
 from auditspan.tables import AuditTables
 
-Kind = Literal["trigger", "foreign", "role", "durability", "setting"]
+Kind = Literal["trigger", "foreign", "index", "role", "durability", "setting"]
 
 _FULL = 2
 _LOSSY_JOURNALS = frozenset({"off", "memory"})
@@ -48,16 +51,6 @@ _POSTGRESQL_TRIGGERS = text(
 )
 _POSTGRESQL_TYPES = {"append_only": 1 + 2 + 8 + 16, "no_truncate": 2 + 32}
 """`tgtype` by the end of a trigger's name: row 1, before 2, delete 8, update 16, truncate 32."""
-
-_POSTGRESQL_INTERFERENCE = text(
-    """
-    SELECT 'rule ' || r.rulename AS what FROM pg_rewrite r
-     WHERE r.ev_class = to_regclass(:table) AND r.rulename <> '_RETURN'
-    UNION ALL
-    SELECT 'row security policy' FROM pg_class c
-     WHERE c.oid = to_regclass(:table) AND c.relrowsecurity
-    """
-)
 
 _SQLITE_TRIGGERS = (
     "SELECT name, sql FROM {schema}sqlite_master WHERE type = 'trigger' AND tbl_name = ? "
@@ -86,8 +79,8 @@ class Finding:
     """Something that is not as it must be.
 
     Attributes:
-        kind: what it is about: a trigger of ours, something foreign on an audit table, the
-            connected role, durability, or a setting.
+        kind: what it is about: a trigger of ours, something foreign on an audit table, an
+            index, the connected role, durability, or a setting.
         detail: what is wrong, and what to do, in sentences.
     """
 
@@ -111,11 +104,13 @@ def check_guards(connection: Connection, tables: AuditTables) -> list[Finding]:
             *_triggers(connection, tables),
             *_roles(connection, tables),
             *_postgresql_durability(connection),
+            *_indexes(connection, tables),
             *_partitions(connection, tables),
         ]
     return [
         *_triggers(connection, tables),
         *_sqlite_durability(connection),
+        *_indexes(connection, tables),
         *_sqlite_settings(connection),
     ]
 
@@ -181,19 +176,12 @@ def _triggers_at(
         state = "is missing" if row is None else state_of(trigger, row, dialect)
         if state is not None:
             yield _weak(trigger, place, state)
-    for what in (*(f"trigger {name}" for name in found), *_interference(connection, full_name)):
+    for what in (*(f"trigger {name}" for name in found), *interference(connection, full_name)):
         detail = (
             f"There is a {what} on {place} that is not auditspan's: it could keep rows out of the "
             "trail, change them or hide them. Drop it, and find out who made it."
         )
         yield Finding(kind="foreign", detail=detail)
-
-
-def _interference(connection: Connection, full_name: str) -> list[str]:
-    """The rules and the row security of a table or partition."""
-    if connection.dialect.name != "postgresql":
-        return []
-    return list(connection.scalars(_POSTGRESQL_INTERFERENCE, {"table": full_name}))
 
 
 def _triggers_on(connection: Connection, table: Table, full_name: str) -> dict[str, Row[Any]]:
@@ -277,6 +265,14 @@ def _postgresql_durability(connection: Connection) -> Iterator[Finding]:
 def _partitions(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
     for sentence in weak_points(connection, tables.event):
         yield Finding(kind="setting", detail=sentence)
+
+
+def _indexes(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
+    for table in (*tables.append_only, tables.delivery):
+        if inspect(connection).has_table(table.name, schema=table.schema):
+            for weak in weak_indexes(connection, tables.event, table):
+                kind: Kind = "index" if weak.breaks_a_promise else "setting"
+                yield Finding(kind=kind, detail=weak.detail)
 
 
 def _sqlite_durability(connection: Connection) -> Iterator[Finding]:

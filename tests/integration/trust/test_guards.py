@@ -144,6 +144,31 @@ def test_rule_trigger_or_policy_of_others_breaks_a_promise(engine: Engine, table
         require_guards(connection, TABLES, tolerated={"role", "durability"})
 
 
+INDEXES = {
+    "DROP INDEX ix_audit_event_event_id": ("index", "The unique index ix_audit_event_event_id"),
+    "DROP INDEX ix_audit_leaf_row_id": ("index", "The unique index ix_audit_leaf_row_id"),
+    "DROP INDEX ix_audit_leaf_event_id": ("index", "The unique index ix_audit_leaf_event_id"),
+    "DROP INDEX ix_audit_event_actor": ("setting", "The index ix_audit_event_actor"),
+    "CREATE UNIQUE INDEX mine ON audit_leaf (leaf_hash)": ("index", "The unique index mine"),
+}
+
+
+@pytest.mark.parametrize("change", INDEXES)
+def test_missing_or_foreign_index_is_named(engine: Engine, change: str) -> None:
+    """A missing or foreign unique index breaks a promise; a missing plain one is a warning."""
+    kind, sentence = INDEXES[change]
+    assert [] == findings(engine, "index")
+    said = findings(engine, kind, change)
+    assert 1 == sum(one.startswith(sentence) for one in said)
+
+
+def test_index_that_is_no_longer_unique_is_named(engine: Engine) -> None:
+    """A plain index in place of a unique one is a finding."""
+    made = "CREATE INDEX ix_audit_leaf_row_id ON audit_leaf (row_id)"
+    (said,) = findings(engine, "index", "DROP INDEX ix_audit_leaf_row_id", made)
+    assert said.startswith("The unique index ix_audit_leaf_row_id on audit_leaf (row_id)")
+
+
 SQLITE_SETTINGS = {
     ("FULL", "WAL", "ON"): [],
     ("EXTRA", "WAL", "ON"): [],
