@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, select, update
 
 from auditspan.inserting import insert_counted
 from auditspan.logrecord import SealedRow, SignedCheckpoint
-from auditspan.sealed import IsCounted, StoredText, UtcText, newest_size
+from auditspan.sealed import IsCounted, StoredNumber, StoredText, UtcText, newest_size
 from auditspan.tables import AuditTables
 
 Item: TypeAlias = SealedRow | SignedCheckpoint
@@ -38,14 +38,35 @@ class Cursors:
     sent: int = NOTHING
     safe: int = NOTHING
 
+    def within(self, newest: int) -> Cursors:
+        """These cursors as far as they can be true, where this is the newest sequence number.
+
+        A cursor beyond the newest row was set by something other than the relay, so it says
+        nothing about the rows before it either: `sent` falls back to `safe`, and `safe` to the
+        beginning. Records are then sent a second time, and none is left out.
+        """
+        safe = self.safe if self.safe <= newest else NOTHING
+        sent = self.sent if max(self.sent, self.safe) <= newest else safe
+        sent = max(NOTHING, sent)
+        return Cursors(sent=sent, safe=max(NOTHING, min(safe, sent)))
+
+
+def stored_cursors(connection: Connection, tables: AuditTables) -> dict[str, Cursors]:
+    """The cursors of every sink as the table has them, whether they can be true or not."""
+    table = tables.delivery.c
+    rows = connection.execute(
+        select(
+            StoredText(table.sink), StoredNumber(table.sent_seq), StoredNumber(table.safe_seq)
+        ).order_by(table.sink)
+    )
+    return {sink: Cursors(sent=sent, safe=safe) for sink, sent, safe in rows}
+
 
 def load_cursors(connection: Connection, tables: AuditTables, sink: str) -> Cursors:
-    """The cursors of a sink; both before the first row where it is new."""
-    table = tables.delivery
-    row = connection.execute(
-        select(table.c.sent_seq, table.c.safe_seq).where(table.c.sink == sink)
-    ).one_or_none()
-    return Cursors(sent=row.sent_seq, safe=row.safe_seq) if row else Cursors()
+    """The cursors of a sink, as far as they can be true; before the first row where it is new."""
+    # The cursors first: what is sealed in between makes them no less true.
+    stored = stored_cursors(connection, tables).get(sink, Cursors())
+    return stored.within(newest_seq(connection, tables))
 
 
 def save_cursors(connection: Connection, tables: AuditTables, sink: str, cursors: Cursors) -> None:

@@ -15,8 +15,7 @@ starts; what somebody does to the triggers after that is for `verify` to find.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,6 +33,7 @@ from auditspan.errors import UnguardedError
 from auditspan.indexes import weak_indexes
 from auditspan.interference import interference
 from auditspan.partitions import guard_partitions, partitions_of, weak_points
+from auditspan.privileges import dangerous_roles
 from auditspan.tables import AuditTables
 
 Kind = Literal["trigger", "foreign", "index", "role", "durability", "setting"]
@@ -55,22 +55,6 @@ _POSTGRESQL_TYPES = {"append_only": 1 + 2 + 8 + 16, "no_truncate": 2 + 32}
 _SQLITE_TRIGGERS = (
     "SELECT name, sql FROM {schema}sqlite_master WHERE type = 'trigger' AND tbl_name = ? "
     "UNION ALL SELECT name, sql FROM sqlite_temp_master WHERE type = 'trigger' AND tbl_name = ?"
-)
-
-_RIGHTS = text(
-    """
-    SELECT r.rolname AS role, r.rolsuper AS is_superuser,
-           r.rolname IN (session_user, current_user) AS is_own,
-           c.relname AS name, r.oid IN (c.relowner, n.nspowner) AS owns,
-           ARRAY(SELECT verb FROM unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) verb
-                  WHERE has_table_privilege(r.oid, c.oid, verb)
-                     OR verb = 'UPDATE' AND has_any_column_privilege(r.oid, c.oid, verb)) AS verbs
-      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace CROSS JOIN pg_roles r
-     WHERE c.oid IN (SELECT to_regclass(name) FROM unnest(CAST(:tables AS text[])) name)
-       AND (pg_has_role(session_user, r.oid, 'MEMBER')
-            OR pg_has_role(current_user, r.oid, 'MEMBER'))
-     ORDER BY r.rolname, c.relname
-    """
 )
 
 
@@ -220,36 +204,10 @@ def _sqlite_state(trigger: Trigger, row: Row[Any], dialect: Dialect) -> str | No
 
 
 def _roles(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
-    """Powers over the trail, of the role itself and of every role that it can become."""
     names = [_full(table, connection.dialect) for table in tables.append_only]
     names += [one.name for one in partitions_of(connection, tables.event)]
-    rights: dict[str, list[Row[Any]]] = defaultdict(list)
-    for row in connection.execute(_RIGHTS, {"tables": names}):
-        rights[row.role].append(row)
-    own = [rows for rows in rights.values() if rows[0].is_own]
-    # A superuser can become everybody: that is said once.
-    for rows in [rows for rows in own if rows[0].is_superuser] or rights.values():
-        if power := _power(rows):
-            detail = (
-                f"The role {rows[0].role}, {_connection_of(rows[0])}, {power}: it could change the "
-                "trail. Connect as a role that may only insert and select there, as "
-                "deploy/postgres/grants.sql has it."
-            )
-            yield Finding(kind="role", detail=detail)
-
-
-def _connection_of(row: Row[Any]) -> str:
-    return "which is connected" if row.is_own else "which the connected role can become"
-
-
-def _power(rows: Sequence[Row[Any]]) -> str | None:
-    """What a role could do to the trail."""
-    if rows[0].is_superuser:
-        return "is a superuser, whom nothing binds"
-    if owned := [row.name for row in rows if row.owns]:
-        return f"owns {', '.join(owned)}, or the schema they are in"
-    may = [f"{', '.join(row.verbs)} on {row.name}" for row in rows if row.verbs]
-    return f"may {'; '.join(may)}" if may else None
+    for detail in dangerous_roles(connection, names):
+        yield Finding(kind="role", detail=detail)
 
 
 def _postgresql_durability(connection: Connection) -> Iterator[Finding]:

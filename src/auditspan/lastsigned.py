@@ -11,9 +11,10 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from auditspan.merkle import Tree
 from auditspan.note import Checkpoint, NoteError
@@ -22,13 +23,20 @@ from auditspan.signing import goes_on_from, split_origin
 _logger = logging.getLogger(__name__)
 
 
+IsGrownFrom: TypeAlias = Callable[[int, bytes], bool]
+"""Whether the leaves of the table have this root at this size, and its last checkpoint's after."""
+
+
 class LastSigned(Protocol):
     """Says under which incarnation to sign."""
 
-    def incarnation(self, tree: Tree, incarnation: int) -> int:
+    def incarnation(
+        self, tree: Tree, incarnation: int, *, is_grown_from: IsGrownFrom | None = None
+    ) -> int:
         """The incarnation of the next checkpoint, where the table stands at this tree and one.
 
-        It MUST NOT be smaller than that of the table.
+        It MUST NOT be smaller than that of the table. `is_grown_from` compares the leaves of the
+        table with a tree that was signed before.
         """
 
     def remember(self, note: str) -> None:
@@ -52,12 +60,18 @@ class LastSignedFile:
         self._note = ""
         self._is_writable = True
 
-    def incarnation(self, tree: Tree, incarnation: int) -> int:
-        """That of the table, unless the table has gone back: then one that was never used."""
+    def incarnation(
+        self, tree: Tree, incarnation: int, *, is_grown_from: IsGrownFrom | None = None
+    ) -> int:
+        """That of the table, unless it does not go on from the last note: then an unused one."""
         last = self.last()
-        if last is None or goes_on_from(last, tree, incarnation):
+        if last is None:
             return incarnation
         following = split_origin(last.origin)[1] + 1
+        if goes_on_from(last, tree, incarnation):
+            if is_grown_from and incarnation < following and tree.size > last.size:
+                return self._compared(last, incarnation, is_grown_from)
+            return incarnation
         _logger.error(
             "%d leaves were signed as %s, and the table has %d: an older backup stands in its "
             "place, or rows were taken away; the trail goes on as incarnation %d, and `auditspan "
@@ -65,6 +79,18 @@ class LastSignedFile:
             *(last.size, last.origin, tree.size, following),
         )
         return following
+
+    def _compared(self, last: Checkpoint, incarnation: int, is_grown_from: IsGrownFrom) -> int:
+        """The incarnation of a table that is larger than the last note."""
+        if is_grown_from(last.size, last.root):
+            return incarnation
+        _logger.error(
+            "the leaves of the table do not go on from what was signed as %s at size %d: rows were "
+            "taken away or changed, or a checkpoint was put there; the trail goes on as "
+            "incarnation %d, and `auditspan verify --witness` names what is lost",
+            *(last.origin, last.size, incarnation + 1),
+        )
+        return incarnation + 1
 
     def last(self) -> Checkpoint | None:
         """The last checkpoint of the log that is known; None where there is none."""

@@ -1,4 +1,4 @@
-"""Writing the leaves of sealed rows."""
+"""Leaves of sealed rows, as the sealer writes and compares them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, insert, select, text
 
-from auditspan.merkle import HASH_BYTES
-from auditspan.sealed import IsCounted
+from auditspan.merkle import HASH_BYTES, Tree, TreeBuilder
+from auditspan.sealed import IsCounted, stored_bytes
 from auditspan.tables import AuditTables
 from auditspan.unsealed import UnsealedRow
 from auditspan.verify import copy_id
@@ -30,6 +30,10 @@ _INSERT = text(
 )
 """One statement with four parameters: a row at a time takes twice as long, and the driver's arrays
 a third longer (measured)."""
+
+
+_CHUNK = 1000
+"""Leaf hashes that are read at once."""
 
 
 def insert_leaves(
@@ -85,3 +89,26 @@ def is_taken(connection: Connection, tables: AuditTables, seq: int) -> bool:
     leaf = tables.leaf.c
     later = select(leaf.seq).where(leaf.seq >= seq, IsCounted(leaf.seq)).limit(1)
     return connection.execute(later).first() is not None
+
+
+def is_grown_from(
+    connection: Connection, tables: AuditTables, tree: Tree, size: int, root: bytes
+) -> bool:
+    """Whether the leaves have this root at this size, and are those of this larger tree.
+
+    It reads every leaf before the end of the tree, in constant memory.
+    """
+    leaf = tables.leaf.c
+    statement = (
+        select(stored_bytes(leaf.leaf_hash))
+        .where(leaf.seq < tree.size, IsCounted(leaf.seq))
+        .order_by(leaf.seq)
+        .execution_options(yield_per=_CHUNK)
+    )
+    builder = TreeBuilder()
+    with connection.execute(statement) as result:
+        for hashed in result.scalars():
+            builder.append(hashed)
+            if builder.size == size and builder.tree().root != root:
+                return False
+    return builder.tree() == tree

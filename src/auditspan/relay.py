@@ -36,6 +36,7 @@ from auditspan.delivery import (
     outgoing,
     quarantine,
     save_cursors,
+    stored_cursors,
 )
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
 from auditspan.locks import RELAY, session_lock
@@ -108,6 +109,11 @@ class _Progress:
         """Whether the database is to know how far it has come."""
         is_early = is_busy and now < self.saved_at + SAVED_EVERY
         return self.cursors != self.saved and not is_early
+
+    def keep_within(self, newest: int) -> None:
+        """Go back from rows that have been taken away: others have their numbers now."""
+        self.cursors = self.cursors.within(newest)
+        self.fresh.clear()
 
     def rewind(self) -> None:
         self.cursors = Cursors(sent=self.cursors.safe, safe=self.cursors.safe)
@@ -190,15 +196,28 @@ class Relay:
     def _begin(self, connection: Connection) -> _Progress:
         """Start at the safe cursor: what happened to the sink meanwhile, nobody knows."""
         with connection.begin():
-            cursors = load_cursors(connection, self._tables, self._sink.name)
+            name = self._sink.name
+            stored = stored_cursors(connection, self._tables).get(name, Cursors())
+            cursors = load_cursors(connection, self._tables, name)
         start = Cursors(sent=cursors.safe, safe=cursors.safe)
+        if cursors != stored:
+            self._report_false(stored, start)
         now = self._clock()
-        return _Progress(cursors=start, saved=start, saved_at=now, witnessed_at=now)
+        saved = start if cursors == stored else stored
+        return _Progress(cursors=start, saved=saved, saved_at=now, witnessed_at=now)
+
+    def _report_false(self, stored: Cursors, start: Cursors) -> None:
+        _logger.error(
+            "the cursor of the sink %s in audit_delivery cannot be true (sent_seq %d, safe_seq "
+            "%d): something other than the relay changed it, or the newest rows were taken away; "
+            "delivery starts again behind row %d",
+            *(self._sink.name, stored.sent, stored.safe, start.sent),
+        )
 
     def _step(self, connection: Connection, progress: _Progress) -> int:
         """Send the next batch; how many rows it had."""
         progress.settle(self._clock())
-        items = self._next(connection, progress.cursors)
+        items = self._next(connection, progress)
         rows = [item for item in items if isinstance(item, SealedRow)]
         refused: Refused = []
         if rows:
@@ -212,12 +231,16 @@ class Relay:
             self._save(connection, progress, refused)
         return len(rows)
 
-    def _next(self, connection: Connection, cursors: Cursors) -> list[Item]:
+    def _next(self, connection: Connection, progress: _Progress) -> list[Item]:
         with connection.begin():
-            self._meters.queued(newest_seq(connection, self._tables) - cursors.sent)
-            return outgoing(
-                connection, self._tables, cursors.sent, limit=MAX_RECORDS, max_bytes=MAX_BYTES
-            )
+            newest = newest_seq(connection, self._tables)
+            if progress.cursors.sent > newest:
+                before = progress.cursors
+                progress.keep_within(newest)
+                self._report_false(before, progress.cursors)
+            sent = progress.cursors.sent
+            self._meters.queued(newest - sent)
+            return outgoing(connection, self._tables, sent, limit=MAX_RECORDS, max_bytes=MAX_BYTES)
 
     def _beat(self, connection: Connection, progress: _Progress) -> None:
         """Send the newest checkpoint again when nothing has been said for long."""

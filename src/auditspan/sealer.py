@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from itertools import zip_longest
 from typing import TypeVar
 
@@ -24,7 +25,7 @@ from sqlalchemy.exc import IntegrityError
 
 from auditspan.inserting import insert_counted
 from auditspan.lastsigned import LastSigned
-from auditspan.leaves import distinct_rows, insert_leaves, is_taken
+from auditspan.leaves import distinct_rows, insert_leaves, is_grown_from, is_taken
 from auditspan.locks import SEALER, try_transaction_lock
 from auditspan.mac import MacKey
 from auditspan.merkle import Tree, hash_leaf
@@ -195,7 +196,12 @@ class Sealer:
         incarnation = position.incarnation
         if self._last_signed:
             own = incarnation - position.restored
-            incarnation = max(incarnation, self._last_signed.incarnation(position.tree, own))
+            known = self._last_signed.incarnation(
+                position.tree,
+                own,
+                is_grown_from=partial(is_grown_from, connection, self._tables, position.tree),
+            )
+            incarnation = max(incarnation, known)
         keys = self._signing_keys
         note = sign_checkpoint(keys, tree, incarnation) if keys else None
         values = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, select
 
 from auditspan.canonical import Json, timestamp
 from auditspan.columns import COLUMNS
@@ -131,10 +131,21 @@ def _events(tables: AuditTables) -> Select[Any]:
 
 
 def _delivered(tables: AuditTables) -> ColumnElement[bool]:
-    """Acknowledged by at least one sink, and not refused by all."""
-    leaf, delivery = tables.leaf, tables.delivery
-    refused = is_quarantined(tables, delivery.c.sink, leaf.c.seq)
-    sent = exists().where(delivery.c.sent_seq >= leaf.c.seq, ~refused)
+    """Acknowledged by at least one sink, and not refused by all.
+
+    A cursor beyond the newest row is not believed, as in `Cursors.within`.
+    """
+    leaf, delivery, sealed = tables.leaf, tables.delivery.c, tables.leaf.alias("sealed")
+    newest = select(func.max(sealed.c.seq)).scalar_subquery()
+    refused = is_quarantined(tables, delivery.sink, leaf.c.seq)
+    sent = exists().where(
+        case(
+            (and_(delivery.sent_seq <= newest, delivery.safe_seq <= newest), delivery.sent_seq),
+            (delivery.safe_seq <= newest, delivery.safe_seq),
+        )
+        >= leaf.c.seq,
+        ~refused,
+    )
     return func.coalesce(sent.correlate(leaf), False).label("delivered")
 
 

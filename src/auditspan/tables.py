@@ -81,7 +81,9 @@ def _no_xid8(_type: TransactionId, _compiler: TypeCompiler, **_: object) -> str:
 ischema_names.setdefault("xid8", TransactionId)
 
 
-class _DatabaseClock(FunctionElement[datetime]):
+class DatabaseClock(FunctionElement[datetime]):
+    """The time by the clock of the database, at this statement."""
+
     inherit_cache = True
 
 
@@ -89,13 +91,13 @@ class _TransactionIdNow(FunctionElement[str]):
     inherit_cache = True
 
 
-@compiles(_DatabaseClock, "postgresql")
-def _clock_postgresql(_e: _DatabaseClock, _c: SQLCompiler, **_: object) -> str:
+@compiles(DatabaseClock, "postgresql")
+def _clock_postgresql(_e: DatabaseClock, _c: SQLCompiler, **_: object) -> str:
     return "clock_timestamp()"
 
 
-@compiles(_DatabaseClock)
-def _clock_sqlite(_e: _DatabaseClock, _c: SQLCompiler, **_: object) -> str:
+@compiles(DatabaseClock)
+def _clock_sqlite(_e: DatabaseClock, _c: SQLCompiler, **_: object) -> str:
     # SQLite's clock has milliseconds; the zeros make the stored text as wide as SQLAlchemy's own.
     return "(strftime('%Y-%m-%d %H:%M:%f000', 'now'))"
 
@@ -174,7 +176,7 @@ def _event(metadata: MetaData) -> Table:
         metadata,
         Column("id", _ID, Identity(always=True), primary_key=True),
         Column("xact_id", TransactionId(), server_default=_TransactionIdNow()),
-        Column("recorded_at", UtcDateTime(), server_default=_DatabaseClock(), nullable=False),
+        Column("recorded_at", UtcDateTime(), server_default=DatabaseClock(), nullable=False),
         Column("event_id", _EVENT_ID, nullable=False),
         Column("occurred_at", UtcDateTime(), nullable=False),
         Column("actor_type", Text(), nullable=False),
@@ -223,7 +225,7 @@ def _checkpoint(metadata: MetaData) -> Table:
         Column("note", Text()),
         Column("frontier", LargeBinary(), nullable=False),
         Column("snapshot", Text()),
-        Column("created_at", UtcDateTime(), server_default=_DatabaseClock(), nullable=False),
+        Column("created_at", UtcDateTime(), server_default=DatabaseClock(), nullable=False),
     )
     return append_only(table)
 
@@ -247,6 +249,6 @@ def _quarantine(metadata: MetaData) -> Table:
         Column("seq", BigInteger(), primary_key=True, autoincrement=False),
         Column("event_id", _EVENT_ID, nullable=False),
         Column("reason", Text(), nullable=False),
-        Column("created_at", UtcDateTime(), server_default=_DatabaseClock(), nullable=False),
+        Column("created_at", UtcDateTime(), server_default=DatabaseClock(), nullable=False),
     )
     return append_only(table)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from auditspan.delivery import stored_cursors
 from auditspan.mac import MacKey
 from auditspan.merkle import Tree
 from auditspan.note import PublicKey
@@ -111,6 +112,7 @@ def verify_trail(  # noqa: PLR0913 (what to compare with, each with a default)
         findings += check_notes(checkpoints, public_keys)
     if witness is not None:
         findings += check_witness(witness, verifier, checkpoints)
+    findings += _cursors_ahead(connection, tables, verifier, checkpoints, witness)
     unsealed = check_unsealed(connection, tables, verifier)
     return VerifyReport(
         rows=_count(connection, tables),
@@ -172,6 +174,29 @@ def _duplicates(connection: Connection, tables: AuditTables) -> Iterator[Finding
             event_id=event_id,
             detail=f"{count} rows have this event id",
         )
+
+
+def _cursors_ahead(
+    connection: Connection,
+    tables: AuditTables,
+    verifier: Verifier,
+    checkpoints: Sequence[StoredCheckpoint],
+    witness: Witness | None,
+) -> Iterator[Finding]:
+    """Cursors beyond every row that is known to have been sealed.
+
+    Rows that a checkpoint or the witness knows of have a finding of their own if they are gone.
+    """
+    known = {point.size for point in checkpoints} | (witness.sizes if witness else set())
+    size = max({verifier.tree.size} | known)
+    for sink, cursors in stored_cursors(connection, tables).items():
+        ahead = max(cursors.sent, cursors.safe)
+        if ahead >= size:
+            detail = (
+                f"the cursor of the sink {sink} is at {ahead}, and {size} rows were sealed: it was "
+                "changed, or the newest rows were taken away"
+            )
+            yield Finding(kind="delivery", seq=None, row_id=None, event_id=None, detail=detail)
 
 
 def _leaves(

@@ -10,7 +10,8 @@
 8. no two rows have the same event id (`verification`)
 9. what a witness has seen is still there (`witness`)
 10. replaying the trail gives the live tables (`state`)
-11. rows without a leaf hold steps 2 to 4, and are no older than the last checkpoint
+11. no sink has acknowledged more rows than there are (`verification`)
+12. rows without a leaf hold steps 2 to 4, and are no older than the last checkpoint
     (`unsealedcheck`)
 
 Only canonical text is ever given a MAC, and nobody without the key can make one: where step 2
@@ -50,6 +51,7 @@ Kind: TypeAlias = Literal[
     "witness",
     "duplicate",
     "unsealed",
+    "delivery",
 ]
 
 _decode = json.JSONDecoder().raw_decode
@@ -211,8 +213,8 @@ def check_notes(
 ) -> Iterator[Finding]:
     """Step 7, over all checkpoints in the order of their sizes.
 
-    Checkpoints from before the trail had a signing key carry no note. They are at the beginning,
-    and a later one, which is signed, covers their leaves; anywhere else a note was taken away. The
+    A checkpoint without a note is a finding, also before the first that is signed: its note may
+    have been taken away. Those at the beginning are one finding, at the last of them. The
     incarnations only grow.
     """
     newest = 0
@@ -226,7 +228,7 @@ def check_notes(
             if not wrong and incarnation < newest:
                 wrong = f"it is of incarnation {incarnation}, and one before it of {newest}"
             newest = max(newest, incarnation)
-        elif newest or place == len(checkpoints):  # 7
+        elif newest or place == len(checkpoints) or checkpoints[place].note is not None:  # 7
             wrong = "the checkpoint is not signed"
         if wrong:
             detail = f"checkpoint of size {checkpoint.size}: {wrong}"

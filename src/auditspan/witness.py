@@ -39,13 +39,18 @@ class Witness:
 @dataclass(kw_only=True)
 class _Gathered:
     keys: Sequence[PublicKey]
+    is_only_log: bool
+    others: set[str] = field(default_factory=set)
     notes: set[str] = field(default_factory=set)
     checkpoints: dict[Checkpoint, None] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
     def add(self, note: str) -> None:
         """Take in a note; heartbeats and duplicates bring the same one many times."""
-        if note in self.notes or not self._is_ours(note):
+        if note in self.notes:
+            return
+        if not self._is_ours(note):
+            self._add_other(note)
             return
         self.notes.add(note)
         try:
@@ -57,6 +62,22 @@ class _Gathered:
             return
         self.checkpoints[checkpoint] = None
 
+    def _add_other(self, note: str) -> None:
+        """Report another log, once for each name, where the files should hold ours alone."""
+        try:
+            name, _ = split_origin(Checkpoint.parse(note.partition("\n\n")[0] + "\n").origin)
+        except NoteError:
+            return
+        if self.is_only_log and name not in self.others:
+            self.others.add(name)
+            self.findings.append(
+                _finding(
+                    f"the files hold checkpoints of another log ({ascii(name)[:100]}): the signing "
+                    "key was swapped, or the collector serves several trails; give the public key "
+                    "that was noted when the trail began"
+                )
+            )
+
     def _is_ours(self, note: str) -> bool:
         """Whether it bears the name of our log; a collector may serve several."""
         origin, _, _ = note.partition("\n")
@@ -64,17 +85,21 @@ class _Gathered:
         return any(key.name == name for key in self.keys)
 
 
-def read_witness(files: Iterable[Path], keys: Sequence[PublicKey]) -> Witness:
+def read_witness(
+    files: Iterable[Path], keys: Sequence[PublicKey], *, is_only_log: bool = False
+) -> Witness:
     """The checkpoints in the collector's files that these keys have signed.
 
     Args:
         files: files of the collector, or directories of them.
         keys: every key that the trail was ever signed with; other logs are passed over.
+        is_only_log: report other logs as findings. MUST be set where the keys come from the machine
+            that signs: swapping the key there would hide what was signed before.
 
     Raises:
         CollectorFilesError: the files cannot be read.
     """
-    gathered = _Gathered(keys=keys)
+    gathered = _Gathered(keys=keys, is_only_log=is_only_log)
     for path in files:
         for entry in read_logs(path):
             if entry.event_name == semconv.EVENT_CHECKPOINT:

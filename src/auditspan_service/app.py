@@ -10,6 +10,7 @@ from auditspan_service.api import current, handlers, problems
 from auditspan_service.api.audit_events import audit_events
 from auditspan_service.api.health import health
 from auditspan_service.api.users import users
+from auditspan_service.bodystream import WholeBodies
 from auditspan_service.config import Settings, load_settings
 from auditspan_service.instrument import instrument_engine, instrument_flask
 from auditspan_service.logs import setup_logging
@@ -54,7 +55,8 @@ def _process_telemetry(settings: Settings) -> Telemetry:
 
 def _install(app: Flask, services: Services) -> None:
     trusted = services.settings.trusted_proxies
-    app.wsgi_app = ProxyBoundary(app.wsgi_app, trusted=trusted)  # type: ignore[method-assign]
+    bounded = ProxyBoundary(WholeBodies(app.wsgi_app), trusted=trusted)
+    app.wsgi_app = bounded  # type: ignore[method-assign]
     instrument_flask(app, services.telemetry, trusted=trusted)
     instrument_engine(services.database.engine, services.telemetry)
     if services.database.replica:

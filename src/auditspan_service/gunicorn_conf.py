@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 wsgi_app = "auditspan_service.wsgi:app"
-worker_class = "gthread"
+worker_class = "auditspan_service.gunicorn_worker.Worker"
 threads = 8
 timeout = 60  # seconds without a sign of life from a worker
 graceful_timeout = 30  # seconds for the running requests and, after them, the flush of telemetry
@@ -29,7 +29,10 @@ worker_tmp_dir = str(_SHARED_MEMORY) if os.access(_SHARED_MEMORY, os.W_OK) else 
 
 def post_worker_init(_worker: object) -> None:
     """Let gunicorn's own lines in this worker go where the application's go."""
+    from auditspan_service.gunicorn_worker import NoQuotes  # noqa: PLC0415 (needs gunicorn)
+
     gunicorn_logger = logging.getLogger("gunicorn.error")
+    gunicorn_logger.addFilter(NoQuotes())
     if logging.getLogger().handlers:
         gunicorn_logger.handlers.clear()
         gunicorn_logger.propagate = True

@@ -5,7 +5,8 @@ whoever has the signing key can sign another history. So no key in them is ever 
 written, and both are made readable by their owner alone.
 
 The first MAC key is the one that rows are written under, the others are for checking; the signing
-keys all sign.
+keys all sign. A signing key that signs no more leaves its public key behind, in a line that begins
+with `retired`, so that what it signed can be verified.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from typing import TypeVar
 
 from auditspan import AuditConfigError, MacKey
 from auditspan.mac import SECRET_BYTES
-from auditspan.note import NoteError, SigningKey
+from auditspan.note import NoteError, PublicKey, SigningKey
 from auditspan.signing import KEY_PREFIX
 from auditspan_service.errors import KeyFileError
 
 Key = TypeVar("Key")
+
+_RETIRED = "retired "
+"""How the line of a public key begins whose secret signs no more."""
 
 
 def load_or_create_mac_key(path: Path, *, create: bool) -> MacKey:
@@ -68,7 +72,7 @@ def load_or_create_signing_keys(path: Path, *, create: bool) -> tuple[SigningKey
     if create:
         _create(path, lambda: f"{_new_signing_key().dump()}\n")
     try:
-        keys = _read(path, "signing", SigningKey.parse)
+        keys = _read(path, "signing", SigningKey.parse, besides=_RETIRED)
     except FileNotFoundError as error:
         raise KeyFileError(
             f"There is no signing key in {path}: make one with `auditspan checkpoint --init`, give "
@@ -82,6 +86,21 @@ def load_or_create_signing_keys(path: Path, *, create: bool) -> tuple[SigningKey
     return keys
 
 
+def load_retired_keys(path: Path) -> tuple[PublicKey, ...]:
+    """The public keys of retired signers; empty without a key file.
+
+    Raises:
+        KeyFileError: they cannot be read.
+    """
+    try:
+        lines = [line for line in _lines(path, "signing") if line.startswith(_RETIRED)]
+        return tuple(PublicKey.parse(line.removeprefix(_RETIRED)) for line in lines)
+    except FileNotFoundError:
+        return ()
+    except NoteError as error:
+        raise KeyFileError(f"{path}: {error}.") from error
+
+
 def last_signed_file(path: Path) -> Path:
     """Where it is remembered, beside the signing key, what was signed last."""
     return path.with_name(f"{path.name}.last")
@@ -90,14 +109,18 @@ def last_signed_file(path: Path) -> Path:
 def rotate_signing_key(path: Path) -> tuple[SigningKey, ...]:
     """Put a new key before the newest one; whatever was before that one signs no more.
 
+    Its public key stays in the file, for those who verify.
+
     Raises:
         KeyFileError: there is no key yet, or the file cannot be read or written.
     """
     load_or_create_signing_keys(path, create=False)  # its error says how to make one
     with _turn(path):
-        newest = load_or_create_signing_keys(path, create=False)[0]
+        newest, *older = load_or_create_signing_keys(path, create=False)
+        retired = (*(key.public for key in older), *load_retired_keys(path))
         keys = (SigningKey(name=newest.name, seed=secrets.token_bytes(32)), newest)
-        _replace(path, "".join(f"{key.dump()}\n" for key in keys))
+        lines = (*(key.dump() for key in keys), *(_RETIRED + key.vkey for key in retired))
+        _replace(path, "".join(f"{line}\n" for line in lines))
     return keys
 
 
@@ -123,7 +146,17 @@ def _new_signing_key() -> SigningKey:
     return SigningKey(name=KEY_PREFIX + secrets.token_hex(4), seed=secrets.token_bytes(32))
 
 
-def _read(path: Path, kind: str, parse: Callable[[str], Key]) -> tuple[Key, ...]:
+def _read(
+    path: Path, kind: str, parse: Callable[[str], Key], *, besides: str | None = None
+) -> tuple[Key, ...]:
+    """The keys in the lines of a file, without lines that begin with `besides`."""
+    lines = _lines(path, kind)
+    if besides:
+        lines = [line for line in lines if not line.startswith(besides)]
+    return tuple(parse(line) for line in lines or [""])
+
+
+def _lines(path: Path, kind: str) -> list[str]:
     try:
         text = path.read_text(encoding="ascii")
     except FileNotFoundError:
@@ -131,7 +164,7 @@ def _read(path: Path, kind: str, parse: Callable[[str], Key]) -> tuple[Key, ...]
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text"
         raise KeyFileError(f"The {kind} key file {path} cannot be used: {reason}.") from error
-    return tuple(parse(line) for line in text.splitlines() or [""])
+    return text.splitlines()
 
 
 def _create(path: Path, make: Callable[[], str]) -> None:

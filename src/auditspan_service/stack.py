@@ -6,10 +6,12 @@ they make lies under the data directory, and a second start goes on where the fi
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
@@ -40,6 +42,7 @@ DRAIN_SECONDS = 10.0
 """How long stopping waits until the sink has taken what is committed; the rest is sent at the next
 start."""
 
+_METHOD = re.compile(r"[A-Z-]{3,20}")
 _DELAY_MILLIS = 500
 """Spans and log records wait this long for their batch; people are watching."""
 
@@ -55,10 +58,28 @@ def _extend_nothing(_app: Flask) -> None:
 
 
 class _Quiet(WSGIRequestHandler):
-    """Logs no access lines: every request has its span."""
+    """Logs no access lines: every request has its span. Quotes nothing of a refused request."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Say nothing."""
+
+    def log_error(self, format: str, *args: object) -> None:  # noqa: A002, ARG002 (as inherited)
+        """Log that a request was refused, without the text, which may hold an API key."""
+        self.log("warning", "malformed request refused")
+
+    def run_wsgi(self) -> None:
+        """Refuse a malformed method or target, which a span or a traceback would quote."""
+        if self._is_well_formed():
+            super().run_wsgi()
+        else:
+            self.send_error(HTTPStatus.BAD_REQUEST)
+
+    def _is_well_formed(self) -> bool:
+        try:
+            self.make_environ()
+        except ValueError:
+            return False
+        return _METHOD.fullmatch(self.command) is not None
 
 
 class Stack:

@@ -8,7 +8,11 @@ from sqlalchemy import select
 from auditspan_service.cli.console import Failure, data_option, json_option, print_object
 from auditspan_service.cli.opened import opened_trail
 from auditspan_service.config import load_settings
-from auditspan_service.keyfile import load_or_create_signing_keys, rotate_signing_key
+from auditspan_service.keyfile import (
+    load_or_create_signing_keys,
+    load_retired_keys,
+    rotate_signing_key,
+)
 
 
 @click.command()
@@ -41,7 +45,7 @@ def _print_keys(*, as_json: bool, create: bool, rotate: bool) -> None:
         click.echo("Restart the workers: from then on both keys sign. Keep every line.", err=True)
     else:
         signers = load_or_create_signing_keys(path, create=create)
-    keys = [signer.public for signer in signers]
+    keys = [*(signer.public for signer in signers), *load_retired_keys(path)]
     if as_json:
         newest = {"name": keys[0].name, "key_id": keys[0].key_id, "public_key": keys[0].vkey}
         print_object({**newest, "public_keys": [key.vkey for key in keys]})

@@ -13,7 +13,11 @@ from auditspan.note import NoteError, PublicKey
 from auditspan_service.cli.console import Failure
 from auditspan_service.config import Settings
 from auditspan_service.errors import KeyFileError
-from auditspan_service.keyfile import load_mac_keys, load_or_create_signing_keys
+from auditspan_service.keyfile import (
+    load_mac_keys,
+    load_or_create_signing_keys,
+    load_retired_keys,
+)
 
 Key = TypeVar("Key")
 
@@ -68,7 +72,7 @@ def _public_keys(settings: Settings, given: Sequence[str]) -> tuple[PublicKey, .
         "--public-key: signatures are not checked."
     )
     keys = _unless_lacking(lambda: load_or_create_signing_keys(path, create=False), lack)
-    return tuple(key.public for key in keys)
+    return (*(key.public for key in keys), *(load_retired_keys(path) if keys else ()))
 
 
 def _unless_lacking(load: Callable[[], tuple[Key, ...]], lack: str) -> tuple[Key, ...]:

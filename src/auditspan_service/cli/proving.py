@@ -91,13 +91,14 @@ def verify(  # noqa: PLR0913 (one for each option)
     8. no two rows have the same event id
     9. what the collector's files have seen is still there (--witness)
     10. replaying the trail gives the live tables (--state)
-    11. rows without a leaf hold 2 to 4, and are newer than the last checkpoint
+    11. no sink has acknowledged more rows than there are
+    12. rows without a leaf hold 2 to 4, and are newer than the last checkpoint
 
     Exit code 1 when something is wrong, and when there is nothing to check.
     """  # noqa: D301 (click reads the character itself)
     settings = load_settings()
     keys = known_keys(settings, public_keys)
-    seen = _witness(_places("--witness", witness, more), keys.public)
+    seen = _witness(_places("--witness", witness, more), keys.public, is_only_log=not public_keys)
     with opened_trail() as (connection, tables):
         with _progress() as progress:
             report = verify_trail(
@@ -168,12 +169,14 @@ def _places(option: str, named: tuple[Path, ...], more: tuple[Path, ...]) -> tup
     return named + more
 
 
-def _witness(places: tuple[Path, ...], keys: Sequence[PublicKey]) -> Witness | None:
+def _witness(
+    places: tuple[Path, ...], keys: Sequence[PublicKey], *, is_only_log: bool
+) -> Witness | None:
     if not places:
         return None
     if not keys:
         raise Failure("Without a public key no checkpoint can be believed: give --public-key.")
-    return read_witness(places, keys)
+    return read_witness(places, keys, is_only_log=is_only_log)
 
 
 def _state(connection: Connection, tables: AuditTables, macs: Sequence[MacKey]) -> StateReport:

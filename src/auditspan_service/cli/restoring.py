@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from sqlalchemy import select
 
-from auditspan.lastsigned import LastSignedFile
+from auditspan.lastsigned import IsGrownFrom, LastSignedFile
 from auditspan.merkle import Tree
 from auditspan.note import SigningKey
 from auditspan.sealer import Sealer
@@ -37,7 +37,13 @@ class _Onwards:
     file: LastSignedFile
     note: str | None = None
 
-    def incarnation(self, tree: Tree, incarnation: int) -> int:  # noqa: ARG002 (its interface)
+    def incarnation(
+        self,
+        tree: Tree,  # noqa: ARG002 (its interface)
+        incarnation: int,
+        *,
+        is_grown_from: IsGrownFrom | None = None,  # noqa: ARG002
+    ) -> int:
         return max(self.least, incarnation)
 
     def remember(self, note: str) -> None:

@@ -131,7 +131,9 @@ def test_a_trail_that_has_not_gone_back_keeps_its_name(fresh: Trail, tmp_path: P
     remembering(fresh, tmp_path)
     fresh.grow(4, 2)
     behind = LastSignedFile(tmp_path / "other.last", log=LOG)
-    behind.remember(sign_checkpoint(KEY, Tree().append([bytes(32)] * 4), 1))
+    with snapshot(fresh.engine) as connection:
+        first = connection.scalar(text("SELECT note FROM audit_checkpoint WHERE tree_size = 4"))
+    behind.remember(str(first))
     for memory in (fresh.last_signed, behind, LastSignedFile(tmp_path / "none.last", log=LOG)):
         fresh.last_signed = memory
         fresh.grow(1)

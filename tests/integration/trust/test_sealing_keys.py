@@ -14,6 +14,7 @@ from auditspan_service.keyfile import (
     load_mac_keys,
     load_or_create_mac_key,
     load_or_create_signing_keys,
+    load_retired_keys,
     rotate_mac_key,
     rotate_signing_key,
 )
@@ -33,6 +34,21 @@ def test_a_new_signing_key_stands_before_the_last(tmp_path: Path) -> None:
         path.stat().st_mode & 0o777,
         [one.name for one in tmp_path.iterdir()],
     )
+
+
+def test_retired_public_keys_stay_in_the_file(tmp_path: Path) -> None:
+    """However often the key is rotated, the newest first, and no secret with them."""
+    path = tmp_path / "signing.key"
+    (first,) = load_or_create_signing_keys(path, create=True)
+    assert () == load_retired_keys(path)
+    second = rotate_signing_key(path)[0]
+    assert () == load_retired_keys(path)
+    rotate_signing_key(path)
+    assert (first.public,) == load_retired_keys(path)
+    fourth, third = rotate_signing_key(path)
+    assert (second.public, first.public) == load_retired_keys(path)
+    assert (fourth, third) == load_or_create_signing_keys(path, create=False)
+    assert 2 == path.read_text().count("PRIVATE")
 
 
 def test_a_new_mac_key_stands_before_all_others(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, MetaData, create_engine, select, text
+from sqlalchemy import Engine, MetaData, create_engine, delete, insert, select, text, update
 
 from auditspan import Actor, MacKey, Service, Target
 from auditspan.ids import uuid7
+from auditspan.lastsigned import LastSignedFile
+from auditspan.merkle import Tree
 from auditspan.note import Checkpoint, SigningKey, open_note, sign_note
 from auditspan.record import AuditRecord
 from auditspan.sealer import Sealer
@@ -41,9 +43,18 @@ class Trail:
         with self.engine.begin() as connection:
             insert_records(connection, self.tables, [record(n) for n in range(count)], key)
 
-    def seal(self, key: SigningKey | None = KEY) -> None:
+    def seal(
+        self, key: SigningKey | None = KEY, *, last_signed: LastSignedFile | None = None
+    ) -> None:
         """Seal everything that is committed."""
-        sealer = Sealer(self.engine, self.tables, batch=BATCH, signing_key=key, mac_key=MAC)
+        sealer = Sealer(
+            self.engine,
+            self.tables,
+            batch=BATCH,
+            signing_key=key,
+            mac_key=MAC,
+            last_signed=last_signed,
+        )
         while sealer.seal():
             pass
 
@@ -162,6 +173,9 @@ CHANGES = {
     "one note gone": ["UPDATE audit_checkpoint SET note = NULL WHERE tree_size = 10"],
     "text of a note": ["UPDATE audit_checkpoint SET note = replace(note, 'test', 'tests')"],
     "no note": ["UPDATE audit_checkpoint SET note = 'x' WHERE tree_size = 5"],
+    "cursor ahead": [
+        "INSERT INTO audit_delivery VALUES ('otlp', 1000000, 3, '2026-01-01 00:00:00.000000')"
+    ],
     "notes of another": [
         "UPDATE audit_checkpoint SET note = (SELECT max(note) FROM audit_checkpoint)"
     ],
@@ -202,12 +216,69 @@ def test_a_row_that_somebody_else_inserted_is_sealed_loudly(
     assert SIZE + 2 == trail.report().tree_size
 
 
-def test_a_trail_that_is_signed_from_now_on_verifies(trail: Trail) -> None:
-    """Checkpoints from before there was a key are covered by the first one that is signed."""
+def test_unsigned_checkpoints_before_the_first_signed_one_are_found(trail: Trail) -> None:
+    """Their notes may have been taken away; one finding names the last of them."""
     trail.run("UPDATE audit_checkpoint SET note = NULL")
     trail.write(1)
     trail.seal()
+    assert {("note", SIZE - 1)} == trail.found()
+
+
+def test_a_rebuilt_history_under_an_unsigned_checkpoint_is_found(
+    trail: Trail, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """A sealer that remembers what it signed logs an error and signs another incarnation.
+
+    The row is deleted, the leaves after it are renumbered, and one unsigned checkpoint covers more
+    than was signed.
+    """
+    remembered = LastSignedFile(tmp_path / "signing.key.last", log=KEY.name)
+    remembered.remember(str(trail.notes()[-1]))
+    trail.write(2)
+    trail.seal(None)
+    rebuild_without(trail, 3)
+    trail.write(1)
+    with caplog.at_level(logging.ERROR, logger="auditspan.lastsigned"):
+        trail.seal(last_signed=remembered)
+    assert ["do not go on" in one.getMessage() for one in ours(caplog)] == [True]
+    assert "auditspan/test/2" == str(trail.notes()[-1]).partition("\n")[0]
+    assert {("note", SIZE)} == trail.found()
+
+
+def test_a_trail_that_grew_under_another_sealer_is_no_finding(
+    trail: Trail, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """A memory that is behind is compared with the leaves, and they go on from it."""
+    remembered = LastSignedFile(tmp_path / "signing.key.last", log=KEY.name)
+    remembered.remember(str(trail.notes()[0]))
+    trail.write(2)
+    with caplog.at_level(logging.ERROR, logger="auditspan"):
+        trail.seal(last_signed=remembered)
+    assert [] == ours(caplog)
+    assert "auditspan/test/1" == str(trail.notes()[-1]).partition("\n")[0]
     assert [] == trail.report().findings
+
+
+def rebuild_without(trail: Trail, seq: int) -> None:
+    """Delete a row, close the gap in the leaves, and leave one unsigned checkpoint over them."""
+    trail.run(
+        f"DELETE FROM audit_event WHERE id = {ROW}",  # noqa: S608 (no input)
+        "DELETE FROM audit_leaf WHERE seq = :seq",
+        seq=seq,
+    )
+    leaf, point = trail.tables.leaf.c, trail.tables.checkpoint
+    with trail.engine.begin() as connection:
+        last = connection.execute(select(leaf.seq).order_by(leaf.seq.desc())).scalars().first()
+        for later in range(seq + 1, int(last or 0) + 1):
+            connection.execute(
+                update(trail.tables.leaf).where(leaf.seq == later).values(seq=later - 1)
+            )
+        hashes = list(connection.scalars(select(leaf.leaf_hash).order_by(leaf.seq)))
+        newest = connection.scalar(select(point.c.snapshot).order_by(point.c.tree_size.desc()))
+        tree = Tree().append(hashes)
+        connection.execute(delete(point))
+        values = {"root_hash": tree.root, "frontier": tree.dump(), "snapshot": newest}
+        connection.execute(insert(point), {"tree_size": tree.size, **values})
 
 
 def test_a_restored_cluster_goes_on_under_another_origin(postgres_url: str) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import select, update
 
 from auditspan.merkle import Tree
+from auditspan.note import SigningKey
 from auditspan.signing import sign_checkpoint
 from auditspan.sinks import AUDIT_FILE
 from auditspan.witness import read_witness
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine
+from auditspan_service.keyfile import load_or_create_signing_keys, rotate_signing_key
 from auditspan_service.migrate import upgrade
 from integration.trust.backups import older
 from integration.trust.conftest import BATCHES
@@ -40,11 +45,14 @@ def test_a_whole_trail_has_no_finding(delivered: Trail) -> None:
 
 @TIMES
 def test_a_tail_that_is_cut_off_is_found(lasting: Trail, seed: int) -> None:
-    """Wherever the cut is, signed again with the true key: the first lost row is named."""
+    """Wherever the cut is, signed again with the true key: the first lost row is named.
+
+    Without the witness, the cursor of the sink says that there were more rows.
+    """
     size = chance(seed).randrange(1, SIZE)
     with lasting.attack() as attack:
         attack.cut(size)
-        assert set() == attack.kinds()
+        assert {"delivery"} == attack.kinds()
         assert [("tail", size)] == [(one.kind, one.seq) for one in attack.found(witnessed=True)]
 
 
@@ -123,6 +131,66 @@ def test_checkpoints_of_other_logs_are_passed_over(delivered: Trail, note: str) 
     assert set() == kinds(delivered)
 
 
+def test_a_swapped_signing_key_is_found(tmp_path: Path) -> None:
+    """With the key of the machine that signs, checkpoints of another log are exit code 1.
+
+    With the public key that was noted outside, the notes of the new key are findings themselves.
+    """
+    with command_trail(tmp_path) as trail:
+        trail.grow(4)
+        seal_as(trail, OTHER_LOG)
+        trail.write(2)
+        trail.seal(keys=[OTHER_LOG])
+        trail.deliver()
+        key_file = tmp_path / "keys" / "signing.key"
+        key_file.parent.mkdir()
+        key_file.write_text(f"{OTHER_LOG.dump()}\n")
+        assert 0 == command(trail).exit_code
+        done = command(trail, "--witness", str(trail.folder))
+        (finding,) = json.loads(done.stdout)["findings"]
+        assert (1, "witness") == (done.exit_code, finding["kind"])
+        assert "another log ('auditspan/test')" in finding["detail"]
+        given = ("--public-key", KEY.public.vkey, "--witness", str(trail.folder))
+        assert 1 == command(trail, *given).exit_code
+
+
+def test_a_trail_verifies_after_several_rotations(tmp_path: Path) -> None:
+    """Plain verification knows the retired keys, and so does the witness."""
+    with command_trail(tmp_path) as trail:
+        key_file = tmp_path / "keys" / "signing.key"
+        keys = load_or_create_signing_keys(key_file, create=True)
+        for _ in range(4):
+            trail.write()
+            trail.seal(keys=keys)
+            keys = rotate_signing_key(key_file)
+        trail.deliver()
+        done = command(trail, "--witness", str(trail.folder))
+        assert (0, []) == (done.exit_code, json.loads(done.stdout)["findings"])
+
+
+@contextmanager
+def command_trail(folder: Path) -> Iterator[Trail]:
+    """A trail for the commands, in a SQLite file."""
+    url = f"sqlite:///{folder / 'trail.db'}"
+    engine = make_engine(url)
+    upgrade(engine)
+    engine.dispose()
+    with opened(url, folder / "collector") as trail:
+        yield trail
+
+
+def seal_as(trail: Trail, key: SigningKey) -> None:
+    """Replace the notes of the table by those of another key."""
+    point = trail.tables.checkpoint
+    with trail.attack() as attack:
+        rows = attack.connection.execute(select(point.c.tree_size, point.c.frontier)).all()
+        for size, frontier in rows:
+            note = sign_checkpoint(key, Tree.load(size, frontier), 1)
+            changed = update(point).where(point.c.tree_size == size).values(note=note)
+            attack.connection.execute(changed)
+        attack.connection.commit()
+
+
 def test_files_without_a_checkpoint_are_no_witness(delivered: Trail) -> None:
     """Nothing to compare with is not success."""
     (delivered.folder / AUDIT_FILE).write_text("")
@@ -139,10 +207,10 @@ def test_a_partial_check_reads_from_the_last_checkpoint(lasting: Trail, since: i
 
 
 def test_a_partial_check_sees_that_rows_before_it_are_gone(lasting: Trail) -> None:
-    """The leaves that are not read are counted."""
+    """The leaves that are not read are counted, and the row without a leaf is named."""
     with lasting.attack() as attack:
         attack.run("DELETE FROM audit_leaf WHERE seq = 2")
-        assert {"gap"} == attack.kinds(since=11)
+        assert {"gap", "unsealed"} == attack.kinds(since=11)
 
 
 def command(trail: Trail, *arguments: str) -> Result:

@@ -200,6 +200,11 @@ def drop_checkpoint(attack: Attack, place: Place) -> None:
     attack.run("DELETE FROM audit_checkpoint WHERE tree_size = :size", size=place.size)
 
 
+def set_cursor_ahead(attack: Attack, place: Place) -> None:
+    """A cursor that claims more rows than there are."""
+    attack.run("UPDATE audit_delivery SET sent_seq = :seq", seq=place.seq + 1_000_000)
+
+
 SHORT = {"checkpoint", "tail"}
 """Fewer leaves than a checkpoint and the witness know of; behind the last root nothing else."""
 
@@ -222,6 +227,7 @@ ATTACKS: dict[str, tuple[Done, Sequence[set[str]]]] = {
     "signature": (edit_note(flipped), [{"note"}]),
     "foreign signature": (edit_note(foreign), [{"note"}]),
     "checkpoint": (drop_checkpoint, [{"checkpoint"}]),
+    "cursor ahead": (set_cursor_ahead, [{"delivery"}]),
 }
 
 

@@ -1,0 +1,97 @@
+"""Row images: the text that triggers stage, read without losing a value.
+
+    {"id": 7, "name": "kim", "photo": {"$blob": "FFD8"}}
+    {"same": ["notes"], "long": {"report": {"$len": 70000, "$sha256": "..."}}}
+
+The first object has the values of one row by column. The second, after a newline, is optional: it
+names columns that are left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+
+class Number(str):
+    """A number as the database has written it, down to the last zero."""
+
+    __slots__ = ()
+
+
+class Pairs(list[tuple[str, Any]]):
+    """A JSON object in which a key occurs more than once."""
+
+
+Raw: TypeAlias = "str | Number | bytes | bool | list[Raw] | dict[str, Raw] | Pairs | None"
+"""A value of an image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """The values of one row.
+
+    Attributes:
+        values: the value of each column that was staged.
+        same: the columns that were left out because an update did not change them.
+        long: the `$len` and `$sha256` of the columns that were too long to stage.
+    """
+
+    values: Mapping[str, Raw]
+    same: frozenset[str] = frozenset()
+    long: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def parse_image(text: str, *, tags: bool = True) -> Image:
+    """Read an image of either database.
+
+    Args:
+        text: the text that a trigger has staged.
+        tags: read `{"$blob": "HEX"}` as bytes and `{"$text": "HEX"}` as text, which SQLite's
+            triggers write. False for PostgreSQL, where an object is the value of a JSON column.
+
+    Raises:
+        ValueError: the text is not an image.
+    """
+    values, end = _decode(text)
+    if type(values) is not dict:
+        raise ValueError("invalid image: expected a JSON object without duplicate keys")
+    if tags:
+        values = {name: _untagged(value) for name, value in values.items()}
+    return Image(values=values) if end == len(text) else _without_noted(values, text[end:])
+
+
+def _without_noted(values: dict[str, Any], text: str) -> Image:
+    notes = json.loads(text)
+    if not text.startswith("\n") or not isinstance(notes, dict):
+        raise ValueError("invalid image: expected a newline and an object of notes")
+    same, long = frozenset(notes.get("same", ())), notes.get("long", {})
+    kept = {name: value for name, value in values.items() if name not in same | long.keys()}
+    return Image(values=kept, same=same, long=long)
+
+
+def _untagged(value: Raw) -> Raw:
+    if type(value) is not dict or len(value) != 1:
+        return value
+    (tag, digits), *_ = value.items()
+    read = _TAGS.get(tag)
+    return read(digits) if read and type(digits) is str else value
+
+
+def _text(digits: str) -> str:
+    return bytes.fromhex(digits).decode("utf-8", "surrogateescape")
+
+
+_TAGS: dict[str, Callable[[str], Raw]] = {"$blob": bytes.fromhex, "$text": _text}
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Pairs:
+    members = dict(pairs)
+    return members if len(members) == len(pairs) else Pairs(pairs)
+
+
+_decode = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=Number, parse_float=Number, parse_constant=Number
+).raw_decode
