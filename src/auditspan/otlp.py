@@ -184,12 +184,17 @@ def _text(answer: urllib3.BaseHTTPResponse) -> str:
 
 
 def _retry_after(answer: urllib3.BaseHTTPResponse) -> float | None:
-    """Seconds from a Retry-After header, in either of its forms (RFC 9110 §10.2.3)."""
+    """Seconds from a Retry-After header, in either of its forms (RFC 9110 §10.2.3).
+
+    None for anything else. How long to wait at most is the caller's decision.
+    """
     value = answer.headers.get("Retry-After", "").strip()
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+        if moment.tzinfo is None:  # "-0000": UTC, by RFC 5322 §3.3
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
         return None
-    return max(0.0, (moment - datetime.now(moment.tzinfo or UTC)).total_seconds())
