@@ -21,6 +21,7 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
 from auditspan.errors import AuditConfigError
+from auditspan.outbound import proxy_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +64,8 @@ def _url(endpoint: str | None, signal: str) -> str | None:
 class _Session(requests.Session):
     """Believes the authority that OTEL_EXPORTER_OTLP_CERTIFICATE names, and no other.
 
+    Uses a proxy by the rule of `auditspan.outbound`, as the sender of audit records does.
+
     requests would have REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE count more than what a session has
     been told, and refuse a collector of that authority wherever one of them is set.
     """
@@ -76,7 +79,18 @@ class _Session(requests.Session):
         cert: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
         told = self.verify if verify is None else verify
-        return super().merge_environment_settings(url, proxies, stream, told, cert)
+        merged = super().merge_environment_settings(url, proxies, stream, told, cert)
+        merged["proxies"] = _proxies(url)
+        return merged
+
+    def rebuild_proxies(self, prepared_request: Any, proxies: Any) -> Any:  # noqa: ANN401, ARG002
+        """Choose the proxy of a redirect by the same rule."""
+        return _proxies(prepared_request.url)
+
+
+def _proxies(url: str) -> dict[str, str]:
+    proxy = proxy_for(url)
+    return {"http": proxy, "https": proxy} if proxy else {}
 
 
 def file_exporters(directory: Path) -> Exporters:
