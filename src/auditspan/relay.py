@@ -195,6 +195,8 @@ class Relay:
         """Start at the safe cursor: what happened to the sink meanwhile, nobody knows."""
         with connection.begin():
             cursors = load_cursors(connection, self._tables, self._sink.name)
+            # Fails here where nothing could be saved, before anything is sent again and again.
+            save_cursors(connection, self._tables, self._sink.name, cursors)
         start = Cursors(sent=cursors.safe, safe=cursors.safe)
         now = self._clock()
         return _Progress(cursors=start, saved=start, saved_at=now, witnessed_at=now)
