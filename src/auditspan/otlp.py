@@ -24,6 +24,7 @@ from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.sdk._logs import ReadableLogRecord
 
+from auditspan.answers import MAX_BYTES, Answer, read_answer
 from auditspan.errors import AuditConfigError, SinkRejectedError, SinkUnavailableError
 from auditspan.outbound import pool_manager
 
@@ -121,23 +122,26 @@ class OtlpSink:
         """Close the connection."""
         self._pool.clear()
 
-    def _post(self, payload: bytes) -> urllib3.BaseHTTPResponse:
+    def _post(self, payload: bytes) -> Answer:
         try:
-            return self._pool.request(
+            response = self._pool.request(
                 "POST",
                 self._endpoint,
                 body=_compressed(payload, self._compression),
                 headers=self._headers,
                 timeout=self._timeout,
                 redirect=False,
+                preload_content=False,
+                decode_content=False,
             )
+            return read_answer(response)
         except urllib3.exceptions.HTTPError as error:
             raise SinkUnavailableError(
                 f"the collector at {self._endpoint} cannot be reached: "
                 f"{_reason(error)}{_advice(error)}"
             ) from error
 
-    def _require_acceptance(self, answer: urllib3.BaseHTTPResponse) -> None:
+    def _require_acceptance(self, answer: Answer) -> None:
         try:
             partial = _parse(answer).partial_success
         except DecodeError as error:
@@ -220,18 +224,20 @@ def _advice(error: urllib3.exceptions.HTTPError) -> str:
     return ""
 
 
-def _parse(answer: urllib3.BaseHTTPResponse) -> ExportLogsServiceResponse:
+def _parse(answer: Answer) -> ExportLogsServiceResponse:
     media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
     if media_type != _PROTOBUF:
         raise DecodeError(media_type or "no content type")
+    if not answer.is_whole:
+        raise DecodeError(f"not unpacked, or larger than {MAX_BYTES} bytes")
     return ExportLogsServiceResponse.FromString(answer.data)
 
 
-def _text(answer: urllib3.BaseHTTPResponse) -> str:
+def _text(answer: Answer) -> str:
     return answer.data[:200].decode("utf-8", "replace").strip() or "(empty)"
 
 
-def _retry_after(answer: urllib3.BaseHTTPResponse) -> float | None:
+def _retry_after(answer: Answer) -> float | None:
     """Seconds from a Retry-After header, in either of its forms (RFC 9110 §10.2.3).
 
     None for anything else. How long to wait at most is the caller's decision.

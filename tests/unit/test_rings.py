@@ -16,7 +16,8 @@ RINGS = {
     "columns",
     "SQLAlchemy": "capture coercion recorder values policy auditedmodel context tables appendonly "
     "guards store inserting partitions partitioning quarantine",
-    "telemetry": "semconv metrics logrecord emit outbound otlp sinks otlpfile otlpjson tracetree",
+    "telemetry": "semconv metrics logrecord emit outbound answers otlp sinks otlpfile otlpjson "
+    "tracetree",
     "workers": "locks delivery sealed unsealed leaves sealer sending relay worker reconcile "
     "witness verification state coverage backlog lastsigned",
     "edges": "trail carry alembic autogenerate flask boundary __init__ testing cli",
