@@ -17,7 +17,8 @@ RINGS = {
     "SQLAlchemy": "capture coercion recorder values policy auditedmodel context tables appendonly "
     "guards indexes interference privileges store inserting partitions partitioning quarantine "
     "sealed",
-    "telemetry": "semconv metrics logrecord emit otlp sinks otlpfile otlpjson tracetree",
+    "telemetry": "semconv metrics logrecord emit outbound answers otlp sinks otlpfile otlpjson "
+    "tracetree",
     "workers": "locks delivery unsealed leaves sealer sending relay worker reconcile "
     "witness verification unsealedcheck state coverage backlog lastsigned",
     "edges": "trail carry alembic autogenerate flask boundary __init__ testing cli",

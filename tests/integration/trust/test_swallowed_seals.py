@@ -49,6 +49,8 @@ def test_leaves_that_were_dropped_are_not_sealed(fresh: Trail) -> None:
 @pytest.mark.parametrize("table", ["audit_quarantine", "audit_delivery"])
 def test_cursor_does_not_pass_a_refusal_that_was_not_recorded(fresh: Trail, table: str) -> None:
     """The relay raises when the quarantined row, or its cursor, was not inserted."""
+    with fresh.engine.begin() as connection:
+        connection.execute(text("DELETE FROM audit_delivery"))
     swallow(fresh, table)
     fresh.write(4)
     fresh.seal()
