@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
 import pytest
@@ -10,9 +11,9 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditspan.canonical import canonical_json
+from auditspan.canonical import canonical_json, represent_json
 from auditspan.mac import MacKey
-from auditspan.redact import MAX_VALUE_BYTES, is_secret_name, redact, shorten
+from auditspan.redact import MAX_VALUE_BYTES, is_secret_name, redact, redact_members, shorten
 
 KEY = MacKey.from_secret(bytes(range(32)))
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -154,3 +155,21 @@ def test_a_large_structure_is_length_and_hash_of_its_canonical_json(
     if len(text) > limit:
         expected = {"$len": len(text), "$sha256": hashlib.sha256(text).hexdigest()}
     assert expected == shorten(value, limit)
+
+
+@pytest.mark.parametrize("key", [KEY, None])
+@pytest.mark.parametrize("beside", [1.5, 2**60, float("inf"), "\0", "\ud800", {"$x": 1}, {"ä": 1}])
+@pytest.mark.parametrize("secret", ["hunter2", 0.25, {"inner": 0.25}, ["\0"]])
+def test_secret_members_are_redacted_in_documents_that_a_body_holds_as_text(
+    key: MacKey | None, beside: Any, secret: Any
+) -> None:
+    """One value that does not fit the profile of a body does not show the others."""
+    document = represent_json({"a": [{"password": secret, "beside": beside}]})
+    assert isinstance(document, dict)
+    assert ["$json"] == list(document)
+    shown = redact_members("data", document, (), key)
+    assert isinstance(shown, dict)
+    read = json.loads(str(shown["$json"]))["a"][0]
+    assert read["password"]["$redacted"]
+    assert represent_json(beside) == represent_json(read["beside"])
+    assert (key is not None) == ("$fingerprint" in read["password"])
