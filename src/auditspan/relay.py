@@ -45,6 +45,7 @@ from auditspan.metrics import RelayMeters
 from auditspan.sending import UNFIT, Refused, send_all
 from auditspan.sinks import Sink
 from auditspan.tables import AuditTables
+from auditspan.timeouts import kept_alive, lift_time_limits
 
 MAX_RECORDS = 512
 MAX_BYTES = 1024 * 1024
@@ -227,7 +228,8 @@ class Relay:
         refused: Refused = []
         if rows:
             started = self._clock()
-            refused = send_all(self._sink, items)
+            with kept_alive(connection):
+                refused = send_all(self._sink, items)
             self._meters.exported(len(rows) - _count_rows(refused), self._clock() - started)
             progress.acknowledged(rows[-1].seq, self._clock())
             if len(rows) < len(items):
@@ -238,6 +240,7 @@ class Relay:
 
     def _next(self, connection: Connection, progress: _Progress) -> list[Item]:
         with connection.begin():
+            lift_time_limits(connection)
             newest = newest_seq(connection, self._tables)
             if progress.cursors.sent > newest:
                 before = progress.cursors
@@ -255,7 +258,8 @@ class Relay:
             newest = newest_checkpoint(connection, self._tables)
         if newest is not None and newest.size <= progress.cursors.sent + 1:
             try:
-                self._sink.send([checkpoint_record(newest, observed=datetime.now(UTC))])
+                with kept_alive(connection):
+                    self._sink.send([checkpoint_record(newest, observed=datetime.now(UTC))])
             except (SinkRejectedError, *UNFIT) as error:
                 _logger.error("the checkpoint of size %d is refused: %s", newest.size, error)  # noqa: TRY400 (a sentence)
         progress.witnessed_at = self._clock()

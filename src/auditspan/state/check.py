@@ -16,7 +16,7 @@ from auditspan.state.objecttypes import links, object_types
 from auditspan.state.replay import Replay
 from auditspan.state.report import StateReport
 from auditspan.tables import AuditTables, require_supported
-from auditspan.timeouts import lift_idle_limits
+from auditspan.timeouts import lift_time_limits
 
 _CHUNK = 1000
 _SNAPSHOTS = frozenset({"repeatable read", "serializable"})
@@ -55,7 +55,7 @@ def check_state(
         AuditConfigError: the connection sees no snapshot, no model is audited, or there is no room
             for the temporary file.
     """
-    lift_idle_limits(connection)
+    lift_time_limits(connection)
     _require_snapshot(connection)
     found = object_types(metadata)
     types = {type_.name: type_ for type_ in found}

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, event
 
 from auditspan import Actor, audit_context
 from auditspan.tables import AuditTables, audit_tables
-from auditspan.timeouts import lift_idle_limits
+from auditspan.timeouts import lift_time_limits
 from auditspan_service.config import load_settings
 from auditspan_service.db import Database, make_engine
 from auditspan_service.errors import SchemaError
@@ -52,7 +52,7 @@ def opened_trail() -> Iterator[tuple[Connection, AuditTables]]:
         with database.reader.connect() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execution_options(isolation_level="REPEATABLE READ")
-            event.listen(connection, "begin", lift_idle_limits)
+            event.listen(connection, "begin", lift_time_limits)
             yield connection, audit_tables(Base.metadata)
     finally:
         database.dispose()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk._logs import ReadableLogRecord
 from sqlalchemy import Engine, select, text
 
+from auditspan.delivery import load_cursors
 from auditspan.lastsigned import IsGrownFrom
 from auditspan.merkle import Tree
 from auditspan.reconcile import reconcile
@@ -100,6 +102,35 @@ def test_sealer_signs_slowly(limited: Trail) -> None:
     limited.write(2)
     limited.seal()
     assert sum(BATCHES) + 2 == limited.report().tree_size
+
+
+class SlowSink:
+    """A sink that takes longer than the limit for each batch."""
+
+    name = "slow"
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def send(self, records: Sequence[ReadableLogRecord]) -> None:
+        """Count the records after a pause."""
+        time.sleep(PAUSE)
+        self.batches.append(len(records))
+
+    def close(self) -> None:
+        """Keep nothing."""
+
+
+def test_relay_sends_slowly(limited: Trail) -> None:
+    """Sending a batch may take longer than the limit, and each record is sent once."""
+    sink = SlowSink()
+    limited.deliver(sink)
+    limited.write(2)
+    limited.seal()
+    limited.deliver(sink)
+    assert sum(BATCHES) + len(BATCHES) + 3 <= sum(sink.batches)
+    with limited.engine.connect() as connection:
+        assert sum(BATCHES) + 1 == load_cursors(connection, limited.tables, sink.name).sent
 
 
 def test_command_may_pause_in_its_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
