@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, MetaData, func, select, text
 
+from auditspan.capture.imagevalue import pin_settings
 from auditspan.errors import AuditConfigError
 from auditspan.mac import MacKey
 from auditspan.sealed import StoredText
@@ -55,6 +56,7 @@ def check_state(
             for the temporary file.
     """
     _require_snapshot(connection)
+    pin_settings(connection)
     found = object_types(metadata)
     types = {type_.name: type_ for type_ in found}
     link_tables = links(metadata)
