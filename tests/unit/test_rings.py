@@ -20,7 +20,7 @@ RINGS = {
     "telemetry": "semconv metrics logrecord emit outbound answers otlp sinks otlpfile otlpjson "
     "tracetree",
     "workers": "locks delivery unsealed leaves sealer sending relay worker reconcile "
-    "witness verification unsealedcheck state coverage backlog lastsigned",
+    "witness verification unsealedcheck state coverage backlog lastsigned undrained",
     "edges": "trail carry alembic autogenerate flask boundary __init__ testing cli",
 }
 #: Modules that a noun may be split into without a new line here.
