@@ -11,11 +11,25 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, Table, select
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Dialect,
+    Float,
+    FromClause,
+    Interval,
+    Numeric,
+    Table,
+    select,
+    type_coerce,
+)
+from sqlalchemy.types import TypeDecorator
 
 from auditspan.canonical import canonical_json, represent
+from auditspan.tables import STAGED
 
 Row = dict[str, Any]
 Tables = dict[str, dict[str, Row]]
@@ -130,8 +144,9 @@ def assert_replays(
 
 def _live_rows(connection: Connection, kind: Kind) -> dict[str, Row]:
     found: dict[str, Row] = {}
-    for row in connection.execute(select(kind.table)).mappings():
-        values = {column.name: represent(row[column]) for column in kind.table.columns}
+    columns = [_as_stored(column, connection) for column in kind.table.columns]
+    for row in connection.execute(select(*columns)).mappings():
+        values = {name: represent(value) for name, value in row.items()}
         found[_identity([values[name] for name in kind.key])] = {
             name: _short(value) for name, value in values.items() if name not in kind.hidden
         }
@@ -140,6 +155,30 @@ def _live_rows(connection: Connection, kind: Kind) -> dict[str, Row]:
         for key, values in found.items():
             values[name] = [*linked.get(key, [])]
     return found
+
+
+def _as_stored(column: Any, connection: Connection) -> Any:
+    """The column without what Python makes of its values: a decorator, or a rounded REAL."""
+    type_ = column.type
+    if STAGED and isinstance(type_, TypeDecorator) and not isinstance(type_, Interval):
+        type_ = type_.impl_instance
+    if STAGED and connection.dialect.name == "sqlite":
+        if isinstance(type_, Numeric) and not isinstance(type_, Float):
+            type_ = ShortestDecimal()
+        if isinstance(type_, DateTime):
+            type_ = DateTime()
+    return type_coerce(column, type_).label(column.name)
+
+
+class ShortestDecimal(TypeDecorator[Decimal]):
+    """A number of SQLite, by the shortest text of its double."""
+
+    impl = Float
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:  # noqa: ARG002
+        """The exact value of that text."""
+        return None if value is None else Decimal(repr(value))
 
 
 def _linked(ids: list[str], change: dict[str, list[str]]) -> list[str]:
