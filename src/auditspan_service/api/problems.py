@@ -49,7 +49,8 @@ KINDS: Mapping[str, Kind] = {
     "forbidden": Kind(
         status=HTTPStatus.FORBIDDEN,
         title="The key does not allow this",
-        explanation="The key is valid, and lacks the scope that this route needs.",
+        explanation="The key is valid, and lacks the scope that this route needs, or that a change "
+        "of an administrator needs.",
     ),
     "not-found": Kind(
         status=HTTPStatus.NOT_FOUND,
