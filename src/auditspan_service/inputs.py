@@ -6,7 +6,7 @@ without its value.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -21,6 +21,10 @@ from auditspan_service.models import (
 )
 
 _Input = TypeVar("_Input", bound=BaseModel)
+
+_MAX_ERRORS = 20
+_MAX_NAME = 64
+"""An answer repeats no more errors and characters of a name, however large the request was."""
 
 # Where pydantic's words speak of Python.
 _WORDS = {
@@ -95,14 +99,25 @@ def read(kind: type[_Input], members: object) -> _Input:
         return kind.model_validate(members)
     except ValidationError as error:
         known = list(kind.model_fields)
-        raise InvalidInputError(_field_errors(error.errors(), known)) from None
+        details = error.errors(include_url=False, include_input=False)
+        raise InvalidInputError(_field_errors(details, known)) from None
 
 
-def _field_errors(details: Iterable[ErrorDetails], known: list[str]) -> list[FieldError]:
-    return [
-        FieldError(field=".".join(map(str, detail["loc"])), message=_message(detail, known))
-        for detail in details
+def _field_errors(details: Sequence[ErrorDetails], known: list[str]) -> list[FieldError]:
+    errors = [
+        FieldError(
+            field=_shortened(".".join(map(str, detail["loc"]))), message=_message(detail, known)
+        )
+        for detail in details[:_MAX_ERRORS]
     ]
+    if left_out := len(details) - len(errors):
+        errors.append(FieldError(field="", message=f"{left_out} more errors are not listed"))
+    return errors
+
+
+def _shortened(name: str) -> str:
+    """A name that the client chose, in a length that is worth repeating."""
+    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
 
 
 def _message(detail: ErrorDetails, known: list[str]) -> str:

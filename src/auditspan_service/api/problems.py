@@ -39,7 +39,7 @@ KINDS: Mapping[str, Kind] = {
         status=HTTPStatus.BAD_REQUEST,
         title="The query is not acceptable",
         explanation="Query parameters must be known, given once and well-formed. A cursor is taken "
-        "from the `next` of a list as it stands there.",
+        "from the `next` of a list as it stands there, and sent with the same filters.",
     ),
     "unauthenticated": Kind(
         status=HTTPStatus.UNAUTHORIZED,
