@@ -1,15 +1,16 @@
 """What people may say of a user or a key, checked before anything is read or written.
 
 Nothing is trimmed, folded or guessed: what is not right is refused, with the member's name and
-without its value.
+without its value. Only what Unicode calls the same text becomes one form of it (NFC).
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from auditspan_service.errors import FieldError, InvalidInputError
@@ -38,6 +39,11 @@ _WORDS = {
 }
 
 
+def _composed(value: object) -> object:
+    """The form NFC of a text: `é` as one character and as two would be two users otherwise."""
+    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
+
+
 def _line(text: str) -> str:
     """One line as people see it: two names that look the same would not be the same otherwise."""
     if not text.isprintable():
@@ -54,12 +60,21 @@ def _address(text: str) -> str:
     return text
 
 
-Username = Annotated[str, Field(min_length=1, max_length=USERNAME_LENGTH), AfterValidator(_line)]
-Email = Annotated[
-    str, Field(max_length=EMAIL_LENGTH), AfterValidator(_line), AfterValidator(_address)
+_NFC = BeforeValidator(_composed)
+"""The last of the annotations, so that it runs first: the length is that of what is stored."""
+
+Username = Annotated[
+    str, Field(min_length=1, max_length=USERNAME_LENGTH), AfterValidator(_line), _NFC
 ]
-FullName = Annotated[str, Field(min_length=1, max_length=FULL_NAME_LENGTH), AfterValidator(_line)]
-KeyName = Annotated[str, Field(min_length=1, max_length=KEY_NAME_LENGTH), AfterValidator(_line)]
+Email = Annotated[
+    str, Field(max_length=EMAIL_LENGTH), AfterValidator(_line), AfterValidator(_address), _NFC
+]
+FullName = Annotated[
+    str, Field(min_length=1, max_length=FULL_NAME_LENGTH), AfterValidator(_line), _NFC
+]
+KeyName = Annotated[
+    str, Field(min_length=1, max_length=KEY_NAME_LENGTH), AfterValidator(_line), _NFC
+]
 
 
 class _Strict(BaseModel):

@@ -48,7 +48,7 @@ def create_key(
     """
     wanted = _scopes(scopes)
     new_user = read(NewUser, {"username": username})
-    user = find_user(session, username) or create_user(session, new_user)
+    user = find_user(session, new_user.username) or create_user(session, new_user)
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     key = ApiKey(user=user, name=name, scopes=wanted, secret_hash=_hash(secret))
     session.add(key)
