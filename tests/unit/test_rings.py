@@ -15,7 +15,7 @@ RINGS = {
     "pure": "actions record diff redact canonical merkle proofs note signing mac errors ids verify "
     "columns",
     "SQLAlchemy": "capture coercion recorder values policy auditedmodel context tables appendonly "
-    "guards store inserting partitions partitioning quarantine",
+    "guards serverroles store inserting partitions partitioning quarantine",
     "telemetry": "semconv metrics logrecord emit otlp sinks otlpfile otlpjson tracetree",
     "workers": "locks delivery sealed unsealed leaves sealer sending relay worker reconcile "
     "witness verification state coverage backlog lastsigned",
