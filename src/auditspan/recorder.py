@@ -14,7 +14,7 @@ from auditspan.context import AuditContext, current_context
 from auditspan.diff import Changes
 from auditspan.errors import MissingContextError
 from auditspan.record import Actor, AuditRecord, Outcome, Service, Target
-from auditspan.redact import Secrets, without_password_hashes, without_secrets
+from auditspan.redact import Secrets, redact_members, without_password_hashes
 
 
 class Surroundings(NamedTuple):
@@ -115,6 +115,6 @@ def _without_secrets(
     """What the application adds, without secret members and password hashes."""
     if not common and not own:
         return {}
-    found = without_secrets("metadata", {**common, **(own or {})}, Secrets(), None)
+    found = redact_members("metadata", {**common, **(own or {})}, Secrets(), None)
     assert isinstance(found, dict)  # noqa: S101 (as what was given)
     return found

@@ -123,7 +123,7 @@ def redact(field_name: str, value: Json, key: MacKey | None) -> Json:
     return {"$redacted": True, "$fingerprint": fingerprint}
 
 
-def without_secrets(path: str, value: Json, secrets: Secrets, key: MacKey | None) -> Json:
+def redact_members(path: str, value: Json, secrets: Secrets, key: MacKey | None) -> Json:
     """A value with stand-ins for password hashes and for its secret members.
 
     Args:
@@ -136,13 +136,13 @@ def without_secrets(path: str, value: Json, secrets: Secrets, key: MacKey | None
         is_secret = is_password_hash(value) and not secrets.is_revealed(path)
         return redact(path, value, key) if is_secret else value
     if isinstance(value, list):
-        return [without_secrets(path, item, secrets, key) for item in value]
+        return [redact_members(path, item, secrets, key) for item in value]
     if not isinstance(value, dict):
         return value
     return {
         name: redact(inner, item, key)
         if secrets.is_secret(inner, name)
-        else without_secrets(inner, item, secrets, key)
+        else redact_members(inner, item, secrets, key)
         for name, item in value.items()
         for inner in (f"{path}.{name}",)
     }

@@ -16,7 +16,7 @@ from auditspan.coercion import as_kept
 from auditspan.diff import Changes, created, deleted, updated
 from auditspan.errors import AuditBodyError
 from auditspan.mac import MacKey
-from auditspan.redact import redact, without_secrets
+from auditspan.redact import redact, redact_members
 
 NO_VALUE = LoaderCallableStatus.NO_VALUE
 
@@ -154,7 +154,7 @@ def concealed(column: AuditedColumn, value: Json, key: MacKey | None) -> Json:
     """The value as a body shows it: without secrets."""
     if column.redacted:
         return redact(column.name, value, key)
-    return without_secrets(column.name, value, column.secrets, key)
+    return redact_members(column.name, value, column.secrets, key)
 
 
 def _committed(state: InstanceState[Any], key: str) -> Any:  # noqa: ANN401
