@@ -116,7 +116,7 @@ def represent(value: Any) -> Json:  # noqa: ANN401 (any Python value may stand i
         AuditBodyError: there is no lossless form for this type.
     """
     if type(value) is str:
-        return value if _UNFIT_TEXT.search(value) is None else _tagged(value)
+        return value if _UNFIT_TEXT.search(value) is None else represent_document(value)
     try:
         return _represent(value)
     except (OverflowError, RecursionError, ValueError) as error:
@@ -148,7 +148,7 @@ def represent_json(value: Any) -> Json:  # noqa: ANN401
         AuditBodyError: it is no JSON value.
     """
     if isinstance(value, float) or (isinstance(value, int) and abs(value) > MAX_INTEGER):
-        return _tagged(value)
+        return represent_document(value)
     return represent(value)
 
 
@@ -216,16 +216,21 @@ def _is_profile_scalar(value: object) -> bool:
 
 
 def _text(value: str) -> Json:
-    return value if _UNFIT_TEXT.search(value) is None else _tagged(value)
+    return value if _UNFIT_TEXT.search(value) is None else represent_document(value)
 
 
-def _tagged(value: Any) -> Json:  # noqa: ANN401
+def represent_document(value: Any) -> Json:  # noqa: ANN401
+    """A JSON value that a body cannot hold as it is: the text of it.
+
+    >>> represent_document({"ratio": 1.5})
+    {'$json': '{"ratio":1.5}'}
+    """
     return {"$json": json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":"))}
 
 
 def _container(value: Mapping[Any, Any] | Sequence[Any] | AbstractSet[Any]) -> Json:
     plain = _plain(value)
-    return plain if _fits(plain) else _tagged(plain)
+    return plain if _fits(plain) else represent_document(plain)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

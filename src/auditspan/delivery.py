@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Row, Select, insert, select, update
+from sqlalchemy import Connection, Row, Select, select, update
 
+from auditspan.inserting import insert_counted
 from auditspan.logrecord import SealedRow, SignedCheckpoint
 from auditspan.sealed import IsCounted, StoredNumber, StoredText, UtcText, newest_size
 from auditspan.tables import AuditTables
@@ -78,7 +79,7 @@ def save_cursors(connection: Connection, tables: AuditTables, sink: str, cursors
     }
     known = connection.execute(update(table).where(table.c.sink == sink).values(values))
     if known.rowcount == 0:
-        connection.execute(insert(table).values(sink=sink, **values))
+        insert_counted(connection, table, {"sink": sink, **values})
 
 
 def outgoing(
@@ -199,4 +200,4 @@ def quarantine(
     known = select(table.c.seq).where(table.c.sink == sink, table.c.seq == row.seq)
     if connection.execute(known).first() is None:
         values = {"sink": sink, "seq": row.seq, "event_id": row.event_id, "reason": reason}
-        connection.execute(insert(table).values(values))
+        insert_counted(connection, table, values)

@@ -3,19 +3,19 @@
     1. the triggers of every append-only table are there, enabled, as this release makes them
     2. PostgreSQL: the role that is connected cannot change the trail, nor become one that can
     3. what is committed stays committed when the machine fails
-    4. other triggers on these tables, partitions that are missing, and settings of SQLite that
-       help: warnings
+    4. no rule, row security or trigger of others on an audit table, which could drop or hide rows
+    5. the unique indexes of the audit tables are there, and no others on them
+    6. partitions that are missing, and settings of SQLite that help: warnings
 
 A partition is looked at as the table that it is a part of.
 
-Each of 1 to 3 breaks a promise: who serves writes MUST NOT start. They are looked at when a process
+Each of 1 to 5 breaks a promise: who serves writes MUST NOT start. They are looked at when a process
 starts; what somebody does to the triggers after that is for `verify` to find.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,11 +30,14 @@ from auditspan.appendonly import (
     triggers_of,
 )
 from auditspan.errors import UnguardedError
+from auditspan.indexes import weak_indexes
+from auditspan.interference import interference
 from auditspan.partitions import guard_partitions, partitions_of, weak_points
+from auditspan.privileges import dangerous_roles
 from auditspan.serverroles import server_powers
 from auditspan.tables import AuditTables
 
-Kind = Literal["trigger", "role", "durability", "setting"]
+Kind = Literal["trigger", "foreign", "index", "role", "durability", "setting"]
 
 _FULL = 2
 _LOSSY_JOURNALS = frozenset({"off", "memory"})
@@ -51,23 +54,8 @@ _POSTGRESQL_TYPES = {"append_only": 1 + 2 + 8 + 16, "no_truncate": 2 + 32}
 """`tgtype` by the end of a trigger's name: row 1, before 2, delete 8, update 16, truncate 32."""
 
 _SQLITE_TRIGGERS = (
-    "SELECT name, sql FROM {schema}sqlite_master WHERE type = 'trigger' AND tbl_name = ?"
-)
-
-_RIGHTS = text(
-    """
-    SELECT r.rolname AS role, r.rolsuper AS is_superuser,
-           r.rolname IN (session_user, current_user) AS is_own,
-           c.relname AS name, r.oid IN (c.relowner, n.nspowner) AS owns,
-           ARRAY(SELECT verb FROM unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) verb
-                  WHERE has_table_privilege(r.oid, c.oid, verb)
-                     OR verb = 'UPDATE' AND has_any_column_privilege(r.oid, c.oid, verb)) AS verbs
-      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace CROSS JOIN pg_roles r
-     WHERE c.oid IN (SELECT to_regclass(name) FROM unnest(CAST(:tables AS text[])) name)
-       AND (pg_has_role(session_user, r.oid, 'MEMBER')
-            OR pg_has_role(current_user, r.oid, 'MEMBER'))
-     ORDER BY r.rolname, c.relname
-    """
+    "SELECT name, sql FROM {schema}sqlite_master WHERE type = 'trigger' AND tbl_name = ? "
+    "UNION ALL SELECT name, sql FROM sqlite_temp_master WHERE type = 'trigger' AND tbl_name = ?"
 )
 
 
@@ -76,7 +64,8 @@ class Finding:
     """Something that is not as it must be.
 
     Attributes:
-        kind: what it is about: a trigger, the connected role, durability, or a setting.
+        kind: what it is about: a trigger of ours, something foreign on an audit table, an
+            index, the connected role, durability, or a setting.
         detail: what is wrong, and what to do, in sentences.
     """
 
@@ -101,11 +90,13 @@ def check_guards(connection: Connection, tables: AuditTables) -> list[Finding]:
             *_roles(connection, tables),
             *(Finding(kind="role", detail=one) for one in server_powers(connection)),
             *_postgresql_durability(connection),
+            *_indexes(connection, tables),
             *_partitions(connection, tables),
         ]
     return [
         *_triggers(connection, tables),
         *_sqlite_durability(connection),
+        *_indexes(connection, tables),
         *_sqlite_settings(connection),
     ]
 
@@ -145,10 +136,13 @@ def restore_guards(connection: Connection, tables: AuditTables) -> None:
 
 
 def _triggers(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
-    for table in tables.append_only:
+    for table in (*tables.append_only, tables.delivery):
         if not inspect(connection).has_table(table.name, schema=table.schema):
-            detail = f"There is no table {table.name}, or this role may not see it: migrate first."
-            yield Finding(kind="trigger", detail=detail)
+            if table is not tables.delivery:
+                detail = (
+                    f"There is no table {table.name}, or this role may not see it: migrate first."
+                )
+                yield Finding(kind="trigger", detail=detail)
             continue
         yield from _triggers_at(connection, table, table.name, _full(table, connection.dialect))
         for partition in partitions_of(connection, table):
@@ -162,17 +156,18 @@ def _triggers_at(
     dialect = connection.dialect
     state_of = _postgresql_state if dialect.name == "postgresql" else _sqlite_state
     found = _triggers_on(connection, table, full_name)
-    for trigger in triggers_of(table, dialect):
+    required = triggers_of(table, dialect) if table.name != "audit_delivery" else []
+    for trigger in required:
         row = found.pop(trigger.name, None)
         state = "is missing" if row is None else state_of(trigger, row, dialect)
         if state is not None:
             yield _weak(trigger, place, state)
-    for name in found:
+    for what in (*(f"trigger {name}" for name in found), *interference(connection, full_name)):
         detail = (
-            f"There is a trigger {name} on {place} that is not auditspan's: it could keep rows out "
-            "of the trail. Drop it, unless you know what it does."
+            f"There is a {what} on {place} that is not auditspan's: it could keep rows out of the "
+            "trail, change them or hide them. Drop it, and find out who made it."
         )
-        yield Finding(kind="setting", detail=detail)
+        yield Finding(kind="foreign", detail=detail)
 
 
 def _triggers_on(connection: Connection, table: Table, full_name: str) -> dict[str, Row[Any]]:
@@ -181,7 +176,8 @@ def _triggers_on(connection: Connection, table: Table, full_name: str) -> dict[s
         rows = connection.execute(_POSTGRESQL_TRIGGERS, {"table": full_name})
         return {row.name: row for row in rows}
     schema = f"{table.schema}." if table.schema else ""
-    found = connection.exec_driver_sql(_SQLITE_TRIGGERS.format(schema=schema), (table.name,))
+    both = (table.name, table.name)
+    found = connection.exec_driver_sql(_SQLITE_TRIGGERS.format(schema=schema), both)
     return {row.name: row for row in found}
 
 
@@ -210,36 +206,10 @@ def _sqlite_state(trigger: Trigger, row: Row[Any], dialect: Dialect) -> str | No
 
 
 def _roles(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
-    """Powers over the trail, of the role itself and of every role that it can become."""
     names = [_full(table, connection.dialect) for table in tables.append_only]
     names += [one.name for one in partitions_of(connection, tables.event)]
-    rights: dict[str, list[Row[Any]]] = defaultdict(list)
-    for row in connection.execute(_RIGHTS, {"tables": names}):
-        rights[row.role].append(row)
-    own = [rows for rows in rights.values() if rows[0].is_own]
-    # A superuser can become everybody: that is said once.
-    for rows in [rows for rows in own if rows[0].is_superuser] or rights.values():
-        if power := _power(rows):
-            detail = (
-                f"The role {rows[0].role}, {_connection_of(rows[0])}, {power}: it could change the "
-                "trail. Connect as a role that may only insert and select there, as "
-                "deploy/postgres/grants.sql has it."
-            )
-            yield Finding(kind="role", detail=detail)
-
-
-def _connection_of(row: Row[Any]) -> str:
-    return "which is connected" if row.is_own else "which the connected role can become"
-
-
-def _power(rows: Sequence[Row[Any]]) -> str | None:
-    """What a role could do to the trail."""
-    if rows[0].is_superuser:
-        return "is a superuser, whom nothing binds"
-    if owned := [row.name for row in rows if row.owns]:
-        return f"owns {', '.join(owned)}, or the schema they are in"
-    may = [f"{', '.join(row.verbs)} on {row.name}" for row in rows if row.verbs]
-    return f"may {'; '.join(may)}" if may else None
+    for detail in dangerous_roles(connection, names):
+        yield Finding(kind="role", detail=detail)
 
 
 def _postgresql_durability(connection: Connection) -> Iterator[Finding]:
@@ -255,6 +225,14 @@ def _postgresql_durability(connection: Connection) -> Iterator[Finding]:
 def _partitions(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
     for sentence in weak_points(connection, tables.event):
         yield Finding(kind="setting", detail=sentence)
+
+
+def _indexes(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
+    for table in (*tables.append_only, tables.delivery):
+        if inspect(connection).has_table(table.name, schema=table.schema):
+            for weak in weak_indexes(connection, tables.event, table):
+                kind: Kind = "index" if weak.breaks_a_promise else "setting"
+                yield Finding(kind=kind, detail=weak.detail)
 
 
 def _sqlite_durability(connection: Connection) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, insert, select, text
@@ -10,6 +11,11 @@ from auditspan.merkle import HASH_BYTES, Tree, TreeBuilder
 from auditspan.sealed import IsCounted, stored_bytes
 from auditspan.tables import AuditTables
 from auditspan.unsealed import UnsealedRow
+from auditspan.verify import copy_id
+
+_logger = logging.getLogger(__name__)
+
+_ASKED = 1000
 
 _INSERT = text(
     f"""
@@ -52,6 +58,30 @@ def insert_leaves(
         for seq, (row, leaf) in enumerate(zip(rows, leaves, strict=True), start=first)
     ]
     connection.execute(insert(tables.leaf), made)
+
+
+def distinct_rows(
+    connection: Connection, tables: AuditTables, rows: Sequence[UnsealedRow]
+) -> Sequence[UnsealedRow]:
+    """The rows with `copy_id` in place of an event id that is sealed, or was met before."""
+    column = tables.leaf.c.event_id
+    taken: set[str] = set()
+    for start in range(0, len(rows), _ASKED):
+        ids = [row.event_id for row in rows[start : start + _ASKED]]
+        taken.update(connection.scalars(select(column).where(column.in_(ids))))
+    given = []
+    for row in rows:
+        if row.event_id in taken:
+            _logger.error(
+                "audit row %s has the event id %s of another row: it is a copy. It is sealed as it "
+                "stands, and verify names it",
+                *(row.id, row.event_id),
+            )
+            given.append(row._replace(event_id=copy_id(row.id)))
+        else:
+            given.append(row)
+        taken.add(row.event_id)
+    return given
 
 
 def is_taken(connection: Connection, tables: AuditTables, seq: int) -> bool:

@@ -57,6 +57,16 @@ class RelayMeters:
             semconv.METRIC_DROPPED, unit="{record}", description="Records lost; must stay 0"
         )
 
+        self._capped = meter.create_counter(
+            semconv.METRIC_RETRY_AFTER_CAPPED,
+            unit="{answer}",
+            description="Retry-After above the limit",
+        )
+
+    def retry_after_capped(self) -> None:
+        """A sink asked for a longer pause than the relay grants."""
+        self._capped.add(1, self._attributes)
+
     def exported(self, records: int, seconds: float) -> None:
         """A batch was acknowledged."""
         self._exported.add(records, self._attributes)

@@ -6,14 +6,17 @@ read the answer, and its batch processor drops records when it is full.
 
 from __future__ import annotations
 
+import gzip
 import re
 import ssl
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import urllib3
 from google.protobuf.message import DecodeError
@@ -21,7 +24,9 @@ from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.sdk._logs import ReadableLogRecord
 
-from auditspan.errors import SinkRejectedError, SinkUnavailableError
+from auditspan.answers import MAX_BYTES, Answer, read_answer
+from auditspan.errors import AuditConfigError, SinkRejectedError, SinkUnavailableError
+from auditspan.outbound import pool_manager
 
 _PROTOBUF = "application/x-protobuf"
 _REFUSED = frozenset({400, 413, 422})
@@ -30,6 +35,13 @@ _REFUSED = frozenset({400, 413, 422})
 _TOGETHER = 64
 """Records that are encoded at once. The encoder makes some 10 KB of objects for each: those of 512
 do not fit the processor's cache, and take a sixth longer (measured)."""
+
+Compression: TypeAlias = Literal["none", "gzip", "deflate"]
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_OURS = frozenset({"content-type", "content-encoding", "content-length", "transfer-encoding"})
+"""Headers that belong to the sender; given ones are passed over."""
 
 _URLLIB3_OBJECT = re.compile(r"HTTPS?Connection(Pool)?\(.*?\): ")
 
@@ -64,24 +76,35 @@ class OtlpSink:
         name: under which the relay keeps how far this sink has come; another for each sink.
         timeout: seconds for the whole of one exchange; a hanging collector costs no more.
         tls: the certificates, where they are not those of the system.
+        headers: sent with every request, as for authorization.
+        compression: of the requests.
+
+    Raises:
+        AuditConfigError: a header cannot be sent, or the proxy of the environment cannot be used.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
         self,
         endpoint: str,
         *,
         name: str = "otlp",
         timeout: float = 10.0,
         tls: TlsFiles | None = None,
+        headers: Mapping[str, str] | None = None,
+        compression: Compression = "none",
     ) -> None:
         self.name = name
         self._endpoint = endpoint
         self._timeout = urllib3.Timeout(total=timeout)
-        self._pool = _pool(tls or TlsFiles())
+        self._pool = _pool(endpoint, tls or TlsFiles())
+        self._compression = compression
         self._headers = {
+            "user-agent": f"auditspan/{version('auditspan')}",
+            **_given(headers or {}),
             "Content-Type": _PROTOBUF,
-            "User-Agent": f"auditspan/{version('auditspan')}",
         }
+        if compression != "none":
+            self._headers["Content-Encoding"] = compression
 
     def send(self, records: Sequence[ReadableLogRecord]) -> None:
         """Deliver a batch; see `auditspan.sinks.Sink`."""
@@ -99,23 +122,26 @@ class OtlpSink:
         """Close the connection."""
         self._pool.clear()
 
-    def _post(self, payload: bytes) -> urllib3.BaseHTTPResponse:
+    def _post(self, payload: bytes) -> Answer:
         try:
-            return self._pool.request(
+            response = self._pool.request(
                 "POST",
                 self._endpoint,
-                body=payload,
+                body=_compressed(payload, self._compression),
                 headers=self._headers,
                 timeout=self._timeout,
                 redirect=False,
+                preload_content=False,
+                decode_content=False,
             )
+            return read_answer(response)
         except urllib3.exceptions.HTTPError as error:
             raise SinkUnavailableError(
                 f"the collector at {self._endpoint} cannot be reached: "
                 f"{_reason(error)}{_advice(error)}"
             ) from error
 
-    def _require_acceptance(self, answer: urllib3.BaseHTTPResponse) -> None:
+    def _require_acceptance(self, answer: Answer) -> None:
         try:
             partial = _parse(answer).partial_success
         except DecodeError as error:
@@ -141,8 +167,34 @@ def encode(records: Sequence[ReadableLogRecord]) -> bytes:
     return b"".join([part.SerializeToString() for part in parts])
 
 
-def _pool(tls: TlsFiles) -> urllib3.PoolManager:
-    return urllib3.PoolManager(
+def _given(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers in small letters, without those that are the sender's own.
+
+    Checked here: a header that fails when it is sent would look like a record that cannot be.
+    """
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise AuditConfigError(
+                f"The header {name!r} of the audit receiver cannot be sent: a name is a token, and "
+                "a value has no line breaks, control characters or characters beyond Latin-1."
+            )
+    lowered = {name.lower(): value for name, value in headers.items()}
+    return {name: value for name, value in lowered.items() if name not in _OURS}
+
+
+def _compressed(payload: bytes, compression: Compression) -> bytes:
+    match compression:
+        case "gzip":
+            return gzip.compress(payload)
+        case "deflate":
+            return zlib.compress(payload)
+        case _:
+            return payload
+
+
+def _pool(endpoint: str, tls: TlsFiles) -> urllib3.PoolManager:
+    return pool_manager(
+        endpoint,
         num_pools=1,
         maxsize=1,
         retries=False,
@@ -172,24 +224,31 @@ def _advice(error: urllib3.exceptions.HTTPError) -> str:
     return ""
 
 
-def _parse(answer: urllib3.BaseHTTPResponse) -> ExportLogsServiceResponse:
+def _parse(answer: Answer) -> ExportLogsServiceResponse:
     media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
     if media_type != _PROTOBUF:
         raise DecodeError(media_type or "no content type")
+    if not answer.is_whole:
+        raise DecodeError(f"not unpacked, or larger than {MAX_BYTES} bytes")
     return ExportLogsServiceResponse.FromString(answer.data)
 
 
-def _text(answer: urllib3.BaseHTTPResponse) -> str:
+def _text(answer: Answer) -> str:
     return answer.data[:200].decode("utf-8", "replace").strip() or "(empty)"
 
 
-def _retry_after(answer: urllib3.BaseHTTPResponse) -> float | None:
-    """Seconds from a Retry-After header, in either of its forms (RFC 9110 §10.2.3)."""
+def _retry_after(answer: Answer) -> float | None:
+    """Seconds from a Retry-After header, in either of its forms (RFC 9110 §10.2.3).
+
+    None for anything else. How long to wait at most is the caller's decision.
+    """
     value = answer.headers.get("Retry-After", "").strip()
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+        if moment.tzinfo is None:  # "-0000": UTC, by RFC 5322 §3.3
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
         return None
-    return max(0.0, (moment - datetime.now(moment.tzinfo or UTC)).total_seconds())

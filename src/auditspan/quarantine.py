@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Connection, exists, insert, literal, select
+from sqlalchemy import ColumnElement, Connection, exists, literal, select
 
+from auditspan.inserting import insert_counted
 from auditspan.tables import AuditTables
 
 TAKEN = " (taken)"
@@ -62,7 +63,7 @@ def take_back(
             {"sink": sink + TAKEN, "seq": row.seq, "event_id": row.event_id, "reason": _REASON}
             for row in connection.execute(still)
         ]
-        if noted:
-            connection.execute(insert(tables.quarantine), noted)
+        for one in noted:
+            insert_counted(connection, tables.quarantine, one)
         count += len(noted)
     return count

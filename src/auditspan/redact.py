@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 
-from auditspan.canonical import Json, canonical_json
+from auditspan.canonical import Json, canonical_json, represent_document, represent_json
+from auditspan.errors import AuditBodyError
 from auditspan.mac import MacKey
 
 MAX_VALUE_BYTES = 16 * 1024
@@ -119,7 +121,7 @@ def redact(field_name: str, value: Json, key: MacKey | None) -> Json:
         return None
     if key is None:
         return {"$redacted": True}
-    fingerprint = key.fingerprint(field_name, canonical_json(value))
+    fingerprint = key.fingerprint(field_name, _fingerprinted(value))
     return {"$redacted": True, "$fingerprint": fingerprint}
 
 
@@ -139,6 +141,8 @@ def redact_members(path: str, value: Json, secrets: Secrets, key: MacKey | None)
         return [redact_members(path, item, secrets, key) for item in value]
     if not isinstance(value, dict):
         return value
+    if value.keys() == {"$json"}:
+        return _redact_document(path, value, secrets, key)
     return {
         name: redact(inner, item, key)
         if secrets.is_secret(inner, name)
@@ -146,6 +150,24 @@ def redact_members(path: str, value: Json, secrets: Secrets, key: MacKey | None)
         for name, item in value.items()
         for inner in (f"{path}.{name}",)
     }
+
+
+def _redact_document(
+    path: str, value: dict[str, Json], secrets: Secrets, key: MacKey | None
+) -> Json:
+    """As `redact_members`, for a value that stands in the body as the text of a document."""
+    document = json.loads(str(value["$json"]))
+    shown = redact_members(path, document, secrets, key)
+    if shown == document:
+        return value
+    return represent_document(shown) if isinstance(document, dict | list) else shown
+
+
+def _fingerprinted(value: Json) -> str:
+    try:
+        return canonical_json(value)
+    except AuditBodyError:  # a member of a document, which a body holds only as text
+        return canonical_json(represent_json(value))
 
 
 def shorten(value: Json, limit: int = MAX_VALUE_BYTES) -> Json:

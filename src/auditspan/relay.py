@@ -57,6 +57,9 @@ SAVED_EVERY = 0.25
 HEARTBEAT = 60.0
 """Seconds without a checkpoint after which the newest one is sent again."""
 
+LONGEST_ASKED = 300.0
+"""Seconds that a sink may ask the relay to wait; a longer `Retry-After` is cut to this."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -69,11 +72,11 @@ class Backoff:
     failures: int = 0
 
     def next(self, asked: float | None = None) -> float:
-        """Seconds to wait now; never less than the sink asked for."""
+        """Seconds to wait now: not less than the sink asked for, up to `LONGEST_ASKED`."""
         whole = min(self.longest, self.first * float(2 ** min(self.failures, 16)))
         self.failures += 1
         jittered = whole * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
-        return max(asked or 0.0, jittered)
+        return max(jittered, min(asked or 0.0, LONGEST_ASKED))  # jittered first: NaN loses
 
     def reset(self) -> None:
         """After a success."""
@@ -187,6 +190,7 @@ class Relay:
             except SinkUnavailableError as error:
                 wait = self._backoff.next(error.retry_after)
                 self._report(error, wait)
+                self._report_cap(error.retry_after or 0.0, wait)
                 progress.rewind()
                 self._save(connection, progress)
             stop.wait(wait)
@@ -199,12 +203,13 @@ class Relay:
             name = self._sink.name
             stored = stored_cursors(connection, self._tables).get(name, Cursors())
             cursors = load_cursors(connection, self._tables, name)
+            # Fails here where nothing could be saved, before anything is sent again and again.
+            save_cursors(connection, self._tables, name, cursors)
         start = Cursors(sent=cursors.safe, safe=cursors.safe)
         if cursors != stored:
             self._report_false(stored, start)
         now = self._clock()
-        saved = start if cursors == stored else stored
-        return _Progress(cursors=start, saved=saved, saved_at=now, witnessed_at=now)
+        return _Progress(cursors=start, saved=start, saved_at=now, witnessed_at=now)
 
     def _report_false(self, stored: Cursors, start: Cursors) -> None:
         _logger.error(
@@ -274,6 +279,16 @@ class Relay:
             _logger.warning("%s; records wait in the table until it is back", error.message)
         else:
             _logger.debug("%s; again in %.1f s", error.message, wait)
+
+    def _report_cap(self, asked: float, wait: float) -> None:
+        if asked > LONGEST_ASKED:
+            self._meters.retry_after_capped()
+            _logger.warning(
+                "%s asked for a pause of %.0f s, more than the relay grants: retrying in %.0f s",
+                self._sink.name,
+                asked,
+                wait,
+            )
 
 
 def _count_rows(refused: Refused) -> int:

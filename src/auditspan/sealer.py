@@ -7,23 +7,25 @@ has them now; where the two do not fit, nothing of the batch is kept.
 A row whose MAC is false is sealed all the same, and loudly: it is named in an error of the log, and
 `verify` names it ever after. Stopping there would let whoever can insert one row stop the sealing
 of all others, and passing over it would let them take the row away again unseen; its leaf is the
-evidence.
+evidence. So is a row whose event id was sealed before: its leaf gets an id of its own.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, insert
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import IntegrityError
 
+from auditspan.inserting import insert_counted
 from auditspan.lastsigned import LastSigned
-from auditspan.leaves import insert_leaves, is_grown_from, is_taken
+from auditspan.leaves import distinct_rows, insert_leaves, is_grown_from, is_taken
 from auditspan.locks import SEALER, try_transaction_lock
 from auditspan.mac import MacKey
 from auditspan.merkle import Tree, hash_leaf
@@ -77,6 +79,7 @@ class Sealer:
         self._meters = SealMeters()
         self._after: Position | None = None
         self._refused: int | None = None
+        self._has_copies = False
 
     def seal(self) -> int:
         """Seal what has been committed, at most one batch; how many rows it was.
@@ -84,6 +87,18 @@ class Sealer:
         Leaves and checkpoint are one transaction: a crash leaves both or neither. Zero also when
         another sealer is at work.
         """
+        return self._without_copies(self._seal_fresh)
+
+    def _without_copies(self, work: Callable[[], int]) -> int:
+        """Do one pass; again, with ids of their own for copied rows, where a key was refused."""
+        self._has_copies = False
+        try:
+            return work()
+        except IntegrityError:
+            self._has_copies = True
+            return work()
+
+    def _seal_fresh(self) -> int:
         with self._engine.connect() as connection:
             if not try_transaction_lock(connection, SEALER):
                 return 0
@@ -112,6 +127,9 @@ class Sealer:
             last = last_position(connection, self._tables)
             if not missed_rows(connection, self._tables, last, 1):
                 return 0
+        return self._without_copies(self._seal_missed)
+
+    def _seal_missed(self) -> int:
         with self._engine.connect() as connection:
             if not try_transaction_lock(connection, SEALER):
                 return 0
@@ -137,7 +155,8 @@ class Sealer:
             hash_leaf(row_id=row.id, recorded_at=row.recorded_at, mac=row.mac, body=row.body)
             for row in rows
         ]
-        insert_leaves(connection, self._tables, first, rows, leaves)
+        given = distinct_rows(connection, self._tables, rows) if self._has_copies else rows
+        insert_leaves(connection, self._tables, first, given, leaves)
         if not self._stand_as_read(connection, first, leaves):
             connection.rollback()
             _logger.error(
@@ -185,16 +204,14 @@ class Sealer:
             incarnation = max(incarnation, known)
         keys = self._signing_keys
         note = sign_checkpoint(keys, tree, incarnation) if keys else None
-        connection.execute(
-            insert(self._tables.checkpoint),
-            {
-                "tree_size": tree.size,
-                "root_hash": tree.root,
-                "frontier": tree.dump(),
-                "note": note,
-                "snapshot": position.snapshot,
-            },
-        )
+        values = {
+            "tree_size": tree.size,
+            "root_hash": tree.root,
+            "frontier": tree.dump(),
+            "note": note,
+            "snapshot": position.snapshot,
+        }
+        insert_counted(connection, self._tables.checkpoint, values)
         return note
 
     def _report_false_macs(self, rows: Sequence[UnsealedRow]) -> None:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, exists, func, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    case,
+    exists,
+    func,
+    select,
+)
+from sqlalchemy.sql.functions import FunctionElement
 
-from auditspan.canonical import Json, timestamp
-from auditspan.columns import COLUMNS
+from auditspan.body import MEMBERS, read_event
+from auditspan.canonical import Json
+from auditspan.columns import COLUMNS, Values
+from auditspan.errors import AuditBodyError
 from auditspan.inserting import insert_rows
 from auditspan.mac import MacKey
 from auditspan.quarantine import is_quarantined
 from auditspan.record import AuditRecord
+from auditspan.sealed import IsCounted, StoredText, UtcText
 from auditspan.tables import AuditTables
 
 _COLUMNS = (*COLUMNS, "body", "mac", "mac_key_id")
@@ -45,20 +58,35 @@ class EventFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredEvent:
-    """One row of the trail with what the workers have made of it."""
+    """One row of the trail with what the workers have made of it.
+
+    Attributes:
+        body: its text; whatever stands in the table, if a stranger has written it.
+        recorded_at: the time as text, in the form of the body.
+        columns: the plain columns, in the order of `COLUMNS`.
+    """
 
     row_id: int
     body: str
-    recorded_at: datetime
+    recorded_at: str
+    columns: Values
     seq: int | None
     delivered: bool
 
     def resource(self) -> dict[str, Json]:
-        """The event resource: the body's members, `seq`, `recorded_at` and `delivered`."""
+        """The event resource: the body's members, `seq`, `recorded_at` and `delivered`.
+
+        If the body is no event, the members are those of the plain columns, and `unreadable` says
+        what is wrong with it.
+        """
+        try:
+            members = read_event(self.body)
+        except AuditBodyError as error:
+            members = _from_columns(self.columns) | {"unreadable": error.message}
         return {
-            **json.loads(self.body),
+            **members,
             "seq": self.seq,
-            "recorded_at": timestamp(self.recorded_at),
+            "recorded_at": self.recorded_at,
             "delivered": self.delivered,
         }
 
@@ -125,9 +153,35 @@ def _row(record: AuditRecord, key: MacKey | None) -> list[Any]:
 
 def _events(tables: AuditTables) -> Select[Any]:
     event, leaf = tables.event, tables.leaf
+    # As text: a stranger may have put values there that Python cannot hold.
     return select(
-        event.c.id, event.c.body, event.c.recorded_at, leaf.c.seq, _delivered(tables)
+        event.c.id,
+        StoredText(event.c.body).label("body"),
+        UtcText(event.c.recorded_at).label("recorded_at"),
+        case((IsCounted(leaf.c.seq), leaf.c.seq)).label("seq"),
+        _delivered(tables),
+        *(_as_text(event.c[name]).label(f"plain_{name}") for name in COLUMNS),
     ).select_from(event.outerjoin(leaf, leaf.c.row_id == event.c.id))
+
+
+def _as_text(column: Column[Any]) -> FunctionElement[str]:
+    return UtcText(column) if column.name == "occurred_at" else StoredText(column)
+
+
+def _from_columns(columns: Values) -> dict[str, Any]:
+    """The members that the plain columns tell; the others are null or empty."""
+    told = dict(zip(COLUMNS, columns, strict=True))
+    actor = {"type": told.pop("actor_type"), "id": told.pop("actor_id"), "label": None}
+    target = {"type": told.pop("target_type"), "id": told.pop("target_id"), "version": None}
+    return {
+        **dict.fromkeys(MEMBERS),
+        **told,
+        "actor": actor,
+        "target": None if target["type"] is None else target,
+        "service": dict.fromkeys(("name", "version", "instance")),
+        "changes": {},
+        "metadata": {},
+    }
 
 
 def _delivered(tables: AuditTables) -> ColumnElement[bool]:
@@ -166,6 +220,7 @@ def _stored(row: Row[Any]) -> StoredEvent:
         row_id=row.id,
         body=row.body,
         recorded_at=row.recorded_at,
+        columns=tuple(row)[-len(COLUMNS) :],
         seq=row.seq,
         delivered=bool(row.delivered),
     )

@@ -20,6 +20,7 @@ from auditspan.sealed import (
     stored_bytes,
 )
 from auditspan.tables import AuditTables
+from auditspan.unsealedcheck import check_unsealed
 from auditspan.verify import (
     Finding,
     SealedLeaf,
@@ -81,7 +82,7 @@ def verify_trail(  # noqa: PLR0913 (what to compare with, each with a default)
     since: int = 0,
     progress: Progress | None = None,
 ) -> VerifyReport:
-    """Check every sealed row, in constant memory; rows not sealed yet are counted.
+    """Check every row, in constant memory; those that are not sealed yet have no leaf to check.
 
     The connection MUST see one snapshot throughout (REPEATABLE READ on PostgreSQL), or rows that
     are sealed meanwhile look like findings.
@@ -112,13 +113,14 @@ def verify_trail(  # noqa: PLR0913 (what to compare with, each with a default)
     if witness is not None:
         findings += check_witness(witness, verifier, checkpoints)
     findings += _cursors_ahead(connection, tables, verifier, checkpoints, witness)
+    unsealed = check_unsealed(connection, tables, verifier)
     return VerifyReport(
         rows=_count(connection, tables),
-        unsealed=_unsealed(connection, tables),
+        unsealed=unsealed.rows,
         tree_size=verifier.tree.size,
         root=verifier.tree.root.hex(),
         checkpoints=len(checkpoints),
-        findings=findings,
+        findings=[*findings, *unsealed.findings],
         since=first,
         witnessed=len(witness.checkpoints) if witness else 0,
     )
@@ -227,13 +229,3 @@ def _checkpoints(connection: Connection, tables: AuditTables) -> list[StoredChec
         StoredCheckpoint(size=size, root=root, note=note, frontier=frontier)
         for size, root, note, frontier in connection.execute(statement.order_by(table.tree_size))
     ]
-
-
-def _unsealed(connection: Connection, tables: AuditTables) -> int:
-    event, leaf = tables.event, tables.leaf
-    statement = (
-        select(func.count())
-        .select_from(event.outerjoin(leaf, leaf.c.row_id == event.c.id))
-        .where(leaf.c.seq.is_(None))
-    )
-    return int(connection.execute(statement).scalar_one())

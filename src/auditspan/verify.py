@@ -11,6 +11,8 @@
 9. what a witness has seen is still there (`witness`)
 10. replaying the trail gives the live tables (`state`)
 11. no sink has acknowledged more rows than there are (`verification`)
+12. rows without a leaf hold steps 2 to 4, and are no older than the last checkpoint
+    (`unsealedcheck`)
 
 Only canonical text is ever given a MAC, and nobody without the key can make one: where step 2
 holds, step 3 does, and the text is not made a second time.
@@ -18,7 +20,9 @@ holds, step 3 does, and the text is not made a second time.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -46,6 +50,7 @@ Kind: TypeAlias = Literal[
     "rewritten",
     "witness",
     "duplicate",
+    "unsealed",
     "delivery",
 ]
 
@@ -151,21 +156,29 @@ class Verifier:
     def _wrong(self, leaf: SealedLeaf) -> Sequence[tuple[Kind, str]]:
         if leaf.body is None or leaf.recorded_at is None:
             return [("missing-row", "the sealed row is not in the table")]
+        wrong = self.check_row(leaf, leaf.body)
+        if leaf.leaf_hash != hash_leaf(  # 5
+            row_id=leaf.row_id, recorded_at=leaf.recorded_at, mac=leaf.mac, body=leaf.body
+        ):
+            wrong.append(("leaf", "the row is not the one that was sealed"))
+        return wrong
+
+    def check_row(self, leaf: SealedLeaf, body: str) -> list[tuple[Kind, str]]:
+        """Check the row alone, steps 2 to 4; also for a row that has no leaf yet."""
         wrong: list[tuple[Kind, str]] = []
-        false_mac = self._false_mac(leaf, leaf.body) if self._keys else None  # 2
+        false_mac = self._false_mac(leaf, body) if self._keys else None  # 2
         if false_mac:
             wrong.append(("mac", false_mac))
-        members = _parse(leaf.body, is_known=bool(self._keys) and not false_mac)
+        members = _parse(body, is_known=bool(self._keys) and not false_mac)
         if members is None:  # 3
             wrong.append(("body", "the body is not canonical JSON"))
         elif leaf.columns != (derived := derived_columns(members)):  # 4
             wrong += _differing(leaf.columns, derived)
         if members is not None and leaf.event_id != members.get("event_id"):  # 4
-            wrong.append(("column", "the leaf's event_id is not what the body says"))
-        if leaf.leaf_hash != hash_leaf(  # 5
-            row_id=leaf.row_id, recorded_at=leaf.recorded_at, mac=leaf.mac, body=leaf.body
-        ):
-            wrong.append(("leaf", "the row is not the one that was sealed"))
+            if leaf.event_id == copy_id(leaf.row_id):  # 8
+                wrong.append(("duplicate", "another row had this event id when it was sealed"))
+            else:
+                wrong.append(("column", "the leaf's event_id is not what the body says"))
         return wrong
 
     def _false_mac(self, leaf: SealedLeaf, body: str) -> str | None:
@@ -220,6 +233,12 @@ def check_notes(
         if wrong:
             detail = f"checkpoint of size {checkpoint.size}: {wrong}"
             yield about_size("note", checkpoint.size, detail)
+
+
+def copy_id(row_id: int) -> str:
+    """The event id in the leaf of a copied row, whose own another leaf has; a UUID."""
+    digest = hashlib.sha256(b"auditspan-copy\0%d" % row_id).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=5))
 
 
 def about_size(kind: Kind, size: int, detail: str) -> Finding:

@@ -19,12 +19,16 @@ from sqlalchemy.exc import ArgumentError
 
 from auditspan.boundary import Network, parse_networks
 from auditspan.errors import AuditConfigError
+from auditspan.otlp import Compression
 from auditspan_service.destination import (
+    DEFAULT_TIMEOUT,
+    MAX_TIMEOUT,
     AbsolutePath,
     Destination,
     HttpUrl,
     absolute,
     parse_destinations,
+    parse_headers,
 )
 from auditspan_service.errors import SettingsError
 
@@ -63,16 +67,40 @@ def _require_usable(url: URL) -> None:
         )
 
 
-def _as_for_logs(what: str) -> Callable[[], Path | None]:
+def _for_logs(what: str) -> str:
     """What OpenTelemetry's own variables say for logs, or else for every signal."""
+    specific = os.environ.get(f"OTEL_EXPORTER_OTLP_LOGS_{what}")
+    return specific or os.environ.get(f"OTEL_EXPORTER_OTLP_{what}", "")
 
+
+def _as_for_logs(what: str) -> Callable[[], Path | None]:
     def named() -> Path | None:
-        for prefix in ("OTEL_EXPORTER_OTLP_LOGS_", "OTEL_EXPORTER_OTLP_"):
-            if path := os.environ.get(prefix + what):
-                return Path(path)
-        return None
+        path = _for_logs(what)
+        return Path(path) if path else None
 
     return named
+
+
+def _headers_for_logs() -> Mapping[str, str]:
+    """The headers of the log signal; as its exporter does, a malformed one is passed over."""
+    parts = [part for part in _for_logs("HEADERS").split(",") if "=" in part]
+    headers: Any = parse_headers(",".join(parts))
+    return dict(headers)
+
+
+def _timeout_for_logs() -> float:
+    """The timeout of the log signal; as its exporter does, an invalid one is passed over."""
+    try:
+        seconds = float(_for_logs("TIMEOUT"))
+    except ValueError:
+        return DEFAULT_TIMEOUT
+    return min(seconds, MAX_TIMEOUT) if seconds > 0 else DEFAULT_TIMEOUT
+
+
+def _compression_for_logs() -> Compression:
+    """The compression of the log signal; as its exporter does, an unknown one is passed over."""
+    named = _for_logs("COMPRESSION").strip().lower()
+    return "gzip" if named == "gzip" else "deflate" if named == "deflate" else "none"
 
 
 def _replica_url(text: str, info: ValidationInfo) -> str:
@@ -145,6 +173,22 @@ class Settings(BaseSettings):
         default_factory=_as_for_logs("CLIENT_KEY"),
         validate_default=True,
         description="the key of that certificate; by default OTEL_…_CLIENT_KEY",
+    )
+    audit_headers: Annotated[Mapping[str, str], NoDecode, BeforeValidator(parse_headers)] = Field(
+        default_factory=_headers_for_logs,
+        repr=False,
+        description="sent with audit records, as in Authorization=Bearer%20x; by default "
+        "OTEL_EXPORTER_OTLP_LOGS_HEADERS or OTEL_EXPORTER_OTLP_HEADERS",
+    )
+    audit_timeout: float = Field(
+        default_factory=_timeout_for_logs,
+        gt=0,
+        le=MAX_TIMEOUT,
+        description="seconds for one batch of audit records; by default OTEL_…_TIMEOUT, or 10",
+    )
+    audit_compression: Compression = Field(
+        default_factory=_compression_for_logs,
+        description="of audit records, by default OTEL_…_COMPRESSION or none",
     )
     more_sinks: Annotated[
         Mapping[str, Destination], NoDecode, BeforeValidator(parse_destinations)

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -51,6 +51,13 @@ _PATIENCE: dict[str, Any] = {
 }
 """How long libpq waits for a server; a network that has gone silent ends nothing by itself. In
 seconds, the last in milliseconds. The URL may say otherwise."""
+
+READ_ONLY_STATE = "25006"
+"""The SQLSTATE of a write in a transaction that cannot write."""
+
+_IS_READ_ONLY = text(
+    "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'"
+)
 
 _BUSY_MILLIS = 30_000
 _WAL_PAUSE = 0.01
@@ -210,7 +217,37 @@ def _postgresql_engine(url: URL) -> Engine:
         url, hide_parameters=True, pool_pre_ping=True, connect_args=arguments, **_POOL
     )
     event.listen(engine, "connect", _configure_postgresql)
+    event.listen(engine, "checkin", _leave_mode_to_server)
+    event.listen(engine, "handle_error", _drop_demoted)
     return engine
+
+
+def _leave_mode_to_server(connection: Any, _entry: ConnectionPoolEntry) -> None:  # noqa: ANN401 (the driver's)
+    """Begin without READ WRITE again: after a reader SQLAlchemy would ask for it.
+
+    That overrides `default_transaction_read_only`, and a standby refuses it with another SQLSTATE.
+    """
+    if connection is not None and not connection.closed:
+        connection.read_only = None
+
+
+def _drop_demoted(context: ExceptionContext) -> None:
+    """Close the pooled connections when the server turns out to be read-only.
+
+    After a failover they lead to the demoted primary; new ones find the new one. A reader that
+    tries to write is told the same, and says nothing about the server.
+    """
+    state = getattr(context.original_exception, "sqlstate", None)
+    options = context.connection.get_execution_options() if context.connection else {}
+    if state == READ_ONLY_STATE and not options.get("postgresql_readonly"):
+        context.is_disconnect = True
+
+
+def is_read_only(connection: Connection) -> bool:
+    """Whether new transactions on this server cannot write: a standby, or set so."""
+    if connection.dialect.name != "postgresql":
+        return False
+    return bool(connection.execute(_IS_READ_ONLY).scalar_one())
 
 
 def _configure_postgresql(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

@@ -7,13 +7,18 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from auditspan.otlp import Compression
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _TAKEN = frozenset({"otlp", "file", "console"})
 """The names of the sinks that AUDITSPAN_SINK chooses from."""
+
+DEFAULT_TIMEOUT = 10.0
+MAX_TIMEOUT = 600.0
 
 _FORM = (
     'it must be a JSON object of names and URLs, as in {"archive": "https://host:4319/v1/audit"}'
@@ -47,6 +52,9 @@ class Destination(BaseModel):
         certificate: PEM file of the authorities that may have signed its certificate.
         client_certificate: PEM file of the certificate to show to it.
         client_key: PEM file of that one's key.
+        headers: sent with every request.
+        timeout: seconds for one exchange.
+        compression: of the requests.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -55,6 +63,23 @@ class Destination(BaseModel):
     certificate: AbsolutePath | None = None
     client_certificate: AbsolutePath | None = None
     client_key: AbsolutePath | None = None
+    headers: Mapping[str, str] = Field(default_factory=dict, repr=False)
+    timeout: float = Field(default=DEFAULT_TIMEOUT, gt=0, le=MAX_TIMEOUT)
+    compression: Compression = "none"
+
+
+def parse_headers(value: object) -> object:
+    """Headers from a list such as ``Authorization=Bearer%20x,X-Tenant=a``.
+
+    The form is that of OTEL_EXPORTER_OTLP_HEADERS. No value is repeated by an error.
+    """
+    if not isinstance(value, str):
+        return value
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    if not all("=" in part for part in parts):
+        raise ValueError("it must be a list such as Authorization=Bearer%20x,X-Tenant=a")
+    pairs = [part.split("=", 1) for part in parts]
+    return {unquote(name).strip().lower(): unquote(text).strip() for name, text in pairs}
 
 
 def parse_destinations(value: object) -> object:

@@ -11,14 +11,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from auditspan.errors import SinkError
-from auditspan.otlp import OtlpSink
 from auditspan_service.collector import config_file
 from auditspan_service.collectorconfig import CollectorConfigError, check_collector_config
 from auditspan_service.config import Settings
 from auditspan_service.destination import Destination
 from auditspan_service.errors import KeyFileError
 from auditspan_service.keyfile import load_mac_keys, load_or_create_signing_keys
-from auditspan_service.workers import audit_destination, tls_files
+from auditspan_service.workers import audit_destination, otlp_sink
 
 _COLLECTOR_SECONDS = 5.0
 _OF_UP = " (The collector of `auditspan up` is on ports of its own, which only `up` knows.)"
@@ -134,7 +133,7 @@ def _examine_receiver(
     examination: Examination, where: str, destination: Destination, hint: str = ""
 ) -> None:
     _examine_tls(examination, where, destination)
-    sink = OtlpSink(destination.endpoint, timeout=_COLLECTOR_SECONDS, tls=tls_files(destination))
+    sink = otlp_sink(destination, timeout=_COLLECTOR_SECONDS)
     try:
         sink.send([])
     except SinkError as error:

@@ -14,13 +14,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
 
 import requests
+import urllib3
 from opentelemetry.exporter.otlp.json.file import FileMetricExporter, FileSpanExporter
 from opentelemetry.exporter.otlp.json.file._log_exporter import FileLogExporter
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from requests.adapters import HTTPAdapter
 
+from auditspan.answers import read_answer
 from auditspan.errors import AuditConfigError
+from auditspan.outbound import proxy_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,12 +64,33 @@ def _url(endpoint: str | None, signal: str) -> str | None:
     return f"{endpoint.rstrip('/')}/v1/{signal}" if endpoint else None
 
 
+class _Adapter(HTTPAdapter):
+    """Reads no more of an answer than `auditspan.answers` allows."""
+
+    def build_response(self, req: Any, resp: Any) -> requests.Response:  # noqa: ANN401 (as requests has it)
+        """Make a response of which the body has been read."""
+        response = super().build_response(req, resp)
+        try:
+            content = read_answer(resp).data
+        except urllib3.exceptions.HTTPError as error:
+            raise requests.exceptions.ConnectionError(error, request=req) from error
+        response._content, response._content_consumed = content, True  # noqa: SLF001 (no other way)
+        return response
+
+
 class _Session(requests.Session):
     """Believes the authority that OTEL_EXPORTER_OTLP_CERTIFICATE names, and no other.
+
+    Uses a proxy by the rule of `auditspan.outbound`, as the sender of audit records does.
 
     requests would have REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE count more than what a session has
     been told, and refuse a collector of that authority wherever one of them is set.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, _Adapter())
 
     def merge_environment_settings(
         self,
@@ -76,7 +101,18 @@ class _Session(requests.Session):
         cert: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
         told = self.verify if verify is None else verify
-        return super().merge_environment_settings(url, proxies, stream, told, cert)
+        merged = super().merge_environment_settings(url, proxies, stream, told, cert)
+        merged["proxies"] = _proxies(url)
+        return merged
+
+    def rebuild_proxies(self, prepared_request: Any, proxies: Any) -> Any:  # noqa: ANN401, ARG002
+        """Choose the proxy of a redirect by the same rule."""
+        return _proxies(prepared_request.url)
+
+
+def _proxies(url: str) -> dict[str, str]:
+    proxy = proxy_for(url)
+    return {"http": proxy, "https": proxy} if proxy else {}
 
 
 def file_exporters(directory: Path) -> Exporters:

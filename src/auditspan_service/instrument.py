@@ -6,13 +6,22 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 
 import flask
-from opentelemetry import metrics, trace
+from opentelemetry import metrics, propagate, trace
+from opentelemetry.context import Context
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from opentelemetry.instrumentation.propagators import (
     TraceResponsePropagator,
     set_global_response_propagator,
 )
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+from opentelemetry.propagators.textmap import (
+    CarrierT,
+    Getter,
+    Setter,
+    TextMapPropagator,
+    default_getter,
+    default_setter,
+)
 from opentelemetry.util.http import sanitize_method
 
 from auditspan.boundary import Network, TraceBoundary, link_remote_span
@@ -55,6 +64,7 @@ def instrument_flask(
         raise AuditConfigError("This application has its telemetry; instrument it once.")
     app.extensions[EXTENSION] = telemetry
     set_global_response_propagator(TraceResponsePropagator())
+    _require_context()
     FlaskInstrumentor.instrument_app(
         app,
         request_hook=_on_request,
@@ -96,6 +106,42 @@ def instrument_engine(engine: Engine, telemetry: Telemetry) -> None:
     )
     statements = trace.get_tracer(scope, tracer_provider=telemetry.tracer_provider)
     EngineTracer(statements, engine, connections)
+
+
+class _NoPropagation(TextMapPropagator):
+    """A propagator that reads and writes no header."""
+
+    def extract(
+        self,
+        carrier: CarrierT,  # noqa: ARG002 (the interface)
+        context: Context | None = None,
+        getter: Getter[CarrierT] = default_getter,  # noqa: ARG002 (the interface)
+    ) -> Context:
+        """Return the given context, or an empty one."""
+        return Context() if context is None else context
+
+    def inject(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        setter: Setter[CarrierT] = default_setter,
+    ) -> None:
+        """Write nothing."""
+
+    @property
+    def fields(self) -> set[str]:
+        """The headers that it writes: none."""
+        return set()
+
+
+def _require_context() -> None:
+    """Replace a global propagator that extracts None, as that of OTEL_PROPAGATORS=none does.
+
+    The instrumentation would make None the current context, and every request would fail.
+    """
+    extracted: Context | None = propagate.get_global_textmap().extract({})
+    if extracted is None:
+        propagate.set_global_textmap(_NoPropagation())
 
 
 def _move_last_to_front(functions: list[_Function]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
+import urllib3
 from flask import Flask
 from sqlalchemy import func, select
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
@@ -47,6 +48,11 @@ start."""
 _METHOD = re.compile(r"[A-Z-]{3,20}")
 _DELAY_MILLIS = 500
 """Spans and log records wait this long for their batch; people are watching."""
+
+_FIRST_PATHS = ("/readyz", "/v1/users")
+"""What the service is asked before it is announced; the second is answered 401."""
+
+_ANSWER_SECONDS = 30.0
 
 Progress = Callable[[str], None]
 
@@ -131,7 +137,8 @@ class Stack:
             extend: may add routes to the application before it serves.
 
         Raises:
-            ServiceError: the address cannot be listened on; nothing has been made.
+            ServiceError: the address cannot be listened on, and nothing has been made; or the
+                service does not answer its own first requests, and has been stopped.
         """
         # First of all: a key that is made and then not shown would be lost.
         with _listening(host, port) as listener:
@@ -195,6 +202,7 @@ class Stack:
         )
         self._stops.callback(_run(server))
         self.url = f"http://{host}:{server.port}"
+        _require_answer(listener)
 
     def _telemetry(self) -> Telemetry:
         config = TelemetryConfig(
@@ -233,6 +241,34 @@ def _listening(host: str, port: int) -> socket.socket:
             f"Port {port} of {host} cannot be listened on: {error.strerror}. Choose another with "
             "--port; 0 takes any that is free."
         ) from error
+
+
+def _require_answer(listener: socket.socket) -> None:
+    """Send the service its first requests: a probe, and one that passes through everything.
+
+    Raises:
+        ServiceError: it does not answer, or answers with a server error.
+    """
+    address, port = listener.getsockname()[:2]
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 (compared)
+    host = f"[{reachable}]" if ":" in reachable else reachable
+    for path in _FIRST_PATHS:
+        _require_no_server_error(f"http://{host}:{port}{path}")
+
+
+def _require_no_server_error(url: str) -> None:
+    try:
+        answer = urllib3.request("GET", url, timeout=_ANSWER_SECONDS, retries=False)
+    except urllib3.exceptions.HTTPError as error:
+        raise ServiceError(
+            f"The service was started and does not answer at {url}: {error}. It was stopped; the "
+            "log above may tell why."
+        ) from error
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise ServiceError(
+            f"The service was started and answers HTTP {answer.status} to GET {url}. It was "
+            "stopped; the log above tells why."
+        )
 
 
 def _effective(settings: Settings, collector: Collector | None) -> Settings:

@@ -73,7 +73,7 @@ class Trace:
 
     def _events(self) -> Iterator[tuple[StoredEvent, dict[str, Any]]]:
         for row in self.rows:
-            yield row, json.loads(row.body)
+            yield row, row.resource()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,10 +67,10 @@ def make_sink(settings: Settings, name: str) -> Sink:
         KeyError: it is neither that of `AUDITSPAN_SINK` nor one of `AUDITSPAN_MORE_SINKS`.
     """
     if name != settings.sink:
-        return _otlp_sink(name, settings.more_sinks[name])
+        return otlp_sink(settings.more_sinks[name], name=name)
     match settings.sink:
         case "otlp":
-            return _otlp_sink("otlp", audit_destination(settings))
+            return otlp_sink(audit_destination(settings), name="otlp")
         case "file":
             return FileSink(settings.collector_files)
         case "console":
@@ -84,11 +84,24 @@ def audit_destination(settings: Settings) -> Destination:
         certificate=settings.audit_certificate,
         client_certificate=settings.audit_client_certificate,
         client_key=settings.audit_client_key,
+        headers=settings.audit_headers,
+        timeout=settings.audit_timeout,
+        compression=settings.audit_compression,
     )
 
 
-def _otlp_sink(name: str, destination: Destination) -> OtlpSink:
-    return OtlpSink(destination.endpoint, name=name, tls=tls_files(destination))
+def otlp_sink(
+    destination: Destination, *, name: str = "otlp", timeout: float | None = None
+) -> OtlpSink:
+    """A sender to this destination; `timeout` counts more than the destination's own."""
+    return OtlpSink(
+        destination.endpoint,
+        name=name,
+        timeout=timeout or destination.timeout,
+        tls=tls_files(destination),
+        headers=destination.headers,
+        compression=destination.compression,
+    )
 
 
 def tls_files(destination: Destination) -> TlsFiles:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
 import pytest
@@ -10,13 +11,15 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditspan.canonical import canonical_json
+from auditspan.canonical import canonical_json, represent, represent_json
 from auditspan.mac import MacKey
 from auditspan.redact import (
     MAX_VALUE_BYTES,
+    Secrets,
     is_password_hash,
     is_secret_name,
     redact,
+    redact_members,
     shorten,
     without_password_hashes,
 )
@@ -279,3 +282,33 @@ def test_name_about_a_secret_is_not_secret(name: str) -> None:
 def test_name_of_a_secret_that_mentions_a_fact_is_secret(name: str) -> None:
     """Only the last word says that a column is about a secret."""
     assert is_secret_name(name)
+
+
+@pytest.mark.parametrize("key", [KEY, None])
+@pytest.mark.parametrize("beside", [1.5, 2**60, float("inf"), "\0", "\ud800", {"$x": 1}, {"ä": 1}])
+@pytest.mark.parametrize("secret", ["hunter2", 0.25, {"inner": 0.25}, ["\0"]])
+def test_secret_members_are_redacted_in_documents_that_a_body_holds_as_text(
+    key: MacKey | None, beside: Any, secret: Any
+) -> None:
+    """One value that does not fit the profile of a body does not show the others."""
+    document = represent_json({"a": [{"password": secret, "beside": beside}]})
+    assert isinstance(document, dict)
+    assert ["$json"] == list(document)
+    shown = redact_members("data", document, Secrets(), key)
+    assert isinstance(shown, dict)
+    read = json.loads(str(shown["$json"]))["a"][0]
+    assert read["password"]["$redacted"]
+    assert represent_json(beside) == represent_json(read["beside"])
+    assert (key is not None) == ("$fingerprint" in read["password"])
+
+
+@pytest.mark.parametrize("key", [KEY, None])
+def test_password_hash_beside_a_character_that_no_body_holds_is_redacted(
+    key: MacKey | None,
+) -> None:
+    """A text, or a document, with a NUL in it hides no hash either."""
+    planted = "$2b$12$planted\0"
+    text = redact_members("note", represent(planted), Secrets(), key)
+    document = redact_members("data", represent_json({"a": planted, "b": "\0"}), Secrets(), key)
+    assert redact("note", represent(planted), key) == text
+    assert "planted" not in canonical_json([text, document])

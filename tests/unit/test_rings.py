@@ -13,12 +13,14 @@ SOURCE = Path(__file__).parents[2] / "src"
 #: From the innermost ring outwards. A module imports from its own ring and those before it.
 RINGS = {
     "pure": "actions record diff redact canonical merkle proofs note signing mac errors ids verify "
-    "columns",
+    "columns body",
     "SQLAlchemy": "capture coercion recorder values policy auditedmodel context tables appendonly "
-    "guards serverroles store inserting partitions partitioning quarantine",
-    "telemetry": "semconv metrics logrecord emit otlp sinks otlpfile otlpjson tracetree",
-    "workers": "locks delivery sealed unsealed leaves sealer sending relay worker reconcile "
-    "witness verification state coverage backlog lastsigned",
+    "guards indexes interference privileges serverroles store inserting partitions partitioning "
+    "quarantine sealed",
+    "telemetry": "semconv metrics logrecord emit outbound answers otlp sinks otlpfile otlpjson "
+    "tracetree",
+    "workers": "locks delivery unsealed leaves sealer sending relay worker reconcile "
+    "witness verification unsealedcheck state coverage backlog lastsigned",
     "edges": "trail carry alembic autogenerate flask boundary __init__ testing cli",
 }
 #: Modules that a noun may be split into without a new line here.

@@ -82,7 +82,7 @@ class AuditedTable:
                 "several classes and no column tells which: give the base class `polymorphic_on`, "
                 "or change the objects through a session"
             )
-        statement = select(*self._columns).select_from(self.table)
+        statement = select(*self.columns).select_from(self.table)
         if self.discriminator is None or self.discriminator.table is self.table:
             return statement
         base = self.discriminator.table
@@ -91,7 +91,7 @@ class AuditedTable:
 
     def picture(self, row: Sequence[Any], mac_key: MacKey | None) -> Picture:
         """The picture of a row of `select()`."""
-        values = dict(zip(self._columns, row, strict=True))
+        values = dict(zip(self.columns, row, strict=True))
         kind = self.default
         if self.discriminator is not None:
             kind = self.kinds.get(values[self.discriminator], kind)
@@ -118,7 +118,8 @@ class AuditedTable:
         return list(found.values())
 
     @cached_property
-    def _columns(self) -> tuple[Column[Any], ...]:
+    def columns(self) -> tuple[Column[Any], ...]:
+        """What is needed of a row: its key, what is recorded, and what tells its class."""
         needed = dict.fromkeys(self.key)
         for kind in self._all_kinds:
             needed |= dict.fromkeys(audited.column for audited in kind.columns)

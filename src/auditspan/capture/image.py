@@ -16,9 +16,19 @@ from typing import Any, TypeAlias
 
 
 class Number(str):
-    """A number as the database has written it, down to the last zero."""
+    """A number as the database has written it, down to the last zero; no text equals it."""
 
     __slots__ = ()
+
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other is a number with the same digits."""
+        return type(other) is Number and str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        """Whether the other is no number, or one with other digits."""
+        return not self == other
 
 
 class Pairs(list[tuple[str, Any]]):
@@ -61,6 +71,19 @@ def parse_image(text: str, *, tags: bool = True) -> Image:
     if tags:
         values = {name: _untagged(value) for name, value in values.items()}
     return Image(values=values) if end == len(text) else _without_noted(values, text[end:])
+
+
+def parse_json(text: str) -> Raw:
+    """Read a JSON document as the values of images are read.
+
+    Raises:
+        ValueError: the text is not JSON.
+    """
+    document, end = _decode(text.strip())
+    if end != len(text.strip()):
+        raise ValueError("invalid JSON: text after the document")
+    found: Raw = document
+    return found
 
 
 def _without_noted(values: dict[str, Any], text: str) -> Image:

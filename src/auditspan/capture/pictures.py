@@ -42,11 +42,16 @@ Pair = tuple[Picture | None, Picture | None]
 
 @dataclass(frozen=True, kw_only=True)
 class RowChange:
-    """What became of one target."""
+    """What became of one target.
+
+    Attributes:
+        change_id: where it stands in the order of the staged changes; None where it was not staged.
+    """
 
     verb: str
     target: Target
     changes: Changes
+    change_id: int | None = None
 
 
 class Subject(Protocol):

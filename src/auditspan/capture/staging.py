@@ -25,6 +25,12 @@ class TupleId(UserDefinedType[str]):
         return "TID"
 
 
+def staging_of(metadata: MetaData) -> Table | None:
+    """The staging table of this metadata, where it has one."""
+    key = f"{metadata.schema}.{STAGING}" if metadata.schema else STAGING
+    return metadata.tables.get(key)
+
+
 def audit_change_table(metadata: MetaData) -> Table:
     """The staging table of this metadata; it is added the first time.
 
@@ -39,9 +45,9 @@ def audit_change_table(metadata: MetaData) -> Table:
         position: grows with every change and is not rolled back by a savepoint (SQLite; on
             PostgreSQL `id` has this property).
     """
-    key = f"{metadata.schema}.{STAGING}" if metadata.schema else STAGING
-    if key in metadata.tables:
-        return metadata.tables[key]
+    known = staging_of(metadata)
+    if known is not None:
+        return known
     return Table(
         STAGING,
         metadata,

@@ -7,14 +7,15 @@ the event is believed from there on, so that one hole is not reported over and o
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from auditspan.body import read_body
 from auditspan.canonical import Json
 from auditspan.capture.links import LinkTable
+from auditspan.errors import AuditBodyError
 from auditspan.state.agreement import Agreement
 from auditspan.state.events import Change, Event, link_key, link_place
 from auditspan.state.objects import Fields, ObjectStore
@@ -26,6 +27,10 @@ PARTIAL = "$partial"
 
 _CHANGES = frozenset({"create", "update", "delete"})
 _STATEMENT = "statement"
+_UNREADABLE = (
+    *(AuditBodyError, AttributeError, KeyError, IndexError, RecursionError, TypeError, ValueError),
+)
+"""What a body that is no event can raise."""
 
 
 @dataclass(kw_only=True)
@@ -54,8 +59,8 @@ class Replay:
     def apply(self, row_id: int, body: str, mac_key_id: str | None) -> None:
         """Apply one event."""
         try:
-            self._apply(json.loads(body), mac_key_id)
-        except (ValueError, KeyError, TypeError, AttributeError):
+            self._apply(read_body(body), mac_key_id)
+        except _UNREADABLE:
             unreadable = Difference(kind="unreadable", table="audit_event", key=str(row_id))
             self.differences.append(unreadable)
 

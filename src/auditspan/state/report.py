@@ -99,5 +99,12 @@ def shown(value: Json, *, hidden: bool = False) -> Json:
         return {"$redacted": True}
     if is_digest(value) or isinstance(value, bool | int):
         return value
-    text = value if isinstance(value, str) else canonical_json(value)
+    text = value if isinstance(value, str) else _text(value)
     return text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 1] + "…"
+
+
+def _text(value: Json) -> str:
+    try:
+        return canonical_json(value)
+    except RecursionError:
+        return "(nested too deeply to show)"

@@ -24,7 +24,11 @@ from auditspan_service.errors import (
 from auditspan_service.exceptiontext import type_name, without_values
 
 _RETRY_SECONDS = "2"
-_UNDEFINED_TABLE = "42P01"
+_LATER = ("08", "25006", "25P03", "25P04", "40", "42P01", "53", "55", "57", "58")
+"""SQLSTATEs, or classes of them, of what passes: lost connections, a server that is read-only after
+a failover, time limits of idle and long transactions, conflicts, a schema not made yet, lack of
+resources, locks, shutdown and start, errors of the system."""
+
 _KINDS: dict[type[ServiceError], str] = {
     NotFoundError: "not-found",
     DuplicateError: "duplicate",
@@ -87,7 +91,7 @@ def _cause(error: BaseException) -> str:
     known = error.__cause__ if isinstance(error, AuditWriteError) else error
     if isinstance(known, DBAPIError) and known.orig is not None:
         return without_values(known.orig)
-    return type_name(known or error)
+    return error.message if isinstance(error, AuditWriteError) else type_name(error)
 
 
 def _outcome_unknown(error: DBAPIError) -> Response:
@@ -114,10 +118,10 @@ def _is_lost_in_commit(error: DBAPIError) -> bool:
 
 
 def _is_unavailable(error: DBAPIError) -> bool:
-    """Whether it is a matter of time: connections, locks, disks, a schema not made yet."""
+    """Whether it is a matter of time: see `_LATER`."""
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
         return True
-    return getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE
+    return str(getattr(error.orig, "sqlstate", "")).startswith(_LATER)
 
 
 def _http_error(error: HTTPException) -> Response | HTTPException:

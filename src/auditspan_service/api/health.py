@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from auditspan.backlog import Backlog, read_backlog
 from auditspan_service.api.current import services
 from auditspan_service.api.problems import Problem
+from auditspan_service.db import is_read_only
 from auditspan_service.migrate import inspect_schema
 
 ALIVE_SECONDS = 150.0
@@ -29,17 +30,21 @@ def alive() -> Response:
 
 @health.get("/readyz")
 def ready() -> Response:
-    """Requests can be served: the database answers, with this release's schema and the trail in it.
+    """Requests can be served: the database takes writes, and has the schema and the trail in it.
 
     How far the workers are behind is told and changes nothing: what is committed waits in the
     table, and whoever took the service away for it would lose the requests as well.
     """
     try:
         with suppress_instrumentation(), services().database.reader.connect() as connection:
+            writes = not is_read_only(connection)
             state = inspect_schema(connection)
             backlog = _backlog(connection) if state.is_current else None
     except SQLAlchemyError:
         raise _not_ready("The database does not answer.") from None
+    if not writes:
+        services().database.engine.dispose()  # it may be a demoted primary: ask for the new one
+        raise _not_ready("The database is read-only: no change can be made now.")
     if backlog is None:
         raise _not_ready(state.sentence())
     return jsonify({"status": "ready", **_told(backlog)})

@@ -1,7 +1,8 @@
 """The command line: `auditspan …`.
 
 Exit codes: 0 fine, 1 something was found, 2 it could not be done or checked; the reason is one
-sentence on standard error. With `--json` a list is JSON Lines, and everything else one object.
+sentence on standard error. An internal error is exit code 2, too. With `--json` a list is JSON
+Lines, and everything else one object.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from auditspan import AuditError
 from auditspan_service.collector import CollectorError
 from auditspan_service.config import use_data_dir
 from auditspan_service.errors import ServiceError
-from auditspan_service.exceptiontext import without_values
+from auditspan_service.exceptiontext import type_name, without_values
 
 FOUND = 1
 COULD_NOT = 2
@@ -63,9 +65,13 @@ class Commands(click.Group):
                 f"The database did not do it: {database_reason(error)}. See AUDITSPAN_DATABASE_URL."
             ) from error
         except OSError as error:
-            if not error.filename:
-                raise  # of no file that a person could mend, such as a pipe that nobody reads
-            raise Failure(f"{error.filename} cannot be used: {error.strerror}.") from error
+            if error.errno == errno.EPIPE:
+                raise  # a pipe that nobody reads: click ends quietly
+            raise Failure(_file_reason(error)) from error
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:  # exit code 1 would mean that something was found
+            raise Failure(_internal(error)) from error
 
 
 def sentence(words: str) -> str:
@@ -105,6 +111,19 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _file_reason(error: OSError) -> str:
+    if error.filename:
+        return f"{error.filename} cannot be used: {error.strerror}."
+    return f"The operating system refused it: {error.strerror or type(error).__name__}."
+
+
+def _internal(error: Exception) -> str:
+    """The type and the place of an error; its message may quote values of the trail."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return f"Internal error ({type_name(error)}{place}): please report it. Nothing was concluded."
 
 
 def database_reason(error: SQLAlchemyError) -> str:

@@ -92,6 +92,7 @@ def verify(  # noqa: PLR0913 (one for each option)
     9. what the collector's files have seen is still there (--witness)
     10. replaying the trail gives the live tables (--state)
     11. no sink has acknowledged more rows than there are
+    12. rows without a leaf hold 2 to 4, and are newer than the last checkpoint
 
     Exit code 1 when something is wrong, and when there is nothing to check.
     """  # noqa: D301 (click reads the character itself)

@@ -206,7 +206,7 @@ def _row(event: dict[str, Any]) -> dict[str, object]:
         "actor": _short(_actor(event), 20),
         "action": event["action"],
         "target": _short(f"{target.get('type', '')} {target.get('id', '')}", 30),
-        "outcome": event["outcome"],
+        "outcome": "unreadable" if "unreadable" in event else event["outcome"],
         "trace_id": event["trace_id"],
         "event_id": event["event_id"],
     }
@@ -221,6 +221,8 @@ def _print_changes(event: Mapping[str, Any]) -> None:
     click.echo(
         f"{event['occurred_at']}  {event['action']}  by {_actor(event)}  {event['event_id']}"
     )
+    if "unreadable" in event:
+        click.echo(f"    unreadable: {event['unreadable']}")
     for name, change in event["changes"].items():
         sides = [
             _short(json.dumps(change[side], ensure_ascii=False), 60)

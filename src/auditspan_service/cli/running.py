@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from auditspan_service.cli.console import data_option, json_option, print_object
-from auditspan_service.cli.starting import require_ready
+from auditspan_service.cli.starting import await_ready
 from auditspan_service.collector import CollectorPaths, find_binary
 from auditspan_service.config import Settings, environment, load_settings
 from auditspan_service.logs import setup_logging
@@ -57,12 +57,19 @@ def up(*, host: str, port: int, as_json: bool) -> None:
 def worker() -> None:
     """Seal committed rows and relay them to the sink, until told to stop.
 
-    Any number of workers may run against one PostgreSQL; one works, the others stand by.
+    Waits for a PostgreSQL that is starting or away. Any number of workers may run against one
+    PostgreSQL; one works, the others stand by.
     """
     settings = load_settings()
-    require_ready(settings)
+    with stop_signal() as told:
+        await_ready(settings, told)
+        if not told.is_set():
+            _work(settings, told)
+
+
+def _work(settings: Settings, told: threading.Event) -> None:
     setup_logging(level=settings.log_level, log_format=settings.log_format)
-    with stop_signal() as told, reporting_metrics(settings), running_worker(settings):
+    with reporting_metrics(settings), running_worker(settings):
         _say(f"worker running, sink {settings.sink}")
         told.wait()
         _say("stopping")

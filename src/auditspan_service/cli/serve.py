@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 import click
 
 from auditspan_service.cli.console import data_option
-from auditspan_service.cli.starting import require_ready
+from auditspan_service.cli.starting import await_ready
 from auditspan_service.config import load_settings
 from auditspan_service.keyfile import load_or_create_mac_key
 
@@ -30,7 +31,7 @@ def serve(*, host: str, port: int, workers: int | None) -> None:
     settings = load_settings()
     # Here a failure is a sentence; in gunicorn's workers it would be a stack trace for each.
     load_or_create_mac_key(settings.mac_key_file, create=settings.is_embedded)
-    require_ready(settings)
+    await_ready(settings, threading.Event())
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     arguments = ["-c", "python:auditspan_service.gunicorn_conf", "--bind", bind]
     if workers is not None:

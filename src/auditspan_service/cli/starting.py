@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+
 import click
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
+from auditspan.relay import Backoff
 from auditspan_service.cli.opened import opened_engine, schema_state
 from auditspan_service.config import Settings
 from auditspan_service.datadir import close_data_dir
 from auditspan_service.errors import SchemaError
+from auditspan_service.exceptiontext import without_values
 from auditspan_service.guarding import require_guarded
+
+_LASTING = ("authentication failed", "does not exist", "no pg_hba.conf", "not permitted to log in")
+"""Words of a server that is up and refuses this client."""
 
 
 def require_ready(settings: Settings) -> None:
@@ -25,6 +33,35 @@ def require_ready(settings: Settings) -> None:
     with opened_engine() as engine:
         require_current(engine)
         require_guarded(engine, settings, say=_say)
+
+
+def await_ready(settings: Settings, stop: threading.Event) -> None:
+    """Do the same as `require_ready`, and wait while PostgreSQL is starting or away.
+
+    Returns early when `stop` is set.
+
+    Raises:
+        SchemaError, UnguardedError: as `require_ready`.
+        DBAPIError: the database refuses this client, which does not pass by itself.
+    """
+    backoff, said = Backoff(first=0.5), ""
+    while not stop.is_set():
+        try:
+            require_ready(settings)
+        except OperationalError as error:
+            if settings.is_embedded or not _may_pass(error):
+                raise
+            if (reason := without_values(error.orig or error)) != said:
+                said = reason
+                click.echo(f"waiting for the database: {reason}", err=True)
+        else:
+            return
+        stop.wait(backoff.next())
+
+
+def _may_pass(error: OperationalError) -> bool:
+    """Whether waiting may help; libpq gives no SQLSTATE where no connection was made."""
+    return not any(refusal in str(error.orig) for refusal in _LASTING)
 
 
 def require_current(engine: Engine) -> None:

@@ -220,7 +220,7 @@ def weak(trail: Trail) -> list[str]:
     """What is wrong with triggers and partitions."""
     with trail.engine.connect() as connection:
         found = check_guards(connection, trail.tables)
-    return [one.detail for one in found if one.kind in {"trigger", "setting"}]
+    return [one.detail for one in found if one.kind in {"trigger", "foreign", "setting"}]
 
 
 CHANGES = {

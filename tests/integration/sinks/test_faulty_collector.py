@@ -13,11 +13,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 from sqlalchemy import select, text
 
+from auditspan import semconv
 from auditspan.delivery import load_cursors
 from auditspan.errors import SinkUnavailableError
 from auditspan.otlp import OtlpSink
+from auditspan.relay import LONGEST_ASKED, Backoff
 from integration.sinks.faulty import (
     GOOD,
     PROTOBUF,
@@ -153,6 +157,76 @@ def test_the_collector_says_when_to_come_back(trail: Trail, status: int, form: s
         wait_for(lambda: sent(trail) == ROWS)
     first, second = collector.requests[:2]
     assert 1.9 <= second - first <= promised(5)
+
+
+HOSTILE = {
+    "1000000000": 1e9,
+    "9" * 400: float("inf"),
+    "²": None,
+    "-5": None,
+    "Sun, 06 Nov 2094 08:49:37 -0000": 2e9,
+    "Sun, 06 Nov 1994 08:49:37 -0000": 0.0,
+    "Sun, 06 Nov 1994 08:49:37 +99999999999999999999": None,
+    "Sun, 06 Nov 99999999999999999999 08:49:37 GMT": None,
+}
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: ascii(value[-40:]))
+def test_hostile_retry_after_is_read_or_ignored(value: str) -> None:
+    """A Retry-After header that no date or number of seconds can be read from is ignored."""
+    expected = HOSTILE[value]
+    answer = Answer(status=503, headers={"Retry-After": value})
+    with (
+        faulty_collector(lambda _: answer) as collector,
+        pytest.raises(SinkUnavailableError) as refusal,
+    ):
+        OtlpSink(collector.url).send([])
+    assert (expected is None) == (refusal.value.retry_after is None)
+    assert (expected or 0.0) == pytest.approx(refusal.value.retry_after or 0.0, rel=0.5)
+
+
+@pytest.mark.parametrize("asked", [1e9, float("inf"), float("nan"), -1e9])
+def test_backoff_waits_at_most_five_minutes(asked: float) -> None:
+    """The relay waits five minutes at most, whatever a sink asks for."""
+    assert Backoff().next(asked) <= LONGEST_ASKED == 300.0
+
+
+def test_excessive_retry_after_is_counted_and_logged(
+    trail: Trail, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Retry-After above the limit leaves a warning and a count, and the relay goes on."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader])
+    monkeypatch.setattr("auditspan.metrics.metrics.get_meter", provider.get_meter)
+    monkeypatch.setattr("auditspan.relay.LONGEST_ASKED", 0.2)
+    late = Answer(status=429, headers={"Retry-After": "1000000000"})
+    with (
+        caplog.at_level(logging.WARNING),
+        faulty_collector(lambda _: late) as collector,
+        posting(trail, collector),
+    ):
+        wait_for(lambda: len(collector.requests) >= 2)
+        collector.rule = lambda _: GOOD
+        wait_for(lambda: sent(trail) == ROWS)
+    counted = counter(reader, semconv.METRIC_RETRY_AFTER_CAPPED)
+    provider.shutdown()
+    assert counted >= 1
+    assert "asked for a pause of 1000000000 s" in caplog.text
+
+
+def counter(reader: InMemoryMetricReader, name: str) -> float:
+    """The sum of a counter's points."""
+    data = reader.get_metrics_data()
+    assert data is not None
+    return sum(
+        point.value
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == name
+        for point in metric.data.data_points
+        if isinstance(point, NumberDataPoint)
+    )
 
 
 def test_waiting_grows(trail: Trail) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Connection, select, text
@@ -98,11 +97,7 @@ def test_a_cursor_that_is_not_a_number_stops_nothing(delivered: Trail) -> None:
 
 def test_an_empty_trail_corrects_its_cursor(fresh: Trail) -> None:
     """Also where there is nothing to send, the cursor is put back."""
-    with fresh.engine.begin() as connection:
-        connection.execute(
-            fresh.tables.delivery.insert(),
-            {"sink": "file", "sent_seq": 9, "safe_seq": 9, "updated_at": datetime.now(UTC)},
-        )
+    change_cursor(fresh, "UPDATE audit_delivery SET sent_seq = 9, safe_seq = 9")
     fresh.deliver()
     delivery = fresh.tables.delivery.c
     with fresh.engine.connect() as connection:

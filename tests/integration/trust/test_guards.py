@@ -114,20 +114,60 @@ def test_a_trigger_that_was_weakened_on_sqlite(tmp_path: Path) -> None:
     engine.dispose()
 
 
+NULL_TRIGGER = (
+    "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; "
+    "CREATE TRIGGER mine BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION swallow()"
+)
+RULE = "CREATE RULE mine AS ON INSERT TO {table} DO INSTEAD NOTHING"
 FOREIGN = {
-    "sqlite": "CREATE TRIGGER mine AFTER INSERT ON audit_event BEGIN SELECT 1; END",
-    "postgresql": (
-        "CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; "
-        "CREATE TRIGGER mine BEFORE INSERT ON audit_event FOR EACH ROW EXECUTE FUNCTION swallow()"
-    ),
+    "sqlite": {
+        "trigger mine": "CREATE TRIGGER mine AFTER INSERT ON {table} BEGIN SELECT 1; END",
+        "trigger passing": "CREATE TEMP TRIGGER passing BEFORE INSERT ON main.{table} "
+        "BEGIN SELECT RAISE(IGNORE); END",
+    },
+    "postgresql": {
+        "trigger mine": NULL_TRIGGER,
+        "rule mine": RULE,
+        "row security policy": "ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+    },
 }
 
 
-def test_a_trigger_of_somebody_else_is_a_warning(engine: Engine) -> None:
-    """It may be meant well, and it may keep rows out of the trail."""
-    said = findings(engine, "setting", FOREIGN[engine.dialect.name])
-    assert 1 == sum("There is a trigger mine on audit_event" in one for one in said)
+@pytest.mark.parametrize("table", [*GUARDED, "audit_delivery"])
+def test_rule_trigger_or_policy_of_others_breaks_a_promise(engine: Engine, table: str) -> None:
+    """Whatever could drop or hide rows of an audit table is named, and refused at the start."""
+    ways = FOREIGN[engine.dialect.name]
+    said = findings(engine, "foreign", *(way.format(table=table) for way in ways.values()))
+    expected = {f"There is a {what} on {table} that is not auditspan's" for what in ways}
+    assert expected == {sentence.partition(":")[0] for sentence in said}
     assert [] == findings(engine, "trigger")
+    with engine.connect() as connection, pytest.raises(UnguardedError):
+        require_guards(connection, TABLES, tolerated={"role", "durability"})
+
+
+INDEXES = {
+    "DROP INDEX ix_audit_event_event_id": ("index", "The unique index ix_audit_event_event_id"),
+    "DROP INDEX ix_audit_leaf_row_id": ("index", "The unique index ix_audit_leaf_row_id"),
+    "DROP INDEX ix_audit_leaf_event_id": ("index", "The unique index ix_audit_leaf_event_id"),
+    "DROP INDEX ix_audit_event_actor": ("setting", "The index ix_audit_event_actor"),
+    "CREATE UNIQUE INDEX mine ON audit_leaf (leaf_hash)": ("index", "The unique index mine"),
+}
+
+
+@pytest.mark.parametrize("change", INDEXES)
+def test_missing_or_foreign_index_is_named(engine: Engine, change: str) -> None:
+    """A missing or foreign unique index breaks a promise; a missing plain one is a warning."""
+    kind, sentence = INDEXES[change]
+    assert [] == findings(engine, "index")
+    said = findings(engine, kind, change)
+    assert 1 == sum(one.startswith(sentence) for one in said)
+
+
+def test_index_that_is_no_longer_unique_is_named(engine: Engine) -> None:
+    """A plain index in place of a unique one is a finding."""
+    made = "CREATE INDEX ix_audit_leaf_row_id ON audit_leaf (row_id)"
+    (said,) = findings(engine, "index", "DROP INDEX ix_audit_leaf_row_id", made)
+    assert said.startswith("The unique index ix_audit_leaf_row_id on audit_leaf (row_id)")
 
 
 SQLITE_SETTINGS = {

@@ -11,14 +11,19 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, MetaData, create_engine, delete, insert, select, text, update
+from sqlalchemy.exc import NotSupportedError
 
-from auditspan import Actor, MacKey, Service, Target
+from auditspan import Actor, AuditWriteError, MacKey, Service, Target, semconv
+from auditspan.guards import check_guards
 from auditspan.ids import uuid7
 from auditspan.lastsigned import LastSignedFile
 from auditspan.merkle import Tree
 from auditspan.note import Checkpoint, SigningKey, open_note, sign_note
+from auditspan.otlpfile import read_logs
 from auditspan.record import AuditRecord
+from auditspan.relay import Relay
 from auditspan.sealer import Sealer
+from auditspan.sinks import FileSink
 from auditspan.store import insert_records
 from auditspan.tables import AuditTables, audit_tables
 from auditspan.verification import VerifyReport, verify_trail
@@ -38,7 +43,7 @@ class Trail:
     engine: Engine
     tables: AuditTables
 
-    def write(self, count: int, key: MacKey = MAC) -> None:
+    def write(self, count: int, key: MacKey | None = MAC) -> None:
         """Commit rows as the application does."""
         with self.engine.begin() as connection:
             insert_records(connection, self.tables, [record(n) for n in range(count)], key)
@@ -310,3 +315,115 @@ def test_a_row_that_was_copied_is_found(trail: Trail) -> None:
     )
     trail.seal()
     assert {("duplicate", SIZE)} == trail.found()
+
+
+def test_copied_row_under_unique_leaves_stops_nothing(
+    trail: Trail, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A copied event id is sealed and named while the unique index of the leaves is in place."""
+    given = {"id", "xact_id", "recorded_at"}
+    copied = ", ".join(one.name for one in trail.tables.event.c if one.name not in given)
+    copy = (
+        f"INSERT INTO audit_event ({copied}) SELECT {copied} FROM audit_event "  # noqa: S608 (no input)
+        "WHERE id = (SELECT row_id FROM audit_leaf WHERE seq = 3)"
+    )
+    trail.run("DROP INDEX ix_audit_event_event_id", copy, copy)
+    assert {("duplicate", None)} == trail.found()
+    with caplog.at_level(logging.ERROR, logger="auditspan.leaves"):
+        trail.seal()
+    trail.write(1)
+    trail.seal()
+    assert 2 == len([one for one in ours(caplog) if "it is a copy" in one.getMessage()])
+    assert {("duplicate", SIZE), ("duplicate", SIZE + 1)} <= trail.found()
+    assert {"duplicate"} == {kind for kind, _ in trail.found()}
+    assert SIZE + 3 == trail.report().tree_size
+
+
+def test_copied_row_under_unique_leaves_is_delivered(trail: Trail, tmp_path: Path) -> None:
+    """The copy and the rows behind it reach the sink, each once."""
+    given = {"id", "xact_id", "recorded_at"}
+    copied = ", ".join(one.name for one in trail.tables.event.c if one.name not in given)
+    trail.run(
+        "DROP INDEX ix_audit_event_event_id",
+        f"INSERT INTO audit_event ({copied}) SELECT {copied} FROM audit_event "  # noqa: S608 (no input)
+        "WHERE id = (SELECT row_id FROM audit_leaf WHERE seq = 3)",
+    )
+    trail.seal()
+    trail.write(1)
+    trail.seal()
+    sink_folder = tmp_path / "collector"
+    sink = FileSink(sink_folder)
+    with trail.engine.connect() as connection:
+        Relay(trail.engine, trail.tables, sink).deliver(connection)
+    sink.close()
+    found = (one.attributes.get(semconv.SEQUENCE_NUMBER) for one in read_logs(sink_folder))
+    assert list(range(SIZE + 2)) == [number for number in found if number is not None]
+
+
+DROPPING_FUNCTION = """
+CREATE FUNCTION dropping() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'
+"""
+DROPPED = {
+    "every row": {
+        "sqlite": [
+            "CREATE TRIGGER dropping BEFORE INSERT ON audit_event BEGIN SELECT RAISE(IGNORE); END"
+        ],
+        "postgresql": ["CREATE RULE dropping AS ON INSERT TO audit_event DO INSTEAD NOTHING"],
+    },
+    "one row": {
+        "sqlite": [
+            """
+            CREATE TRIGGER dropping BEFORE INSERT ON audit_event WHEN NEW.target_id = '1'
+            BEGIN SELECT RAISE(IGNORE); END
+            """
+        ],
+        "postgresql": [
+            DROPPING_FUNCTION,
+            """
+            CREATE TRIGGER dropping BEFORE INSERT ON audit_event FOR EACH ROW
+            WHEN (NEW.target_id = '1') EXECUTE FUNCTION dropping()
+            """,
+        ],
+    },
+}
+DROPS = pytest.mark.parametrize("rows", DROPPED)
+
+
+@DROPS
+def test_write_whose_row_is_dropped_is_refused(trail: Trail, rows: str) -> None:
+    """Rows are not committed while the database drops one of them, or all, without an error."""
+    trail.run(*DROPPED[rows][trail.engine.dialect.name])
+    with pytest.raises((AuditWriteError, NotSupportedError)):  # a rule forbids RETURNING
+        trail.write(3)
+    assert SIZE == trail.report().rows
+
+
+@DROPS
+def test_what_drops_rows_is_named(trail: Trail, rows: str) -> None:
+    """The guards name the rule or trigger that drops rows."""
+    trail.run(*DROPPED[rows][trail.engine.dialect.name])
+    with trail.engine.connect() as connection:
+        findings = check_guards(connection, trail.tables)
+    assert ["dropping" in one.detail for one in findings if one.kind == "foreign"] == [True]
+
+
+def forge_old_row(trail: Trail) -> None:
+    """Insert a row without a MAC that the sealer passes over, since it looks older."""
+    old = {"sqlite": "id = 0", "postgresql": "xact_id = '3'"}[trail.engine.dialect.name]
+    trail.write(1, None)
+    trail.run(f"UPDATE audit_event SET {old} WHERE id = (SELECT max(id) FROM audit_event)")  # noqa: S608 (no input)
+    trail.seal()
+
+
+def test_forged_old_row_is_found_before_it_is_sealed(trail: Trail) -> None:
+    """Its MAC and its age are findings while it has no leaf."""
+    forge_old_row(trail)
+    assert {("mac", None), ("unsealed", None)} == trail.found()
+
+
+def test_forged_old_row_is_found_after_it_is_sealed(trail: Trail) -> None:
+    """The sweep gives it a leaf, and its MAC stays a finding."""
+    forge_old_row(trail)
+    sealer = Sealer(trail.engine, trail.tables, signing_key=KEY, mac_key=MAC)
+    assert 1 == sealer.sweep()
+    assert {("mac", SIZE)} == trail.found()

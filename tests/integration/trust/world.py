@@ -33,6 +33,7 @@ from auditspan_service.db import make_engine, snapshot
 from support.attacker import take_guards_away
 
 MAC = MacKey.from_secret(bytes(range(32)))
+FOREIGN_MAC = MacKey.from_secret(bytes(32))
 KEY = SigningKey(name="auditspan/test", seed=bytes(range(32)))
 FOREIGN = SigningKey(name="auditspan/test", seed=bytes(32))
 OTHER_LOG = SigningKey(name="auditspan/other", seed=bytes(32))

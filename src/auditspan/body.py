@@ -1,0 +1,89 @@
+"""Audit bodies as a table holds them, read without trust in whoever wrote them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from auditspan.canonical import canonical_json
+from auditspan.errors import AuditBodyError
+
+MEMBERS = (
+    *("action", "actor", "changes", "event_id", "metadata", "occurred_at", "on_behalf_of"),
+    *("outcome", "reason", "request", "service", "span_id", "target", "tenant", "trace_id"),
+    *("tx_id", "v"),
+)
+"""The members of body version 1."""
+
+_TEXTS = ("action", "event_id", "occurred_at", "outcome", "tx_id")
+_TEXTS_OR_NULL = ("reason", "span_id", "tenant", "trace_id")
+_ACTOR = ("type", "id", "label")
+_PARTS: Mapping[str, tuple[str, ...]] = {
+    "actor": _ACTOR,
+    "on_behalf_of": _ACTOR,
+    "request": ("id", "client_address", "user_agent", "method", "route"),
+    "service": ("name", "version", "instance"),
+    "target": ("type", "id"),
+}
+"""The objects in a body, and their members that are text or null."""
+
+_REQUIRED_PARTS = {"actor": "type", "service": "name"}
+"""The parts that are never null, and the member of each that is always text."""
+
+
+def read_body(body: str) -> dict[str, Any]:
+    """Parse a body that is a JSON object within the profile, of whatever members.
+
+    Raises:
+        AuditBodyError: it is none.
+    """
+    try:
+        members = json.loads(body)
+        if not isinstance(members, dict):
+            raise AuditBodyError("the body is not a JSON object")
+        canonical_json(members)
+    except RecursionError as error:
+        raise AuditBodyError("the body is nested too deeply") from error
+    except ValueError as error:
+        raise AuditBodyError("the body is not JSON") from error
+    return members
+
+
+def read_event(body: str) -> dict[str, Any]:
+    """Parse a body that has the members of version 1, each of its own type.
+
+    Raises:
+        AuditBodyError: it is none.
+    """
+    members = read_body(body)
+    missing = next((name for name in MEMBERS if name not in members), None)
+    if missing is not None:
+        raise AuditBodyError(f"the body lacks the member {missing}")
+    wrong = next(_of_wrong_type(members), None)
+    if wrong is not None:
+        raise AuditBodyError(f"the member {wrong} of the body is of the wrong type")
+    return members
+
+
+def _of_wrong_type(members: Mapping[str, Any]) -> Iterator[str]:
+    yield from (name for name in _TEXTS if not isinstance(members[name], str))
+    yield from (name for name in _TEXTS_OR_NULL if not _is_text_or_null(members[name]))
+    yield from (name for name in _PARTS if not _is_part(name, members[name]))
+    yield from (name for name in ("changes", "metadata") if not isinstance(members[name], dict))
+    if not all(isinstance(change, dict) for change in members["changes"].values()):
+        yield "changes"
+
+
+def _is_part(name: str, part: object) -> bool:
+    if part is None:
+        return name not in _REQUIRED_PARTS
+    if not isinstance(part, dict):
+        return False
+    if name in _REQUIRED_PARTS and not isinstance(part.get(_REQUIRED_PARTS[name]), str):
+        return False
+    return all(key in part and _is_text_or_null(part[key]) for key in _PARTS[name])
+
+
+def _is_text_or_null(value: object) -> bool:
+    return value is None or isinstance(value, str)

@@ -1,0 +1,114 @@
+"""The drain: takes what a transaction has staged, before it commits.
+
+The caller MUST write an audit row for everything it is given, in the same transaction, and MUST let
+an error fail the commit: what was taken and not written is recorded nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Dialect, Table
+
+BATCH = 2000
+"""Rows that are taken together from a large transaction."""
+
+_AT_ONCE = 1000
+"""Rows up to which PostgreSQL gives all in one answer."""
+
+_COLUMNS = "id, table_schema, table_name, operation, old, new"
+_CURSOR = "auditspan_drain"
+
+
+class StagedChange(NamedTuple):
+    """One row of the staging table: the images of a row before and after one change.
+
+    Attributes:
+        id: the order of the changes.
+        position: what the positions of contexts are compared with.
+        table: the key of the audited table in its metadata.
+        operation: INSERT, UPDATE, DELETE or TRUNCATE.
+        old, new: the images; None where there was or is no row.
+    """
+
+    id: int
+    position: int
+    table: str
+    operation: str
+    old: str | None
+    new: str | None
+
+
+def drain(connection: Connection, staging: Table, floor: int = 0) -> Iterator[list[StagedChange]]:
+    """Take the staged changes of the running transaction, oldest first, in batches.
+
+    Args:
+        connection: the connection of the transaction.
+        staging: the staging table.
+        floor: on SQLite, the newest id that others had staged when the transaction began to write.
+            On PostgreSQL the rows know their transaction.
+    """
+    if connection.dialect.name == "postgresql":
+        return _drain_postgresql(connection, staging)
+    return _drain_sqlite(connection, staging, floor)
+
+
+def _drain_postgresql(connection: Connection, staging: Table) -> Iterator[list[StagedChange]]:
+    rows = connection.exec_driver_sql(_all_sql(staging, connection.dialect, _AT_ONCE)).all()
+    if rows and rows[0][0] is None:
+        yield from _fetch(connection, staging)
+    elif rows:
+        yield _changes(reversed(rows))
+
+
+def _fetch(connection: Connection, staging: Table) -> Iterator[list[StagedChange]]:
+    """Read by a cursor of the server, so that no more than a batch is in memory here."""
+    every = _all_sql(staging, connection.dialect, None)
+    connection.exec_driver_sql(f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {every} ORDER BY id")
+    while rows := connection.exec_driver_sql(f"FETCH {BATCH} FROM {_CURSOR}").all():
+        yield _changes(rows)
+    connection.exec_driver_sql(f"CLOSE {_CURSOR}")
+
+
+def _drain_sqlite(
+    connection: Connection, staging: Table, floor: int
+) -> Iterator[list[StagedChange]]:
+    take, clear = _sqlite_sql(staging, connection.dialect)
+    # Below zero are rows that REPLACE might have displaced, and did not.
+    connection.exec_driver_sql(f"{clear} WHERE id < 0")
+    while rows := connection.exec_driver_sql(take, (floor,)).all():
+        connection.exec_driver_sql(f"{clear} WHERE id BETWEEN ? AND ?", (floor + 1, rows[-1][0]))
+        yield [
+            StagedChange(row[0], row[6], _key(row[1], row[2]), row[3], row[4], row[5])
+            for row in rows
+        ]
+
+
+def _changes(rows: Iterator[Any] | Sequence[Any]) -> list[StagedChange]:
+    return [
+        StagedChange(row[0], row[0], _key(row[1], row[2]), row[3], row[4], row[5]) for row in rows
+    ]
+
+
+def _key(schema: str | None, name: str) -> str:
+    return f"{schema}.{name}" if schema else name
+
+
+@lru_cache(maxsize=64)
+def _all_sql(staging: Table, dialect: Dialect, at_most: int | None) -> str:
+    schema = (
+        f"{dialect.identifier_preparer.quote_identifier(staging.schema)}." if staging.schema else ""
+    )
+    limit = "NULL" if at_most is None else at_most
+    return f"SELECT {_COLUMNS} FROM {schema}auditspan_drain({limit})"  # noqa: S608 (a quoted name)
+
+
+@lru_cache(maxsize=64)
+def _sqlite_sql(staging: Table, dialect: Dialect) -> tuple[str, str]:
+    name = dialect.identifier_preparer.format_table(staging)
+    return (
+        f"SELECT {_COLUMNS}, position FROM {name} WHERE id > ? ORDER BY id LIMIT {BATCH}",  # noqa: S608 (a quoted name)
+        f"DELETE FROM {name}",  # noqa: S608
+    )

@@ -1,0 +1,179 @@
+"""What one staged change says of the object that its row belongs to.
+
+An object may have a row in each of several tables (joined inheritance); a `Part` is one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import Column, Dialect
+from sqlalchemy.types import TypeEngine
+
+from auditspan.auditedmodel import AuditedColumn
+from auditspan.canonical import Json, canonical_json, represent
+from auditspan.capture.audited import AuditedKind, AuditedTable
+from auditspan.capture.drain import StagedChange
+from auditspan.capture.image import Image, parse_image
+from auditspan.capture.stored_values import Convert, converter
+from auditspan.diff import Changes
+from auditspan.mac import MacKey
+from auditspan.values import concealed, target_id
+
+_ABSENT = object()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """A change of one row: the images before and after it."""
+
+    reader: PartReader
+    change: StagedChange
+    old: Image | None
+    new: Image | None
+
+    @property
+    def last(self) -> Image:
+        """The row as it is now, or as it was last."""
+        found = self.new or self.old
+        if found is None:
+            raise ValueError("invalid staged change: expected an image")
+        return found
+
+    @property
+    def id(self) -> str:
+        """The target id of the object after the change."""
+        return self.reader.id(self.last)
+
+    @property
+    def old_id(self) -> str:
+        """The target id of the object before the change."""
+        return self.reader.id(self.old or self.last)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PartReader:
+    """Reads the images of one audited table in one kind of database."""
+
+    audited: AuditedTable
+    dialect: Dialect
+    mac_key: MacKey | None
+
+    def read(self, change: StagedChange) -> Part:
+        """Read the images of a change."""
+        return Part(
+            reader=self, change=change, old=self._image(change.old), new=self._image(change.new)
+        )
+
+    def id(self, image: Image) -> str:
+        """The target id: the primary key in the form that the table has."""
+        return target_id([self._value(column, image) for column in self.audited.key])
+
+    def kind(self, image: Image) -> AuditedKind | None:
+        """What is recorded of this row, by its discriminator where the table has one."""
+        column = self.audited.discriminator
+        if column is None or column.table is not self.audited.table:
+            return self.audited.default
+        return self.kind_of(self._value(column, image))
+
+    def kind_of(self, discriminator: Json) -> AuditedKind | None:
+        """What is recorded of rows with this value, in stored form, of the discriminator."""
+        return self._kinds.get(canonical_json(discriminator), self.audited.default)
+
+    def discriminator(self, image: Image) -> Json:
+        """The stored form of the discriminator of a row of the base table."""
+        column = self.audited.discriminator
+        return None if column is None else self._value(column, image)
+
+    def version(self, kind: AuditedKind, image: Image) -> int | None:
+        """The version of the row, where the model counts them."""
+        version = None if kind.version is None else self._value(kind.version, image)
+        return version if type(version) is int else None
+
+    def changes(self, part: Part, kind: AuditedKind) -> Changes:
+        """The columns that the change has changed, as a body shows them."""
+        old, new = part.old, part.new
+        if old is None or new is None:
+            side = "new" if old is None else "old"
+            return {
+                column.name: {side: value}
+                for column in kind.columns
+                if (value := self._shown(column, part.last)) is not _ABSENT
+            }
+        return dict(self._updated(kind, old, new))
+
+    def _updated(
+        self, kind: AuditedKind, old: Image, new: Image
+    ) -> Iterator[tuple[str, dict[str, Json]]]:
+        for column in kind.columns:
+            if _has_changed(column.column.name, old, new):
+                before, after = (self._value(column.column, image) for image in (old, new))
+                if canonical_json(before) != canonical_json(after):  # 1 and 1.0 are one float
+                    sides = {"old": before, "new": after}
+                    yield (
+                        column.name,
+                        {side: concealed(column, v, self.mac_key) for side, v in sides.items()},
+                    )
+
+    def _shown(self, column: AuditedColumn, image: Image) -> Any:  # noqa: ANN401
+        """The value as a body shows it; `_ABSENT` where the image has none."""
+        value = self._stored(column.column, image)
+        return value if value is _ABSENT else concealed(column, value, self.mac_key)
+
+    def _value(self, column: Column[Any], image: Image) -> Json:
+        value = self._stored(column, image)
+        return None if value is _ABSENT else value
+
+    def _stored(self, column: Column[Any], image: Image) -> Any:  # noqa: ANN401
+        name = column.name
+        if name in image.long:
+            return dict(image.long[name])
+        if name not in image.values:
+            return _ABSENT
+        raw = image.values[name]
+        return None if raw is None else self._converter(column)(raw)
+
+    def _image(self, text: str | None) -> Image | None:
+        return None if text is None else parse_image(text, tags=self.dialect.name == "sqlite")
+
+    def _converter(self, column: Column[Any]) -> Convert:
+        found = self._converters.get(column)
+        if found is None:
+            found = self._converters[column] = converter(column.type, self.dialect)
+        return found
+
+    @cached_property
+    def _converters(self) -> dict[Column[Any], Convert]:
+        return {}
+
+    @cached_property
+    def _kinds(self) -> dict[str, AuditedKind | None]:
+        """The kinds by the canonical text of the stored discriminator."""
+        column = self.audited.discriminator
+        if column is None:
+            return {}
+        return {
+            canonical_json(bound(column.type, value, self.dialect)): kind
+            for value, kind in self.audited.kinds.items()
+        }
+
+
+def bound(type_: TypeEngine[Any], value: Any, dialect: Dialect) -> Json:  # noqa: ANN401
+    """The stored form of a Python value of this type: what its driver would be given."""
+    process = type_.dialect_impl(dialect).bind_processor(dialect)
+    return represent(process(value) if process else value)
+
+
+def _has_changed(name: str, old: Image, new: Image) -> bool:
+    if name in new.same or name in old.same:
+        return False
+    if name in old.long or name in new.long:
+        return old.long.get(name) != new.long.get(name) or name not in old.long
+    return _is_other(old.values.get(name), new.values.get(name))
+
+
+def _is_other(old: object, new: object) -> bool:
+    return type(old) is not type(new) or old != new

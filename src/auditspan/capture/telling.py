@@ -1,0 +1,123 @@
+"""Drained changes become changes that a record tells, each in the context that wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from sqlalchemy import Connection, Dialect, MetaData, Table
+
+from auditspan.capture.audited import AuditedTable
+from auditspan.capture.drain import StagedChange
+from auditspan.capture.linkruns import LinkRun
+from auditspan.capture.links import LinkTable
+from auditspan.capture.objects import ObjectChange, joined_base
+from auditspan.capture.parts import Part, PartReader
+from auditspan.capture.pictures import RowChange
+from auditspan.capture.subjects import subject_of
+from auditspan.errors import AuditWriteError
+from auditspan.mac import MacKey
+from auditspan.recorder import Surroundings
+
+Told = tuple[Surroundings, RowChange]
+
+_KEPT_OBJECTS = 10_000
+"""Objects of several tables whose other rows are waited for, in a transaction of many batches."""
+
+
+@dataclass(kw_only=True)
+class Telling:
+    """The changes of one transaction as they are told.
+
+    Attributes:
+        surroundings_at: the context of a position.
+    """
+
+    connection: Connection
+    metadata: MetaData
+    mac_key: MacKey | None
+    surroundings_at: Callable[[int], Surroundings]
+    _entries: list[tuple[Surroundings, ObjectChange | LinkRun]] = field(default_factory=list)
+    _objects: dict[tuple[Table, str], tuple[Surroundings, ObjectChange]] = field(
+        default_factory=dict
+    )
+
+    def told(self, batches: Iterable[list[StagedChange]]) -> Iterator[list[Told]]:
+        """The changes of each batch; those of objects of several tables when all their rows came.
+
+        Raises:
+            AuditWriteError: a table is staged that the trail does not know.
+        """
+        for batch in batches:
+            for change in batch:
+                self._take(change)
+            kept = self._waiting() if len(self._objects) < _KEPT_OBJECTS else []
+            yield self._closed(kept)
+        yield self._closed([])
+
+    def _take(self, change: StagedChange) -> None:
+        surroundings = self.surroundings_at(change.position)
+        subject, base = _subject(self.metadata, change.table)
+        if isinstance(subject, LinkTable):
+            self._link(change, subject, surroundings)
+            return
+        part = _reader(subject, self.connection.dialect, self.mac_key).read(change)
+        if base is None:
+            self._entries.append((surroundings, ObjectChange(parts=[part])))
+        else:
+            self._join(part, base, surroundings)
+
+    def _join(self, part: Part, base: Table, surroundings: Surroundings) -> None:
+        key = (base, part.old_id)
+        known = self._objects.get(key)
+        if known is not None and known[0] is surroundings and known[1].takes(part):
+            known[1].parts.append(part)
+            return
+        self._objects[key] = found = (surroundings, ObjectChange(parts=[part]))
+        self._entries.append(found)
+
+    def _link(self, change: StagedChange, link: LinkTable, surroundings: Surroundings) -> None:
+        last = self._entries[-1] if self._entries else None
+        run = last[1] if last is not None and last[0] is surroundings else None
+        if not isinstance(run, LinkRun) or run.link is not link:
+            run = LinkRun(link=link, dialect=self.connection.dialect)
+            self._entries.append((surroundings, run))
+        run.add(change)
+
+    def _waiting(self) -> list[tuple[Surroundings, ObjectChange | LinkRun]]:
+        open_ = {id(found) for found in self._objects.values()}
+        return [entry for entry in self._entries if id(entry) in open_]
+
+    def _closed(self, kept: list[tuple[Surroundings, ObjectChange | LinkRun]]) -> list[Told]:
+        keep = {id(entry) for entry in kept}
+        closed = [entry for entry in self._entries if id(entry) not in keep]
+        self._entries = kept
+        if not kept:
+            self._objects.clear()
+        return list(self._changes(closed))
+
+    def _changes(
+        self, entries: list[tuple[Surroundings, ObjectChange | LinkRun]]
+    ) -> Iterator[Told]:
+        for surroundings, entry in entries:
+            if isinstance(entry, LinkRun):
+                yield from ((surroundings, change) for change in entry.changes())
+            elif (change := entry.change(self.connection)) is not None:
+                yield surroundings, change
+
+
+def _subject(metadata: MetaData, key: str) -> tuple[AuditedTable | LinkTable, Table | None]:
+    table = metadata.tables.get(key)
+    subject = None if table is None else subject_of(table)
+    if not isinstance(subject, AuditedTable | LinkTable):
+        raise AuditWriteError(
+            f"changes of the table {key!r} are staged by triggers, and the trail knows no audited "
+            "table of this name: audit it again, or run `auditspan db guard`, which removes them"
+        )
+    return subject, joined_base(subject) if isinstance(subject, AuditedTable) else None
+
+
+@lru_cache(maxsize=512)
+def _reader(audited: AuditedTable, dialect: Dialect, mac_key: MacKey | None) -> PartReader:
+    return PartReader(audited=audited, dialect=dialect, mac_key=mac_key)

@@ -1,0 +1,93 @@
+"""The triggers of all audited tables of a metadata: made with them, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from sqlalchemy import Connection, MetaData, Table, event, inspect
+from sqlalchemy.orm import configure_mappers
+
+from auditspan.capture import postgresql, sqlite
+from auditspan.capture.audited import AuditedTable
+from auditspan.capture.links import LinkTable
+from auditspan.capture.staged_table import StagedTable
+from auditspan.capture.staging import staging_of
+from auditspan.capture.subjects import subject_of
+from auditspan.errors import AuditConfigError
+
+
+def staged_tables(metadata: MetaData) -> Iterator[StagedTable]:
+    """The audited tables and link tables of a metadata that has a staging table."""
+    staging = staging_of(metadata)
+    if staging is None:
+        return
+    configure_mappers()  # relationships name their link tables
+    for table in metadata.tables.values():
+        subject = subject_of(table)
+        if isinstance(subject, AuditedTable | LinkTable):
+            excluded = {column.name for column in table.columns} - _kept(subject)
+            yield StagedTable(table=table, staging=staging, excluded=frozenset(excluded))
+
+
+def create_triggers(connection: Connection, staged: StagedTable) -> None:
+    """Make the triggers of one table, in place of those that exist."""
+    made = postgresql if connection.dialect.name == "postgresql" else sqlite
+    for statement in made.trigger_statements(staged, connection.dialect):
+        connection.exec_driver_sql(statement)
+
+
+def require_triggers(connection: Connection, metadata: MetaData) -> None:
+    """Compare the triggers with the models; on SQLite, make those anew that differ.
+
+    Raises:
+        AuditConfigError: on PostgreSQL, a write could go by unseen.
+    """
+    staged = list(staged_tables(metadata))
+    present = _present(connection, [one.table for one in staged])
+    problems = []
+    for one in staged:
+        if one.table not in present:
+            continue
+        if connection.dialect.name == "postgresql":
+            problems += postgresql.trigger_problems(connection, one)
+        elif sqlite.trigger_problems(connection, one):
+            create_triggers(connection, one)
+            problems += sqlite.trigger_problems(connection, one)
+    if problems:
+        raise AuditConfigError(
+            "writes were refused, because triggers that record them are missing or differ from the "
+            f"models: run `auditspan db guard`. {'; '.join(problems)}"
+        )
+
+
+def _kept(subject: AuditedTable | LinkTable) -> set[str]:
+    """The names of the columns that a record needs."""
+    if isinstance(subject, LinkTable):
+        return {column.name for column in subject.key}
+    return {column.name for column in subject.columns if column.table is subject.table}
+
+
+def _present(connection: Connection, tables: list[Table]) -> set[Table]:
+    names = {
+        schema: set(inspect(connection).get_table_names(schema=schema))
+        for schema in {table.schema for table in tables}
+    }
+    return {table for table in tables if table.name in names[table.schema]}
+
+
+@event.listens_for(MetaData, "after_create")
+def _after_create(
+    metadata: MetaData, connection: Connection, *, tables: Collection[Table], **_options: object
+) -> None:
+    """Make triggers wherever `create_all` makes tables."""
+    staging = staging_of(metadata)
+    if staging is None or not inspect(connection).has_table(staging.name, schema=staging.schema):
+        return
+    if staging in tables and connection.dialect.name == "postgresql":
+        for statement in postgresql.staging_statements(staging, connection.dialect):
+            connection.exec_driver_sql(statement)
+    staged = list(staged_tables(metadata))
+    present = _present(connection, [one.table for one in staged])
+    for one in staged:
+        if one.table in present:
+            create_triggers(connection, one)

@@ -1,0 +1,39 @@
+"""Which statements may write to an audited table, as far as their text tells."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+_NO_WRITE = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*(?:SELECT|VALUES|SHOW|SET|RESET|SAVEPOINT|RELEASE|ROLLBACK"
+    r"|BEGIN|START|COMMIT|END|PREPARE|DEALLOCATE|LISTEN|UNLISTEN|NOTIFY|PRAGMA|TABLE|CLOSE|FETCH"
+    r"|DECLARE|LOCK|DISCARD|CREATE|ANALYZE|VACUUM|REINDEX|ATTACH|DETACH)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_CALL = re.compile(r"([A-Za-z_][\w$.]*|\"[^\"]*\")\s*\(")
+_READERS = frozenset(
+    re.findall(
+        r"\w+",
+        "abs all and any array array_agg as avg bool_and bool_or by cast ceil char_length "
+        "coalesce concat count date date_part date_trunc dense_rank distinct exists "
+        "extract filter floor from greatest group_concat having if ifnull iif in instr "
+        "interval join json_agg json_extract json_group_array json_object jsonb_agg "
+        "jsonb_build_object lag lead least left length limit lower ltrim max md5 min mod "
+        "not now nullif numeric offset on or over partition pg_catalog position power "
+        "random rank replace right round row row_number rtrim select set_config strftime "
+        "string_agg substr substring sum then timestamp to_char total_changes trim typeof "
+        "union unnest upper using values varchar when where with ",
+    )
+)
+_KEPT = 2000
+"""Texts whose answer is remembered."""
+
+
+@lru_cache(maxsize=_KEPT)
+def may_write(statement: str) -> bool:
+    """Whether a statement may change rows: a SELECT does by a function that is not well known."""
+    if _NO_WRITE.match(statement) is None:
+        return True
+    names = (name.lower().removeprefix("pg_catalog.") for name in _CALL.findall(statement))
+    return any(name not in _READERS for name in names)

@@ -1,0 +1,80 @@
+"""The proxy rule of everything that auditspan sends over HTTP.
+
+HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY keep their usual meaning, and NO_PROXY may also name
+networks such as 10.0.0.0/8. A loopback address is never reached by proxy.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.request import (  # type: ignore[attr-defined]  # not in typeshed
+    getproxies_environment,
+    proxy_bypass_environment,
+)
+
+import urllib3
+
+from auditspan.errors import AuditConfigError
+
+
+def pool_manager(url: str, **options: Any) -> urllib3.PoolManager:  # noqa: ANN401 (urllib3's own)
+    """A pool of connections for this URL, by proxy where the rule says so.
+
+    Raises:
+        AuditConfigError: the environment names a proxy that is not an HTTP proxy.
+    """
+    proxy = proxy_for(url)
+    if proxy is None:
+        return urllib3.PoolManager(**options)
+    parts = urlsplit(proxy)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise AuditConfigError(
+            f"The proxy for {parts.scheme or 'this'} URLs is not supported: set HTTP_PROXY and "
+            "HTTPS_PROXY to a URL such as http://proxy:3128, or name the host in NO_PROXY."
+        )
+    return urllib3.ProxyManager(proxy, proxy_headers=_credentials(parts), **options)
+
+
+def proxy_for(url: str) -> str | None:
+    """The URL of the proxy by which this URL is reached; None where it is reached directly."""
+    parts = urlsplit(url)
+    proxies = getproxies_environment()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or is_loopback(parts.hostname or "") or _is_exempt(parts, proxies):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this host is the machine itself; names other than localhost are not looked up."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        name = host.rstrip(".").lower()
+        return name == "localhost" or name.endswith(".localhost")
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return address.is_loopback or address.is_unspecified
+
+
+def _is_exempt(parts: SplitResult, proxies: dict[str, str]) -> bool:
+    if proxy_bypass_environment(parts.netloc.rpartition("@")[2], proxies):
+        return True
+    entries = [entry.strip() for entry in proxies.get("no", "").split(",")]
+    return "*" in entries or any(_contains(entry, parts.hostname or "") for entry in entries)
+
+
+def _contains(network: str, host: str) -> bool:
+    try:
+        return ip_address(host) in ip_network(network, strict=False)
+    except ValueError:
+        return False
+
+
+def _credentials(parts: SplitResult) -> dict[str, str]:
+    if parts.username is None:
+        return {}
+    user, password = unquote(parts.username), unquote(parts.password or "")
+    return dict(urllib3.make_headers(proxy_basic_auth=f"{user}:{password}"))
