@@ -15,8 +15,8 @@ RINGS = {
     "pure": "actions record diff redact canonical merkle proofs note signing mac errors ids verify "
     "columns body",
     "SQLAlchemy": "capture coercion recorder values policy auditedmodel context tables appendonly "
-    "guards indexes interference privileges store inserting partitions partitioning quarantine "
-    "sealed",
+    "guards indexes interference privileges serverroles store inserting partitions partitioning "
+    "quarantine sealed",
     "telemetry": "semconv metrics logrecord emit outbound answers otlp sinks otlpfile otlpjson "
     "tracetree",
     "workers": "locks delivery unsealed leaves sealer sending relay worker reconcile "

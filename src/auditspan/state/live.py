@@ -22,7 +22,7 @@ from auditspan.state.objecttypes import ObjectType, is_zoned
 from auditspan.state.replay import PARTIAL
 from auditspan.state.report import Difference, Kind, shown
 from auditspan.tables import STAGED
-from auditspan.values import target_id
+from auditspan.values import concealed, target_id
 
 _CHUNK = 1000
 
@@ -117,8 +117,8 @@ class Comparison:
             table=column.column.table.fullname,
             key=key,
             field=column.name,
-            recorded=shown(recorded, hidden=hidden),
-            live=shown(live, hidden=hidden),
+            recorded=shown(concealed(column, recorded, None), hidden=hidden),
+            live=shown(concealed(column, live, None), hidden=hidden),
         )
 
 
