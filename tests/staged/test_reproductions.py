@@ -521,3 +521,41 @@ def test_the_counts_of_unaudited_work_are_recorded(engine: Engine) -> None:
         ("word.statement", "import", {"statement": "insert", "rows": 10}),
         ("word.statement", "import", {"statement": "update", "rows": 11}),
     ] == told
+
+
+def test_links_that_a_deletion_takes_along_are_told(engine: Engine) -> None:
+    """PostgreSQL fires their triggers behind that of the row itself, SQLite before it."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    tagged = Table(
+        "tagged",
+        Base.metadata,
+        Column("post", ForeignKey("post.id", ondelete="CASCADE"), primary_key=True),
+        Column("tag", Integer, primary_key=True),
+    )
+
+    class Tag(Base):
+        __tablename__ = "tag"
+        __audit__ = True
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    class Post(Base):
+        __tablename__ = "post"
+        __audit__ = True
+        id: Mapped[int] = mapped_column(primary_key=True)
+        tags: Mapped[list[Tag]] = relationship(
+            secondary=tagged,
+            secondaryjoin=lambda: Tag.id == tagged.c.tag,
+            foreign_keys=[tagged.c.post, tagged.c.tag],
+        )
+
+    application = make_application(engine, Base.metadata)
+    with application.unit_of_work() as session:
+        session.add(Post(id=1, tags=[Tag(id=1), Tag(id=2)]))
+    with application.unit_of_work() as session:
+        session.execute(text("DELETE FROM post"))
+    told = sorted((action, changes.get("tags")) for action, _, changes in application.told()[-2:])
+    assert [("post.delete", None), ("post.update", {"removed": ["1", "2"]})] == told
+    application.check()

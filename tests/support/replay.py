@@ -77,6 +77,7 @@ class Replay:
 
     kinds: Mapping[str, Kind]
     tables: Tables = field(default_factory=dict)
+    deleted: dict[tuple[str, str], dict[str, list[str]]] = field(default_factory=dict)
 
     def play(self, bodies: Iterable[str]) -> Tables:
         """Apply bodies in their order."""
@@ -100,6 +101,9 @@ class Replay:
 
     def _update(self, kind: Kind, rows: dict[str, Row], event: dict[str, Any]) -> None:
         before = _key_before(kind, event)
+        if before not in rows and STAGED and event["changes"].keys() <= kind.links.keys():
+            self._unlink_deleted(before, event)
+            return
         if before not in rows:
             raise ReplayError(f"updated but never created: {event}")
         row = rows.pop(before)
@@ -115,10 +119,20 @@ class Replay:
             row[name] = change["new"]
         rows[event["target"]["id"]] = row
 
+    def _unlink_deleted(self, key: str, event: dict[str, Any]) -> None:
+        """What PostgreSQL takes along with a deletion, it does behind it."""
+        links = self.deleted.get((event["target"]["type"], key), {})
+        for name, change in event["changes"].items():
+            if "added" in change:
+                raise ReplayError(f"linked after its deletion: {event}")
+            links[name] = _linked(links.get(name, []), change)
+
     def _delete(self, kind: Kind, rows: dict[str, Row], event: dict[str, Any]) -> None:
         row = rows.pop(event["target"]["id"], None)
         old = {name: change["old"] for name, change in event["changes"].items()}
         hidden = kind.hidden | kind.links.keys()  # a deletion says nothing of links
+        target = (event["target"]["type"], event["target"]["id"])
+        self.deleted[target] = {name: (row or {}).get(name, []) for name in kind.links}
         if row is None or _exactly(_without(row, hidden)) != _exactly(_without(old, hidden)):
             raise ReplayError(f"deleted, but was {row}: {event}")
 

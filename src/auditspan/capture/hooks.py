@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy import Connection, Dialect, Engine, Table, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, SessionTransaction
 
@@ -25,7 +25,8 @@ from auditspan.capture.triggers import forget_triggers, has_triggers
 from auditspan.capture.unaudited import unaudited_reason
 from auditspan.capture.writer import Capture, captures_of, meet
 from auditspan.capture.writes import changes_schema, may_write
-from auditspan.errors import AuditWriteError, MissingContextError
+from auditspan.errors import AuditConfigError, AuditWriteError, MissingContextError
+from auditspan.tables import require_supported
 
 
 def listen(capture: Capture, sessions: Any) -> None:  # noqa: ANN401 (a target as SQLAlchemy has it)
@@ -120,6 +121,8 @@ def _note(connection: Connection, capture: Capture, table: Table | None) -> None
     staging = staging_of(capture.metadata)
     if staging is None or _is_autocommit(connection):
         return
+    if not _is_supported(connection.dialect, table):
+        return
     if not has_triggers(connection, staging):
         _require_no(table)
         return
@@ -132,6 +135,16 @@ def _note(connection: Connection, capture: Capture, table: Table | None) -> None
     elif transaction.needs(origin):
         transaction.note(position(connection, staging), origin)
     transaction.has_written = True
+
+
+def _is_supported(dialect: Dialect, table: Table | None) -> bool:
+    try:
+        require_supported(dialect)
+    except AuditConfigError:
+        if table is not None:
+            raise
+        return False
+    return True
 
 
 def _require_no(table: Table | None) -> None:
@@ -159,7 +172,7 @@ def _is_autocommit(connection: Connection) -> bool:
     if connection.dialect.name == "sqlite":
         return connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
     driver: Any = connection.connection.driver_connection
-    return bool(driver.autocommit)
+    return bool(getattr(driver, "autocommit", False))
 
 
 def _drain_or_roll_back(connection: Connection) -> None:
