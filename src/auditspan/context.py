@@ -28,13 +28,65 @@ class AuditContext:
         """The actor; one that was given as a function is asked now."""
         return self.actor() if callable(self.actor) else self.actor
 
+    def over(self, outer: AuditContext) -> AuditContext:
+        """Return this context with what it leaves out taken from `outer`."""
+        return AuditContext(
+            actor=self.actor or outer.actor,
+            on_behalf_of=self.on_behalf_of or outer.on_behalf_of,
+            reason=self.reason or outer.reason,
+            request=self.request or outer.request,
+            tenant=self.tenant or outer.tenant,
+            metadata={**outer.metadata, **self.metadata},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestScope:
+    """The context of a framework's current request.
+
+    Attributes:
+        context: the actor and the request.
+        hides: the `audit_context` that was open when the framework began to handle the request,
+            and does not apply inside it.
+    """
+
+    context: AuditContext
+    hides: AuditContext | None = None
+
+
+ScopeSource = Callable[[], RequestScope | None]
 
 _current: ContextVar[AuditContext | None] = ContextVar("auditspan_context", default=None)
+_sources: list[ScopeSource] = []
+
+
+def add_scope_source(source: ScopeSource) -> None:
+    """Ask this function for the framework's current request whenever a record is made."""
+    _sources.append(source)
 
 
 def current_context() -> AuditContext | None:
     """The innermost context of this thread or task."""
+    scope = _request_scope()
+    opened = _opened_in(scope)
+    if scope is None:
+        return opened
+    return opened.over(scope.context) if opened else scope.context
+
+
+def opened_context() -> AuditContext | None:
+    """The innermost `audit_context` of this thread or task, without the framework's request."""
     return _current.get()
+
+
+def _opened_in(scope: RequestScope | None) -> AuditContext | None:
+    opened = _current.get()
+    return None if scope is not None and opened is scope.hides else opened
+
+
+def _request_scope() -> RequestScope | None:
+    found = (source() for source in _sources)
+    return next((scope for scope in found if scope is not None), None)
 
 
 @contextmanager
@@ -61,15 +113,15 @@ def audit_context(  # noqa: PLR0913 (each is a member of the body)
         tenant: whose data it is.
         metadata: anything else worth keeping; canonical JSON values.
     """
-    outer = _current.get() or AuditContext()
-    inner = AuditContext(
-        actor=actor or outer.actor,
-        on_behalf_of=on_behalf_of or outer.on_behalf_of,
-        reason=reason or outer.reason,
-        request=request or outer.request,
-        tenant=tenant or outer.tenant,
-        metadata={**outer.metadata, **(metadata or {})},
+    named = AuditContext(
+        actor=actor,
+        on_behalf_of=on_behalf_of,
+        reason=reason,
+        request=request,
+        tenant=tenant,
+        metadata=metadata or {},
     )
+    inner = named.over(_opened_in(_request_scope()) or AuditContext())
     token = _current.set(inner)
     try:
         yield inner

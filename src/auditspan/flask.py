@@ -1,24 +1,41 @@
 """The Flask extension: actor and request context for every request.
 
 AuditExtension(trail, actor=lambda: Actor.user(current_user.id)).init_app(app)
+
+Flask is asked for its current request whenever a record is made, so it does not matter how the
+request context was entered: by a request, by one inside another, by `stream_with_context`, by
+`copy_current_request_context`, by `test_request_context`. What a response does after its request
+context is gone (a plain generator, `call_on_close`) is run with the actor that the request had.
 """
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar, cast
 
-from flask import Flask, g, request
+from flask import Flask, Response, current_app, has_request_context, request
 
-from auditspan.context import AuditContext, enter_context
+from auditspan.context import (
+    AuditContext,
+    RequestScope,
+    add_scope_source,
+    current_context,
+    enter_context,
+    opened_context,
+)
 from auditspan.errors import AuditConfigError
 from auditspan.record import Actor, Request
 from auditspan.trail import AuditTrail
 
 _KEY = "auditspan"
+_SCOPE = "auditspan_scope"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
 _MAX_USER_AGENT = 512
+_T = TypeVar("_T")
 
 
 class AuditExtension:
@@ -47,16 +64,96 @@ class AuditExtension:
             )
         app.extensions[_KEY] = self
         # First, so that whatever another before_request writes has a context too.
-        app.before_request_funcs.setdefault(None, []).insert(0, self._enter)
-        app.teardown_request(self._leave)
+        app.before_request_funcs.setdefault(None, []).insert(0, self._begin)
+        # Flask calls these in reverse, so this one sees what the others made of the response.
+        app.after_request_funcs.setdefault(None, []).insert(0, _carry_into)
 
-    def _enter(self) -> None:
-        g.auditspan_leave = enter_context(AuditContext(actor=self._actor, request=request_info()))
+    def scope(self) -> RequestScope:
+        """The scope of the current request, which stays the same while the request lives."""
+        found: RequestScope | None = getattr(request, _SCOPE, None)
+        return found or self._opened(hides=None)
 
-    def _leave(self, _error: BaseException | None) -> None:
-        leave = g.pop("auditspan_leave", None)
-        if leave is not None:
+    def _begin(self) -> None:
+        """Make the request hide the `audit_context` in which it is handled."""
+        self._opened(hides=opened_context())
+
+    def _opened(self, *, hides: AuditContext | None) -> RequestScope:
+        context = AuditContext(actor=self._actor, request=request_info())
+        scope = RequestScope(context=context, hides=hides)
+        setattr(request, _SCOPE, scope)
+        return scope
+
+
+def _current_scope() -> RequestScope | None:
+    """The scope of Flask's current request, if its application has the extension."""
+    if not has_request_context():
+        return None
+    found: RequestScope | None = getattr(request, _SCOPE, None)
+    extension: AuditExtension | None = current_app.extensions.get(_KEY)
+    return found or (extension.scope() if extension else None)
+
+
+add_scope_source(_current_scope)
+
+
+def _carry_into(response: Response) -> Response:
+    """Let the body and the `call_on_close` functions of a response run with its actor."""
+    streams = response.is_streamed and not response.direct_passthrough
+    if streams or vars(response).get("_on_close", True):
+        carried = _Carried(_with_known_actor(current_context() or AuditContext()))
+        if streams:
+            # The parts may also be text: they are passed on as they are.
+            parts = iter(cast("Iterable[bytes]", response.response))
+            response.response = _Body(parts, carried)
+        setattr(response, "close", partial(carried.run, response.close))  # noqa: B010 (mypy)
+    return response
+
+
+def _with_known_actor(context: AuditContext) -> AuditContext:
+    """Ask for the actor while the request is there; an error is raised when a record needs it."""
+    try:
+        return replace(context, actor=context.resolve_actor())
+    except Exception as error:  # noqa: BLE001 (the application's own)
+        return replace(context, actor=partial(_raise, error))
+
+
+def _raise(error: Exception) -> Actor:
+    raise error
+
+
+class _Carried:
+    """An audit context that lasts over several calls; a call may leave another one open."""
+
+    def __init__(self, context: AuditContext) -> None:
+        self._opened = context
+
+    def run(self, function: Callable[[], _T]) -> _T:
+        leave = enter_context(self._opened)
+        try:
+            return function()
+        finally:
+            self._opened = opened_context() or self._opened
             leave()
+
+
+class _Body:
+    """The parts of a streamed response, each made in the carried context."""
+
+    def __init__(self, parts: Iterator[bytes], carried: _Carried) -> None:
+        self._parts = parts
+        self._carried = carried
+
+    def __iter__(self) -> _Body:
+        return self
+
+    def __next__(self) -> bytes:
+        return self._carried.run(self._parts.__next__)
+
+    def close(self) -> None:
+        """Close what makes the parts, inside `Response.close` and so in the carried context."""
+        close = getattr(self._parts, "close", None)
+        if close is not None:
+            close()
 
 
 def request_info() -> Request:

@@ -5,6 +5,9 @@ from __future__ import annotations
 RANDOM_BYTES = 10
 """How many random bytes `uuid7` takes."""
 
+MAX_MILLIS = (1 << 48) - 1
+"""The latest time that fits into a version 7 UUID."""
+
 
 def uuid7(unix_millis: int, random: bytes) -> str:
     """A version 7 UUID from a time in milliseconds and ten random bytes (RFC 9562 §5.7).
@@ -12,7 +15,7 @@ def uuid7(unix_millis: int, random: bytes) -> str:
     Ids of later milliseconds sort after those of earlier ones, as text and as bytes, which keeps
     the unique index append-mostly.
     """
-    if not 0 <= unix_millis < 1 << 48:
+    if not 0 <= unix_millis <= MAX_MILLIS:
         raise ValueError("the time does not fit into the 48 bits of a version 7 UUID")
     time = f"{unix_millis:012x}"  # put together as text: several times as quick as uuid.UUID
     digits = random[:RANDOM_BYTES].hex()

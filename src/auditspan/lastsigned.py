@@ -8,6 +8,7 @@ behind what was signed, the trail goes on as another incarnation.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import secrets
@@ -121,10 +122,15 @@ class LastSignedFile:
             self._is_writable = True
         except OSError as error:
             if self._is_writable:  # said once, and tried again: a disk is full for a while only
-                _logger.warning("%s cannot be written: %s", self._path, error.strerror)
+                _logger.log(_level(error), "%s cannot be written: %s", self._path, error.strerror)
             self._is_writable = False
             with suppress(OSError):
                 draft.unlink(missing_ok=True)
+
+
+def _level(error: OSError) -> int:
+    """A read-only mount is a choice, and that of the shipped worker; anything else is a fault."""
+    return logging.INFO if error.errno == errno.EROFS else logging.WARNING
 
 
 def _write_durably(path: Path, text: str) -> None:

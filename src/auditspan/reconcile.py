@@ -23,6 +23,7 @@ from auditspan.sealed import StoredText
 from auditspan.sending import send_all
 from auditspan.sinks import Sink
 from auditspan.tables import AuditTables
+from auditspan.timeouts import lift_idle_limits
 
 _CHUNK = 2000
 _RESEND_BATCH = 200
@@ -64,6 +65,7 @@ def reconcile(
     connection: Connection, tables: AuditTables, files: Iterable[Path]
 ) -> ReconcileReport:
     """Compare the ids and bodies of the table with those in the collector's files, both ways."""
+    lift_idle_limits(connection)
     damage = Damage()
     copies = _Copies()
     for path in files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from auditspan.canonical import (
     timestamp,
 )
 from auditspan.diff import Changes, canonical_changes
-from auditspan.errors import AuditBodyError
+from auditspan.errors import AuditBodyError, AuditConfigError
 from auditspan.redact import MAX_VALUE_BYTES, shorten
 
 ActorType = Literal["user", "service", "system", "anonymous", "unknown", "database"]
@@ -52,18 +53,27 @@ class Actor(_Part):
 
     @classmethod
     def user(cls, id: object, *, label: str | None = None) -> Actor:  # noqa: A002 (the field)
-        """A person, by the id that the application knows them under."""
+        """A person, by the id that the application knows them under.
+
+        Raises:
+            AuditConfigError: it is no id, as that of a caller who is not logged in.
+        """
+        if not _identifies(id):
+            raise AuditConfigError(
+                f"invalid user id (empty text or {type(id).__name__}): pass the primary key of the "
+                "user, or use Actor.anonymous() for a caller who is not logged in"
+            )
         return cls(type="user", id=str(id), label=label)
 
     @classmethod
     def service(cls, name: str) -> Actor:
         """Another program, by its name."""
-        return cls(type="service", id=name, label=name)
+        return cls(type="service", id=_named(name), label=name)
 
     @classmethod
     def system(cls, name: str) -> Actor:
         """This program itself: a scheduled job, a migration, a command."""
-        return cls(type="system", id=name, label=name)
+        return cls(type="system", id=_named(name), label=name)
 
     @classmethod
     def anonymous(cls) -> Actor:
@@ -140,8 +150,8 @@ class AuditRecord(NamedTuple):
         limit is halved until it fits.
 
         Raises:
-            AuditBodyError: so many columns changed at once that even their hashes do not fit, or
-                a value is outside the profile.
+            AuditBodyError: a member, or so many columns changed at once, do not fit even with
+                hashes in place of values, or a value is outside the profile.
         """
         text = _text(self)
         if len(text) * 4 <= MAX_VALUE_BYTES:  # then no value of it is longer either
@@ -153,10 +163,36 @@ class AuditRecord(NamedTuple):
                 return text
             limit //= 2
             if limit < _LEAST_VALUE_BYTES:
-                raise AuditBodyError(
-                    f"the audit body of {self.action} is over 64 KiB even with its values replaced "
-                    "by hashes: change fewer columns at once, or exclude some with Policy(exclude)"
-                )
+                raise _too_long(self.action, text)
+
+
+def _identifies(id_: object) -> bool:
+    """Report whether the text of this value identifies somebody."""
+    if id_ is None or isinstance(id_, bool | bytes):
+        return False
+    return str(id_).strip() not in {"", object.__repr__(id_)}
+
+
+def _named(name: object) -> str:
+    if not isinstance(name, str) or not name.strip():
+        raise AuditConfigError("a service or a job needs a name, as in Actor.system('billing')")
+    return name
+
+
+def _too_long(action: str, text: str) -> AuditBodyError:
+    """Return the error for a body that is too long, which names its longest member."""
+    sizes = {name: len(json.dumps(value)) for name, value in json.loads(text).items()}
+    longest = max(sizes, key=sizes.__getitem__)
+    if longest == "changes":
+        return AuditBodyError(
+            f"the audit body of {action} is over 64 KiB even with the values in its changes "
+            "replaced by hashes: change fewer columns at once, or exclude some with "
+            "Policy(exclude)"
+        )
+    return AuditBodyError(
+        f"the audit body of {action} is over 64 KiB, and most of it is its {longest} with "
+        f"{sizes[longest]} characters: shorten that member"
+    )
 
 
 def _text(record: AuditRecord) -> str:

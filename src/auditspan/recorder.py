@@ -12,7 +12,7 @@ from opentelemetry import trace
 from auditspan.canonical import Json
 from auditspan.context import AuditContext, current_context
 from auditspan.diff import Changes
-from auditspan.errors import MissingContextError
+from auditspan.errors import AuditConfigError, MissingContextError
 from auditspan.record import Actor, AuditRecord, Outcome, Service, Target
 from auditspan.redact import Secrets, redact_members, without_password_hashes
 
@@ -51,7 +51,7 @@ class Recorder:
         context = current_context() or AuditContext()
         span = trace.get_current_span().get_span_context()
         return Surroundings(
-            moment=self.clock(),
+            moment=_aware(self.clock()),
             context=context,
             actor=context.resolve_actor(),
             trace_id=trace.format_trace_id(span.trace_id) if span.is_valid else None,
@@ -107,6 +107,19 @@ class Recorder:
 
 def _clean(reason: str | None) -> str | None:
     return without_password_hashes(reason) if reason else reason
+
+
+def _aware(moment: object) -> datetime:
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise AuditConfigError(
+            f"the clock of the trail must return an aware datetime, not a {_kind(moment)}: use "
+            "AuditTrail(clock=lambda: datetime.now(UTC))"
+        )
+    return moment
+
+
+def _kind(moment: object) -> str:
+    return "naive datetime" if isinstance(moment, datetime) else type(moment).__name__
 
 
 def _without_secrets(

@@ -34,6 +34,7 @@ from auditspan.note import SigningKey
 from auditspan.sealed import sealed_hashes
 from auditspan.signing import sign_checkpoint
 from auditspan.tables import AuditTables
+from auditspan.timeouts import lift_idle_limits
 from auditspan.unsealed import Position, UnsealedRow, fresh_rows, last_position, missed_rows
 
 _logger = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ class Sealer:
         with self._engine.connect() as connection:
             if not try_transaction_lock(connection, SEALER):
                 return 0
+            lift_idle_limits(connection)
             last = self._go_on(last_position(connection, self._tables))
             rows, position = fresh_rows(connection, self._tables, last, self._batch)
             sealed = self._seal(connection, rows, position)
@@ -133,6 +135,7 @@ class Sealer:
         with self._engine.connect() as connection:
             if not try_transaction_lock(connection, SEALER):
                 return 0
+            lift_idle_limits(connection)
             last = last_position(connection, self._tables)
             rows = missed_rows(connection, self._tables, last, self._batch)
             for row in rows:

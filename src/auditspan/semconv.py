@@ -1,7 +1,8 @@
 """Every telemetry name that auditspan emits; equal to `telemetry-schema/registry.yaml`.
 
-They follow the draft audit signal of OpenTelemetry (OTEP 0267) and the semantic conventions where
-those exist.
+They follow the semantic conventions where those exist, and otherwise OTEP 0267, a proposal for an
+audit signal whose pull request (opentelemetry-specification#5059) is closed. The
+proposal for an audit logging SIG (open-telemetry/community#2409) is open.
 """
 
 from __future__ import annotations

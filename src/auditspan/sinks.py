@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -54,7 +55,7 @@ class FileSink:
         """Append the batch as one line and wait until it is on the disk."""
         try:
             stream = self._open()
-            _export(stream, records)
+            write_records(stream, records)
             os.fsync(stream.fileno())
         except (OSError, SinkUnavailableError) as error:
             self._drop()
@@ -92,13 +93,25 @@ class ConsoleSink:
 
     def send(self, records: Sequence[ReadableLogRecord]) -> None:
         """Print the batch as one line."""
-        _export(self._stream(), records)
+        try:
+            write_records(self._stream(), records)
+        except OSError as error:
+            raise SinkUnavailableError(f"standard output cannot be written: {error}") from error
 
     def close(self) -> None:
         """Nothing to do: standard output is not ours."""
 
 
-def _export(stream: IO[str], records: Sequence[ReadableLogRecord]) -> None:
-    result = FileLogExporter(stream=stream).export(records)
+def write_records(stream: IO[str], records: Sequence[ReadableLogRecord]) -> None:
+    """Write a batch as one OTLP JSON line and flush it.
+
+    Raises:
+        OSError: the stream cannot be written. The exporter alone would log it with a traceback.
+        SinkUnavailableError: the batch cannot be encoded.
+    """
+    line = StringIO()
+    result = FileLogExporter(stream=line).export(records)
     if result is not LogRecordExportResult.SUCCESS:
-        raise SinkUnavailableError("the lines could not be written; the log above says why")
+        raise SinkUnavailableError("the records cannot be encoded; the log above says why")
+    stream.write(line.getvalue())
+    stream.flush()

@@ -28,7 +28,7 @@ from auditspan.capture.unaudited import unaudited
 from auditspan.capture.writer import Capture, register
 from auditspan.emit import announce
 from auditspan.errors import AuditConfigError
-from auditspan.ids import RANDOM_BYTES, uuid7
+from auditspan.ids import MAX_MILLIS, RANDOM_BYTES, uuid7
 from auditspan.mac import MacKey
 from auditspan.policy import audited_model
 from auditspan.record import Outcome, Service, Target
@@ -49,7 +49,8 @@ def utc_now() -> datetime:
 
 def fresh_id() -> str:
     """The ids of a trail unless another source is given: UUID version 7."""
-    return uuid7(time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES))
+    millis = int(time.time_ns()) // 1_000_000  # libraries that freeze time may return a float
+    return uuid7(min(max(millis, 0), MAX_MILLIS), os.urandom(RANDOM_BYTES))
 
 
 def service_from_resource() -> Service:

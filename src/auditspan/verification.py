@@ -20,6 +20,7 @@ from auditspan.sealed import (
     stored_bytes,
 )
 from auditspan.tables import AuditTables
+from auditspan.timeouts import lift_idle_limits
 from auditspan.unsealedcheck import check_unsealed
 from auditspan.verify import (
     Finding,
@@ -97,6 +98,7 @@ def verify_trail(  # noqa: PLR0913 (what to compare with, each with a default)
             checked. The checkpoints before it are checked all the same.
         progress: is told how far it is.
     """
+    lift_idle_limits(connection)
     checkpoints = _checkpoints(connection, tables)
     verifier = Verifier(
         roots={point.size: point.root for point in checkpoints},

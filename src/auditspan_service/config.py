@@ -31,6 +31,7 @@ from auditspan_service.destination import (
     parse_headers,
 )
 from auditspan_service.errors import SettingsError
+from auditspan_service.sqliteurl import absolute_sqlite_url, sqlite_url
 
 _PREFIX = "AUDITSPAN_"
 _SECRETS_DIR = Path("/run/secrets")
@@ -49,8 +50,8 @@ def _database_url(text: str) -> str:
     if url.drivername in {"postgres", "postgresql"}:
         url = url.set(drivername="postgresql+psycopg")
     _require_usable(url)
-    if url.get_backend_name() == "sqlite" and not str(url.database).startswith("file:"):
-        url = url.set(database=str(absolute(Path(str(url.database)))))
+    if url.get_backend_name() == "sqlite":
+        url = absolute_sqlite_url(text)
     return url.render_as_string(hide_password=False)
 
 
@@ -59,11 +60,6 @@ def _require_usable(url: URL) -> None:
         raise ValueError(
             f"{url.drivername} is not supported: use postgresql:// (PostgreSQL 13 or newer) or "
             "sqlite:///path/to/file"
-        )
-    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
-        raise ValueError(
-            "a database in memory is another one for every thread: name a file, as in "
-            "sqlite:////var/lib/auditspan/auditspan.db"
         )
 
 
@@ -143,7 +139,7 @@ class Settings(BaseSettings):
         default=Path(".auditspan"), validate_default=True, description="where everything lies"
     )
     database_url: Annotated[str, AfterValidator(_database_url)] = Field(
-        default_factory=lambda data: f"sqlite:///{data['data_dir'] / 'auditspan.db'}",
+        default_factory=lambda data: sqlite_url(data["data_dir"] / "auditspan.db"),
         repr=False,
         description="PostgreSQL 13 or newer, or SQLite; by default SQLite under the data directory",
     )

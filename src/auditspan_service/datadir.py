@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import URL, make_url
 
@@ -16,6 +15,7 @@ from auditspan_service.privatefiles import (
     close_to_others,
     make_private_file,
 )
+from auditspan_service.sqliteurl import sqlite_file
 
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
 """SQLite gives these files the mode that the database had when they were created."""
@@ -61,7 +61,6 @@ def _paths(settings: Settings) -> Iterator[tuple[Path, int]]:
 
 def _database_file(url: URL) -> Path | None:
     """The path of the database; None for a server, and for one in memory."""
-    name = str(url.database or "").removeprefix("file:")
     if url.get_backend_name() != "sqlite" or url.query.get("mode") == "memory":
         return None
-    return Path(unquote(urlsplit(name).path)) if url.query.get("uri") else Path(name)
+    return sqlite_file(url)

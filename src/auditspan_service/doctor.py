@@ -20,7 +20,7 @@ from auditspan_service.keyfile import load_mac_keys, load_or_create_signing_keys
 from auditspan_service.workers import audit_destination, otlp_sink
 
 _COLLECTOR_SECONDS = 5.0
-_OF_UP = " (The collector of `auditspan up` is on ports of its own, which only `up` knows.)"
+_OF_UP = " (`auditspan up` runs a collector of its own; it does not run on this data directory.)"
 _MOUNTED_SECRETS = Path("/run/secrets")
 """A container sees its secrets here; their modes are those of another machine, and say nothing."""
 
@@ -124,7 +124,7 @@ def examine_collector_config(
 
 def examine_collector(examination: Examination, settings: Settings) -> None:
     """The audit receiver answers as a collector does; it is sent an empty batch."""
-    # `up` does not read the endpoint, and is what most people have on SQLite.
+    # `up` is what most people have on SQLite, and its collector ends with it.
     hint = _OF_UP if settings.is_embedded else ""
     _examine_receiver(examination, "AUDITSPAN_AUDIT_ENDPOINT", audit_destination(settings), hint)
 

@@ -38,6 +38,7 @@ from auditspan_service.models import ApiKey
 from auditspan_service.privatefiles import make_private_directory
 from auditspan_service.services import Services
 from auditspan_service.telemetry import Telemetry, TelemetryConfig, setup_telemetry
+from auditspan_service.upfile import announced
 from auditspan_service.workers import running_worker
 
 FIRST_USER = "admin"
@@ -148,6 +149,7 @@ class Stack:
             try:
                 stack._prepare(progress)
                 stack._serve(host, listener, extend)
+                stack._stops.enter_context(announced(stack.settings))
             except BaseException:
                 stack.stop()
                 raise
@@ -201,7 +203,7 @@ class Stack:
             host, 0, app, threaded=True, request_handler=_Quiet, fd=listener.fileno()
         )
         self._stops.callback(_run(server))
-        self.url = f"http://{host}:{server.port}"
+        self.url = http_url(host, server.port)
         _require_answer(listener)
 
     def _telemetry(self) -> Telemetry:
@@ -229,6 +231,12 @@ class Stack:
             if session.scalar(select(func.count()).select_from(ApiKey)):
                 return None
             return create_key(session, FIRST_USER, [ADMIN]).text
+
+
+def http_url(host: str, port: int) -> str:
+    """Return the URL of a host name or an address; an IPv6 address is put in brackets."""
+    shown = f"[{host.replace('%', '%25')}]" if ":" in host else host
+    return f"http://{shown}:{port}"
 
 
 def _listening(host: str, port: int) -> socket.socket:

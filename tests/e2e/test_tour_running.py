@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from auditspan_service.cli import main, touring
 from support.running import Up, auditspan
 
 
@@ -51,6 +53,24 @@ def test_nobody_there_is_said_in_a_sentence(tmp_path: Path) -> None:
     done = auditspan("tour", "--url", "http://127.0.0.1:9", AUDITSPAN_DATA_DIR=str(tmp_path))
     assert done.returncode == 2
     assert "No auditspan service is ready at http://127.0.0.1:9" in done.stderr
+
+
+@pytest.mark.parametrize("has_mark", [True, False], ids=["container", "host"])
+def test_tour_in_a_container_says_that_addresses_are_inside_it(
+    up: Up, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, has_mark: bool
+) -> None:
+    """Addresses and paths of a container are marked as such, and those of a host are not."""
+    mark = tmp_path / ".dockerenv"
+    if has_mark:
+        mark.touch()
+    monkeypatch.setattr(touring, "_CONTAINER_MARKS", (mark,))
+    environ = {"AUDITSPAN_DATA_DIR": str(up.said.audit_files.parents[1]), "AUDITSPAN_SINK": "file"}
+    done = CliRunner().invoke(main, ["tour", "--url", up.said.url], env=environ)
+    lines = done.stdout.splitlines()
+    inside = " (inside this container)" if has_mark else ""
+    assert f"The service is {up.said.url}{inside}." == lines[0]
+    assert f"Where to look next{inside}:" in lines
+    assert has_mark == ("docker compose exec" in lines[-1])
 
 
 def keys_of_the_tour(up: Up) -> list[dict[str, object]]:

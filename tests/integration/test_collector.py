@@ -107,9 +107,12 @@ class TestConfiguration:
         ] == files
         assert [line for line in lines if "max_backups" in line] == ["max_backups: 0"] * 4
 
-    def test_directory_may_be_called_anything(self, binary: Path, tmp_path: Path) -> None:
-        """A directory whose name means something in YAML is a directory like any other."""
-        with run_collector(binary, tmp_path / "a b: #c 'd") as collector:
+    @pytest.mark.parametrize("name", ["a b: #c 'd", "$HOME ${env:X} a$$b $", "why?no"])
+    def test_directory_may_be_called_anything(
+        self, binary: Path, tmp_path: Path, name: str
+    ) -> None:
+        """A name with a meaning in YAML or in the collector's own syntax is taken as it is."""
+        with run_collector(binary, tmp_path / name) as collector:
             post(collector.audit_endpoint, logs("here"))
             assert bodies(collector.audit_files / "audit.jsonl") == ["here"]
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import time
 import uuid
+from datetime import datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditspan.errors import AuditConfigError
 from auditspan.ids import RANDOM_BYTES, uuid7
+from auditspan.record import Service
+from auditspan.recorder import Recorder
+from auditspan.trail import fresh_id
 
 MILLIS = st.integers(0, 2**48 - 1)
 RANDOM = st.binary(min_size=RANDOM_BYTES, max_size=RANDOM_BYTES)
@@ -51,3 +58,19 @@ def test_a_time_that_does_not_fit_is_refused(millis: int) -> None:
     """A time outside 48 bits is an error, not an id of another time."""
     with pytest.raises((ValueError, OverflowError)):
         uuid7(millis, bytes(RANDOM_BYTES))
+
+
+@pytest.mark.parametrize("now", [1_700_000_000_123_456_789.0, -(10**18), 0.0, 10**30])
+def test_fresh_id_accepts_a_frozen_clock(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+    """Libraries that freeze time return floats, and times that no UUID can hold."""
+    monkeypatch.setattr(time, "time_ns", lambda: now)
+    assert 7 == uuid.UUID(fresh_id()).version
+
+
+@pytest.mark.parametrize("now", [1_700_000_000.5, datetime(2026, 1, 1), None], ids=repr)  # noqa: DTZ001 (naive)
+def test_clock_without_aware_times_is_refused(now: object) -> None:
+    """A clock that returns floats or naive times is refused with the form that it must have."""
+    clock: Any = lambda: now  # noqa: E731
+    recorder = Recorder(service=Service(name="x"), clock=clock, new_id=fresh_id, strict=False)
+    with pytest.raises(AuditConfigError, match=r"datetime\.now\(UTC\)"):
+        recorder.record("user.update", tx_id="tx")

@@ -13,7 +13,7 @@ import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auditspan.errors import AuditBodyError
+from auditspan.errors import AuditBodyError, AuditConfigError
 from auditspan.record import Actor, AuditRecord, Request, Service, Target
 
 LIMIT = 64 * 1024
@@ -223,3 +223,40 @@ def test_a_text_that_two_threads_make_is_the_same(part: Actor | Service | Reques
     """One makes it while that of the other stands among the attributes already: the same text."""
     first = part.text
     assert first == inspect.getattr_static(type(part), "text").func(part)
+
+
+@pytest.mark.parametrize("id_", [None, "", " ", b"7", True, object()], ids=repr)
+def test_actor_without_a_usable_id_is_refused(id_: object) -> None:
+    """A user without an id, or with one that identifies nobody, is no user."""
+    with pytest.raises(AuditConfigError, match=r"Actor\.anonymous\(\)"):
+        Actor.user(id_)
+
+
+@pytest.mark.parametrize("make", [Actor.service, Actor.system])
+@pytest.mark.parametrize("name", [None, "", " "])
+def test_program_without_a_name_is_refused(make: Any, name: str | None) -> None:
+    """A service or a job is recorded by its name."""
+    with pytest.raises(AuditConfigError, match="needs a name"):
+        make(name)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"reason": "r" * LIMIT}, "reason"),
+        ({"actor": Actor.user(7, label="l" * LIMIT)}, "actor"),
+        ({"tenant": "t" * LIMIT}, "tenant"),
+        ({"request": Request(route="/" * LIMIT)}, "request"),
+        ({"metadata": {f"m{n}": "v" * 60 for n in range(1500)}}, "metadata"),
+        ({"changes": {f"c{n}": {"new": n} for n in range(9000)}}, "changes"),
+    ],
+    ids=["reason", "actor", "tenant", "request", "metadata", "changes"],
+)
+def test_overlong_body_is_refused_for_its_longest_member(
+    changed: dict[str, Any], named: str
+) -> None:
+    """The error names the member that makes the body too long, and not another one."""
+    others = {"reason", "actor", "tenant", "request", "metadata", "changes"} - {named}
+    with pytest.raises(AuditBodyError, match=f"over 64 KiB.*{named}") as caught:
+        FULL._replace(**changed).body()
+    assert set() == {name for name in others if name in caught.value.message}

@@ -16,7 +16,7 @@ RINGS = {
     "columns body",
     "SQLAlchemy": "capture coercion recorder values policy auditedmodel context tables appendonly "
     "guards indexes interference privileges serverroles store inserting partitions partitioning "
-    "quarantine sealed",
+    "quarantine sealed timeouts",
     "telemetry": "semconv metrics logrecord emit outbound answers otlp sinks otlpfile otlpjson "
     "tracetree",
     "workers": "locks delivery unsealed leaves sealer sending relay worker reconcile "

@@ -17,6 +17,7 @@ from auditspan.state.objecttypes import links, object_types
 from auditspan.state.replay import Replay
 from auditspan.state.report import StateReport
 from auditspan.tables import AuditTables, require_supported
+from auditspan.timeouts import lift_idle_limits
 
 _CHUNK = 1000
 _SNAPSHOTS = frozenset({"repeatable read", "serializable"})
@@ -55,6 +56,7 @@ def check_state(
         AuditConfigError: the connection sees no snapshot, no model is audited, or there is no room
             for the temporary file.
     """
+    lift_idle_limits(connection)
     _require_snapshot(connection)
     pin_settings(connection)
     found = object_types(metadata)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,23 +86,37 @@ def print_object(value: Mapping[str, Any]) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
-    """Rows as JSON Lines, or as a table whose columns are the members of the first."""
+def print_rows(
+    rows: Sequence[Mapping[str, Any]], *, as_json: bool, table: Table | None = None
+) -> None:
+    """Rows as JSON Lines, or as a table whose columns are the members of the first.
+
+    Rows that are printed later under the same `table` continue it.
+    """
     if as_json:
         for row in rows:
             print_object(row)
     elif rows:
-        click.echo(_table(list(rows[0]), [[_cell(row[name]) for name in row] for row in rows]))
+        click.echo((table or Table()).render(rows))
 
 
-def _table(names: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
-    lines = [[name.upper().replace("_", " ") for name in names], *cells]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = (
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        for line in lines
-    )
-    return "\n".join(line.rstrip() for line in padded)
+class Table:
+    """A table that is printed in parts: the header once, and no column ever narrower."""
+
+    def __init__(self) -> None:
+        self._widths: list[int] = []
+
+    def render(self, rows: Sequence[Mapping[str, Any]]) -> str:
+        """Return the next lines, with the header if they are the first."""
+        header = [] if self._widths else [[name.upper().replace("_", " ") for name in rows[0]]]
+        lines = [*header, *([_cell(row[name]) for name in row] for row in rows)]
+        lengths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        self._widths = [max(pair) for pair in zip(lengths, self._widths or lengths, strict=True)]
+        return "\n".join(map(self._line, lines))
+
+    def _line(self, cells: Sequence[str]) -> str:
+        padded = (cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True))
+        return "  ".join(padded).rstrip()
 
 
 def _cell(value: object) -> str:

@@ -30,6 +30,7 @@ from auditspan_service.doctor import (
 )
 from auditspan_service.errors import SchemaError
 from auditspan_service.models import Base
+from auditspan_service.upfile import as_running
 
 _MAY_INSERT = text("SELECT has_any_column_privilege(CAST(:table AS text), 'INSERT')")
 
@@ -49,9 +50,10 @@ def doctor(*, collector_configs: tuple[Path, ...], as_json: bool) -> None:
     """Tell what is wrong with the set-up: 0 nothing, 1 something, 2 could not look at all of it.
 
     Database, schema, triggers, the role that is connected, durability, keys, sink, and the way of
-    audit records through the collector. Run it as those run who serve, with their settings.
+    audit records through the collector. Run it as those run who serve, with their settings. Beside
+    a running `auditspan up` the sink is the one that `up` delivers to.
     """
-    settings = load_settings()
+    settings = as_running(load_settings())
     examination = Examination()
     with opened_engine() as engine:
         _examine_database(examination, engine)

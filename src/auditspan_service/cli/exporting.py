@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from auditspan.delivery import NOTHING, Item, outgoing
 from auditspan.logrecord import SealedRow
 from auditspan.sending import UNFIT, record_of
-from auditspan.sinks import ConsoleSink
+from auditspan.sinks import write_records
 from auditspan.tables import AuditTables
 from auditspan_service.cli.console import FOUND, Failure, data_option
 from auditspan_service.cli.opened import opened_trail
@@ -45,7 +45,6 @@ def export(*, path: Path | None, since: int) -> None:
     """
     written = damaged = 0
     with _opened(path) as stream, opened_trail() as (connection, tables):
-        sink = ConsoleSink(lambda: stream)
         for items in _batches(connection, tables, since - 1 if since else NOTHING):
             records = []
             for item in items:
@@ -53,7 +52,7 @@ def export(*, path: Path | None, since: int) -> None:
                     records.append(record_of(item))
                 except UNFIT:
                     damaged += 1
-            sink.send(records)
+            write_records(stream, records)
             written += len(records)
     click.echo(f"{written} records written, {damaged} left out", err=True)
     if damaged:

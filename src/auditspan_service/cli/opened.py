@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 
 from auditspan import Actor, audit_context
 from auditspan.tables import AuditTables, audit_tables
+from auditspan.timeouts import lift_idle_limits
 from auditspan_service.config import load_settings
 from auditspan_service.db import Database, make_engine
 from auditspan_service.errors import SchemaError
 from auditspan_service.migrate import SchemaState, inspect_schema
 from auditspan_service.models import Base
 from auditspan_service.services import Services, open_services, silent_telemetry
+from auditspan_service.sqliteurl import sqlite_file
 
 ACTOR = Actor.system("auditspan-cli")
 """Who acts, in the trail, when a command changes something."""
@@ -51,6 +52,7 @@ def opened_trail() -> Iterator[tuple[Connection, AuditTables]]:
         with database.reader.connect() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execution_options(isolation_level="REPEATABLE READ")
+            event.listen(connection, "begin", lift_idle_limits)
             yield connection, audit_tables(Base.metadata)
     finally:
         database.dispose()
@@ -72,8 +74,8 @@ def schema_state(engine: Engine) -> SchemaState:
     Raises:
         SchemaError: there is no database file.
     """
-    file = str(engine.url.database)
-    if engine.dialect.name == "sqlite" and not file.startswith("file:") and not Path(file).exists():
+    if engine.dialect.name == "sqlite" and not sqlite_file(engine.url).exists():
+        file = sqlite_file(engine.url)
         raise SchemaError(f"There is no database at {file}: run `auditspan db upgrade`.")
     with engine.connect() as connection:
         return inspect_schema(connection)

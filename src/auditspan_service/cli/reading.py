@@ -21,6 +21,7 @@ from auditspan.tracetree import build_trace, render_trace, trace_as_dict
 from auditspan_service.cli.console import (
     FOUND,
     Failure,
+    Table,
     data_option,
     json_option,
     print_object,
@@ -132,20 +133,23 @@ def trace(trace_id: str, *, files: Path | None, as_json: bool) -> None:
         raise SystemExit(FOUND)
 
 
-def _print_newest(search: Search, wanted: EventFilter, limit: int, *, as_json: bool) -> Events:
+def _print_newest(
+    search: Search, wanted: EventFilter, limit: int, *, as_json: bool, table: Table | None = None
+) -> Events:
     shown = search(lambda trail: _newest(*trail, wanted, limit))
-    _print_events(shown, as_json=as_json)
+    _print_events(shown, as_json=as_json, table=table)
     return shown
 
 
 def _follow(search: Search, wanted: EventFilter, limit: int, *, as_json: bool) -> Never:
-    shown = _print_newest(search, wanted, limit, as_json=as_json)
+    table = Table()
+    shown = _print_newest(search, wanted, limit, as_json=as_json, table=table)
     last = 0
     while True:
         last = shown[-1].row_id if shown else last
         time.sleep(_FOLLOW_SECONDS)
         shown = search(partial(_newer, wanted, last))
-        _print_events(shown, as_json=as_json)
+        _print_events(shown, as_json=as_json, table=table)
 
 
 @contextmanager
@@ -193,9 +197,11 @@ def _all(connection: Connection, tables: AuditTables, wanted: EventFilter) -> It
         last = page[-1].row_id
 
 
-def _print_events(found: Sequence[StoredEvent], *, as_json: bool) -> None:
+def _print_events(
+    found: Sequence[StoredEvent], *, as_json: bool, table: Table | None = None
+) -> None:
     resources = [event.resource() for event in found]
-    print_rows(resources if as_json else list(map(_row, resources)), as_json=as_json)
+    print_rows(resources if as_json else list(map(_row, resources)), as_json=as_json, table=table)
 
 
 def _row(event: dict[str, Any]) -> dict[str, object]:

@@ -26,6 +26,13 @@ _TITLE_WIDTH = 27
 _RUNNING_URL = "http://127.0.0.1:8000"
 """Where `auditspan serve` answers, seen from its own container too."""
 
+_CONTAINER_MARKS = (
+    Path("/.dockerenv"),
+    Path("/run/.containerenv"),
+    Path("/run/secrets/kubernetes.io"),
+)
+"""Files that Docker, Podman and Kubernetes put into a container."""
+
 Say = Callable[[str], None]
 
 
@@ -71,7 +78,7 @@ def tour(
     else:
         place = running_stage(settings, url=url or _RUNNING_URL, key=key, extend=add_failing_route)
         with place as stage:
-            say(f"The service is {stage.url}.")
+            say(f"The service is {stage.url}{_seen_from()}.")
             is_proven = _tell_and_prove(stage, say, as_json=as_json)
     if not is_proven:
         raise SystemExit(FOUND)
@@ -170,7 +177,7 @@ def _row(trace: Trace) -> dict[str, str]:
 
 def _print_where_next(proof: Proof, stage: Stage) -> None:
     files = _relative(stage.settings.collector_files)
-    click.echo("\nWhere to look next:")
+    click.echo(f"\nWhere to look next{_seen_from()}:")
     click.echo(f"  {files / 'audit' / 'audit.jsonl'}       the audit records, as delivered")
     click.echo(f"  {files / 'telemetry' / 'traces.jsonl'}  the spans with their events")
     command = "auditspan"
@@ -181,6 +188,17 @@ def _print_where_next(proof: Proof, stage: Stage) -> None:
     click.echo(f"  {command} history user {proof.user_id}")
     click.echo(f"  {command} events")
     click.echo(f"  {command} verify")
+    if _in_container():
+        click.echo("Run them as you ran the tour, as in `docker compose exec service auditspan`.")
+
+
+def _in_container() -> bool:
+    return any(mark.exists() for mark in _CONTAINER_MARKS)
+
+
+def _seen_from() -> str:
+    """Return a note on addresses and paths that are valid in this container alone."""
+    return " (inside this container)" if _in_container() else ""
 
 
 def _relative(path: Path) -> Path:

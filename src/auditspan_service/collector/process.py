@@ -175,7 +175,8 @@ class Collector:
     def _environ(self) -> dict[str, str]:
         """Only what the configuration asks for: the service's own environment holds secrets."""
         return {
-            "OTELCOL_DATA": str(self._data_dir),
+            # The collector expands `$` in the values of variables, too; `$$` stands for one.
+            "OTELCOL_DATA": str(self._data_dir).replace("$", "$$"),
             "OTELCOL_HOST": self._host,
             "OTELCOL_GRPC_PORT": str(self._ports.grpc),
             "OTELCOL_HTTP_PORT": str(self._ports.http),

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from auditspan_service.config import Settings, load_settings
+from auditspan_service.db import Database
 from auditspan_service.errors import SettingsError
+from auditspan_service.migrate import upgrade
 
 
 def test_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,6 +52,8 @@ def test_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
         ("postgres://kim:p%40ss@db:5433/audit", "postgresql+psycopg://kim:p%40ss@db:5433/audit"),
         ("postgresql+psycopg:///audit?host=/run", "postgresql+psycopg:///audit?host=%2Frun"),
         ("sqlite:////var/lib/a.db", "sqlite:////var/lib/a.db"),
+        ("sqlite:////var/100%25/a#b.db?timeout=9", "sqlite:////var/100%25/a#b.db?timeout=9"),
+        ("sqlite:///file:/a%3Fb.db?uri=true", "sqlite:///file:/a%3Fb.db?uri=true"),
     ],
 )
 def test_database_urls(given: str, expected: str) -> None:
@@ -68,10 +72,25 @@ def test_relative_paths_stay_where_the_process_started(
     assert settings.database_url == f"sqlite:///{tmp_path / 'x' / 'y.db'}"
 
 
+@pytest.mark.parametrize(
+    "name", ["plain", "why?no", "q?mode=memory&x=#%3F", "$HOME ${env:X}", "100% sure", "Данные"]
+)
+def test_default_database_lies_in_the_data_directory(tmp_path: Path, name: str) -> None:
+    """The database is created in the data directory, whatever characters its name has."""
+    settings = load_settings(data_dir=tmp_path / name)
+    again = load_settings(database_url=settings.database_url)
+    database = Database.connect(again.database_url)
+    upgrade(database.engine)
+    database.dispose()
+    assert [tmp_path / name / "auditspan.db"] == list(tmp_path.rglob("*.db"))
+
+
 WRONG = {
     "DATABASE_URL": [
         *("nonsense hunter2", "mysql://kim:hunter2@db/x", "postgresql+asyncpg://kim:hunter2@db/x"),
-        *("sqlite://", "sqlite:///:memory:"),
+        *("sqlite://", "sqlite:///:memory:", "sqlite:///file::memory:?uri=true"),
+        *("sqlite:///file:x?mode=memory&uri=true", "sqlite:////why?hunter2/a.db"),
+        "sqlite:///file:/hunter2/a.db",
     ],
     "SINK": ["hunter2"],
     "AUDIT_ENDPOINT": ["hunter2", "ftp://hunter2/", "http://"],

@@ -18,6 +18,9 @@ from auditspan_service.collector import Collector, config_file
 from auditspan_service.db import make_engine
 from support.collector import read_documents, run_collector
 from support.roles import Deployed, deployed_database
+from support.running import Up
+
+UNUSED = "http://127.0.0.1:1/v1/audit"
 
 
 @dataclass(kw_only=True)
@@ -154,6 +157,20 @@ def test_collector_configuration_that_cannot_be_read(
     (said,) = unchecked
     assert f"The collector's configuration {path} was not checked: " in said
     assert "not checked: " in place.run("doctor", "--collector-config", str(path)).stdout
+
+
+@pytest.mark.parametrize("has_collector", [True, False], ids=["collector", "files"])
+def test_nothing_is_wrong_beside_a_running_up(
+    tmp_path: Path, collector_bin: Path, *, has_collector: bool
+) -> None:
+    """The sink is that of `up` while it runs, however it ends."""
+    beside = Place(folder=tmp_path / "data", environ={"AUDITSPAN_AUDIT_ENDPOINT": UNUSED})
+    environ = {"OTELCOL_BIN": str(collector_bin)} if has_collector else {"AUDITSPAN_SINK": "file"}
+    with Up(beside.folder, environ=environ) as up:
+        assert (0, {}, []) == beside.doctor()
+        up.kill()
+        code, found, _ = beside.doctor()
+    assert (1, ["collector"]) == (code, list(found))
 
 
 def test_sinks(place: Place) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import stat
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from auditspan import lastsigned
 from auditspan.lastsigned import LastSignedFile
 from auditspan.merkle import Tree
 from auditspan.note import SigningKey
@@ -136,3 +139,24 @@ def test_the_newer_of_two_notes_counts(
     file.remember(note(*mine))
     other.remember(note(*theirs))
     assert last == known(file)
+
+
+@pytest.mark.parametrize(
+    ("code", "level"), [(errno.EROFS, logging.INFO), (errno.ENOSPC, logging.WARNING)]
+)
+def test_read_only_mount_is_no_warning(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    code: int,
+    level: int,
+) -> None:
+    """A key that is mounted read-only, as compose.yaml does it, is a normal state."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(lastsigned, "_write_durably", refuse)
+    caplog.set_level(logging.INFO)
+    LastSignedFile(tmp_path / "last", log=KEY.name).remember(note(10))
+    assert [level] == [one.levelno for one in ours(caplog)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import signal
 import socket
 import sqlite3
@@ -13,7 +15,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from auditspan.errors import SinkUnavailableError
 from auditspan.sealer import Sealer
+from auditspan.sinks import ConsoleSink
 from auditspan.tables import audit_tables
 from auditspan_service.cli import main
 from auditspan_service.config import Settings, load_settings
@@ -203,3 +207,56 @@ def test_following_ends_with_ctrl_c(settings: Settings) -> None:
             assert ("", 0) == (process.communicate(timeout=PATIENCE)[1], process.returncode)
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("command", ["export", "events", "verify"])
+def test_command_into_a_closed_pipe_ends_quietly(settings: Settings, command: str) -> None:
+    """A command whose reader is gone, as in `auditspan export | head`, prints no error."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [AUDITSPAN, command, "--data", settings.data_dir],
+        env=clean_environment(),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writing)
+    assert b"" == done.stderr
+
+
+class ClosedPipe(io.StringIO):
+    """A stream whose reader is gone."""
+
+    def flush(self) -> None:
+        """Fail as a write into a closed pipe does."""
+        raise BrokenPipeError
+
+
+def test_console_sink_into_a_closed_pipe_logs_no_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A console that cannot be written is an unavailable sink, and nothing else is logged."""
+    with pytest.raises(SinkUnavailableError, match="standard output cannot be written"):
+        ConsoleSink(ClosedPipe).send([])
+    assert [] == caplog.records
+
+
+def test_follow_prints_its_header_once(settings: Settings) -> None:
+    """Rows that arrive later continue the table, in the columns of the header."""
+    command: list[str | Path] = [AUDITSPAN, "events", "--follow", "--limit", "1"]
+    command += ["--data", settings.data_dir]
+    with subprocess.Popen(
+        command, env=clean_environment(), stdout=subprocess.PIPE, text=True
+    ) as following:
+        assert following.stdout is not None
+        lines = [following.stdout.readline() for _ in range(2)]
+        for name in ("lee", "max"):
+            assert 0 == run(settings, "users", "add", name).exit_code
+            lines.append(following.stdout.readline())
+        following.send_signal(signal.SIGINT)
+        rest = following.stdout.read()
+    position = lines[0].index("ACTION")
+    actions = ["ACTION", "user.create", "user.create"]
+    shown = [line[position:].split()[0] for line in (lines[0], *lines[2:])]
+    assert (actions, "") == (shown, rest)

@@ -1,0 +1,64 @@
+"""The file that tells other commands which collector a running `auditspan up` delivers to.
+
+`up` starts its collector on free ports, which no setting names. The file is locked while `up` runs,
+so that a file left behind by a crash is not believed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from auditspan_service.collector import lock
+from auditspan_service.config import Settings
+
+_NAME = "up.json"
+_LOCK_SECONDS = 1.0
+_LOCK_POLL_SECONDS = 0.05
+
+
+@contextmanager
+def announced(settings: Settings) -> Iterator[None]:
+    """Tell where records go, for as long as the block runs; of several, the first one tells."""
+    path = settings.data_dir / _NAME
+    try:
+        descriptor = lock.acquire(path, seconds=_LOCK_SECONDS, poll=_LOCK_POLL_SECONDS)
+    except (TimeoutError, OSError):
+        yield
+        return
+    try:
+        _write(descriptor, {"sink": settings.sink, "audit_endpoint": settings.audit_endpoint})
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def as_running(settings: Settings) -> Settings:
+    """Return the settings with the sink of an `auditspan up` that runs on this data directory."""
+    with suppress(OSError, ValueError), (settings.data_dir / _NAME).open() as file:
+        if _is_locked(file.fileno()):
+            return settings.model_copy(update=_read(file.read()))
+    return settings
+
+
+def _write(descriptor: int, told: dict[str, str]) -> None:
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(told).encode(), 0)
+
+
+def _read(text: str) -> dict[str, Any]:
+    told = json.loads(text)
+    return {name: told[name] for name in ("sink", "audit_endpoint")}
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
