@@ -16,15 +16,15 @@ from sqlalchemy import (
     Integer,
     Numeric,
     SmallInteger,
-    String,
-    Text,
     Uuid,
 )
 
+from auditspan.redact import Secrets
+
 _SCALARS = frozenset(
-    {BigInteger, Boolean, Date, DateTime, Float, Integer, Numeric, SmallInteger, String, Text, Uuid}
+    {BigInteger, Boolean, Date, DateTime, Float, Integer, Numeric, SmallInteger, Uuid}
 )
-"""Types of columns that hold no members, one of which might be a secret."""
+"""Types of columns that hold neither text nor members, one of which might be a secret."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +35,8 @@ class AuditedColumn:
     key: str
     column: Column[Any]
     redacted: bool
-    secret_paths: frozenset[str] | None
-    """Members of a JSON value that are redacted besides those named so; None: none at all."""
+    secrets: Secrets
+    """Which of its values, or of their members, are redacted."""
     ignored: bool
     defaulted: bool
     """An INSERT that does not mention it may give it a value; else it becomes NULL."""
@@ -78,8 +78,7 @@ class AuditedModel:
         return frozenset(
             column.name
             for column in self.columns
-            if column.redacted
-            or (column.secret_paths is not None and type(column.column.type) not in _SCALARS)
+            if column.redacted or type(column.column.type) not in _SCALARS
         )
 
     @cached_property

@@ -34,6 +34,7 @@ from auditspan.indexes import weak_indexes
 from auditspan.interference import interference
 from auditspan.partitions import guard_partitions, partitions_of, weak_points
 from auditspan.privileges import dangerous_roles
+from auditspan.serverroles import server_powers
 from auditspan.tables import AuditTables
 
 Kind = Literal["trigger", "foreign", "index", "role", "durability", "setting"]
@@ -87,6 +88,7 @@ def check_guards(connection: Connection, tables: AuditTables) -> list[Finding]:
         return [
             *_triggers(connection, tables),
             *_roles(connection, tables),
+            *(Finding(kind="role", detail=one) for one in server_powers(connection)),
             *_postgresql_durability(connection),
             *_indexes(connection, tables),
             *_partitions(connection, tables),
@@ -211,11 +213,11 @@ def _roles(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
 
 
 def _postgresql_durability(connection: Connection) -> Iterator[Finding]:
-    for name in ("fsync", "synchronous_commit"):
+    for name in ("fsync", "full_page_writes", "synchronous_commit"):
         if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "off":
             detail = (
                 f"{name} is off: what was committed, and announced, can be gone after a crash of "
-                f"the machine. Turn {name} on for this role and this database."
+                f"the machine. Turn {name} on for this server, role and database."
             )
             yield Finding(kind="durability", detail=detail)
 

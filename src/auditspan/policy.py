@@ -13,7 +13,7 @@ from sqlalchemy.orm import ColumnProperty, Mapper
 
 from auditspan.auditedmodel import AuditedColumn, AuditedModel
 from auditspan.errors import AuditConfigError
-from auditspan.redact import is_secret_name
+from auditspan.redact import Secrets, is_secret_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +22,14 @@ class Policy:
 
     Attributes:
         include: only these columns (and the primary key) are recorded, in the clear, even where a
-            name looks secret. None: all columns.
+            name looks secret; but not a password hash. None: all columns.
         exclude: these columns never appear.
         redact: these columns appear as a stand-in with a keyed fingerprint, besides those whose
             name or type (`EncryptedType`) looks secret. So do members of JSON columns, by their
-            path (`data.card.number`) and by their names.
+            path (`data.card.number`) and by their names. Password hashes in the usual notations
+            are redacted in every column.
+        reveal: these columns, or members of JSON columns, are shown although their names or
+            values look secret.
         ignore: a change to these columns alone leaves no row.
         name: the target type; by default the class name in snake_case.
     """
@@ -34,6 +37,7 @@ class Policy:
     include: Collection[str] | None = None
     exclude: Collection[str] = frozenset()
     redact: Collection[str] = frozenset()
+    reveal: Collection[str] = frozenset()
     ignore: Collection[str] = frozenset()
     name: str | None = None
 
@@ -160,7 +164,7 @@ def _column(column: Column[Any], key: str, policy: Policy, *, generated: bool) -
         key=key,
         column=column,
         redacted=_is_redacted(column, policy),
-        secret_paths=_secret_paths(column.name, policy),
+        secrets=_secrets(column, policy),
         ignored=column.name in policy.ignore,
         defaulted=_is_defaulted(column),
         generated=generated,
@@ -176,13 +180,24 @@ def _is_wanted(column: Column[Any], policy: Policy) -> bool:
 def _is_redacted(column: Column[Any], policy: Policy) -> bool:
     if column.name in policy.redact:
         return True
+    if column.name in policy.reveal:
+        return False
     looks_secret = is_secret_name(column.name) or is_secret_name(type(column.type).__name__)
     return policy.include is None and looks_secret
 
 
-def _secret_paths(name: str, policy: Policy) -> frozenset[str] | None:
-    paths = frozenset(path for path in policy.redact if path.startswith(f"{name}."))
-    return paths if paths or policy.include is None else None
+def _secrets(column: Column[Any], policy: Policy) -> Secrets:
+    # A primary key is shown in every target id: a stand-in would hide nothing.
+    own = frozenset({column.name} if column.primary_key else ())
+    return Secrets(
+        paths=_at_or_below(column.name, policy.redact),
+        revealed=own | _at_or_below(column.name, policy.reveal),
+        by_name=policy.include is None,
+    )
+
+
+def _at_or_below(name: str, paths: Collection[str]) -> frozenset[str]:
+    return frozenset(path for path in paths if path == name or path.startswith(f"{name}."))
 
 
 def _is_defaulted(column: Column[Any]) -> bool:
@@ -200,13 +215,17 @@ def _is_generated(mapper: Mapper[Any], column: Column[Any]) -> bool:
 
 
 def _require_known_names(owner: str, known: Collection[str], policy: Policy) -> None:
-    redact = {name.partition(".")[0] for name in policy.redact}
-    named = {*(policy.include or ()), *policy.exclude, *redact, *policy.ignore}
+    columns = {name.partition(".")[0] for name in (*policy.redact, *policy.reveal)}
+    named = {*(policy.include or ()), *policy.exclude, *columns, *policy.ignore}
     for name in sorted(named - set(known)):
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(sorted(known))}"
         raise AuditConfigError(
             f"the policy of {owner} names the column {name!r}, which it does not have{hint}"
+        )
+    for name in sorted(set(policy.redact) & set(policy.reveal)):
+        raise AuditConfigError(
+            f"the policy of {owner} names {name!r} both in redact and in reveal: choose one"
         )
 
 
@@ -217,7 +236,7 @@ def _require_open_key(owner: str, columns: Iterable[AuditedColumn]) -> None:
             raise AuditConfigError(
                 f"the primary key {audited.name!r} of {owner} looks like a secret, and a "
                 "key stands in the clear in every target id: use another key, or say with "
-                "Policy(include={...}) that it is none"
+                "Policy(reveal={...}) that it is none"
             )
 
 

@@ -20,7 +20,7 @@ from auditspan.diff import Changes, canonical_changes
 from auditspan.errors import AuditBodyError, AuditConfigError
 from auditspan.redact import MAX_VALUE_BYTES, shorten
 
-ActorType = Literal["user", "service", "system", "anonymous", "unknown"]
+ActorType = Literal["user", "service", "system", "anonymous", "unknown", "database"]
 Outcome = Literal["success", "failure", "unknown"]
 
 MAX_BODY_BYTES = 64 * 1024 - 1
@@ -84,6 +84,11 @@ class Actor(_Part):
     def unknown(cls) -> Actor:
         """Nobody asked who it was."""
         return cls(type="unknown")
+
+    @classmethod
+    def database(cls, role: str | None) -> Actor:
+        """Whoever wrote past every trail: the database knows the role, where it has roles."""
+        return cls(type="database", id=role, label=role)
 
 
 @dataclass(frozen=True, kw_only=True)

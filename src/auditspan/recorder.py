@@ -14,7 +14,7 @@ from auditspan.context import AuditContext, current_context
 from auditspan.diff import Changes
 from auditspan.errors import AuditConfigError, MissingContextError
 from auditspan.record import Actor, AuditRecord, Outcome, Service, Target
-from auditspan.redact import redact_members
+from auditspan.redact import Secrets, redact_members, without_password_hashes
 
 
 class Surroundings(NamedTuple):
@@ -81,7 +81,7 @@ class Recorder:
             occurred_at=moment,
             action=action,
             outcome=outcome,
-            reason=reason or context.reason,
+            reason=_clean(reason or context.reason),
             actor=actor or self._nobody(action),
             on_behalf_of=context.on_behalf_of,
             target=target,
@@ -105,6 +105,10 @@ class Recorder:
         return Actor.unknown()
 
 
+def _clean(reason: str | None) -> str | None:
+    return without_password_hashes(reason) if reason else reason
+
+
 def _aware(moment: object) -> datetime:
     if not isinstance(moment, datetime) or moment.tzinfo is None:
         raise AuditConfigError(
@@ -121,9 +125,9 @@ def _kind(moment: object) -> str:
 def _without_secrets(
     common: Mapping[str, Json], own: Mapping[str, Json] | None
 ) -> Mapping[str, Json]:
-    """What the application adds, without members whose names say that they are secret."""
+    """What the application adds, without secret members and password hashes."""
     if not common and not own:
         return {}
-    found = redact_members("metadata", {**common, **(own or {})}, (), None)
+    found = redact_members("metadata", {**common, **(own or {})}, Secrets(), None)
     assert isinstance(found, dict)  # noqa: S101 (as what was given)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection
+from dataclasses import dataclass
 
 from auditspan.canonical import Json, canonical_json, represent_document, represent_json
 from auditspan.errors import AuditBodyError
@@ -19,12 +19,64 @@ _SECRET_WORDS = frozenset({"card", "cvc", "cvv", "otp", "pin", "pwd", "ssn", "to
 
 _SECRET_PARTS = re.compile(
     "apikey|authorization|cardnumber|cookie|creditcard|credential|encrypted|passcode|passphrase|passwd"
-    "|password|privatekey|secret|token"
+    "|password(?!less)|privatekey|secret(?!ar(?:y|i)|i(?:on|ve))|token(?!i[sz](?:e|ing|ation))"
 )
 """Long words, wherever they stand: databases fold names to lower case and run words together."""
 
+_FACT = (
+    "(?:expir(?:ation|es|y|ed)|changed|created|issued|revoked|rotated|updated)"
+    "(?:[_-]?(?:at|date|on|time|timestamp))?"
+)
+_ABOUT_A_SECRET = re.compile(
+    rf"(?i:{_FACT}$)"
+    r"|(?i:[_-](?:at|count|date|enabled|length|lifetime|on|required|ttl)$)"
+    r"|(?<=[a-z0-9])(?:At|Count|Date|Enabled|Length|Lifetime|On|Required|TTL|Ttl)$"
+    r"|^(?i:(?:has|is|needs|requires)[_-])|^(?:has|is|needs|requires)(?=[A-Z])"
+)
+"""Names of columns that say something about a secret, such as when it expires, and do not hold it.
+A card is not meant: its expiry is a secret as well."""
+
+_PASSWORD_HASH = re.compile(
+    r"\$2[abxy]\$\S|\$2\$\d\d\$\S|\$argon2(?:id|i|d)?\$"
+    r"|\$(?:1|5|6|7|y|gy|apr1|s0|scrypt|bcrypt-sha256|pbkdf2[a-z0-9-]*)\$[\w./=,+$-]{16}"
+    r"|^\s*(?:scrypt|pbkdf2):\w"
+    r"|\bscrypt:\d+:\d+:\d+\$|\bpbkdf2:[\w-]+(?::\d+)?\$"
+    r"|\b(?:pbkdf2_\w+|bcrypt\w*|scrypt|md5|sha1|sha256|sha512)\$[^\s$]*\$[\w./=+-]{16}"
+    r"|^\{(?i:s?sha\d*|s?md5|crypt|bcrypt|scrypt|argon2\w*|pbkdf2[\w-]*)\}\S"
+    r"|\bSCRAM-SHA-\d+\$\d+:\S"
+    r"|^(?:JDJ[hieyx5]J|JGFyZ29uM|c2NyeXB0O|cGJrZGYy)"  # $2b$, $argon2, scrypt:, pbkdf2 in base64
+)
+_HASH_IN_TEXT = re.compile(rf"(?:\bbcrypt_sha256\$|\bargon2)?(?:{_PASSWORD_HASH.pattern})\S*")
+_STARTS = ("scrypt:", "pbkdf2:", "{", "JDJ", "JGFyZ29uM", "c2NyeXB0O", "cGJrZGYy", " ", "\n", "\t")
+"""How a text begins that may match `_PASSWORD_HASH` and has no dollar sign."""
+
 _SECRET_PAIRS = re.compile(r"(?:api|access|private|signing|encryption|secret)[_-]?key")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secrets:
+    """The decision which values of a column, or of its members, are secret.
+
+    Attributes:
+        paths: members that are redacted, as in ``data.card.number``.
+        revealed: the column, or members of it, that are shown whatever their names and values.
+        by_name: redact members with secret names.
+    """
+
+    paths: frozenset[str] = frozenset()
+    revealed: frozenset[str] = frozenset()
+    by_name: bool = True
+
+    def is_secret(self, path: str, name: str) -> bool:
+        """Return whether the member of this path and name is redacted as a whole."""
+        if path in self.paths:
+            return True
+        return self.by_name and is_secret_name(name) and not self.is_revealed(path)
+
+    def is_revealed(self, path: str) -> bool:
+        """Return whether this path, or one above it, is shown as it is."""
+        return any(f"{path}.".startswith(f"{one}.") for one in self.revealed)
 
 
 def is_secret_name(name: str) -> bool:
@@ -32,13 +84,35 @@ def is_secret_name(name: str) -> bool:
 
     >>> [is_secret_name(n) for n in ("password_hash", "apiKey", "cardNumber", "pinned", "author")]
     [True, True, True, False, False]
+    >>> [is_secret_name(n) for n in ("token", "token_expiration", "secretary_id")]
+    [True, False, False]
     """
     words = {word.lower() for word in _WORDS.findall(name)}
+    if "card" not in words and _ABOUT_A_SECRET.search(name):
+        return False
     return (
         bool(words & _SECRET_WORDS)
         or _SECRET_PARTS.search(name.lower()) is not None
         or _SECRET_PAIRS.search(name.lower()) is not None
     )
+
+
+def is_password_hash(value: Json) -> bool:
+    """Whether a text is or contains a password hash in one of the usual notations.
+
+    >>> [is_password_hash(v) for v in ("$2b$12$R9h/cIPz0gi", "pbkdf2:sha256:1$x$y", "$2 a day")]
+    [True, True, False]
+    """
+    return (
+        isinstance(value, str)
+        and ("$" in value or value.startswith(_STARTS))  # runs for every text of every flush
+        and _PASSWORD_HASH.search(value) is not None
+    )
+
+
+def without_password_hashes(text: str) -> str:
+    """A text for people with ``(redacted)`` in the place of each password hash."""
+    return _HASH_IN_TEXT.sub("(redacted)", text) if is_password_hash(text) else text
 
 
 def redact(field_name: str, value: Json, key: MacKey | None) -> Json:
@@ -51,37 +125,42 @@ def redact(field_name: str, value: Json, key: MacKey | None) -> Json:
     return {"$redacted": True, "$fingerprint": fingerprint}
 
 
-def redact_members(path: str, value: Json, paths: Collection[str], key: MacKey | None) -> Json:
-    """A JSON value with stand-ins for its secret members: those of these paths, or named so.
+def redact_members(path: str, value: Json, secrets: Secrets, key: MacKey | None) -> Json:
+    """A value with stand-ins for password hashes and for its secret members.
 
     Args:
         path: where the value stands; a column's name for a whole column. A list adds nothing to it.
-        value: an object or a list; anything else is given back as it is.
-        paths: what is secret besides, as in ``data.card.number``.
+        value: any value of a body.
+        secrets: what is secret, and what is not.
         key: for fingerprints, in which the whole path takes part.
     """
+    if isinstance(value, str):
+        is_secret = is_password_hash(value) and not secrets.is_revealed(path)
+        return redact(path, value, key) if is_secret else value
     if isinstance(value, list):
-        return [redact_members(path, item, paths, key) for item in value]
+        return [redact_members(path, item, secrets, key) for item in value]
     if not isinstance(value, dict):
         return value
     if value.keys() == {"$json"}:
-        return _redact_document(path, value, paths, key)
+        return _redact_document(path, value, secrets, key)
     return {
         name: redact(inner, item, key)
-        if inner in paths or is_secret_name(name)
-        else redact_members(inner, item, paths, key)
+        if secrets.is_secret(inner, name)
+        else redact_members(inner, item, secrets, key)
         for name, item in value.items()
         for inner in (f"{path}.{name}",)
     }
 
 
 def _redact_document(
-    path: str, value: dict[str, Json], paths: Collection[str], key: MacKey | None
+    path: str, value: dict[str, Json], secrets: Secrets, key: MacKey | None
 ) -> Json:
     """As `redact_members`, for a value that stands in the body as the text of a document."""
     document = json.loads(str(value["$json"]))
-    shown = redact_members(path, document, paths, key)
-    return value if shown == document else represent_document(shown)
+    shown = redact_members(path, document, secrets, key)
+    if shown == document:
+        return value
+    return represent_document(shown) if isinstance(document, dict | list) else shown
 
 
 def _fingerprinted(value: Json) -> str:

@@ -154,9 +154,7 @@ def concealed(column: AuditedColumn, value: Json, key: MacKey | None) -> Json:
     """The value as a body shows it: without secrets."""
     if column.redacted:
         return redact(column.name, value, key)
-    if column.secret_paths is None or not isinstance(value, dict | list):
-        return value
-    return redact_members(column.name, value, column.secret_paths, key)
+    return redact_members(column.name, value, column.secrets, key)
 
 
 def _committed(state: InstanceState[Any], key: str) -> Any:  # noqa: ANN401

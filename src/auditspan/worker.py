@@ -12,6 +12,7 @@ from opentelemetry import context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from sqlalchemy import Engine, func, select
 
+from auditspan.capture.staging import staging_of
 from auditspan.delivery import load_cursors
 from auditspan.errors import AuditConfigError
 from auditspan.lastsigned import LastSigned
@@ -22,6 +23,7 @@ from auditspan.relay import Backoff, Relay
 from auditspan.sealer import Sealer
 from auditspan.sinks import Sink
 from auditspan.tables import AuditTables
+from auditspan.undrained import Undrained
 
 SEAL_INTERVAL = 0.25
 """Seconds between two passes of the sealer when there is nothing to do."""
@@ -70,9 +72,11 @@ class Worker:
         self._sealer = Sealer(
             engine, tables, signing_key=signing_key, mac_key=mac_key, last_signed=last_signed
         )
+        self._undrained = Undrained(engine, tables, mac_key=mac_key)
         self._stop = threading.Event()
         self._threads = (
             threading.Thread(target=self._seal, name="auditspan-sealer"),
+            threading.Thread(target=self._take_undrained, name="auditspan-undrained"),
             threading.Thread(target=self._keep_ahead, name="auditspan-partitions"),
             *(
                 threading.Thread(
@@ -132,6 +136,11 @@ class Worker:
                     wait = backoff.next()
                     _logger.exception("sealing failed; it will be tried again in %.1f s", wait)
                 self._stop.wait(wait)
+
+    def _take_undrained(self) -> None:
+        if staging_of(self._tables.event.metadata) is not None:
+            with quiet():
+                self._undrained.run(self._stop)
 
     def _keep_ahead(self) -> None:
         """Have partitions for the months to come, where the table is partitioned."""

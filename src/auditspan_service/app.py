@@ -8,7 +8,9 @@ from auditspan.flask import AuditExtension
 from auditspan_service import auth
 from auditspan_service.api import current, handlers, problems
 from auditspan_service.api.audit_events import audit_events
+from auditspan_service.api.body import require_whole_body
 from auditspan_service.api.health import health
+from auditspan_service.api.hosts import require_host
 from auditspan_service.api.users import users
 from auditspan_service.bodystream import WholeBodies
 from auditspan_service.config import Settings, load_settings
@@ -61,8 +63,10 @@ def _install(app: Flask, services: Services) -> None:
     instrument_engine(services.database.engine, services.telemetry)
     if services.database.replica:
         instrument_engine(services.database.replica.engine, services.telemetry)
+    app.before_request(require_host)
     AuditExtension(services.trail, actor=auth.actor).init_app(app)
     auth.protect(app)
+    app.before_request(require_whole_body)
     handlers.install(app)
     app.after_request(_private)
 

@@ -15,8 +15,8 @@ from flask import Flask, current_app, g, request
 from auditspan import Actor
 from auditspan_service.api.current import services
 from auditspan_service.api.problems import Problem
-from auditspan_service.keys import SCOPES, allows, authenticate
-from auditspan_service.models import ApiKey
+from auditspan_service.keys import ADMIN, SCOPES, allows, authenticate, is_administrator
+from auditspan_service.models import ApiKey, User
 
 API_PREFIX = "/v1/"
 _SCOPE = "auditspan_scope"
@@ -47,6 +47,19 @@ def required_scope(app: Flask, endpoint: str) -> str | None:
 def protect(app: Flask) -> None:
     """Ask for a key before every request to a route of the API."""
     app.before_request(_authorise)
+
+
+def require_rank(user: User) -> None:
+    """Refuse a change of an administrator by a key that is not for everything.
+
+    Raises:
+        Problem: the caller's key lacks the scope `admin`, and the user has one with it.
+    """
+    if not allows(g.auditspan_key, ADMIN) and is_administrator(user):
+        raise Problem.of(
+            "forbidden",
+            f"This user has a key for {ADMIN}: only such a key may change or delete the user.",
+        )
 
 
 def actor() -> Actor:

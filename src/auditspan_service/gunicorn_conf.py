@@ -17,6 +17,12 @@ timeout = 60  # seconds without a sign of life from a worker
 graceful_timeout = 30  # seconds for the running requests and, after them, the flush of telemetry
 keepalive = 5
 
+# gunicorn would believe SCRIPT_NAME, PATH_INFO and the scheme of every peer on loopback or a Unix
+# socket. Forwarded headers are read by `proxy`, from AUDITSPAN_TRUSTED_PROXIES alone.
+forwarded_allow_ips = ""
+secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""
+
 accesslog = None  # the server spans are the access log, with the trace and without query strings
 errorlog = "-"
 

@@ -1,15 +1,16 @@
 """What people may say of a user or a key, checked before anything is read or written.
 
 Nothing is trimmed, folded or guessed: what is not right is refused, with the member's name and
-without its value.
+without its value. Only what Unicode calls the same text becomes one form of it (NFC).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from auditspan_service.errors import FieldError, InvalidInputError
@@ -22,6 +23,10 @@ from auditspan_service.models import (
 
 _Input = TypeVar("_Input", bound=BaseModel)
 
+_MAX_ERRORS = 20
+_MAX_NAME = 64
+"""An answer repeats no more errors and characters of a name, however large the request was."""
+
 # Where pydantic's words speak of Python.
 _WORDS = {
     "missing": "is required",
@@ -32,6 +37,11 @@ _WORDS = {
     "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length} characters",
 }
+
+
+def _composed(value: object) -> object:
+    """The form NFC of a text: `é` as one character and as two would be two users otherwise."""
+    return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
 
 
 def _line(text: str) -> str:
@@ -50,12 +60,21 @@ def _address(text: str) -> str:
     return text
 
 
-Username = Annotated[str, Field(min_length=1, max_length=USERNAME_LENGTH), AfterValidator(_line)]
-Email = Annotated[
-    str, Field(max_length=EMAIL_LENGTH), AfterValidator(_line), AfterValidator(_address)
+_NFC = BeforeValidator(_composed)
+"""The last of the annotations, so that it runs first: the length is that of what is stored."""
+
+Username = Annotated[
+    str, Field(min_length=1, max_length=USERNAME_LENGTH), AfterValidator(_line), _NFC
 ]
-FullName = Annotated[str, Field(min_length=1, max_length=FULL_NAME_LENGTH), AfterValidator(_line)]
-KeyName = Annotated[str, Field(min_length=1, max_length=KEY_NAME_LENGTH), AfterValidator(_line)]
+Email = Annotated[
+    str, Field(max_length=EMAIL_LENGTH), AfterValidator(_line), AfterValidator(_address), _NFC
+]
+FullName = Annotated[
+    str, Field(min_length=1, max_length=FULL_NAME_LENGTH), AfterValidator(_line), _NFC
+]
+KeyName = Annotated[
+    str, Field(min_length=1, max_length=KEY_NAME_LENGTH), AfterValidator(_line), _NFC
+]
 
 
 class _Strict(BaseModel):
@@ -95,14 +114,25 @@ def read(kind: type[_Input], members: object) -> _Input:
         return kind.model_validate(members)
     except ValidationError as error:
         known = list(kind.model_fields)
-        raise InvalidInputError(_field_errors(error.errors(), known)) from None
+        details = error.errors(include_url=False, include_input=False)
+        raise InvalidInputError(_field_errors(details, known)) from None
 
 
-def _field_errors(details: Iterable[ErrorDetails], known: list[str]) -> list[FieldError]:
-    return [
-        FieldError(field=".".join(map(str, detail["loc"])), message=_message(detail, known))
-        for detail in details
+def _field_errors(details: Sequence[ErrorDetails], known: list[str]) -> list[FieldError]:
+    errors = [
+        FieldError(
+            field=_shortened(".".join(map(str, detail["loc"]))), message=_message(detail, known)
+        )
+        for detail in details[:_MAX_ERRORS]
     ]
+    if left_out := len(details) - len(errors):
+        errors.append(FieldError(field="", message=f"{left_out} more errors are not listed"))
+    return errors
+
+
+def _shortened(name: str) -> str:
+    """A name that the client chose, in a length that is worth repeating."""
+    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
 
 
 def _message(detail: ErrorDetails, known: list[str]) -> str:

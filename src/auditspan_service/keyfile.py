@@ -25,6 +25,7 @@ from auditspan.mac import SECRET_BYTES
 from auditspan.note import NoteError, PublicKey, SigningKey
 from auditspan.signing import KEY_PREFIX
 from auditspan_service.errors import KeyFileError
+from auditspan_service.privatefiles import make_private_directory
 
 Key = TypeVar("Key")
 
@@ -172,7 +173,7 @@ def _create(path: Path, make: Callable[[], str]) -> None:
     try:
         if path.exists():
             return
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(path.parent)
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         try:
             _write(draft, make())

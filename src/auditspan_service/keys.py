@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from auditspan_service.errors import FieldError, InvalidInputError, NotFoundError
 from auditspan_service.inputs import NewUser, read
-from auditspan_service.models import MAX_ID, ApiKey, utc_now
+from auditspan_service.models import MAX_ID, ApiKey, User, utc_now
 from auditspan_service.users import create_user, find_user
 
 ADMIN = "admin"
@@ -48,7 +48,7 @@ def create_key(
     """
     wanted = _scopes(scopes)
     new_user = read(NewUser, {"username": username})
-    user = find_user(session, username) or create_user(session, new_user)
+    user = find_user(session, new_user.username) or create_user(session, new_user)
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     key = ApiKey(user=user, name=name, scopes=wanted, secret_hash=_hash(secret))
     session.add(key)
@@ -72,6 +72,11 @@ def authenticate(session: Session, text: str) -> ApiKey | None:
 def allows(key: ApiKey, scope: str) -> bool:
     """Whether the key may do what this scope names."""
     return scope in key.scopes or ADMIN in key.scopes
+
+
+def is_administrator(user: User) -> bool:
+    """Whether the user has a key for everything that is good now, or is again once it is active."""
+    return any(ADMIN in key.scopes and _is_unspent(key) for key in user.keys)
 
 
 def list_keys(session: Session) -> list[ApiKey]:
@@ -105,8 +110,12 @@ def _scopes(scopes: Iterable[str]) -> list[str]:
 
 
 def _is_live(key: ApiKey) -> bool:
+    return key.user.active and _is_unspent(key)
+
+
+def _is_unspent(key: ApiKey) -> bool:
     expired = key.expires_at is not None and key.expires_at <= utc_now()
-    return key.user.active and key.revoked_at is None and not expired
+    return key.revoked_at is None and not expired
 
 
 def _hash(secret: str) -> str:

@@ -21,9 +21,9 @@ from sqlalchemy import Connection, Engine, column, inspect, select, table, text
 from auditspan.alembic import partition_audit_event
 from auditspan.partitions import partitions_of
 from auditspan.tables import audit_tables
+from auditspan_service.datadir import make_database_file
 from auditspan_service.errors import SchemaError
 from auditspan_service.models import ApiKey, Base
-from auditspan_service.sqliteurl import sqlite_file
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x6175_6469_7473_706E  # "auditspn"
@@ -102,9 +102,7 @@ def upgrade(engine: Engine) -> Upgrade:
     Raises:
         SchemaError: the database is newer than this release, or an application's own.
     """
-    if engine.dialect.name == "sqlite":
-        # A trail is nobody else's to read.
-        sqlite_file(engine.url).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_database_file(engine.url)
     with engine.begin() as connection:  # on SQLite: BEGIN IMMEDIATE, so one at a time
         if engine.dialect.name == "postgresql":
             _take_turn(connection)

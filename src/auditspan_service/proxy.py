@@ -44,7 +44,8 @@ def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) ->
     """
     nearest = peer
     for entry in reversed(forwarded_for.split(",")):
-        address = _parse(entry)
+        # A zone (`fe80::1%eth0`) is free text, and means something on the proxy's machine alone.
+        address = None if "%" in entry else _parse(entry)
         if address is None:
             return nearest
         nearest = str(address)

@@ -7,23 +7,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from auditspan import AuditTrail, Service
+from auditspan import AuditTrail, MacKey, Service
 from auditspan_service.config import Settings
 from auditspan_service.db import Database
 from auditspan_service.exporters import Exporters
-from auditspan_service.keyfile import load_or_create_mac_key
+from auditspan_service.keyfile import load_mac_keys, load_or_create_mac_key
 from auditspan_service.models import Base
 from auditspan_service.telemetry import Telemetry, TelemetryConfig, setup_telemetry
 
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """The settings and what has been made of them."""
+    """The settings and what has been made of them.
+
+    Attributes:
+        mac_keys: those of the trail, the newest first; they sign cursors as well.
+    """
 
     settings: Settings
     database: Database
     trail: AuditTrail
     telemetry: Telemetry
+    mac_keys: tuple[MacKey, ...]
 
 
 def open_services(settings: Settings, telemetry: Telemetry) -> Services:
@@ -35,15 +40,22 @@ def open_services(settings: Settings, telemetry: Telemetry) -> Services:
     Raises:
         KeyFileError: there is no MAC key, or it cannot be read.
     """
+    mac_key = load_or_create_mac_key(settings.mac_key_file, create=settings.is_embedded)
     database = Database.connect(settings.database_url, settings.read_database_url)
     trail = AuditTrail(
         database.sessions,
         metadata=Base.metadata,
         strict=settings.strict,
         service=_service(telemetry),
-        mac_key=load_or_create_mac_key(settings.mac_key_file, create=settings.is_embedded),
+        mac_key=mac_key,
     )
-    return Services(settings=settings, database=database, trail=trail, telemetry=telemetry)
+    return Services(
+        settings=settings,
+        database=database,
+        trail=trail,
+        telemetry=telemetry,
+        mac_keys=load_mac_keys(settings.mac_key_file),
+    )
 
 
 def silent_telemetry() -> Telemetry:

@@ -26,6 +26,7 @@ from auditspan_service.api.current import EXTENSION
 from auditspan_service.app import create_app
 from auditspan_service.collector import Collector
 from auditspan_service.config import Settings
+from auditspan_service.datadir import close_data_dir
 from auditspan_service.db import Database
 from auditspan_service.errors import ServiceError
 from auditspan_service.guarding import require_guarded
@@ -34,6 +35,7 @@ from auditspan_service.keys import ADMIN, create_key
 from auditspan_service.logs import setup_logging, teardown_logging
 from auditspan_service.migrate import upgrade
 from auditspan_service.models import ApiKey
+from auditspan_service.privatefiles import make_private_directory
 from auditspan_service.services import Services
 from auditspan_service.telemetry import Telemetry, TelemetryConfig, setup_telemetry
 from auditspan_service.upfile import announced
@@ -141,6 +143,8 @@ class Stack:
         """
         # First of all: a key that is made and then not shown would be lost.
         with _listening(host, port) as listener:
+            make_private_directory(settings.data_dir)
+            close_data_dir(settings, say=progress)
             stack = cls(settings, binary, log_stream)
             try:
                 stack._prepare(progress)

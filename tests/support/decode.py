@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 _DURATION = re.compile(
-    r"(?P<sign>[-+]?)P(?:(?P<days>\d+)D)?"
+    r"(?P<sign>[-+]?)P(?:(?P<days>-?\d+)D)?"
     r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)(?:\.(?P<part>\d{1,6}))?S)?)?"
 )
 

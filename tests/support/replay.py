@@ -11,11 +11,25 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, Table, select
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Dialect,
+    Float,
+    FromClause,
+    Interval,
+    Numeric,
+    Table,
+    select,
+    type_coerce,
+)
+from sqlalchemy.types import TypeDecorator
 
 from auditspan.canonical import canonical_json, represent
+from auditspan.tables import STAGED
 
 Row = dict[str, Any]
 Tables = dict[str, dict[str, Row]]
@@ -63,6 +77,7 @@ class Replay:
 
     kinds: Mapping[str, Kind]
     tables: Tables = field(default_factory=dict)
+    deleted: dict[tuple[str, str], dict[str, list[str]]] = field(default_factory=dict)
 
     def play(self, bodies: Iterable[str]) -> Tables:
         """Apply bodies in their order."""
@@ -86,6 +101,9 @@ class Replay:
 
     def _update(self, kind: Kind, rows: dict[str, Row], event: dict[str, Any]) -> None:
         before = _key_before(kind, event)
+        if before not in rows and STAGED and event["changes"].keys() <= kind.links.keys():
+            self._unlink_deleted(before, event)
+            return
         if before not in rows:
             raise ReplayError(f"updated but never created: {event}")
         row = rows.pop(before)
@@ -101,10 +119,20 @@ class Replay:
             row[name] = change["new"]
         rows[event["target"]["id"]] = row
 
+    def _unlink_deleted(self, key: str, event: dict[str, Any]) -> None:
+        """What PostgreSQL takes along with a deletion, it does behind it."""
+        links = self.deleted.get((event["target"]["type"], key), {})
+        for name, change in event["changes"].items():
+            if "added" in change:
+                raise ReplayError(f"linked after its deletion: {event}")
+            links[name] = _linked(links.get(name, []), change)
+
     def _delete(self, kind: Kind, rows: dict[str, Row], event: dict[str, Any]) -> None:
         row = rows.pop(event["target"]["id"], None)
         old = {name: change["old"] for name, change in event["changes"].items()}
         hidden = kind.hidden | kind.links.keys()  # a deletion says nothing of links
+        target = (event["target"]["type"], event["target"]["id"])
+        self.deleted[target] = {name: (row or {}).get(name, []) for name in kind.links}
         if row is None or _exactly(_without(row, hidden)) != _exactly(_without(old, hidden)):
             raise ReplayError(f"deleted, but was {row}: {event}")
 
@@ -130,8 +158,9 @@ def assert_replays(
 
 def _live_rows(connection: Connection, kind: Kind) -> dict[str, Row]:
     found: dict[str, Row] = {}
-    for row in connection.execute(select(kind.table)).mappings():
-        values = {column.name: represent(row[column]) for column in kind.table.columns}
+    columns = [_as_stored(column, connection) for column in kind.table.columns]
+    for row in connection.execute(select(*columns)).mappings():
+        values = {name: represent(value) for name, value in row.items()}
         found[_identity([values[name] for name in kind.key])] = {
             name: _short(value) for name, value in values.items() if name not in kind.hidden
         }
@@ -140,6 +169,30 @@ def _live_rows(connection: Connection, kind: Kind) -> dict[str, Row]:
         for key, values in found.items():
             values[name] = [*linked.get(key, [])]
     return found
+
+
+def _as_stored(column: Any, connection: Connection) -> Any:
+    """The column without what Python makes of its values: a decorator, or a rounded REAL."""
+    type_ = column.type
+    if STAGED and isinstance(type_, TypeDecorator) and not isinstance(type_, Interval):
+        type_ = type_.impl_instance
+    if STAGED and connection.dialect.name == "sqlite":
+        if isinstance(type_, Numeric) and not isinstance(type_, Float):
+            type_ = ShortestDecimal()
+        if isinstance(type_, DateTime):
+            type_ = DateTime()
+    return type_coerce(column, type_).label(column.name)
+
+
+class ShortestDecimal(TypeDecorator[Decimal]):
+    """A number of SQLite, by the shortest text of its double."""
+
+    impl = Float
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:  # noqa: ARG002
+        """The exact value of that text."""
+        return None if value is None else Decimal(repr(value))
 
 
 def _linked(ids: list[str], change: dict[str, list[str]]) -> list[str]:

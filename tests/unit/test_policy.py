@@ -57,6 +57,8 @@ def shown(decision: Any) -> dict[str, bool]:
         (Policy(include={"fullName"}), COLUMNS - {"id", "fullName"}, set()),
         (Policy(include={"iban"}, redact={"iban"}), COLUMNS - {"id", "iban"}, {"iban"}),
         (Policy(ignore={"touched_at"}), set(), {"password"}),
+        (Policy(reveal={"password"}), set(), set()),
+        (Policy(reveal={"password"}, redact={"iban"}), set(), {"iban"}),
     ],
     ids=str,
 )
@@ -91,7 +93,7 @@ def test_the_target_type_is_the_class_name_unless_the_policy_says_otherwise(
     assert expected == audited.type
 
 
-@pytest.mark.parametrize("member", ["include", "exclude", "redact", "ignore"])
+@pytest.mark.parametrize("member", ["include", "exclude", "redact", "reveal", "ignore"])
 @pytest.mark.parametrize(
     ("wrong", "nearest"), [("ibann", "iban"), ("full_name", "fullName"), ("pasword", "password")]
 )
@@ -125,7 +127,7 @@ def test_a_misspelt_policy_fails_when_the_mappers_are_configured() -> None:
         Base.registry.dispose()
 
 
-@pytest.mark.parametrize("member", ["include", "exclude", "redact", "ignore"])
+@pytest.mark.parametrize("member", ["include", "exclude", "redact", "reveal", "ignore"])
 def test_a_name_in_place_of_names_is_refused(member: str) -> None:
     """`redact="iban"` is no collection of columns, and does not pass for one of letters."""
     names: dict[str, Any] = {member: "iban"}
@@ -145,3 +147,9 @@ def test_the_primary_key_is_always_recorded() -> None:
     audited = model(Policy(include=set()))
     assert audited is not None
     assert [("id",), ["id"]] == [audited.primary_key, [c.name for c in audited.columns]]
+
+
+def test_column_that_is_both_redacted_and_revealed_is_refused() -> None:
+    """A policy that contradicts itself is a mistake that the message names."""
+    with pytest.raises(AuditConfigError, match="'iban' both in redact and in reveal"):
+        model(Policy(redact={"iban"}, reveal={"iban"}))

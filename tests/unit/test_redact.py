@@ -11,9 +11,18 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditspan.canonical import canonical_json, represent_json
+from auditspan.canonical import canonical_json, represent, represent_json
 from auditspan.mac import MacKey
-from auditspan.redact import MAX_VALUE_BYTES, is_secret_name, redact, redact_members, shorten
+from auditspan.redact import (
+    MAX_VALUE_BYTES,
+    Secrets,
+    is_password_hash,
+    is_secret_name,
+    redact,
+    redact_members,
+    shorten,
+    without_password_hashes,
+)
 
 KEY = MacKey.from_secret(bytes(range(32)))
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -157,6 +166,124 @@ def test_a_large_structure_is_length_and_hash_of_its_canonical_json(
     assert expected == shorten(value, limit)
 
 
+HASHES = [
+    "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy",
+    "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
+    "$2y$10$.vGA1O9wmRjrwAVXD98HNOgsNpDczlqm3Jq7KnEd1rVAGv3Fykk1a",
+    "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$RdescudvJCsgt3ub+b1dWRWJTmaaJObG",
+    "$argon2i$v=19$m=16,t=2,p=1$c29tZXNhbHQ$IMit9qkFULCMA",
+    "scrypt:32768:8:1$zVEsGmdG2bXoQaJP$8ca1f4f0a7f6b1f5c2a0",
+    "pbkdf2:sha256:600000$Jm8vV2tU0jK1aQ8e$5d1a2f0b8a7c",
+    "pbkdf2_sha256$870000$6s0PNEmYTT7Y9h8UGmW1fW$M2m2oWZJ3x4bC0V7kYQx0aQ5l8n3rB9d2c1Z0Y=",
+    "bcrypt_sha256$$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
+    "argon2$argon2id$v=19$m=102400,t=2,p=8$c2FsdHNhbHQ$zFhZ0pQ8nq",
+    "sha1$seasalt$cff36ea83f5706ce9aa7454e63e431fc726b2dc8",
+    "$1$etNnh7FA$OlM7eljE/B7F1J4XYNnk81",
+    "$5$MnfsQ4iN$ZMTppKN16y/tIsUYs/obHlhdP.Os80yXhTurpBMUbA5",
+    "$6$rounds=5000$usesomesillystri$D4IrlXatmP7rx3P3InaxBeoomnAihCKRVQAr/36eYUvV8SUHC7jx",
+    "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd.RhAtQ7",
+    "$pbkdf2-sha256$29000$N2YMIWQsBWBMae09x1jrPQ$1t8iyB2A.WF/Z5JZv.lfCIhXXN33N23OSgQYThBYRfk",
+    "{SSHA}DkMTwBl+a/3DQTxCYEApdUtNXGgdUac3",
+    "{bcrypt}$2a$10$dXJ3SW6G7P50lGmMkkmwe.20cQQubK3.HZWzG3YB1tlRy.fqvM/BG",
+    "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=",
+    "JDJiJDEyJFI5aC9jSVB6MGdpLlVSTk5YM2toMk9QU1Q5L1BnQmtxcXV6aS5TczdLSVVnTzJ0MGpXTVVX",
+]
+
+
+@pytest.mark.parametrize("value", HASHES)
+def test_password_hash_is_recognised(value: str) -> None:
+    """The notations of crypt, PHC, Werkzeug, Django, LDAP, Spring and PostgreSQL, and base64."""
+    assert is_password_hash(value)
+
+
+@pytest.mark.parametrize("value", [value for value in HASHES if value[0] not in "{J"])
+def test_password_hash_is_recognised_inside_of_a_text(value: str) -> None:
+    """A document that is kept as text hides no hash, and its words remain in a reason."""
+    assert is_password_hash(f'{{"pw": "{value}"}}')
+    assert "it was (redacted) once" == without_password_hashes(f"it was {value} once")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "$",
+        "$2",
+        "costs $2 or $5$ each",
+        "use $2b$ hashes",
+        "scrypt: a key derivation function",
+        "pbkdf2: slow",
+        "scrypted",
+        "{sha}",
+        "{json}",
+        "$1,000$ to $6,000$",
+        "md5$",
+        "JDJ",
+        "2b$12$",
+        "US$argon",
+        7,
+        None,
+        ["$2b$12$R9h/cIPz0gi.URNNX3kh2O"],
+    ],
+    ids=repr,
+)
+def test_ordinary_value_is_no_password_hash(value: Any) -> None:
+    """Prices, prose about hashing and values of other types stay readable."""
+    assert not is_password_hash(value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "token_expiration",
+        "tokenExpiration",
+        "tokenexpires",
+        "token_expires_at",
+        "tokenExpiresAt",
+        "access_token_expiry",
+        "password_changed_at",
+        "passwordUpdatedOn",
+        "token_count",
+        "tokenCount",
+        "otp_enabled",
+        "has_password",
+        "isEncrypted",
+        "secretary_id",
+        "secretaryId",
+        "secretariat",
+        "secretion_rate",
+        "tokenizer",
+        "tokenised_text",
+        "passwordless_login",
+    ],
+)
+def test_name_about_a_secret_is_not_secret(name: str) -> None:
+    """A date, a number or a flag about a secret, and a word that contains one, are shown."""
+    assert not is_secret_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "expiration_token",
+        "secretary_password",
+        "tokenize_secret",
+        "card_expiry",
+        "cardExpirationDate",
+        "created_password",
+        "token_at_rest",
+        "EncryptedType",
+        "password_reset_token",
+        "tokens",
+        "secrets",
+        "hash_token",
+    ],
+)
+def test_name_of_a_secret_that_mentions_a_fact_is_secret(name: str) -> None:
+    """Only the last word says that a column is about a secret."""
+    assert is_secret_name(name)
+
+
 @pytest.mark.parametrize("key", [KEY, None])
 @pytest.mark.parametrize("beside", [1.5, 2**60, float("inf"), "\0", "\ud800", {"$x": 1}, {"ä": 1}])
 @pytest.mark.parametrize("secret", ["hunter2", 0.25, {"inner": 0.25}, ["\0"]])
@@ -167,9 +294,21 @@ def test_secret_members_are_redacted_in_documents_that_a_body_holds_as_text(
     document = represent_json({"a": [{"password": secret, "beside": beside}]})
     assert isinstance(document, dict)
     assert ["$json"] == list(document)
-    shown = redact_members("data", document, (), key)
+    shown = redact_members("data", document, Secrets(), key)
     assert isinstance(shown, dict)
     read = json.loads(str(shown["$json"]))["a"][0]
     assert read["password"]["$redacted"]
     assert represent_json(beside) == represent_json(read["beside"])
     assert (key is not None) == ("$fingerprint" in read["password"])
+
+
+@pytest.mark.parametrize("key", [KEY, None])
+def test_password_hash_beside_a_character_that_no_body_holds_is_redacted(
+    key: MacKey | None,
+) -> None:
+    """A text, or a document, with a NUL in it hides no hash either."""
+    planted = "$2b$12$planted\0"
+    text = redact_members("note", represent(planted), Secrets(), key)
+    document = redact_members("data", represent_json({"a": planted, "b": "\0"}), Secrets(), key)
+    assert redact("note", represent(planted), key) == text
+    assert "planted" not in canonical_json([text, document])

@@ -15,12 +15,12 @@ RINGS = {
     "pure": "actions record diff redact canonical merkle proofs note signing mac errors ids verify "
     "columns body",
     "SQLAlchemy": "capture coercion recorder values policy auditedmodel context tables appendonly "
-    "guards indexes interference privileges store inserting partitions partitioning quarantine "
-    "sealed timeouts",
+    "guards indexes interference privileges serverroles store inserting partitions partitioning "
+    "quarantine sealed timeouts",
     "telemetry": "semconv metrics logrecord emit outbound answers otlp sinks otlpfile otlpjson "
     "tracetree",
     "workers": "locks delivery unsealed leaves sealer sending relay worker reconcile "
-    "witness verification unsealedcheck state coverage backlog lastsigned",
+    "witness verification unsealedcheck state coverage backlog lastsigned undrained",
     "edges": "trail carry alembic autogenerate flask boundary __init__ testing cli",
 }
 #: Modules that a noun may be split into without a new line here.

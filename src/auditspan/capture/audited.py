@@ -193,7 +193,7 @@ def _forget(_mapper: Mapper[Any], _class: type[object]) -> None:
 
 
 def _read(table: Table) -> AuditedTable | None:
-    mappers = mappers_of(table)
+    mappers = [mapper for mapper in mappers_of(table) if _is_audited(mapper.base_mapper)]
     if not any(audited_model(mapper) for mapper in mappers):
         return _read_core(table)
     base = mappers[0]
@@ -212,6 +212,11 @@ def _read(table: Table) -> AuditedTable | None:
         default=_kind(base, table),
         is_ambiguous=not is_told and len(mappers) > 1,
     )
+
+
+def _is_audited(base: Mapper[Any]) -> bool:
+    """Whether one of the classes below is: another class on the same table decides nothing."""
+    return any(audited_model(mapper) for mapper in base.self_and_descendants)
 
 
 def _key(table: Table, mapper: Mapper[Any]) -> tuple[Column[Any], ...]:

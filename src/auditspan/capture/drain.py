@@ -81,18 +81,20 @@ def _drain_sqlite(
     while rows := connection.exec_driver_sql(take, (floor,)).all():
         connection.exec_driver_sql(f"{clear} WHERE id BETWEEN ? AND ?", (floor + 1, rows[-1][0]))
         yield [
-            StagedChange(row[0], row[6], _key(row[1], row[2]), row[3], row[4], row[5])
+            StagedChange(row[0], row[6], table_key(row[1], row[2]), row[3], row[4], row[5])
             for row in rows
         ]
 
 
 def _changes(rows: Iterator[Any] | Sequence[Any]) -> list[StagedChange]:
     return [
-        StagedChange(row[0], row[0], _key(row[1], row[2]), row[3], row[4], row[5]) for row in rows
+        StagedChange(row[0], row[0], table_key(row[1], row[2]), row[3], row[4], row[5])
+        for row in rows
     ]
 
 
-def _key(schema: str | None, name: str) -> str:
+def table_key(schema: str | None, name: str) -> str:
+    """The key of a table in its metadata."""
     return f"{schema}.{name}" if schema else name
 
 

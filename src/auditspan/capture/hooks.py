@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Dialect, Engine, MetaData, Table, event
+from sqlalchemy import Connection, Dialect, Engine, Table, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, SessionTransaction
 
 from auditspan.capture.drain import drain
 from auditspan.capture.opentransaction import (
+    Origin,
     begin_to_write,
+    busy,
     is_healthy,
     open_transaction,
     position,
 )
+from auditspan.capture.recording import recorded
 from auditspan.capture.staging import staging_of
 from auditspan.capture.subjects import subject_of
-from auditspan.capture.telling import Telling, Told
-from auditspan.capture.triggers import require_triggers
+from auditspan.capture.telling import Telling
+from auditspan.capture.triggers import forget_triggers, has_triggers
+from auditspan.capture.unaudited import unaudited_reason
 from auditspan.capture.writer import Capture, captures_of, meet
-from auditspan.capture.writes import may_write
-from auditspan.errors import AuditWriteError, MissingContextError
-from auditspan.record import AuditRecord
-from auditspan.recorder import Surroundings
-
-_checked: WeakKeyDictionary[Dialect, set[MetaData]] = WeakKeyDictionary()
+from auditspan.capture.writes import changes_schema, may_write
+from auditspan.errors import AuditConfigError, AuditWriteError, MissingContextError
+from auditspan.tables import require_supported
 
 
 def listen(capture: Capture, sessions: Any) -> None:  # noqa: ANN401 (a target as SQLAlchemy has it)
@@ -50,7 +48,7 @@ def drain_now(connection: Connection) -> None:
     transaction = open_transaction(connection)
     if not transaction.has_written or transaction.is_busy or not is_healthy(connection):
         return
-    with _busy(connection):
+    with busy(connection):
         for capture in captures_of(connection):
             staging = staging_of(capture.metadata)
             if staging is not None:
@@ -60,44 +58,33 @@ def drain_now(connection: Connection) -> None:
 
 def _drain(connection: Connection, capture: Capture, staging: Table) -> None:
     transaction = open_transaction(connection)
-    fallback: list[Surroundings] = []
+    fallback: list[Origin] = []
 
-    def surroundings_at(place: int) -> Surroundings:
+    def origin_at(place: int) -> Origin:
         found = transaction.at(place)
         if found is None:
-            fallback[:] = fallback or [capture.recorder.surroundings()]
+            fallback[:] = fallback or [Origin(capture.recorder.surroundings())]
             return fallback[0]
         return found
+
+    def tx_id(_origin: Origin) -> str:
+        return capture.tx_id(connection)
 
     telling = Telling(
         connection=connection,
         metadata=capture.metadata,
         mac_key=capture.mac_key,
-        surroundings_at=surroundings_at,
+        origin_at=origin_at,
     )
     try:
         for told in telling.told(drain(connection, staging, transaction.floor)):
             if told:
-                capture.write(connection, _records(capture, connection, told))
+                capture.write(connection, recorded(told, capture.recorder, tx_id))
     except SQLAlchemyError as error:
         raise AuditWriteError(
             "the changes of this transaction could not be recorded, so its commit was refused: look"
             " at the error above, and see that the audit tables exist (`auditspan db check`)"
         ) from error
-
-
-def _records(capture: Capture, connection: Connection, told: list[Told]) -> list[AuditRecord]:
-    tx_id = capture.tx_id(connection)
-    return [
-        capture.recorder.record(
-            f"{change.target.type}.{change.verb}",
-            tx_id=tx_id,
-            surroundings=surroundings,
-            target=change.target,
-            changes=change.changes,
-        )
-        for surroundings, change in told
-    ]
 
 
 @event.listens_for(Engine, "before_cursor_execute")
@@ -110,50 +97,62 @@ def _before(
     _executemany: object,
 ) -> None:
     captures = captures_of(connection)
+    if captures and changes_schema(statement):
+        forget_triggers(connection.dialect)
     if not captures or not _is_write(context, statement):
         return
     transaction = open_transaction(connection)
     if transaction.is_busy:
         return
-    with _busy(connection):
+    table = _table_of(context)
+    with busy(connection):
         for capture in captures:
-            _note(connection, capture)
-            _require_actor(capture, context)
+            _note(connection, capture, table)
 
 
-def _note(connection: Connection, capture: Capture) -> None:
+def _table_of(context: Any) -> Table | None:  # noqa: ANN401
+    """The audited table that a statement of SQLAlchemy's names; None for text."""
+    table = getattr(getattr(getattr(context, "compiled", None), "statement", None), "table", None)
+    return table if isinstance(table, Table) and subject_of(table) is not None else None
+
+
+def _note(connection: Connection, capture: Capture, table: Table | None) -> None:
     transaction = open_transaction(connection)
     staging = staging_of(capture.metadata)
     if staging is None or _is_autocommit(connection):
         return
-    _require_triggers_once(connection, capture.metadata)
+    if not _is_supported(connection.dialect, table):
+        return
+    if not has_triggers(connection, staging):
+        _require_no(table)
+        return
     surroundings = capture.recorder.surroundings()
+    origin = Origin(surroundings, unaudited_reason())
+    if table is not None and surroundings.actor is None and capture.recorder.strict:
+        raise MissingContextError(_nobody(f"a write to {table.name!r}"))
     if not transaction.has_begun:
-        transaction.begin(begin_to_write(connection, staging), surroundings)
-    elif transaction.needs(surroundings):
-        transaction.note(position(connection, staging), surroundings)
+        transaction.begin(begin_to_write(connection, staging), origin)
+    elif transaction.needs(origin):
+        transaction.note(position(connection, staging), origin)
     transaction.has_written = True
 
 
-def _require_triggers_once(connection: Connection, metadata: MetaData) -> None:
-    checked = _checked.setdefault(connection.dialect, set())
-    if metadata not in checked:
-        require_triggers(connection, metadata)
-        checked.add(metadata)
+def _is_supported(dialect: Dialect, table: Table | None) -> bool:
+    try:
+        require_supported(dialect)
+    except AuditConfigError:
+        if table is not None:
+            raise
+        return False
+    return True
 
 
-def _require_actor(capture: Capture, context: Any) -> None:  # noqa: ANN401
-    """Refuse a write to an audited table at once where nobody said who acts.
-
-    What only the database sees (raw SQL, cascades) is refused before COMMIT.
-    """
-    statement = getattr(getattr(context, "compiled", None), "statement", None)
-    table = getattr(statement, "table", None)
-    if not capture.recorder.strict or not isinstance(table, Table):
-        return
-    subject = subject_of(table)
-    if subject is not None and capture.recorder.surroundings().actor is None:
-        raise MissingContextError(_nobody(f"a write to {table.name!r}"))
+def _require_no(table: Table | None) -> None:
+    if table is not None:
+        raise AuditWriteError(
+            f"a write to {table.name!r} was refused, because the audit tables do not exist: create "
+            "them (`auditspan db upgrade`, or your own migration)"
+        )
 
 
 def _nobody(what: str) -> str:
@@ -173,30 +172,33 @@ def _is_autocommit(connection: Connection) -> bool:
     if connection.dialect.name == "sqlite":
         return connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
     driver: Any = connection.connection.driver_connection
-    return bool(driver.autocommit)
+    return bool(getattr(driver, "autocommit", False))
 
 
-@contextmanager
-def _busy(connection: Connection) -> Iterator[None]:
-    transaction = open_transaction(connection)
-    transaction.is_busy = True
+def _drain_or_roll_back(connection: Connection) -> None:
+    """Drain; where that fails, end the transaction, which nobody may commit any more.
+
+    SQLAlchemy would leave it open: the next `commit()` on SQLite would take the changes without
+    their audit rows.
+    """
     try:
-        yield
-    finally:
-        transaction.is_busy = False
+        drain_now(connection)
+    except BaseException:
+        connection.dialect.do_rollback(connection.connection)
+        raise
 
 
 @event.listens_for(Engine, "commit")
 def _commit(connection: Connection) -> None:
-    drain_now(connection)
+    _drain_or_roll_back(connection)
 
 
 @event.listens_for(Engine, "prepare_twophase")
 def _prepare_twophase(connection: Connection, _xid: object) -> None:
-    drain_now(connection)
+    _drain_or_roll_back(connection)
 
 
 @event.listens_for(Engine, "commit_twophase")
 def _commit_twophase(connection: Connection, _xid: object, is_prepared: object) -> None:
     if not is_prepared:
-        drain_now(connection)
+        _drain_or_roll_back(connection)

@@ -86,6 +86,16 @@ def parse_json(text: str) -> Raw:
     return found
 
 
+def parse_value(text: str, *, tags: bool) -> Raw:
+    """Read the JSON text of one value of an image; `tags` as in `parse_image`.
+
+    Raises:
+        ValueError: the text is not JSON.
+    """
+    value = parse_json(text)
+    return _untagged(value) if tags else value
+
+
 def _without_noted(values: dict[str, Any], text: str) -> Image:
     notes = json.loads(text)
     if not text.startswith("\n") or not isinstance(notes, dict):

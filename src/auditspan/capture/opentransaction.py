@@ -7,9 +7,11 @@ or before its position.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Table, event
 
@@ -21,6 +23,18 @@ _IN_TRANSACTION = 2
 
 _PRECISION = timedelta(seconds=1)
 """How far from the statement the time may be that its records tell."""
+
+
+class Origin(NamedTuple):
+    """Where a change comes from.
+
+    Attributes:
+        surroundings: when, who, in which request and trace.
+        unaudited: why its rows are only counted; None where each is told.
+    """
+
+    surroundings: Surroundings
+    unaudited: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -38,25 +52,30 @@ class OpenTransaction:
     has_begun: bool = False
     is_busy: bool = False
     has_written: bool = False
-    _contexts: list[tuple[int, Surroundings]] = field(default_factory=list)
+    _origins: list[tuple[int, Origin]] = field(default_factory=list)
 
-    def begin(self, floor: int, surroundings: Surroundings) -> None:
-        """Note the context of the first write; all that comes before another belongs to it."""
+    def begin(self, floor: int, origin: Origin) -> None:
+        """Note where the first write comes from; all before another context belongs to it."""
         self.has_begun, self.floor = True, floor
-        self.note(0, surroundings)
+        self.note(0, origin)
 
-    def needs(self, surroundings: Surroundings) -> bool:
+    def needs(self, origin: Origin) -> bool:
         """Whether a position has to be noted, because the context is not the last one."""
-        last = self._contexts[-1][1]
-        return last[1:] != surroundings[1:] or surroundings.moment - last.moment > _PRECISION
+        last = self._origins[-1][1]
+        moved = origin.surroundings.moment - last.surroundings.moment > _PRECISION
+        return (
+            moved
+            or last.unaudited != origin.unaudited
+            or last.surroundings[1:] != origin.surroundings[1:]
+        )
 
-    def note(self, position: int, surroundings: Surroundings) -> None:
-        """Note that what is written from this position on belongs to this context."""
-        self._contexts.append((position, surroundings))
+    def note(self, position: int, origin: Origin) -> None:
+        """Note that what is written from this position on comes from here."""
+        self._origins.append((position, origin))
 
-    def at(self, position: int) -> Surroundings | None:
-        """The context of a change; None where nobody noted one."""
-        found = (one for start, one in reversed(self._contexts) if start <= position)
+    def at(self, position: int) -> Origin | None:
+        """Where a change comes from; None where nobody noted it."""
+        found = (one for start, one in reversed(self._origins) if start <= position)
         return next(found, None)
 
 
@@ -66,6 +85,17 @@ def open_transaction(connection: Connection) -> OpenTransaction:
     if found is None:
         found = connection.info[_KEY] = OpenTransaction()
     return found
+
+
+@contextmanager
+def busy(connection: Connection) -> Iterator[None]:
+    """Note that what runs inside is auditspan's own."""
+    transaction = open_transaction(connection)
+    before, transaction.is_busy = transaction.is_busy, True
+    try:
+        yield
+    finally:
+        transaction.is_busy = before
 
 
 def is_healthy(connection: Connection) -> bool:

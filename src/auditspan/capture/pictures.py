@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -46,12 +46,14 @@ class RowChange:
 
     Attributes:
         change_id: where it stands in the order of the staged changes; None where it was not staged.
+        metadata: what else is told of it.
     """
 
     verb: str
     target: Target
     changes: Changes
     change_id: int | None = None
+    metadata: Mapping[str, Json] | None = None
 
 
 class Subject(Protocol):

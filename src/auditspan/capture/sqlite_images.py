@@ -40,7 +40,7 @@ def image_of(names: Sequence[str], alias: str, dialect: Dialect) -> str:
     keys = [json.dumps(name) + ":" for name in names]
     parts = [string("{" + keys[0])]
     for name, (_, key) in zip(names, pairwise([*keys, None]), strict=True):
-        parts.append(_value(f"{alias}.{quoted(name, dialect)}"))
+        parts.append(image_value(f"{alias}.{quoted(name, dialect)}"))
         parts.append(string("}" if key is None else "," + key))
     return balanced(parts, "||")
 
@@ -83,7 +83,8 @@ def _differs(name: str) -> str:
     return f"({old} IS NOT {new} COLLATE BINARY OR typeof({old})<>typeof({new}))"
 
 
-def _value(column: str) -> str:
+def image_value(column: str) -> str:
+    """Return the SQL expression for the JSON text of one value."""
     return (
         f"CASE typeof({column}) WHEN 'null' THEN 'null' WHEN 'integer' THEN {column}"
         f" WHEN 'text' THEN CASE WHEN {_is_ascii(column)} THEN json_quote({column}||'')"

@@ -33,6 +33,7 @@ from sqlalchemy import (
     Time,
     Uuid,
 )
+from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from auditspan.canonical import MAX_INTEGER, Json, represent, represent_json
@@ -67,6 +68,8 @@ def converter(type_: TypeEngine[Any], dialect: Dialect) -> Convert:
         return lambda raw: _array(raw, element)
     if isinstance(kept, JSON) and dialect.name == "sqlite":
         return lambda raw: _converted(raw, _json_text)
+    if isinstance(kept, Numeric) and not isinstance(kept, Float) and dialect.name == "sqlite":
+        return lambda raw: _converted(raw, _sqlite_numeric)
     found = next((convert for class_, convert in _CONVERTERS if isinstance(kept, class_)), None)
     convert = _numeric_of_scale if found is _numeric and _has_scale(kept) else found
     return lambda raw: _converted(raw, convert)
@@ -79,8 +82,10 @@ def _has_scale(type_: TypeEngine[Any]) -> bool:
 def _impl(type_: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
     """The type that the column has in this database, below all decorators and variants."""
     kept: TypeEngine[Any] = type_.dialect_impl(dialect)
-    while isinstance(kept, TypeDecorator):
-        kept = kept.impl_instance.dialect_impl(dialect)
+    if isinstance(type_, Float) and isinstance(kept, Numeric):
+        return type_  # psycopg's own type of floats is a Numeric
+    if isinstance(kept, TypeDecorator) and not isinstance(kept, Interval):
+        return _impl(kept.impl_instance, dialect)
     return kept
 
 
@@ -135,6 +140,12 @@ def _boolean(raw: Raw) -> Json:
 
 def _float(raw: Raw) -> Json:
     return repr(float(_number(raw)))
+
+
+def _sqlite_numeric(raw: Raw) -> Json:
+    """SQLite has no exact fractions: the shortest text of the double that it stores."""
+    text = _number(raw)
+    return represent(Decimal(text) if _is_integer(raw) else Decimal(repr(float(text))))
 
 
 def _numeric(raw: Raw) -> Json:
@@ -198,8 +209,8 @@ def _uuid(raw: Raw) -> Json:
 
 
 def _json_text(raw: Raw) -> Json:
-    """SQLite has a JSON document as a text."""
-    return _json(parse_json(_text(raw)))
+    """SQLite has a JSON document as a text, and one that is a number alone as that number."""
+    return _json(raw if isinstance(raw, Number) else parse_json(_text(raw)))
 
 
 def _json(raw: Raw) -> Json:
@@ -252,6 +263,7 @@ _CONVERTERS: tuple[tuple[type[TypeEngine[Any]], Convert], ...] = (
     (Float, _float),
     (Numeric, _numeric),
     (Interval, _interval),
+    (INTERVAL, _interval),
     (DateTime, _moment),
     (Date, represent),
     (Time, _time),

@@ -13,17 +13,37 @@ from auditspan.capture.drain import StagedChange
 from auditspan.capture.linkruns import LinkRun
 from auditspan.capture.links import LinkTable
 from auditspan.capture.objects import ObjectChange, joined_base
+from auditspan.capture.opentransaction import Origin
 from auditspan.capture.parts import Part, PartReader
-from auditspan.capture.pictures import RowChange
+from auditspan.capture.pictures import RowChange, Subject
 from auditspan.capture.subjects import subject_of
 from auditspan.errors import AuditWriteError
 from auditspan.mac import MacKey
-from auditspan.recorder import Surroundings
+from auditspan.record import Target
 
-Told = tuple[Surroundings, RowChange]
+Told = tuple[Origin, RowChange]
 
 _KEPT_OBJECTS = 10_000
 """Objects of several tables whose other rows are waited for, in a transaction of many batches."""
+
+
+@dataclass(kw_only=True)
+class Counted:
+    """Rows of one table that are only counted, because somebody has said `unaudited`."""
+
+    types: list[str]
+    operation: str
+    rows: int = 0
+
+    def changes(self) -> Iterator[RowChange]:
+        """One record for each type that the table may hold."""
+        for type_ in self.types:
+            yield RowChange(
+                verb="statement",
+                target=Target(type=type_, id=None),
+                changes={},
+                metadata={"statement": self.operation, "rows": self.rows},
+            )
 
 
 @dataclass(kw_only=True)
@@ -31,17 +51,16 @@ class Telling:
     """The changes of one transaction as they are told.
 
     Attributes:
-        surroundings_at: the context of a position.
+        origin_at: the context of a position.
     """
 
     connection: Connection
     metadata: MetaData
     mac_key: MacKey | None
-    surroundings_at: Callable[[int], Surroundings]
-    _entries: list[tuple[Surroundings, ObjectChange | LinkRun]] = field(default_factory=list)
-    _objects: dict[tuple[Table, str], tuple[Surroundings, ObjectChange]] = field(
-        default_factory=dict
-    )
+    origin_at: Callable[[int], Origin]
+    _entries: list[tuple[Origin, ObjectChange | LinkRun | Counted]] = field(default_factory=list)
+    _counted: dict[tuple[int, str, str], tuple[Origin, Counted]] = field(default_factory=dict)
+    _objects: dict[tuple[Table, str], tuple[Origin, ObjectChange]] = field(default_factory=dict)
 
     def told(self, batches: Iterable[list[StagedChange]]) -> Iterator[list[Told]]:
         """The changes of each batch; those of objects of several tables when all their rows came.
@@ -54,42 +73,53 @@ class Telling:
                 self._take(change)
             kept = self._waiting() if len(self._objects) < _KEPT_OBJECTS else []
             yield self._closed(kept)
+        self._entries += self._counted.values()
         yield self._closed([])
 
     def _take(self, change: StagedChange) -> None:
-        surroundings = self.surroundings_at(change.position)
+        origin = self.origin_at(change.position)
         subject, base = _subject(self.metadata, change.table)
+        if origin.unaudited is not None:
+            self._count(change, subject, origin)
+            return
         if isinstance(subject, LinkTable):
-            self._link(change, subject, surroundings)
+            self._link(change, subject, origin)
             return
         part = _reader(subject, self.connection.dialect, self.mac_key).read(change)
         if base is None:
-            self._entries.append((surroundings, ObjectChange(parts=[part])))
+            self._entries.append((origin, ObjectChange(parts=[part])))
         else:
-            self._join(part, base, surroundings)
+            self._join(part, base, origin)
 
-    def _join(self, part: Part, base: Table, surroundings: Surroundings) -> None:
+    def _join(self, part: Part, base: Table, origin: Origin) -> None:
         key = (base, part.old_id)
         known = self._objects.get(key)
-        if known is not None and known[0] is surroundings and known[1].takes(part):
+        if known is not None and known[0] is origin and known[1].takes(part):
             known[1].parts.append(part)
             return
-        self._objects[key] = found = (surroundings, ObjectChange(parts=[part]))
+        self._objects[key] = found = (origin, ObjectChange(parts=[part]))
         self._entries.append(found)
 
-    def _link(self, change: StagedChange, link: LinkTable, surroundings: Surroundings) -> None:
+    def _link(self, change: StagedChange, link: LinkTable, origin: Origin) -> None:
         last = self._entries[-1] if self._entries else None
-        run = last[1] if last is not None and last[0] is surroundings else None
+        run = last[1] if last is not None and last[0] is origin else None
         if not isinstance(run, LinkRun) or run.link is not link:
             run = LinkRun(link=link, dialect=self.connection.dialect)
-            self._entries.append((surroundings, run))
+            self._entries.append((origin, run))
         run.add(change)
 
-    def _waiting(self) -> list[tuple[Surroundings, ObjectChange | LinkRun]]:
+    def _count(self, change: StagedChange, subject: Subject, origin: Origin) -> None:
+        key = (id(origin), change.table, change.operation)
+        if key not in self._counted:
+            counted = Counted(types=sorted(subject.types), operation=change.operation.lower())
+            self._counted[key] = (origin, counted)
+        self._counted[key][1].rows += 1
+
+    def _waiting(self) -> list[tuple[Origin, ObjectChange | LinkRun | Counted]]:
         open_ = {id(found) for found in self._objects.values()}
         return [entry for entry in self._entries if id(entry) in open_]
 
-    def _closed(self, kept: list[tuple[Surroundings, ObjectChange | LinkRun]]) -> list[Told]:
+    def _closed(self, kept: list[tuple[Origin, ObjectChange | LinkRun | Counted]]) -> list[Told]:
         keep = {id(entry) for entry in kept}
         closed = [entry for entry in self._entries if id(entry) not in keep]
         self._entries = kept
@@ -98,13 +128,13 @@ class Telling:
         return list(self._changes(closed))
 
     def _changes(
-        self, entries: list[tuple[Surroundings, ObjectChange | LinkRun]]
+        self, entries: list[tuple[Origin, ObjectChange | LinkRun | Counted]]
     ) -> Iterator[Told]:
-        for surroundings, entry in entries:
-            if isinstance(entry, LinkRun):
-                yield from ((surroundings, change) for change in entry.changes())
+        for origin, entry in entries:
+            if isinstance(entry, LinkRun | Counted):
+                yield from ((origin, change) for change in entry.changes())
             elif (change := entry.change(self.connection)) is not None:
-                yield surroundings, change
+                yield origin, change
 
 
 def _subject(metadata: MetaData, key: str) -> tuple[AuditedTable | LinkTable, Table | None]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, MetaData, Table, event, inspect
+from sqlalchemy import Connection, Dialect, MetaData, Table, event, inspect
 from sqlalchemy.orm import configure_mappers
 
 from auditspan.capture import postgresql, sqlite
 from auditspan.capture.audited import AuditedTable
 from auditspan.capture.links import LinkTable
+from auditspan.capture.opentransaction import busy, open_transaction
 from auditspan.capture.staged_table import StagedTable
 from auditspan.capture.staging import staging_of
 from auditspan.capture.subjects import subject_of
@@ -34,6 +36,30 @@ def create_triggers(connection: Connection, staged: StagedTable) -> None:
     made = postgresql if connection.dialect.name == "postgresql" else sqlite
     for statement in made.trigger_statements(staged, connection.dialect):
         connection.exec_driver_sql(statement)
+
+
+_checked: WeakKeyDictionary[Dialect, set[MetaData]] = WeakKeyDictionary()
+"""For which engines the triggers have been compared since a statement last changed the schema."""
+
+
+def has_triggers(connection: Connection, staging: Table) -> bool:
+    """Whether writes are staged: not before the staging table exists, in a migration.
+
+    Raises:
+        AuditConfigError: as `require_triggers`.
+    """
+    checked = _checked.setdefault(connection.dialect, set())
+    if staging.metadata not in checked:
+        if not inspect(connection).has_table(staging.name, schema=staging.schema):
+            return False
+        require_triggers(connection, staging.metadata)
+        checked.add(staging.metadata)
+    return True
+
+
+def forget_triggers(dialect: Dialect) -> None:
+    """Compare them again before the next write through this engine."""
+    _checked.pop(dialect, None)
 
 
 def require_triggers(connection: Connection, metadata: MetaData) -> None:
@@ -75,11 +101,33 @@ def _present(connection: Connection, tables: list[Table]) -> set[Table]:
     return {table for table in tables if table.name in names[table.schema]}
 
 
+@event.listens_for(MetaData, "before_create")
+def _before_create(_metadata: MetaData, connection: Connection, **_options: object) -> None:
+    """What `create_all` itself writes needs no triggers, which do not exist yet."""
+    open_transaction(connection).is_busy = True
+
+
+@event.listens_for(Table, "after_create")
+def _after_create_table(table: Table, connection: Connection, **_options: object) -> None:
+    """Make triggers where a table is made by itself."""
+    transaction = open_transaction(connection)
+    if not transaction.is_busy:
+        with busy(connection):
+            _create_all(table.metadata, connection, [table])
+
+
 @event.listens_for(MetaData, "after_create")
 def _after_create(
     metadata: MetaData, connection: Connection, *, tables: Collection[Table], **_options: object
 ) -> None:
     """Make triggers wherever `create_all` makes tables."""
+    try:
+        _create_all(metadata, connection, tables)
+    finally:
+        open_transaction(connection).is_busy = False
+
+
+def _create_all(metadata: MetaData, connection: Connection, tables: Collection[Table]) -> None:
     staging = staging_of(metadata)
     if staging is None or not inspect(connection).has_table(staging.name, schema=staging.schema):
         return

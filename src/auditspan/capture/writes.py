@@ -5,11 +5,19 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+_START = r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*"
 _NO_WRITE = re.compile(
-    r"(?:\s|--[^\n]*\n|/\*.*?\*/|\()*(?:SELECT|VALUES|SHOW|SET|RESET|SAVEPOINT|RELEASE|ROLLBACK"
-    r"|BEGIN|START|COMMIT|END|PREPARE|DEALLOCATE|LISTEN|UNLISTEN|NOTIFY|PRAGMA|TABLE|CLOSE|FETCH"
-    r"|DECLARE|LOCK|DISCARD|CREATE|ANALYZE|VACUUM|REINDEX|ATTACH|DETACH)\b",
+    _START
+    + r"(?:SHOW|SET|RESET|SAVEPOINT|RELEASE|ROLLBACK|BEGIN|START|COMMIT|END|DEALLOCATE|LISTEN"
+    r"|UNLISTEN|NOTIFY|PRAGMA|CLOSE|LOCK|DISCARD|CREATE|ALTER|DROP|COMMENT|GRANT|REVOKE|ANALYZE"
+    r"|VACUUM|REINDEX|ATTACH|DETACH)\b",
     re.IGNORECASE | re.DOTALL,
+)
+_READ = re.compile(
+    _START + r"(?:SELECT|VALUES|TABLE|PREPARE|DECLARE|FETCH)\b", re.IGNORECASE | re.DOTALL
+)
+_SCHEMA = re.compile(
+    _START + r"(?:ALTER|DROP|CREATE\s+(?!TEMP|INDEX|UNIQUE))", re.IGNORECASE | re.DOTALL
 )
 _CALL = re.compile(r"([A-Za-z_][\w$.]*|\"[^\"]*\")\s*\(")
 _READERS = frozenset(
@@ -33,7 +41,15 @@ _KEPT = 2000
 @lru_cache(maxsize=_KEPT)
 def may_write(statement: str) -> bool:
     """Whether a statement may change rows: a SELECT does by a function that is not well known."""
-    if _NO_WRITE.match(statement) is None:
+    if _NO_WRITE.match(statement):
+        return False
+    if _READ.match(statement) is None:
         return True
     names = (name.lower().removeprefix("pg_catalog.") for name in _CALL.findall(statement))
-    return any(name not in _READERS for name in names)
+    return any(name not in _READERS and not name.startswith("pg_") for name in names)
+
+
+@lru_cache(maxsize=_KEPT)
+def changes_schema(statement: str) -> bool:
+    """Whether a statement may make or remove tables and triggers."""
+    return _SCHEMA.match(statement) is not None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, MetaData, func, select, text
 
+from auditspan.capture.imagevalue import pin_settings
 from auditspan.errors import AuditConfigError
 from auditspan.mac import MacKey
 from auditspan.sealed import StoredText
@@ -57,6 +58,7 @@ def check_state(
     """
     lift_time_limits(connection)
     _require_snapshot(connection)
+    pin_settings(connection)
     found = object_types(metadata)
     types = {type_.name: type_ for type_ in found}
     link_tables = links(metadata)

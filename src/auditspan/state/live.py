@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select
+from sqlalchemy import Connection, Select
 
 from auditspan.auditedmodel import AuditedColumn
 from auditspan.canonical import Json
+from auditspan.capture.imagevalue import as_images, stored_forms
 from auditspan.capture.links import LinkTable
 from auditspan.coercion import as_kept
 from auditspan.errors import AuditBodyError
@@ -20,7 +21,8 @@ from auditspan.state.objects import Fields, ObjectStore
 from auditspan.state.objecttypes import ObjectType, is_zoned
 from auditspan.state.replay import PARTIAL
 from auditspan.state.report import Difference, Kind, shown
-from auditspan.values import target_id
+from auditspan.tables import STAGED
+from auditspan.values import concealed, target_id
 
 _CHUNK = 1000
 
@@ -80,8 +82,13 @@ class Comparison:
                     recorded=shown(child),
                 )
 
-    def _read(self, statement: Select[Any]) -> Iterator[Row[Any]]:
+    def _read(self, statement: Select[Any]) -> Iterator[Sequence[Any]]:
         options = {"yield_per": _CHUNK}
+        if STAGED:
+            read = stored_forms(statement, self.connection.dialect)
+            rows = self.connection.execute(as_images(statement), execution_options=options)
+            yield from map(read, rows)
+            return
         yield from self.connection.execute(statement, execution_options=options)
 
     def _compare_row(
@@ -93,7 +100,7 @@ class Comparison:
             return
         for column, value in zip(type_.columns, values, strict=True):
             if not column.ignored:
-                live = _as_recorded(column, value)
+                live = value if STAGED else _as_recorded(column, value)
                 yield from self._compare_field(column, key, fields, live)
 
     def _compare_field(
@@ -110,8 +117,8 @@ class Comparison:
             table=column.column.table.fullname,
             key=key,
             field=column.name,
-            recorded=shown(recorded, hidden=hidden),
-            live=shown(live, hidden=hidden),
+            recorded=shown(concealed(column, recorded, None), hidden=hidden),
+            live=shown(concealed(column, live, None), hidden=hidden),
         )
 
 

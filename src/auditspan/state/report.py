@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from auditspan.canonical import Json, canonical_json
+from auditspan.redact import is_password_hash
 from auditspan.state.agreement import is_digest, is_stand_in
 
 Kind = Literal[
@@ -94,7 +95,7 @@ def shown(value: Json, *, hidden: bool = False) -> Json:
     """A value for people: long ones are cut, and of a hidden one only that it is there."""
     if value is None:
         return None
-    if hidden or is_stand_in(value):
+    if hidden or is_stand_in(value) or is_password_hash(value):
         return {"$redacted": True}
     if is_digest(value) or isinstance(value, bool | int):
         return value

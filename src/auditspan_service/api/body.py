@@ -10,6 +10,9 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from auditspan_service.api.problems import Problem
 from auditspan_service.api.strict_json import StrictJsonError, parse
 
+_READ_BY_VIEW = {"PATCH", "POST"}
+"""Methods whose views call `json_body`."""
+
 
 def json_body(*media_types: str) -> Any:  # noqa: ANN401 (any JSON value)
     """The body as JSON; besides `application/json` it may have one of these media types.
@@ -28,6 +31,19 @@ def json_body(*media_types: str) -> Any:  # noqa: ANN401 (any JSON value)
         return parse(_data())
     except StrictJsonError as error:
         raise Problem.of("malformed-body", str(error)) from None
+
+
+def require_whole_body() -> None:
+    """Read a body that nothing else reads, so that a request without its end is not executed.
+
+    Called after the caller is known: a stranger's body is not waited for.
+
+    Raises:
+        BadRequest: the body ended before its Content-Length, or its chunks are malformed.
+        RequestEntityTooLarge: it is larger than `max_content_length`.
+    """
+    if request.method not in _READ_BY_VIEW and request.url_rule is not None:
+        _data()
 
 
 def _data() -> bytes:

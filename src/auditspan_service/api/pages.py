@@ -8,7 +8,8 @@ from urllib.parse import urlencode
 
 from flask import Response, jsonify, request
 
-from auditspan_service.api.query import Page, cursor_of
+from auditspan_service.api.cursors import cursor_of
+from auditspan_service.api.query import Page
 
 _Row = TypeVar("_Row")
 
@@ -24,7 +25,7 @@ def page_response(
     """`{"items","next"}` of rows of which one more than the page's limit was asked for."""
     shown = rows[: page.limit]
     more = len(rows) > page.limit
-    cursor = cursor_of(kind, row_id(shown[-1])) if more else None
+    cursor = cursor_of(kind, page.filters, row_id(shown[-1])) if more else None
     response = jsonify({"items": [show(row) for row in shown], "next": cursor})
     if cursor:
         response.headers["Link"] = f'<{_with_cursor(cursor)}>; rel="next"'

@@ -39,7 +39,7 @@ KINDS: Mapping[str, Kind] = {
         status=HTTPStatus.BAD_REQUEST,
         title="The query is not acceptable",
         explanation="Query parameters must be known, given once and well-formed. A cursor is taken "
-        "from the `next` of a list as it stands there.",
+        "from the `next` of a list as it stands there, and sent with the same filters.",
     ),
     "unauthenticated": Kind(
         status=HTTPStatus.UNAUTHORIZED,
@@ -49,7 +49,8 @@ KINDS: Mapping[str, Kind] = {
     "forbidden": Kind(
         status=HTTPStatus.FORBIDDEN,
         title="The key does not allow this",
-        explanation="The key is valid, and lacks the scope that this route needs.",
+        explanation="The key is valid, and lacks the scope that this route needs, or that a change "
+        "of an administrator needs.",
     ),
     "not-found": Kind(
         status=HTTPStatus.NOT_FOUND,

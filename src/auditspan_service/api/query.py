@@ -1,32 +1,35 @@
-"""The query parameters of the current request, and the cursors in them."""
+"""The query parameters of the current request."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from flask import request
 
+from auditspan_service.api.cursors import position_of
 from auditspan_service.api.problems import Problem
-from auditspan_service.models import MAX_ID
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 MAX_LENGTH = 512
 """Characters of a parameter."""
 
-_CURSOR = re.compile(r"([a-z]+):([1-9][0-9]{0,18})")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Which part of a list is wanted: `limit` items behind the row `position`."""
+    """Which part of a list is wanted: `limit` items behind the row `position`.
+
+    Attributes:
+        position: the row, or None for the first page.
+        limit: how many items.
+        filters: what the list is filtered by, to which a cursor is bound.
+    """
 
     position: int | None
     limit: int
+    filters: Mapping[str, str]
 
 
 def parameters(known: Collection[str]) -> dict[str, str]:
@@ -49,13 +52,17 @@ def page(given: dict[str, str], kind: str) -> Page:
     """The page that `limit` and `cursor` ask for, of a list of this kind.
 
     Raises:
-        Problem: one of them is malformed, or the cursor is one of another list.
+        Problem: one of them is malformed, or the cursor is one of another list or other filters.
     """
     cursor = given.get("cursor")
     limit = given.get("limit", str(DEFAULT_LIMIT))
     if not re.fullmatch(r"[0-9]{1,4}", limit) or not 1 <= int(limit) <= MAX_LIMIT:
         raise _malformed(f"limit must be a number from 1 to {MAX_LIMIT}.")
-    return Page(position=_position(cursor, kind) if cursor else None, limit=int(limit))
+    filters = {name: given[name] for name in given if name not in {"limit", "cursor"}}
+    if trace := trace_id(given):
+        filters["trace_id"] = trace
+    position = _position(cursor, kind, filters) if cursor else None
+    return Page(position=position, limit=int(limit), filters=filters)
 
 
 def trace_id(given: dict[str, str]) -> str | None:
@@ -70,23 +77,14 @@ def trace_id(given: dict[str, str]) -> str | None:
     return text.lower() if text else None
 
 
-def cursor_of(kind: str, row_id: int) -> str:
-    """The cursor that stands behind this row of a list."""
-    return base64.urlsafe_b64encode(f"{kind}:{row_id}".encode()).decode().rstrip("=")
-
-
-def _position(cursor: str, kind: str) -> int:
-    match = _CURSOR.fullmatch(_decoded(cursor))
-    if match is None or match[1] != kind or int(match[2]) > MAX_ID:
-        raise _malformed("cursor is not one of this list; take it from `next` as it stands there.")
-    return int(match[2])
-
-
-def _decoded(cursor: str) -> str:
-    try:
-        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except (binascii.Error, ValueError):
-        return ""
+def _position(cursor: str, kind: str, filters: Mapping[str, str]) -> int:
+    position = position_of(cursor, kind, filters)
+    if position is None:
+        raise _malformed(
+            "cursor is not one of this list with these filters; take it from `next` as it stands "
+            "there, and repeat the filters."
+        )
+    return position
 
 
 def _malformed(detail: str) -> Problem:

@@ -13,7 +13,7 @@ from auditspan_service.api.current import services
 from auditspan_service.api.etags import etag, is_known, require_match
 from auditspan_service.api.pages import page_response
 from auditspan_service.api.query import page, parameters
-from auditspan_service.auth import requires
+from auditspan_service.auth import require_rank, requires
 from auditspan_service.errors import NotFoundError
 from auditspan_service.inputs import NewUser, UserChange, read
 from auditspan_service.models import User
@@ -65,7 +65,7 @@ def change(id: str) -> Response:  # noqa: A002 (as the route has it)
     """Change the members that are given, if the user is still the one that was read."""
     wanted = read(UserChange, json_body(_MERGE_PATCH))
     with services().database.writing() as session:
-        user = use_cases.change_user(session, _row_id(id), wanted, require_match)
+        user = use_cases.change_user(session, _row_id(id), wanted, _require_allowed)
     return _show(user)
 
 
@@ -74,8 +74,13 @@ def change(id: str) -> Response:  # noqa: A002 (as the route has it)
 def delete(id: str) -> Response:  # noqa: A002 (as the route has it)
     """Delete a user with all keys, if it is still the one that was read."""
     with services().database.writing() as session:
-        use_cases.delete_user(session, _row_id(id), require_match)
+        use_cases.delete_user(session, _row_id(id), _require_allowed)
     return _without_body(HTTPStatus.NO_CONTENT)
+
+
+def _require_allowed(user: User) -> None:
+    require_rank(user)
+    require_match(user)
 
 
 def _show(user: User, status: HTTPStatus = HTTPStatus.OK) -> Response:

@@ -7,6 +7,9 @@ Lines, and everything else one object.
 
 from __future__ import annotations
 
+import os
+from functools import partial
+
 import click
 
 from auditspan_service.cli.checkpoints import checkpoint
@@ -23,13 +26,17 @@ from auditspan_service.cli.running import up, worker
 from auditspan_service.cli.serve import serve
 from auditspan_service.cli.touring import tour
 from auditspan_service.cli.users import users
+from auditspan_service.privatefiles import UMASK
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @data_option
 @click.version_option(package_name="auditspan", prog_name="auditspan")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """An audit trail that can be trusted, told through OpenTelemetry."""
+    # For the files of every command and of the collector, and not beyond it when run in a process.
+    context.call_on_close(partial(os.umask, os.umask(UMASK)))
 
 
 for _command in (

@@ -10,6 +10,8 @@ from auditspan.tables import audit_tables
 from auditspan_service.cli.console import FOUND, data_option, json_option, print_object
 from auditspan_service.cli.opened import opened_engine, schema_state
 from auditspan_service.cli.starting import require_current
+from auditspan_service.config import load_settings
+from auditspan_service.datadir import close_data_dir
 from auditspan_service.db import snapshot
 from auditspan_service.migrate import partition as partition_trail
 from auditspan_service.migrate import upgrade as upgrade_schema
@@ -26,6 +28,7 @@ def db() -> None:
 @data_option
 def upgrade(*, as_json: bool) -> None:
     """Run the steps that are missing, all or none."""
+    close_data_dir(load_settings(), say=lambda text: click.echo(text, err=True))
     with opened_engine() as engine:
         done = upgrade_schema(engine)
     if as_json:

@@ -46,6 +46,7 @@ def create(
     with opened_services() as services, services.database.writing() as session:
         issued = create_key(session, username, scopes, name=name)
         key = issued.key
+        username = key.user.username  # in the form in which it is stored
         made = {"id": key.id, "key": issued.text, "username": username, "scopes": key.scopes}
     if as_json:
         print_object(made)

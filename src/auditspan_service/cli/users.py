@@ -38,7 +38,7 @@ def add(
     if as_json:
         print_object(user)
     else:
-        click.echo(f"User {user['id']} is {username}.")
+        click.echo(f"User {user['id']} is {user['username']}.")
 
 
 @users.command("list")

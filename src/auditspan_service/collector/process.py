@@ -17,6 +17,7 @@ from auditspan_service.collector.ports import free_ports
 from auditspan_service.collector.sources import config_file
 from auditspan_service.collector.spawn import Child, spawn
 from auditspan_service.collector.tail import size, tail
+from auditspan_service.privatefiles import make_private_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,8 +149,8 @@ class Collector:
         return self._data_dir / "telemetry"
 
     def _run(self) -> None:
-        self._data_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-        self.log_file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        make_private_directory(self._data_dir)
+        make_private_directory(self.log_file.parent)
         written_before = size(self.log_file)
         descriptor = self._lock()
         try:

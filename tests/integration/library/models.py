@@ -194,6 +194,21 @@ class Parcel(Base):
     secret: Mapped[Any] = mapped_column(PickleType, nullable=True)
 
 
+class Device(Base):
+    """Password hashes under innocent names, and innocent values under names that look secret."""
+
+    __tablename__ = "device"
+    __audit__ = Policy(reveal={"token", "data.token"})
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    label: Mapped[str | None]
+    raw: Mapped[bytes | None] = mapped_column(LargeBinary)
+    data: Mapped[Any] = mapped_column(JSON, nullable=True)
+    token: Mapped[str | None]
+    token_expiration: Mapped[str | None]
+    secretary_id: Mapped[int | None]
+
+
 class Plain(Base):
     """Not audited."""
 
@@ -218,5 +233,8 @@ KINDS = {
     "player": Kind(table=Base.metadata.tables["player"]),
     "fan": Kind(table=Base.metadata.tables["fan"]),
     "parcel": Kind(table=Base.metadata.tables["parcel"]),
+    "device": Kind(
+        table=Base.metadata.tables["device"], hidden=frozenset({"label", "raw", "data"})
+    ),
     "pledge": Kind(table=Base.metadata.tables["pledge"]),
 }

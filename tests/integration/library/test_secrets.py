@@ -6,14 +6,16 @@ import traceback
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import insert, select, text, update
 
 from auditspan import AuditBodyError, AuditError, MacKey
-from integration.library.models import Account, Chosen, Loud, Parcel, Profile
+from integration.library.models import Account, Chosen, Device, Loud, Parcel, Profile
 from integration.library.world import KEY, World, make_world
 
 OLD, NEW = "planted-old-secret", "planted-new-secret"
 SECRET = "planted"
+HASH = "$2b$12$planted6uSK8kO4bhj4lCeZ7S0Z3jAcPzQ6mEaS4B1eXnFq2oPd3x9xy"
+OTHER_HASH = "pbkdf2:sha256:600000$salt$planted0c5d1f"
 
 
 def open_account(world: World, **values: Any) -> None:
@@ -180,3 +182,74 @@ def test_secret_members_of_metadata_are_redacted(world: World) -> None:
     with world.unit_of_work() as session:
         world.trail.record(session, "job.done", metadata={"token": OLD, "count": 1})
     assert {"token": {"$redacted": True}, "count": 1} == world.last()["metadata"]
+
+
+def hashed(value: str) -> dict[str, Any]:
+    """Values of a device with a password hash in every column and member."""
+    return {
+        "label": value,
+        "raw": HASH.encode(),
+        "data": {"digest": value, "old": ["open", value], "text": f'{{"pw": "{value}"}}'},
+    }
+
+
+@pytest.mark.parametrize("by", ["object", "statement"])
+def test_password_hashes_are_redacted_whatever_the_name_of_their_column(
+    world: World, by: str
+) -> None:
+    """A hash in a text, in bytes or in a JSON document leaves a stand-in for every value."""
+    with world.unit_of_work() as session:
+        if by == "object":
+            session.add(Device(**hashed(HASH)))
+            session.flush()
+            session.get_one(Device, 1).data = hashed(OTHER_HASH)["data"]
+            session.get_one(Device, 1).label = OTHER_HASH
+        else:
+            session.execute(insert(Device).values(**hashed(HASH)))
+            session.execute(update(Device).values(**hashed(OTHER_HASH)))
+    assert ["device.create", "device.update"] == world.actions()
+    spans = [span.to_json() for span in world.exporter.get_finished_spans()]
+    assert SECRET not in "".join([*world.bodies(), *spans])
+    created, updated = [event["changes"] for event in world.events()]
+    assert created["raw"]["new"]["$redacted"]
+    assert "open" == updated["data"]["new"]["old"][0]
+    assert created["label"]["new"] == updated["label"]["old"] != updated["label"]["new"]
+
+
+def test_password_hashes_are_redacted_in_explicit_events(world: World) -> None:
+    """Metadata keeps a stand-in, and a reason the words around the hash."""
+    metadata: Any = {"note": HASH, "list": [{"value": OTHER_HASH}], "count": 1}
+    with world.unit_of_work() as session:
+        world.trail.record(session, "job.done", metadata=metadata, reason=f"was {HASH}, sorry")
+    stand_in = {"$redacted": True}
+    expected = {"note": stand_in, "list": [{"value": stand_in}], "count": 1}
+    assert expected == world.last()["metadata"]
+    assert "was (redacted) sorry" == world.last()["reason"]
+
+
+def test_password_hash_in_an_included_column_is_redacted(world: World) -> None:
+    """An include list reveals a name that looks secret, and no password hash."""
+    with world.unit_of_work() as session:
+        session.add(Chosen(api_key=HASH, rest="x"))
+    assert world.last()["changes"]["api_key"]["new"]["$redacted"]
+    world.kinds = {}
+
+
+def test_revealed_columns_and_members_are_shown_as_they_are(world: World) -> None:
+    """`Policy(reveal)` counts more than a secret name and more than a password hash."""
+    data = {"token": {"password": HASH}, "password": OLD}
+    with world.unit_of_work() as session:
+        session.add(Device(token=HASH, data=data))
+    changes = world.last()["changes"]
+    assert HASH == changes["token"]["new"]
+    assert {"password": HASH} == changes["data"]["new"]["token"]
+    assert changes["data"]["new"]["password"]["$redacted"]
+
+
+def test_columns_about_a_secret_are_shown(world: World) -> None:
+    """When a token expires, and who the secretary is, is recorded."""
+    with world.unit_of_work() as session:
+        session.add(Device(token_expiration="2027-01-01", secretary_id=7))
+    changes = world.last()["changes"]
+    expected = [{"new": "2027-01-01"}, {"new": 7}]
+    assert expected == [changes["token_expiration"], changes["secretary_id"]]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
 
-from support.service import RunningService
+from auditspan_service.config import Settings
+from auditspan_service.keyfile import rotate_mac_key
+from support.service import Caller, RunningService, problem, running_service
 
 MEMBERS = [
     *("v", "event_id", "occurred_at", "action", "outcome", "reason", "actor", "on_behalf_of"),
@@ -94,3 +97,65 @@ def test_reading_leaves_no_row(story: dict[str, Any], service: RunningService) -
     before = service.tables()
     story["kim"].events()
     assert service.tables() == before
+
+
+def first_cursor(kim: Caller, path: str) -> str:
+    """The cursor of the second page."""
+    cursor: str = kim("GET", path).get_json()["next"]
+    assert cursor
+    return cursor
+
+
+OTHER_LISTS = [
+    "/v1/audit-events?",
+    "/v1/audit-events?action=user.update&",
+    "/v1/audit-events?action=user.create&actor=nobody&",
+    "/v1/audit-events?target_type=user.create&",
+    "/v1/users?",
+]
+
+
+@pytest.mark.parametrize("path", OTHER_LISTS)
+def test_cursor_is_bound_to_its_list_and_filters(service: RunningService, path: str) -> None:
+    """A cursor of one search is refused by every other."""
+    kim = service.caller()
+    for number in range(3):
+        kim.create(username=f"user{number}")
+    cursor = first_cursor(kim, "/v1/audit-events?action=user.create&limit=1")
+    refused = kim("GET", f"{path}cursor={cursor}")
+    assert 400 == problem(refused)["status"]
+    assert "with these filters" in refused.get_json()["detail"]
+
+
+def test_cursor_that_was_changed_is_refused(service: RunningService) -> None:
+    """Another position under the signature of a genuine cursor is no cursor."""
+    kim = service.caller()
+    kim.create(username="lee")
+    genuine = base64.urlsafe_b64decode(first_cursor(kim, "/v1/audit-events?limit=1") + "==")
+    position, _, signature = genuine.decode().partition(":")
+    for forged in (f"{int(position) + 1}:{signature}", f"events:{position}", position):
+        cursor = base64.urlsafe_b64encode(forged.encode()).decode().rstrip("=")
+        assert 400 == kim("GET", f"/v1/audit-events?cursor={cursor}").status_code
+
+
+def test_cursor_survives_another_limit_and_spelling_of_the_trace_id(
+    service: RunningService,
+) -> None:
+    """What does not change which events fit does not change the cursor."""
+    kim, max_ = service.caller(), service.caller(username="max")
+    kim("DELETE", f"/v1/users/{max_.user_id}", headers={"If-Match": "*"})  # with its key: two rows
+    trace_id = kim.events()[0]["trace_id"]
+    cursor = first_cursor(kim, f"/v1/audit-events?trace_id={trace_id}&limit=1")
+    path = f"/v1/audit-events?trace_id={trace_id.upper()}&limit=7&cursor={cursor}"
+    assert 1 == len(kim("GET", path).get_json()["items"])
+
+
+def test_cursor_outlives_a_rotation_of_the_mac_key(settings: Settings) -> None:
+    """A cursor that was signed with an earlier key of the file is good after a restart."""
+    with running_service(settings) as before:
+        kim = before.caller()
+        cursor = first_cursor(kim, "/v1/audit-events?limit=1")
+    rotate_mac_key(settings.mac_key_file)
+    with running_service(settings) as after:
+        again = Caller(app=after.app, key=kim.key, user_id=kim.user_id)
+        assert 200 == again("GET", f"/v1/audit-events?cursor={cursor}").status_code

@@ -188,3 +188,51 @@ def test_keys_of_others_stay(service: RunningService) -> None:
         user = session.get(User, lee.user_id)
         assert user is not None
         assert not user.active
+
+
+ON_USER = [
+    ("PATCH", {"json": {"active": False}}),
+    ("PATCH", {"json": {"active": True}}),
+    ("PATCH", {"json": {"username": "mallory"}}),
+    ("DELETE", {}),
+]
+
+
+@pytest.mark.parametrize(("method", "given"), ON_USER, ids=str)
+@pytest.mark.parametrize("is_active", [True, False], ids=["active", "inactive"])
+def test_only_an_admin_key_changes_an_administrator(
+    service: RunningService, method: str, given: dict[str, Any], *, is_active: bool
+) -> None:
+    """A key for `users:write` is refused with 403, and neither a user nor a row is written."""
+    admin = service.caller(username="admin")
+    writer = service.caller("users:write", "users:read", username="writer")
+    root = service.caller(username="root")
+    path, headers = f"/v1/users/{admin.user_id}", {"If-Match": "*"}
+    if not is_active:
+        root("PATCH", path, json={"active": False}, headers=headers)
+    before = service.tables()
+    refused = writer(method, path, headers=headers, **given)
+    assert 403 == problem(refused)["status"]
+    assert before == service.tables()
+    assert root(method, path, headers=headers, **given).status_code in {200, 204}
+
+
+@pytest.mark.parametrize(
+    ("scopes", "change", "expected"),
+    [(("users:read",), None, 200), (("admin",), expire, 200), (("admin",), expire_later, 403)],
+    ids=["another scope", "expired", "not yet expired"],
+)
+def test_user_without_a_good_admin_key_is_no_administrator(
+    service: RunningService, scopes: tuple[str, ...], change: Change, expected: int
+) -> None:
+    """Keys with other scopes, and those whose time is over, protect nobody."""
+    other = service.caller(*scopes, username="other")
+    if change:
+        key_id = int(other.key.split("_")[1])
+        context = audit_context(actor=Actor.system("test"))
+        with context, service.services.database.writing() as session:
+            change(session.get(ApiKey, key_id))
+    writer = service.caller("users:write", username="writer")
+    path, headers = f"/v1/users/{other.user_id}", {"If-Match": "*"}
+    done = writer("PATCH", path, json={"active": False}, headers=headers)
+    assert expected == done.status_code

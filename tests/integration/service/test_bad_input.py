@@ -278,3 +278,33 @@ def test_a_body_of_unknown_length_is_limited(service: RunningService) -> None:
         environ_overrides={"wsgi.input_terminated": True},
     )
     assert problem(response)["status"] == 413, response.text
+
+
+HUGE = {
+    "many unknown members": {f"member{number}": 1 for number in range(40_000)},
+    "a long unknown member": {"x" * 600_000: 1},
+    "many long unknown members": {f"{number}{'x' * 5_000}": 1 for number in range(120)},
+    "many unprintable members": {f"\x01\x02{number}": 1 for number in range(20_000)},
+}
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+@pytest.mark.parametrize("members", HUGE.values(), ids=HUGE)
+def test_answer_to_a_huge_body_is_small(
+    service: RunningService, method: str, members: dict[str, int]
+) -> None:
+    """Some errors are listed with the beginning of each name, and the rest are counted."""
+    kim = service.caller()
+    path = "/v1/users" if method == "POST" else f"/v1/users/{kim.user_id}"
+    refused = kim(method, path, json=members, headers=MATCH)
+    errors = problem(refused)["errors"]
+    assert 422 == refused.status_code
+    assert len(refused.data) < 8_000
+    assert len(errors) == min(len(members) + (method == "POST"), 20) + (len(members) > 1)
+
+
+def test_errors_beyond_the_limit_are_counted(service: RunningService) -> None:
+    """The last entry says how many errors are not listed."""
+    members = {f"member{number}": 1 for number in range(100)}
+    *_, last = problem(service.caller()("POST", "/v1/users", json=members))["errors"]
+    assert {"field": "", "message": "81 more errors are not listed"} == last

@@ -10,7 +10,7 @@ from auditspan.boundary import parse_networks
 from auditspan_service.proxy import client_address
 from support.service import running_service, settings_at
 
-TRUSTED = parse_networks("10.0.0.0/8,127.0.0.1,2001:db8::/32")
+TRUSTED = parse_networks("10.0.0.0/8,127.0.0.1,2001:db8::/32,fe80::/10")
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,10 @@ TRUSTED = parse_networks("10.0.0.0/8,127.0.0.1,2001:db8::/32")
         ("10.0.0.1", "198.51.100.7:4711", "10.0.0.1"),
         ("10.0.0.1", "unknown", "10.0.0.1"),
         ("10.0.0.1", ",,,", "10.0.0.1"),
+        ("10.0.0.1", "fe80::1%eth0<script>", "10.0.0.1"),
+        ("10.0.0.1", "fe80::1%eth0", "10.0.0.1"),
+        ("10.0.0.1", "198.51.100.7, 2001:db8::1%x", "10.0.0.1"),
+        ("fe80::1%eth0", "198.51.100.7", "198.51.100.7"),
     ],
 )
 def test_client_address(peer: str, forwarded: str, expected: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from support.service import Caller, RunningService, problem
 
 
@@ -256,3 +258,35 @@ def test_names_as_people_write_them(service: RunningService) -> None:
         user = kim.create(username=name)
         assert kim("GET", f"/v1/users/{user['id']}").get_json()["username"] == name
         assert service.bodies()[-1]["changes"]["username"] == {"new": name}
+
+
+COMPOSED, DECOMPOSED = "Zo\u00eb", "Zoe\u0308"
+
+
+@pytest.mark.parametrize(("first", "second"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_names_that_unicode_calls_equal_are_one_user(
+    service: RunningService, first: str, second: str
+) -> None:
+    """The same name with composed and with decomposed letters is taken by one user."""
+    kim = service.caller()
+    created = kim.create(username=first, full_name=first, email=f"{first}@example.org")
+    assert (COMPOSED, COMPOSED) == (created["username"], created["full_name"])
+    assert f"{COMPOSED}@example.org" == created["email"]
+    assert 409 == kim("POST", "/v1/users", json={"username": second}).status_code
+    other = kim.create(username="lee")
+    path, headers = f"/v1/users/{other['id']}", {"If-Match": "*"}
+    assert 409 == kim("PATCH", path, json={"username": second}, headers=headers).status_code
+
+
+def test_key_is_given_to_the_user_of_either_form_of_a_name(service: RunningService) -> None:
+    """A key for the decomposed name is one of the user with the composed name."""
+    keys = [service.issue("users:read", username=name).key for name in (COMPOSED, DECOMPOSED)]
+    assert 1 == len({key.user_id for key in keys})
+
+
+def test_length_of_a_name_is_that_of_its_composed_form(service: RunningService) -> None:
+    """50 letters with marks are a username, and 26 that become 52 characters are none."""
+    kim = service.caller()
+    assert "\u00eb" * 50 == kim.create(username="e\u0308" * 50)["username"]
+    refused = kim("POST", "/v1/users", json={"username": "\ufb2c" * 26})
+    assert 422 == refused.status_code

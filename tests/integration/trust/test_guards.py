@@ -11,6 +11,7 @@ from sqlalchemy import Engine, MetaData, create_engine, event, text
 from auditspan.errors import UnguardedError
 from auditspan.guards import Finding, check_guards, require_guards, restore_guards
 from auditspan.tables import audit_tables
+from support.cluster import Cluster
 from support.roles import Deployed, deployed_database
 
 TABLES = audit_tables(MetaData())
@@ -239,6 +240,10 @@ POWERS = {
     "ALTER TABLE audit_quarantine OWNER TO {app}": "owns audit_quarantine",
     "ALTER SCHEMA public OWNER TO {app}": "owns audit_checkpoint",
     "ALTER ROLE {app} SUPERUSER": "is a superuser",
+    "GRANT pg_execute_server_program TO {app}": "can become pg_execute_server_program",
+    "GRANT pg_write_server_files TO {app}": "can become pg_write_server_files",
+    "ALTER ROLE {app} CREATEROLE": "which is connected, has CREATEROLE",
+    "ALTER ROLE {auditor} CREATEROLE; GRANT {auditor} TO {app}": "which has CREATEROLE",
 }
 UNDO = {
     "ALTER TABLE audit_quarantine OWNER TO {app}": (
@@ -248,6 +253,10 @@ UNDO = {
         "ALTER SCHEMA public OWNER TO {owner}; GRANT USAGE ON SCHEMA public TO {app}"
     ),
     "ALTER ROLE {app} SUPERUSER": "ALTER ROLE {app} NOSUPERUSER",
+    "ALTER ROLE {app} CREATEROLE": "ALTER ROLE {app} NOCREATEROLE",
+    "ALTER ROLE {auditor} CREATEROLE; GRANT {auditor} TO {app}": (
+        "ALTER ROLE {auditor} NOCREATEROLE; REVOKE {auditor} FROM {app}"
+    ),
 }
 
 
@@ -278,6 +287,21 @@ def test_commits_that_a_crash_would_take_back(deployed: Deployed) -> None:
     (found,) = found_as(deployed.url("app"), "SET synchronous_commit = off")
     assert ("durability", True) == (found.kind, found.breaks_a_promise)
     assert found.detail.startswith("synchronous_commit is off")
+
+
+def test_torn_pages_after_a_crash_are_refused() -> None:
+    """A server with `full_page_writes = off` can lose pages that were written long before."""
+    cluster = Cluster.make()
+    with (cluster.folder / "data" / "postgresql.conf").open("a") as settings:
+        settings.write("full_page_writes = off\n")
+    cluster.crash()
+    cluster.start()
+    engine = create_engine(cluster.url)
+    TABLES.event.metadata.create_all(engine)
+    (said,) = findings(engine, "durability")
+    engine.dispose()
+    cluster.destroy()
+    assert said.startswith("full_page_writes is off: ")
 
 
 def test_the_refusal_names_everything(tmp_path: Path) -> None:

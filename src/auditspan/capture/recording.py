@@ -1,0 +1,32 @@
+"""Told changes become audit records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from auditspan.capture.opentransaction import Origin
+from auditspan.capture.telling import Told
+from auditspan.record import AuditRecord
+from auditspan.recorder import Recorder
+
+
+def recorded(
+    told: Iterable[Told], recorder: Recorder, tx_id: Callable[[Origin], str]
+) -> list[AuditRecord]:
+    """A record of each change.
+
+    Raises:
+        MissingContextError: nobody said who acts.
+    """
+    return [
+        recorder.record(
+            f"{change.target.type}.{change.verb}",
+            tx_id=tx_id(origin),
+            surroundings=origin.surroundings,
+            target=change.target,
+            changes=change.changes,
+            reason=origin.unaudited,
+            metadata=change.metadata,
+        )
+        for origin, change in told
+    ]

@@ -1,0 +1,50 @@
+"""Cursors of lists, signed and bound to the list and its filters.
+
+A client that makes a cursor up could ask for any position in a list; one that takes it to a list
+with other filters would get a page that belongs to neither.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+
+from auditspan import MacKey
+from auditspan.canonical import canonical_json
+from auditspan_service.api.current import services
+
+_CURSOR = re.compile(r"([1-9][0-9]{0,18}):([0-9a-f]{32})")
+_SIGNATURE_LENGTH = 32
+
+
+def cursor_of(kind: str, filters: Mapping[str, str], row_id: int) -> str:
+    """The cursor that stands behind this row of a list."""
+    signature = _signature(services().mac_keys[0], kind, filters, row_id)
+    return base64.urlsafe_b64encode(f"{row_id}:{signature}".encode()).decode().rstrip("=")
+
+
+def position_of(cursor: str, kind: str, filters: Mapping[str, str]) -> int | None:
+    """The row that a cursor stands behind; None when it is not one of this list and filters."""
+    match = _CURSOR.fullmatch(_decoded(cursor))
+    if match is None:
+        return None
+    row_id = int(match[1])
+    signatures = (_signature(key, kind, filters, row_id) for key in services().mac_keys)
+    return row_id if any(hmac.compare_digest(match[2], one) for one in signatures) else None
+
+
+def _signature(key: MacKey, kind: str, filters: Mapping[str, str], row_id: int) -> str:
+    text = canonical_json([kind, dict(filters), str(row_id)])
+    message = b"auditspan-cursor\0" + text.encode()
+    return hmac.new(key.secret, message, hashlib.sha256).hexdigest()[:_SIGNATURE_LENGTH]
+
+
+def _decoded(cursor: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except (binascii.Error, ValueError):
+        return ""
