@@ -18,7 +18,7 @@ RINGS = {
     "guards indexes interference privileges serverroles store inserting partitions partitioning "
     "quarantine sealed timeouts",
     "telemetry": "semconv metrics logrecord emit outbound answers otlp sinks otlpfile otlpjson "
-    "tracetree",
+    "tracetree collectorfiles otlpdocuments",
     "workers": "locks delivery unsealed leaves sealer sending relay worker reconcile "
     "witness verification unsealedcheck state coverage backlog lastsigned undrained",
     "edges": "trail carry alembic autogenerate flask boundary __init__ testing cli",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import time
@@ -237,3 +238,21 @@ def test_the_command_sends_again(tmp_path: Path) -> None:
         assert (1, lost, lost) == (first.exit_code, said["missing"], said["resent"]["sent"])
         files = [str(file) for file in trail.folder.rglob("*.jsonl")]
         assert 0 == command(trail, "--files", *files).exit_code
+
+
+def test_the_command_reads_gzip_and_names_other_formats(tmp_path: Path) -> None:
+    """Packed files reconcile like plain ones; a format that is not read is exit code 2."""
+    url = f"sqlite:///{tmp_path / 'trail.db'}"
+    engine = make_engine(url)
+    upgrade(engine)
+    engine.dispose()
+    with opened(url, tmp_path / "collector") as trail:
+        trail.grow(3, 4)
+        file = trail.folder / AUDIT_FILE
+        packed = file.with_name("audit.jsonl.1.gz")
+        packed.write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+        assert 0 == command(trail, "--files", str(trail.folder)).exit_code
+        packed.write_bytes(b"\x28\xb5\x2f\xfd" + bytes(100))
+        refused = command(trail, "--files", str(trail.folder))
+    assert (2, True) == (refused.exit_code, "is zstd, not OTLP JSON lines" in refused.stderr)

@@ -1,0 +1,194 @@
+"""The files that a collector has written, found in their directories, opened and unpacked.
+
+Rotated files are recognised by the names that the collector (`audit-2026-01-01T00-00-00.000.jsonl`)
+and logrotate (`audit.jsonl.1`, `audit.jsonl-20260101`) give them. gzip is recognised by the
+content of a file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import zlib
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from auditspan.errors import CollectorFilesError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import BufferedReader
+    from pathlib import Path
+
+UNPACKING_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile)
+"""Raised while a gzip file is read that is torn or damaged."""
+
+_FILE_NAME = re.compile(
+    r"(?P<stem>.+?)(?P<time>-\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}(?:-[a-z]+)?)?\.jsonl"
+    r"(?:\.(?P<number>\d{1,6})|-(?P<date>\d{8}(?:-?\d+)?))?(?P<packed>\.(?:gz|zst|zstd|bz2|xz|lz4))?"
+)
+
+_DIRECTORIES = (".", "audit", "telemetry")
+"""Where files are looked for below a directory; the last two are the collector's own layout."""
+
+_GZIP = b"\x1f\x8b\x08"
+_FORMATS = (
+    (re.compile(rb"(?s)(?:.{4})?\x28\xb5\x2f\xfd"), "zstd"),  # the collector puts a length first
+    (re.compile(rb"(?s)[\x00\x01].{3}\x0a."), "protobuf"),
+    (re.compile(rb"BZh[1-9]"), "bzip2"),
+    (re.compile(rb"\xfd7zXZ\x00"), "xz"),
+    (re.compile(rb"\x04\x22\x4d\x18"), "LZ4"),
+    (re.compile(rb"\xff\x06\x00\x00sNaPpY"), "snappy"),
+    (re.compile(rb"PK\x03\x04"), "zip"),
+    (re.compile(rb"\xff\xfe|\xfe\xff"), "UTF-16"),
+    (re.compile(_GZIP), "gzip within gzip"),
+)
+_HEAD = 64
+
+
+def foreign_format(file: Path, name: str) -> CollectorFilesError:
+    """The error for a file that is not OTLP JSON lines."""
+    return CollectorFilesError(
+        f"{file} is {name}, not OTLP JSON lines, and was not read. Unpack or convert it first, or"
+        " set `format: json` without compression in the collector's file exporter. Plain and gzip"
+        " files can be read."
+    )
+
+
+def open_files(path: Path) -> Iterator[tuple[Path, BufferedReader | gzip.GzipFile]]:
+    """The file, or the files of a directory by stem, each from the oldest to the live one.
+
+    Raises:
+        CollectorFilesError: a file cannot be read, or is of a format that is known and not read.
+    """
+    for file, stream in _opened(path):
+        yield file, _unpacked(file, stream)
+
+
+def _opened(path: Path) -> Iterator[tuple[Path, BufferedReader]]:
+    with translated(path):
+        if not path.is_dir():
+            with path.open("rb") as stream:
+                yield path, stream
+            return
+        directories = [path / name for name in _DIRECTORIES if (path / name).is_dir()]
+    for directory in directories:
+        for stem in sorted({name.stem for name in _names(directory)}):
+            yield from _family(directory, stem)
+
+
+def _unpacked(file: Path, stream: BufferedReader) -> BufferedReader | gzip.GzipFile:
+    with translated(file):
+        packed = stream.peek(_HEAD).startswith(_GZIP)
+        unpacked = gzip.GzipFile(fileobj=stream) if packed else stream
+        try:
+            head = unpacked.peek(_HEAD)
+        except UNPACKING_ERRORS:  # met again, and counted, when it is read
+            return unpacked
+    for pattern, name in _FORMATS:
+        if pattern.match(head):
+            raise foreign_format(file, name)
+    return unpacked
+
+
+class _Identity(NamedTuple):
+    """A file whatever its name; one that takes over the number of a deleted file is another."""
+
+    inode: int
+    size: int
+    modified: int
+
+
+def _identity(status: os.stat_result) -> _Identity:
+    return _Identity(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _family(directory: Path, stem: str) -> Iterator[tuple[Path, BufferedReader]]:
+    """The files of one stem, opened, oldest first, each once though the writer may rotate.
+
+    The live file is opened before the rotated ones are listed: when none of those is new, nothing
+    can have been written between them and what was opened.
+    """
+    seen: set[_Identity] = set()
+    while True:
+        with ExitStack() as stack:
+            live = directory / f"{stem}.jsonl"
+            stream = _open(live, stack)
+            new = [file for file in _rotated(directory, stem) if not _is_seen(file, seen)]
+            if not new:
+                if stream:
+                    yield live, stream
+                return
+        for file in new:
+            with ExitStack() as stack:
+                if (stream := _open(file, stack)) and not _was_seen(stream, seen):
+                    yield file, stream
+
+
+def _is_seen(file: Path, seen: set[_Identity]) -> bool:
+    """Whether a file was read under this or another name; a file that is gone counts as read."""
+    with translated(file):
+        try:
+            return _identity(file.stat()) in seen
+        except FileNotFoundError:
+            return True
+
+
+def _was_seen(stream: BufferedReader, seen: set[_Identity]) -> bool:
+    """Whether an open file was read before; it counts as read from now on."""
+    identity = _identity(os.fstat(stream.fileno()))
+    known = identity in seen
+    seen.add(identity)
+    return known
+
+
+class _Name(NamedTuple):
+    stem: str
+    order: tuple[str, int]  # the time in the name, then the number: the highest is the oldest
+    is_live: bool
+    file: Path
+
+
+def _names(directory: Path) -> list[_Name]:
+    with translated(directory):
+        found = [file for file in directory.iterdir() if file.is_file()]
+    matches = ((file, _FILE_NAME.fullmatch(file.name)) for file in found)
+    return [_named(file, match) for file, match in matches if match]
+
+
+def _named(file: Path, match: re.Match[str]) -> _Name:
+    time, number = match["time"] or match["date"] or "", int(match["number"] or 0)
+    is_live = not (time or number or match["packed"])
+    return _Name(match["stem"], (time, -number), is_live, file)
+
+
+def _rotated(directory: Path, stem: str) -> list[Path]:
+    names = [name for name in _names(directory) if name.stem == stem and not name.is_live]
+    return [name.file for name in sorted(names, key=lambda name: (name.order, name.file))]
+
+
+def _open(file: Path, stack: ExitStack) -> BufferedReader | None:
+    """The file, closed with the stack; None when the writer has moved or deleted it meanwhile."""
+    with translated(file):
+        try:
+            return stack.enter_context(file.open("rb"))
+        except FileNotFoundError:
+            return None
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Raise errors of the operating system as `CollectorFilesError`."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CollectorFilesError(
+            f"There are no collector files at {path}. Give the directory that the collector's file"
+            " exporter writes to (AUDITSPAN_COLLECTOR_FILES), and see that it is mounted here."
+        ) from error
+    except OSError as error:
+        raise CollectorFilesError(
+            f"The collector's files at {path} cannot be read: {error.strerror}. Its directories are"
+            " not open to everybody: run this as the collector's user or in its group."
+        ) from error
