@@ -16,6 +16,7 @@ threads = 8
 timeout = 60  # seconds without a sign of life from a worker
 graceful_timeout = 30  # seconds for the running requests and, after them, the flush of telemetry
 keepalive = 5
+worker_connections = 512  # open ones; below the usual limit of 1024 files of a process
 
 accesslog = None  # the server spans are the access log, with the trace and without query strings
 errorlog = "-"
