@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, RequestTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _TRUNCATED = "The body ended before its Content-Length."
 _MALFORMED = "The body could not be read."
+_SLOW = "The body did not arrive in time."
 
 
 class WholeBodies:
@@ -54,6 +55,8 @@ class BodyStream(io.RawIOBase):
     def _read(self, size: int) -> bytes:
         try:
             data: bytes = self._stream.read(size)
+        except TimeoutError:
+            raise RequestTimeout(_SLOW) from None
         except Exception:  # noqa: BLE001 - each server has its own
             raise BadRequest(_MALFORMED) from None
         return data

@@ -16,6 +16,7 @@ threads = 8
 timeout = 60  # seconds without a sign of life from a worker
 graceful_timeout = 30  # seconds for the running requests and, after them, the flush of telemetry
 keepalive = 5
+worker_connections = 512  # open ones; below the usual limit of 1024 files of a process
 
 # gunicorn would believe SCRIPT_NAME, PATH_INFO and the scheme of every peer on loopback or a Unix
 # socket. Forwarded headers are read by `proxy`, from AUDITSPAN_TRUSTED_PROXIES alone.
