@@ -9,7 +9,7 @@ from sqlalchemy import Column, Engine, Integer, MetaData, Table, insert, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from auditspan import Actor, AuditError, audit_context
-from auditspan.errors import AuditWriteError, MissingContextError
+from auditspan.errors import AuditWriteError, MissingContextError, UnauditedWriteError
 from staged.application import Application, make_application
 
 REFUSING = {
@@ -129,3 +129,18 @@ def test_missing_triggers_are_made_again_or_refuse_the_write(application: Applic
         connection.execute(insert(word(application)).values(id=1))
     assert ids(application) == [int(event["target"]["id"]) for event in application.events()]
     assert (application.engine.dialect.name == "sqlite") == (ids(application) == [1])
+
+
+def test_an_audited_table_of_another_metadata_is_refused(application: Application) -> None:
+    """No trail makes triggers for it, so nothing would be staged."""
+    other = Table(
+        "elsewhere", MetaData(), Column("id", Integer, primary_key=True), info={"audit": True}
+    )
+    other.create(application.engine)
+    with (
+        audit_context(actor=Actor.user(1)),
+        application.engine.connect() as connection,
+        pytest.raises(UnauditedWriteError, match="elsewhere"),
+    ):
+        connection.execute(insert(other).values(id=1))
+    application.check()

@@ -25,7 +25,12 @@ from auditspan.capture.triggers import forget_triggers, has_triggers
 from auditspan.capture.unaudited import unaudited_reason
 from auditspan.capture.writer import Capture, captures_of, meet
 from auditspan.capture.writes import changes_schema, may_write
-from auditspan.errors import AuditConfigError, AuditWriteError, MissingContextError
+from auditspan.errors import (
+    AuditConfigError,
+    AuditWriteError,
+    MissingContextError,
+    UnauditedWriteError,
+)
 from auditspan.tables import require_supported
 
 
@@ -105,6 +110,8 @@ def _before(
     if transaction.is_busy:
         return
     table = _table_of(context)
+    if table is not None:
+        _require_known(table, captures)
     with busy(connection):
         for capture in captures:
             _note(connection, capture, table)
@@ -114,6 +121,21 @@ def _table_of(context: Any) -> Table | None:  # noqa: ANN401
     """The audited table that a statement of SQLAlchemy's names; None for text."""
     table = getattr(getattr(getattr(context, "compiled", None), "statement", None), "table", None)
     return table if isinstance(table, Table) and subject_of(table) is not None else None
+
+
+def _require_known(table: Table, captures: list[Capture]) -> None:
+    """Refuse an audited table that no trail of this engine has in its metadata.
+
+    Raises:
+        UnauditedWriteError: so it is.
+    """
+    known = (capture.metadata.tables.get(table.key) for capture in captures)
+    if not any(found is not None and subject_of(found) is not None for found in known):
+        raise UnauditedWriteError(
+            f"a write to {table.name!r} was refused: it is audited, and no trail over this engine "
+            "has it in its metadata, so that no trigger would record it: make an AuditTrail over "
+            "the MetaData of this table"
+        )
 
 
 def _note(connection: Connection, capture: Capture, table: Table | None) -> None:
