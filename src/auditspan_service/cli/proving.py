@@ -22,7 +22,14 @@ from auditspan.state import StateReport, check_state
 from auditspan.tables import AuditTables
 from auditspan.verification import Progress, VerifyReport, verify_trail
 from auditspan.witness import Witness, read_witness
-from auditspan_service.cli.console import FOUND, Failure, data_option, json_option, print_object
+from auditspan_service.cli.console import (
+    FOUND,
+    Failure,
+    data_option,
+    json_option,
+    print_object,
+    say,
+)
 from auditspan_service.cli.knownkeys import known_keys
 from auditspan_service.cli.opened import opened_engine, opened_trail
 from auditspan_service.cli.state import print_state, with_state
@@ -214,21 +221,21 @@ def _print_verified(
     if as_json:
         print_object(with_state({**report.to_dict(), "unchecked": unchecked}, live))
         return
-    click.echo(f"{report.rows} rows, {report.tree_size} sealed, {report.checkpoints} checkpoints")
+    say(f"{report.rows} rows, {report.tree_size} sealed, {report.checkpoints} checkpoints")
     if report.since:
-        click.echo(f"read from sequence number {report.since} on")
+        say(f"read from sequence number {report.since} on")
     if report.witnessed:
-        click.echo(f"{report.witnessed} checkpoints witnessed")
-    click.echo(f"root {report.root}")
+        say(f"{report.witnessed} checkpoints witnessed")
+    say(f"root {report.root}")
     for finding in report.findings[:_SHOWN]:
         place = "-" if finding.seq is None else finding.seq
-        click.echo(f"seq {place}  {finding.kind}  {finding.detail}  {finding.event_id or ''}")
+        say(f"seq {place}  {finding.kind}  {finding.detail}  {finding.event_id or ''}")
     _more(len(report.findings))
     if report.tree_size == 0:
-        click.echo("nothing is sealed yet, so nothing could be verified")
+        say("nothing is sealed yet, so nothing could be verified")
     else:
         left_out = f" (not checked: {', '.join(unchecked)})" if unchecked else ""
-        click.echo(("verified" if report.ok else "NOT as it was written") + left_out)
+        say(("verified" if report.ok else "NOT as it was written") + left_out)
     if live is not None:
         print_state(live)
 
@@ -257,35 +264,35 @@ def _take_back(tables: AuditTables, sink: str, event_ids: Sequence[str]) -> None
         with opened_engine() as engine, engine.begin() as connection:
             count = take_back(connection, tables, sink, event_ids)
     except SQLAlchemyError as error:
-        click.echo(
+        say(
             f"{len(event_ids)} records that the sink had refused are there now, and still count as "
             f"undelivered, since that could not be noted ({type(error).__name__}): run it with the "
             "worker's rights.",
             err=True,
         )
     else:
-        click.echo(f"{count} records that the sink had refused are delivered now", err=True)
+        say(f"{count} records that the sink had refused are delivered now", err=True)
 
 
 def _print_reconciled(report: ReconcileReport, resent: Resent | None, *, as_json: bool) -> None:
     if as_json:
         print_object(report.to_dict() | ({"resent": asdict(resent)} if resent else {}))
         return
-    click.echo(f"{report.rows} rows, {report.found} found, {report.duplicates} duplicates")
+    say(f"{report.rows} rows, {report.found} found, {report.duplicates} duplicates")
     for kind in ("missing", "unknown", "different"):
         ids: list[str] = getattr(report, kind)
         for event_id in ids[:_SHOWN]:
-            click.echo(f"{kind}  {event_id}")
+            say(f"{kind}  {event_id}")
         _more(len(ids))
     if report.damaged_lines:
-        click.echo(f"{report.damaged_lines} pieces of the files are damaged")
+        say(f"{report.damaged_lines} pieces of the files are damaged")
     if resent:
-        click.echo(f"{len(resent.sent)} sent again, {resent.waiting} still waiting for the relay")
+        say(f"{len(resent.sent)} sent again, {resent.waiting} still waiting for the relay")
         for event_id, reason in resent.refused.items():
-            click.echo(f"refused  {event_id}  {reason}")
-    click.echo("reconciled" if report.ok else "NOT reconciled")
+            say(f"refused  {event_id}  {reason}")
+    say("reconciled" if report.ok else "NOT reconciled")
 
 
 def _more(count: int) -> None:
     if count > _SHOWN:
-        click.echo(f"… and {count - _SHOWN} more")
+        say(f"… and {count - _SHOWN} more")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 
-import click
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from auditspan.relay import Backoff
+from auditspan_service.cli.console import say
 from auditspan_service.cli.opened import opened_engine, schema_state
 from auditspan_service.config import Settings
 from auditspan_service.errors import SchemaError
@@ -28,7 +28,7 @@ def require_ready(settings: Settings) -> None:
     """
     with opened_engine() as engine:
         require_current(engine)
-        require_guarded(engine, settings, say=lambda text: click.echo(text, err=True))
+        require_guarded(engine, settings, say=lambda text: say(text, err=True))
 
 
 def await_ready(settings: Settings, stop: threading.Event) -> None:
@@ -49,7 +49,7 @@ def await_ready(settings: Settings, stop: threading.Event) -> None:
                 raise
             if (reason := without_values(error.orig or error)) != said:
                 said = reason
-                click.echo(f"waiting for the database: {reason}", err=True)
+                say(f"waiting for the database: {reason}", err=True)
         else:
             return
         stop.wait(backoff.next())
