@@ -19,7 +19,7 @@ RINGS = {
     "sealed",
     "telemetry": "semconv metrics logrecord emit outbound answers otlp sinks otlpfile otlpjson "
     "tracetree collectorfiles otlpdocuments",
-    "workers": "locks delivery unsealed leaves sealer sending relay worker reconcile "
+    "workers": "locks delivery unsealed leaves sealer sending relay worker reconcile announced "
     "witness verification unsealedcheck state coverage backlog lastsigned",
     "edges": "trail carry alembic autogenerate flask boundary __init__ testing cli",
 }
