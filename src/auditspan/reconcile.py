@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from auditspan import semconv
+from auditspan.announced import announced_ids
 from auditspan.delivery import load_cursors, rows_of
 from auditspan.logrecord import SealedRow
 from auditspan.otlpfile import Damage, read_logs
@@ -40,6 +41,8 @@ class ReconcileReport:
         unknown: ids in the files that are not in the table.
         different: ids whose body differs from the table's, or from one copy to the next.
         duplicates: copies beyond the first; delivery is at least once.
+        announced: events that span events name; None where no spans were given.
+        deleted: those of them that are not in the table. They were committed once.
         damaged_lines: pieces of the files that could not be read.
     """
 
@@ -49,12 +52,14 @@ class ReconcileReport:
     unknown: list[str] = field(default_factory=list)
     different: list[str] = field(default_factory=list)
     duplicates: int = 0
+    announced: int | None = None
+    deleted: list[str] = field(default_factory=list)
     damaged_lines: int = 0
 
     @property
     def ok(self) -> bool:
-        """Whether every row was found with its own body, and nothing else was."""
-        return not (self.missing or self.unknown or self.different)
+        """Whether every row was found with its own body, and nothing else was or is announced."""
+        return not (self.missing or self.unknown or self.different or self.deleted)
 
     def to_dict(self) -> dict[str, Any]:
         """The fixed JSON form."""
@@ -62,20 +67,36 @@ class ReconcileReport:
 
 
 def reconcile(
-    connection: Connection, tables: AuditTables, files: Iterable[Path]
+    connection: Connection,
+    tables: AuditTables,
+    files: Iterable[Path],
+    *,
+    spans: Sequence[Path] = (),
 ) -> ReconcileReport:
-    """Compare the ids and bodies of the table with those in the collector's files, both ways."""
+    """Compare the ids and bodies of the table with those in the collector's files, both ways.
+
+    Args:
+        connection: where to read. It MUST NOT have read in this transaction: its snapshot would be
+            older than the files, and events committed meanwhile would seem unknown or deleted.
+        tables: the audit tables.
+        files: files of the collector, or directories of them.
+        spans: files of spans, whose span events announce committed rows. A row that was deleted
+            before it was sealed is known from them alone.
+
+    Raises:
+        CollectorFilesError: the files cannot be read.
+    """
     lift_time_limits(connection)
     damage = Damage()
-    copies = _Copies()
-    for path in files:
-        for entry in read_logs(path, damage=damage):
-            event_id = entry.attributes.get(semconv.RECORD_ID)
-            if isinstance(event_id, str):
-                copies.add(event_id, str(entry.body))
-    report = ReconcileReport(damaged_lines=damage.pieces)
+    announced = announced_ids(spans, damage)
+    copies = _copies(files, damage)
+    report = ReconcileReport(
+        damaged_lines=damage.pieces, announced=len(announced) if spans else None
+    )
     for event_id, body in _bodies(connection, tables):
         _account(report, copies, event_id, body)
+        announced.discard(event_id)
+    report.deleted = sorted(announced)
     report.unknown = sorted(copies.digests.keys() - copies.known)
     report.different = sorted(copies.different)
     return report
@@ -159,6 +180,16 @@ class _Copies:
         if self.digests.setdefault(event_id, digest) != digest:
             self.different.add(event_id)
         self.counts[event_id] = self.counts.get(event_id, 0) + 1
+
+
+def _copies(files: Iterable[Path], damage: Damage) -> _Copies:
+    copies = _Copies()
+    for path in files:
+        for entry in read_logs(path, damage=damage):
+            event_id = entry.attributes.get(semconv.RECORD_ID)
+            if isinstance(event_id, str):
+                copies.add(event_id, str(entry.body))
+    return copies
 
 
 def _account(report: ReconcileReport, copies: _Copies, event_id: str, body: str) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from auditspan import semconv
 from auditspan.otlpjson import LogEntry, SpanEvent, SpanRecord, as_json
+from auditspan.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -291,8 +292,7 @@ def _shown(value: object, width: int = _FIELD_WIDTH) -> str:
         return ""
     text = value if isinstance(value, str) else json.dumps(as_json(value), ensure_ascii=False)
     one_line = " ".join(text.split())
-    printable = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in one_line)
-    return _clipped("".join(printable), width)
+    return _clipped(printable(one_line), width)
 
 
 def _clipped(text: str, width: int) -> str:

@@ -21,6 +21,7 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.semconv.attributes import exception_attributes
 
+from auditspan.printable import printable
 from auditspan_service.exceptiontext import ExceptionText, describe
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class TextFormatter(logging.Formatter):
         head = f"{_time(record)} {record.levelname:<8} {record.name}{where} {record.getMessage()}"
         text = _exception(record)
         trail = text.stacktrace.rstrip("\n").split("\n") if text else []
-        return "\n".join([_printable(head), *(f"    | {_printable(line)}" for line in trail)])
+        return "\n".join([printable(head), *(f"    | {printable(line)}" for line in trail)])
 
 
 class _ConsoleHandler(logging.StreamHandler[TextIO]):
@@ -170,13 +171,3 @@ def _time(record: logging.LogRecord) -> str:
 
 def _utf8(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _printable(text: str) -> str:
-    r"""`text` on one line: what moves the cursor or the eye is shown as `\n`, `\x1b`, `\u202e`."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
-        for char in text
-    )

@@ -13,13 +13,13 @@ SOURCE = Path(__file__).parents[2] / "src"
 #: From the innermost ring outwards. A module imports from its own ring and those before it.
 RINGS = {
     "pure": "actions record diff redact canonical merkle proofs note signing mac errors ids verify "
-    "columns body",
+    "columns body printable",
     "SQLAlchemy": "capture coercion recorder values policy auditedmodel context tables appendonly "
     "guards indexes interference privileges serverroles store inserting partitions partitioning "
     "quarantine sealed timeouts",
     "telemetry": "semconv metrics logrecord emit outbound answers otlp sinks otlpfile otlpjson "
     "tracetree collectorfiles otlpdocuments",
-    "workers": "locks delivery unsealed leaves sealer sending relay worker reconcile "
+    "workers": "locks delivery unsealed leaves sealer sending relay worker reconcile announced "
     "witness verification unsealedcheck state coverage backlog lastsigned undrained",
     "edges": "trail carry alembic autogenerate flask boundary __init__ testing cli",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from sqlalchemy import select
 
-from auditspan_service.cli.console import Failure, data_option, json_option, print_object
+from auditspan_service.cli.console import Failure, data_option, json_option, print_object, say_lines
 from auditspan_service.cli.opened import opened_trail
 from auditspan_service.config import load_settings
 from auditspan_service.keyfile import (
@@ -35,7 +35,7 @@ def checkpoint(*, public_key: bool, init: bool, rotate: bool, as_json: bool) -> 
     elif newest["note"] is None:
         raise Failure("The newest checkpoint is not signed: give the worker a signing key.")
     else:
-        click.echo(newest["note"], nl=False)
+        say_lines(str(newest["note"]).removesuffix("\n"))
 
 
 def _print_keys(*, as_json: bool, create: bool, rotate: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from auditspan import AuditError
+from auditspan.printable import printable, printable_json
 from auditspan_service.collector import CollectorError
 from auditspan_service.config import use_data_dir
 from auditspan_service.errors import ServiceError
@@ -45,6 +45,10 @@ class Failure(click.ClickException):
     """It could not be done; the message is one sentence for people."""
 
     exit_code = COULD_NOT
+
+    def format_message(self) -> str:
+        """The message, which may quote what others wrote."""
+        return printable_lines(self.message)
 
 
 class Commands(click.Group):
@@ -81,9 +85,24 @@ def sentence(words: str) -> str:
     return begun if begun.endswith((".", "!", "?")) else f"{begun}."
 
 
-def print_object(value: Mapping[str, Any]) -> None:
-    """One JSON object on standard output."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+def say(line: str, *, err: bool = False) -> None:
+    """Print one line, in which text of others can neither end the line nor move the cursor."""
+    click.echo(printable(line), err=err)
+
+
+def say_lines(text: str, *, err: bool = False) -> None:
+    """Print lines that are put together already; what is within them is escaped as in `say`."""
+    click.echo(printable_lines(text), err=err)
+
+
+def printable_lines(text: str) -> str:
+    """Return several lines, each as `say` prints it."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def print_object(value: Mapping[str, Any], *, indent: int | None = None) -> None:
+    """Print one JSON object on standard output."""
+    click.echo(printable_json(value, indent=indent))
 
 
 def print_rows(
@@ -124,7 +143,7 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return printable(" ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 def _file_reason(error: OSError) -> str:

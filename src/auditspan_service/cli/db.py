@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from auditspan.guards import Finding, check_guards, restore_guards
 from auditspan.tables import audit_tables
-from auditspan_service.cli.console import FOUND, data_option, json_option, print_object
+from auditspan_service.cli.console import FOUND, data_option, json_option, print_object, say
 from auditspan_service.cli.opened import opened_engine, schema_state
 from auditspan_service.cli.starting import require_current
 from auditspan_service.config import load_settings
@@ -34,9 +34,9 @@ def upgrade(*, as_json: bool) -> None:
     if as_json:
         print_object({"before": done.before, "after": done.after, "applied": list(done.applied)})
     elif done.applied:
-        click.echo(f"Applied {', '.join(done.applied)}; the database is at {done.after}.")
+        say(f"Applied {', '.join(done.applied)}; the database is at {done.after}.")
     else:
-        click.echo(f"Nothing to do: the database is at {done.after} already.")
+        say(f"Nothing to do: the database is at {done.after} already.")
 
 
 @db.command()
@@ -58,7 +58,7 @@ def check(*, as_json: bool) -> None:
         print_object({"ok": state.is_current and is_sound, **members, "findings": found})
     else:
         for sentence in (state.sentence(), *(finding.detail for finding in findings)):
-            click.echo(sentence)
+            say(sentence)
     if not (state.is_current and is_sound):
         raise SystemExit(FOUND)
 
@@ -80,8 +80,8 @@ def guard(*, as_json: bool) -> None:
         print_object({"found": [finding.detail for finding in before]})
         return
     for finding in before:
-        click.echo(finding.detail)
-    click.echo("The triggers are in place." if before else "The triggers were in place already.")
+        say(finding.detail)
+    say("The triggers are in place." if before else "The triggers were in place already.")
 
 
 @db.command()
@@ -100,7 +100,7 @@ def partition(*, as_json: bool) -> None:
         print_object({"made": list(done.made), "partitions": list(done.partitions)})
         return
     for name in done.partitions:
-        click.echo(f"{name}{'  (made)' if name in done.made else ''}")
+        say(f"{name}{'  (made)' if name in done.made else ''}")
 
 
 def _findings(engine: Engine) -> list[Finding]:

@@ -17,6 +17,7 @@ from auditspan_service.cli.console import (
     database_reason,
     json_option,
     print_object,
+    say,
 )
 from auditspan_service.cli.opened import opened_engine, schema_state
 from auditspan_service.config import load_settings
@@ -101,8 +102,8 @@ def _print(examination: Examination, *, as_json: bool) -> None:
         print_object(examination.to_dict())
         return
     for found in examination.found:
-        click.echo(f"{found.kind}: {found.detail}")
+        say(f"{found.kind}: {found.detail}")
     for sentence in examination.unchecked:
-        click.echo(f"not checked: {sentence}")
+        say(f"not checked: {sentence}")
     if examination.ok:
-        click.echo("Nothing is wrong.")
+        say("Nothing is wrong.")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from auditspan_service.cli.console import data_option, json_option, print_object, print_rows
+from auditspan_service.cli.console import data_option, json_option, print_object, print_rows, say
 from auditspan_service.cli.opened import opened_services
 from auditspan_service.config import load_settings
 from auditspan_service.keyfile import load_or_create_mac_key, rotate_mac_key
@@ -52,7 +52,7 @@ def create(
         print_object(made)
         return
     click.echo(f"{issued.text}\n")
-    click.echo(f"This is key {key.id} of {username}, for {', '.join(key.scopes)}.")
+    say(f"This is key {key.id} of {username}, for {', '.join(key.scopes)}.")
     click.echo("It is shown this once and kept nowhere: store it where secrets are stored.")
 
 
@@ -77,7 +77,7 @@ def revoke(*, key_id: int, as_json: bool) -> None:
     if as_json:
         print_object(row)
     else:
-        click.echo(f"Key {key_id} of {row['username']} opens nothing since {row['revoked_at']}.")
+        say(f"Key {key_id} of {row['username']} opens nothing since {row['revoked_at']}.")
 
 
 @keys.command()

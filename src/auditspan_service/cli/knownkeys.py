@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import click
-
 from auditspan import MacKey
 from auditspan.note import NoteError, PublicKey
-from auditspan_service.cli.console import Failure
+from auditspan_service.cli.console import Failure, say
 from auditspan_service.config import Settings
 from auditspan_service.errors import KeyFileError
 from auditspan_service.keyfile import (
@@ -81,5 +79,5 @@ def _unless_lacking(load: Callable[[], tuple[Key, ...]], lack: str) -> tuple[Key
     except KeyFileError as error:
         if not isinstance(error.__cause__, _NOT_OURS):
             raise
-        click.echo(lack, err=True)
+        say(lack, err=True)
         return ()

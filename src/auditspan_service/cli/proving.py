@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -22,9 +21,17 @@ from auditspan.state import StateReport, check_state
 from auditspan.tables import AuditTables
 from auditspan.verification import Progress, VerifyReport, verify_trail
 from auditspan.witness import Witness, read_witness
-from auditspan_service.cli.console import FOUND, Failure, data_option, json_option, print_object
+from auditspan_service.cli.console import (
+    FOUND,
+    Failure,
+    data_option,
+    json_option,
+    print_object,
+    say,
+)
 from auditspan_service.cli.knownkeys import known_keys
 from auditspan_service.cli.opened import opened_engine, opened_trail
+from auditspan_service.cli.reconciled import print_reconciled
 from auditspan_service.cli.state import print_state, with_state
 from auditspan_service.config import Settings, load_settings
 from auditspan_service.models import Base
@@ -128,6 +135,16 @@ def verify(  # noqa: PLR0913 (one for each option)
     metavar="FILE…",
     help="Files of the collector, or directories of them.",
 )
+@click.option(
+    "--spans",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, allow_dash=True),
+    is_flag=False,
+    flag_value="-",
+    metavar="[PATH]",
+    help="Name rows, too, that span events announced and the table lacks: a file of spans, or a "
+    "directory.  [default: telemetry in AUDITSPAN_COLLECTOR_FILES]",
+)
 @click.option("--resend", "again", is_flag=True, help="Send what is missing to the sink again.")
 @click.option(
     "--sink",
@@ -138,9 +155,10 @@ def verify(  # noqa: PLR0913 (one for each option)
 @click.argument("more", nargs=-1, type=_PLACE, metavar="")
 @json_option
 @data_option
-def reconcile(
+def reconcile(  # noqa: PLR0913 (one for each option)
     *,
     files: tuple[Path, ...],
+    spans: tuple[Path, ...],
     more: tuple[Path, ...],
     again: bool,
     sink_name: str | None,
@@ -148,18 +166,27 @@ def reconcile(
 ) -> None:
     """Compare the ids and bodies of the table with those in the collector's files, both ways.
 
-    Exit code 1 when something is missing, unknown or different, also when it was sent again: the
-    next run shows whether that arrived.
+    Exit code 1 when something is missing, unknown, different or deleted, also when it was sent
+    again: the next run shows whether that arrived.
     """
+    if spans and more:
+        raise click.UsageError(f"Give --spans a directory, or once for each file: {more[0]}.")
     settings = load_settings()
     sink = _sink(settings, sink_name)
     given = _places("--files", files, more)
     with closing(sink), opened_trail() as (connection, tables):
-        report = compare(connection, tables, given or (settings.collector_files / "audit",))
+        announced = [_spans_place(settings, path) for path in spans]
+        audit = given or (settings.collector_files / "audit",)
+        report = compare(connection, tables, audit, spans=announced)
         resent = _resend(sink, connection, tables, report) if again else None
-    _print_reconciled(report, resent, as_json=as_json)
+    print_reconciled(report, resent, as_json=as_json)
     if not report.ok:
         raise SystemExit(FOUND)
+
+
+def _spans_place(settings: Settings, path: Path) -> Path:
+    """The place that was named, or that of the settings where none was."""
+    return settings.collector_files / "telemetry" if path == Path("-") else path
 
 
 def _places(option: str, named: tuple[Path, ...], more: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -214,21 +241,21 @@ def _print_verified(
     if as_json:
         print_object(with_state({**report.to_dict(), "unchecked": unchecked}, live))
         return
-    click.echo(f"{report.rows} rows, {report.tree_size} sealed, {report.checkpoints} checkpoints")
+    say(f"{report.rows} rows, {report.tree_size} sealed, {report.checkpoints} checkpoints")
     if report.since:
-        click.echo(f"read from sequence number {report.since} on")
+        say(f"read from sequence number {report.since} on")
     if report.witnessed:
-        click.echo(f"{report.witnessed} checkpoints witnessed")
-    click.echo(f"root {report.root}")
+        say(f"{report.witnessed} checkpoints witnessed")
+    say(f"root {report.root}")
     for finding in report.findings[:_SHOWN]:
         place = "-" if finding.seq is None else finding.seq
-        click.echo(f"seq {place}  {finding.kind}  {finding.detail}  {finding.event_id or ''}")
+        say(f"seq {place}  {finding.kind}  {finding.detail}  {finding.event_id or ''}")
     _more(len(report.findings))
     if report.tree_size == 0:
-        click.echo("nothing is sealed yet, so nothing could be verified")
+        say("nothing is sealed yet, so nothing could be verified")
     else:
         left_out = f" (not checked: {', '.join(unchecked)})" if unchecked else ""
-        click.echo(("verified" if report.ok else "NOT as it was written") + left_out)
+        say(("verified" if report.ok else "NOT as it was written") + left_out)
     if live is not None:
         print_state(live)
 
@@ -257,35 +284,16 @@ def _take_back(tables: AuditTables, sink: str, event_ids: Sequence[str]) -> None
         with opened_engine() as engine, engine.begin() as connection:
             count = take_back(connection, tables, sink, event_ids)
     except SQLAlchemyError as error:
-        click.echo(
+        say(
             f"{len(event_ids)} records that the sink had refused are there now, and still count as "
             f"undelivered, since that could not be noted ({type(error).__name__}): run it with the "
             "worker's rights.",
             err=True,
         )
     else:
-        click.echo(f"{count} records that the sink had refused are delivered now", err=True)
-
-
-def _print_reconciled(report: ReconcileReport, resent: Resent | None, *, as_json: bool) -> None:
-    if as_json:
-        print_object(report.to_dict() | ({"resent": asdict(resent)} if resent else {}))
-        return
-    click.echo(f"{report.rows} rows, {report.found} found, {report.duplicates} duplicates")
-    for kind in ("missing", "unknown", "different"):
-        ids: list[str] = getattr(report, kind)
-        for event_id in ids[:_SHOWN]:
-            click.echo(f"{kind}  {event_id}")
-        _more(len(ids))
-    if report.damaged_lines:
-        click.echo(f"{report.damaged_lines} pieces of the files are damaged")
-    if resent:
-        click.echo(f"{len(resent.sent)} sent again, {resent.waiting} still waiting for the relay")
-        for event_id, reason in resent.refused.items():
-            click.echo(f"refused  {event_id}  {reason}")
-    click.echo("reconciled" if report.ok else "NOT reconciled")
+        say(f"{count} records that the sink had refused are delivered now", err=True)
 
 
 def _more(count: int) -> None:
     if count > _SHOWN:
-        click.echo(f"… and {count - _SHOWN} more")
+        say(f"… and {count - _SHOWN} more")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ import click
 from sqlalchemy import Connection
 
 from auditspan.otlpfile import read_logs, read_spans
+from auditspan.printable import printable, printable_json
 from auditspan.store import EventFilter, StoredEvent, find_events, get_event
 from auditspan.tables import AuditTables, audit_tables
 from auditspan.tracetree import build_trace, render_trace, trace_as_dict
@@ -26,6 +26,8 @@ from auditspan_service.cli.console import (
     json_option,
     print_object,
     print_rows,
+    say,
+    say_lines,
 )
 from auditspan_service.cli.opened import opened_trail
 from auditspan_service.cli.starting import require_current
@@ -68,7 +70,7 @@ def events(*, limit: int, follow: bool, as_json: bool, **wanted: str | None) -> 
             with suppress(KeyboardInterrupt):  # which is how one ends it
                 _follow(search, asked, limit, as_json=as_json)
         elif not _print_newest(search, asked, limit, as_json=as_json):
-            click.echo("No event fits.", err=True)
+            say("No event fits.", err=True)
 
 
 @click.command()
@@ -88,7 +90,7 @@ def show(event_id: str, *, as_json: bool) -> None:
     if as_json:
         print_object(event.resource())
     else:
-        click.echo(json.dumps(event.resource(), indent=2, ensure_ascii=False))
+        print_object(event.resource(), indent=2)
 
 
 @click.command()
@@ -107,7 +109,7 @@ def history(target_type: str, target_id: str, *, as_json: bool) -> None:
     for event in found:
         _print_changes(event.resource())
     if not found:
-        click.echo(f"Nothing is recorded of {target_type} {target_id}.")
+        say(f"Nothing is recorded of {target_type} {target_id}.")
 
 
 @click.command()
@@ -127,9 +129,9 @@ def trace(trace_id: str, *, files: Path | None, as_json: bool) -> None:
     if as_json:
         print_object(trace_as_dict(tree))
     elif not tree.empty:
-        click.echo(render_trace(tree))
+        say_lines(render_trace(tree))
     if tree.empty:
-        click.echo(f"Nothing of trace {trace_id} is in the files under {place}.", err=True)
+        say(f"Nothing of trace {trace_id} is in the files under {place}.", err=True)
         raise SystemExit(FOUND)
 
 
@@ -224,21 +226,17 @@ def _actor(event: Mapping[str, Any]) -> str:
 
 
 def _print_changes(event: Mapping[str, Any]) -> None:
-    click.echo(
-        f"{event['occurred_at']}  {event['action']}  by {_actor(event)}  {event['event_id']}"
-    )
+    say(f"{event['occurred_at']}  {event['action']}  by {_actor(event)}  {event['event_id']}")
     if "unreadable" in event:
-        click.echo(f"    unreadable: {event['unreadable']}")
+        say(f"    unreadable: {event['unreadable']}")
     for name, change in event["changes"].items():
         sides = [
-            _short(json.dumps(change[side], ensure_ascii=False), 60)
-            for side in ("old", "new")
-            if side in change
+            _short(printable_json(change[side]), 60) for side in ("old", "new") if side in change
         ]
-        click.echo(f"    {name}: {' → '.join(sides)}")
+        say(f"    {name}: {' → '.join(sides)}")
 
 
 def _short(value: str, width: int) -> str:
     """At most `width` characters, on one line."""
-    text = " ".join(value.split())
+    text = printable(" ".join(value.split()))
     return text if len(text) <= width else text[: width - 1] + "…"

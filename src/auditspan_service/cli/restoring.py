@@ -15,7 +15,7 @@ from auditspan.note import SigningKey
 from auditspan.sealer import Sealer
 from auditspan.signing import incarnation_of, split_origin
 from auditspan.witness import read_witness
-from auditspan_service.cli.console import Failure, data_option, json_option, print_object
+from auditspan_service.cli.console import Failure, data_option, json_option, print_object, say
 from auditspan_service.cli.opened import opened_services
 from auditspan_service.config import Settings, load_settings
 from auditspan_service.keyfile import (
@@ -89,7 +89,7 @@ def restored(
         members = {"incarnation": split_origin(origin)[1], "origin": origin}
         print_object({**members, "tree_size": int(size), "event_id": event_id})
         return
-    click.echo(f"The trail goes on as {origin}; its first checkpoint has size {size}.")
+    say(f"The trail goes on as {origin}; its first checkpoint has size {size}.")
     click.echo("Start the workers. `auditspan verify --witness` names what is lost.")
 
 

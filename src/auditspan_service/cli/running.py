@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from auditspan_service.cli.console import data_option, json_option, print_object
+from auditspan_service.cli.console import data_option, json_option, print_object, say_lines
 from auditspan_service.cli.starting import await_ready
 from auditspan_service.collector import CollectorPaths, find_binary
 from auditspan_service.config import Settings, environment, load_settings
@@ -130,4 +130,4 @@ def _print_announcement(stack: Stack) -> None:
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    say_lines(text, err=True)

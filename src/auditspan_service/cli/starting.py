@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 
-import click
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from auditspan.relay import Backoff
+from auditspan_service.cli.console import say
 from auditspan_service.cli.opened import opened_engine, schema_state
 from auditspan_service.config import Settings
 from auditspan_service.datadir import close_data_dir
@@ -53,7 +53,7 @@ def await_ready(settings: Settings, stop: threading.Event) -> None:
                 raise
             if (reason := without_values(error.orig or error)) != said:
                 said = reason
-                click.echo(f"waiting for the database: {reason}", err=True)
+                say(f"waiting for the database: {reason}", err=True)
         else:
             return
         stop.wait(backoff.next())
@@ -76,4 +76,4 @@ def require_current(engine: Engine) -> None:
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    say(text, err=True)

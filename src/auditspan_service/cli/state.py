@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import click
-
 from auditspan.state import Difference, StateReport
+from auditspan_service.cli.console import say
 
 _SHOWN = 20
 _OLDER = {"no-history", "no-create"}
@@ -23,18 +22,18 @@ def with_state(verified: Mapping[str, Any], state: StateReport | None) -> dict[s
 def print_state(state: StateReport) -> None:
     """The differences for people, and whether there are any that count."""
     for difference in state.differences[:_SHOWN]:
-        click.echo(_line(difference))
+        say(_line(difference))
     if len(state.differences) > _SHOWN:
-        click.echo(f"… and {len(state.differences) - _SHOWN} more")
+        say(f"… and {len(state.differences) - _SHOWN} more")
     counts = state.counts()
     found = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "no difference"
-    click.echo(f"{state.objects} objects compared with {state.events} events: {found}")
+    say(f"{state.objects} objects compared with {state.events} events: {found}")
     if _OLDER & counts.keys():
-        click.echo("no-history, no-create: older than the trail, or written past it")
+        say("no-history, no-create: older than the trail, or written past it")
     if state.events == 0:
-        click.echo("the trail has no changes, so the tables could not be compared")
+        say("the trail has no changes, so the tables could not be compared")
     else:
-        click.echo("the tables are " + ("" if state.ok else "NOT ") + "what the trail says")
+        say("the tables are " + ("" if state.ok else "NOT ") + "what the trail says")
 
 
 def _line(difference: Difference) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from auditspan_service import users as use_cases
-from auditspan_service.cli.console import data_option, json_option, print_object, print_rows
+from auditspan_service.cli.console import data_option, json_option, print_object, print_rows, say
 from auditspan_service.cli.opened import opened_services
 from auditspan_service.inputs import NewUser, read
 from auditspan_service.resources import user_resource
@@ -38,7 +38,7 @@ def add(
     if as_json:
         print_object(user)
     else:
-        click.echo(f"User {user['id']} is {user['username']}.")
+        say(f"User {user['id']} is {user['username']}.")
 
 
 @users.command("list")

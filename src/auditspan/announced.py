@@ -1,0 +1,34 @@
+"""Span events that announced committed records, read back from the collector's files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from auditspan import semconv
+from auditspan.otlpfile import Damage, read_spans
+
+
+def announced_ids(files: Iterable[Path], damage: Damage) -> set[str]:
+    """Return the event ids that span events name.
+
+    A span event is added after the commit only, so each of these events was once in the table. Not
+    every event is announced: spans may be sampled, and a span names the first events of a large
+    transaction only (`emit.MAX_SPAN_EVENTS`).
+
+    Args:
+        files: files of the collector, or directories of them.
+        damage: counts what had to be left out.
+
+    Raises:
+        CollectorFilesError: the files cannot be read.
+    """
+    return {event_id for path in files for event_id in _event_ids(path, damage)}
+
+
+def _event_ids(path: Path, damage: Damage) -> Iterator[str]:
+    for span in read_spans(path, damage=damage):
+        for event in span.events:
+            event_id = event.attributes.get(semconv.RECORD_ID)
+            if event.name.startswith(semconv.EVENT_PREFIX) and isinstance(event_id, str):
+                yield event_id
