@@ -6,6 +6,7 @@ assert ["invoice.create"] == events.actions
 
 - `captured`, `captured_async`: the audit events of a block, as event resources.
 - `rolled_back`: a block of which nothing is left, commits included.
+- `reset`: empties the tables of a test database, for suites that commit.
 - `SequentialIds`, `FixedClock`, `SteppingClock`: for `AuditTrail(new_id=..., clock=...)`.
 - `telemetry_errors_raised`: a failure to emit telemetry fails the test.
 
@@ -19,6 +20,7 @@ from auditspan.testing.captured import CapturedEvents, captured, captured_async
 from auditspan.testing.clocks import FixedClock, SteppingClock
 from auditspan.testing.event import Event
 from auditspan.testing.ids import SequentialIds
+from auditspan.testing.reset import reset
 from auditspan.testing.rollback import rolled_back
 from auditspan.testing.telemetry import telemetry_errors_raised
 
@@ -30,6 +32,7 @@ __all__ = [
     "SteppingClock",
     "captured",
     "captured_async",
+    "reset",
     "rolled_back",
     "telemetry_errors_raised",
 ]

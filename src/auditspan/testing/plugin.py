@@ -15,6 +15,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from auditspan.context import audit_context
+from auditspan.record import Actor
 from auditspan.testing.captured import CapturedEvents, since_now
 from auditspan.testing.reading import Bind
 from auditspan.testing.telemetry import telemetry_errors_raised
@@ -43,6 +45,18 @@ def audit_bind() -> Bind:
 def audit_events(audit_trail: AuditTrail, audit_bind: Bind) -> CapturedEvents:
     """The audit events that are written from where the fixture is set up; each look reads again."""
     return since_now(audit_trail, audit_bind)
+
+
+@pytest.fixture
+def audit_actor(request: pytest.FixtureRequest) -> Iterator[Actor]:
+    """The actor of the test, in an `audit_context` from here to the end of the test.
+
+    It is the user ``test`` unless another is given:
+    ``@pytest.mark.parametrize("audit_actor", [Actor.user(7)], indirect=True)``.
+    """
+    actor: Actor = getattr(request, "param", None) or Actor.user("test")
+    with audit_context(actor=actor):
+        yield actor
 
 
 @pytest.fixture

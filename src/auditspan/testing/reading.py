@@ -67,7 +67,7 @@ def read(bind: Bind, tables: AuditTables, reader: Reader[T]) -> T:
     """
     found = _resolved(bind, tables)
     if isinstance(found, Engine):
-        _require_room(found)
+        require_room(found)
         with found.connect() as connection:
             return reader(connection, tables)
     if found.in_transaction():
@@ -86,7 +86,7 @@ async def read_async(bind: AsyncBind, tables: AuditTables, reader: Reader[T]) ->
     )
 
     if isinstance(bind, AsyncEngine):
-        _require_room(bind.sync_engine)
+        require_room(bind.sync_engine)
         async with bind.connect() as connection:
             return await connection.run_sync(read, tables, reader)
     if isinstance(bind, AsyncConnection):
@@ -105,7 +105,7 @@ def _resolved(bind: Bind, tables: AuditTables) -> Engine | Connection:
     return session.get_bind(clause=tables.event)
 
 
-def _require_room(engine: Engine) -> None:
+def require_room(engine: Engine) -> None:
     """Refuse an engine whose only connection is in the middle of something.
 
     SQLite in memory has one connection, for a thread or for all. To give it back after reading

@@ -17,7 +17,8 @@ COMMAND = ["-W", "error", "-m", "pytest", "-W", "error", "-p", "no:cacheprovider
 MORE_TESTS = """
 import pytest
 from auditspan.emit import TelemetryErrors
-from shop import place
+from auditspan.errors import MissingContextError
+from shop import Order, Session, place
 
 @pytest.mark.parametrize("turn", [1, 2])
 @pytest.mark.usefixtures("audit_telemetry_errors")
@@ -29,6 +30,15 @@ def test_each_test_begins_with_nothing(audit_events, turn):
 
 def test_off_again():
     assert not TelemetryErrors.raised
+
+def test_the_actor_is_a_user_unless_another_is_given(audit_actor, audit_events):
+    with Session.begin() as session:
+        session.add(Order(item="tea"))
+    assert ["user/test"] == [event.by for event in audit_events]
+
+def test_the_actor_ends_with_its_test():
+    with pytest.raises(MissingContextError), Session.begin() as session:
+        session.add(Order(item="tea"))
 """
 
 
@@ -68,7 +78,7 @@ def test_the_page_is_true(
         (plugin / "entry_points.txt").write_text(f"[pytest11]\n{PLUGIN} = {PLUGIN}\n")
         monkeypatch.setenv("PYTHONPATH", str(plugin.parent), prepend=os.pathsep)
     said = run_pytest(project)
-    assert re.search(r"\b7 passed in", said), said
+    assert re.search(r"\b12 passed in", said), said
 
 
 @pytest.mark.parametrize("fixture", ["audit_trail", "audit_bind"])
