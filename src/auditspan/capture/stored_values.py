@@ -13,7 +13,6 @@ import json
 import re
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -92,10 +91,12 @@ def _impl(type_: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
 def _converted(raw: Raw, convert: Convert | None) -> Json:
     if raw is None:
         return None
-    if convert is not None:
-        with suppress(ValueError, ArithmeticError):  # a text in a number's column, on SQLite
-            return convert(raw)
-    return _plain(raw)
+    if convert is None:
+        return _plain(raw)
+    try:
+        return convert(raw)
+    except (ValueError, ArithmeticError):  # a text in a number's column, on SQLite
+        return _plain(raw)
 
 
 def _plain(raw: Raw) -> Json:
@@ -125,9 +126,10 @@ def _is_integer(raw: Raw) -> bool:
 
 
 def _integer(raw: Raw) -> Json:
-    if not _is_integer(raw):
-        raise ValueError("expected an integer")
-    return represent(int(raw))
+    if type(raw) is not Number:
+        raise ValueError("expected a number")
+    value = int(raw)
+    return value if -MAX_INTEGER <= value <= MAX_INTEGER else str(value)
 
 
 def _boolean(raw: Raw) -> Json:

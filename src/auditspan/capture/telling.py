@@ -59,6 +59,9 @@ class Telling:
     mac_key: MacKey | None
     origin_at: Callable[[int], Origin]
     _entries: list[tuple[Origin, ObjectChange | LinkRun | Counted]] = field(default_factory=list)
+    _subjects: dict[str, tuple[AuditedTable | LinkTable, Table | None]] = field(
+        default_factory=dict
+    )
     _counted: dict[tuple[int, str, str], tuple[Origin, Counted]] = field(default_factory=dict)
     _objects: dict[tuple[Table, str], tuple[Origin, ObjectChange]] = field(default_factory=dict)
 
@@ -78,7 +81,10 @@ class Telling:
 
     def _take(self, change: StagedChange) -> None:
         origin = self.origin_at(change.position)
-        subject, base = _subject(self.metadata, change.table)
+        known = self._subjects.get(change.table)
+        if known is None:
+            known = self._subjects[change.table] = _subject(self.metadata, change.table)
+        subject, base = known
         if origin.unaudited is not None:
             self._count(change, subject, origin)
             return
