@@ -62,7 +62,7 @@ def records(draw: st.DrawFn) -> AuditRecord:
     return record(
         action=draw(texts),
         actor=Actor(type="user", id=draw(maybe), label=draw(maybe)),
-        on_behalf_of=draw(st.none() | st.builds(Actor.service, texts)),
+        on_behalf_of=draw(st.none() | st.builds(Actor.service, texts.filter(str.strip))),
         outcome=draw(st.sampled_from(["success", "failure", "unknown"])),
         reason=draw(maybe),
         tx_id=draw(texts),
