@@ -32,6 +32,7 @@ CHANGED = {
     "test_an_inner_actor_and_the_innermost_reason_are_recorded": RECORDED,
     "test_a_session_that_is_under_no_trail_cannot_write_an_audited_model": RECORDED,
     "test_a_cascade_into_a_key_is_refused": RECORDED,
+    "test_a_class_that_no_column_tells_is_refused_in_statements": RECORDED,
     "test_a_value_that_cannot_be_kept_is_refused_without_showing_it": AS_STORED,
     "test_a_changed_collection_is_one_change_with_what_was_added_and_removed": MERGED,
     "test_a_statement_leaves_one_row_for_each_record_that_it_changes": MERGED,
