@@ -97,12 +97,17 @@ class Recorder:
 
     def _nobody(self, action: str) -> Actor:
         if self.strict:
-            raise MissingContextError(
-                f"{action} was refused because nobody said who acts: wrap the work in "
-                "`with audit_context(actor=Actor.user(...))` (or Actor.system(...) for a job), "
-                "or give the trail strict=False to record the actor as unknown"
-            )
+            raise missing_actor(action)
         return Actor.unknown()
+
+
+def missing_actor(what: str) -> MissingContextError:
+    """The error of a trail that is strict, where nobody said who acts."""
+    return MissingContextError(
+        f"{what} was refused because nobody said who acts: wrap the work in "
+        "`with audit_context(actor=Actor.user(...))` (or Actor.system(...) for a job), "
+        "or give the trail strict=False to record the actor as unknown"
+    )
 
 
 def _clean(reason: str | None) -> str | None:

@@ -87,8 +87,7 @@ class Undrained:
         for table in sorted(unknown.keys() - self._reported):
             _logger.error(
                 "%d changes of the table %s are staged, and no model that this worker knows is "
-                "audited on it: they are kept; import the models in the worker, or run "
-                "`auditspan db guard`",
+                "audited on it: they are kept; import the models in the worker",
                 unknown[table],
                 table,
             )

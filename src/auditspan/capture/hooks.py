@@ -28,14 +28,14 @@ from auditspan.capture.writes import changes_schema, may_write
 from auditspan.errors import (
     AuditConfigError,
     AuditWriteError,
-    MissingContextError,
     UnauditedWriteError,
 )
+from auditspan.recorder import missing_actor
 from auditspan.tables import require_supported
 
 
 def listen(capture: Capture, sessions: Any) -> None:  # noqa: ANN401 (a target as SQLAlchemy has it)
-    """Learn which engines the sessions of a factory use, and drain all before the first commits."""
+    """Learn which engines the sessions of a factory use."""
 
     def after_begin(_session: Session, _begun: SessionTransaction, connection: Connection) -> None:
         meet(capture, connection.engine)
@@ -151,7 +151,7 @@ def _note(connection: Connection, capture: Capture, table: Table | None) -> None
     surroundings = capture.recorder.surroundings()
     origin = Origin(surroundings, unaudited_reason())
     if table is not None and surroundings.actor is None and capture.recorder.strict:
-        raise MissingContextError(_nobody(f"a write to {table.name!r}"))
+        raise missing_actor(f"a write to {table.name!r}")
     if not transaction.has_begun:
         transaction.begin(begin_to_write(connection, staging), origin)
     elif transaction.needs(origin):
@@ -175,14 +175,6 @@ def _require_no(table: Table | None) -> None:
             f"a write to {table.name!r} was refused, because the audit tables do not exist: create "
             "them (`auditspan db upgrade`, or your own migration)"
         )
-
-
-def _nobody(what: str) -> str:
-    return (
-        f"{what} was refused because nobody said who acts: wrap the work in "
-        "`with audit_context(actor=Actor.user(...))` (or Actor.system(...) for a job), "
-        "or give the trail strict=False to record the actor as unknown"
-    )
 
 
 def _is_write(context: Any, statement: str) -> bool:  # noqa: ANN401

@@ -149,7 +149,7 @@ def _subject(metadata: MetaData, key: str) -> tuple[AuditedTable | LinkTable, Ta
     if not isinstance(subject, AuditedTable | LinkTable):
         raise AuditWriteError(
             f"changes of the table {key!r} are staged by triggers, and the trail knows no audited "
-            "table of this name: audit it again, or run `auditspan db guard`, which removes them"
+            "table of this name: audit it again, or drop its triggers"
         )
     return subject, joined_base(subject) if isinstance(subject, AuditedTable) else None
 

@@ -82,7 +82,7 @@ def require_triggers(connection: Connection, metadata: MetaData) -> None:
     if problems:
         raise AuditConfigError(
             "writes were refused, because triggers that record them are missing or differ from the "
-            f"models: run `auditspan db guard`. {'; '.join(problems)}"
+            f"models: `MetaData.create_all` makes them again. {'; '.join(problems)}"
         )
 
 
