@@ -19,8 +19,8 @@ RINGS = {
     "sealed",
     "telemetry": "semconv metrics logrecord emit outbound answers otlp sinks otlpfile otlpjson "
     "tracetree",
-    "workers": "locks delivery unsealed leaves sealer sending relay worker reconcile "
-    "witness verification unsealedcheck state coverage backlog lastsigned",
+    "workers": "locks leases progress delivery unsealed leaves sealer sending relay worker "
+    "reconcile witness verification unsealedcheck state coverage backlog lastsigned",
     "edges": "trail carry alembic autogenerate flask boundary __init__ testing cli",
 }
 #: Modules that a noun may be split into without a new line here.
