@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, Select, func, select, text
 
 from auditspan.delivery import load_cursors, newest_seq
-from auditspan.locks import RELAY, lock_key
+from auditspan.leases import RELAY, read_leases
 from auditspan.quarantine import quarantined
 from auditspan.sealed import IsCounted, UtcText
 from auditspan.tables import AuditTables
@@ -50,16 +50,6 @@ _UNSEALED = text(
 may be some of transactions that ran while the last batch was read (see `unsealed`). Each of the
 three is read from an index, up to its limit."""
 
-_LOCKED = text(
-    """
-    SELECT EXISTS (
-        SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-           AND d.datname = current_database()
-           AND CAST(l.classid AS bigint) = :high AND CAST(l.objid AS bigint) = :low)
-    """
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
@@ -93,8 +83,8 @@ class Backlog:
         unsealed: committed rows without a leaf.
         undelivered: what waits for each sink, by its name.
         last_seen_seconds: since when no worker has left a sign in the tables; None without any.
-        is_working: whether workers are connected that relay to every sink; None where the database
-            does not know (SQLite).
+        is_working: whether workers hold the leases of every sink and renew them; None without
+            leases (SQLite).
     """
 
     unsealed: Waiting
@@ -110,7 +100,7 @@ def read_backlog(connection: Connection, tables: AuditTables, sinks: Sequence[st
         unsealed=_unsealed(connection, tables, now),
         undelivered={name: _undelivered(connection, tables, name, now) for name in sinks},
         last_seen_seconds=_last_seen(connection, tables, now),
-        is_working=_is_working(connection, sinks),
+        is_working=_is_working(connection, tables, sinks),
     )
 
 
@@ -169,16 +159,13 @@ def _last_seen(connection: Connection, tables: AuditTables, now: datetime) -> fl
     return min((age for age in ages if age is not None), default=None)
 
 
-def _is_working(connection: Connection, sinks: Sequence[str]) -> bool | None:
-    """Whether somebody holds the lock of each relay: a connection does, while it lives."""
+def _is_working(connection: Connection, tables: AuditTables, sinks: Sequence[str]) -> bool | None:
+    """Whether a process holds the lease of each relay and renews it."""
     if connection.dialect.name != "postgresql":
         return None
-    return all(_is_locked(connection, f"{RELAY}.{sink}") for sink in sinks)
-
-
-def _is_locked(connection: Connection, name: str) -> bool:
-    high, low = divmod(lock_key(name) % 2**64, 2**32)
-    return bool(connection.execute(_LOCKED, {"high": high, "low": low}).scalar_one())
+    leases = read_leases(connection, tables)
+    names = [f"{RELAY}.{sink}" for sink in sinks]
+    return all(name in leases and leases[name].is_current for name in names)
 
 
 def _age(connection: Connection, moment: Select[tuple[str]], now: datetime) -> float | None:

@@ -20,9 +20,8 @@ import logging
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine
@@ -39,9 +38,10 @@ from auditspan.delivery import (
     stored_cursors,
 )
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
-from auditspan.locks import RELAY, session_lock
+from auditspan.leases import RELAY, Lease, LeaseLostError, StoredLease, holding
 from auditspan.logrecord import SealedRow, checkpoint_record
 from auditspan.metrics import RelayMeters
+from auditspan.progress import Progress
 from auditspan.sending import UNFIT, Refused, send_all
 from auditspan.sinks import Sink
 from auditspan.tables import AuditTables
@@ -49,12 +49,6 @@ from auditspan.timeouts import kept_alive, lift_time_limits
 
 MAX_RECORDS = 512
 MAX_BYTES = 1024 * 1024
-SAFE_AFTER = 5.0
-"""Seconds after which an acknowledged record is believed to be on the sink's disk."""
-
-SAVED_EVERY = 0.25
-"""Seconds between two commits of the cursors while batch follows batch."""
-
 HEARTBEAT = 60.0
 """Seconds without a checkpoint after which the newest one is sent again."""
 
@@ -84,46 +78,6 @@ class Backoff:
         self.failures = 0
 
 
-@dataclass(kw_only=True)
-class _Progress:
-    """The cursors, and which acknowledgements are still too fresh to be safe.
-
-    `saved` are the cursors as the database has them, since `saved_at`; `witnessed_at` is when a
-    checkpoint was sent last.
-    """
-
-    cursors: Cursors
-    saved: Cursors
-    saved_at: float
-    witnessed_at: float
-    fresh: deque[tuple[float, int]] = field(default_factory=deque)
-
-    def acknowledged(self, seq: int, now: float) -> None:
-        self.cursors = Cursors(sent=seq, safe=self.cursors.safe)
-        self.fresh.append((now, seq))
-
-    def settle(self, now: float) -> None:
-        """Move the safe cursor over what was acknowledged long enough ago."""
-        safe = self.cursors.safe
-        while self.fresh and self.fresh[0][0] <= now - SAFE_AFTER:
-            safe = self.fresh.popleft()[1]
-        self.cursors = Cursors(sent=self.cursors.sent, safe=safe)
-
-    def is_due(self, now: float, *, is_busy: bool) -> bool:
-        """Whether the database is to know how far it has come."""
-        is_early = is_busy and now < self.saved_at + SAVED_EVERY
-        return self.cursors != self.saved and not is_early
-
-    def keep_within(self, newest: int) -> None:
-        """Go back from rows that have been taken away: others have their numbers now."""
-        self.cursors = self.cursors.within(newest)
-        self.fresh.clear()
-
-    def rewind(self) -> None:
-        self.cursors = Cursors(sent=self.cursors.safe, safe=self.cursors.safe)
-        self.fresh.clear()
-
-
 class Relay:
     """Delivers to one sink; any number may run against one database, one works at a time."""
 
@@ -141,27 +95,59 @@ class Relay:
         self._clock = clock
         self._backoff = Backoff()
         self._meters = RelayMeters(sink.name)
+        self._lease: Lease | None = None
+        self._waits_for = ""
 
     def run(self, stop: threading.Event, *, idle: float = 0.25) -> None:
         """Deliver until `stop` is set; a batch that is under way is finished first.
 
-        Errors of the database end the turn at the lock, not the thread.
+        Errors of the database end the turn as the leader, not the thread.
         """
         backoff = Backoff(first=idle)
         while not stop.is_set():
             try:
-                with (
-                    self._engine.connect() as connection,
-                    session_lock(connection, f"{RELAY}.{self._sink.name}") as leads,
-                ):
-                    if leads:
-                        self._lead(connection, stop, idle)
+                with self._engine.connect() as connection:
+                    self._try_to_lead(connection, stop, idle)
                 wait = idle
                 backoff.reset()
+            except LeaseLostError as error:
+                wait = idle
+                _logger.warning("%s; this relay stands by", error)
             except Exception:  # a worker must outlive whatever the database does
                 wait = backoff.next()
                 _logger.exception("the relay was interrupted; it takes up again in %.1f s", wait)
             stop.wait(wait)
+
+    def _try_to_lead(self, connection: Connection, stop: threading.Event, idle: float) -> None:
+        """Deliver while the lease is ours; on SQLite without one."""
+        if connection.dialect.name != "postgresql":
+            self._lead(connection, stop, idle)
+            return
+        name = f"{RELAY}.{self._sink.name}"
+        with holding(self._engine, connection, self._tables, name) as lease:
+            if isinstance(lease, StoredLease):
+                self._stand_by(lease)
+                return
+            self._lease, self._waits_for = lease, ""
+            try:
+                self._lead(connection, stop, idle)
+            finally:
+                self._lease = None
+
+    def _stand_by(self, lease: StoredLease) -> None:
+        """Say, once for each, which process delivers to the sink."""
+        if not lease.is_vacant and lease.key != self._waits_for:
+            self._waits_for = lease.key
+            _logger.info("standing by: %s delivers to %s", lease.description, self._sink.name)
+
+    def _require_lease(self) -> None:
+        if self._lease:
+            self._lease.require_current()
+
+    def _fence(self, connection: Connection) -> None:
+        """Let this transaction commit only while no other relay leads."""
+        if self._lease:
+            self._lease.renew(connection)
 
     def deliver(self, connection: Connection) -> int:
         """Send what is there now, from the safe cursor on; how many records were acknowledged.
@@ -198,19 +184,20 @@ class Relay:
         if progress.is_due(self._clock(), is_busy=False):
             self._save(connection, progress)
 
-    def _begin(self, connection: Connection) -> _Progress:
+    def _begin(self, connection: Connection) -> Progress:
         """Start at the safe cursor: what happened to the sink meanwhile, nobody knows."""
         with connection.begin():
             name = self._sink.name
             stored = stored_cursors(connection, self._tables).get(name, Cursors())
             cursors = load_cursors(connection, self._tables, name)
+            self._fence(connection)
             # Fails here where nothing could be saved, before anything is sent again and again.
             save_cursors(connection, self._tables, name, cursors)
         start = Cursors(sent=cursors.safe, safe=cursors.safe)
         if cursors != stored:
             self._report_false(stored, start)
         now = self._clock()
-        return _Progress(cursors=start, saved=start, saved_at=now, witnessed_at=now)
+        return Progress(cursors=start, saved=start, saved_at=now, witnessed_at=now)
 
     def _report_false(self, stored: Cursors, start: Cursors) -> None:
         _logger.error(
@@ -220,13 +207,15 @@ class Relay:
             *(self._sink.name, stored.sent, stored.safe, start.sent),
         )
 
-    def _step(self, connection: Connection, progress: _Progress) -> int:
+    def _step(self, connection: Connection, progress: Progress) -> int:
         """Send the next batch; how many rows it had."""
+        self._require_lease()
         progress.settle(self._clock())
         items = self._next(connection, progress)
         rows = [item for item in items if isinstance(item, SealedRow)]
         refused: Refused = []
         if rows:
+            self._require_lease()
             started = self._clock()
             with kept_alive(connection):
                 refused = send_all(self._sink, items)
@@ -238,7 +227,7 @@ class Relay:
             self._save(connection, progress, refused)
         return len(rows)
 
-    def _next(self, connection: Connection, progress: _Progress) -> list[Item]:
+    def _next(self, connection: Connection, progress: Progress) -> list[Item]:
         with connection.begin():
             lift_time_limits(connection)
             newest = newest_seq(connection, self._tables)
@@ -250,13 +239,14 @@ class Relay:
             self._meters.queued(newest - sent)
             return outgoing(connection, self._tables, sent, limit=MAX_RECORDS, max_bytes=MAX_BYTES)
 
-    def _beat(self, connection: Connection, progress: _Progress) -> None:
+    def _beat(self, connection: Connection, progress: Progress) -> None:
         """Send the newest checkpoint again when nothing has been said for long."""
         if self._clock() - progress.witnessed_at < HEARTBEAT:
             return
         with connection.begin():
             newest = newest_checkpoint(connection, self._tables)
         if newest is not None and newest.size <= progress.cursors.sent + 1:
+            self._require_lease()
             try:
                 with kept_alive(connection):
                     self._sink.send([checkpoint_record(newest, observed=datetime.now(UTC))])
@@ -266,9 +256,10 @@ class Relay:
         self._save(connection, progress)  # a sign of life, for whoever reads `updated_at`
 
     def _save(
-        self, connection: Connection, progress: _Progress, refused: Refused | None = None
+        self, connection: Connection, progress: Progress, refused: Refused | None = None
     ) -> None:
         with connection.begin():
+            self._fence(connection)
             for item, reason in refused or ():
                 if isinstance(item, SealedRow):
                     _logger.error("record %s is quarantined: %s", item.event_id, reason)

@@ -26,7 +26,7 @@ from sqlalchemy.exc import IntegrityError
 from auditspan.inserting import insert_counted
 from auditspan.lastsigned import LastSigned
 from auditspan.leaves import distinct_rows, insert_leaves, is_grown_from, is_taken
-from auditspan.locks import SEALER, try_transaction_lock
+from auditspan.locks import LockWatch, try_sealer_lock
 from auditspan.mac import MacKey
 from auditspan.merkle import Tree, hash_leaf
 from auditspan.metrics import SealMeters
@@ -81,6 +81,7 @@ class Sealer:
         self._after: Position | None = None
         self._refused: int | None = None
         self._has_copies = False
+        self._watch = LockWatch()
 
     def seal(self) -> int:
         """Seal what has been committed, at most one batch; how many rows it was.
@@ -101,14 +102,24 @@ class Sealer:
 
     def _seal_fresh(self) -> int:
         with self._engine.connect() as connection:
-            if not try_transaction_lock(connection, SEALER):
-                return 0
             lift_time_limits(connection)
             last = self._go_on(last_position(connection, self._tables))
             rows, position = fresh_rows(connection, self._tables, last, self._batch)
+            if rows and not self._is_next(connection, last):
+                return 0
             sealed = self._seal(connection, rows, position)
             self._after = position if sealed else None
             return sealed
+
+    def _is_next(self, connection: Connection, last: Position) -> bool:
+        """Take the sealer's lock; false where another sealer has it, or has sealed meanwhile.
+
+        Taken only when there are rows to seal: a row lock writes, and most passes find nothing.
+        """
+        if not try_sealer_lock(connection, self._tables):
+            self._watch.observe(connection, self._tables)
+            return False
+        return last_position(connection, self._tables).tree.size == last.tree.size
 
     def _go_on(self, last: Position) -> Position:
         """The last position with the backlog of the pass before, where that was the last pass."""
@@ -133,11 +144,11 @@ class Sealer:
 
     def _seal_missed(self) -> int:
         with self._engine.connect() as connection:
-            if not try_transaction_lock(connection, SEALER):
-                return 0
             lift_time_limits(connection)
             last = last_position(connection, self._tables)
             rows = missed_rows(connection, self._tables, last, self._batch)
+            if rows and not self._is_next(connection, last):
+                return 0
             for row in rows:
                 _logger.error(
                     "audit row %s (event %s) was put behind the sealer's back: its id or its "

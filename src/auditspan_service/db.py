@@ -61,7 +61,11 @@ _IS_READ_ONLY = text(
 
 _BUSY_MILLIS = 30_000
 _WAL_PAUSE = 0.01
-_LOCK_TIMEOUT = "10s"
+_SETTINGS = ("TIME ZONE 'UTC'", "lock_timeout = '10s'")
+_POOLED = "auditspan.is_pooled"
+"""Marks connections through a pooler such as PgBouncer in transaction mode, where nothing may stay
+on the server session: no setting and no prepared statement. A pooler is recognized by the key that
+it gives its clients to cancel with, which is not the server's process id."""
 
 
 def make_engine(database_url: str) -> Engine:
@@ -217,6 +221,7 @@ def _postgresql_engine(url: URL) -> Engine:
         url, hide_parameters=True, pool_pre_ping=True, connect_args=arguments, **_POOL
     )
     event.listen(engine, "connect", _configure_postgresql)
+    event.listen(engine, "begin", _begin_pooled)
     event.listen(engine, "checkin", _leave_mode_to_server)
     event.listen(engine, "handle_error", _drop_demoted)
     return engine
@@ -250,9 +255,22 @@ def is_read_only(connection: Connection) -> bool:
     return bool(connection.execute(_IS_READ_ONLY).scalar_one())
 
 
-def _configure_postgresql(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+def _configure_postgresql(connection: Any, entry: ConnectionPoolEntry) -> None:  # noqa: ANN401 (the driver's)
     # By statements and not as libpq's `options`, which the URL may use and pgbouncer refuses.
     cursor = connection.cursor()
-    cursor.execute(f"SET TIME ZONE 'UTC'; SET lock_timeout = '{_LOCK_TIMEOUT}'")
+    cursor.execute("SELECT pg_backend_pid()")
+    is_pooled = cursor.fetchone() != (connection.info.backend_pid,)
+    entry.info[_POOLED] = is_pooled
+    if is_pooled:
+        connection.prepare_threshold = None
+    else:
+        cursor.execute("; ".join(f"SET {setting}" for setting in _SETTINGS))
     cursor.close()
     connection.commit()
+
+
+def _begin_pooled(connection: Connection) -> None:
+    """Set for this transaction what would leak to others, or get lost, behind a pooler."""
+    if connection.info.get(_POOLED):
+        with suppress_instrumentation():
+            connection.exec_driver_sql("; ".join(f"SET LOCAL {setting}" for setting in _SETTINGS))

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import stat
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sqlalchemy import Connection
+
 from auditspan.errors import SinkError
+from auditspan.leases import StoredLease, read_leases
+from auditspan.locks import LockHolder, lock_holder
+from auditspan.tables import AuditTables
 from auditspan_service.collector import config_file
 from auditspan_service.collectorconfig import CollectorConfigError, check_collector_config
 from auditspan_service.config import Settings
@@ -20,6 +27,7 @@ from auditspan_service.keyfile import load_mac_keys, load_or_create_signing_keys
 from auditspan_service.workers import audit_destination, otlp_sink
 
 _COLLECTOR_SECONDS = 5.0
+_LOCK_SECONDS = 5.0
 _OF_UP = " (`auditspan up` runs a collector of its own; it does not run on this data directory.)"
 _MOUNTED_SECRETS = Path("/run/secrets")
 """A container sees its secrets here; their modes are those of another machine, and say nothing."""
@@ -47,12 +55,14 @@ class Examination:
         unchecked: a sentence for each thing that could not be looked at.
         writes_events: whether this process may write audit rows, as far as it is known.
         writes_seals: whether it may seal them.
+        workers: the leases that workers hold.
     """
 
     found: list[Diagnosis] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     writes_events: bool = True
     writes_seals: bool = True
+    workers: list[StoredLease] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -66,7 +76,57 @@ class Examination:
     def to_dict(self) -> dict[str, Any]:
         """The JSON form."""
         found = [{"kind": one.kind, "detail": one.detail} for one in self.found]
-        return {"ok": self.ok, "findings": found, "unchecked": self.unchecked}
+        return {
+            "ok": self.ok,
+            "findings": found,
+            "unchecked": self.unchecked,
+            "workers": [_shown(one) for one in self.workers],
+        }
+
+
+def _shown(lease: StoredLease) -> dict[str, Any]:
+    return {
+        "lease": lease.name,
+        "holder": lease.description,
+        "current": lease.is_current,
+        "age_seconds": round(lease.age, 3) if isfinite(lease.age) else None,
+    }
+
+
+def examine_workers(examination: Examination, connection: Connection, tables: AuditTables) -> None:
+    """Look for frozen workers: leases that have expired, and a sealer's lock that stays held."""
+    if connection.dialect.name != "postgresql":
+        return
+    leases = read_leases(connection, tables).values()
+    examination.workers += [one for one in leases if not one.is_vacant]
+    for lease in examination.workers:
+        if not lease.is_current:
+            examination.add(
+                "lease",
+                f"The lease {lease.name} has expired, and no other worker took over: "
+                f"{lease.description} is frozen or gone. Start a worker, or restart that one.",
+            )
+    holder = _lasting_holder(connection, tables)
+    if holder:
+        examination.add(
+            "lock",
+            f"Nothing is sealed while {holder.description} holds the sealer's lock, for "
+            f"{_LOCK_SECONDS:.0f} seconds at least. End that session if it is not a worker that "
+            "is catching up.",
+        )
+
+
+def _lasting_holder(connection: Connection, tables: AuditTables) -> LockHolder | None:
+    """The session that holds the sealer's lock in one transaction for a while."""
+    first = last = lock_holder(connection, tables)
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while first and last and last.xid == first.xid:
+        if time.monotonic() > deadline:
+            return last
+        time.sleep(0.25)
+        connection.rollback()
+        last = lock_holder(connection, tables)
+    return None
 
 
 def examine_keys(examination: Examination, settings: Settings) -> None:

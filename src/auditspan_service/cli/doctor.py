@@ -28,6 +28,7 @@ from auditspan_service.doctor import (
     examine_collector_config,
     examine_keys,
     examine_sink,
+    examine_workers,
 )
 from auditspan_service.errors import SchemaError
 from auditspan_service.models import Base
@@ -82,6 +83,8 @@ def _examine_database(examination: Examination, engine: Engine) -> None:
                 examination.add(finding.kind, finding.detail)
             examination.writes_events = _may_insert(connection, tables.event)
             examination.writes_seals = _may_insert(connection, tables.leaf)
+        with engine.connect() as connection:
+            examine_workers(examination, connection, tables)
     except SchemaError as error:
         examination.add("schema", error.message)
     except SQLAlchemyError as error:
@@ -103,6 +106,9 @@ def _print(examination: Examination, *, as_json: bool) -> None:
         return
     for found in examination.found:
         say(f"{found.kind}: {found.detail}")
+    for lease in examination.workers:
+        if lease.is_current:
+            say(f"{lease.name}: {lease.description}")
     for sentence in examination.unchecked:
         say(f"not checked: {sentence}")
     if examination.ok:
