@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Connection, Dialect, Engine, Table, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, SessionTransaction
 
+from auditspan.capture.catalog import table_named
 from auditspan.capture.drain import drain
 from auditspan.capture.opentransaction import (
     Origin,
@@ -21,7 +23,7 @@ from auditspan.capture.recording import recorded
 from auditspan.capture.staging import staging_of
 from auditspan.capture.subjects import subject_of
 from auditspan.capture.telling import Telling
-from auditspan.capture.triggers import forget_triggers, has_triggers
+from auditspan.capture.triggers import forget_triggers, has_deferred, has_triggers
 from auditspan.capture.unaudited import unaudited_reason
 from auditspan.capture.writer import Capture, captures_of, meet
 from auditspan.capture.writes import changes_schema, may_write
@@ -33,12 +35,17 @@ from auditspan.errors import (
 from auditspan.recorder import missing_actor
 from auditspan.tables import require_supported
 
+_peers: WeakKeyDictionary[SessionTransaction, WeakSet[Connection]] = WeakKeyDictionary()
+
 
 def listen(capture: Capture, sessions: Any) -> None:  # noqa: ANN401 (a target as SQLAlchemy has it)
-    """Learn which engines the sessions of a factory use."""
+    """Learn which engines the sessions of a factory use, and which connections work together."""
 
-    def after_begin(_session: Session, _begun: SessionTransaction, connection: Connection) -> None:
+    def after_begin(session: Session, begun: SessionTransaction, connection: Connection) -> None:
         meet(capture, connection.engine)
+        peers = _peers.setdefault(session.get_transaction() or begun, WeakSet())
+        peers.add(connection)
+        open_transaction(connection).peers = peers
 
     event.listen(sessions, "after_begin", after_begin)
 
@@ -124,17 +131,17 @@ def _table_of(context: Any) -> Table | None:  # noqa: ANN401
 
 
 def _require_known(table: Table, captures: list[Capture]) -> None:
-    """Refuse an audited table that no trail of this engine has in its metadata.
+    """Refuse an audited table that no trail of this engine knows.
 
     Raises:
         UnauditedWriteError: so it is.
     """
-    known = (capture.metadata.tables.get(table.key) for capture in captures)
+    known = (table_named(capture.metadata, table.key) for capture in captures)
     if not any(found is not None and subject_of(found) is not None for found in known):
         raise UnauditedWriteError(
             f"a write to {table.name!r} was refused: it is audited, and no trail over this engine "
-            "has it in its metadata, so that no trigger would record it: make an AuditTrail over "
-            "the MetaData of this table"
+            "knows it, so that no trigger would record it: make an AuditTrail over the metadata of "
+            "its declarative base"
         )
 
 
@@ -172,8 +179,8 @@ def _is_supported(dialect: Dialect, table: Table | None) -> bool:
 def _require_no(table: Table | None) -> None:
     if table is not None:
         raise AuditWriteError(
-            f"a write to {table.name!r} was refused, because the audit tables do not exist: create "
-            "them (`auditspan db upgrade`, or your own migration)"
+            f"a write to {table.name!r} was refused, because the audit tables do not exist in its "
+            "database: create them (`auditspan db upgrade`, or your own migration)"
         )
 
 
@@ -190,16 +197,34 @@ def _is_autocommit(connection: Connection) -> bool:
 
 
 def _drain_or_roll_back(connection: Connection) -> None:
-    """Drain; where that fails, end the transaction, which nobody may commit any more.
+    """Drain, also the other connections of the session, so that none commits where one refuses.
 
-    SQLAlchemy would leave it open: the next `commit()` on SQLite would take the changes without
-    their audit rows.
+    Where that fails, end the transaction, which nobody may commit any more. SQLAlchemy would leave
+    it open: the next `commit()` on SQLite would take the changes without their audit rows.
     """
+    peers = [peer for peer in open_transaction(connection).peers if _is_open(peer)]
     try:
-        drain_now(connection)
+        for each in {connection, *peers}:
+            _fire_deferred(each)
+            drain_now(each)
     except BaseException:
         connection.dialect.do_rollback(connection.connection)
         raise
+
+
+def _is_open(peer: Connection) -> bool:
+    return not peer.closed and not peer.invalidated and peer.in_transaction()
+
+
+def _fire_deferred(connection: Connection) -> None:
+    """Run deferred triggers of the application now, because what they write has to be drained.
+
+    The errors of deferred constraints come here, as the driver's own.
+    """
+    transaction = open_transaction(connection)
+    if transaction.has_written and has_deferred(connection) and is_healthy(connection):
+        with busy(connection):
+            connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 @event.listens_for(Engine, "commit")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, Table, event
 
@@ -46,12 +47,14 @@ class OpenTransaction:
         has_begun: a write has been noted.
         is_busy: auditspan itself is using the connection.
         has_written: since the last drain, something may have been staged.
+        peers: the connections of the session that this one belongs to.
     """
 
     floor: int = 0
     has_begun: bool = False
     is_busy: bool = False
     has_written: bool = False
+    peers: WeakSet[Connection] = field(default_factory=WeakSet)
     _origins: list[tuple[int, Origin]] = field(default_factory=list)
 
     def begin(self, floor: int, origin: Origin) -> None:

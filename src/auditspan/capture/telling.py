@@ -9,6 +9,7 @@ from functools import lru_cache
 from sqlalchemy import Connection, Dialect, MetaData, Table
 
 from auditspan.capture.audited import AuditedTable
+from auditspan.capture.catalog import table_named
 from auditspan.capture.drain import StagedChange
 from auditspan.capture.linkruns import LinkRun
 from auditspan.capture.links import LinkTable
@@ -144,7 +145,7 @@ class Telling:
 
 
 def _subject(metadata: MetaData, key: str) -> tuple[AuditedTable | LinkTable, Table | None]:
-    table = metadata.tables.get(key)
+    table = table_named(metadata, key)
     subject = None if table is None else subject_of(table)
     if not isinstance(subject, AuditedTable | LinkTable):
         raise AuditWriteError(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from weakref import WeakKeyDictionary
+from collections.abc import Collection
+from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Connection, Dialect, MetaData, Table, event, inspect
+from sqlalchemy import Connection, Dialect, MetaData, Table, event, inspect, text
 from sqlalchemy.orm import configure_mappers
 
 from auditspan.capture import postgresql, sqlite
 from auditspan.capture.audited import AuditedTable
+from auditspan.capture.catalog import home_of, tables_of
 from auditspan.capture.links import LinkTable
 from auditspan.capture.opentransaction import busy, open_transaction
 from auditspan.capture.staged_table import StagedTable
@@ -18,17 +19,29 @@ from auditspan.capture.subjects import subject_of
 from auditspan.errors import AuditConfigError
 
 
-def staged_tables(metadata: MetaData) -> Iterator[StagedTable]:
-    """The audited tables and link tables of a metadata that has a staging table."""
-    staging = staging_of(metadata)
+def staged_tables(metadata: MetaData) -> list[StagedTable]:
+    """The audited tables and link tables of a metadata that has a staging table, and of its base.
+
+    Raises:
+        AuditConfigError: two tables have the same name, by which a trail tells tables apart.
+    """
+    staging = _staging(metadata)
     if staging is None:
-        return
+        return []
     configure_mappers()  # relationships name their link tables
-    for table in metadata.tables.values():
+    found: dict[str, StagedTable] = {}
+    for table in tables_of(home_of(metadata)):
         subject = subject_of(table)
-        if isinstance(subject, AuditedTable | LinkTable):
-            excluded = {column.name for column in table.columns} - _kept(subject)
-            yield StagedTable(table=table, staging=staging, excluded=frozenset(excluded))
+        if not isinstance(subject, AuditedTable | LinkTable):
+            continue
+        if table.key in found:
+            raise AuditConfigError(
+                f"two audited tables of one declarative base are named {table.key!r}, and a trail "
+                "tells tables apart by their names: rename one, or give it a schema"
+            )
+        excluded = {column.name for column in table.columns} - _kept(subject)
+        found[table.key] = StagedTable(table=table, staging=staging, excluded=frozenset(excluded))
+    return [*found.values()]
 
 
 def create_triggers(connection: Connection, staged: StagedTable) -> None:
@@ -40,6 +53,12 @@ def create_triggers(connection: Connection, staged: StagedTable) -> None:
 
 _checked: WeakKeyDictionary[Dialect, set[MetaData]] = WeakKeyDictionary()
 """For which engines the triggers have been compared since a statement last changed the schema."""
+
+
+_deferred: WeakSet[Dialect] = WeakSet()
+_HAS_DEFERRED = text(
+    "SELECT EXISTS (SELECT FROM pg_trigger WHERE NOT tgisinternal AND tgdeferrable)"
+)
 
 
 def has_triggers(connection: Connection, staging: Table) -> bool:
@@ -54,12 +73,20 @@ def has_triggers(connection: Connection, staging: Table) -> bool:
             return False
         require_triggers(connection, staging.metadata)
         checked.add(staging.metadata)
+        if connection.dialect.name == "postgresql" and connection.execute(_HAS_DEFERRED).scalar():
+            _deferred.add(connection.dialect)
     return True
+
+
+def has_deferred(connection: Connection) -> bool:
+    """Whether the database had triggers that may run at COMMIT when the triggers were compared."""
+    return connection.dialect in _deferred
 
 
 def forget_triggers(dialect: Dialect) -> None:
     """Compare them again before the next write through this engine."""
     _checked.pop(dialect, None)
+    _deferred.discard(dialect)
 
 
 def require_triggers(connection: Connection, metadata: MetaData) -> None:
@@ -68,7 +95,7 @@ def require_triggers(connection: Connection, metadata: MetaData) -> None:
     Raises:
         AuditConfigError: on PostgreSQL, a write could go by unseen.
     """
-    staged = list(staged_tables(metadata))
+    staged = staged_tables(metadata)
     present = _present(connection, [one.table for one in staged])
     problems = []
     for one in staged:
@@ -84,6 +111,11 @@ def require_triggers(connection: Connection, metadata: MetaData) -> None:
             "writes were refused, because triggers that record them are missing or differ from the "
             f"models: `MetaData.create_all` makes them again. {'; '.join(problems)}"
         )
+
+
+def _staging(metadata: MetaData) -> Table | None:
+    own = staging_of(metadata)
+    return staging_of(home_of(metadata)) if own is None else own
 
 
 def _kept(subject: AuditedTable | LinkTable) -> set[str]:
@@ -128,13 +160,13 @@ def _after_create(
 
 
 def _create_all(metadata: MetaData, connection: Connection, tables: Collection[Table]) -> None:
-    staging = staging_of(metadata)
+    staging = _staging(metadata)
     if staging is None or not inspect(connection).has_table(staging.name, schema=staging.schema):
         return
     if staging in tables and connection.dialect.name == "postgresql":
         for statement in postgresql.staging_statements(staging, connection.dialect):
             connection.exec_driver_sql(statement)
-    staged = list(staged_tables(metadata))
+    staged = staged_tables(metadata)
     present = _present(connection, [one.table for one in staged])
     for one in staged:
         if one.table in present:
