@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,20 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
         yield made
         made.dispose()
         return
+    with postgresql() as made:
+        yield made
+
+
+@pytest.fixture
+def postgresql_engine() -> Iterator[Engine]:
+    """PostgreSQL, without a table."""
+    with postgresql() as made:
+        yield made
+
+
+@contextmanager
+def postgresql() -> Iterator[Engine]:
+    """An engine on a database of its own."""
     with empty_database() as url:
         made = create_engine(url)
         yield made
