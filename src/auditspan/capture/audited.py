@@ -16,9 +16,9 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Column, Select, Table, event, select
 from sqlalchemy.orm import Mapper
-from sqlalchemy.orm.mapper import _all_registries
 
 from auditspan.auditedmodel import AuditedColumn
+from auditspan.capture.mappers import all_mappers
 from auditspan.capture.pictures import Pair, Picture, RowChange, pictured, shown
 from auditspan.diff import Changes, created, deleted, updated
 from auditspan.errors import AuditConfigError, UnauditedWriteError
@@ -177,14 +177,6 @@ def audited_table(table: Table) -> AuditedTable | None:
 def mappers_of(table: Table) -> list[Mapper[Any]]:
     """The mappers with a row in this table, base classes first."""
     return [mapper for mapper in all_mappers() if table in mapper.tables]
-
-
-def all_mappers() -> Iterator[Mapper[Any]]:
-    """Every mapper of the process, base classes first."""
-    found = {mapper for registry in _all_registries() for mapper in registry.mappers}
-    return iter(
-        sorted(found, key=lambda m: (len(list(m.iterate_to_root())), m.class_.__qualname__))
-    )
 
 
 @event.listens_for(Mapper, "after_mapper_constructed")

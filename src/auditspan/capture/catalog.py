@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import MetaData, Table, event
 from sqlalchemy.orm import Mapper
 
-from auditspan.capture.audited import all_mappers
+from auditspan.capture.mappers import all_mappers
 
 
 @dataclass

@@ -16,7 +16,7 @@ from sqlalchemy import Column, Select, Table, event, select
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
 from auditspan.canonical import Json
-from auditspan.capture.audited import all_mappers
+from auditspan.capture.mappers import all_mappers
 from auditspan.capture.pictures import Pair, Picture, RowChange
 from auditspan.mac import MacKey
 from auditspan.policy import audited_model

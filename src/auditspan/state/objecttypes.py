@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, DateTime, Join, MetaData, Select, Table, e
 from sqlalchemy.orm import Mapper
 
 from auditspan.auditedmodel import AuditedColumn, AuditedModel
-from auditspan.capture.audited import all_mappers
 from auditspan.capture.links import LinkTable, link_table
+from auditspan.capture.mappers import all_mappers
 from auditspan.errors import AuditConfigError
 from auditspan.policy import audited_model, decided_table
 
