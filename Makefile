@@ -11,6 +11,9 @@ RUN := .venv/bin
 READY := .venv/.ready
 SOURCES := src tests examples benchmarks
 
+# Each process has a PostgreSQL of its own. The tests of one file stay together.
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +24,7 @@ tour: $(READY) ## watch one change become a row, a span event and a log record, 
 
 .PHONY: test
 test: $(READY) collector ## every test that needs no Docker, on a real PostgreSQL and a real collector
-	@$(RUN)/pytest $(PYTEST_ARGS)
+	@$(RUN)/pytest $(PARALLEL) $(PYTEST_ARGS)
 
 .PHONY: up
 up: $(READY) ## run the whole stack in the foreground: service, worker, collector
@@ -115,7 +118,7 @@ NEXT_SQLALCHEMY := 2.1.9
 .PHONY: test-next
 test-next: .venv-next/.ready ## the library on SQLAlchemy 2.1
 	@.venv-next/bin/pytest tests/integration/library tests/integration/testing tests/apps \
-	  tests/integration/trust/test_{state,append_only,guards,alembic}.py $(PYTEST_ARGS)
+	  tests/integration/trust/test_{state,append_only,guards,alembic}.py $(PARALLEL) $(PYTEST_ARGS)
 
 .venv-next/.ready: pyproject.toml uv.lock $(READY)
 	@echo "installing an environment with SQLAlchemy $(NEXT_SQLALCHEMY) in .venv-next" >&2
@@ -132,7 +135,7 @@ test-next: .venv-next/.ready ## the library on SQLAlchemy 2.1
 .PHONY: test-triggers
 test-triggers: $(READY) ## the library with the capture by triggers, which is being built
 	@AUDITSPAN_CAPTURE=triggers $(RUN)/pytest tests/staged \
-	  tests/integration/library/test_{sequences,savepoints,shapes,values,types}.py $(PYTEST_ARGS)
+	  tests/integration/library/test_{sequences,savepoints,shapes,values,types}.py $(PARALLEL) $(PYTEST_ARGS)
 
 .PHONY: test-backends
 test-backends: $(READY) collector ## one change, seen in Jaeger and in Zipkin (Java, Maven, Chromium; minutes the first time)

@@ -13,10 +13,13 @@ from hypothesis import HealthCheck, settings
 from auditspan.tables import STAGED
 from support.changed_claims import is_changed
 from support.collector import collector_binary
+from support.memory import use_memory
 from support.postgres import empty_database
 
 # These need the new capture from the first import on: `make test-triggers`.
 collect_ignore = [] if STAGED else ["staged"]
+
+use_memory()
 
 # Read once per process by whichever instrumentation comes first; the service sets the same.
 os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")

@@ -2,31 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-LIBRARY = "tests/integration/library"
-
-
-@dataclass(frozen=True)
-class Mutation:
-    """One place of the code, broken.
-
-    Attributes:
-        name: what is broken, in words.
-        path: the file below src/auditspan.
-        before: text that occurs in it exactly once.
-        after: what stands there instead.
-        tests: files below tests/integration/library, one of which must fail.
-        only: a `-k` expression, where one case is enough to look at.
-    """
-
-    name: str
-    path: str
-    before: str
-    after: str
-    tests: str
-    only: str = "sqlite"
-
+from mutations.mutation import Mutation
 
 WRITES, STATEMENTS, SHAPES = "test_writes.py", "test_statements.py", "test_shapes.py"
 SAVEPOINTS, SECRETS, COMMITS = "test_savepoints.py", "test_secrets.py", "test_commits.py"

@@ -16,7 +16,9 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mutations.places import LIBRARY, MUTATIONS, Mutation
+from mutations.mutation import Mutation
+from mutations.places import MUTATIONS
+from mutations.trigger_places import TRIGGER_MUTATIONS
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 1800
@@ -38,13 +40,16 @@ def survives(mutation: Mutation) -> bool:
     with tempfile.TemporaryDirectory() as directory:
         source = Path(directory, "src")
         broken_copy(mutation, source)
-        files = [f"{LIBRARY}/{name}" for name in mutation.tests.split()]
+        below = "tests" if mutation.staged else "tests/integration/library"
+        files = [f"{below}/{name}" for name in mutation.tests.split()]
         options = ["-x", "-q", "-p", "no:cacheprovider", "--timeout=180"]
         command = [sys.executable, "-m", "pytest", *options, *files]
         done = subprocess.run(
             command + (["-k", mutation.only] if mutation.only else []),
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"},
+            env=os.environ
+            | {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
+            | ({"AUDITSPAN_CAPTURE": "triggers"} if mutation.staged else {}),
             capture_output=True,
             timeout=SECONDS,
             check=False,
@@ -60,7 +65,8 @@ def main() -> int:
     parser.add_argument("--only", default="", help="those whose name contains this")
     parser.add_argument("--jobs", type=int, default=2, help="how many at once")
     options = parser.parse_args()
-    chosen = [mutation for mutation in MUTATIONS if options.only in mutation.name]
+    everything = [*MUTATIONS, *TRIGGER_MUTATIONS]
+    chosen = [mutation for mutation in everything if options.only in mutation.name]
     unnoticed = 0
     with ThreadPoolExecutor(options.jobs) as pool:
         for mutation, survived in zip(chosen, pool.map(survives, chosen), strict=True):

@@ -242,7 +242,9 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     yield write
     for name in [name for name in sys.modules if name.startswith("shop_")]:
-        del sys.modules[name]
+        base = getattr(sys.modules.pop(name), "Base", None)
+        if base is not None:
+            base.registry.dispose()  # a wrong model must not meet the tests that come next
 
 
 def run(*arguments: str) -> Result:

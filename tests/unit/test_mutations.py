@@ -6,19 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from mutations.places import MUTATIONS, Mutation
+from mutations.mutation import Mutation
+from mutations.places import MUTATIONS
+from mutations.trigger_places import TRIGGER_MUTATIONS
 
 LIBRARY = Path(__file__).parents[2] / "src" / "auditspan"
+EVERYTHING = [*MUTATIONS, *TRIGGER_MUTATIONS]
 
 
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda one: one.name)
+@pytest.mark.parametrize("mutation", EVERYTHING, ids=lambda one: one.name)
 def test_a_place_to_break_is_there_once(mutation: Mutation) -> None:
     """A mutation that no longer fits would break nothing, or something else."""
     text = (LIBRARY / mutation.path).read_text(encoding="utf-8")
     assert 1 == text.count(mutation.before)
 
 
-def test_there_are_at_least_thirty_and_no_two_are_alike() -> None:
+def test_there_are_enough_and_no_two_are_alike() -> None:
     """Each breaks something of its own."""
     assert len(MUTATIONS) >= 30
-    assert len({(one.path, one.before, one.after) for one in MUTATIONS}) == len(MUTATIONS)
+    assert len(TRIGGER_MUTATIONS) >= 40
+    assert len({(one.path, one.before, one.after) for one in EVERYTHING}) == len(EVERYTHING)

@@ -60,7 +60,6 @@ def shown(decision: Any) -> dict[str, bool]:
         (Policy(reveal={"password"}), set(), set()),
         (Policy(reveal={"password"}, redact={"iban"}), set(), {"iban"}),
     ],
-    ids=str,
 )
 def test_a_policy_says_what_appears_and_how(
     decision: Any, missing: set[str], redacted: set[str]

@@ -215,7 +215,6 @@ def test_an_action_is_type_and_verb(world: World, action: Any) -> None:
         {"target": Target(type="a", id="\ud800")},
         {"target": Plain(id=1, name="not audited")},
     ],
-    ids=str,
 )
 def test_an_event_that_cannot_be_kept_as_it_is_is_refused(
     world: World, given: dict[str, Any]
