@@ -190,6 +190,17 @@ def test_session_level_chain_counts_as_empty(database: Staged) -> None:
 
 
 @pytest.mark.usefixtures("thing")
+def test_drain_of_a_transaction_without_a_chain_ignores_a_session_level_one(
+    database: Staged,
+) -> None:
+    """A transaction that wrote only elsewhere drains nothing, and does not fail."""
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("SET auditspan.chain = '1 (0,1) 1'")
+        connection.exec_driver_sql("CREATE TABLE elsewhere (id integer)")
+        assert [] == drained(connection)
+
+
+@pytest.mark.usefixtures("thing")
 def test_savepoint_rollback_removes_its_rows(database: Staged) -> None:
     """ROLLBACK TO removes the rows staged since the savepoint and keeps the chain intact."""
     assert [("INSERT", None, ONE), ("INSERT", None, TWO)] == database.changes(
