@@ -126,6 +126,12 @@ def open_note(note: str, keys: list[Key]) -> tuple[int, bytes] | None:
     return None
 
 
+def is_ours(attributes: dict[str, Any], keys: list[Key]) -> bool:
+    """Whether a record is not marked as one of another trail: format page, "Log records"."""
+    name = attributes.get("audit.trail.name")
+    return name is None or name in [name for name, _, _ in keys]
+
+
 def check(files: list[str], keys: list[Key]) -> tuple[list[str], Events, int]:
     """What is wrong with the collector's files, and the events by sequence number."""
     wrong: list[str] = []
@@ -142,7 +148,7 @@ def check(files: list[str], keys: list[Key]) -> tuple[list[str], Events, int]:
                     continue
                 if checkpoint:
                     checkpoints[checkpoint] = None
-            elif "audit.sequence.number" in attributes:
+            elif "audit.sequence.number" in attributes and is_ours(attributes, keys):
                 seq = attributes["audit.sequence.number"]
                 recorded_at = timestamp(observed)
                 mac = attributes.get("audit.integrity.value")

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, Select, select, update
 from auditspan.inserting import insert_counted
 from auditspan.logrecord import SealedRow, SignedCheckpoint
 from auditspan.sealed import IsCounted, StoredNumber, StoredText, UtcText, newest_size
+from auditspan.signing import log_name
 from auditspan.tables import AuditTables
 
 Item: TypeAlias = SealedRow | SignedCheckpoint
@@ -21,6 +22,7 @@ Item: TypeAlias = SealedRow | SignedCheckpoint
 NOTHING = -1
 """The cursor before the first row; sequence numbers begin at 0."""
 
+_CHUNK = 1000
 _FETCHED = 64
 """Rows that are fetched at once: large ones beyond the limit of a batch are not."""
 
@@ -82,19 +84,35 @@ def save_cursors(connection: Connection, tables: AuditTables, sink: str, cursors
         insert_counted(connection, table, {"sink": sink, **values})
 
 
-def outgoing(
-    connection: Connection, tables: AuditTables, after: int, *, limit: int, max_bytes: int
+def outgoing(  # noqa: PLR0913 (keyword-only limits)
+    connection: Connection,
+    tables: AuditTables,
+    after: int,
+    *,
+    limit: int,
+    max_bytes: int,
+    trail: str | None = None,
 ) -> list[Item]:
     """The next rows in sequence order, and behind each the checkpoint that ends with it.
 
     A checkpoint needs no cursor of its own: it belongs to its last row, is written in the same
     transaction as that, and is sent in the same batch. Unsigned ones are not sent.
 
+    Args:
+        connection: where to read.
+        tables: the audit tables.
+        after: the last sequence number that was sent.
+        limit: how many items at most.
+        max_bytes: about how many bytes of bodies.
+        trail: the name of the trail.  [default: as its newest signed checkpoint names it]
+
     Returns:
         At most `limit` items, and about `max_bytes` of bodies.
     """
     rows = sealed_rows(connection, tables, after, limit=limit, max_bytes=max_bytes)
     points = deque(_checkpoints(connection, tables, after, rows[-1].seq) if rows else ())
+    if rows:
+        trail = trail or trail_name(connection, tables)
     items: list[Item] = []
     for row in rows:
         ending: list[SignedCheckpoint] = []
@@ -102,9 +120,28 @@ def outgoing(
             ending.append(points.popleft())
         if items and len(items) + 1 + len(ending) > limit:
             break
-        items.append(row)
+        items.append(row._replace(trail=trail))
         items += ending
     return items
+
+
+def trail_name(connection: Connection, tables: AuditTables) -> str | None:
+    """Return the name of the trail in its newest signed checkpoint; None if none is signed."""
+    table = tables.checkpoint.c
+    signed = select(StoredText(table.note)).where(table.note.is_not(None))
+    newest = signed.order_by(table.tree_size.desc()).limit(1)
+    return log_name(connection.execute(newest).scalar_one_or_none())
+
+
+def log_names(connection: Connection, tables: AuditTables) -> set[str]:
+    """Return every name that the trail has had in signed checkpoints."""
+    notes = connection.execute(
+        select(StoredText(tables.checkpoint.c.note))
+        .where(tables.checkpoint.c.note.is_not(None))
+        .execution_options(yield_per=_CHUNK)
+    )
+    origins = {note.partition("\n")[0]: note for (note,) in notes}  # few, of many notes
+    return {name for note in origins.values() if (name := log_name(note))}
 
 
 def newest_checkpoint(connection: Connection, tables: AuditTables) -> SignedCheckpoint | None:

@@ -21,6 +21,7 @@ from opentelemetry.util.types import AnyValue
 
 from auditspan import semconv
 from auditspan.note import key_ids
+from auditspan.signing import log_name
 
 _decode = json.JSONDecoder().raw_decode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,7 +34,8 @@ _UNTRACED = set_span_in_context(INVALID_SPAN, Context())
 class SealedRow(NamedTuple):
     """A row of the trail with its place in the sealed sequence.
 
-    `recorded_at` is None where somebody has put a time there that cannot be told.
+    `recorded_at` is None where somebody has put a time there that cannot be told. `trail` is the
+    name of the trail, which tells it apart from others that deliver to the same collector.
     """
 
     seq: int
@@ -42,6 +44,7 @@ class SealedRow(NamedTuple):
     recorded_at: datetime | None
     body: str
     mac: str | None
+    trail: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +103,20 @@ def checkpoint_record(
         severity_number=SeverityNumber.INFO,
         severity_text="INFO",
         body=checkpoint.note,
-        attributes={
-            semconv.TREE_SIZE: checkpoint.size,
-            semconv.TREE_ROOT: checkpoint.root.hex(),
-            semconv.KEY_ID: key_ids(checkpoint.note)[0],
-        },
+        attributes=_checkpoint_attributes(checkpoint),
         event_name=semconv.EVENT_CHECKPOINT,
     )
     return ReadableLogRecord(record, _resource(semconv.SCOPE, None, None), _SCOPE)
+
+
+def _checkpoint_attributes(checkpoint: SignedCheckpoint) -> dict[str, AnyValue]:
+    attributes: dict[str, AnyValue] = {
+        semconv.TREE_SIZE: checkpoint.size,
+        semconv.TREE_ROOT: checkpoint.root.hex(),
+        semconv.KEY_ID: key_ids(checkpoint.note)[0],
+    }
+    name = log_name(checkpoint.note)
+    return attributes if name is None else {**attributes, semconv.TRAIL_NAME: name}
 
 
 def unix_nanos(moment: datetime) -> int:
@@ -134,6 +143,7 @@ def _attributes(row: SealedRow, body: dict[str, Any]) -> dict[str, AnyValue]:
         semconv.HTTP_REQUEST_METHOD: request.get("method"),
         semconv.HTTP_ROUTE: request.get("route"),
         semconv.INTEGRITY_VALUE: row.mac,
+        semconv.TRAIL_NAME: row.trail,
     }
     if None not in attributes.values():
         return attributes

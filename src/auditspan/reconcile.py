@@ -7,16 +7,18 @@ cursor that went back would bring everything after it a second time.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from auditspan import semconv
 from auditspan.announced import announced_ids
-from auditspan.delivery import load_cursors, rows_of
+from auditspan.delivery import load_cursors, log_names, rows_of, trail_name
 from auditspan.logrecord import SealedRow
 from auditspan.otlpfile import Damage, read_logs
 from auditspan.quarantine import quarantined
@@ -43,6 +45,7 @@ class ReconcileReport:
         duplicates: copies beyond the first; delivery is at least once.
         announced: events that span events name; None where no spans were given.
         deleted: those of them that are not in the table. They were committed once.
+        others: how many events in the files carry the name of another trail, by name.
         damaged_lines: pieces of the files that could not be read.
     """
 
@@ -54,6 +57,7 @@ class ReconcileReport:
     duplicates: int = 0
     announced: int | None = None
     deleted: list[str] = field(default_factory=list)
+    others: dict[str, int] = field(default_factory=dict)
     damaged_lines: int = 0
 
     @property
@@ -72,6 +76,7 @@ def reconcile(
     files: Iterable[Path],
     *,
     spans: Sequence[Path] = (),
+    names: Collection[str] = (),
 ) -> ReconcileReport:
     """Compare the ids and bodies of the table with those in the collector's files, both ways.
 
@@ -82,6 +87,9 @@ def reconcile(
         files: files of the collector, or directories of them.
         spans: files of spans, whose span events announce committed rows. A row that was deleted
             before it was sealed is known from them alone.
+        names: names of this trail, besides those in its checkpoints and in records of its rows.
+            Events that carry any other name are those of other trails; without any name all
+            events in the files are taken for this trail's.
 
     Raises:
         CollectorFilesError: the files cannot be read.
@@ -93,12 +101,15 @@ def reconcile(
     report = ReconcileReport(
         damaged_lines=damage.pieces, announced=len(announced) if spans else None
     )
+    copies.own |= {*names, *log_names(connection, tables)}
     for event_id, body in _bodies(connection, tables):
         _account(report, copies, event_id, body)
         announced.discard(event_id)
-    report.deleted = sorted(announced)
-    report.unknown = sorted(copies.digests.keys() - copies.known)
-    report.different = sorted(copies.different)
+    others = copies.others()
+    report.others = dict(sorted(Counter(others.values()).items()))
+    report.deleted = sorted(announced - others.keys())
+    report.unknown = sorted(copies.digests.keys() - copies.known - others.keys())
+    report.different = sorted(copies.different - others.keys())
     return report
 
 
@@ -118,7 +129,12 @@ class Resent:
 
 
 def resend(
-    connection: Connection, tables: AuditTables, sink: Sink, missing: Sequence[str]
+    connection: Connection,
+    tables: AuditTables,
+    sink: Sink,
+    missing: Sequence[str],
+    *,
+    trail: str | None = None,
 ) -> Resent:
     """Send events of the table once more, in sequence order within every batch.
 
@@ -127,15 +143,18 @@ def resend(
         tables: the audit tables.
         sink: where they are missing.
         missing: their ids, as `reconcile` reports them.
+        trail: the name of the trail.  [default: as its newest signed checkpoint names it]
 
     Raises:
         SinkUnavailableError: the sink does not take them now; what was sent before stays sent.
     """
     done = Resent()
+    trail = trail or trail_name(connection, tables)
     sent_seq = load_cursors(connection, tables, sink.name).sent
     for start in range(0, len(missing), _RESEND_BATCH):
         ids = missing[start : start + _RESEND_BATCH]
-        rows = [row for row in rows_of(connection, tables, ids) if row.seq <= sent_seq]
+        sealed = (row._replace(trail=trail) for row in rows_of(connection, tables, ids))
+        rows = [row for row in sealed if row.seq <= sent_seq]
         refused = send_all(sink, rows) if rows else []
         done.refused |= {row.event_id: why for row, why in refused if isinstance(row, SealedRow)}
         done.sent += [row.event_id for row in rows if row.event_id not in done.refused]
@@ -168,18 +187,36 @@ def taken_since(
 
 @dataclass(kw_only=True)
 class _Copies:
-    """What the files hold: one digest and a count for every id."""
+    """What the files hold: one digest, a count and the name of a trail for every id.
+
+    Attributes:
+        names: the name of the trail, for ids whose copies all carry the same.
+        own: the names of this trail.
+    """
 
     digests: dict[str, bytes] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     known: set[str] = field(default_factory=set)
     different: set[str] = field(default_factory=set)
+    names: dict[str, str | None] = field(default_factory=dict)
+    own: set[str] = field(default_factory=set)
 
-    def add(self, event_id: str, body: str) -> None:
+    def add(self, event_id: str, body: str, name: object) -> None:
+        name = intern(name) if isinstance(name, str) else None
+        if self.names.setdefault(event_id, name) != name:
+            self.names[event_id] = None
         digest = _digest(body)
         if self.digests.setdefault(event_id, digest) != digest:
             self.different.add(event_id)
         self.counts[event_id] = self.counts.get(event_id, 0) + 1
+
+    def others(self) -> dict[str, str]:
+        """Return the events of other trails with the names of those, once all rows are known."""
+        return {
+            event_id: name
+            for event_id, name in self.names.items()
+            if name and self.own and name not in self.own and event_id not in self.known
+        }
 
 
 def _copies(files: Iterable[Path], damage: Damage) -> _Copies:
@@ -188,7 +225,7 @@ def _copies(files: Iterable[Path], damage: Damage) -> _Copies:
         for entry in read_logs(path, damage=damage):
             event_id = entry.attributes.get(semconv.RECORD_ID)
             if isinstance(event_id, str):
-                copies.add(event_id, str(entry.body))
+                copies.add(event_id, str(entry.body), entry.attributes.get(semconv.TRAIL_NAME))
     return copies
 
 
@@ -203,6 +240,8 @@ def _account(report: ReconcileReport, copies: _Copies, event_id: str, body: str)
     report.duplicates += copies.counts[event_id] - 1
     if digest != _digest(body):
         copies.different.add(event_id)
+    elif name := copies.names[event_id]:
+        copies.own.add(name)
 
 
 def _digest(body: str) -> bytes:

@@ -88,7 +88,9 @@ class Relay:
         sink: Sink,
         *,
         clock: Callable[[], float] = time.monotonic,
+        trail: str | None = None,
     ) -> None:
+        self._trail = trail
         self._engine = engine
         self._tables = tables
         self._sink = sink
@@ -237,7 +239,12 @@ class Relay:
                 self._report_false(before, progress.cursors)
             sent = progress.cursors.sent
             self._meters.queued(newest - sent)
-            return outgoing(connection, self._tables, sent, limit=MAX_RECORDS, max_bytes=MAX_BYTES)
+            return outgoing(
+                *(connection, self._tables, sent),
+                limit=MAX_RECORDS,
+                max_bytes=MAX_BYTES,
+                trail=self._trail,
+            )
 
     def _beat(self, connection: Connection, progress: Progress) -> None:
         """Send the newest checkpoint again when nothing has been said for long."""

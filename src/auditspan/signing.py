@@ -46,6 +46,14 @@ def split_origin(origin: str) -> tuple[str, int]:
     return name, incarnation_of(f"{origin}\n")
 
 
+def log_name(note: str | None) -> str | None:
+    """Return the name of the log that a note claims, unverified; None if it claims none."""
+    try:
+        return split_origin(Checkpoint.parse((note or "").partition("\n\n")[0] + "\n").origin)[0]
+    except NoteError:
+        return None
+
+
 def goes_on_from(last: Checkpoint, tree: Tree, incarnation: int) -> bool:
     """Whether a trail at this tree is the one that `last` was signed for, or has grown from it.
 

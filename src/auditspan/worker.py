@@ -45,8 +45,19 @@ class Worker:
 
     Its own HTTP and SQL leave no telemetry: a relay that traced itself would never be idle.
 
+    Args:
+        engine: where the trail is.
+        tables: the audit tables.
+        sink: where to deliver; several have names of their own.
+        interval: seconds between two looks when there is nothing to do.
+        signing_key: signs every checkpoint; its name is that of the trail.
+        mac_key: the keys that rows may be under.
+        last_signed: knows what was signed before.
+        trail_name: the name of a trail without a signing key, in each record that is delivered. It
+            tells the trail apart from others that deliver to the same collector.
+
     Raises:
-        AuditConfigError: two sinks have one name.
+        AuditConfigError: two sinks have one name, or a trail with a signing key has another name.
     """
 
     def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
@@ -59,6 +70,7 @@ class Worker:
         signing_key: SigningKey | Sequence[SigningKey] | None = None,
         mac_key: MacKey | Sequence[MacKey] | None = None,
         last_signed: LastSigned | None = None,
+        trail_name: str | None = None,
     ) -> None:
         self._engine = engine
         self._tables = tables
@@ -69,6 +81,7 @@ class Worker:
                 "get nothing: give each a name of its own, as OtlpSink(endpoint, name=...)"
             )
         self._interval = interval
+        name = _trail_name(signing_key, trail_name)
         self._sealer = Sealer(
             engine, tables, signing_key=signing_key, mac_key=mac_key, last_signed=last_signed
         )
@@ -81,7 +94,7 @@ class Worker:
             *(
                 threading.Thread(
                     target=self._deliver,
-                    args=(Relay(engine, tables, one),),
+                    args=(Relay(engine, tables, one, trail=name),),
                     name=f"auditspan-relay-{one.name}",
                 )
                 for one in self._sinks
@@ -159,6 +172,17 @@ class Worker:
     def _deliver(self, relay: Relay) -> None:
         with quiet():
             relay.run(self._stop, idle=self._interval)
+
+
+def _trail_name(keys: SigningKey | Sequence[SigningKey] | None, given: str | None) -> str | None:
+    """Return the name in every delivered record: that of the signing key, if there is one."""
+    signers = [keys] if isinstance(keys, SigningKey) else list(keys or ())
+    if signers and given not in {None, signers[0].name}:
+        raise AuditConfigError(
+            f"trail_name={given!r} differs from the name of the signing key, {signers[0].name!r}, "
+            "which is the name of the trail: leave trail_name out"
+        )
+    return signers[0].name if signers else given
 
 
 @contextmanager

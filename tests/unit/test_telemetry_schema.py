@@ -52,6 +52,7 @@ ROW = SealedRow(
     recorded_at=RECORD.occurred_at,
     body=RECORD.body(),
     mac="ab",
+    trail="auditspan/test",
 )
 
 CHECKPOINT = SignedCheckpoint(

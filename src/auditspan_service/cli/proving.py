@@ -31,7 +31,7 @@ from auditspan_service.cli.console import (
 )
 from auditspan_service.cli.knownkeys import known_keys
 from auditspan_service.cli.opened import opened_engine, opened_trail
-from auditspan_service.cli.reconciled import print_reconciled
+from auditspan_service.cli.reconciled import own_names, print_reconciled, spans_place
 from auditspan_service.cli.state import print_state, with_state
 from auditspan_service.config import Settings, load_settings
 from auditspan_service.models import Base
@@ -166,8 +166,9 @@ def reconcile(  # noqa: PLR0913 (one for each option)
 ) -> None:
     """Compare the ids and bodies of the table with those in the collector's files, both ways.
 
-    Exit code 1 when something is missing, unknown, different or deleted, also when it was sent
-    again: the next run shows whether that arrived.
+    Events with the name of another trail are only counted. Exit code 1 when something is missing,
+    unknown, different or deleted, also when it was sent again: the next run shows whether that
+    arrived.
     """
     if spans and more:
         raise click.UsageError(f"Give --spans a directory, or once for each file: {more[0]}.")
@@ -175,18 +176,14 @@ def reconcile(  # noqa: PLR0913 (one for each option)
     sink = _sink(settings, sink_name)
     given = _places("--files", files, more)
     with closing(sink), opened_trail() as (connection, tables):
-        announced = [_spans_place(settings, path) for path in spans]
+        announced = [spans_place(settings, path) for path in spans]
         audit = given or (settings.collector_files / "audit",)
-        report = compare(connection, tables, audit, spans=announced)
+        own = own_names(settings)
+        report = compare(connection, tables, audit, spans=announced, names=own)
         resent = _resend(sink, connection, tables, report) if again else None
     print_reconciled(report, resent, as_json=as_json)
     if not report.ok:
         raise SystemExit(FOUND)
-
-
-def _spans_place(settings: Settings, path: Path) -> Path:
-    """The place that was named, or that of the settings where none was."""
-    return settings.collector_files / "telemetry" if path == Path("-") else path
 
 
 def _places(option: str, named: tuple[Path, ...], more: tuple[Path, ...]) -> tuple[Path, ...]:

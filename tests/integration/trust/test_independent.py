@@ -17,7 +17,7 @@ from auditspan.store import EventFilter, find_events
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine, snapshot
 from auditspan_service.migrate import upgrade
-from integration.trust.world import FOREIGN, KEY, Trail, opened
+from integration.trust.world import FOREIGN, KEY, OTHER_LOG, Trail, opened
 from support.running import Up, auditspan
 
 SCRIPT = Path(__file__).parents[3] / "docs" / "verify_independently.py"
@@ -46,6 +46,17 @@ def test_a_whole_trail_is_as_signed(delivered: Trail, tmp_path: Path) -> None:
     delivered.deliver()
     events = export(delivered, tmp_path / "events.jsonl")
     assert (0, "16 events, 4 checkpoints: as signed\n") == check(file, "--export", events)
+
+
+def test_records_of_another_trail_are_passed_over(delivered: Trail, tmp_path: Path) -> None:
+    """A collector's file with the records of two trails proves each by its own key."""
+    with opened(f"sqlite:///{tmp_path / 'other.db'}", delivered.folder) as other:
+        other.write(3)
+        other.seal(keys=[OTHER_LOG])
+        other.deliver()
+    file = delivered.folder / AUDIT_FILE
+    assert (0, "16 events, 4 checkpoints: as signed\n") == check(file)
+    assert (0, "3 events, 1 checkpoints: as signed\n") == check(file, key=OTHER_LOG.public.vkey)
 
 
 def test_events_that_are_not_sealed_are_told(delivered: Trail, tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def test_a_checkpoint_says_what_its_note_says(delivered: Trail) -> None:
             semconv.TREE_SIZE: said.size,
             semconv.TREE_ROOT: said.root.hex(),
             semconv.KEY_ID: KEY.public.key_id,
+            semconv.TRAIL_NAME: KEY.name,
         } == entry.attributes
         assert (None, None, "INFO") == (entry.trace_id, entry.span_id, entry.severity_text)
         assert entry.time == entry.observed > 0
