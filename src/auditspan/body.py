@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from auditspan.canonical import canonical_json
 from auditspan.errors import AuditBodyError
 
 MEMBERS = (
-    *("action", "actor", "changes", "event_id", "metadata", "occurred_at", "on_behalf_of"),
-    *("outcome", "reason", "request", "service", "span_id", "target", "tenant", "trace_id"),
+    *("action", "actor", "change_id", "changes", "event_id", "metadata", "occurred_at"),
+    *(
+        "on_behalf_of",
+        "outcome",
+        "reason",
+        "request",
+        "service",
+        "span_id",
+        "target",
+        "tenant",
+        "trace_id",
+    ),
     *("tx_id", "v"),
 )
 """The members of body version 1."""
+
+_REQUIRED = tuple(name for name in MEMBERS if name != "change_id")
+"""The members of every body; those of earlier releases have no `change_id`."""
 
 _TEXTS = ("action", "event_id", "occurred_at", "outcome", "tx_id")
 _TEXTS_OR_NULL = ("reason", "span_id", "tenant", "trace_id")
@@ -57,7 +70,7 @@ def read_event(body: str) -> dict[str, Any]:
         AuditBodyError: it is none.
     """
     members = read_body(body)
-    missing = next((name for name in MEMBERS if name not in members), None)
+    missing = next((name for name in _REQUIRED if name not in members), None)
     if missing is not None:
         raise AuditBodyError(f"the body lacks the member {missing}")
     wrong = next(_of_wrong_type(members), None)
@@ -73,6 +86,13 @@ def _of_wrong_type(members: Mapping[str, Any]) -> Iterator[str]:
     yield from (name for name in ("changes", "metadata") if not isinstance(members[name], dict))
     if not all(isinstance(change, dict) for change in members["changes"].values()):
         yield "changes"
+    if not is_change_id(members.get("change_id")):
+        yield "change_id"
+
+
+def is_change_id(value: object) -> TypeGuard[int | None]:
+    """Report whether a value can be the `change_id` of a body: an integer or null."""
+    return value is None or (isinstance(value, int) and not isinstance(value, bool))
 
 
 def _is_part(name: str, part: object) -> bool:

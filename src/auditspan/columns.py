@@ -41,7 +41,8 @@ def says(body: str, columns: Values) -> bool:
 
     Inside of a string a quotation mark has a backslash before it. So text with a bare one is where
     the members are, and from either end the first place with the name of a member is that member:
-    only `changes` and `metadata` hold names of others.
+    only `changes` and `metadata` hold names of others. `changes` follows on `actor` in bodies of
+    earlier releases, and `change_id` does in those of this one.
     """
     event_id, occurred_at, who, actor, action, outcome, what, target, trace, span, tx, tenant = (
         columns
@@ -61,7 +62,7 @@ def says(body: str, columns: Values) -> bool:
     end = f'}},"tenant":{_text(tenant)},"trace_id":{_text(trace)},"tx_id":"{tx}","v":1}}'
     return (
         body.startswith(begin)
-        and body.endswith(f',"type":"{who}"', 0, body.find('},"changes":'))
+        and body.endswith(f',"type":"{who}"', 0, body.find('},"change'))
         and body.startswith(middle, body.rfind(',"occurred_at":') - len(before))
         and body.find(last, len(body) - len(end) - _VERSION_DIGITS - len(last)) >= 0
         and body.endswith(end)

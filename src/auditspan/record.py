@@ -123,6 +123,9 @@ class Service(_Part):
 class AuditRecord(NamedTuple):
     """One audit event before it is stored. `body` is the single text that all else derives from.
 
+    `change_id` orders the changes of one target: the id of the staged change, and None where
+    nothing was staged.
+
     A tuple, since a flush makes many: a frozen dataclass takes four times as long to make.
     """
 
@@ -142,6 +145,7 @@ class AuditRecord(NamedTuple):
     span_id: str | None = None
     tenant: str | None = None
     metadata: Mapping[str, Json] = _EMPTY
+    change_id: int | None = None
 
     def body(self) -> str:
         """The canonical text, below 64 KiB.
@@ -200,6 +204,7 @@ def _text(record: AuditRecord) -> str:
     return (
         f'{{"action":{canonical_word(record.action)}'
         f',"actor":{_part(record.actor)}'
+        f',"change_id":{canonical_scalar(record.change_id)}'
         f',"changes":{canonical_changes(record.changes)}'
         f',"event_id":{canonical_scalar(record.event_id)}'
         f',"metadata":{canonical_json(dict(record.metadata)) if record.metadata else "{}"}'

@@ -69,6 +69,7 @@ class Recorder:
         outcome: Outcome = "success",
         reason: str | None = None,
         metadata: Mapping[str, Json] | None = None,
+        change_id: int | None = None,
     ) -> AuditRecord:
         """One record in these surroundings; by default in those of now.
 
@@ -93,6 +94,7 @@ class Recorder:
             tenant=context.tenant,
             service=self.service,
             metadata=_without_secrets(context.metadata, metadata),
+            change_id=change_id,
         )
 
     def _nobody(self, action: str) -> Actor:

@@ -25,7 +25,7 @@ from auditspan.values import target_id
 class _Parent:
     """The changes of one parent's relationship."""
 
-    change_id: int
+    change_id: int = 0
     sides: dict[str, list[Json]] = field(default_factory=dict)
 
     def has(self, child: Json) -> bool:
@@ -66,8 +66,9 @@ class LinkRun:
     def _note(self, change_id: int, side: str, id_: str, child: str) -> None:
         parent = self._open.get(id_)
         if parent is None or parent.has(child):
-            parent = self._open[id_] = _Parent(change_id=change_id)
+            parent = self._open[id_] = _Parent()
             self._parents.append((id_, parent))
+        parent.change_id = change_id
         parent.sides.setdefault(side, []).append(child)
 
     def _ids(self, text: str | None) -> tuple[str, str] | None:

@@ -47,7 +47,7 @@ class ObjectChange:
         if verb == "update" and not changes.keys() - ignored:
             return None
         target = Target(type=_type(found), id=found[0][0].id, version=_version(found))
-        change_id = self.parts[0].change.id
+        change_id = self.parts[-1].change.id
         return RowChange(verb=verb, target=target, changes=changes, change_id=change_id)
 
     def _kind(self, part: Part, connection: Connection) -> AuditedKind | None:

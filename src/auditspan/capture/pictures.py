@@ -45,7 +45,8 @@ class RowChange:
     """What became of one target.
 
     Attributes:
-        change_id: where it stands in the order of the staged changes; None where it was not staged.
+        change_id: the id of its last staged change, which gives the order; None where nothing was
+            staged.
         metadata: what else is told of it.
     """
 

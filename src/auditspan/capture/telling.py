@@ -35,6 +35,7 @@ class Counted:
     types: list[str]
     operation: str
     rows: int = 0
+    change_id: int = 0
 
     def changes(self) -> Iterator[RowChange]:
         """One record for each type that the table may hold."""
@@ -44,6 +45,7 @@ class Counted:
                 target=Target(type=type_, id=None),
                 changes={},
                 metadata={"statement": self.operation, "rows": self.rows},
+                change_id=self.change_id,
             )
 
 
@@ -120,7 +122,9 @@ class Telling:
         if key not in self._counted:
             counted = Counted(types=sorted(subject.types), operation=change.operation.lower())
             self._counted[key] = (origin, counted)
-        self._counted[key][1].rows += 1
+        counted = self._counted[key][1]
+        counted.rows += 1
+        counted.change_id = change.id
 
     def _waiting(self) -> list[tuple[Origin, ObjectChange | LinkRun | Counted]]:
         open_ = {id(found) for found in self._objects.values()}

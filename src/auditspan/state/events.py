@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from auditspan.body import is_change_id
 from auditspan.canonical import Json, canonical_json
 from auditspan.state.agreement import is_stand_in, with_key_id
 from auditspan.state.objects import Fields
@@ -43,6 +44,8 @@ class Event:
         Raises:
             KeyError, TypeError, AttributeError: the body is not one of version 1.
         """
+        if not is_change_id(members.get("change_id")):
+            raise TypeError("the change_id is not an integer or null")
         changes: dict[str, Change] = members["changes"]
         links = {name: one for name, one in changes.items() if not _MEMBERS.isdisjoint(one)}
         return cls(

@@ -14,7 +14,7 @@ from support.service import Caller, RunningService, problem, running_service
 MEMBERS = [
     *("v", "event_id", "occurred_at", "action", "outcome", "reason", "actor", "on_behalf_of"),
     *("target", "changes", "request", "trace_id", "span_id", "tx_id", "tenant", "service"),
-    *("metadata", "seq", "recorded_at", "delivered"),
+    *("change_id", "metadata", "seq", "recorded_at", "delivered"),
 ]
 
 

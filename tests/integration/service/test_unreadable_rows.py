@@ -23,6 +23,7 @@ INSERT += "'user.update', 'success', 'user', '1', 'tx', {body})"
 GOOD: dict[str, Any] = {
     "action": "user.update",
     "actor": {"id": "7", "label": None, "type": "user"},
+    "change_id": 1,
     "changes": {"email": {"new": "b", "old": "a"}},
     "event_id": "0",
     "metadata": {},
@@ -40,12 +41,14 @@ GOOD: dict[str, Any] = {
     "v": 1,
 }
 ODD_ACTORS: list[object] = [None, [], "kim", {}, {"type": 1}]
+ODD_CHANGE_IDS: list[object] = ["1", True, []]
 ODD_TARGETS: list[object] = ["x", [], 1]
 BODIES = [
     *("x", "", "[]", "{}", "null", '"text"', "1", "[" * 30_000, '{"a":' * 30_000, "9" * 5_000),
     *(json.dumps({**GOOD, "actor": actor}) for actor in ODD_ACTORS),
     *(json.dumps({**GOOD, "changes": one}) for one in (None, [1], {"a": 1}, {"a": {"old": 1e999}})),
     *(json.dumps({**GOOD, "target": target}) for target in ODD_TARGETS),
+    *(json.dumps({**GOOD, "change_id": one}) for one in ODD_CHANGE_IDS),
     *(json.dumps({**GOOD, name: 1}) for name in ("action", "occurred_at", "outcome", "event_id")),
     json.dumps({**GOOD, "reason": "\ud800"}),
     json.dumps({**GOOD, "metadata": {"deep": json.loads("[" * 700 + "]" * 700)}}),
