@@ -47,6 +47,7 @@ class RowChange:
     Attributes:
         change_id: where it stands in the order of the staged changes; None where it was not staged.
         metadata: what else is told of it.
+        action: the action; None where it is the type of the target and the verb.
     """
 
     verb: str
@@ -54,6 +55,7 @@ class RowChange:
     changes: Changes
     change_id: int | None = None
     metadata: Mapping[str, Json] | None = None
+    action: str | None = None
 
 
 class Subject(Protocol):

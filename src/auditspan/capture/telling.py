@@ -12,6 +12,7 @@ from auditspan.capture.audited import AuditedTable
 from auditspan.capture.drain import StagedChange
 from auditspan.capture.linkruns import LinkRun
 from auditspan.capture.links import LinkTable
+from auditspan.capture.migrating import ACTION
 from auditspan.capture.objects import ObjectChange, joined_base
 from auditspan.capture.opentransaction import Origin
 from auditspan.capture.parts import Part, PartReader
@@ -44,6 +45,23 @@ class Counted:
                 changes={},
                 metadata={"statement": self.operation, "rows": self.rows},
             )
+
+
+@dataclass(kw_only=True)
+class Migrated(Counted):
+    """Rows of one table that a migration has written; the models may not know it any more."""
+
+    table: str
+
+    def changes(self) -> Iterator[RowChange]:
+        """One record, of the first type that the table may hold."""
+        yield RowChange(
+            verb="statement",
+            target=Target(type=next(iter(self.types), self.table), id=None),
+            changes={},
+            metadata={"statement": self.operation, "table": self.table, "rows": self.rows},
+            action=ACTION,
+        )
 
 
 @dataclass(kw_only=True)
@@ -81,6 +99,9 @@ class Telling:
 
     def _take(self, change: StagedChange) -> None:
         origin = self.origin_at(change.position)
+        if origin.is_migration:
+            self._count_migrated(change, origin)
+            return
         known = self._subjects.get(change.table)
         if known is None:
             known = self._subjects[change.table] = _subject(self.metadata, change.table)
@@ -118,6 +139,16 @@ class Telling:
         key = (id(origin), change.table, change.operation)
         if key not in self._counted:
             counted = Counted(types=sorted(subject.types), operation=change.operation.lower())
+            self._counted[key] = (origin, counted)
+        self._counted[key][1].rows += 1
+
+    def _count_migrated(self, change: StagedChange, origin: Origin) -> None:
+        key = (id(origin), change.table, change.operation)
+        if key not in self._counted:
+            table = self.metadata.tables.get(change.table)
+            subject = None if table is None else subject_of(table)
+            types = sorted(subject.types) if subject else []
+            counted = Migrated(types=types, operation=change.operation.lower(), table=change.table)
             self._counted[key] = (origin, counted)
         self._counted[key][1].rows += 1
 
