@@ -14,19 +14,54 @@ PostgreSQL; docs/how-to/partition-the-trail.md says when, and what changes.
 
 With `auditspan.autogenerate` imported, Alembic writes this by itself where it makes the tables. On
 SQLite, add it again behind a batch migration of an audit table, which makes the table anew.
+
+Where changes are captured by triggers, it writes these as well:
+
+    create_staging(op)                                  # behind the table audit_change
+    create_triggers(op, "customer", exclude=["iban"])   # again when the table or its policy changes
+    drop_triggers(op, "customer")
+    drop_staging(op)
+
+Where `env.py` imports the trail, triggers are also made again at the end of every migration that
+has changed a table, by whatever means. What a migration writes is recorded as one
+`migration.statement` for each table and operation; `with record_rows():` records it row by row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
-from sqlalchemy import Dialect, Executable, MetaData, Table
+from sqlalchemy import DDL, Connection, Dialect, Executable, MetaData, Table
 
 from auditspan.appendonly import creation, removal
+from auditspan.capture import postgresql, sqlite
+from auditspan.capture.live_triggers import fitted, live_table, removal_statements
+from auditspan.capture.migrating import (
+    drain_first,
+    pin,
+    record_rows,
+    target_metadata,
+)
+from auditspan.capture.opentransaction import busy
+from auditspan.capture.staged_table import StagedTable
+from auditspan.capture.staging import audit_change_table
+from auditspan.errors import AuditConfigError
 from auditspan.partitioning import partitioning
 from auditspan.partitions import guard_partitions, unguard_partitions
 from auditspan.tables import audit_tables
+
+__all__ = [
+    "create_guards",
+    "create_staging",
+    "create_triggers",
+    "drop_guards",
+    "drop_staging",
+    "drop_triggers",
+    "partition_audit_event",
+    "record_rows",
+]
 
 
 class MigrationOperations(Protocol):
@@ -71,6 +106,111 @@ def partition_audit_event(op: MigrationOperations, *, schema: str | None = None)
     tables = audit_tables(MetaData(schema=schema))
     for statement in partitioning(tables.event, tables.leaf, op.get_context().dialect):
         op.execute(statement)
+
+
+def create_staging(op: MigrationOperations, *, schema: str | None = None) -> None:
+    """Prepare `audit_change`, and make the function that takes rows from it; behind the table.
+
+    On PostgreSQL the role of the application needs EXECUTE on `auditspan_drain(integer)`, and USAGE
+    on the sequence of `audit_change.id`; docs/how-to/guard-the-tables.md has all rights.
+    """
+    dialect: Dialect = op.get_context().dialect
+    if dialect.name == "postgresql":
+        _run(
+            op, postgresql.staging_statements(audit_change_table(MetaData(schema=schema)), dialect)
+        )
+
+
+def drop_staging(op: MigrationOperations, *, schema: str | None = None) -> None:
+    """Remove the function that takes rows from `audit_change`; before the table goes.
+
+    What this transaction has written so far is recorded first.
+    """
+    connection, dialect = _connection(op), op.get_context().dialect
+    if connection is not None:
+        drain_first(connection)
+    if dialect.name == "postgresql":
+        _run(op, postgresql.staging_removal(audit_change_table(MetaData(schema=schema)), dialect))
+
+
+def create_triggers(
+    op: MigrationOperations,
+    table: str,
+    *,
+    exclude: Collection[str] = (),
+    schema: str | None = None,
+    staging_schema: str | None = None,
+) -> None:
+    """Make the triggers that stage the changes of a table, in place of any that are there.
+
+    They are made for the columns that the table has now; where the target metadata of `env.py` does
+    not have the table, it is read from the database.
+
+    Args:
+        op: `alembic.op`.
+        table: the audited table.
+        exclude: the columns that its policy excludes, and those that are not mapped.
+        schema: the schema of the table.
+        staging_schema: the schema of `audit_change`.
+
+    Raises:
+        AuditConfigError: with `--sql` on SQLite, the target metadata does not have the table.
+    """
+    connection, dialect = _connection(op), op.get_context().dialect
+    staged = StagedTable(
+        table=_table(op, table, schema),
+        staging=audit_change_table(MetaData(schema=staging_schema)),
+        excluded=frozenset(exclude),
+    )
+    make = postgresql if dialect.name == "postgresql" else sqlite
+    _run(op, removal_statements(table, schema, dialect, connection))
+    if connection is not None:
+        pin(connection, staged.table, staged.excluded)
+        staged = fitted(connection, staged)
+    _run(op, make.trigger_statements(staged, dialect))
+
+
+def drop_triggers(op: MigrationOperations, table: str, *, schema: str | None = None) -> None:
+    """Remove the triggers that stage the changes of a table, and functions that no other needs."""
+    connection = _connection(op)
+    _run(op, removal_statements(table, schema, op.get_context().dialect, connection))
+    if connection is not None:
+        pin(connection, Table(table, MetaData(), schema=schema), None)
+
+
+def _connection(op: MigrationOperations) -> Connection | None:
+    """The connection that is migrated; None with `--sql`."""
+    context = op.get_context()
+    return None if context.as_sql else context.bind
+
+
+def _table(op: MigrationOperations, name: str, schema: str | None) -> Table:
+    """The table as the models have it, else as the database has it."""
+    key = f"{schema}.{name}" if schema else name
+    metadatas = target_metadata(op.get_context().opts)
+    found = next((one.tables[key] for one in metadatas if key in one.tables), None)
+    connection = _connection(op)
+    if connection is not None:
+        empty = Table(name, MetaData(), schema=schema)
+        return live_table(connection, empty if found is None else found)
+    if found is None and op.get_context().dialect.name == "sqlite":
+        raise AuditConfigError(
+            f"the triggers of {key!r} cannot be printed, because its columns are not known: give "
+            "`context.configure` the target_metadata that has this table, or migrate with a "
+            "database"
+        )
+    return Table(name, MetaData(), schema=schema) if found is None else found
+
+
+def _run(op: MigrationOperations, statements: Collection[str]) -> None:
+    """Execute driver SQL, in which percent signs are doubled where the driver asks for it."""
+    connection, dialect = _connection(op), op.get_context().dialect
+    own: AbstractContextManager[None] = nullcontext() if connection is None else busy(connection)
+    with own:
+        for statement in statements:
+            is_doubled = dialect.paramstyle in {"format", "pyformat"}
+            escaped = statement if is_doubled else statement.replace("%", "%%")
+            op.execute(DDL(escaped))  # type: ignore[no-untyped-call]
 
 
 def _append_only(schema: str | None) -> Iterator[Table]:

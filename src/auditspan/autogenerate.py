@@ -25,6 +25,8 @@ from alembic.operations.ops import (
 from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy import Connection, text
 
+from auditspan.stagingoperations import add_triggers
+
 _PARTITIONED = text(
     """
     SELECT t.relid = p.partrelid AS is_whole, c.relname AS name,
@@ -69,7 +71,10 @@ def _drop(context: AutogenContext, _operation: DropGuards) -> str:
 
 @comparators.dispatch_for("autogenerate", priority=DispatchPriority.LAST)
 def _add_guards(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchResult:
-    made = {one.table_name for one in upgrade.ops if isinstance(one, CreateTableOp)}
+    created = [one for one in upgrade.ops if isinstance(one, CreateTableOp)]
+    made = {one.table_name for one in created}
+    for table in created:
+        _leave_out_policy(table)
     if any(name.startswith("audit_") for name in made):
         context.imports.add("import auditspan.tables")
     if "audit_event" in made:
@@ -77,7 +82,14 @@ def _add_guards(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatc
     connection = context.connection
     if connection is not None and connection.dialect.name == "postgresql":
         _leave_partitions(connection, upgrade)
+    add_triggers(context, upgrade)
     return PriorityDispatchResult.CONTINUE
+
+
+def _leave_out_policy(table: CreateTableOp) -> None:
+    """Do not write a `Policy` into the migration, which would not import it."""
+    if not isinstance(table.info.get("audit", True), bool):
+        table.info = {key: value for key, value in table.info.items() if key != "audit"}
 
 
 def _leave_partitions(connection: Connection, upgrade: UpgradeOps) -> None:

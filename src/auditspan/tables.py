@@ -79,8 +79,25 @@ def _no_xid8(_type: TransactionId, _compiler: TypeCompiler, **_: object) -> str:
     return "TEXT"
 
 
+class TupleId(UserDefinedType[str]):
+    """PostgreSQL's tid, the place of a row. The column stays NULL on SQLite."""
+
+    cache_ok = True
+
+
+@compiles(TupleId, "postgresql")
+def _tid(_type: TupleId, _compiler: TypeCompiler, **_: object) -> str:
+    return "TID"
+
+
+@compiles(TupleId)
+def _no_tid(_type: TupleId, _compiler: TypeCompiler, **_: object) -> str:
+    return "TEXT"
+
+
 # Reflection (Alembic's autogenerate) would warn of an unknown type otherwise.
 ischema_names.setdefault("xid8", TransactionId)
+ischema_names.setdefault("tid", TupleId)
 
 
 class DatabaseClock(FunctionElement[datetime]):

@@ -22,7 +22,8 @@ RINGS = {
     "workers": "locks leases progress delivery unsealed leaves sealer sending relay worker "
     "reconcile announced witness verification unsealedcheck state coverage backlog lastsigned "
     "undrained",
-    "edges": "trail carry alembic autogenerate flask boundary __init__ testing cli",
+    "edges": "trail carry alembic autogenerate stagingoperations flask boundary __init__ testing "
+    "cli",
 }
 #: Modules that a noun may be split into without a new line here.
 FAMILIES = {"tracetree": "telemetry"}

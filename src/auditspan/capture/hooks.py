@@ -11,10 +11,20 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from auditspan.capture.catalog import table_named
 from auditspan.capture.drain import drain
+from auditspan.capture.migrating import (
+    acting,
+    before_schema_change,
+    can_record,
+    drains,
+    is_counted,
+    migrated_metadata,
+    restore_triggers,
+)
 from auditspan.capture.opentransaction import (
     Origin,
     begin_to_write,
     busy,
+    is_autocommit,
     is_healthy,
     open_transaction,
     position,
@@ -23,9 +33,15 @@ from auditspan.capture.recording import recorded
 from auditspan.capture.staging import staging_of
 from auditspan.capture.subjects import subject_of
 from auditspan.capture.telling import Telling
-from auditspan.capture.triggers import forget_triggers, has_deferred, has_triggers
+from auditspan.capture.triggers import (
+    create_triggers,
+    forget_triggers,
+    has_deferred,
+    has_triggers,
+    staged_tables,
+)
 from auditspan.capture.unaudited import unaudited_reason
-from auditspan.capture.writer import Capture, captures_of, meet
+from auditspan.capture.writer import Capture, adopt, captures_of, meet
 from auditspan.capture.writes import changes_schema, may_write
 from auditspan.errors import (
     AuditConfigError,
@@ -68,6 +84,9 @@ def drain_now(connection: Connection) -> None:
     transaction.has_written = False
 
 
+drains.append(drain_now)
+
+
 def _drain(connection: Connection, capture: Capture, staging: Table) -> None:
     transaction = open_transaction(connection)
     fallback: list[Origin] = []
@@ -108,20 +127,36 @@ def _before(
     context: Any,  # noqa: ANN401
     _executemany: object,
 ) -> None:
-    captures = captures_of(connection)
+    captures = _captures(connection)
     if captures and changes_schema(statement):
         forget_triggers(connection.dialect)
+        if not open_transaction(connection).is_busy:
+            before_schema_change(connection, statement)
     if not captures or not _is_write(context, statement):
         return
     transaction = open_transaction(connection)
     if transaction.is_busy:
         return
+    is_migrated = migrated_metadata(connection) is not None
     table = _table_of(context)
-    if table is not None:
+    if table is not None and not is_migrated:
         _require_known(table, captures)
     with busy(connection):
         for capture in captures:
-            _note(connection, capture, table)
+            if is_migrated:
+                _note_migrated(connection, capture)
+            else:
+                _note(connection, capture, table)
+
+
+def _captures(connection: Connection) -> list[Capture]:
+    """The trails of this engine; of an engine that only migrates, those of what it migrates."""
+    found = captures_of(connection)
+    if not found:
+        for metadata in migrated_metadata(connection) or ():
+            adopt(metadata, connection.engine)
+        found = captures_of(connection)
+    return found
 
 
 def _table_of(context: Any) -> Table | None:  # noqa: ANN401
@@ -146,9 +181,8 @@ def _require_known(table: Table, captures: list[Capture]) -> None:
 
 
 def _note(connection: Connection, capture: Capture, table: Table | None) -> None:
-    transaction = open_transaction(connection)
     staging = staging_of(capture.metadata)
-    if staging is None or _is_autocommit(connection):
+    if staging is None or is_autocommit(connection):
         return
     if not _is_supported(connection.dialect, table):
         return
@@ -156,9 +190,34 @@ def _note(connection: Connection, capture: Capture, table: Table | None) -> None
         _require_no(table)
         return
     surroundings = capture.recorder.surroundings()
-    origin = Origin(surroundings, unaudited_reason())
     if table is not None and surroundings.actor is None and capture.recorder.strict:
         raise missing_actor(f"a write to {table.name!r}")
+    _note_origin(connection, staging, Origin(surroundings, unaudited_reason()))
+
+
+def _note_migrated(connection: Connection, capture: Capture) -> None:
+    """Note a write of a migration; there is nothing to note before the audit tables exist."""
+    staging = staging_of(capture.metadata)
+    if staging is None or is_autocommit(connection):
+        return
+    if can_record(connection, capture.tables.event):
+        _restore_triggers(connection)
+        surroundings = acting(capture.recorder.surroundings())
+        origin = Origin(surroundings, unaudited_reason(), is_migration=is_counted())
+        _note_origin(connection, staging, origin)
+
+
+def _restore_triggers(connection: Connection) -> None:
+    """Make triggers again that a statement has removed, or that no longer fit their table."""
+    transaction = open_transaction(connection)
+    if transaction.touched:
+        for capture in captures_of(connection):
+            restore_triggers(connection, capture.metadata, staged_tables, create_triggers)
+        transaction.touched.clear()
+
+
+def _note_origin(connection: Connection, staging: Table, origin: Origin) -> None:
+    transaction = open_transaction(connection)
     if not transaction.has_begun:
         transaction.begin(begin_to_write(connection, staging), origin)
     elif transaction.needs(origin):
@@ -188,14 +247,6 @@ def _is_write(context: Any, statement: str) -> bool:  # noqa: ANN401
     return bool(context.isinsert or context.isupdate or context.isdelete) or may_write(statement)
 
 
-def _is_autocommit(connection: Connection) -> bool:
-    """Whether every statement commits by itself: the worker records what such statements change."""
-    if connection.dialect.name == "sqlite":
-        return connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
-    driver: Any = connection.connection.driver_connection
-    return bool(getattr(driver, "autocommit", False))
-
-
 def _drain_or_roll_back(connection: Connection) -> None:
     """Drain, also the other connections of the session, so that none commits where one refuses.
 
@@ -205,6 +256,7 @@ def _drain_or_roll_back(connection: Connection) -> None:
     peers = [peer for peer in open_transaction(connection).peers if _is_open(peer)]
     try:
         for each in {connection, *peers}:
+            _restore_triggers(each)
             _fire_deferred(each)
             drain_now(each)
     except BaseException:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, Table, event
 from auditspan.recorder import Surroundings
 
 _KEY = "auditspan.capture.transaction"
+_BUSY = "auditspan.capture.busy"
 _IN_TRANSACTION = 2
 """libpq's PQTRANS_INTRANS: in a transaction that has not failed."""
 
@@ -32,10 +33,12 @@ class Origin(NamedTuple):
     Attributes:
         surroundings: when, who, in which request and trace.
         unaudited: why its rows are only counted; None where each is told.
+        is_migration: they are counted because a migration writes them.
     """
 
     surroundings: Surroundings
     unaudited: str | None = None
+    is_migration: bool = False
 
 
 @dataclass(kw_only=True)
@@ -48,6 +51,8 @@ class OpenTransaction:
         is_busy: auditspan itself is using the connection.
         has_written: since the last drain, something may have been staged.
         peers: the connections of the session that this one belongs to.
+        touched: names, in lower case, of tables whose triggers are to be made again.
+        can_record: in a migration, whether the audit tables exist; None where that is not known.
     """
 
     floor: int = 0
@@ -55,6 +60,8 @@ class OpenTransaction:
     is_busy: bool = False
     has_written: bool = False
     peers: WeakSet[Connection] = field(default_factory=WeakSet)
+    touched: set[str] = field(default_factory=set)
+    can_record: bool | None = None
     _origins: list[tuple[int, Origin]] = field(default_factory=list)
 
     def begin(self, floor: int, origin: Origin) -> None:
@@ -65,12 +72,10 @@ class OpenTransaction:
     def needs(self, origin: Origin) -> bool:
         """Whether a position has to be noted, because the context is not the last one."""
         last = self._origins[-1][1]
+        is_counted = origin.is_migration or origin.unaudited is not None
         moved = origin.surroundings.moment - last.surroundings.moment > _PRECISION
-        return (
-            moved
-            or last.unaudited != origin.unaudited
-            or last.surroundings[1:] != origin.surroundings[1:]
-        )
+        is_new = last[1:] != origin[1:] or last.surroundings[1:] != origin.surroundings[1:]
+        return is_new or (moved and not is_counted)
 
     def note(self, position: int, origin: Origin) -> None:
         """Note that what is written from this position on comes from here."""
@@ -93,12 +98,15 @@ def open_transaction(connection: Connection) -> OpenTransaction:
 @contextmanager
 def busy(connection: Connection) -> Iterator[None]:
     """Note that what runs inside is auditspan's own."""
-    transaction = open_transaction(connection)
+    info, transaction = connection.info, open_transaction(connection)
     before, transaction.is_busy = transaction.is_busy, True
+    info[_BUSY] = info.get(_BUSY, 0) + 1
     try:
         yield
     finally:
-        transaction.is_busy = before
+        info[_BUSY] -= 1
+        for one in (transaction, info.get(_KEY, transaction)):  # it may have begun inside
+            one.is_busy = before
 
 
 def is_healthy(connection: Connection) -> bool:
@@ -107,6 +115,14 @@ def is_healthy(connection: Connection) -> bool:
     if connection.dialect.name == "sqlite":
         return bool(driver.in_transaction)
     return bool(driver.info.transaction_status == _IN_TRANSACTION)
+
+
+def is_autocommit(connection: Connection) -> bool:
+    """Whether every statement commits by itself: the worker records what such statements change."""
+    if connection.dialect.name == "sqlite":
+        return connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+    driver: Any = connection.connection.driver_connection
+    return bool(getattr(driver, "autocommit", False))
 
 
 def begin_to_write(connection: Connection, staging: Table) -> int:
@@ -135,9 +151,9 @@ def position(connection: Connection, staging: Table) -> int:
 
 @event.listens_for(Engine, "begin")
 def _begin(connection: Connection) -> None:
-    connection.info.pop(_KEY, None)
+    connection.info[_KEY] = OpenTransaction(is_busy=connection.info.get(_BUSY, 0) > 0)
 
 
 @event.listens_for(Engine, "begin_twophase")
 def _begin_twophase(connection: Connection, _xid: object) -> None:
-    connection.info.pop(_KEY, None)
+    _begin(connection)

@@ -48,6 +48,7 @@ class RowChange:
         change_id: the id of its last staged change, which gives the order; None where nothing was
             staged.
         metadata: what else is told of it.
+        action: the action; None where it is the type of the target and the verb.
     """
 
     verb: str
@@ -55,6 +56,7 @@ class RowChange:
     changes: Changes
     change_id: int | None = None
     metadata: Mapping[str, Json] | None = None
+    action: str | None = None
 
 
 class Subject(Protocol):

@@ -28,19 +28,23 @@ from auditspan.capture.postgresql_functions import (
     functions_of,
 )
 from auditspan.capture.postgresql_images import identifier, literal
-from auditspan.capture.postgresql_problems import trigger_problems
+from auditspan.capture.postgresql_problems import trigger_differences, trigger_problems
 from auditspan.capture.postgresql_triggers import TRIGGERS, Trigger
 from auditspan.capture.staged_table import StagedTable
 
 __all__ = [
+    "TREE",
+    "do_block",
+    "quoted_text",
     "staging_removal",
     "staging_statements",
+    "trigger_differences",
     "trigger_problems",
     "trigger_removal",
     "trigger_statements",
 ]
 
-_TREE = """
+TREE = """
         WITH RECURSIVE tree (oid) AS (
             SELECT audited::oid UNION
             SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid
@@ -58,12 +62,12 @@ def staging_statements(staging: Table, dialect: Dialect) -> list[str]:
     """
     table = dialect.identifier_preparer.format_table(staging)
     return [
-        _do(
+        do_block(
             "one record;",
             f"""
     FOR one IN SELECT conname FROM pg_catalog.pg_constraint
-                WHERE conrelid = {_quoted(table)}::regclass AND contype = 'p' LOOP
-        EXECUTE 'ALTER TABLE ' || {_quoted(table)} || ' DROP CONSTRAINT '
+                WHERE conrelid = {quoted_text(table)}::regclass AND contype = 'p' LOOP
+        EXECUTE 'ALTER TABLE ' || {quoted_text(table)} || ' DROP CONSTRAINT '
             || quote_ident(one.conname);
     END LOOP;""",  # noqa: S608 (quoted names)
         ),
@@ -101,12 +105,12 @@ def trigger_removal(staged: StagedTable, dialect: Dialect) -> list[str]:
 def _trigger_creation(staged: StagedTable, dialect: Dialect) -> str:
     each = "\n".join(_replace_trigger(trigger, staged, dialect) for trigger in TRIGGERS)
     table = dialect.identifier_preparer.format_table(staged.table)
-    return _do(
-        f"audited CONSTANT regclass := {_quoted(table)}::regclass;\n"
+    return do_block(
+        f"audited CONSTANT regclass := {quoted_text(table)}::regclass;\n"
         "    home text;\n    staging text;\n    one record;",
         f"""
 {_home(staged.staging, dialect)}
-    FOR one IN{_TREE}
+    FOR one IN{TREE}
     LOOP{each}
     END LOOP;""",
     )
@@ -115,7 +119,7 @@ def _trigger_creation(staged: StagedTable, dialect: Dialect) -> str:
 def _replace_trigger(trigger: Trigger, staged: StagedTable, dialect: Dialect) -> str:
     name = identifier(trigger.name, dialect)
     function = identifier(trigger.function(staged, dialect).name, dialect)
-    full = f"home || {_quoted('.' + function + '()')}"
+    full = f"home || {quoted_text('.' + function + '()')}"
     wanted = "one.root OR NOT one.relispartition" if trigger.row else "true"
     return f"""
         IF ({wanted}) AND (one.root OR NOT EXISTS (
@@ -131,11 +135,11 @@ def _replace_trigger(trigger: Trigger, staged: StagedTable, dialect: Dialect) ->
 def _trigger_drop(staged: StagedTable, dialect: Dialect) -> str:
     table = dialect.identifier_preparer.format_table(staged.table)
     names = ", ".join(literal(f.name, dialect) for f in functions_of(staged, dialect))
-    return _do(
-        f"audited CONSTANT regclass := to_regclass({_quoted(table)});\n"
+    return do_block(
+        f"audited CONSTANT regclass := to_regclass({quoted_text(table)});\n"
         "    one record;\n    made record;",
         f"""
-    FOR one IN{_TREE}
+    FOR one IN{TREE}
     LOOP
         FOR made IN
             SELECT t.tgname FROM pg_catalog.pg_trigger t
@@ -157,15 +161,15 @@ def _function_creation(
 ) -> str:
     lines = [_home(staging, dialect)]
     for function in functions:
-        full = f"home || {_quoted('.' + identifier(function.name, dialect))}"
+        full = f"home || {quoted_text('.' + identifier(function.name, dialect))}"
         settings = " ".join(f"SET {key} = {value}" for key, value in _settings(function))
-        source = " || staging || ".join(_quoted(part) for part in function.source.split("\0"))
+        source = " || staging || ".join(quoted_text(part) for part in function.source.split("\0"))
         lines += [
-            f"    EXECUTE 'CREATE OR REPLACE FUNCTION ' || {full} || {_quoted(function.head)}",
-            f"        || {_quoted(f' {settings} AS ')} || quote_literal({source});",
+            f"    EXECUTE 'CREATE OR REPLACE FUNCTION ' || {full} || {quoted_text(function.head)}",
+            f"        || {quoted_text(f' {settings} AS ')} || quote_literal({source});",
             f"    EXECUTE 'REVOKE ALL ON FUNCTION ' || {full} || '{signature} FROM PUBLIC';",
         ]
-    return _do("home text;\n    staging text;", "\n".join(lines))
+    return do_block("home text;\n    staging text;", "\n".join(lines))
 
 
 def _function_removal(
@@ -176,11 +180,11 @@ def _function_removal(
 ) -> str:
     drops = "\n".join(
         "    EXECUTE 'DROP FUNCTION IF EXISTS ' || home || "
-        f"{_quoted('.' + identifier(function.name, dialect) + signature)};"
+        f"{quoted_text('.' + identifier(function.name, dialect) + signature)};"
         for function in functions
     )
     schema = literal(staging.schema, dialect) if staging.schema else "current_schema()"
-    return _do(
+    return do_block(
         "home text;\n    staging text;",
         f"{_home(staging, dialect)}\n    home := coalesce(home, quote_ident({schema}));\n{drops}",
     )
@@ -200,10 +204,11 @@ def _home(staging: Table, dialect: Dialect) -> str:
     full = "quote_ident(n.nspname) || '.' || quote_ident(c.relname)"
     return f"""    SELECT quote_ident(n.nspname), {full} INTO home, staging
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.oid = to_regclass({_quoted(table)});"""  # noqa: S608 (our own table)
+     WHERE c.oid = to_regclass({quoted_text(table)});"""  # noqa: S608 (our own table)
 
 
-def _do(declarations: str, body: str) -> str:
+def do_block(declarations: str, body: str) -> str:
+    """Return an anonymous block of PL/pgSQL."""
     text = f"\nDECLARE\n    {declarations}\nBEGIN\n{body.strip(chr(10))}\nEND\n"
     tag = "auditspan"
     while f"${tag}$" in text:
@@ -211,6 +216,6 @@ def _do(declarations: str, body: str) -> str:
     return f"DO ${tag}${text}${tag}$"
 
 
-def _quoted(sql: str) -> str:
+def quoted_text(sql: str) -> str:
     """Quote SQL whose names are quoted already, percent signs included."""
     return "'" + sql.replace("'", "''") + "'"

@@ -100,7 +100,7 @@ def functions_of(staged: StagedTable, dialect: Dialect) -> tuple[Function, Funct
             name=_function_name("auditspan_stage", table),
             head=head,
             settings=PINNED,
-            source=_row_source(table, columns, dialect),
+            source=f"\n{staged.note}".rstrip() + _row_source(table, columns, dialect),
         ),
         Function(
             name=_function_name("auditspan_truncate", table),

@@ -56,7 +56,7 @@ class ImageColumn:
 def image_columns(staged: StagedTable, dialect: Dialect) -> list[ImageColumn]:
     """Return the columns of a table that are excluded or may be large."""
     found = []
-    for column in staged.table.columns:
+    for column in staged.columns:
         excluded = column.name in staged.excluded
         kind = _database_type(column, dialect)
         base = kind.data_type if isinstance(kind, DOMAIN) else kind
@@ -69,7 +69,11 @@ def image_columns(staged: StagedTable, dialect: Dialect) -> list[ImageColumn]:
                     measured=_measured(base),
                 )
             )
-    return found
+    known = {column.name for column in staged.table.columns}
+    return found + [
+        ImageColumn(name=name, excluded=True, domain=True, measured=None)
+        for name in sorted(staged.excluded - known)  # of an earlier or later revision
+    ]
 
 
 def _database_type(column: Column[object], dialect: Dialect) -> TypeEngine[object]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from auditspan.capture.opentransaction import busy
 from auditspan.capture.postgresql_functions import Function, functions_of
 from auditspan.capture.postgresql_triggers import TRIGGERS, Trigger
 from auditspan.capture.staged_table import StagedTable
@@ -53,7 +54,26 @@ _OWN = {trigger.name for trigger in TRIGGERS}
 
 
 def trigger_problems(connection: Connection, staged: StagedTable) -> list[str]:
-    """Return a sentence for each difference from what `trigger_statements` makes; none if equal."""
+    """Return a sentence for each difference from what `trigger_statements` makes; none if equal.
+
+    Triggers of others that fire on the wrong side of ours are named as well.
+    """
+    problems = trigger_differences(connection, staged)
+    name = _plain(connection.dialect.identifier_preparer.format_table(staged.table), connection)
+    with busy(connection):
+        for relation in connection.execute(_RELATIONS, {"table": name}).all():
+            found = connection.execute(_TRIGGERS, {"oid": relation.oid}).all()
+            problems += _order_problems(found, relation)
+    return problems
+
+
+def trigger_differences(connection: Connection, staged: StagedTable) -> list[str]:
+    """Return a sentence for each difference that making the triggers again would mend."""
+    with busy(connection):
+        return _differences(connection, staged)
+
+
+def _differences(connection: Connection, staged: StagedTable) -> list[str]:
     format_table = connection.dialect.identifier_preparer.format_table
     tables = {name: _plain(format_table(getattr(staged, name)), connection) for name in _NAMES}
     staging = connection.execute(_STAGING, {"table": tables["staging"]}).one_or_none()
@@ -99,7 +119,6 @@ def _relation_problems(
     for trigger in TRIGGERS:
         function = trigger.function(staged, connection.dialect).name
         yield from _trigger_problems(trigger, by_name, relation, (schema, function))
-    yield from _order_problems(found, relation)
 
 
 def _trigger_problems(

@@ -20,7 +20,7 @@ def recorded(
     """
     return [
         recorder.record(
-            f"{change.target.type}.{change.verb}",
+            change.action or f"{change.target.type}.{change.verb}",
             tx_id=tx_id(origin),
             surroundings=origin.surroundings,
             target=change.target,

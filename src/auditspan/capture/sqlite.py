@@ -56,11 +56,15 @@ def trigger_problems(connection: Connection, staged: StagedTable) -> list[str]:
     An empty list means that the triggers exist as this release makes them, fire before those of the
     application, and can read every value and unique key.
     """
+    return [*trigger_differences(connection, staged), *_unreadable(connection, staged)]
+
+
+def trigger_differences(connection: Connection, staged: StagedTable) -> list[str]:
+    """Return a sentence for each difference that making the triggers again would mend."""
     found = _triggers(connection, staged)
     return [
         *_differences(staged, found, connection.dialect),
         *_late_triggers(staged, found),
-        *_unreadable(connection, staged),
     ]
 
 
@@ -83,7 +87,7 @@ def _definitions(staged: StagedTable, dialect: Dialect) -> Iterator[tuple[str, s
     update = displaced.after_update() + _stage(staged, dialect, changed) + displaced.follow_update()
     delete = displaced.follow_delete() + _stage(staged, dialect, f"'DELETE', {old}, NULL")
     for key, body in {"insert": insert, "update": update, "delete": delete}.items():
-        yield key, _trigger(staged, dialect, key, f"BEGIN\n{body}END")
+        yield key, _trigger(staged, dialect, key, f"BEGIN\n{staged.note}{body}END")
 
 
 def _trigger(staged: StagedTable, dialect: Dialect, key: str, body: str) -> str:

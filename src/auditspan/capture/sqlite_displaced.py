@@ -48,7 +48,7 @@ class DisplacedRows:
         self._staging = quoted(staged.staging.name, dialect)
         self._own = f"id<0 AND table_name={string(staged.table.name)}"
         self._rowid = _rowid(staged.table)
-        self._conflict = " OR ".join(_conflicts(staged.table, self._name, dialect))
+        self._conflict = " OR ".join(_conflicts(staged, self._name, dialect))
 
     def __bool__(self) -> bool:
         """Whether the table has a unique key."""
@@ -104,7 +104,7 @@ class DisplacedRows:
         return image_of(names, alias, self._dialect)
 
     def _key_changes(self) -> str:
-        return differs(_key_columns(self._staged.table), self._dialect)
+        return differs(_key_columns(self._staged), self._dialect)
 
     def _pending(self) -> str:
         """Without a rowid the trigger runs where candidates exist, to forget those of this row."""
@@ -175,8 +175,23 @@ def _rowid(table: Table) -> str | None:
     return next((name for name in _ROWID_NAMES if name not in names), None)
 
 
-def _keys(table: Table) -> Iterator[tuple[list[ColumnElement[Any]], ColumnElement[Any] | None]]:
-    """Yield the expressions of every unique key, and the predicate of a partial index."""
+Key = tuple[list[ColumnElement[Any]], ColumnElement[Any] | None]
+"""The expressions of a unique key, and the predicate of a partial index."""
+
+
+def _keys(staged: StagedTable) -> Iterator[Key]:
+    """Yield every unique key whose columns exist."""
+    for parts, where in _declared_keys(staged.table):
+        names = {e.name for part in (*parts, where) for e in _columns_in(part)}
+        if not names & staged.absent:
+            yield parts, where
+
+
+def _columns_in(part: ColumnElement[Any] | None) -> Iterator[Column[Any]]:
+    return (e for e in iterate(part) if isinstance(e, Column))
+
+
+def _declared_keys(table: Table) -> Iterator[Key]:
     if table.primary_key.columns:
         yield list(table.primary_key.columns), None
     uniques = [c for c in table.constraints if isinstance(c, UniqueConstraint)]
@@ -197,9 +212,9 @@ def _where(index: Index) -> ColumnElement[Any] | None:
     return where
 
 
-def _conflicts(table: Table, name: str, dialect: Dialect) -> Iterator[str]:
+def _conflicts(staged: StagedTable, name: str, dialect: Dialect) -> Iterator[str]:
     """Yield for each unique key the condition that a row of the table shares it with NEW."""
-    for expressions, where in _keys(table):
+    for expressions, where in _keys(staged):
         terms = [
             f"{_sql(part, name, dialect)}={_sql(part, 'NEW', dialect)}" for part in expressions
         ]
@@ -208,11 +223,11 @@ def _conflicts(table: Table, name: str, dialect: Dialect) -> Iterator[str]:
         yield f"({' AND '.join(terms)})"
 
 
-def _key_columns(table: Table) -> list[str]:
+def _key_columns(staged: StagedTable) -> list[str]:
     """Return the names of the columns that any unique key depends on."""
-    parts = [p for parts, where in _keys(table) for p in (*parts, where) if p is not None]
-    names = {e.name for part in parts for e in iterate(part) if isinstance(e, Column)}
-    return [column.name for column in table.columns if column.name in names]
+    parts = [part for parts, where in _keys(staged) for part in (*parts, where)]
+    names = {e.name for part in parts for e in _columns_in(part)}
+    return [column.name for column in staged.columns if column.name in names]
 
 
 def _sql(expression: ColumnElement[Any], alias: str, dialect: Dialect) -> str:

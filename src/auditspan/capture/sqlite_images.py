@@ -47,7 +47,7 @@ def image_of(names: Sequence[str], alias: str, dialect: Dialect) -> str:
 
 def image_columns(staged: StagedTable) -> list[str]:
     """Return the names of the columns that an image of this table has."""
-    return [c.name for c in staged.table.columns if c.name not in staged.excluded]
+    return [c.name for c in staged.columns if c.name not in staged.excluded]
 
 
 def differs(names: Sequence[str], dialect: Dialect) -> str:

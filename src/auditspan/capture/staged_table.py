@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Column, Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +18,33 @@ class StagedTable:
         table: the table of the application.
         staging: the `audit_change` table that its triggers write to.
         excluded: the names of the columns that never reach the staging table.
+        absent: the names of columns that the table does not have yet, or no longer, in a migration.
     """
 
     table: Table
     staging: Table
     excluded: frozenset[str] = frozenset()
+    absent: frozenset[str] = frozenset()
+
+    @property
+    def columns(self) -> list[Column[Any]]:
+        """The columns that the table has in the database, by name, whatever their order there."""
+        found = (column for column in self.table.columns if column.name not in self.absent)
+        return sorted(found, key=lambda column: column.name)
+
+    @property
+    def note(self) -> str:
+        """A comment in the source of triggers that says which columns they exclude."""
+        if not self.excluded:
+            return ""
+        names = json.dumps(sorted(self.excluded)).replace("%", "\\u0025")
+        return f"-- {_EXCLUDED}{names}\n"
+
+
+_EXCLUDED = "auditspan leaves out: "
+
+
+def excluded_in(source: str) -> frozenset[str]:
+    """Read the comment that `StagedTable.note` has written."""
+    found = re.search(rf"^\s*-- {_EXCLUDED}(\[.*\])$", source, re.MULTILINE)
+    return frozenset(json.loads(found[1])) if found else frozenset()

@@ -8,21 +8,10 @@ looked. It has no index on PostgreSQL: under SERIALIZABLE one fails transactions
 from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Identity, Integer, MetaData, Table, Text
-from sqlalchemy.types import UserDefinedType
 
-from auditspan.tables import DatabaseClock, TransactionId, UtcDateTime
+from auditspan.tables import DatabaseClock, TransactionId, TupleId, UtcDateTime
 
 STAGING = "audit_change"
-
-
-class TupleId(UserDefinedType[str]):
-    """PostgreSQL's tid, the place of a row. The column stays NULL on SQLite."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_options: object) -> str:
-        """The name of the type; SQLite takes any."""
-        return "TID"
 
 
 def staging_of(metadata: MetaData) -> Table | None:

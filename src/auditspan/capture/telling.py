@@ -13,6 +13,7 @@ from auditspan.capture.catalog import table_named
 from auditspan.capture.drain import StagedChange
 from auditspan.capture.linkruns import LinkRun
 from auditspan.capture.links import LinkTable
+from auditspan.capture.migrating import ACTION
 from auditspan.capture.objects import ObjectChange, joined_base
 from auditspan.capture.opentransaction import Origin
 from auditspan.capture.parts import Part, PartReader
@@ -50,6 +51,23 @@ class Counted:
 
 
 @dataclass(kw_only=True)
+class Migrated(Counted):
+    """Rows of one table that a migration has written; the models may not know it any more."""
+
+    table: str
+
+    def changes(self) -> Iterator[RowChange]:
+        """One record, of the first type that the table may hold."""
+        yield RowChange(
+            verb="statement",
+            target=Target(type=next(iter(self.types), self.table), id=None),
+            changes={},
+            metadata={"statement": self.operation, "table": self.table, "rows": self.rows},
+            action=ACTION,
+        )
+
+
+@dataclass(kw_only=True)
 class Telling:
     """The changes of one transaction as they are told.
 
@@ -84,6 +102,9 @@ class Telling:
 
     def _take(self, change: StagedChange) -> None:
         origin = self.origin_at(change.position)
+        if origin.is_migration:
+            self._count_migrated(change, origin)
+            return
         known = self._subjects.get(change.table)
         if known is None:
             known = self._subjects[change.table] = _subject(self.metadata, change.table)
@@ -125,6 +146,16 @@ class Telling:
         counted = self._counted[key][1]
         counted.rows += 1
         counted.change_id = change.id
+
+    def _count_migrated(self, change: StagedChange, origin: Origin) -> None:
+        key = (id(origin), change.table, change.operation)
+        if key not in self._counted:
+            table = self.metadata.tables.get(change.table)
+            subject = None if table is None else subject_of(table)
+            types = sorted(subject.types) if subject else []
+            counted = Migrated(types=types, operation=change.operation.lower(), table=change.table)
+            self._counted[key] = (origin, counted)
+        self._counted[key][1].rows += 1
 
     def _waiting(self) -> list[tuple[Origin, ObjectChange | LinkRun | Counted]]:
         open_ = {id(found) for found in self._objects.values()}

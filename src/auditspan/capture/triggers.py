@@ -136,14 +136,14 @@ def _present(connection: Connection, tables: list[Table]) -> set[Table]:
 @event.listens_for(MetaData, "before_create")
 def _before_create(_metadata: MetaData, connection: Connection, **_options: object) -> None:
     """What `create_all` itself writes needs no triggers, which do not exist yet."""
-    open_transaction(connection).is_busy = True
+    if _is_database(connection):
+        open_transaction(connection).is_busy = True
 
 
 @event.listens_for(Table, "after_create")
 def _after_create_table(table: Table, connection: Connection, **_options: object) -> None:
     """Make triggers where a table is made by itself."""
-    transaction = open_transaction(connection)
-    if not transaction.is_busy:
+    if _is_database(connection) and not open_transaction(connection).is_busy:
         with busy(connection):
             _create_all(table.metadata, connection, [table])
 
@@ -153,10 +153,17 @@ def _after_create(
     metadata: MetaData, connection: Connection, *, tables: Collection[Table], **_options: object
 ) -> None:
     """Make triggers wherever `create_all` makes tables."""
+    if not _is_database(connection):
+        return
     try:
         _create_all(metadata, connection, tables)
     finally:
         open_transaction(connection).is_busy = False
+
+
+def _is_database(connection: object) -> bool:
+    """Whether there is a database, and statements are not printed."""
+    return isinstance(connection, Connection)
 
 
 def _create_all(metadata: MetaData, connection: Connection, tables: Collection[Table]) -> None:

@@ -116,6 +116,12 @@ def meet(capture: Capture, engine: Engine) -> None:
             _by_url.setdefault(engine.url, {})[capture.metadata] = capture
 
 
+def adopt(metadata: MetaData, engine: Engine) -> None:
+    """Learn that an engine is used for this metadata, where that is under a trail."""
+    if metadata in _by_metadata:
+        meet(_by_metadata[metadata], engine)
+
+
 def capture_for(connection: Connection, metadata: MetaData) -> Capture:
     """The capture of the trail that a change on this connection belongs to.
 

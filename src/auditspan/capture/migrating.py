@@ -1,0 +1,189 @@
+"""What Alembic does on a connection: triggers follow its changes, and its writes are counted.
+
+A migration knows the tables as they were, and the models know them as they will be. So triggers are
+made for the columns that a table has at that moment, and what a revision writes is recorded as one
+`migration.statement` for each table and operation. Before the audit tables exist nothing is
+recorded, and nothing is refused.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, MetaData, Table, func, inspect, select
+
+from auditspan.capture import postgresql
+from auditspan.capture.ddl import schema_change
+from auditspan.capture.live_triggers import (
+    fitted,
+    live_table,
+    removal_statements,
+    triggered_tables,
+)
+from auditspan.capture.opentransaction import busy, open_transaction
+from auditspan.capture.staged_table import StagedTable
+from auditspan.capture.staging import STAGING, staging_of
+from auditspan.record import Actor
+from auditspan.recorder import Surroundings
+
+ACTION = "migration.statement"
+"""The action of what a migration writes."""
+
+ACTOR = Actor.system("alembic")
+"""Who acts in a migration that does not say so itself."""
+
+StagedTables = Callable[[MetaData], Iterable[StagedTable]]
+CreateTriggers = Callable[[Connection, StagedTable], None]
+
+drains: list[Callable[[Connection], None]] = []
+"""What records the changes of the running transaction, before their staging table goes."""
+
+_by_row: ContextVar[bool] = ContextVar("auditspan_migrated_rows", default=False)
+_pinned: WeakKeyDictionary[Connection, dict[str, frozenset[str] | None]] = WeakKeyDictionary()
+"""The excluded columns of tables, as operations of a migration have said; None: no triggers."""
+
+
+@contextmanager
+def record_rows() -> Iterator[None]:
+    """Record what a migration writes inside row by row, and not as counts.
+
+    The values are those of columns that the models have.
+    """
+    token = _by_row.set(True)
+    try:
+        yield
+    finally:
+        _by_row.reset(token)
+
+
+def is_counted() -> bool:
+    """Whether what a migration writes now is only counted."""
+    return not _by_row.get()
+
+
+def migrated_metadata(connection: Connection) -> tuple[MetaData, ...] | None:
+    """The target metadata of the migration that runs on this connection; None where none does."""
+    alembic: Any = sys.modules.get("alembic.context")
+    if alembic is None:
+        return None
+    with suppress(Exception):  # outside of an environment, or before its `configure`
+        context = alembic.get_context()
+        return target_metadata(context.opts) if context.bind is connection else None
+    return None
+
+
+def target_metadata(options: Mapping[str, Any]) -> tuple[MetaData, ...]:
+    """The target metadata among the options of Alembic's context, which may be several."""
+    given = options.get("target_metadata") or ()
+    return (given,) if isinstance(given, MetaData) else tuple(given)
+
+
+def acting(surroundings: Surroundings) -> Surroundings:
+    """The surroundings of a write in a migration."""
+    return surroundings if surroundings.actor else surroundings._replace(actor=ACTOR)
+
+
+def pin(connection: Connection, table: Table, excluded: frozenset[str] | None) -> None:
+    """Note what an operation of a migration has said of the triggers of a table."""
+    _pinned.setdefault(connection, {})[table.key] = excluded
+    open_transaction(connection).touched.discard(table.name.lower())
+
+
+def can_record(connection: Connection, event: Table) -> bool:
+    """Whether the audit tables exist, in the middle of a migration."""
+    transaction = open_transaction(connection)
+    if transaction.can_record is None:
+        names = inspect(connection).get_table_names(schema=event.schema)
+        transaction.can_record = {event.name, STAGING} <= set(names) and (
+            connection.dialect.name == "sqlite" or _has_drain(connection, event.schema)
+        )
+    return transaction.can_record
+
+
+def _has_drain(connection: Connection, schema: str | None) -> bool:
+    quoted = connection.dialect.identifier_preparer.quote_identifier
+    name = f"{quoted(schema)}.auditspan_drain" if schema else "auditspan_drain"
+    found = select(func.to_regprocedure(f"{name}(integer)").is_not(None))
+    return bool(connection.scalar(found))
+
+
+def before_schema_change(connection: Connection, statement: str) -> None:
+    """Take triggers out of the way of a statement, and note for which tables they are made again.
+
+    SQLite cannot drop or rename what a trigger names. On PostgreSQL triggers stay, and are made
+    again only by a migration: an application has no right to.
+    """
+    change = schema_change(statement)
+    is_migrated = migrated_metadata(connection) is not None
+    if change is None or not (is_migrated or connection.dialect.name == "sqlite"):
+        return
+    transaction = open_transaction(connection)
+    transaction.touched |= change.tables
+    if change.verb == "DROP" and change.tables & {STAGING, "audit_event"}:
+        drain_first(connection)
+    if connection.dialect.name == "sqlite" and change.verb in {"ALTER", "DROP"}:
+        with busy(connection):
+            _remove(connection, change.tables)
+    transaction.can_record = None
+
+
+def drain_first(connection: Connection) -> None:
+    """Record what the transaction has staged so far, before that is no longer possible."""
+    transaction = open_transaction(connection)
+    if transaction.can_record is not False:
+        for drain in drains:
+            drain(connection)
+    transaction.can_record = None
+
+
+def _remove(connection: Connection, tables: frozenset[str]) -> None:
+    names = set(tables)
+    if STAGING in tables:
+        names |= {table.name for table in triggered_tables(connection)}
+    open_transaction(connection).touched |= {name.lower() for name in names}
+    for name in names:
+        for sql in removal_statements(name, None, connection.dialect, connection):
+            connection.exec_driver_sql(sql)
+
+
+def restore_triggers(
+    connection: Connection, metadata: MetaData, staged_in: StagedTables, create: CreateTriggers
+) -> None:
+    """Make the triggers of changed tables again, for the columns that these have now."""
+    touched = open_transaction(connection).touched
+    staging = staging_of(metadata)
+    if not touched or staging is None:
+        return
+    with busy(connection):
+        if inspect(connection).has_table(staging.name, schema=staging.schema):
+            if staging.name in touched:
+                _restore_staging(connection, staging)
+            for staged in staged_in(metadata):
+                if touched & {staged.table.name.lower(), staging.name}:
+                    _restore(connection, staged, create)
+
+
+def _restore(connection: Connection, staged: StagedTable, create: CreateTriggers) -> None:
+    table = staged.table
+    pinned = _pinned.get(connection, {})
+    excluded = pinned.get(table.key, staged.excluded)
+    if excluded is None or not inspect(connection).has_table(table.name, schema=table.schema):
+        return
+    for sql in removal_statements(table.name, table.schema, connection.dialect, connection):
+        connection.exec_driver_sql(sql)
+    if table.key in pinned:
+        staged = replace(staged, table=live_table(connection, table), excluded=excluded)
+    create(connection, fitted(connection, staged))
+
+
+def _restore_staging(connection: Connection, staging: Table) -> None:
+    """Make what belongs to the staging table, which is new."""
+    if connection.dialect.name == "postgresql":
+        for sql in postgresql.staging_statements(staging, connection.dialect):
+            connection.exec_driver_sql(sql)
