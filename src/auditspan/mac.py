@@ -68,6 +68,11 @@ class MacKey:
         """The key, taken in once: that is most of the time for a short body."""
         return hmac.new(self.secret, digestmod=hashlib.sha256)
 
+    def attest(self, statement: str) -> str:
+        """Return a keyed digest of a statement about the trail, which is no MAC of a body."""
+        message = b"auditspan-statement\0" + statement.encode()
+        return hmac.new(self.secret, message, hashlib.sha256).hexdigest()
+
     def fingerprint(self, field_name: str, text: str) -> str:
         """A keyed digest of a redacted value: equal for equal values, useless without the key."""
         message = b"auditspan-fingerprint\0" + f"{field_name}\0{text}".encode()

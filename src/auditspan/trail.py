@@ -26,9 +26,11 @@ else:
     from auditspan.capture.flushes import listen
 from auditspan.capture.unaudited import unaudited
 from auditspan.capture.writer import Capture, register
+from auditspan.defaultkey import Unset, chosen_key
 from auditspan.emit import announce
 from auditspan.errors import AuditConfigError
 from auditspan.ids import MAX_MILLIS, RANDOM_BYTES, uuid7
+from auditspan.keyaddition import KEY_ADDED
 from auditspan.mac import MacKey
 from auditspan.policy import audited_model
 from auditspan.record import Outcome, Service, Target
@@ -76,7 +78,8 @@ class AuditTrail:
         actions: what `record` and `record_durable` may be asked to record; None is anything.
         service: this program; by default as OpenTelemetry's resource names it.
         mac_key: authenticates every body and fingerprints redacted values. Without it rows carry
-            no MAC, and a redacted value shows only that it is there.
+            no MAC, and a redacted value shows only that it is there. Left out, it is warned of
+            once per process; None is a choice. Added later: see `keycover`.
         clock: the time, aware.
         new_id: a fresh version 7 UUID.
 
@@ -93,7 +96,7 @@ class AuditTrail:
         strict: bool = True,
         actions: Collection[str] | None = None,
         service: Service | None = None,
-        mac_key: MacKey | None = None,
+        mac_key: MacKey | Unset | None = Unset.UNSET,
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = fresh_id,
     ) -> None:
@@ -109,9 +112,12 @@ class AuditTrail:
             service=service or service_from_resource(), clock=clock, new_id=new_id, strict=strict
         )
         self._sessions = sessions
-        self._actions = None if actions is None else frozenset(actions)
+        self._actions = None if actions is None else frozenset({*actions, KEY_ADDED})
         self._capture = Capture(
-            tables=self.tables, recorder=self._recorder, mac_key=mac_key, announce=announce
+            tables=self.tables,
+            recorder=self._recorder,
+            mac_key=chosen_key(mac_key),
+            announce=announce,
         )
         listen(self._capture, target)
         register(self._capture, _engines(target))
@@ -199,6 +205,11 @@ class AuditTrail:
             return self.record(
                 session, action, target=target, outcome=outcome, reason=reason, metadata=metadata
             )
+
+    @property
+    def mac_key(self) -> MacKey | None:
+        """The key that rows are written under; None without one."""
+        return self._capture.mac_key
 
     unaudited = staticmethod(unaudited)
 

@@ -21,6 +21,7 @@ from auditspan.sealed import (
 )
 from auditspan.tables import AuditTables
 from auditspan.timeouts import lift_time_limits
+from auditspan.unkeyed import key_additions
 from auditspan.unsealedcheck import check_unsealed
 from auditspan.verify import (
     Finding,
@@ -100,11 +101,13 @@ def verify_trail(  # noqa: PLR0913 (what to compare with, each with a default)
     """
     lift_time_limits(connection)
     checkpoints = _checkpoints(connection, tables)
+    keys = (key,) if isinstance(key, MacKey) else tuple(key or ())
     verifier = Verifier(
         roots={point.size: point.root for point in checkpoints},
-        keys=(key,) if isinstance(key, MacKey) else tuple(key or ()),
+        keys=keys,
         start=_start(checkpoints, since),
         wanted=frozenset(witness.sizes if witness else ()),
+        additions=key_additions(connection, tables, keys),
     )
     first = verifier.start.size
     leaves = _leaves(connection, tables, first, progress)

@@ -1,7 +1,8 @@
 """What makes a trail whole, checked row by row in sequence order.
 
 1. the sequence is dense from 0, and every leaf has its row
-2. the MAC is that of the body, where the key is at hand
+2. the MAC is that of the body, where the key is at hand; a row has none only if it was sealed
+   before the trail had a key, and a record under the key covers it (`keyaddition`)
 3. the body is the canonical text of itself
 4. the plain columns are what the body says
 5. the leaf is the hash of the row
@@ -30,6 +31,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from auditspan.canonical import parse_canonical
 from auditspan.columns import COLUMNS, Values, derived_columns, says
 from auditspan.errors import AuditBodyError
+from auditspan.keyaddition import KeyAddition
 from auditspan.mac import MacKey
 from auditspan.merkle import Tree, TreeBuilder, hash_leaf
 from auditspan.note import PublicKey
@@ -54,6 +56,13 @@ Kind: TypeAlias = Literal[
     "delivery",
 ]
 
+_NO_ADDITION = (
+    ": if the trail had no key when it was written, `auditspan keys cover` or auditspan.keycover "
+    "records that, once for all such rows; otherwise somebody else inserted it"
+)
+_NOT_COVERED = (
+    "are not those that trail.key_added covers: do not believe rows without a MAC among them"
+)
 _decode = json.JSONDecoder().raw_decode
 
 
@@ -105,6 +114,7 @@ class Verifier:
         keys: one of these must have made the MAC of every row; without any, step 2 is left out.
         start: the tree of the leaves that are not fed, because they were checked before.
         wanted: sizes of which the root is kept in `seen` too.
+        additions: the statements that cover rows without a MAC.
         seen: the root of the leaves at every size of `roots` and `wanted` that was reached.
     """
 
@@ -112,12 +122,15 @@ class Verifier:
     keys: Sequence[MacKey] = ()
     start: Tree = field(default_factory=Tree)
     wanted: frozenset[int] = frozenset()
+    additions: Sequence[KeyAddition] = ()
     seen: dict[int, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._builder = TreeBuilder(self.start)
         self._keys = {key.key_id: key for key in self.keys}
-        self._stops = self.wanted | self.roots.keys()
+        self._covering = {one.size: one.root for one in self.additions}
+        self._covered = max(self._covering, default=0)
+        self._stops = self.wanted | self.roots.keys() | self._covering.keys()
 
     @property
     def tree(self) -> Tree:
@@ -166,10 +179,11 @@ class Verifier:
     def check_row(self, leaf: SealedLeaf, body: str) -> list[tuple[Kind, str]]:
         """Check the row alone, steps 2 to 4; also for a row that has no leaf yet."""
         wrong: list[tuple[Kind, str]] = []
-        false_mac = self._false_mac(leaf, body) if self._keys else None  # 2
+        is_checked = bool(self._keys) and not self._is_covered(leaf)
+        false_mac = self._false_mac(leaf, body) if is_checked else None  # 2
         if false_mac:
             wrong.append(("mac", false_mac))
-        members = _parse(body, is_known=bool(self._keys) and not false_mac)
+        members = _parse(body, is_known=is_checked and not false_mac)
         if members is None:  # 3
             wrong.append(("body", "the body is not canonical JSON"))
         elif leaf.columns != (derived := derived_columns(members)):  # 4
@@ -181,8 +195,14 @@ class Verifier:
                 wrong.append(("column", "the leaf's event_id is not what the body says"))
         return wrong
 
+    def _is_covered(self, leaf: SealedLeaf) -> bool:
+        """Report whether the row may lack a MAC; a row without a leaf may not."""
+        return leaf.mac is None and leaf.mac_key_id is None and 0 <= leaf.seq < self._covered
+
     def _false_mac(self, leaf: SealedLeaf, body: str) -> str | None:
         key = self._keys.get(leaf.mac_key_id or "")
+        if leaf.mac is None and leaf.mac_key_id is None:
+            return "the row has no MAC" + ("" if self._covered else _NO_ADDITION)
         if leaf.mac is None or key is None:
             return f"the row is not under the key {' or '.join(self._keys)}"
         return None if key.verifies(body, leaf.mac) else "the MAC is not that of the body"
@@ -193,6 +213,8 @@ class Verifier:
         if tree.size not in self._stops:
             return
         self.seen[tree.size] = tree.root
+        if self._covering.get(tree.size, tree.root) != tree.root:  # 2
+            yield about_size("mac", tree.size, f"the first {tree.size} rows {_NOT_COVERED}")
         if self.roots.get(tree.size, tree.root) != tree.root:  # 6
             yield about_size(
                 "root", tree.size, f"the checkpoint of size {tree.size} has another root"
@@ -203,6 +225,8 @@ class Verifier:
         size = self._builder.size
         if size and size not in self.roots:  # 6
             yield about_size("checkpoint", size, f"no checkpoint covers all {size} leaves")
+        for claimed in sorted(claimed for claimed in self._covering if claimed > size):  # 2
+            yield about_size("mac", claimed, f"the first {claimed} rows {_NOT_COVERED}")
         for claimed in sorted(claimed for claimed in self.roots if claimed > size):  # 6
             detail = f"a checkpoint covers {claimed} leaves, the table has {size}"
             yield about_size("checkpoint", claimed, detail)

@@ -153,7 +153,7 @@ def test_the_library_does_without_asyncio() -> None:
         "import auditspan.flask, auditspan.testing, auditspan.worker\n"
         "from sqlalchemy import MetaData\n"
         "from sqlalchemy.orm import scoped_session, sessionmaker\n"
-        "auditspan.AuditTrail(scoped_session(sessionmaker()), metadata=MetaData())\n"
+        "auditspan.AuditTrail(scoped_session(sessionmaker()), metadata=MetaData(), mac_key=None)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False

@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 #: From the innermost ring outwards. A module imports from its own ring and those before it.
 RINGS = {
     "pure": "actions record diff redact canonical merkle proofs note signing mac errors ids verify "
-    "columns body printable",
+    "columns body printable keyaddition",
     "SQLAlchemy": "capture coercion recorder values policy auditedmodel context tables appendonly "
     "guards indexes interference privileges serverroles store inserting partitions partitioning "
     "quarantine sealed timeouts",
@@ -21,9 +21,9 @@ RINGS = {
     "tracetree collectorfiles otlpdocuments",
     "workers": "locks leases progress delivery unsealed leaves sealer sending relay worker "
     "reconcile announced witness verification unsealedcheck state coverage backlog lastsigned "
-    "undrained",
+    "undrained unkeyed",
     "edges": "trail carry alembic autogenerate stagingoperations flask boundary __init__ testing "
-    "cli",
+    "cli defaultkey keycover",
 }
 #: Modules that a noun may be split into without a new line here.
 FAMILIES = {"tracetree": "telemetry"}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from auditspan.keycover import cover_rows_without_mac
 from auditspan_service.cli.console import data_option, json_option, print_object, print_rows, say
 from auditspan_service.cli.opened import opened_services
 from auditspan_service.config import load_settings
@@ -113,3 +114,31 @@ def rotate_mac(*, as_json: bool) -> None:
     kept = ", ".join(key.key_id for key in before)
     click.echo(f"The MAC key {new.key_id} is the first in {path}; still good for checking: {kept}.")
     click.echo("Restart the workers, then the services: from then on rows are written under it.")
+
+
+@keys.command()
+@click.option("--reason", help="Why, for the trail.")
+@click.option("--later", is_flag=True, help="Cover rows that follow a row with a MAC, too.")
+@json_option
+@data_option
+def cover(*, reason: str | None, later: bool, as_json: bool) -> None:
+    """Record that the rows sealed before the trail had a MAC key have no MAC (trail.key_added).
+
+    `verify` accepts them from then on, and no row without a MAC that is sealed later. They count as
+    they are now: changes before this command cannot be found. Run it once, when every process that
+    writes has the key and the worker has sealed what they wrote before.
+    """
+    with opened_services() as services, services.database.writing() as session:
+        found = cover_rows_without_mac(
+            *(services.trail, session),
+            reason=reason,
+            later=later,
+            earlier_keys=services.mac_keys[1:],
+        )
+    if as_json:
+        print_object(found.to_dict() if found else {"rows": 0})
+    elif found is None:
+        click.echo("No row is left to cover: each has a MAC, or is covered already.")
+    else:
+        say(f"{found.rows} rows without a MAC, below sequence number {found.size}, are covered.")
+        say(f"The event {found.event_id} records it; `auditspan verify` accepts them from now on.")

@@ -89,7 +89,7 @@ def verify(  # noqa: PLR0913 (one for each option)
 
     \b
     1. the sequence is dense, and every leaf has its row
-    2. the MAC is that of the body
+    2. the MAC is that of the body (rows from before a late key: see `auditspan keys cover`)
     3. the body is canonical JSON
     4. the plain columns are what the body says
     5. the leaf is the hash of the row

@@ -13,7 +13,7 @@ from auditspan import Actor, audit_context
 
 def main(url: str, command: str, *arguments: str) -> None:
     """Run a command as the person at the terminal."""
-    billing = Billing(open_engine(url))
+    billing = Billing(open_engine(url), mac_key=None)
     with audit_context(actor=Actor.user(getpass.getuser())):
         if command == "init":
             billing.create_tables()

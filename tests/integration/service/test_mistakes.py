@@ -34,6 +34,7 @@ DATA_TAKERS = [
     CREATE,
     ("keys", "revoke", "1"),
     ("keys", "rotate-mac"),
+    ("keys", "cover"),
     ("users", "list"),
     ("users", "add", "kim"),
 ]

@@ -16,18 +16,22 @@ from sqlalchemy.exc import NotSupportedError
 from auditspan import Actor, AuditWriteError, MacKey, Service, Target, semconv
 from auditspan.guards import check_guards
 from auditspan.ids import uuid7
+from auditspan.keyaddition import KEY_ADDED, TARGET, KeyAddition
 from auditspan.lastsigned import LastSignedFile
 from auditspan.merkle import Tree
 from auditspan.note import Checkpoint, SigningKey, open_note, sign_note
 from auditspan.otlpfile import read_logs
+from auditspan.reconcile import reconcile
 from auditspan.record import AuditRecord
 from auditspan.relay import Relay
 from auditspan.sealer import Sealer
+from auditspan.signing import sign_checkpoint
 from auditspan.sinks import FileSink
 from auditspan.store import insert_records
 from auditspan.tables import AuditTables, audit_tables
 from auditspan.verification import VerifyReport, verify_trail
-from integration.trust.world import ours
+from auditspan.witness import read_witness
+from integration.trust.world import OTHER_LOG, opened, ours
 from support.attacker import take_guards_away
 
 MAC = MacKey.from_secret(bytes(range(32)))
@@ -79,11 +83,26 @@ class Trail:
         """Kinds and places of the findings."""
         return {(finding.kind, finding.seq) for finding in self.report().findings}
 
+    def roots(self) -> dict[int, bytes]:
+        """The roots of all checkpoints by their sizes."""
+        table = self.tables.checkpoint.c
+        with self.engine.connect() as connection:
+            rows = connection.execute(select(table.tree_size, table.root_hash)).all()
+        return {row.tree_size: bytes(row.root_hash) for row in rows}
+
     def notes(self) -> list[str | None]:
         """The notes of all checkpoints, smallest first."""
         table = self.tables.checkpoint.c
         with self.engine.connect() as connection:
             return list(connection.scalars(select(table.note).order_by(table.tree_size)))
+
+
+def deliver(trail: Trail, folder: Path) -> None:
+    """Deliver what is sealed to files in this folder."""
+    sink = FileSink(folder)
+    with trail.engine.connect() as connection:
+        Relay(trail.engine, trail.tables, sink).deliver(connection)
+    sink.close()
 
 
 def record(number: int) -> AuditRecord:
@@ -200,6 +219,56 @@ def test_a_note_of_a_foreign_key_is_found(trail: Trail) -> None:
     forged = sign_note(text_of, [FOREIGN])
     trail.run("UPDATE audit_checkpoint SET note = :note WHERE tree_size = 12", note=forged)
     assert {("note", SIZE - 1)} == trail.found()
+
+
+def test_a_swapped_key_is_found(trail: Trail, tmp_path: Path) -> None:
+    """Every note is signed anew by another log: the known key and the witness both say so."""
+    deliver(trail, tmp_path / "collector")
+    point = trail.tables.checkpoint
+    with trail.engine.begin() as connection:
+        take_guards_away(connection)
+        for size, frontier in connection.execute(select(point.c.tree_size, point.c.frontier)).all():
+            note = sign_checkpoint(OTHER_LOG, Tree.load(size, frontier), 1)
+            connection.execute(update(point).where(point.c.tree_size == size).values(note=note))
+    witness = read_witness([tmp_path / "collector"], [OTHER_LOG.public], is_only_log=True)
+    with trail.engine.connect() as connection:
+        swapped = verify_trail(
+            connection, trail.tables, MAC, [OTHER_LOG.public], witness=witness
+        ).findings
+    assert {("note", 4), ("note", 9), ("note", SIZE - 1)} == trail.found()
+    details = [one.detail for one in swapped if one.kind == "witness"]
+    assert [True, False] == ["another log" in detail for detail in details]
+
+
+def test_a_row_lost_beside_another_trail_is_found(trail: Trail, tmp_path: Path) -> None:
+    """Records of another trail in the files are counted, and hide no lost row of this one."""
+    folder = tmp_path / "collector"
+    deliver(trail, folder)
+    with opened(f"sqlite:///{tmp_path / 'other.db'}", folder) as other:
+        other.write(2)
+        other.seal(keys=[OTHER_LOG])
+        other.deliver()
+    trail.run(f"DELETE FROM audit_event WHERE id = {ROW}", seq=3)  # noqa: S608 (no input)
+    with trail.engine.connect() as connection:
+        report = reconcile(connection, trail.tables, [folder])
+    assert (1, {OTHER_LOG.name: 2}) == (len(report.unknown), report.others)
+
+
+@pytest.mark.parametrize("seq", [0, SIZE - 1])
+def test_a_row_without_a_mac_that_was_covered_is_found(trail: Trail, seq: int) -> None:
+    """A row that loses its MAC after a key was added late is a finding, covered or not."""
+    statement = KeyAddition(size=5, root=trail.roots()[5])
+    cover = record(SIZE)._replace(
+        action=KEY_ADDED,
+        target=Target(type=TARGET[0], id=TARGET[1]),
+        metadata=statement.metadata(MAC),
+    )
+    with trail.engine.begin() as connection:
+        insert_records(connection, trail.tables, [cover], MAC)
+    trail.seal()
+    assert [] == trail.report().findings
+    trail.run(f"UPDATE audit_event SET mac = NULL, mac_key_id = NULL WHERE id = {ROW}", seq=seq)  # noqa: S608 (no input)
+    assert {seq} == {place for _, place in trail.found()}
 
 
 def test_emptied_tables_are_not_verified(trail: Trail) -> None:
@@ -352,10 +421,7 @@ def test_copied_row_under_unique_leaves_is_delivered(trail: Trail, tmp_path: Pat
     trail.write(1)
     trail.seal()
     sink_folder = tmp_path / "collector"
-    sink = FileSink(sink_folder)
-    with trail.engine.connect() as connection:
-        Relay(trail.engine, trail.tables, sink).deliver(connection)
-    sink.close()
+    deliver(trail, sink_folder)
     found = (one.attributes.get(semconv.SEQUENCE_NUMBER) for one in read_logs(sink_folder))
     assert list(range(SIZE + 2)) == [number for number in found if number is not None]
 

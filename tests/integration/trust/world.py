@@ -80,7 +80,7 @@ class Trail:
         self.tables = audit_tables(metadata)
         metadata.create_all(self.engine)
 
-    def write(self, count: int = 1, key: MacKey = MAC) -> None:
+    def write(self, count: int = 1, key: MacKey | None = MAC) -> None:
         """Commit rows as the application does."""
         numbers = range(self.written, self.written + count)
         with self.engine.begin() as connection:

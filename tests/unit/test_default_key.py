@@ -1,0 +1,37 @@
+"""The warning of a trail that nobody gave a MAC key, or None in its place."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+START = (
+    "import {imports}\nfrom sqlalchemy import MetaData\nfrom sqlalchemy.orm import sessionmaker\n"
+)
+TRAIL = "auditspan.AuditTrail(sessionmaker(), metadata=MetaData(){key})\n"
+
+
+def said(*keys: str, imports: str = "auditspan") -> str:
+    """What a program prints on standard error that makes trails with these arguments."""
+    program = START.format(imports=imports) + "".join(TRAIL.format(key=key) for key in keys)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return done.stderr
+
+
+def test_a_trail_without_a_key_warns_once() -> None:
+    """The warning says what is missing, and how it is silenced; a second trail says nothing."""
+    (line,) = said("", "").splitlines()
+    assert "AuditTrail has no mac_key" in line
+    assert "mac_key=None to do without" in line
+
+
+def test_a_trail_with_a_key_does_not_warn() -> None:
+    """Nor does one that was told to do without."""
+    assert "" == said(", mac_key=auditspan.MacKey.from_secret(bytes(32))", ", mac_key=None")
+
+
+def test_a_trail_under_test_does_not_warn() -> None:
+    """`auditspan.testing` is imported by test suites, which need no key."""
+    assert "" == said("", imports="auditspan, auditspan.testing")
