@@ -88,8 +88,8 @@ TRIGGER_MUTATIONS = [
     _staged(
         "stage excluded columns",
         "sqlite_images.py",
-        "return [c.name for c in staged.table.columns if c.name not in staged.excluded]",
-        "return [c.name for c in staged.table.columns]",
+        "return [c.name for c in staged.columns if c.name not in staged.excluded]",
+        "return [c.name for c in staged.columns]",
         ON_SQLITE,
         "excluded",
     ),
@@ -148,13 +148,15 @@ TRIGGER_MUTATIONS = [
         "take, (floor,)",
         "take, (0,)",
         LEFTOVERS,
+        "sqlite and meet",
     ),
     _staged(
         "leave the candidates of REPLACE",
         "drain.py",
         'connection.exec_driver_sql(f"{clear} WHERE id < 0")',
         "pass",
-        f"{ON_SQLITE} {SEQUENCES} {FAILED} {REPRODUCTIONS}",
+        TRANSACTIONS,
+        "candidate",
     ),
     _staged(
         "leave what was drained",
@@ -253,6 +255,7 @@ TRIGGER_MUTATIONS = [
         "    return int(connection.exec_driver_sql(newest).scalar_one())",
         "    return 0",
         LEFTOVERS,
+        "sqlite and meet",
     ),
     # ----------------------------------------------------------------------------- the telling
     _staged(
@@ -387,6 +390,7 @@ TRIGGER_MUTATIONS = [
         "taken = delete(staging).where(place.in_(oldest)).returning(*_columns(staging))",
         "taken = select(*_columns(staging)).where(place.in_(oldest))",
         LEFTOVERS,
+        "sqlite and another_program",
     ),
     _staged(
         "wait for another worker's rows",
@@ -402,7 +406,7 @@ TRIGGER_MUTATIONS = [
         "actor=Actor.database(row.role)",
         "actor=Actor.database(row.application)",
         LEFTOVERS,
-        "postgresql",
+        "postgresql and another_program",
     ),
     _staged(
         "take rows of tables that are not known",
@@ -410,5 +414,6 @@ TRIGGER_MUTATIONS = [
         ".where(and_(c.id > 0, qualified.in_(sorted(known))))",
         ".where(c.id > 0)",
         LEFTOVERS,
+        "sqlite and without_a_policy",
     ),
 ]

@@ -115,6 +115,20 @@ def test_a_swallowed_error_and_then_a_commit_record_nothing(application: Applica
     application.check()
 
 
+def test_a_candidate_of_replace_is_not_kept_after_the_commit(application: Application) -> None:
+    """A row that might have been displaced, and was not, leaves no image behind."""
+    ignored = {
+        "sqlite": "INSERT OR IGNORE INTO item (id, n) VALUES (1, 2)",
+        "postgresql": "INSERT INTO item (id, n) VALUES (1, 2) ON CONFLICT DO NOTHING",
+    }[application.engine.dialect.name]
+    for statement in ("INSERT INTO item (id, n) VALUES (1, 1)", ignored):
+        with application.unit_of_work() as session:
+            session.execute(text(statement))
+    with application.engine.connect() as connection:
+        assert 0 == connection.scalar(text("SELECT count(*) FROM audit_change"))
+    application.check()
+
+
 @pytest.mark.parametrize("is_prepared", [False, True], ids=["at once", "prepared"])
 def test_two_phase_commits_are_recorded(postgresql: Application, *, is_prepared: bool) -> None:
     """With and without `prepare`."""
