@@ -12,6 +12,7 @@ from opentelemetry import context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from sqlalchemy import Engine, func, select
 
+from auditspan.backoff import Backoff
 from auditspan.capture.staging import staging_of
 from auditspan.delivery import load_cursors
 from auditspan.errors import AuditConfigError
@@ -19,7 +20,7 @@ from auditspan.lastsigned import LastSigned
 from auditspan.mac import MacKey
 from auditspan.note import SigningKey
 from auditspan.partitions import make_ahead
-from auditspan.relay import Backoff, Relay
+from auditspan.relay import Relay
 from auditspan.sealer import Sealer
 from auditspan.sinks import Sink
 from auditspan.tables import AuditTables
