@@ -23,7 +23,7 @@ from auditspan.partitions import make_ahead
 from auditspan.relay import Relay
 from auditspan.sealer import Sealer
 from auditspan.sinks import Sink
-from auditspan.tables import AuditTables
+from auditspan.tables import LEASE_PREFIX, AuditTables
 from auditspan.undrained import Undrained
 
 SEAL_INTERVAL = 0.25
@@ -47,7 +47,7 @@ class Worker:
     Its own HTTP and SQL leave no telemetry: a relay that traced itself would never be idle.
 
     Raises:
-        AuditConfigError: two sinks have one name.
+        AuditConfigError: two sinks have one name, or one has a name that is reserved.
     """
 
     def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
@@ -64,11 +64,7 @@ class Worker:
         self._engine = engine
         self._tables = tables
         self._sinks = tuple(sink) if isinstance(sink, Sequence) else (sink,)
-        if len({one.name for one in self._sinks}) != len(self._sinks):
-            raise AuditConfigError(
-                "two sinks have one name, and would share one cursor, so that one of them would "
-                "get nothing: give each a name of its own, as OtlpSink(endpoint, name=...)"
-            )
+        _require_fit_names([one.name for one in self._sinks])
         self._interval = interval
         self._sealer = Sealer(
             engine, tables, signing_key=signing_key, mac_key=mac_key, last_signed=last_signed
@@ -160,6 +156,24 @@ class Worker:
     def _deliver(self, relay: Relay) -> None:
         with quiet():
             relay.run(self._stop, idle=self._interval)
+
+
+def _require_fit_names(names: Sequence[str]) -> None:
+    """Refuse sinks whose cursors could not be told from others.
+
+    Raises:
+        AuditConfigError: two sinks have one name, or one has a name that is reserved.
+    """
+    if len(set(names)) != len(names):
+        raise AuditConfigError(
+            "two sinks have one name, and would share one cursor, so that one of them would "
+            "get nothing: give each a name of its own, as OtlpSink(endpoint, name=...)"
+        )
+    if any(name.startswith(LEASE_PREFIX) for name in names):
+        raise AuditConfigError(
+            f"a sink has a name that begins with {LEASE_PREFIX!r}, which is reserved for leases: "
+            "choose another name, as OtlpSink(endpoint, name=...)"
+        )
 
 
 @contextmanager
