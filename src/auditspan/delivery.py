@@ -14,7 +14,7 @@ from auditspan.inserting import insert_counted
 from auditspan.logrecord import SealedRow, SignedCheckpoint
 from auditspan.sealed import IsCounted, StoredNumber, StoredText, UtcText, newest_size
 from auditspan.signing import log_name
-from auditspan.tables import AuditTables
+from auditspan.tables import LEASE_PREFIX, AuditTables
 
 Item: TypeAlias = SealedRow | SignedCheckpoint
 """What the relay sends."""
@@ -56,11 +56,9 @@ class Cursors:
 def stored_cursors(connection: Connection, tables: AuditTables) -> dict[str, Cursors]:
     """The cursors of every sink as the table has them, whether they can be true or not."""
     table = tables.delivery.c
-    rows = connection.execute(
-        select(
-            StoredText(table.sink), StoredNumber(table.sent_seq), StoredNumber(table.safe_seq)
-        ).order_by(table.sink)
-    )
+    columns = (StoredText(table.sink), StoredNumber(table.sent_seq), StoredNumber(table.safe_seq))
+    of_sinks = select(*columns).where(~table.sink.startswith(LEASE_PREFIX))
+    rows = connection.execute(of_sinks.order_by(table.sink))
     return {sink: Cursors(sent=sent, safe=safe) for sink, sent, safe in rows}
 
 

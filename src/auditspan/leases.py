@@ -29,7 +29,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from auditspan.inserting import insert_counted
 from auditspan.sealed import StoredText, UtcText
-from auditspan.tables import AuditTables, DatabaseClock
+from auditspan.tables import LEASE_PREFIX, AuditTables, DatabaseClock
 
 RELAY = "auditspan.relay"
 
@@ -39,7 +39,6 @@ DURATION = 10.0
 RENEWAL = 2.0
 """Seconds between two renewals."""
 
-_PREFIX = "lease:"
 _VACANT = "-"
 NO_CURSOR = {"sent_seq": -1, "safe_seq": -1}
 
@@ -151,7 +150,7 @@ def read_leases(connection: Connection, tables: AuditTables) -> dict[str, Stored
     """The leases in the table by name, the youngest where there are several."""
     table = tables.delivery.c
     statement = select(StoredText(table.sink), UtcText(table.updated_at), DatabaseClock())
-    rows = connection.execute(statement.where(table.sink.startswith(_PREFIX)))
+    rows = connection.execute(statement.where(table.sink.startswith(LEASE_PREFIX)))
     found = [_stored(*row) for row in rows]
     youngest = {one.name: one for one in sorted(found, key=lambda one: -one.age)}
     return {name: _examined(connection, one) for name, one in youngest.items()}
@@ -246,7 +245,7 @@ def _lock(connection: Connection, tables: AuditTables, stored: StoredLease) -> b
 
 
 def _stored(sink: str, updated_at: str, now: datetime) -> StoredLease:
-    name, _, holder = sink.removeprefix(_PREFIX).rpartition(" ")
+    name, _, holder = sink.removeprefix(LEASE_PREFIX).rpartition(" ")
     return StoredLease(name=name, holder=holder, age=_age(updated_at, now))
 
 
@@ -284,4 +283,4 @@ def _token() -> str:
 
 def lease_key(name: str, holder: str = _VACANT) -> str:
     """The sink of the row of a lease."""
-    return f"{_PREFIX}{name} {holder}"
+    return f"{LEASE_PREFIX}{name} {holder}"

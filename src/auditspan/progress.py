@@ -5,13 +5,49 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from auditspan.delivery import Cursors
+from auditspan.delivery import NOTHING, Cursors
 
 SAFE_AFTER = 5.0
 """Seconds after which an acknowledged record is believed to be on the sink's disk."""
 
 SAVED_EVERY = 0.25
 """Seconds between two commits of the cursors while batch follows batch."""
+
+FIRST_REPEATED = 128
+"""Unconfirmed rows that a relay sends again before it has confirmed any."""
+
+
+@dataclass(kw_only=True)
+class Unconfirmed:
+    """Rows that relays before this one sent, and whose fate none of them lived to see.
+
+    A relay confirms a row when `SAFE_AFTER` seconds have passed since the acknowledgement without
+    a transport error. A crash of the sink between two relays is seen by neither, so a relay cannot
+    confirm what another one sent: it sends those rows again. It sends at most `FIRST_REPEATED` of
+    them, and then two for each row that it has confirmed, so relays that crash within seconds send
+    few copies.
+
+    Attributes:
+        first: the safe cursor where the relay began.
+        last: the last of the rows.
+        repeated: how far they were sent again.
+        fresh: acknowledgements of copies that are too recent to confirm them.
+    """
+
+    first: int = NOTHING
+    last: int = NOTHING
+    repeated: int = NOTHING
+    fresh: deque[tuple[float, int]] = field(default_factory=deque)
+
+    @classmethod
+    def between(cls, safe: int, sent: int) -> Unconfirmed:
+        """The rows behind the safe cursor up to the one that was sent last."""
+        return cls(first=safe, last=sent, repeated=safe)
+
+    def due(self, safe: int) -> int:
+        """How many rows may be sent again now, with this safe cursor."""
+        ahead = max(FIRST_REPEATED, 2 * (safe - self.first))
+        return max(0, min(self.last, safe + ahead) - self.repeated)
 
 
 @dataclass(kw_only=True)
@@ -27,17 +63,39 @@ class Progress:
     saved_at: float
     witnessed_at: float
     fresh: deque[tuple[float, int]] = field(default_factory=deque)
+    unconfirmed: Unconfirmed = field(default_factory=Unconfirmed)
+
+    @classmethod
+    def begun(cls, cursors: Cursors, now: float) -> Progress:
+        """The progress of a relay that begins with these cursors; its first batch is saved."""
+        return cls(
+            cursors=cursors,
+            saved=cursors,
+            saved_at=now - SAVED_EVERY,
+            witnessed_at=now,
+            unconfirmed=Unconfirmed.between(cursors.safe, cursors.sent),
+        )
+
+    @property
+    def repeatable(self) -> int:
+        """How many unconfirmed rows may be sent again now."""
+        return self.unconfirmed.due(self.cursors.safe)
 
     def acknowledged(self, seq: int, now: float) -> None:
         """Note that the sink has the rows up to this one."""
         self.cursors = Cursors(sent=seq, safe=self.cursors.safe)
         self.fresh.append((now, seq))
 
+    def repeated(self, seq: int, now: float) -> None:
+        """Note that the sink has the unconfirmed rows up to this one a second time."""
+        self.unconfirmed.repeated = min(seq, self.unconfirmed.last)
+        self.unconfirmed.fresh.append((now, self.unconfirmed.repeated))
+
     def settle(self, now: float) -> None:
         """Move the safe cursor over what was acknowledged long enough ago."""
-        safe = self.cursors.safe
-        while self.fresh and self.fresh[0][0] <= now - SAFE_AFTER:
-            safe = self.fresh.popleft()[1]
+        safe = _settled(self.unconfirmed.fresh, now, self.cursors.safe)
+        if safe >= self.unconfirmed.last:
+            safe = _settled(self.fresh, now, safe)
         self.cursors = Cursors(sent=self.cursors.sent, safe=safe)
 
     def is_due(self, now: float, *, is_busy: bool) -> bool:
@@ -49,8 +107,17 @@ class Progress:
         """Go back from rows that have been taken away: others have their numbers now."""
         self.cursors = self.cursors.within(newest)
         self.fresh.clear()
+        self.unconfirmed = Unconfirmed.between(self.cursors.safe, self.cursors.sent)
 
     def rewind(self) -> None:
         """Go back to what is safe."""
         self.cursors = Cursors(sent=self.cursors.safe, safe=self.cursors.safe)
         self.fresh.clear()
+        self.unconfirmed = Unconfirmed.between(self.cursors.safe, self.cursors.sent)
+
+
+def _settled(fresh: deque[tuple[float, int]], now: float, safe: int) -> int:
+    """Take the acknowledgements that are old enough; the last of them, or this safe cursor."""
+    while fresh and fresh[0][0] <= now - SAFE_AFTER:
+        safe = fresh.popleft()[1]
+    return safe

@@ -6,8 +6,12 @@
        unavailable: go back to what is safe, wait, try again without end
        rejected: halve the batch until the single record is found, and quarantine that
 
-The cursor is saved when there is nothing more to send, and four times a second meanwhile: a commit
-waits for the disk, and a relay that starts begins further back anyway, at what is safe.
+The cursor is saved after the first batch, four times a second meanwhile, and when there is nothing
+more to send: a commit waits for the disk.
+
+A relay that starts continues behind the rows that were acknowledged, so relays that crash again and
+again deliver a backlog. Beside that it sends the rows again that no relay has confirmed, see
+`progress.Unconfirmed`.
 
 A record that was sent is sent again after a crash or a transport error: at least once, same id.
 Signed checkpoints go behind the rows that they cover, and the newest one again when nothing else
@@ -17,15 +21,14 @@ has been said for a minute: so the collector's file tells a trail without news f
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine
 
+from auditspan.backoff import LONGEST_ASKED, Backoff
 from auditspan.delivery import (
     Cursors,
     Item,
@@ -52,30 +55,7 @@ MAX_BYTES = 1024 * 1024
 HEARTBEAT = 60.0
 """Seconds without a checkpoint after which the newest one is sent again."""
 
-LONGEST_ASKED = 300.0
-"""Seconds that a sink may ask the relay to wait; a longer `Retry-After` is cut to this."""
-
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(kw_only=True)
-class Backoff:
-    """Waiting times after failures: doubling from `first` to `longest` seconds, with jitter."""
-
-    first: float = 0.1
-    longest: float = 5.0
-    failures: int = 0
-
-    def next(self, asked: float | None = None) -> float:
-        """Seconds to wait now: not less than the sink asked for, up to `LONGEST_ASKED`."""
-        whole = min(self.longest, self.first * float(2 ** min(self.failures, 16)))
-        self.failures += 1
-        jittered = whole * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
-        return max(jittered, min(asked or 0.0, LONGEST_ASKED))  # jittered first: NaN loses
-
-    def reset(self) -> None:
-        """After a success."""
-        self.failures = 0
 
 
 class Relay:
@@ -158,6 +138,7 @@ class Relay:
             SinkUnavailableError: the sink does not take them now.
         """
         progress = self._begin(connection)
+        progress.rewind()
         delivered = 0
         try:
             while sent := self._step(connection, progress):
@@ -187,7 +168,7 @@ class Relay:
             self._save(connection, progress)
 
     def _begin(self, connection: Connection) -> Progress:
-        """Start at the safe cursor: what happened to the sink meanwhile, nobody knows."""
+        """Start behind what was acknowledged, with the unconfirmed rows to be sent again."""
         with connection.begin():
             name = self._sink.name
             stored = stored_cursors(connection, self._tables).get(name, Cursors())
@@ -195,11 +176,9 @@ class Relay:
             self._fence(connection)
             # Fails here where nothing could be saved, before anything is sent again and again.
             save_cursors(connection, self._tables, name, cursors)
-        start = Cursors(sent=cursors.safe, safe=cursors.safe)
         if cursors != stored:
-            self._report_false(stored, start)
-        now = self._clock()
-        return Progress(cursors=start, saved=start, saved_at=now, witnessed_at=now)
+            self._report_false(stored, cursors)
+        return Progress.begun(cursors, self._clock())
 
     def _report_false(self, stored: Cursors, start: Cursors) -> None:
         _logger.error(
@@ -210,10 +189,22 @@ class Relay:
         )
 
     def _step(self, connection: Connection, progress: Progress) -> int:
-        """Send the next batch; how many rows it had."""
+        """Send the next batch, and one of unconfirmed rows; how many rows they had."""
         self._require_lease()
         progress.settle(self._clock())
-        items = self._next(connection, progress)
+        following = self._next(connection, progress)
+        sent = self._send(connection, progress, following, progress.acknowledged)
+        unconfirmed = self._unconfirmed(connection, progress)
+        return sent + self._send(connection, progress, unconfirmed, progress.repeated)
+
+    def _send(
+        self,
+        connection: Connection,
+        progress: Progress,
+        items: list[Item],
+        acknowledged: Callable[[int, float], None],
+    ) -> int:
+        """Send a batch, note that the sink has it, and save if it is time; how many rows it had."""
         rows = [item for item in items if isinstance(item, SealedRow)]
         refused: Refused = []
         if rows:
@@ -222,7 +213,7 @@ class Relay:
             with kept_alive(connection):
                 refused = send_all(self._sink, items)
             self._meters.exported(len(rows) - _count_rows(refused), self._clock() - started)
-            progress.acknowledged(rows[-1].seq, self._clock())
+            acknowledged(rows[-1].seq, self._clock())
             if len(rows) < len(items):
                 progress.witnessed_at = self._clock()
         if refused or progress.is_due(self._clock(), is_busy=bool(rows)):
@@ -245,6 +236,19 @@ class Relay:
                 max_bytes=MAX_BYTES,
                 trail=self._trail,
             )
+
+    def _unconfirmed(self, connection: Connection, progress: Progress) -> list[Item]:
+        """The next rows to be sent again, if it is time for any."""
+        limit = min(progress.repeatable, MAX_RECORDS)
+        if not limit:
+            return []
+        after = progress.unconfirmed.repeated
+        with connection.begin():
+            lift_time_limits(connection)
+            items = outgoing(connection, self._tables, after, limit=limit, max_bytes=MAX_BYTES)
+        if not items:  # the rows have been taken away
+            progress.repeated(progress.unconfirmed.last, self._clock())
+        return items
 
     def _beat(self, connection: Connection, progress: Progress) -> None:
         """Send the newest checkpoint again when nothing has been said for long."""

@@ -29,7 +29,7 @@ from auditspan.mac import MacKey
 from auditspan.quarantine import is_quarantined
 from auditspan.record import AuditRecord
 from auditspan.sealed import IsCounted, StoredText, UtcText
-from auditspan.tables import AuditTables
+from auditspan.tables import LEASE_PREFIX, AuditTables
 
 _COLUMNS = (*COLUMNS, "body", "mac", "mac_key_id")
 """What a row is given; the rest of it is the database's."""
@@ -198,6 +198,7 @@ def _delivered(tables: AuditTables) -> ColumnElement[bool]:
             (delivery.safe_seq <= newest, delivery.safe_seq),
         )
         >= leaf.c.seq,
+        ~delivery.sink.startswith(LEASE_PREFIX),
         ~refused,
     )
     return func.coalesce(sent.correlate(leaf), False).label("delivered")

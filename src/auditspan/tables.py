@@ -40,6 +40,9 @@ STAGED = os.environ.get("AUDITSPAN_CAPTURE") == "triggers"
 SUPPORTED_DIALECTS = ("postgresql", "sqlite")
 MIN_POSTGRESQL = (13,)
 
+LEASE_PREFIX = "lease:"
+"""How the sink of a row of `audit_delivery` begins that holds a lease, and no cursors."""
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware timestamp in UTC with microseconds; naive values are refused."""

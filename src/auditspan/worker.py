@@ -12,6 +12,7 @@ from opentelemetry import context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from sqlalchemy import Engine, func, select
 
+from auditspan.backoff import Backoff
 from auditspan.capture.staging import staging_of
 from auditspan.delivery import load_cursors
 from auditspan.errors import AuditConfigError
@@ -19,10 +20,10 @@ from auditspan.lastsigned import LastSigned
 from auditspan.mac import MacKey
 from auditspan.note import SigningKey
 from auditspan.partitions import make_ahead
-from auditspan.relay import Backoff, Relay
+from auditspan.relay import Relay
 from auditspan.sealer import Sealer
 from auditspan.sinks import Sink
-from auditspan.tables import AuditTables
+from auditspan.tables import LEASE_PREFIX, AuditTables
 from auditspan.undrained import Undrained
 
 SEAL_INTERVAL = 0.25
@@ -57,7 +58,8 @@ class Worker:
             tells the trail apart from others that deliver to the same collector.
 
     Raises:
-        AuditConfigError: two sinks have one name, or a trail with a signing key has another name.
+        AuditConfigError: two sinks have one name, one has a reserved name, or a trail with a
+            signing key has another name.
     """
 
     def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
@@ -75,11 +77,7 @@ class Worker:
         self._engine = engine
         self._tables = tables
         self._sinks = tuple(sink) if isinstance(sink, Sequence) else (sink,)
-        if len({one.name for one in self._sinks}) != len(self._sinks):
-            raise AuditConfigError(
-                "two sinks have one name, and would share one cursor, so that one of them would "
-                "get nothing: give each a name of its own, as OtlpSink(endpoint, name=...)"
-            )
+        _require_fit_names([one.name for one in self._sinks])
         self._interval = interval
         name = _trail_name(signing_key, trail_name)
         self._sealer = Sealer(
@@ -183,6 +181,24 @@ def _trail_name(keys: SigningKey | Sequence[SigningKey] | None, given: str | Non
             "which is the name of the trail: leave trail_name out"
         )
     return signers[0].name if signers else given
+
+
+def _require_fit_names(names: Sequence[str]) -> None:
+    """Refuse sinks whose cursors could not be told from others.
+
+    Raises:
+        AuditConfigError: two sinks have one name, or one has a name that is reserved.
+    """
+    if len(set(names)) != len(names):
+        raise AuditConfigError(
+            "two sinks have one name, and would share one cursor, so that one of them would "
+            "get nothing: give each a name of its own, as OtlpSink(endpoint, name=...)"
+        )
+    if any(name.startswith(LEASE_PREFIX) for name in names):
+        raise AuditConfigError(
+            f"a sink has a name that begins with {LEASE_PREFIX!r}, which is reserved for leases: "
+            "choose another name, as OtlpSink(endpoint, name=...)"
+        )
 
 
 @contextmanager

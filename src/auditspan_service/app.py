@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response
+from flask import Response
+from flask.app import Flask  # see undo_automatic_instrumentation
 
 from auditspan.flask import AuditExtension
 from auditspan_service import auth
@@ -14,7 +15,11 @@ from auditspan_service.api.hosts import require_host
 from auditspan_service.api.users import users
 from auditspan_service.bodystream import WholeBodies
 from auditspan_service.config import Settings, load_settings
-from auditspan_service.instrument import instrument_engine, instrument_flask
+from auditspan_service.instrument import (
+    instrument_engine,
+    instrument_flask,
+    undo_automatic_instrumentation,
+)
 from auditspan_service.logs import setup_logging
 from auditspan_service.proxy import ProxyBoundary
 from auditspan_service.services import Services, open_services
@@ -33,6 +38,7 @@ def create_app(settings: Settings | None = None, telemetry: Telemetry | None = N
         SettingsError: a setting is invalid.
         KeyFileError: the database is shared, and there is no MAC key.
     """
+    undo_automatic_instrumentation()
     settings = settings or load_settings()
     services = open_services(settings, telemetry or _process_telemetry(settings))
     app = Flask(__name__, static_folder=None)

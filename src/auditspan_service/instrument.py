@@ -9,10 +9,12 @@ import flask
 from opentelemetry import metrics, propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
+from opentelemetry.instrumentation.logging import LoggingInstrumentor
 from opentelemetry.instrumentation.propagators import (
     TraceResponsePropagator,
     set_global_response_propagator,
 )
+from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
 from opentelemetry.propagators.textmap import (
     CarrierT,
@@ -46,6 +48,20 @@ PROBES = ("healthz", "readyz")
 # Matched against the whole URL by the instrumentation, with `search`: a bare word would let any
 # client switch its spans off by putting ?healthz behind a URL.
 _UNTRACED = rf"^https?://[^/?#]+/(?:{'|'.join(map(re.escape, PROBES))})$"
+
+
+def undo_automatic_instrumentation() -> None:
+    """Undo what `opentelemetry-instrument` did to Flask, SQLAlchemy and logging in this process.
+
+    The service instruments these itself: twice, every statement and log record would be exported
+    twice, and log records once without what `logs` does to exceptions.
+
+    Names that were imported before keep the instrumented objects, so the service imports `Flask`
+    and `create_engine` from the modules that define them, in which nothing is replaced.
+    """
+    for instrumentor in (FlaskInstrumentor(), SQLAlchemyInstrumentor(), LoggingInstrumentor()):
+        if instrumentor.is_instrumented_by_opentelemetry:
+            instrumentor.uninstrument()
 
 
 def instrument_flask(

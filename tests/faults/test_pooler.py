@@ -29,16 +29,26 @@ pytestmark = pytest.mark.timeout(900)
 
 SESSION_LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
 SESSIONS = 4
+PREPARED_AFTER = 5
+"""Executions after which the driver would prepare a statement."""
+
 PREPARED = "SELECT count(*) FROM pg_prepared_statements"
 SETTINGS = "SELECT current_setting('lock_timeout')"
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
+@contextmanager
+def pooler_folder() -> Iterator[Path]:
     """A directory that the server's user may enter."""
     with tempfile.TemporaryDirectory(prefix="auditspan-pool-") as made:
         Path(made).chmod(0o755)
         yield Path(made) / "pgbouncer"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Provide such a directory."""
+    with pooler_folder() as made:
+        yield made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,18 +67,32 @@ class Pooled(Deployed):
         return url.render_as_string(hide_password=False)
 
 
-@pytest.fixture
-def pooled_place(
-    cluster: Cluster, tmp_path: Path, folder: Path, collector_bin: Path
-) -> Iterator[Place]:
+@contextmanager
+def placed_behind_pooler(cluster: Cluster, folder: Path, collector_bin: Path) -> Iterator[Place]:
     """A deployment behind a pooler, in which nothing runs yet but the collector."""
-    with cluster.database() as url, deployed_at(url) as direct:
+    with cluster.database() as url, deployed_at(url) as direct, pooler_folder() as pooler_files:
         roles = ("migrator", "app", "worker", "auditor")
         users = {direct.role(name): direct.password for name in roles}
-        with pooled(url, folder, users) as pooler:
+        with pooled(url, pooler_files, users) as pooler:
             database = Pooled(superuser=direct.superuser, password=direct.password, pooler=pooler)
-            with placed(database, tmp_path, collector_bin) as place:
+            with placed(database, folder, collector_bin) as place:
                 yield place
+
+
+@pytest.fixture
+def pooled_place(cluster: Cluster, tmp_path: Path, collector_bin: Path) -> Iterator[Place]:
+    """Provide such a deployment to a test that changes it."""
+    with placed_behind_pooler(cluster, tmp_path, collector_bin) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def unchanged_place(
+    cluster: Cluster, tmp_path_factory: pytest.TempPathFactory, collector_bin: Path
+) -> Iterator[Place]:
+    """Provide one such deployment to all tests that only read it."""
+    with placed_behind_pooler(cluster, tmp_path_factory.mktemp("pooled"), collector_bin) as place:
+        yield place
 
 
 @pytest.fixture
@@ -119,7 +143,9 @@ def test_one_of_two_relays_delivers(pooled_trail: tuple[str, Trail], tmp_path: P
             trail.write(10)
             trail.seal()
             wait_for(lambda rows=rows: sent(trail) == rows, PATIENCE, "no relay delivers")  # type: ignore[misc]
-    assert 1 == sum((folder / "audit" / "audit.jsonl").exists() for folder in folders)
+        # Here: when the first one stops, the other may take over and repeat unconfirmed rows.
+        written = [(folder / "audit" / "audit.jsonl").exists() for folder in folders]
+    assert [False, True] == sorted(written)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +157,7 @@ def test_nothing_stays_on_the_server_sessions(
     """A client that shares the sessions finds no lock, no prepared statement and no setting."""
     url, trail = pooled_trail
     with another(url, trail, FileSink(tmp_path / "sink")):
-        for rows in range(1, 21):
+        for rows in range(1, 1 + 2 * PREPARED_AFTER):
             trail.write(1)
             trail.seal()
             wait_for(lambda rows=rows: sent(trail) == rows, PATIENCE, "no relay delivers")  # type: ignore[misc]
@@ -155,9 +181,9 @@ def test_changes_are_delivered_through_a_pooler(pooled_place: Place) -> None:
     pooled_place.service()
     workers = [pooled_place.worker("one"), pooled_place.worker("other")]
     with Load(pooled_place) as load:
-        load.await_made(40)
+        load.await_made(20)
         workers[0].kill()
-        load.await_made(40)
+        load.await_made(20)
     assert require_whole(pooled_place, load) >= 0
 
 
@@ -183,11 +209,11 @@ def test_database_is_migrated_through_a_pooler(cluster: Cluster, folder: Path) -
     ids=" ".join,
 )
 def test_commands_answer_alike_through_a_pooler(
-    pooled_place: Place, arguments: tuple[str, ...]
+    unchanged_place: Place, arguments: tuple[str, ...]
 ) -> None:
     """A command prints the same and ends with the same code as without the pooler."""
-    direct = {"AUDITSPAN_DATABASE_URL": direct_url(pooled_place, "worker")}
-    environ = pooled_place.environ("worker")
+    direct = {"AUDITSPAN_DATABASE_URL": direct_url(unchanged_place, "worker")}
+    environ = unchanged_place.environ("worker")
     expected = auditspan(*arguments, **{**environ, **direct})
     found = auditspan(*arguments, **environ)
     assert (expected.returncode, expected.stdout) == (found.returncode, found.stdout)

@@ -19,7 +19,7 @@ RINGS = {
     "quarantine sealed timeouts",
     "telemetry": "semconv metrics logrecord emit outbound answers otlp sinks otlpfile otlpjson "
     "tracetree collectorfiles otlpdocuments",
-    "workers": "locks leases progress delivery unsealed leaves sealer sending relay worker "
+    "workers": "locks leases backoff progress delivery unsealed leaves sealer sending relay worker "
     "reconcile announced witness verification unsealedcheck state coverage backlog lastsigned "
     "undrained unkeyed",
     "edges": "trail carry alembic autogenerate stagingoperations flask boundary __init__ testing "

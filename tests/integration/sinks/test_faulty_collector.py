@@ -18,10 +18,10 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoi
 from sqlalchemy import select, text
 
 from auditspan import semconv
+from auditspan.backoff import LONGEST_ASKED, Backoff
 from auditspan.delivery import load_cursors
 from auditspan.errors import SinkUnavailableError
 from auditspan.otlp import OtlpSink
-from auditspan.relay import LONGEST_ASKED, Backoff
 from integration.sinks.faulty import (
     GOOD,
     PROTOBUF,
@@ -198,7 +198,8 @@ def test_excessive_retry_after_is_counted_and_logged(
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
     monkeypatch.setattr("auditspan.metrics.metrics.get_meter", provider.get_meter)
-    monkeypatch.setattr("auditspan.relay.LONGEST_ASKED", 0.2)
+    for module in ("backoff", "relay"):
+        monkeypatch.setattr(f"auditspan.{module}.LONGEST_ASKED", 0.2)
     late = Answer(status=429, headers={"Retry-After": "1000000000"})
     with (
         caplog.at_level(logging.WARNING),

@@ -180,3 +180,11 @@ def test_two_destinations_of_one_name_are_refused(trail: Trail, tmp_path: Path) 
     sinks = [FileSink(tmp_path / "one"), FileSink(tmp_path / "two")]
     with pytest.raises(AuditConfigError, match="two sinks have one name"):
         Worker(trail.engine, trail.tables, sinks)
+
+
+def test_a_destination_with_a_reserved_name_is_refused(trail: Trail, tmp_path: Path) -> None:
+    """Its cursor could not be told from a lease."""
+    sink = NamedFiles(tmp_path / "one")
+    sink.name = "lease:archive"
+    with pytest.raises(AuditConfigError, match="reserved for leases"):
+        Worker(trail.engine, trail.tables, sink)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, insert, select, text
 
 from auditspan import semconv
 from auditspan.backlog import read_backlog
@@ -124,3 +125,15 @@ def test_the_cursor_of_one_sink_concerns_no_other(delivered: Trail) -> None:
     with delivered.engine.connect() as connection:
         other = read_backlog(connection, delivered.tables, ["other"]).undelivered["other"]
     assert SENT == other.rows
+
+
+def test_a_cursor_in_the_row_of_a_lease_is_not_believed(delivered: Trail) -> None:
+    """It shows no row as delivered, and is no finding."""
+    delivered.write(3)
+    delivered.seal()
+    lease = {"sink": "lease:auditspan.relay.file -", "sent_seq": SENT + 1, "safe_seq": SENT + 1}
+    with delivered.engine.begin() as connection:
+        delivery = delivered.tables.delivery
+        connection.execute(insert(delivery), {**lease, "updated_at": datetime.now(UTC)})
+        assert set(range(SENT)) == shown_as_delivered(connection, delivered)
+    assert [] == delivered.report().findings

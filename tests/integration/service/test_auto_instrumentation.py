@@ -1,0 +1,126 @@
+"""The service under OpenTelemetry's command that instruments programs by itself."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from auditspan.otlpfile import SpanRecord, read_logs, read_spans
+from integration.service.test_commands import Place, free_port, wait_until_ready
+from support.patience import PATIENCE
+from support.running import clean_environment
+
+PROGRAMS = Path(sys.executable).parent
+CLIENT_TRACE = "0af7651916cd43dd8448eb211c80319c"
+CLIENT_SPAN = "b7ad6b7169203331"
+COMMANDS = {
+    "up": ("auditspan", "up", "--port", "{port}"),
+    "serve": ("auditspan", "serve", "--port", "{port}"),
+    "gunicorn": ("gunicorn", "-c", "python:auditspan_service.gunicorn_conf", "-b", ":{port}"),
+}
+
+
+@contextmanager
+def instrumented(place: Place, command: str, **environ: str) -> Iterator[str]:
+    """The URL of a service that `opentelemetry-instrument` has started."""
+    port = free_port()
+    program, *arguments = (one.format(port=port) for one in COMMANDS[command])
+    with (place.folder / "service.log").open("wb") as log:
+        process = subprocess.Popen(
+            [PROGRAMS / "opentelemetry-instrument", PROGRAMS / program, *arguments],
+            env={**clean_environment(), **place.environ, "AUDITSPAN_SINK": "file", **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            wait_until_ready(f"http://127.0.0.1:{port}", process)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(PATIENCE)
+
+
+def exercised(place: Place, command: str, **environ: str) -> str:
+    """The trace of a request to such a service whose client has sent a `traceparent`."""
+    for arguments in (("db", "upgrade"), ("keys", "init")):
+        place.objects(*arguments)
+    (made,) = place.objects("keys", "create", "--username", "kim", "--scope", "admin")
+    headers = {
+        "Authorization": f"Bearer {made['key']}",
+        "traceparent": f"00-{CLIENT_TRACE}-{CLIENT_SPAN}-01",
+    }
+    with instrumented(place, command, **environ) as url:
+        answer = httpx.post(
+            f"{url}/v1/users",
+            json={"username": "max"},
+            headers=headers,
+            trust_env=False,
+            timeout=PATIENCE,
+        )
+    assert 201 == answer.status_code
+    return answer.headers["traceresponse"].split("-")[1]
+
+
+class Runs:
+    """Services that served one request each, with the files that they wrote."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._traces: dict[str, str] = {}
+
+    def files(self, name: str, **environ: str) -> Path:
+        """The telemetry files of a command; the service is started the first time."""
+        folder = self._folder / name
+        if name not in self._traces:
+            folder.mkdir()
+            place = Place(folder / "data", f"sqlite:///{folder / 'auditspan.db'}")
+            self._traces[name] = exercised(place, name.split(maxsplit=1)[0], **environ)
+        return folder / "data" / "collector"
+
+    def spans(self, name: str, **environ: str) -> list[SpanRecord]:
+        """The spans of its request, in the order of their start."""
+        found = list(read_spans(self.files(name, **environ)))
+        trace = self._traces[name]
+        return sorted((one for one in found if one.trace_id == trace), key=lambda one: one.start)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """The runs of this file: starting a service takes longer than anything else here."""
+    return Runs(tmp_path_factory.mktemp("instrumented"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_instrumented_service_links_to_the_span_of_its_client(runs: Runs, command: str) -> None:
+    """The server span has a trace of its own, and a link to the span that the client claimed."""
+    server, *_ = runs.spans(command)
+    links = [(link.trace_id, link.span_id) for link in server.links]
+    assert [(CLIENT_TRACE, CLIENT_SPAN)] == links
+    assert CLIENT_TRACE != server.trace_id
+
+
+def test_an_instrumented_service_makes_the_same_spans(runs: Runs) -> None:
+    """A request has no span more and no span less than without the command."""
+    plain = runs.spans("serve plain", OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="*")
+    found = runs.spans("serve")
+    assert [(one.name, one.kind) for one in plain] == [(one.name, one.kind) for one in found]
+
+
+def test_an_instrumented_service_makes_no_spans_of_probes(runs: Runs) -> None:
+    """The only server span is that of the request."""
+    spans = read_spans(runs.files("serve"))
+    assert {"POST /v1/users"} == {one.name for one in spans if one.kind == "SERVER"}
+
+
+def test_an_instrumented_service_exports_log_records_once(runs: Runs) -> None:
+    """No log record comes twice."""
+    logged = [(one.time, one.body) for one in read_logs(runs.files("serve"))]
+    assert sorted(set(logged)) == sorted(logged) != []

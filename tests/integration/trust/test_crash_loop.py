@@ -1,0 +1,166 @@
+"""Relays that crash again and again deliver a backlog, and lose nothing with the collector."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk._logs import ReadableLogRecord
+
+from auditspan import semconv
+from auditspan.delivery import Cursors, load_cursors
+from auditspan.errors import SinkUnavailableError
+from auditspan.otlpfile import read_logs
+from auditspan.progress import FIRST_REPEATED, SAFE_AFTER
+from auditspan.relay import MAX_RECORDS, Relay
+from auditspan.sinks import AUDIT_FILE, FileSink
+from integration.trust.world import Trail
+from support.relaying import relaying, wait_for
+
+BACKLOG = 2000
+
+
+class FatalSink(FileSink):
+    """Writes batches, and ends the relay instead of acknowledging the last of them."""
+
+    def __init__(self, directory: Path, batches: int) -> None:
+        super().__init__(directory)
+        self._left = batches
+
+    def send(self, records: Sequence[ReadableLogRecord]) -> None:
+        """Write the batch; crash where it is the last."""
+        super().send(records)
+        self._left -= 1
+        if self._left <= 0:
+            raise KeyboardInterrupt
+
+
+class WhenIdle(threading.Event):
+    """Ends the relay as soon as it has nothing to send."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Crash if the relay would really wait."""
+        if timeout:
+            raise KeyboardInterrupt
+        return self.is_set()
+
+
+def crash(trail: Trail, batches: int) -> None:
+    """A relay that ends, without saving anything, after so many batches or when it has no more.
+
+    By its clock each batch takes less than a second, however slow the machine is.
+    """
+    sink, ticks = FatalSink(trail.folder, batches), itertools.count(step=0.1)
+    with pytest.raises(KeyboardInterrupt):
+        Relay(trail.engine, trail.tables, sink, clock=lambda: next(ticks)).run(WhenIdle())
+    sink.close()
+
+
+def copies(trail: Trail) -> Counter[int]:
+    """How often each sequence number is in the collector's file."""
+    entries = read_logs(trail.folder) if (trail.folder / AUDIT_FILE).exists() else ()
+    found = (entry.attributes.get(semconv.SEQUENCE_NUMBER) for entry in entries)
+    return Counter(int(str(number)) for number in found if number is not None)
+
+
+def cursors(trail: Trail) -> Cursors:
+    """The stored cursors of the file sink."""
+    with trail.engine.connect() as connection:
+        return load_cursors(connection, trail.tables, "file")
+
+
+def running_clock(factor: float) -> Callable[[], float]:
+    """A clock that runs so many times as fast as it should."""
+    return lambda: time.monotonic() * factor
+
+
+@contextmanager
+def steady(trail: Trail) -> Iterator[None]:
+    """A relay that does not crash, with a clock that is ten times too fast."""
+    with relaying(trail.engine, trail.tables, FileSink(trail.folder), running_clock(10)):
+        yield
+
+
+@pytest.fixture
+def backlog(fresh: Trail) -> Trail:
+    """A trail with some thousand rows that no relay has sent."""
+    fresh.write(BACKLOG)
+    fresh.seal(batch=1000)
+    return fresh
+
+
+def crash_until_sent(trail: Trail, batches: int) -> int:
+    """Let relays crash until every row is acknowledged; how many did."""
+    most = 2 * BACKLOG // MAX_RECORDS
+    for crashes in range(most):
+        if cursors(trail).sent == BACKLOG - 1:
+            return crashes
+        crash(trail, batches)
+    return most
+
+
+@pytest.mark.parametrize("batches", [2, 4])
+def test_relays_that_crash_deliver_a_backlog(backlog: Trail, batches: int) -> None:
+    """Every row arrives, and there are no more copies than rows."""
+    crash_until_sent(backlog, batches)
+    found = copies(backlog)
+    assert list(range(BACKLOG)) == sorted(found)
+    assert found.total() <= 2 * BACKLOG
+
+
+def test_relays_that_crash_without_a_backlog_send_few_copies(backlog: Trail) -> None:
+    """Each of them repeats the first of the unconfirmed rows and nothing else."""
+    crash_until_sent(backlog, 4)
+    before = copies(backlog).total()
+    for _ in range(5):
+        crash(backlog, 1)
+    assert 5 * FIRST_REPEATED == copies(backlog).total() - before
+
+
+def test_what_the_collector_lost_between_two_relays_is_sent_again(backlog: Trail) -> None:
+    """Rows whose acknowledgement no relay outlived by five seconds arrive once more."""
+    crash_until_sent(backlog, 4)
+    (backlog.folder / AUDIT_FILE).unlink()
+    with steady(backlog):
+        wait_for(lambda: len(copies(backlog)) == BACKLOG)
+    assert list(range(BACKLOG)) == sorted(copies(backlog))
+
+
+def test_what_the_collector_lost_before_a_transport_error_is_sent_again(backlog: Trail) -> None:
+    """A relay that meets the error goes back to the safe cursor, over what others sent, too."""
+    crash_until_sent(backlog, 4)
+    (backlog.folder / AUDIT_FILE).unlink()
+    with relaying(backlog.engine, backlog.tables, _Interrupted(backlog.folder)):
+        wait_for(lambda: len(copies(backlog)) == BACKLOG)
+    assert cursors(backlog).sent == BACKLOG - 1
+
+
+class _Interrupted(FileSink):
+    """Is not there for the first batch."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._calls = itertools.count()
+
+    def send(self, records: Sequence[ReadableLogRecord]) -> None:
+        """Fail once."""
+        if next(self._calls) == 0:
+            raise SinkUnavailableError("the connection was reset")
+        super().send(records)
+
+
+def test_what_a_relay_confirmed_is_not_sent_again(backlog: Trail) -> None:
+    """The safe cursor reaches the end once a relay has lived long enough."""
+    crash_until_sent(backlog, 4)
+    with steady(backlog):
+        wait_for(lambda: cursors(backlog).safe == BACKLOG - 1)
+    before = copies(backlog)
+    with steady(backlog):
+        time.sleep(2 * SAFE_AFTER / 10)
+    assert before == copies(backlog)
