@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy.exc import OperationalError
 
 from auditspan.recorder import Surroundings
 
@@ -50,6 +51,7 @@ class OpenTransaction:
         is_busy: auditspan itself is using the connection.
         has_written: since the last drain, something may have been staged.
         touched: names, in lower case, of tables whose triggers are to be made again.
+        is_migrated: whether Alembic migrates in it; None where nobody has asked.
         can_record: in a migration, whether the audit tables exist; None where that is not known.
     """
 
@@ -58,6 +60,7 @@ class OpenTransaction:
     is_busy: bool = False
     has_written: bool = False
     touched: set[str] = field(default_factory=set)
+    is_migrated: bool | None = None
     can_record: bool | None = None
     _origins: list[tuple[int, Origin]] = field(default_factory=list)
 
@@ -114,8 +117,10 @@ def is_healthy(connection: Connection) -> bool:
     return bool(driver.info.transaction_status == _IN_TRANSACTION)
 
 
-def begin_to_write(connection: Connection, staging: Table) -> int:
+def begin_to_write(connection: Connection, staging: Table) -> int | None:
     """Take SQLite's lock for writing, and find out what others have staged before.
+
+    None where this connection cannot write.
 
     The lock comes first: a read before it would make the first write fail where another has
     committed in between, and not wait for it.
@@ -123,7 +128,12 @@ def begin_to_write(connection: Connection, staging: Table) -> int:
     if connection.dialect.name != "sqlite":
         return 0
     name = connection.dialect.identifier_preparer.format_table(staging)
-    connection.exec_driver_sql(f"DELETE FROM {name} WHERE id = 0")  # noqa: S608 (a quoted name)
+    try:
+        connection.exec_driver_sql(f"DELETE FROM {name} WHERE id = 0")  # noqa: S608 (a quoted name)
+    except OperationalError as error:
+        if "readonly" not in str(error.orig):
+            raise
+        return None
     newest = f"SELECT coalesce(max(id), 0) FROM {name} WHERE id > 0"  # noqa: S608
     return int(connection.exec_driver_sql(newest).scalar_one())
 
