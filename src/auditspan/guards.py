@@ -29,13 +29,17 @@ from auditspan.appendonly import (
     removal,
     triggers_of,
 )
+from auditspan.capture.staging import staging_of
 from auditspan.errors import UnguardedError
 from auditspan.indexes import weak_indexes
 from auditspan.interference import interference
 from auditspan.partitions import guard_partitions, partitions_of, weak_points
 from auditspan.privileges import dangerous_roles
 from auditspan.serverroles import server_powers
-from auditspan.tables import AuditTables
+from auditspan.tables import STAGED, AuditTables
+
+if STAGED:
+    from auditspan.capture.staging_check import check_staging, restore_staging
 
 Kind = Literal["trigger", "foreign", "index", "role", "durability", "setting"]
 
@@ -87,6 +91,7 @@ def check_guards(connection: Connection, tables: AuditTables) -> list[Finding]:
     if connection.dialect.name == "postgresql":
         return [
             *_triggers(connection, tables),
+            *_staging(connection, tables),
             *_roles(connection, tables),
             *(Finding(kind="role", detail=one) for one in server_powers(connection)),
             *_postgresql_durability(connection),
@@ -95,6 +100,7 @@ def check_guards(connection: Connection, tables: AuditTables) -> list[Finding]:
         ]
     return [
         *_triggers(connection, tables),
+        *_staging(connection, tables),
         *_sqlite_durability(connection),
         *_indexes(connection, tables),
         *_sqlite_settings(connection),
@@ -133,6 +139,16 @@ def restore_guards(connection: Connection, tables: AuditTables) -> None:
             *guard_partitions(table, connection.dialect),
         ):
             connection.execute(statement)
+    staging = staging_of(tables.event.metadata)
+    if STAGED and staging is not None:
+        restore_staging(connection, staging)
+
+
+def _staging(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
+    staging = staging_of(tables.event.metadata)
+    if STAGED and staging is not None:
+        for found in check_staging(connection, staging, tables.event, tables.leaf):
+            yield Finding(kind=found.kind, detail=found.detail)
 
 
 def _triggers(connection: Connection, tables: AuditTables) -> Iterator[Finding]:

@@ -53,6 +53,7 @@ CHANGED = {
     "test_links_that_the_database_deletes_with_one_side": ORDER,
     "test_objects_are_captured_also_where_statements_are_not": COUNTED,
     "test_links_that_a_flush_writes_are_told_also_where_statements_are_not": COUNTED,
+    "test_life_of_a_user": AS_STORED,
 }
 """Test functions by name, with the reason."""
 
@@ -61,6 +62,7 @@ ONLY = {
     "test_an_upsert_tells_what_changes_with_its_keys": "postgresql",
     "test_a_statement_leaves_one_row_for_each_record_that_it_changes": "insert_of_a_joined_class",
     "test_a_value_of_each_kind_stands_as_the_format_has_it": "seen-",
+    "test_life_of_a_user": "sqlite",
 }
 """Of these, only the cases whose id has this in it."""
 

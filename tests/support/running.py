@@ -17,6 +17,8 @@ import httpx
 from support.patience import PATIENCE
 
 AUDITSPAN = Path(sys.executable).with_name("auditspan")
+CAPTURE = "AUDITSPAN_CAPTURE"
+"""Which capture is tested; programs that tests start have the same."""
 _SECONDS = 300
 """For a command, or for one that is told to end."""
 
@@ -98,7 +100,7 @@ def clean_environment() -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("AUDITSPAN_", "OTEL_"))
+        if not name.startswith(("AUDITSPAN_", "OTEL_")) or name == CAPTURE
     }
     return {**kept, "AUDITSPAN_ALLOW_UNGUARDED": "1"}
 

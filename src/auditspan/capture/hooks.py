@@ -17,6 +17,7 @@ from auditspan.capture.migrating import (
     can_record,
     drains,
     is_counted,
+    is_migrated,
     migrated_metadata,
     restore_triggers,
 )
@@ -26,6 +27,7 @@ from auditspan.capture.opentransaction import (
     busy,
     is_autocommit,
     is_healthy,
+    is_read_only,
     open_transaction,
     position,
 )
@@ -137,13 +139,13 @@ def _before(
     transaction = open_transaction(connection)
     if transaction.is_busy:
         return
-    is_migrated = migrated_metadata(connection) is not None
+    migrates = is_migrated(connection)
     table = _table_of(context)
-    if table is not None and not is_migrated:
+    if table is not None and not migrates:
         _require_known(table, captures)
     with busy(connection):
         for capture in captures:
-            if is_migrated:
+            if migrates:
                 _note_migrated(connection, capture)
             else:
                 _note(connection, capture, table)
@@ -182,7 +184,7 @@ def _require_known(table: Table, captures: list[Capture]) -> None:
 
 def _note(connection: Connection, capture: Capture, table: Table | None) -> None:
     staging = staging_of(capture.metadata)
-    if staging is None or is_autocommit(connection):
+    if staging is None or is_autocommit(connection) or is_read_only(connection):
         return
     if not _is_supported(connection.dialect, table):
         return
@@ -219,7 +221,10 @@ def _restore_triggers(connection: Connection) -> None:
 def _note_origin(connection: Connection, staging: Table, origin: Origin) -> None:
     transaction = open_transaction(connection)
     if not transaction.has_begun:
-        transaction.begin(begin_to_write(connection, staging), origin)
+        floor = begin_to_write(connection, staging)
+        if floor is None:
+            return
+        transaction.begin(floor, origin)
     elif transaction.needs(origin):
         transaction.note(position(connection, staging), origin)
     transaction.has_written = True

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy.exc import OperationalError
 
 from auditspan.recorder import Surroundings
 
@@ -52,6 +53,7 @@ class OpenTransaction:
         has_written: since the last drain, something may have been staged.
         peers: the connections of the session that this one belongs to.
         touched: names, in lower case, of tables whose triggers are to be made again.
+        is_migrated: whether Alembic migrates in it; None where nobody has asked.
         can_record: in a migration, whether the audit tables exist; None where that is not known.
     """
 
@@ -61,6 +63,7 @@ class OpenTransaction:
     has_written: bool = False
     peers: WeakSet[Connection] = field(default_factory=WeakSet)
     touched: set[str] = field(default_factory=set)
+    is_migrated: bool | None = None
     can_record: bool | None = None
     _origins: list[tuple[int, Origin]] = field(default_factory=list)
 
@@ -117,6 +120,11 @@ def is_healthy(connection: Connection) -> bool:
     return bool(driver.info.transaction_status == _IN_TRANSACTION)
 
 
+def is_read_only(connection: Connection) -> bool:
+    """Whether nothing can be staged, nor a position be noted."""
+    return bool(connection.get_execution_options().get("postgresql_readonly"))
+
+
 def is_autocommit(connection: Connection) -> bool:
     """Whether every statement commits by itself: the worker records what such statements change."""
     if connection.dialect.name == "sqlite":
@@ -125,8 +133,10 @@ def is_autocommit(connection: Connection) -> bool:
     return bool(getattr(driver, "autocommit", False))
 
 
-def begin_to_write(connection: Connection, staging: Table) -> int:
+def begin_to_write(connection: Connection, staging: Table) -> int | None:
     """Take SQLite's lock for writing, and find out what others have staged before.
+
+    None where this connection cannot write.
 
     The lock comes first: a read before it would make the first write fail where another has
     committed in between, and not wait for it.
@@ -134,7 +144,12 @@ def begin_to_write(connection: Connection, staging: Table) -> int:
     if connection.dialect.name != "sqlite":
         return 0
     name = connection.dialect.identifier_preparer.format_table(staging)
-    connection.exec_driver_sql(f"DELETE FROM {name} WHERE id = 0")  # noqa: S608 (a quoted name)
+    try:
+        connection.exec_driver_sql(f"DELETE FROM {name} WHERE id = 0")  # noqa: S608 (a quoted name)
+    except OperationalError as error:
+        if "readonly" not in str(error.orig):
+            raise
+        return None
     newest = f"SELECT coalesce(max(id), 0) FROM {name} WHERE id > 0"  # noqa: S608
     return int(connection.exec_driver_sql(newest).scalar_one())
 

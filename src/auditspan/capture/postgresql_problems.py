@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row, Table, text
 
 from auditspan.capture.opentransaction import busy
-from auditspan.capture.postgresql_functions import Function, functions_of
+from auditspan.capture.postgresql_functions import Function, drain_function, functions_of
 from auditspan.capture.postgresql_triggers import TRIGGERS, Trigger
 from auditspan.capture.staged_table import StagedTable
 
@@ -23,7 +23,7 @@ _STAGING = text("""
 _FUNCTION = text("""
     SELECT p.prosrc AS source, p.prosecdef AS definer, coalesce(p.proconfig, '{}') AS settings
       FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-     WHERE n.nspname = :schema AND p.proname = :name AND p.pronargs = 0
+     WHERE n.nspname = :schema AND p.proname = :name AND p.pronargs = :arguments
 """)
 
 _RELATIONS = text("""
@@ -95,10 +95,22 @@ def _differences(connection: Connection, staged: StagedTable) -> list[str]:
 _NAMES = ("staging", "table")
 
 
+def drain_problems(connection: Connection, staging: Table) -> list[str]:
+    """Return a sentence for each thing that is wrong with the function that takes staged rows."""
+    name = connection.dialect.identifier_preparer.format_table(staging)
+    with busy(connection):
+        found = connection.execute(_STAGING, {"table": _plain(name, connection)}).one()
+        return list(_function_problems(connection, drain_function(), found, arguments=1))
+
+
 def _function_problems(
-    connection: Connection, function: Function, staging: Row[Any]
+    connection: Connection, function: Function, staging: Row[Any], *, arguments: int = 0
 ) -> Iterator[str]:
-    where = {"schema": staging.schema, "name": _plain(function.name, connection, doubled=False)}
+    where = {
+        "schema": staging.schema,
+        "name": _plain(function.name, connection, doubled=False),
+        "arguments": arguments,
+    }
     found = connection.execute(_FUNCTION, where).one_or_none()
     full = f"function {staging.schema}.{function.name}"
     source = staging.name.join(_plain(part, connection) for part in function.source.split("\0"))

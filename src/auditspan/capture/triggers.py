@@ -12,6 +12,7 @@ from auditspan.capture import postgresql, sqlite
 from auditspan.capture.audited import AuditedTable
 from auditspan.capture.catalog import home_of, tables_of
 from auditspan.capture.links import LinkTable
+from auditspan.capture.migrating import drain_first
 from auditspan.capture.opentransaction import busy, open_transaction
 from auditspan.capture.staged_table import StagedTable
 from auditspan.capture.staging import staging_of
@@ -146,6 +147,40 @@ def _after_create_table(table: Table, connection: Connection, **_options: object
     if _is_database(connection) and not open_transaction(connection).is_busy:
         with busy(connection):
             _create_all(table.metadata, connection, [table])
+
+
+@event.listens_for(MetaData, "before_drop")
+def _before_drop(_metadata: MetaData, connection: Connection, **_options: object) -> None:
+    """Record what was staged so far; what `drop_all` itself does is not recorded."""
+    if _is_database(connection):
+        drain_first(connection)
+        open_transaction(connection).is_busy = True
+
+
+@event.listens_for(MetaData, "after_drop")
+def _after_drop(_metadata: MetaData, connection: Connection, **_options: object) -> None:
+    if _is_database(connection):
+        open_transaction(connection).is_busy = False
+
+
+@event.listens_for(Table, "after_drop")
+def _after_drop_table(table: Table, connection: Connection, **_options: object) -> None:
+    """Remove functions, which PostgreSQL keeps when it drops triggers with their table."""
+    staging = staging_of(table.metadata)
+    if staging is None or not _is_database(connection) or connection.dialect.name != "postgresql":
+        return
+    statements = []
+    if table is staging:
+        statements = postgresql.staging_removal(staging, connection.dialect)
+    elif isinstance(subject_of(table), AuditedTable | LinkTable):
+        statements = postgresql.trigger_removal(
+            StagedTable(table=table, staging=staging), connection.dialect
+        )
+    with busy(connection):
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    if table is staging:
+        open_transaction(connection).has_written = False
 
 
 @event.listens_for(MetaData, "after_create")

@@ -16,6 +16,12 @@ _NO_WRITE = re.compile(
 _READ = re.compile(
     _START + r"(?:SELECT|VALUES|TABLE|PREPARE|DECLARE|FETCH)\b", re.IGNORECASE | re.DOTALL
 )
+_CTE = re.compile(_START + r"WITH\b", re.IGNORECASE | re.DOTALL)
+_CTE_NAME = re.compile(
+    r"([A-Za-z_][\w$]*|\"[^\"]*\")\s*\([^()]*\)\s+AS\s+(?:(?:NOT\s+)?MATERIALIZED\s*)?\(",
+    re.IGNORECASE,
+)
+_DML = re.compile(r"\b(?:INSERT|UPDATE|DELETE|REPLACE|MERGE|INTO)\b", re.IGNORECASE)
 _SCHEMA = re.compile(
     _START + r"(?:ALTER|DROP|CREATE\s+(?!TEMP|INDEX|UNIQUE))", re.IGNORECASE | re.DOTALL
 )
@@ -43,9 +49,12 @@ def may_write(statement: str) -> bool:
     """Whether a statement may change rows: a SELECT does by a function that is not well known."""
     if _NO_WRITE.match(statement):
         return False
-    if _READ.match(statement) is None:
+    is_reading_cte = _CTE.match(statement) is not None and _DML.search(statement) is None
+    if _READ.match(statement) is None and not is_reading_cte:
         return True
-    names = (name.lower().removeprefix("pg_catalog.") for name in _CALL.findall(statement))
+    queries = set(_CTE_NAME.findall(statement)) if is_reading_cte else set()
+    called = set(_CALL.findall(statement)) - queries
+    names = (name.lower().removeprefix("pg_catalog.") for name in called)
     return any(name not in _READERS and not name.startswith("pg_") for name in names)
 
 

@@ -76,7 +76,7 @@ class Replay:
     def _apply(self, members: Mapping[str, Any], mac_key_id: str | None) -> None:
         name, _, verb = members["action"].rpartition(".")
         if verb == _STATEMENT:
-            self._statements[members["target"]["type"]] += 1
+            self._statements[(members["target"] or {}).get("type") or name] += 1
         elif verb in _CHANGES and _has_changed(members):
             type_ = self.types.get(name)
             if type_ is None:

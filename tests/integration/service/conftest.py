@@ -12,16 +12,18 @@ from auditspan_service.config import Settings
 from auditspan_service.db import make_engine
 from auditspan_service.migrate import upgrade
 from support.postgres import empty_database, migrated_database
+from support.running import CAPTURE
 from support.service import RunningService, running_service, settings_at
 
 DATABASES = ("sqlite", "postgresql")
+_KEPT = {"AUDITSPAN_TEST_DATABASE_URL", CAPTURE}
 
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting comes from whoever runs the tests."""
     for name in list(os.environ):
-        if name.startswith(("AUDITSPAN_", "OTEL_")) and name != "AUDITSPAN_TEST_DATABASE_URL":
+        if name.startswith(("AUDITSPAN_", "OTEL_")) and name not in _KEPT:
             monkeypatch.delenv(name)
 
 
