@@ -22,6 +22,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from auditspan.body import MEMBERS, read_event
 from auditspan.canonical import Json
+from auditspan.changeorder import in_change_order
 from auditspan.columns import COLUMNS, Values
 from auditspan.errors import AuditBodyError
 from auditspan.inserting import insert_rows
@@ -33,6 +34,9 @@ from auditspan.tables import LEASE_PREFIX, AuditTables
 
 _COLUMNS = (*COLUMNS, "body", "mac", "mac_key_id")
 """What a row is given; the rest of it is the database's."""
+
+_PAGE = 500
+"""Events of a history that are read together."""
 
 
 def insert_records(
@@ -72,6 +76,14 @@ class StoredEvent:
     columns: Values
     seq: int | None
     delivered: bool
+
+    def change_id(self) -> int | None:
+        """Return the change id that the body has; None where it has none, or is no event."""
+        try:
+            found: int | None = read_event(self.body).get("change_id")
+        except AuditBodyError:
+            return None
+        return found
 
     def resource(self) -> dict[str, Json]:
         """The event resource: the body's members, `seq`, `recorded_at` and `delivered`.
@@ -119,6 +131,23 @@ def find_events(  # noqa: PLR0913 (a filter and two cursors)
     else:
         statement = statement.order_by(event.c.id.desc())
     return [_stored(row) for row in connection.execute(statement)]
+
+
+def history(
+    connection: Connection, tables: AuditTables, target_type: str, target_id: str
+) -> list[StoredEvent]:
+    """Return every event of one target, in the order in which the changes happened.
+
+    What the worker recorded later than it happened is where it happened, also when newer changes
+    had been recorded before.
+    """
+    wanted = EventFilter(target_type=target_type, target_id=target_id)
+    found: list[StoredEvent] = []
+    while page := find_events(
+        connection, tables, wanted, after=found[-1].row_id if found else 0, limit=_PAGE
+    ):
+        found += page
+    return in_change_order(found, StoredEvent.change_id)
 
 
 def get_event(connection: Connection, tables: AuditTables, event_id: str) -> StoredEvent | None:

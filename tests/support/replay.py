@@ -1,4 +1,4 @@
-"""The oracle: replaying the bodies of a trail in id order gives exactly the live tables.
+"""The oracle: replaying the bodies of a trail in change order gives exactly the live tables.
 
 Written from the format, and knowing nothing of how rows come to be: a create puts a row, an update
 changes the columns that it names and finds each at its old value, a delete takes away a row that is
@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import (
@@ -80,11 +81,11 @@ class Replay:
     deleted: dict[tuple[str, str], dict[str, list[str]]] = field(default_factory=dict)
 
     def play(self, bodies: Iterable[str]) -> Tables:
-        """Apply bodies in their order."""
+        """Apply bodies, given in id order, in the order of their changes."""
         for name in self.kinds:
             self.tables.setdefault(name, {})
-        for body in bodies:
-            self._apply(json.loads(body))
+        for event in _in_change_order([json.loads(body) for body in bodies]):
+            self._apply(event)
         return self.tables
 
     def _apply(self, event: dict[str, Any]) -> None:
@@ -135,6 +136,15 @@ class Replay:
         self.deleted[target] = {name: (row or {}).get(name, []) for name in kind.links}
         if row is None or _exactly(_without(row, hidden)) != _exactly(_without(old, hidden)):
             raise ReplayError(f"deleted, but was {row}: {event}")
+
+
+def _in_change_order(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By change id; an event without one is behind all that were recorded before it."""
+    own = [event.get("change_id") for event in events]
+    newest = accumulate((id_ or 0 for id_ in own), max)
+    keys = [(id_ or before, id_ is None) for id_, before in zip(own, newest, strict=True)]
+    order = sorted(range(len(events)), key=keys.__getitem__)
+    return [events[place] for place in order]
 
 
 def live_tables(connection: Connection, kinds: Mapping[str, Kind]) -> Tables:

@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 #: From the innermost ring outwards. A module imports from its own ring and those before it.
 RINGS = {
     "pure": "actions record diff redact canonical merkle proofs note signing mac errors ids verify "
-    "columns body printable keyaddition",
+    "columns body printable keyaddition changeorder",
     "SQLAlchemy": "capture coercion recorder values policy auditedmodel context tables appendonly "
     "guards indexes interference privileges serverroles store inserting partitions partitioning "
     "quarantine sealed timeouts",

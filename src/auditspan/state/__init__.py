@@ -1,7 +1,8 @@
 """The state check: does replaying the trail give the live tables?
 
-`replay` makes every object from its `events` in the order of the trail, `objects` keeps them,
-`objecttypes` says where they live, `live` compares by `agreement`, `report` has what was found.
+`chronology` reads the trail in the order of the changes, `replay` makes every object from its
+`events`, `objects` keeps them, `objecttypes` says where they live, `live` compares by `agreement`,
+`report` has what was found.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, MetaData, func, select, text
 from auditspan.capture.imagevalue import pin_settings
 from auditspan.errors import AuditConfigError
 from auditspan.mac import MacKey
-from auditspan.sealed import StoredText
 from auditspan.state.agreement import Agreement
+from auditspan.state.chronology import read_in_change_order
 from auditspan.state.live import Comparison
 from auditspan.state.objects import ObjectStore
 from auditspan.state.objecttypes import links, object_types
@@ -34,7 +34,9 @@ def check_state(
     mac_key: MacKey | Sequence[MacKey] | None = None,
     progress: Progress | None = None,
 ) -> StateReport:
-    """Replay the whole trail, sealed or not, in id order and compare with the live tables.
+    """Replay the whole trail, sealed or not, and compare with the live tables.
+
+    Events are replayed in the order of the changes, also those that the worker recorded late.
 
     Trail and tables are read at one moment: the connection MUST be in, or able to begin, a
     transaction that sees one snapshot. On PostgreSQL that is REPEATABLE READ or SERIALIZABLE; on
@@ -79,16 +81,16 @@ def check_state(
 def _replay(
     connection: Connection, tables: AuditTables, replay: Replay, progress: Progress | None
 ) -> None:
-    event = tables.event.c
-    texts = (StoredText(event.body), StoredText(event.mac_key_id))
-    statement = select(event.id, *texts).order_by(event.id)
     total = _count(connection, tables) if progress else 0
-    result = connection.execute(statement, execution_options={"yield_per": _CHUNK})
-    for rows in result.partitions():
-        for row_id, body, mac_key_id in rows:
-            replay.apply(row_id, body, mac_key_id)
-        if progress is not None:
-            progress(len(rows), total)
+    read = 0
+    for row in read_in_change_order(connection, tables):
+        replay.apply(row.row_id, row.body, row.mac_key_id)
+        read += 1
+        if read == _CHUNK and progress:
+            progress(read, total)
+            read = 0
+    if read and progress:
+        progress(read, total)
 
 
 def _count(connection: Connection, tables: AuditTables) -> int:

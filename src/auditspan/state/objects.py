@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from types import TracebackType
 from typing import Self
 
 from auditspan.canonical import Json
-from auditspan.errors import AuditConfigError
+from auditspan.state.temporaryfile import CACHE_KIB, explained, open_temporary_file
 
 Fields = dict[str, Json]
 """An object: its recorded values by column."""
 
 _KEPT = 2000
 """Objects in memory; each is at most about as large as a body, 64 KiB."""
-
-_CACHE_KIB = 32 * 1024
-"""What SQLite itself keeps in memory before it writes to the file at all."""
 
 _SCHEMA = """
 CREATE TABLE object (type TEXT, key TEXT, fields TEXT, PRIMARY KEY (type, key)) WITHOUT ROWID
@@ -33,17 +29,17 @@ _ALL = "SELECT type, key, fields FROM object ORDER BY type, key"
 class ObjectStore:
     """Fields by type and key, in memory that does not grow with their number.
 
-    The file is a private temporary database of SQLite, which has no name on POSIX and is gone when
-    the store is closed or the process dies. There is none as long as all objects fit into 32 MiB.
+    There is no file as long as all objects fit into 32 MiB.
+
+    Args:
+        kept: how many objects are in memory.
+        cache_kib: what SQLite keeps in memory before it writes to the file at all.
     """
 
-    def __init__(self, *, kept: int = _KEPT, cache_kib: int = _CACHE_KIB) -> None:
+    def __init__(self, *, kept: int = _KEPT, cache_kib: int = CACHE_KIB) -> None:
         self._kept = kept
         self._near: dict[tuple[str, str], Fields | None] = {}
-        self._file = sqlite3.connect("", isolation_level=None)  # "": private and temporary
-        for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{cache_kib}"):
-            self._file.execute(f"PRAGMA {pragma}")
-        self._file.execute(_SCHEMA)
+        self._file = open_temporary_file(_SCHEMA, cache_kib=cache_kib)
         self._cursor = self._file.cursor()  # one for all lookups, which are most of the work
 
     def __enter__(self) -> Self:
@@ -61,7 +57,7 @@ class ObjectStore:
         """The fields of an object, to be changed only through `put`; None where there is none."""
         place = (type_, key)
         if place not in self._near:
-            with _explained():
+            with explained():
                 row = self._cursor.execute(_GET, place).fetchone()
             self._keep(place, None if row is None else json.loads(row[0]))
         return self._near[place]
@@ -79,7 +75,7 @@ class ObjectStore:
     def rest(self) -> Iterator[tuple[str, str, Fields]]:
         """Every object that is left, by type and key. The store MUST NOT change meanwhile."""
         self._write()
-        with _explained(), closing(self._file.execute(_ALL)) as found:
+        with explained(), closing(self._file.execute(_ALL)) as found:
             for type_, key, fields in found:
                 yield type_, key, json.loads(fields)
 
@@ -91,20 +87,9 @@ class ObjectStore:
     def _write(self) -> None:
         kept = ((*place, json.dumps(f)) for place, f in self._near.items() if f is not None)
         gone = (place for place, fields in self._near.items() if fields is None)
-        with _explained():
+        with explained():
             self._file.execute("BEGIN")
             self._file.executemany(_PUT, kept)
             self._file.executemany(_REMOVE, gone)
             self._file.execute("COMMIT")
         self._near.clear()
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise AuditConfigError(
-            f"the temporary file of the state check cannot be used ({error}): let SQLITE_TMPDIR "
-            "name a directory with room for the objects of the trail"
-        ) from error

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from auditspan.otlpfile import read_logs, read_spans
 from auditspan.printable import printable, printable_json
 from auditspan.store import EventFilter, StoredEvent, find_events, get_event
+from auditspan.store import history as target_history
 from auditspan.tables import AuditTables, audit_tables
 from auditspan.tracetree import build_trace, render_trace, trace_as_dict
 from auditspan_service.cli.console import (
@@ -99,10 +100,13 @@ def show(event_id: str, *, as_json: bool) -> None:
 @json_option
 @data_option
 def history(target_type: str, target_id: str, *, as_json: bool) -> None:
-    """Show everything that happened to one thing, oldest first."""
-    wanted = EventFilter(target_type=target_type, target_id=target_id)
+    """Show everything that happened to one thing, oldest first.
+
+    Events are in the order in which the changes happened. What another program
+    wrote is recorded later, and still shown where it happened.
+    """
     with _opened_search() as search:
-        found = search(lambda trail: list(_all(*trail, wanted)))
+        found = search(lambda trail: target_history(*trail, target_type, target_id))
     if as_json:
         _print_events(found, as_json=True)
         return
@@ -190,13 +194,6 @@ def _newest(
 
 def _newer(wanted: EventFilter, last: int, trail: Trail) -> Events:
     return find_events(*trail, wanted, after=last, limit=_PAGE)
-
-
-def _all(connection: Connection, tables: AuditTables, wanted: EventFilter) -> Iterator[StoredEvent]:
-    last = 0
-    while page := find_events(connection, tables, wanted, after=last, limit=_PAGE):
-        yield from page
-        last = page[-1].row_id
 
 
 def _print_events(

@@ -8,10 +8,10 @@ import re
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +227,7 @@ class Told:
     id: str | None
     changes: dict[str, dict[str, Any]]
     outcome: Outcome = "success"
+    change_id: int | None = None
 
     def record(self) -> AuditRecord:
         """It as a record."""
@@ -242,11 +243,17 @@ class Told:
             target=Target(type=self.action.partition(".")[0], id=self.id),
             changes=self.changes,
             outcome=self.outcome,
+            change_id=self.change_id,
         )
 
 
 def created(type_: str, id_: str, **values: Any) -> Told:
     return Told(f"{type_}.create", id_, {name: {"new": value} for name, value in values.items()})
+
+
+def staged(change_id: int, event: Told) -> Told:
+    """The event as one of a staged change."""
+    return replace(event, change_id=change_id)
 
 
 def updated(type_: str, id_: str, **values: tuple[Any, Any]) -> Told:
@@ -582,6 +589,76 @@ HISTORIES: dict[str, tuple[list[Told], set[Named]]] = {
         ],
         {("contradiction", "post", "1", "tags")},
     ),
+    "late update": (
+        [
+            staged(1, created("person", "1", id=1, fullName="a")),
+            staged(3, updated("person", "1", fullName=("b", None))),
+            staged(2, updated("person", "1", fullName=("a", "b"))),
+        ],
+        set(),
+    ),
+    "late update that does not fit": (
+        [
+            staged(1, created("person", "1", id=1, fullName="a")),
+            staged(3, updated("person", "1", fullName=("b", None))),
+            staged(2, updated("person", "1", fullName=("a", "x"))),
+        ],
+        {("contradiction", "person", "1", "fullName")},
+    ),
+    "late creation": (
+        [
+            staged(3, updated("person", "1", fullName=("b", None))),
+            staged(2, updated("person", "1", fullName=("a", "b"))),
+            staged(1, created("person", "1", id=1, fullName="a")),
+        ],
+        set(),
+    ),
+    "late deletion": (
+        [
+            staged(1, created("person", "1", id=1, fullName="a")),
+            staged(3, created("person", "1", id=1)),
+            staged(2, deleted("person", "1", id=1, fullName="a")),
+        ],
+        set(),
+    ),
+    "late update of what is gone": (
+        [
+            created("person", "1", id=1),
+            staged(1, created("person", "2", id=2, fullName="a")),
+            staged(3, deleted("person", "2", id=2, fullName="b")),
+            staged(2, updated("person", "2", fullName=("a", "b"))),
+        ],
+        set(),
+    ),
+    "late link": (
+        [
+            created("person", "1", id=1),
+            staged(1, Told("post.update", "1", {"tags": {"added": ["1"]}})),
+            staged(3, Told("post.update", "1", {"tags": {"added": ["1"]}})),
+            staged(4, Told("post.update", "1", {"tags": {"removed": ["1"]}})),
+            staged(2, Told("post.update", "1", {"tags": {"removed": ["1"]}})),
+        ],
+        set(),
+    ),
+    "staged after unstaged": (
+        [
+            created("person", "1", id=1, fullName="a"),
+            updated("person", "1", fullName=("a", "b")),
+            staged(2, updated("person", "1", fullName=("c", None))),
+            staged(1, updated("person", "1", fullName=("b", "c"))),
+        ],
+        set(),
+    ),
+    "unstaged between staged": (
+        [
+            staged(1, created("person", "1", id=1, fullName="a")),
+            staged(3, updated("person", "1", fullName=("b", "c"))),
+            updated("person", "1", fullName=("c", "d")),
+            staged(2, updated("person", "1", fullName=("a", "b"))),
+            staged(4, updated("person", "1", fullName=("d", None))),
+        ],
+        set(),
+    ),
     "unknown relationship": (
         [created("person", "1", id=1), Told("post.update", "1", {"fans": {"added": ["1"]}})],
         {("unknown-type", "post.fans", None, None)},
@@ -599,6 +676,20 @@ def test_a_history_that_contradicts_itself_is_named_once(empty: State, case: str
     assert sorted(expected) == sorted(map(named, report.differences))
     notices = {kind for kind, *_ in expected} <= {"unknown-type", "unaudited-statement"}
     assert notices == report.ok
+
+
+def test_many_late_events_are_replayed_in_their_order(empty: State) -> None:
+    """However many there are, and the progress counts each once."""
+    names = [f"n{number}" for number in range(2500)]
+    events = [
+        staged(number, updated("person", "1", fullName=(old, new)))
+        for number, (old, new) in enumerate(pairwise([*names, None]), 2)
+    ]
+    empty.run("INSERT INTO person (id) VALUES (1)")
+    empty.tell(*reversed(events), staged(1, created("person", "1", id=1, fullName=names[0])))
+    seen: list[int] = []
+    report = empty.report(progress=lambda more, _total: seen.append(more))
+    assert ([], 2501, 2501) == (report.differences, report.events, sum(seen))
 
 
 def test_notices_count_their_events(empty: State) -> None:
