@@ -291,9 +291,7 @@ class Relay:
             self._meters.retry_after_capped()
             _logger.warning(
                 "%s asked for a pause of %.0f s, more than the relay grants: retrying in %.0f s",
-                self._sink.name,
-                asked,
-                wait,
+                *(self._sink.name, asked, wait),
             )
 
 
