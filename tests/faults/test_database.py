@@ -74,3 +74,33 @@ def test_only_503_while_it_is_away(
         in_doubt=len(load.in_doubt), served_again_after_seconds=round(max(waits), 2),
         all_delivered_after_seconds=round(arrived, 1),
     )  # fmt: skip
+
+
+def require_only_reads(place: Place) -> None:
+    """What is answered while the database takes no writes."""
+    with place.client() as client:
+        assert httpx.codes.OK == client.get("/healthz").status_code
+        assert httpx.codes.OK == client.get("/v1/users").status_code
+        require_problem(client.get("/readyz"))
+        require_problem(client.post("/v1/users", json={"username": "nobody"}))
+
+
+def test_only_503_for_changes_while_the_primary_is_demoted(
+    place: Place, cluster: Cluster, figures: Figures
+) -> None:
+    """Reads are served meanwhile, and changes again as soon as it is promoted."""
+    place.service()
+    worker = place.worker()
+    with Load(place) as load:
+        load.await_made(20)
+        cluster.demote()
+        try:
+            require_only_reads(place)
+        finally:
+            cluster.promote()
+        wait = first_made_after(load, time.monotonic())
+    assert {UNAVAILABLE} == {status for status in load.statuses if not 200 <= status < 300}
+    assert worker.running
+    require_whole(place, load)
+    assert wait <= BACK_SECONDS
+    figures(changes=len(load.made), refused=len(load.refused), served_again_after_seconds=wait)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import subprocess
@@ -55,6 +56,18 @@ class Cluster:
         log = str(self.folder / "data" / "log")
         self._control("-l", log, "-o", f"-h '' -k {self.url.query['host']}", "start")
         self._server.ensure_postgres_running()
+
+    def demote(self) -> None:
+        """Crash it and start it as a standby, which only answers readers."""
+        self.crash()
+        signal = self.folder / "data" / "standby.signal"
+        signal.touch()
+        shutil.chown(signal, user=self._server.system_user or os.getuid())
+        self.start()
+
+    def promote(self) -> None:
+        """Let a standby take writes again."""
+        self._administer("SELECT pg_promote()")
 
     @contextmanager
     def database(self) -> Iterator[str]:
