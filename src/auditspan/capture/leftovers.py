@@ -52,6 +52,7 @@ def take_leftovers(connection: Connection, capture: Capture, limit: int = BATCH)
             metadata=capture.metadata,
             mac_key=capture.mac_key,
             origin_at=origins.__getitem__,
+            knows_transactions=connection.dialect.name == "postgresql",
         )
         for told in telling.told([[_change(row) for row in rows]]):
             if told:

@@ -73,12 +73,15 @@ class Telling:
 
     Attributes:
         origin_at: the context of a position.
+        knows_transactions: changes of one transaction have the same origin. False for what others
+            wrote to SQLite, where nothing tells that two rows were written in one transaction.
     """
 
     connection: Connection
     metadata: MetaData
     mac_key: MacKey | None
     origin_at: Callable[[int], Origin]
+    knows_transactions: bool = True
     _entries: list[tuple[Origin, ObjectChange | LinkRun | Counted]] = field(default_factory=list)
     _subjects: dict[str, tuple[AuditedTable | LinkTable, Table | None]] = field(
         default_factory=dict
@@ -124,11 +127,16 @@ class Telling:
     def _join(self, part: Part, base: Table, origin: Origin) -> None:
         key = (base, part.old_id)
         known = self._objects.get(key)
-        if known is not None and known[0] is origin and known[1].takes(part):
+        if known is not None and self._is_one(known[0], origin, part) and known[1].takes(part):
             known[1].parts.append(part)
             return
         self._objects[key] = found = (origin, ObjectChange(parts=[part]))
         self._entries.append(found)
+
+    def _is_one(self, origin: Origin, other: Origin, part: Part) -> bool:
+        """Whether rows of one object belong together: an object is made, and is deleted, once."""
+        made_or_deleted = part.change.operation != "UPDATE"
+        return origin is other or (made_or_deleted and not self.knows_transactions)
 
     def _link(self, change: StagedChange, link: LinkTable, origin: Origin) -> None:
         last = self._entries[-1] if self._entries else None
