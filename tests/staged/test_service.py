@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from alembic import command
 from click.testing import CliRunner
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, text
 
 from auditspan.guards import check_guards, restore_guards
 from auditspan.tables import audit_tables
@@ -172,6 +172,18 @@ def test_a_foreign_trigger_on_the_staging_table_is_named(database: Engine) -> No
     execute(database, statements[database.dialect.name])
     (sentence,) = found(database, "foreign")
     assert "other on audit_change" in sentence
+
+
+def test_a_table_that_no_model_audits_any_more_is_named(database: Engine) -> None:
+    """Its changes are staged and kept; that is a warning."""
+    other = MetaData()
+    Table("users", other, Column("id", Integer, primary_key=True), info={"audit": True})
+    tables = audit_tables(other)
+    with database.connect() as connection:
+        said = [one.detail for one in check_guards(connection, tables) if one.kind == "setting"]
+    assert ["The table api_keys has auditspan's triggers"] == [
+        one.partition(",")[0] for one in said
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ _STORAGE = text(
 class StagingFinding(NamedTuple):
     """Something that is not as it has to be, and what it is about."""
 
-    kind: Literal["trigger", "foreign", "role"]
+    kind: Literal["trigger", "foreign", "role", "setting"]
     detail: str
 
 
@@ -72,8 +72,8 @@ def check_staging(
     if not inspect(connection).has_table(staging.name, schema=staging.schema):
         yield StagingFinding(
             "trigger",
-            f"There is no table {staging.name}: what is written to audited tables is not recorded. "
-            "Make it as docs/how-to/guard-the-tables.md says.",
+            f"There is no table {staging.name}, or this role may not see it: what is written to "
+            "audited tables is not recorded. Migrate first, or run `auditspan db guard`.",
         )
         return
     staged = list(_present(connection, staging))
@@ -137,11 +137,11 @@ def _weak(problem: str) -> str:
 
 def _foreign(connection: Connection, staging: Table) -> Iterator[StagingFinding]:
     known = {staged.table.key for staged in staged_tables(staging.metadata)}
-    for found in triggered_tables(connection):
+    for found in triggered_tables(connection) if known else ():  # else the models are elsewhere
         name = f"{found.schema}.{found.name}" if found.schema else found.name
         if name not in known:
             yield StagingFinding(
-                "foreign",
+                "setting",
                 f"The table {name} has auditspan's triggers, and no model says that it is audited: "
                 f"its changes stay in {staging.name}. Audit it, or remove them with "
                 f"`auditspan.alembic.drop_triggers`.",
