@@ -12,6 +12,7 @@ from auditspan.capture import postgresql, sqlite
 from auditspan.capture.audited import AuditedTable
 from auditspan.capture.catalog import home_of, tables_of
 from auditspan.capture.links import LinkTable
+from auditspan.capture.live_triggers import fitted
 from auditspan.capture.migrating import drain_first
 from auditspan.capture.opentransaction import busy, open_transaction
 from auditspan.capture.staged_table import StagedTable
@@ -104,9 +105,11 @@ def require_triggers(connection: Connection, metadata: MetaData) -> None:
             continue
         if connection.dialect.name == "postgresql":
             problems += postgresql.trigger_problems(connection, one)
-        elif sqlite.trigger_problems(connection, one):
-            create_triggers(connection, one)
-            problems += sqlite.trigger_problems(connection, one)
+            continue
+        live = fitted(connection, one)
+        if sqlite.trigger_problems(connection, live):
+            create_triggers(connection, live)
+            problems += sqlite.trigger_problems(connection, live)
     if problems:
         raise AuditConfigError(
             "writes were refused, because triggers that record them are missing or differ from the "
@@ -212,4 +215,4 @@ def _create_all(metadata: MetaData, connection: Connection, tables: Collection[T
     present = _present(connection, [one.table for one in staged])
     for one in staged:
         if one.table in present:
-            create_triggers(connection, one)
+            create_triggers(connection, fitted(connection, one))
