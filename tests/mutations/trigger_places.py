@@ -143,14 +143,6 @@ TRIGGER_MUTATIONS = [
     ),
     # ------------------------------------------------------------------------------- the drain
     _staged(
-        "take rows of other programs for one's own",
-        "drain.py",
-        "take, (floor,)",
-        "take, (0,)",
-        LEFTOVERS,
-        "sqlite and meet",
-    ),
-    _staged(
         "leave the candidates of REPLACE",
         "drain.py",
         'connection.exec_driver_sql(f"{clear} WHERE id < 0")',
@@ -250,7 +242,7 @@ TRIGGER_MUTATIONS = [
         REPRODUCTIONS,
     ),
     _staged(
-        "begin without SQLite's lock",
+        "take rows of other programs for one's own",
         "opentransaction.py",
         "    return int(connection.exec_driver_sql(newest).scalar_one())",
         "    return 0",
