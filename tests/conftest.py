@@ -70,4 +70,10 @@ def pytest_runtest_makereport(
     if os.environ.get("AUDITSPAN_CI") and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {item.nodeid}: {report.longrepr}"
+    # A process that runs tests sends UTF-8 to the one that reports them.
+    report.sections = [(name, _encodable(text)) for name, text in report.sections]
     return report
+
+
+def _encodable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()

@@ -255,7 +255,8 @@ TRIGGER_MUTATIONS = [
         "objects.py",
         '        if verb == "update" and not changes.keys() - ignored:\n            return None\n',
         "",
-        "integration/library/test_shapes.py integration/library/test_values.py",
+        "integration/library/test_statements.py",
+        "sqlite and ignored",
     ),
     _staged(
         "tell a deletion as an update",
