@@ -158,7 +158,7 @@ class Telling:
     def _count_migrated(self, change: StagedChange, origin: Origin) -> None:
         key = (id(origin), change.table, change.operation)
         if key not in self._counted:
-            table = self.metadata.tables.get(change.table)
+            table = table_named(self.metadata, change.table)
             subject = None if table is None else subject_of(table)
             types = sorted(subject.types) if subject else []
             counted = Migrated(types=types, operation=change.operation.lower(), table=change.table)
