@@ -288,11 +288,12 @@ TRIGGER_MUTATIONS = [
         "integration/library/test_secrets.py integration/library/test_values.py",
     ),
     _staged(
-        "tell 1 and 1.0 of one float apart",
+        "tell two texts of one time apart",
         "parts.py",
         "if canonical_json(before) != canonical_json(after):",
         "if True:",
-        f"{TYPES} {REPRODUCTIONS} integration/library/test_values.py",
+        TRANSACTIONS,
+        "sqlite and equal_time",
     ),
     # ------------------------------------------------------------------------------ the values
     _staged(

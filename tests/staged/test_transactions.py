@@ -6,7 +6,18 @@ from contextlib import suppress
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import JSON, Column, Engine, Integer, MetaData, Numeric, Table, create_engine, text
+from sqlalchemy import (
+    JSON,
+    Column,
+    DateTime,
+    Engine,
+    Integer,
+    MetaData,
+    Numeric,
+    Table,
+    create_engine,
+    text,
+)
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import sessionmaker
 
@@ -34,6 +45,7 @@ def make_items(engine: Engine) -> Application:
         Column("n", Integer),
         Column("price", Numeric),
         Column("document", JSON),
+        Column("at", DateTime),
         info={"audit": True},
     )
     return make_application(engine, metadata)
@@ -89,6 +101,16 @@ def test_an_equal_number_of_another_form_is_a_change(postgresql: Application) ->
         session.execute(text("UPDATE item SET price = 1.00"))
     assert ["1.0", "1.00"] == postgresql.news("price")
     postgresql.check()
+
+
+def test_an_equal_time_of_another_form_is_no_change(application: Application) -> None:
+    """SQLite stores a time as the text that it was given."""
+    upsert = "INSERT INTO item (id, at) VALUES (1, :at) ON CONFLICT (id) DO UPDATE SET at = :at"
+    for time in ("2026-02-01 12:00:00", "2026-02-01 12:00:00.000000"):
+        with application.unit_of_work() as session:
+            session.execute(text(upsert), {"at": time})
+    assert ["2026-02-01T12:00:00.000000"] == application.news("at")
+    application.check()
 
 
 def test_a_document_that_only_json_can_hold_is_recorded(postgresql: Application) -> None:
