@@ -315,7 +315,8 @@ TRIGGER_MUTATIONS = [
         "stored_values.py",
         "        return _impl(kept.impl_instance, dialect)",
         "        return kept",
-        f"{TYPES} {REPRODUCTIONS}",
+        TYPES,
+        "sqlite and decorated",
     ),
     _staged(
         "lose the zeros of a number",
@@ -371,14 +372,6 @@ TRIGGER_MUTATIONS = [
         "taken = select(*_columns(staging)).where(place.in_(oldest))",
         LEFTOVERS,
         "sqlite and another_program",
-    ),
-    _staged(
-        "wait for another worker's rows",
-        "leftovers.py",
-        ".with_for_update(skip_locked=True)",
-        "",
-        LEFTOVERS,
-        "postgresql and workers",
     ),
     _staged(
         "name the application in place of the role",

@@ -44,6 +44,7 @@ from sqlalchemy import (
 from sqlalchemy import Enum as EnumType
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, registry
+from sqlalchemy.types import TypeDecorator
 
 from staged.application import Application, make_application
 
@@ -55,6 +56,13 @@ class Colour(Enum):
 
     RED = "r"
     BLUE = "b"
+
+
+class Flag(TypeDecorator[bool]):
+    """A truth value by a type of the application."""
+
+    impl = Boolean
+    cache_ok = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +108,7 @@ CASES = {
     "big integer": Case(type=BigInteger(), value=WIDE, sql=str(WIDE), told=str(WIDE)),
     "boolean": Case(type=Boolean(), value=True, sql="true", told=True),
     "false": Case(type=Boolean(), value=False, sql="false", told=False),
+    "decorated boolean": Case(type=Flag(), value=True, sql="true", told=True),
     "float": Case(type=Float(), value=0.1, sql="0.1", told="0.1"),
     "whole float": Case(type=Float(), value=2.0, sql="2.0", told="2.0"),
     "small float": Case(type=Double(), value=5e-324, sql="5e-324", told="5e-324"),
