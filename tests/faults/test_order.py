@@ -114,12 +114,12 @@ def test_an_idle_transaction_holds_up_nobody(
 
 
 def steps_back(place: Place) -> int:
-    """How often the collector was sent an older row after a newer one."""
-    numbers = [
+    """How often the first copy of a row came after that of a newer row."""
+    numbers = dict.fromkeys(
         int(str(entry.attributes[semconv.SEQUENCE_NUMBER]))
         for entry in read_logs(files(place))
         if semconv.SEQUENCE_NUMBER in entry.attributes
-    ]
+    )
     return sum(later <= earlier for earlier, later in pairwise(numbers))
 
 
@@ -128,8 +128,8 @@ def test_workers_that_race(
 ) -> None:
     """Two at a time, which are killed in turn, again and again: the other takes over in time.
 
-    Only who takes over sends something again, so the files go back once for each kill; and a second
-    time where what the other had on its way comes in between.
+    Copies aside, rows arrive in order. A batch that a killed worker had under way may arrive late,
+    once for each kill.
     """
     place.service()
     workers = [place.worker("one"), place.worker("other")]
@@ -151,6 +151,6 @@ def test_workers_that_race(
         racing_kills=counts.racing_kills, changes=len(load.made), steps_back=steps_back(place),
         sealed_p99=round(p99(lags.sealed), 2), delivered_p99=round(p99(lags.delivered), 2),
     )  # fmt: skip
-    assert steps_back(place) <= 2 * counts.racing_kills
+    assert steps_back(place) <= counts.racing_kills
     assert p99(lags.sealed) <= LAG_SECONDS
     assert p99(lags.delivered) <= LAG_SECONDS
