@@ -559,3 +559,31 @@ def test_links_that_a_deletion_takes_along_are_told(engine: Engine) -> None:
     told = sorted((action, changes.get("tags")) for action, _, changes in application.told()[-2:])
     assert [("post.delete", None), ("post.update", {"removed": ["1", "2"]})] == told
     application.check()
+
+
+def test_a_class_that_is_mapped_late_changes_nothing_for_others(engine: Engine) -> None:
+    """What is known of tables is read again, and the statement that comes next names a copy."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class City(Base):
+        __tablename__ = "city"
+        __audit__ = True
+        id: Mapped[int] = mapped_column(primary_key=True)
+        name: Mapped[str]
+
+    application = make_application(engine, Base.metadata)
+    with application.unit_of_work() as session:
+        session.add(City(id=1, name="Bern"))
+
+    class Late(Base):
+        __tablename__ = "late"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    with application.unit_of_work() as session:
+        session.execute(update(City).values(name="Berne"))
+    with application.unit_of_work() as session:
+        session.add(City(id=2, name="Thun"))
+    assert ["city.create", "city.update", "city.create"] == [action for action, *_ in application.told()]
+    application.check()

@@ -45,11 +45,7 @@ from auditspan.capture.triggers import (
 from auditspan.capture.unaudited import unaudited_reason
 from auditspan.capture.writer import Capture, adopt, captures_of, meet
 from auditspan.capture.writes import changes_schema, may_write
-from auditspan.errors import (
-    AuditConfigError,
-    AuditWriteError,
-    UnauditedWriteError,
-)
+from auditspan.errors import AuditConfigError, AuditWriteError, UnauditedWriteError
 from auditspan.recorder import missing_actor
 from auditspan.tables import require_supported
 
@@ -164,7 +160,10 @@ def _captures(connection: Connection) -> list[Capture]:
 def _table_of(context: Any) -> Table | None:  # noqa: ANN401
     """The audited table that a statement of SQLAlchemy's names; None for text."""
     table = getattr(getattr(getattr(context, "compiled", None), "statement", None), "table", None)
-    return table if isinstance(table, Table) and subject_of(table) is not None else None
+    if isinstance(table, Table):  # the ORM names annotated copies
+        table = table.metadata.tables.get(table.key, table)
+        return table if subject_of(table) is not None else None
+    return None
 
 
 def _require_known(table: Table, captures: list[Capture]) -> None:
