@@ -131,12 +131,6 @@ test-next: .venv-next/.ready ## the library on SQLAlchemy 2.1
 	@VIRTUAL_ENV=.venv-next $(UV) pip install --quiet --no-deps --editable .
 	@touch $@
 
-# The capture that is to replace the present one (docs/adr/0016).
-.PHONY: test-triggers
-test-triggers: $(READY) ## the library with the capture by triggers, which is being built
-	@AUDITSPAN_CAPTURE=triggers $(RUN)/pytest tests/staged \
-	  tests/integration/library/test_{sequences,savepoints,shapes,values,types}.py $(PARALLEL) $(PYTEST_ARGS)
-
 .PHONY: test-backends
 test-backends: $(READY) collector ## one change, seen in Jaeger and in Zipkin (Java, Maven, Chromium; minutes the first time)
 	@$(RUN)/pytest tests/backends $(PYTEST_ARGS)

@@ -10,14 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from auditspan.tables import STAGED
-from support.changed_claims import is_changed
 from support.collector import collector_binary
 from support.memory import use_memory
 from support.postgres import empty_database
-
-# These need the new capture from the first import on: `make test-triggers`.
-collect_ignore = [] if STAGED else ["staged"]
 
 use_memory()
 
@@ -51,14 +46,6 @@ def postgres_url() -> Iterator[str]:
     """A database of its own on a real PostgreSQL, without a table."""
     with empty_database() as url:
         yield url
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With the new capture, leave out what holds no more."""
-    changed = [item for item in items if STAGED and is_changed(item.nodeid)]
-    if changed:
-        config.hook.pytest_deselected(items=changed)
-        items[:] = [item for item in items if item not in changed]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -23,6 +23,12 @@ GRANT INSERT (
     trace_id, span_id, tx_id, tenant, body, mac, mac_key_id
 ) ON audit_event TO auditspan_app;
 
+-- What its own transaction has staged, the service takes by a function of the owner, and nothing else.
+REVOKE ALL ON SEQUENCE audit_change_id_seq
+FROM PUBLIC, auditspan_app, auditspan_worker, auditspan_auditor;
+GRANT EXECUTE ON FUNCTION auditspan_drain(integer) TO auditspan_app;
+GRANT USAGE ON SEQUENCE audit_change_id_seq TO auditspan_app;
+
 -- The worker: seals what is in the trail, and remembers what it has sent.
 GRANT SELECT ON audit_event TO auditspan_worker;
 GRANT SELECT, INSERT ON audit_leaf, audit_checkpoint, audit_quarantine TO auditspan_worker;
@@ -36,23 +42,13 @@ BEGIN
     END IF;
 END $$;
 
--- Where triggers capture changes (docs/adr/0016): the service takes what its own transaction has staged,
--- by a function of the owner, and nothing else of that table. The worker records what other programs
--- wrote; it locks rows while it does, which needs UPDATE of a column, one that nothing depends on.
-DO $$
-BEGIN
-    IF to_regclass('audit_change') IS NOT NULL THEN
-        REVOKE ALL ON SEQUENCE audit_change_id_seq
-        FROM PUBLIC, auditspan_app, auditspan_worker, auditspan_auditor;
-        GRANT EXECUTE ON FUNCTION auditspan_drain(integer) TO auditspan_app;
-        GRANT USAGE ON SEQUENCE audit_change_id_seq TO auditspan_app;
-        GRANT SELECT, DELETE, UPDATE (position) ON audit_change TO auditspan_worker;
-        GRANT INSERT (
-            event_id, occurred_at, actor_type, actor_id, action, outcome, target_type, target_id,
-            trace_id, span_id, tx_id, tenant, body, mac, mac_key_id
-        ) ON audit_event TO auditspan_worker;
-    END IF;
-END $$;
+-- The worker records what other programs wrote (docs/adr/0016). It locks rows while it does, which
+-- needs UPDATE of a column, one that nothing depends on.
+GRANT SELECT, DELETE, UPDATE (position) ON audit_change TO auditspan_worker;
+GRANT INSERT (
+    event_id, occurred_at, actor_type, actor_id, action, outcome, target_type, target_id,
+    trace_id, span_id, tx_id, tenant, body, mac, mac_key_id
+) ON audit_event TO auditspan_worker;
 
 -- The auditor: the trail and its seal; not who the users are, and no hash of a key.
 GRANT SELECT ON audit_event, audit_leaf, audit_checkpoint, audit_delivery, audit_quarantine TO auditspan_auditor;

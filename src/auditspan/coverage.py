@@ -10,13 +10,14 @@ from sqlalchemy import MetaData, Table
 from sqlalchemy.orm import Mapper
 
 from auditspan.capture.links import link_table
+from auditspan.capture.staging import STAGING
 from auditspan.errors import AuditConfigError
 from auditspan.policy import Exempt, audited_model, decided_table
 from auditspan.state.objecttypes import mappers, table_name
 from auditspan.tables import AuditTables
 
 _NOT_THE_APPLICATIONS = frozenset(
-    {"alembic_version", *(f"audit_{field.name}" for field in fields(AuditTables))}
+    {"alembic_version", STAGING, *(f"audit_{field.name}" for field in fields(AuditTables))}
 )
 """Alembic's table and our own: nobody decides about them."""
 

@@ -30,16 +30,14 @@ from auditspan.appendonly import (
     triggers_of,
 )
 from auditspan.capture.staging import staging_of
+from auditspan.capture.staging_check import check_staging, restore_staging
 from auditspan.errors import UnguardedError
 from auditspan.indexes import weak_indexes
 from auditspan.interference import interference
 from auditspan.partitions import guard_partitions, partitions_of, weak_points
 from auditspan.privileges import dangerous_roles
 from auditspan.serverroles import server_powers
-from auditspan.tables import STAGED, AuditTables
-
-if STAGED:
-    from auditspan.capture.staging_check import check_staging, restore_staging
+from auditspan.tables import AuditTables
 
 Kind = Literal["trigger", "foreign", "index", "role", "durability", "setting"]
 
@@ -140,13 +138,13 @@ def restore_guards(connection: Connection, tables: AuditTables) -> None:
         ):
             connection.execute(statement)
     staging = staging_of(tables.event.metadata)
-    if STAGED and staging is not None:
+    if staging is not None:
         restore_staging(connection, staging)
 
 
 def _staging(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
     staging = staging_of(tables.event.metadata)
-    if STAGED and staging is not None:
+    if staging is not None:
         for found in check_staging(connection, staging, tables.event, tables.leaf):
             yield Finding(kind=found.kind, detail=found.detail)
 

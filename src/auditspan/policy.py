@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Column, Table, event
-from sqlalchemy.orm import ColumnProperty, Mapper
+from sqlalchemy.orm import Mapper
 
 from auditspan.auditedmodel import AuditedColumn, AuditedModel
 from auditspan.errors import AuditConfigError
@@ -86,30 +86,17 @@ def decided_table(table: Table) -> AuditedModel | None:
         return None
     _require_known_names(table.name, {column.name for column in table.columns}, policy)
     columns = [
-        _column(column, column.key, policy, generated=column.onupdate is not None)
+        _column(column, column.key, policy)
         for column in table.columns
         if _is_wanted(column, policy)
     ]
     _require_open_key(table.name, columns)
-    _require_no_replacing(table)
     return AuditedModel(
         type=policy.name or table.name,
         columns=tuple(columns),
         primary_key=tuple(column.key for column in table.primary_key),
         version_key=None,
     )
-
-
-@event.listens_for(Mapper, "after_mapper_constructed")
-def _activate_history(mapper: Mapper[Any], class_: type[object]) -> None:
-    # The old value of an expired attribute is lost on assignment without this flag, and only here
-    # and only over iterate_properties does it take effect. Models mapped before auditspan was
-    # imported miss it; their old values cost a SELECT at flush (`values.old_values`).
-    if _decision(class_) is None:
-        return
-    for prop in mapper.iterate_properties:
-        if isinstance(prop, ColumnProperty):
-            prop.active_history = True
 
 
 @event.listens_for(Mapper, "mapper_configured")
@@ -138,9 +125,6 @@ def _read(mapper: Mapper[Any], policy: Policy) -> AuditedModel:
     known = {column.name for column in mapper.columns}
     _require_known_names(mapper.class_.__name__, known, policy)
     _require_open_key(mapper.class_.__name__, columns)
-    for table in mapper.tables:
-        if isinstance(table, Table):
-            _require_no_replacing(table)
     version = mapper.version_id_col
     return AuditedModel(
         type=policy.name or _snake_case(mapper.class_.__name__),
@@ -154,11 +138,10 @@ def _columns(mapper: Mapper[Any], policy: Policy) -> Iterable[AuditedColumn]:
     for prop in mapper.column_attrs:
         column = prop.columns[0]
         if isinstance(column, Column) and _is_wanted(column, policy):
-            generated = _is_generated(mapper, column)
-            yield _column(column, prop.key, policy, generated=generated)
+            yield _column(column, prop.key, policy)
 
 
-def _column(column: Column[Any], key: str, policy: Policy, *, generated: bool) -> AuditedColumn:
+def _column(column: Column[Any], key: str, policy: Policy) -> AuditedColumn:
     return AuditedColumn(
         name=column.name,
         key=key,
@@ -166,8 +149,6 @@ def _column(column: Column[Any], key: str, policy: Policy, *, generated: bool) -
         redacted=_is_redacted(column, policy),
         secrets=_secrets(column, policy),
         ignored=column.name in policy.ignore,
-        defaulted=_is_defaulted(column),
-        generated=generated,
     )
 
 
@@ -200,20 +181,6 @@ def _at_or_below(name: str, paths: Collection[str]) -> frozenset[str]:
     return frozenset(path for path in paths if path == name or path.startswith(f"{name}."))
 
 
-def _is_defaulted(column: Column[Any]) -> bool:
-    sources = (column.default, column.server_default, column.computed, column.identity)
-    return column.primary_key or any(source is not None for source in sources)
-
-
-def _is_generated(mapper: Mapper[Any], column: Column[Any]) -> bool:
-    return (
-        column is mapper.version_id_col
-        or column.onupdate is not None
-        or column.server_onupdate is not None
-        or column.computed is not None
-    )
-
-
 def _require_known_names(owner: str, known: Collection[str], policy: Policy) -> None:
     columns = {name.partition(".")[0] for name in (*policy.redact, *policy.reveal)}
     named = {*(policy.include or ()), *policy.exclude, *columns, *policy.ignore}
@@ -237,19 +204,6 @@ def _require_open_key(owner: str, columns: Iterable[AuditedColumn]) -> None:
                 f"the primary key {audited.name!r} of {owner} looks like a secret, and a "
                 "key stands in the clear in every target id: use another key, or say with "
                 "Policy(reveal={...}) that it is none"
-            )
-
-
-def _require_no_replacing(table: Table) -> None:
-    """Refuse SQLite's ON CONFLICT REPLACE: an INSERT would delete other rows, and tell nobody."""
-    parts: list[tuple[Any, str]] = [(one, "on_conflict") for one in table.constraints]
-    for column in table.columns:
-        parts += [(column, "on_conflict_primary_key"), (column, "on_conflict_unique")]
-    for part, option in parts:
-        if str(part.dialect_options["sqlite"].get(option) or "").upper() == "REPLACE":
-            raise AuditConfigError(
-                f"the table {table.name!r} is to be audited, but a key of it has ON CONFLICT "
-                "REPLACE, by which SQLite deletes rows that no statement names: leave that out"
             )
 
 

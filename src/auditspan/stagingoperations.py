@@ -20,22 +20,14 @@ from alembic.operations.ops import (
     ModifyTableOps,
     UpgradeOps,
 )
-from sqlalchemy import Connection, MetaData, inspect
+from sqlalchemy import Connection, inspect
 
 from auditspan.capture import postgresql, sqlite
 from auditspan.capture.live_triggers import triggered_tables
 from auditspan.capture.migrating import target_metadata
 from auditspan.capture.staged_table import StagedTable
 from auditspan.capture.staging import STAGING
-from auditspan.tables import STAGED
-
-if STAGED:
-    from auditspan.capture.triggers import staged_tables
-else:
-
-    def staged_tables(metadata: MetaData) -> list[StagedTable]:  # noqa: ARG001
-        """No table has triggers."""
-        return []
+from auditspan.capture.triggers import staged_tables
 
 
 class CreateStaging(MigrateOperation):

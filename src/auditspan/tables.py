@@ -8,7 +8,6 @@ audit table or out of one, so that deleting a thing never touches its history.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -36,7 +35,6 @@ from sqlalchemy.types import TypeDecorator, UserDefinedType
 from auditspan.appendonly import append_only
 from auditspan.errors import AuditConfigError
 
-STAGED = os.environ.get("AUDITSPAN_CAPTURE") == "triggers"
 SUPPORTED_DIALECTS = ("postgresql", "sqlite")
 MIN_POSTGRESQL = (13,)
 
@@ -165,10 +163,9 @@ def audit_tables(metadata: MetaData) -> AuditTables:
         "delivery": _delivery,
         "quarantine": _quarantine,
     }
-    if STAGED:
-        from auditspan.capture.staging import audit_change_table  # noqa: PLC0415
+    from auditspan.capture.staging import audit_change_table  # noqa: PLC0415 (it takes types from here)
 
-        audit_change_table(metadata)
+    audit_change_table(metadata)
     return AuditTables(
         **{
             name: known[key] if (key := f"{prefix}audit_{name}") in known else make(metadata)

@@ -17,13 +17,7 @@ from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from auditspan import semconv
 from auditspan.actions import require_action, require_outcome
 from auditspan.canonical import Json
-from auditspan.tables import STAGED
-
-if STAGED:
-    from auditspan.capture.hooks import drain_now, listen
-else:
-    from auditspan.capture import statements  # noqa: F401 (installs the hooks of engines)
-    from auditspan.capture.flushes import listen
+from auditspan.capture.hooks import drain_now, listen
 from auditspan.capture.unaudited import unaudited
 from auditspan.capture.writer import Capture, register
 from auditspan.defaultkey import Unset, chosen_key
@@ -159,8 +153,7 @@ class AuditTrail:
         plain: Session = session() if isinstance(session, scoped_session) else session
         plain.flush()  # gives a new target its primary key
         connection = plain.connection()
-        if STAGED:
-            drain_now(connection)
+        drain_now(connection)
         record = self._recorder.record(
             action,
             tx_id=self._capture.tx_id(connection),

@@ -14,10 +14,8 @@ class Mutation:
         path: the file below src/auditspan.
         before: text that occurs in it exactly once.
         after: what stands there instead.
-        tests: files below tests/integration/library, or below tests if `staged`; one of their
-            tests must fail.
+        tests: files below tests; one of their tests must fail.
         only: a `-k` expression, where one case is enough to look at.
-        staged: whether the capture by triggers is broken, and its tests must notice.
     """
 
     name: str
@@ -26,4 +24,3 @@ class Mutation:
     after: str
     tests: str
     only: str = "sqlite"
-    staged: bool = False

@@ -15,7 +15,7 @@ SEQUENCES = "integration/library/test_sequences.py"
 def _staged(
     name: str, path: str, before: str, after: str, tests: str, only: str = "sqlite"
 ) -> Mutation:
-    return Mutation(name, f"capture/{path}", before, after, tests, only, staged=True)
+    return Mutation(name, f"capture/{path}", before, after, tests, only)
 
 
 TRIGGER_MUTATIONS = [

@@ -30,7 +30,6 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeDecorator
 
 from auditspan.canonical import canonical_json, represent
-from auditspan.tables import STAGED
 
 Row = dict[str, Any]
 Tables = dict[str, dict[str, Row]]
@@ -102,7 +101,7 @@ class Replay:
 
     def _update(self, kind: Kind, rows: dict[str, Row], event: dict[str, Any]) -> None:
         before = _key_before(kind, event)
-        if before not in rows and STAGED and event["changes"].keys() <= kind.links.keys():
+        if before not in rows and event["changes"].keys() <= kind.links.keys():
             self._unlink_deleted(before, event)
             return
         if before not in rows:
@@ -184,9 +183,9 @@ def _live_rows(connection: Connection, kind: Kind) -> dict[str, Row]:
 def _as_stored(column: Any, connection: Connection) -> Any:
     """The column without what Python makes of its values: a decorator, or a rounded REAL."""
     type_ = column.type
-    if STAGED and isinstance(type_, TypeDecorator) and not isinstance(type_, Interval):
+    if isinstance(type_, TypeDecorator) and not isinstance(type_, Interval):
         type_ = type_.impl_instance
-    if STAGED and connection.dialect.name == "sqlite":
+    if connection.dialect.name == "sqlite":
         if isinstance(type_, Numeric) and not isinstance(type_, Float):
             type_ = ShortestDecimal()
         if isinstance(type_, DateTime):

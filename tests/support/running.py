@@ -17,8 +17,6 @@ import httpx
 from support.patience import PATIENCE
 
 AUDITSPAN = Path(sys.executable).with_name("auditspan")
-CAPTURE = "AUDITSPAN_CAPTURE"
-"""Which capture is tested; programs that tests start have the same."""
 _SECONDS = 300
 """For a command, or for one that is told to end."""
 
@@ -100,7 +98,7 @@ def clean_environment() -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("AUDITSPAN_", "OTEL_")) or name == CAPTURE
+        if not name.startswith(("AUDITSPAN_", "OTEL_"))
     }
     return {**kept, "AUDITSPAN_ALLOW_UNGUARDED": "1"}
 

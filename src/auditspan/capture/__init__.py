@@ -1,13 +1,13 @@
-"""Everything that is written through SQLAlchemy, seen and told, or refused.
+"""The database says what has changed, the application who and why (docs/adr/0016).
 
-flushes      the unit of work: hooks on mappers and sessions
-statements   everything else: hooks on connections and engines
-inserts updates cascades   what a statement is about, before and after it
-texts guard unaudited      SQL as text, and the way round
-audited links                what is told of a table's rows (a `Subject`, see `pictures`)
-rows pictures                the rows of a statement before and after it
-writer                       changes become rows of the audit table
-journal transactions         what is announced when the outermost transaction has committed
+triggers postgresql sqlite    triggers stage images of rows in `audit_change`
+hooks opentransaction         who wrote what, and the drain before COMMIT
+drain telling objects         staged rows become changes of objects
+linkruns                      and links of them
+writer recording              changes become audit rows
+leftovers                     what nobody drained
+journal transactions          what is announced when the outermost transaction has committed
+audited links subjects        which tables are audited, and what is told of their rows
 """
 
 from __future__ import annotations

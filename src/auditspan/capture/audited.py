@@ -8,24 +8,19 @@ several tables; the table of the base class then holds the object and the others
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Column, Select, Table, event, select
+from sqlalchemy import Column, Table, event
 from sqlalchemy.orm import Mapper
 
 from auditspan.auditedmodel import AuditedColumn
 from auditspan.capture.mappers import all_mappers
-from auditspan.capture.pictures import Pair, Picture, RowChange, pictured, shown
-from auditspan.diff import Changes, created, deleted, updated
-from auditspan.errors import AuditConfigError, UnauditedWriteError
-from auditspan.mac import MacKey
+from auditspan.errors import AuditConfigError
 from auditspan.policy import audited_model, decided_table
-from auditspan.record import Target
-from auditspan.values import target_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +50,6 @@ class AuditedTable:
         discriminator: the column that tells the class of a row; it may be the base table's.
         kinds: by value of the discriminator; None is a class that is not audited.
         default: the kind of a row without a known discriminator.
-        is_ambiguous: its rows are of several classes, and no column tells which.
     """
 
     table: Table
@@ -63,54 +57,11 @@ class AuditedTable:
     discriminator: Column[Any] | None = None
     kinds: Mapping[Any, AuditedKind | None]
     default: AuditedKind | None
-    is_ambiguous: bool = False
 
     @property
     def types(self) -> frozenset[str]:
         """The target types of its rows."""
         return frozenset(kind.type for kind in self._all_kinds)
-
-    def select(self) -> Select[Any]:
-        """A SELECT of what a picture needs, with the base table where only that tells a class.
-
-        Raises:
-            UnauditedWriteError: nothing tells the class.
-        """
-        if self.is_ambiguous:
-            raise UnauditedWriteError(
-                f"a statement on {self.table.name!r} was refused, because its rows belong to "
-                "several classes and no column tells which: give the base class `polymorphic_on`, "
-                "or change the objects through a session"
-            )
-        statement = select(*self.columns).select_from(self.table)
-        if self.discriminator is None or self.discriminator.table is self.table:
-            return statement
-        base = self.discriminator.table
-        on = [own == its for own, its in zip(self.key, base.primary_key, strict=True)]
-        return statement.outerjoin_from(self.table, base, *on)
-
-    def picture(self, row: Sequence[Any], mac_key: MacKey | None) -> Picture:
-        """The picture of a row of `select()`."""
-        values = dict(zip(self.columns, row, strict=True))
-        kind = self.default
-        if self.discriminator is not None:
-            kind = self.kinds.get(values[self.discriminator], kind)
-        key = target_id([values[column] for column in self.key])
-        if kind is None:
-            return Picture(None, key, None, {})
-        pictures = {c.name: pictured(c, values[c.column], mac_key) for c in kind.columns}
-        version = None if kind.version is None else values[kind.version]
-        return Picture(kind.type, key, version if isinstance(version, int) else None, pictures)
-
-    def changes(self, pairs: Iterable[Pair]) -> Iterator[RowChange]:
-        """A create, an update or a delete of each row that is not as it was."""
-        kinds = {kind.type: kind for kind in self._all_kinds}
-        for old, new in pairs:
-            last = new or old
-            if last is not None and last.type is not None:
-                change = _change(kinds[last.type], old, new, last)
-                if change is not None:
-                    yield change
 
     @cached_property
     def _all_kinds(self) -> list[AuditedKind]:
@@ -118,46 +69,12 @@ class AuditedTable:
         return list(found.values())
 
     @cached_property
-    def columns(self) -> tuple[Column[Any], ...]:
-        """What is needed of a row: its key, what is recorded, and what tells its class."""
-        needed = dict.fromkeys(self.key)
+    def columns(self) -> frozenset[Column[Any]]:
+        """What a record needs of a row: its key, what is recorded, and what tells its class."""
+        needed = {*self.key, self.discriminator}
         for kind in self._all_kinds:
-            needed |= dict.fromkeys(audited.column for audited in kind.columns)
-            needed |= {} if kind.version is None else {kind.version: None}
-        return tuple(needed | ({} if self.discriminator is None else {self.discriminator: None}))
-
-
-def _change(
-    kind: AuditedKind, old: Picture | None, new: Picture | None, last: Picture
-) -> RowChange | None:
-    before, after = old.values if old else None, new.values if new else None
-    verb = "update" if kind.is_part else "create" if not old else "update" if new else "delete"
-    changes = _changes(kind, before, after)
-    if verb == "update" and not _counts(kind, changes):
-        return None
-    visible = {
-        name: {side: shown(value) for side, value in sides.items()}
-        for name, sides in changes.items()
-    }
-    return RowChange(
-        verb=verb, target=Target(type=kind.type, id=last.id, version=last.version), changes=visible
-    )
-
-
-def _changes(kind: AuditedKind, old: dict[str, Any] | None, new: dict[str, Any] | None) -> Changes:
-    if kind.is_part and (old is None or new is None):
-        key = {column.name for column in kind.columns if column.column.primary_key}
-        absent = {name: None for name in {**(old or {}), **(new or {})} if name not in key}
-        return updated(old or absent, {n: v for n, v in (new or absent).items() if n not in key})
-    if old is None:
-        return created(new or {})
-    return deleted(old) if new is None else updated(old, new)
-
-
-def _counts(kind: AuditedKind, changes: Changes) -> bool:
-    """Whether more than ignored columns has changed."""
-    ignored = {column.name for column in kind.columns if column.ignored}
-    return bool(changes.keys() - ignored)
+            needed |= {kind.version, *(audited.column for audited in kind.columns)}
+        return frozenset(column for column in needed if column is not None)
 
 
 _tables: WeakKeyDictionary[Table, AuditedTable | None] = WeakKeyDictionary()
@@ -195,14 +112,12 @@ def _read(table: Table) -> AuditedTable | None:
         if table in mapper.tables
     }
     discriminator = base.polymorphic_on
-    is_told = isinstance(discriminator, Column)
     return AuditedTable(
         table=table,
         key=_key(table, base),
         discriminator=discriminator if isinstance(discriminator, Column) else None,
         kinds=kinds,
         default=_kind(base, table),
-        is_ambiguous=not is_told and len(mappers) > 1,
     )
 
 

@@ -14,9 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
-from sqlalchemy import Table
-
-from auditspan.capture.flush import Flush
 from auditspan.errors import AuditWriteError
 from auditspan.record import ActorType, AuditRecord
 
@@ -48,13 +45,9 @@ class Journal:
 
     Attributes:
         is_transactional: whether it is known that a change and its row share this transaction.
-        flush: the unit of work that is being flushed on this connection.
-        rewritten: tables that a statement has written, past whatever sessions know of their rows.
     """
 
     is_transactional: bool = False
-    flush: Flush | None = None
-    rewritten: set[Table] = field(default_factory=set)
     _frames: list[_Frame] = field(default_factory=lambda: [_Frame()])
     _tx_id: str | None = None
     _announce: Announce | None = None
@@ -103,8 +96,7 @@ class Journal:
         self._frames.append(_Frame(name=name))
 
     def roll_back_to(self, name: str) -> None:
-        """Drop the records of a savepoint and of those inside it, and a flush that has failed."""
-        self.flush = None
+        """Drop the records of a savepoint and of those inside it."""
         del self._frames[self._position(name) :]
 
     def release(self, name: str) -> None:

@@ -7,7 +7,6 @@ over the table, the parent is the one whose class comes first in the order of `a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -15,15 +14,8 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Column, Select, Table, event, select
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
-from auditspan.canonical import Json
 from auditspan.capture.mappers import all_mappers
-from auditspan.capture.pictures import Pair, Picture, RowChange
-from auditspan.mac import MacKey
 from auditspan.policy import audited_model
-from auditspan.record import Target
-from auditspan.values import target_id
-
-_CHILD = "child"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,25 +48,6 @@ class LinkTable:
     def select(self) -> Select[Any]:
         """A SELECT of the keys of both sides."""
         return select(*self.key)
-
-    def picture(self, row: Sequence[Any], _mac_key: MacKey | None) -> Picture:
-        """The parent's id, and as its one value the id of the other side."""
-        width = len(self.parent)
-        return Picture(self.type, target_id(row[:width]), None, {_CHILD: target_id(row[width:])})
-
-    def changes(self, pairs: Iterable[Pair]) -> Iterator[RowChange]:
-        """One change for each parent, with what was added and removed."""
-        sides: dict[str, dict[str, list[Json]]] = {}
-        for old, new in pairs:
-            if old != new:
-                for side, picture in (("removed", old), ("added", new)):
-                    if picture is not None:
-                        ids = sides.setdefault(picture.id, {}).setdefault(side, [])
-                        ids.append(picture.values[_CHILD])
-        for parent, changed in sides.items():
-            target = Target(type=self.type, id=parent)
-            ordered = {side: sorted(ids, key=str) for side, ids in sorted(changed.items())}
-            yield RowChange(verb="update", target=target, changes={self.name: {**ordered}})
 
 
 _links: WeakKeyDictionary[Table, LinkTable | None] = WeakKeyDictionary()

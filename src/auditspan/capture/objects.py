@@ -14,7 +14,7 @@ from auditspan.canonical import Json, represent
 from auditspan.capture.audited import AuditedKind, AuditedTable, mappers_of
 from auditspan.capture.image import Number
 from auditspan.capture.parts import Part
-from auditspan.capture.pictures import RowChange
+from auditspan.capture.row_change import RowChange
 from auditspan.diff import Changes
 from auditspan.record import Target
 

@@ -17,8 +17,8 @@ from auditspan.capture.migrating import ACTION
 from auditspan.capture.objects import ObjectChange, joined_base
 from auditspan.capture.opentransaction import Origin
 from auditspan.capture.parts import Part, PartReader
-from auditspan.capture.pictures import RowChange, Subject
-from auditspan.capture.subjects import subject_of
+from auditspan.capture.row_change import RowChange
+from auditspan.capture.subjects import Subject, subject_of
 from auditspan.errors import AuditWriteError
 from auditspan.mac import MacKey
 from auditspan.record import Target

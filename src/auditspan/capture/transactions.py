@@ -14,7 +14,6 @@ from weakref import WeakSet
 
 from sqlalchemy import Connection, Dialect, Engine, ExceptionContext, event
 
-from auditspan.capture.flush import Flush
 from auditspan.capture.journal import Journal
 from auditspan.errors import AuditConfigError
 
@@ -36,16 +35,9 @@ def journal_of(connection: Connection) -> Journal:
     return journal
 
 
-def running_flush(connection: Connection) -> Flush | None:
-    """The unit of work that is being flushed on this connection."""
-    journal: Journal | None = connection.info.get(_KEY)
-    return None if journal is None else journal.flush
-
-
 def _require_transactions(connection: Connection) -> None:
     level = connection.get_execution_options().get("isolation_level")
-    default = getattr(connection.dialect, "_on_connect_isolation_level", None)
-    if (level or default) == "AUTOCOMMIT" or _commits_by_itself(connection):
+    if level == "AUTOCOMMIT" or _commits_by_itself(connection):
         raise AuditConfigError(
             "a change of an audited table was refused, because this connection is in AUTOCOMMIT "
             "mode, where a change and its audit row cannot be one transaction: use an engine "

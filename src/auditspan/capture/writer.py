@@ -1,8 +1,7 @@
 """One trail's capture: turns changes into rows of the audit table, in their own transaction.
 
-The hooks are installed once for the process and see every session, connection and engine:
-`flushes` hears the unit of work, `statements` everything else. Which trail a change belongs to
-follows from the engine and the metadata of its table.
+The hooks are installed once for the process and see every session, connection and engine. Which
+trail a change belongs to follows from the engine and the metadata of its table.
 """
 
 from __future__ import annotations
@@ -15,9 +14,8 @@ from sqlalchemy import URL, Connection, Dialect, Engine, MetaData
 from sqlalchemy.exc import SQLAlchemyError
 
 from auditspan.capture.journal import Announce
-from auditspan.capture.pictures import RowChange
 from auditspan.capture.transactions import journal_of
-from auditspan.errors import AuditWriteError, UnauditedWriteError
+from auditspan.errors import AuditWriteError
 from auditspan.mac import MacKey
 from auditspan.record import AuditRecord
 from auditspan.recorder import Recorder
@@ -42,31 +40,6 @@ class Capture:
     def tx_id(self, connection: Connection) -> str:
         """The id of the connection's running transaction."""
         return journal_of(connection).tx_id(self.recorder.new_id)
-
-    def records(self, connection: Connection, changes: Iterable[RowChange]) -> list[AuditRecord]:
-        """The records of what a statement has done."""
-        tx_id = self.tx_id(connection)
-        surroundings = None  # asked for only where something has changed
-        records = []
-        for change in changes:
-            surroundings = surroundings or self.recorder.surroundings()
-            record = self.recorder.record(
-                f"{change.target.type}.{change.verb}",
-                tx_id=tx_id,
-                surroundings=surroundings,
-                target=change.target,
-                changes=change.changes,
-            )
-            records.append(record)
-        return records
-
-    def tell(self, connection: Connection, records: list[AuditRecord]) -> None:
-        """Write the records of a statement; inside a flush, behind what that has done so far."""
-        flush = journal_of(connection).flush
-        if flush is not None:
-            flush.extend(records)
-        elif records:
-            self.write(connection, records)
 
     def write(self, connection: Connection, records: list[AuditRecord]) -> None:
         """Insert records in the running transaction; they are announced when it has committed.
@@ -120,21 +93,6 @@ def adopt(metadata: MetaData, engine: Engine) -> None:
     """Learn that an engine is used for this metadata, where that is under a trail."""
     if metadata in _by_metadata:
         meet(_by_metadata[metadata], engine)
-
-
-def capture_for(connection: Connection, metadata: MetaData) -> Capture:
-    """The capture of the trail that a change on this connection belongs to.
-
-    Raises:
-        UnauditedWriteError: there is no trail over this metadata.
-    """
-    capture = _by_engine.get(connection.dialect, {}).get(metadata) or _by_metadata.get(metadata)
-    if capture is None:
-        raise UnauditedWriteError(
-            "this change was refused: an audited table was written, and there is no audit trail. "
-            "Make one when the application starts: AuditTrail(sessions, metadata=...)"
-        )
-    return capture
 
 
 def captures_of(connection: Connection) -> list[Capture]:

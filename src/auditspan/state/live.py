@@ -13,15 +13,12 @@ from auditspan.auditedmodel import AuditedColumn
 from auditspan.canonical import Json
 from auditspan.capture.imagevalue import as_images, stored_forms
 from auditspan.capture.links import LinkTable
-from auditspan.coercion import as_kept
-from auditspan.errors import AuditBodyError
 from auditspan.state.agreement import Agreement, is_stand_in
 from auditspan.state.events import link_key, link_place
 from auditspan.state.objects import Fields, ObjectStore
 from auditspan.state.objecttypes import ObjectType, is_zoned
 from auditspan.state.replay import PARTIAL
 from auditspan.state.report import Difference, Kind, shown
-from auditspan.tables import STAGED
 from auditspan.values import concealed, target_id
 
 _CHUNK = 1000
@@ -83,13 +80,10 @@ class Comparison:
                 )
 
     def _read(self, statement: Select[Any]) -> Iterator[Sequence[Any]]:
+        read = stored_forms(statement, self.connection.dialect)
         options = {"yield_per": _CHUNK}
-        if STAGED:
-            read = stored_forms(statement, self.connection.dialect)
-            rows = self.connection.execute(as_images(statement), execution_options=options)
-            yield from map(read, rows)
-            return
-        yield from self.connection.execute(statement, execution_options=options)
+        rows = self.connection.execute(as_images(statement), execution_options=options)
+        yield from map(read, rows)
 
     def _compare_row(
         self, type_: ObjectType, key: str, values: Sequence[Any]
@@ -100,8 +94,7 @@ class Comparison:
             return
         for column, value in zip(type_.columns, values, strict=True):
             if not column.ignored:
-                live = value if STAGED else _as_recorded(column, value)
-                yield from self._compare_field(column, key, fields, live)
+                yield from self._compare_field(column, key, fields, value)
 
     def _compare_field(
         self, column: AuditedColumn, key: str, fields: Fields, live: Json
@@ -126,11 +119,3 @@ def _kind(fields: Fields, name: str, live: Json) -> Kind:
     if name not in fields:
         return "no-history"
     return "fingerprint" if is_stand_in(fields[name]) and live is not None else "field"
-
-
-def _as_recorded(column: AuditedColumn, value: Any) -> Json:  # noqa: ANN401
-    """The value of a live column in the form in which an event would record it."""
-    try:
-        return as_kept(column.column.type, value)
-    except AuditBodyError:
-        return f"(a {type(value).__qualname__}, which no body can hold)"

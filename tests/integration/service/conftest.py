@@ -12,11 +12,10 @@ from auditspan_service.config import Settings
 from auditspan_service.db import make_engine
 from auditspan_service.migrate import upgrade
 from support.postgres import empty_database, migrated_database
-from support.running import CAPTURE
 from support.service import RunningService, running_service, settings_at
 
 DATABASES = ("sqlite", "postgresql")
-_KEPT = {"AUDITSPAN_TEST_DATABASE_URL", CAPTURE}
+_KEPT = {"AUDITSPAN_TEST_DATABASE_URL"}
 
 
 @pytest.fixture(autouse=True)

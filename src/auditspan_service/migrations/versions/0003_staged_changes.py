@@ -1,11 +1,10 @@
-"""Triggers stage the changes of users and API keys, where triggers capture them.
+"""Triggers stage the changes of users and API keys.
 
 Revision 0003, after 0002.
 
 The table is written out. Its function and the triggers are the library's: those of the release that
-runs this step are the ones that it looks for when it starts. Without `AUDITSPAN_CAPTURE=triggers`
-the step makes nothing, since nobody would record what is staged; `auditspan db guard` makes up for
-it. The rights of the roles are in deploy/postgres/grants.sql, which is run after every migration.
+runs this step are the ones that it looks for when it starts.
+The rights of the roles are in deploy/postgres/grants.sql, which is run after every migration.
 """
 
 from __future__ import annotations
@@ -40,19 +39,17 @@ _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
-    if "audit_change" in op.get_context().opts["target_metadata"].tables:
-        _create_audit_change()
-        create_staging(op)
-        create_triggers(op, "users", exclude=["updated_at"])
-        create_triggers(op, "api_keys", exclude=["secret_hash"])
+    _create_audit_change()
+    create_staging(op)
+    create_triggers(op, "users", exclude=["updated_at"])
+    create_triggers(op, "api_keys", exclude=["secret_hash"])
 
 
 def downgrade() -> None:
-    if sa.inspect(op.get_bind()).has_table("audit_change"):
-        drop_triggers(op, "api_keys")
-        drop_triggers(op, "users")
-        drop_staging(op)
-        op.drop_table("audit_change")
+    drop_triggers(op, "api_keys")
+    drop_triggers(op, "users")
+    drop_staging(op)
+    op.drop_table("audit_change")
 
 
 def _create_audit_change() -> None:
