@@ -6,7 +6,7 @@ an error fail the commit: what was taken and not written is recorded nowhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -41,49 +41,71 @@ class StagedChange(NamedTuple):
     new: str | None
 
 
-def drain(connection: Connection, staging: Table, floor: int = 0) -> Iterator[list[StagedChange]]:
+Look = Callable[[list[StagedChange]], bool]
+"""Is shown changes that are to come, and returns whether it needs more of them."""
+
+
+def drain(
+    connection: Connection, staging: Table, look: Look, floor: int = 0
+) -> Iterator[list[StagedChange]]:
     """Take the staged changes of the running transaction, oldest first, in batches.
 
     Args:
         connection: the connection of the transaction.
         staging: the staging table.
+        look: where there are several batches, is shown all of them before the first one.
         floor: on SQLite, the newest id that others had staged when the transaction began to write.
             On PostgreSQL the rows know their transaction.
     """
     if connection.dialect.name == "postgresql":
-        return _drain_postgresql(connection, staging)
-    return _drain_sqlite(connection, staging, floor)
+        return _drain_postgresql(connection, staging, look)
+    return _drain_sqlite(connection, staging, look, floor)
 
 
-def _drain_postgresql(connection: Connection, staging: Table) -> Iterator[list[StagedChange]]:
+def _drain_postgresql(
+    connection: Connection, staging: Table, look: Look
+) -> Iterator[list[StagedChange]]:
     rows = connection.exec_driver_sql(_all_sql(staging, connection.dialect, _AT_ONCE)).all()
     if rows and rows[0][0] is None:
-        yield from _fetch(connection, staging)
+        yield from _fetch(connection, staging, look)
     elif rows:
         yield _changes(reversed(rows))
 
 
-def _fetch(connection: Connection, staging: Table) -> Iterator[list[StagedChange]]:
+def _fetch(connection: Connection, staging: Table, look: Look) -> Iterator[list[StagedChange]]:
     """Read by a cursor of the server, so that no more than a batch is in memory here."""
     every = _all_sql(staging, connection.dialect, None)
-    connection.exec_driver_sql(f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {every} ORDER BY id")
-    while rows := connection.exec_driver_sql(f"FETCH {BATCH} FROM {_CURSOR}").all():
+    fetch = f"FETCH {BATCH} FROM {_CURSOR}"
+    connection.exec_driver_sql(f"DECLARE {_CURSOR} SCROLL CURSOR FOR {every} ORDER BY id")
+    while (rows := connection.exec_driver_sql(fetch).all()) and look(_changes(rows)):
+        pass
+    connection.exec_driver_sql(f"MOVE ABSOLUTE 0 IN {_CURSOR}")
+    while rows := connection.exec_driver_sql(fetch).all():
         yield _changes(rows)
     connection.exec_driver_sql(f"CLOSE {_CURSOR}")
 
 
 def _drain_sqlite(
-    connection: Connection, staging: Table, floor: int
+    connection: Connection, staging: Table, look: Look, floor: int
 ) -> Iterator[list[StagedChange]]:
     take, clear = _sqlite_sql(staging, connection.dialect)
     # Below zero are rows that REPLACE might have displaced, and did not.
     connection.exec_driver_sql(f"{clear} WHERE id < 0")
-    while rows := connection.exec_driver_sql(take, (floor,)).all():
-        connection.exec_driver_sql(f"{clear} WHERE id BETWEEN ? AND ?", (floor + 1, rows[-1][0]))
-        yield [
-            StagedChange(row[0], row[6], table_key(row[1], row[2]), row[3], row[4], row[5])
-            for row in rows
-        ]
+    batch = _read_sqlite(connection, take, floor)
+    ahead = batch if len(batch) == BATCH else []
+    while ahead and look(ahead):
+        ahead = _read_sqlite(connection, take, ahead[-1].id)
+    while batch:
+        connection.exec_driver_sql(f"{clear} WHERE id BETWEEN ? AND ?", (floor + 1, batch[-1].id))
+        yield batch
+        batch = _read_sqlite(connection, take, batch[-1].id)
+
+
+def _read_sqlite(connection: Connection, take: str, last: int) -> list[StagedChange]:
+    return [
+        StagedChange(row[0], row[6], table_key(row[1], row[2]), row[3], row[4], row[5])
+        for row in connection.exec_driver_sql(take, (last,))
+    ]
 
 
 def _changes(rows: Iterator[Any] | Sequence[Any]) -> list[StagedChange]:

@@ -106,7 +106,7 @@ def _drain(connection: Connection, capture: Capture, staging: Table) -> None:
         origin_at=origin_at,
     )
     try:
-        for told in telling.told(drain(connection, staging, transaction.floor)):
+        for told in telling.told(drain(connection, staging, telling.look, transaction.floor)):
             if told:
                 capture.write(connection, recorded(told, capture.recorder, tx_id))
     except SQLAlchemyError as error:

@@ -7,12 +7,26 @@ twice either way, whoever is killed in between.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, MetaData, Table, and_, delete, func, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    MetaData,
+    Select,
+    Table,
+    and_,
+    delete,
+    func,
+    literal_column,
+    select,
+)
 
+from auditspan.capture.audited import audited_table
+from auditspan.capture.classes import is_base
 from auditspan.capture.drain import BATCH, StagedChange, table_key
+from auditspan.capture.objects import joined_base
 from auditspan.capture.opentransaction import Origin, busy
 from auditspan.capture.recording import recorded
 from auditspan.capture.staging import staging_of
@@ -44,7 +58,8 @@ def take_leftovers(connection: Connection, capture: Capture, limit: int = BATCH)
     if staging is None:
         return 0
     with busy(connection):
-        rows = _take(connection, staging, _known(capture.metadata), limit)
+        bases = _bases(capture.metadata)
+        rows = _take(connection, staging, _known(capture.metadata), bases, limit)
         origins = _origins(rows)
         ids = {id(origin): capture.recorder.new_id() for origin in origins.values()}
         telling = Telling(
@@ -53,6 +68,8 @@ def take_leftovers(connection: Connection, capture: Capture, limit: int = BATCH)
             mac_key=capture.mac_key,
             origin_at=origins.__getitem__,
             knows_transactions=connection.dialect.name == "postgresql",
+            ahead=_waiting(connection, staging, bases),
+            trail=capture.tables.event,
         )
         for told in telling.told([[_change(row) for row in rows]]):
             if told:
@@ -76,24 +93,52 @@ def _known(metadata: MetaData) -> set[str]:
     return {staged.table.key for staged in staged_tables(metadata)}
 
 
-def _take(connection: Connection, staging: Table, known: set[str], limit: int) -> Sequence[Any]:
-    """Delete the oldest rows of these tables, and return them oldest first."""
-    c = staging.c
-    qualified = func.coalesce(c.table_schema + ".", "") + c.table_name
-    place = literal_column("ctid") if connection.dialect.name == "postgresql" else c.id
-    oldest = (
-        select(place)
-        .select_from(staging)
-        .where(and_(c.id > 0, qualified.in_(sorted(known))))
-        .order_by(c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
+def _bases(metadata: MetaData) -> set[str]:
+    """The tables whose rows tell the class of an object that has rows in other tables too."""
+    found = (audited_table(staged.table) for staged in staged_tables(metadata))
+    return {one.table.key for one in found if one and is_base(one) and joined_base(one) is not None}
+
+
+def _take(
+    connection: Connection, staging: Table, known: set[str], bases: set[str], limit: int
+) -> Sequence[Any]:
+    """Delete the oldest rows of these tables, and return them oldest first.
+
+    Where a row tells the class of others, wait for another worker: they are recorded in order.
+    """
+    place = literal_column("ctid") if connection.dialect.name == "postgresql" else staging.c.id
+    oldest = _oldest(staging, known, limit, place).with_for_update(skip_locked=not bases)
     taken = delete(staging).where(place.in_(oldest)).returning(*_columns(staging))
     return sorted(connection.execute(taken).all(), key=lambda row: int(row.id))
 
 
-def _columns(staging: Table) -> list[Any]:
+def _waiting(
+    connection: Connection, staging: Table, tables: set[str]
+) -> Iterator[list[StagedChange]]:
+    """Read the changes of these tables that wait for this worker or for another one."""
+    last = 0
+    while rows := connection.execute(
+        _oldest(staging, tables, BATCH, *_columns(staging), after=last)
+    ).all():
+        yield [_change(row) for row in rows]
+        last = rows[-1].id
+
+
+def _oldest(
+    staging: Table, tables: set[str], limit: int, *columns: ColumnElement[Any], after: int = 0
+) -> Select[Any]:
+    c = staging.c
+    qualified = func.coalesce(c.table_schema + ".", "") + c.table_name
+    return (
+        select(*columns)
+        .select_from(staging)
+        .where(and_(c.id > after, qualified.in_(sorted(tables))))
+        .order_by(c.id)
+        .limit(limit)
+    )
+
+
+def _columns(staging: Table) -> list[ColumnElement[Any]]:
     names = "id xact_id changed_at table_schema table_name operation old new role application"
     return [staging.c[name] for name in (*names.split(), "client_address")]
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import Table
 
-from auditspan.canonical import Json, represent
 from auditspan.capture.audited import AuditedKind, AuditedTable, mappers_of
-from auditspan.capture.image import Number
+from auditspan.capture.classes import ObjectClasses, Standing, is_base
 from auditspan.capture.parts import Part
 from auditspan.capture.row_change import RowChange
 from auditspan.diff import Changes
@@ -35,9 +34,10 @@ class ObjectChange:
         first = self.parts[0].change.operation
         return part.reader.audited.table not in tables and part.change.operation == first
 
-    def change(self, connection: Connection) -> RowChange | None:
+    def change(self, classes: ObjectClasses) -> RowChange | None:
         """What is told of it; None where it is not audited or nothing that counts has changed."""
-        found = [(part, kind) for part in self.parts if (kind := self._kind(part, connection))]
+        standings = [(part, *self._standing(part, classes)) for part in self.parts]
+        found = [(part, kind) for part, kind, _ in standings if kind]
         if not found:
             return None
         base = next((part for part, kind in found if not kind.is_part), None)
@@ -47,18 +47,18 @@ class ObjectChange:
         if verb == "update" and not changes.keys() - ignored:
             return None
         target = Target(type=_type(found), id=found[0][0].id, version=_version(found))
-        change_id = self.parts[-1].change.id
+        change_id = standings[-1][2]
         return RowChange(verb=verb, target=target, changes=changes, change_id=change_id)
 
-    def _kind(self, part: Part, connection: Connection) -> AuditedKind | None:
+    def _standing(self, part: Part, classes: ObjectClasses) -> Standing:
         audited = part.reader.audited
-        base = None if audited.discriminator is None else audited.discriminator.table
-        if base is None or base is audited.table:
-            return part.reader.kind(part.last)
+        if audited.discriminator is None or is_base(audited):
+            return part.reader.kind(part.last), part.change.id
         for other in self.parts:
-            if other.reader.audited.table is base:
-                return part.reader.kind_of(other.reader.discriminator(other.last))
-        return part.reader.kind_of(_read_discriminator(connection, part))
+            if other.reader.audited.table is audited.discriminator.table:
+                kind = part.reader.kind_of(other.reader.discriminator(other.last))
+                return kind, part.change.id
+        return classes.find(part)
 
 
 def joined_base(audited: AuditedTable) -> Table | None:
@@ -86,7 +86,7 @@ def _of_part(told: Changes, kind: AuditedKind) -> Changes:
     return {
         name: {"old": None, "new": None, **sides}
         for name, sides in told.items()
-        if len(sides) > 1 or (name not in keys and any(v is not None for v in sides.values()))
+        if name not in keys and (len(sides) > 1 or any(v is not None for v in sides.values()))
     }
 
 
@@ -99,28 +99,3 @@ def _type(found: Found) -> str:
 def _version(found: Found) -> int | None:
     versions = (part.reader.version(kind, part.last) for part, kind in found)
     return next((version for version in versions if version is not None), None)
-
-
-def _read_discriminator(connection: Connection, part: Part) -> Json:
-    """The discriminator of an object of which only another row has changed."""
-    audited = part.reader.audited
-    column = audited.discriminator
-    if column is None:
-        return None
-    quote = connection.dialect.identifier_preparer
-    keys = [quote.format_column(one).replace(":", r"\:") for one in column.table.primary_key]
-    where = " AND ".join(f"{key} = :key_{place}" for place, key in enumerate(keys))
-    table, name = quote.format_table(column.table), quote.format_column(column)
-    statement = text(f"SELECT {name} FROM {table} WHERE {where}")  # noqa: S608 (quoted names)
-    values = {
-        f"key_{place}": _driver_value(part.last.values[one.name])
-        for place, one in enumerate(audited.key)
-    }
-    return represent(connection.execute(statement, values).scalar())
-
-
-def _driver_value(raw: object) -> object:
-    """A value of an image as a parameter: the database compares it with what it has stored."""
-    if isinstance(raw, Number):
-        return int(raw) if raw.lstrip("-").isdecimal() else float(raw)
-    return raw

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from sqlalchemy import Connection, Dialect, MetaData, Table
 
-from auditspan.capture.audited import AuditedTable
+from auditspan.capture.audited import AuditedTable, audited_table
 from auditspan.capture.catalog import table_named
+from auditspan.capture.classes import ObjectClasses, is_base
 from auditspan.capture.drain import StagedChange
 from auditspan.capture.linkruns import LinkRun
 from auditspan.capture.links import LinkTable
+from auditspan.capture.mappers import all_mappers
 from auditspan.capture.migrating import ACTION
 from auditspan.capture.objects import ObjectChange, joined_base
 from auditspan.capture.opentransaction import Origin
@@ -75,6 +77,8 @@ class Telling:
         origin_at: the context of a position.
         knows_transactions: changes of one transaction have the same origin. False for what others
             wrote to SQLite, where nothing tells that two rows were written in one transaction.
+        ahead: changes that will be told later; read only as far as the class of an object needs it.
+        trail: the table of events, where earlier ones may tell the class of an object.
     """
 
     connection: Connection
@@ -82,6 +86,8 @@ class Telling:
     mac_key: MacKey | None
     origin_at: Callable[[int], Origin]
     knows_transactions: bool = True
+    ahead: Iterator[list[StagedChange]] = field(default_factory=lambda: iter(()))
+    trail: Table | None = None
     _entries: list[tuple[Origin, ObjectChange | LinkRun | Counted]] = field(default_factory=list)
     _subjects: dict[str, tuple[AuditedTable | LinkTable, Table | None]] = field(
         default_factory=dict
@@ -103,6 +109,26 @@ class Telling:
         self._entries += self._counted.values()
         yield self._closed([])
 
+    def look(self, batch: list[StagedChange]) -> bool:
+        """Learn the classes of objects of several tables; False where no model has such."""
+        for change in batch:
+            table = table_named(self.metadata, change.table)
+            audited = None if table is None else audited_table(table)
+            if audited is not None and is_base(audited):
+                self._classes.add(self._read(change, audited))
+        return any(len(mapper.tables) > 1 for mapper in all_mappers())
+
+    @cached_property
+    def _classes(self) -> ObjectClasses:
+        return ObjectClasses(
+            connection=self.connection,
+            trail=self.trail,
+            read_on=lambda: any(map(self.look, self.ahead)),
+        )
+
+    def _read(self, change: StagedChange, audited: AuditedTable) -> Part:
+        return _reader(audited, self.connection.dialect, self.mac_key).read(change)
+
     def _take(self, change: StagedChange) -> None:
         origin = self.origin_at(change.position)
         if origin.is_migration:
@@ -118,13 +144,15 @@ class Telling:
         if isinstance(subject, LinkTable):
             self._link(change, subject, origin)
             return
-        part = _reader(subject, self.connection.dialect, self.mac_key).read(change)
+        part = self._read(change, subject)
         if base is None:
             self._entries.append((origin, ObjectChange(parts=[part])))
         else:
             self._join(part, base, origin)
 
     def _join(self, part: Part, base: Table, origin: Origin) -> None:
+        if is_base(part.reader.audited):
+            self._classes.add(part)
         key = (base, part.old_id)
         known = self._objects.get(key)
         if known is not None and self._is_one(known[0], origin, part) and known[1].takes(part):
@@ -183,7 +211,7 @@ class Telling:
         for origin, entry in entries:
             if isinstance(entry, LinkRun | Counted):
                 yield from ((origin, change) for change in entry.changes())
-            elif (change := entry.change(self.connection)) is not None:
+            elif (change := entry.change(self._classes)) is not None:
                 yield origin, change
 
 

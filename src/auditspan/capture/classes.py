@@ -1,0 +1,186 @@
+"""The class of an object of several tables whose base row is not among its changed rows.
+
+The rows of one object may be cut apart, since a batch holds a bounded number of rows.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Table, func, select, text
+
+from auditspan.canonical import Json, represent
+from auditspan.capture.audited import AuditedKind, AuditedTable
+from auditspan.capture.image import Image, Number
+from auditspan.capture.parts import Part
+
+_IN_MEMORY = 2000
+"""States of base rows that are kept in memory."""
+
+_CACHE_KIB = 32 * 1024
+"""What SQLite keeps in memory before it writes to its temporary file."""
+
+_SCHEMA = "CREATE TABLE state (row, at, value, PRIMARY KEY (row, at)) WITHOUT ROWID"
+_PUT = "INSERT OR REPLACE INTO state VALUES (?, ?, ?)"
+_NEAREST = """
+SELECT * FROM (SELECT value, at FROM state WHERE row = :row AND at <= :at ORDER BY at DESC LIMIT 1)
+UNION ALL
+SELECT * FROM (SELECT value, at FROM state WHERE row = :row AND at > :at ORDER BY at LIMIT 1)
+LIMIT 1
+"""
+
+Standing = tuple[AuditedKind | None, int]
+"""What is recorded of a row, and the change id of that.
+
+A row that is deleted after its base row counts as deleted just before it: the object ends with the
+base row.
+"""
+
+
+@dataclass(kw_only=True)
+class ObjectClasses:
+    """Finds the class that an object had when a row of it was changed.
+
+    It is looked for in changes of the base row that were read, in the live base row, in the trail,
+    and in changes of the base row that are still to be read.
+
+    Attributes:
+        trail: the table of events; without it, what was read and live rows have to do.
+        read_on: adds further changes of base rows; False where there are no more.
+    """
+
+    connection: Connection
+    trail: Table | None
+    read_on: Callable[[], bool]
+    _seen: Discriminators = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin without any change."""
+        self._seen = Discriminators()
+
+    def add(self, part: Part) -> None:
+        """Remember the discriminators of a base row before and after a change."""
+        self._seen.add(part)
+
+    def find(self, part: Part) -> Standing:
+        """Look for the class of the object that a row of another table than the base belongs to."""
+        seen = self._seen.find(part)
+        live = None if seen else _read_live(self.connection, part)
+        if live:
+            return part.reader.kind_of(live[0]), part.change.id
+        recorded = None if seen else self._recorded(part)
+        if recorded:
+            return recorded
+        while not seen and self.read_on():
+            seen = self._seen.find(part)
+        value, end = seen or (None, None)
+        return part.reader.kind_of(value), _change_id(part, end)
+
+    def _recorded(self, part: Part) -> Standing | None:
+        """What the events of the object say."""
+        if self.trail is None:
+            return None
+        audited, event, last = part.reader.audited, self.trail.c, func.max(self.trail.c.id)
+        kinds = {kind.type: kind for kind in (audited.default, *audited.kinds.values()) if kind}
+        found = self.connection.execute(
+            select(event.target_type, event.action, last)
+            .where(event.target_type.in_(kinds), event.target_id.in_({part.id, part.old_id}))
+            .group_by(event.target_type, event.action)
+            .order_by(last)
+        ).all()
+        ends = [row for row in found if row[1] in {f"{row[0]}.create", f"{row[0]}.delete"}]
+        end = None
+        if ends and ends[-1][1].endswith(".delete"):
+            body = select(event.body).where(event.id == ends[-1][2])
+            end = json.loads(self.connection.execute(body).scalar_one()).get("change_id")
+        return (kinds[found[-1][0]], _change_id(part, end)) if found else None
+
+
+def _change_id(part: Part, end: int | None) -> int:
+    return part.change.id if end is None or part.new is not None else end - 1
+
+
+class Discriminators:
+    """Discriminators of base rows by the changes that made and removed them.
+
+    Beyond a fixed number they are in a temporary file of SQLite.
+    """
+
+    def __init__(self) -> None:
+        self._near: list[tuple[str, int, str]] = []
+        self._file: sqlite3.Connection | None = None
+
+    def add(self, part: Part) -> None:
+        """Remember those before and after a change of a base row."""
+        table = part.reader.audited.table
+        for at, image in ((2 * part.change.id, part.old), (2 * part.change.id + 1, part.new)):
+            if image is not None:
+                value = json.dumps(part.reader.discriminator(image))
+                self._near.append((_row(table, part.reader.id(image)), at, value))
+        if len(self._near) > _IN_MEMORY:
+            self._write()
+
+    def find(self, part: Part) -> tuple[Json, int | None] | None:
+        """The last one before the change of another row, else the first one after it.
+
+        With the change that had removed the base row, if any.
+        """
+        column = part.reader.audited.discriminator
+        if column is None or (not self._near and self._file is None):
+            return None
+        wanted = {"row": _row(column.table, part.id), "at": 2 * part.change.id}
+        found = self._write().execute(_NEAREST, wanted).fetchone()
+        if found is None:
+            return None
+        value, at = found
+        is_removed = at < wanted["at"] and at % 2 == 0
+        return json.loads(value), at // 2 if is_removed else None
+
+    def _write(self) -> sqlite3.Connection:
+        if self._file is None:
+            self._file = sqlite3.connect("", isolation_level=None)  # "": private and temporary
+            for statement in ("PRAGMA journal_mode = OFF", f"PRAGMA cache_size = -{_CACHE_KIB}"):
+                self._file.execute(statement)
+            self._file.execute(_SCHEMA)
+        if self._near:
+            self._file.execute("BEGIN")
+            self._file.executemany(_PUT, self._near)
+            self._file.execute("COMMIT")
+            self._near.clear()
+        return self._file
+
+
+def is_base(audited: AuditedTable) -> bool:
+    """Whether the rows of this table tell the class of their objects."""
+    return audited.discriminator is not None and audited.discriminator.table is audited.table
+
+
+def _row(table: Table, id_: str) -> str:
+    return json.dumps([table.key, id_])
+
+
+def _read_live(connection: Connection, part: Part) -> tuple[Json] | None:
+    """The discriminator of the base row in the database; None where there is no row."""
+    audited = part.reader.audited
+    column = audited.discriminator
+    if column is None:
+        return None
+    quote = connection.dialect.identifier_preparer
+    keys = [quote.format_column(one).replace(":", r"\:") for one in column.table.primary_key]
+    where = " AND ".join(f"{key} = :key_{place}" for place, key in enumerate(keys))
+    table, name = quote.format_table(column.table), quote.format_column(column)
+    statement = text(f"SELECT {name} FROM {table} WHERE {where}")  # noqa: S608 (quoted names)
+    values = {f"key_{n}": _driver_value(part.last, one.name) for n, one in enumerate(audited.key)}
+    row = connection.execute(statement, values).first()
+    return None if row is None else (represent(row[0]),)
+
+
+def _driver_value(image: Image, name: str) -> object:
+    """A value of an image as a parameter: the database compares it with what it has stored."""
+    raw = image.values[name]
+    if isinstance(raw, Number):
+        return int(raw) if raw.lstrip("-").isdecimal() else float(raw)
+    return raw
