@@ -384,8 +384,8 @@ TRIGGER_MUTATIONS = [
     _staged(
         "take rows of tables that are not known",
         "leftovers.py",
-        ".where(and_(c.id > 0, qualified.in_(sorted(known))))",
-        ".where(c.id > 0)",
+        ".where(and_(c.id > after, qualified.in_(sorted(tables))))",
+        ".where(c.id > after)",
         LEFTOVERS,
         "sqlite and without_a_policy",
     ),
