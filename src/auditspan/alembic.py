@@ -109,7 +109,7 @@ def partition_audit_event(op: MigrationOperations, *, schema: str | None = None)
 
 
 def create_staging(op: MigrationOperations, *, schema: str | None = None) -> None:
-    """Prepare `audit_change`, and make the function that takes rows from it; behind the table.
+    """Prepare `audit_change`, and make what takes rows from it; behind it and `audit_event`.
 
     On PostgreSQL the role of the application needs EXECUTE on `auditspan_drain(integer)`, and USAGE
     on the sequence of `audit_change.id`; docs/how-to/guard-the-tables.md has all rights.
@@ -122,7 +122,7 @@ def create_staging(op: MigrationOperations, *, schema: str | None = None) -> Non
 
 
 def drop_staging(op: MigrationOperations, *, schema: str | None = None) -> None:
-    """Remove the function that takes rows from `audit_change`; before the table goes.
+    """Remove what takes rows from `audit_change`; before the table goes.
 
     What this transaction has written so far is recorded first.
     """

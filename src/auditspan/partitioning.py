@@ -19,9 +19,11 @@ of all others.
 
 from __future__ import annotations
 
-from sqlalchemy import DDL, Dialect, Table
+from sqlalchemy import DDL, Dialect, MetaData, Table
 
 from auditspan.appendonly import creation, removal
+from auditspan.capture.postgresql import recorded_trigger
+from auditspan.capture.staging import audit_change_table
 from auditspan.errors import AuditConfigError
 from auditspan.partitions import FUNCTIONS, MAKE_AHEAD, MAKE_ONE, guard_partitions
 
@@ -95,6 +97,7 @@ BEGIN
     EXECUTE 'ALTER TABLE ' || old || ' ALTER COLUMN id DROP IDENTITY';
     EXECUTE 'DROP TRIGGER IF EXISTS audit_event_append_only ON ' || old;
     EXECUTE 'DROP TRIGGER IF EXISTS audit_event_no_truncate ON ' || old;
+    EXECUTE 'DROP TRIGGER IF EXISTS audit_event_recorded ON ' || old;
     EXECUTE 'ALTER TABLE ' || old || ' RENAME TO ' || first;
     EXECUTE 'ALTER TABLE ' || old || ' ADD CONSTRAINT ' || first || '_pkey PRIMARY KEY USING INDEX '
         || '{KEY_INDEX}';
@@ -192,10 +195,12 @@ def partitioning(event: Table, leaf: Table, dialect: Dialect) -> list[DDL]:
             f"partitions of audit_event are for PostgreSQL, not for {dialect.name}: leave this "
             "step out there"
         )
+    staging = audit_change_table(MetaData(schema=event.schema))
     return [
         _statement(_CONVERT, event, leaf, dialect),  # 1 to 4
         *removal(event, dialect),  # 6
         *creation(event, dialect),
+        DDL(recorded_trigger(staging, dialect)),  # type: ignore[no-untyped-call]
         _statement(_EQUIP, event, leaf, dialect),  # 5
         *guard_partitions(event, dialect),  # 6
     ]

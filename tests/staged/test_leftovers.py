@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, Text, create_engine, insert, text
 
-from auditspan import Actor, audit_context
+from auditspan import Actor, Policy, audit_context
 from auditspan.capture.leftovers import take_leftovers, unknown_tables
 from auditspan.capture.writer import Capture, captures_of
 from auditspan.tables import audit_tables
@@ -210,6 +210,20 @@ def test_rows_of_a_table_without_a_policy_are_kept_and_counted(application: Appl
         assert {} == unknown_tables(connection, application.metadata)
     assert 0 == Undrained(application.engine, audit_tables(other), mac_key=KEY).take()
     assert 1 == work(application)
+    application.check()
+
+
+def test_change_to_an_ignored_column_alone_is_removed_unrecorded(engine: Engine) -> None:
+    """Whether the application or the worker removes the staged row."""
+    metadata = MetaData()
+    columns = (Column("id", Integer, primary_key=True), Column("seen", Integer))
+    Table("visit", metadata, *columns, info={"audit": Policy(ignore={"seen"})})
+    application = make_application(engine, metadata)
+    for statement in ("INSERT INTO visit VALUES (1, 1)", "UPDATE visit SET seen = 2"):
+        with application.unit_of_work() as session:
+            session.execute(text(statement))
+    work(application)
+    assert ["visit.create"] == [event["action"] for event in application.events()]
     application.check()
 
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, text
 
 from auditspan.guards import check_guards, restore_guards
+from auditspan.partitioning import partitioning
 from auditspan.tables import audit_tables
 from auditspan.undrained import Undrained
 from auditspan_service.cli import main
@@ -137,6 +138,11 @@ def test_db_guard_names_and_mends_what_is_wrong(
             "ALTER FUNCTION auditspan_drain(integer) RESET ALL",
             "auditspan_drain has other settings",
         ),
+        (
+            "ALTER TABLE audit_event DISABLE TRIGGER audit_event_recorded",
+            "audit_event_recorded on audit_event is missing or changed",
+        ),
+        ("DROP FUNCTION auditspan_recorded() CASCADE", "auditspan_recorded does not exist"),
     ],
 )
 def test_a_disabled_trigger_is_named_and_enabled_again(
@@ -149,6 +155,15 @@ def test_a_disabled_trigger_is_named_and_enabled_again(
     with database.begin() as connection:
         restore_guards(connection, TABLES)
     assert [] == found(database, "trigger")
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_partitioned_trail_keeps_the_trigger_that_removes_drained_rows(database: Engine) -> None:
+    """Partitioning moves the trigger from the old table to the new one."""
+    with database.begin() as connection:
+        for statement in partitioning(TABLES.event, TABLES.leaf, connection.dialect):
+            connection.execute(statement)
+    assert ([], []) == (found(database, "trigger"), found(database, "foreign"))
 
 
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
@@ -218,6 +233,26 @@ def test_the_service_writes_and_the_worker_records_what_it_did_not(deployed: Dep
     with worker.connect() as connection:
         actors = connection.execute(text("SELECT action, actor_id FROM audit_event")).all()
     assert [("user.create", deployed.role("app"))] == [tuple(row) for row in actors]
+    worker.dispose()
+
+
+def test_drained_changes_without_audit_row_are_recorded_by_the_worker(deployed: Deployed) -> None:
+    """A role that drains its own transaction and discards the rows cannot hide a write."""
+    engine = as_role(deployed, "app")
+    execute(
+        engine,
+        "INSERT INTO users (username, active, created_at, updated_at, version)"
+        " VALUES ('mallory', true, now(), now(), 1)",
+        "SELECT FROM auditspan_drain(NULL)",
+    )
+    engine.dispose()
+    worker = as_role(deployed, "worker")
+    Undrained(worker, TABLES).take()
+    with worker.connect() as connection:
+        found = connection.execute(
+            text("SELECT action, actor_type FROM audit_event WHERE body LIKE '%\"mallory\"%'")
+        )
+        assert [("user.create", "database")] == [tuple(row) for row in found]
     worker.dispose()
 
 

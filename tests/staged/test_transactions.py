@@ -151,6 +151,15 @@ def test_a_candidate_of_replace_is_not_kept_after_the_commit(application: Applic
     application.check()
 
 
+def test_drain_within_a_statement_hides_nothing(postgresql: Application) -> None:
+    """A drain by injected SQL leaves the change for the commit."""
+    with postgresql.unit_of_work() as session:
+        session.execute(text("INSERT INTO item (id) VALUES (1)"))
+        session.execute(text("SELECT FROM auditspan_drain(NULL)"))
+    assert ["item.create"] == [told[0] for told in postgresql.told()]
+    postgresql.check()
+
+
 @pytest.mark.parametrize("is_prepared", [False, True], ids=["at once", "prepared"])
 def test_two_phase_commits_are_recorded(postgresql: Application, *, is_prepared: bool) -> None:
     """With and without `prepare`."""

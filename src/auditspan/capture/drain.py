@@ -1,7 +1,8 @@
 """The drain: takes what a transaction has staged, before it commits.
 
 The caller MUST write an audit row for everything it is given, in the same transaction, and MUST let
-an error fail the commit: what was taken and not written is recorded nowhere.
+an error fail the commit. On SQLite, what was taken and not written is recorded nowhere. On
+PostgreSQL the rows stay until the transaction inserts into `audit_event`.
 """
 
 from __future__ import annotations

@@ -26,16 +26,23 @@ from auditspan.capture.postgresql_functions import (
     Function,
     drain_function,
     functions_of,
+    recorded_function,
 )
 from auditspan.capture.postgresql_images import identifier, literal
-from auditspan.capture.postgresql_problems import trigger_differences, trigger_problems
-from auditspan.capture.postgresql_triggers import TRIGGERS, Trigger
+from auditspan.capture.postgresql_problems import (
+    drain_problems,
+    trigger_differences,
+    trigger_problems,
+)
+from auditspan.capture.postgresql_triggers import RECORDED, TRIGGERS, Trigger
 from auditspan.capture.staged_table import StagedTable
 
 __all__ = [
     "TREE",
     "do_block",
+    "drain_problems",
     "quoted_text",
+    "recorded_trigger",
     "staging_removal",
     "staging_statements",
     "trigger_differences",
@@ -54,11 +61,12 @@ TREE = """
 
 
 def staging_statements(staging: Table, dialect: Dialect) -> list[str]:
-    """Return what follows CREATE TABLE of the staging table.
+    """Return what follows CREATE TABLE of the staging table and of `audit_event`.
 
     The table loses its primary key (SERIALIZABLE transactions on different rows would fail), is
     published with whole rows, and is closed to PUBLIC. So is the drain: grant EXECUTE on it to the
-    roles of the application.
+    roles of the application. `audit_event`, if it exists, gets the trigger that removes drained
+    rows.
     """
     table = dialect.identifier_preparer.format_table(staging)
     return [
@@ -74,12 +82,35 @@ def staging_statements(staging: Table, dialect: Dialect) -> list[str]:
         f"ALTER TABLE {table} REPLICA IDENTITY FULL",
         f"REVOKE ALL ON TABLE {table} FROM PUBLIC",
         _function_creation([drain_function()], "(integer)", staging, dialect),
+        _function_creation([recorded_function()], "()", staging, dialect),
+        recorded_trigger(staging, dialect),
     ]
 
 
+def recorded_trigger(staging: Table, dialect: Dialect) -> str:
+    """Return what makes the trigger of `audit_event`, where that and the staging table exist."""
+    event = "home || '.audit_event"
+    return do_block(
+        "home text;\n    staging text;",
+        f"""{_home(staging, dialect)}
+    IF to_regclass({event}') IS NOT NULL THEN
+        EXECUTE 'DROP TRIGGER IF EXISTS {RECORDED} ON ' || {event}';
+        EXECUTE 'CREATE TRIGGER {RECORDED} AFTER INSERT ON ' || {event}'
+            || ' FOR EACH STATEMENT EXECUTE FUNCTION ' || home || '.auditspan_recorded()';
+        EXECUTE 'ALTER TABLE ' || {event} ENABLE ALWAYS TRIGGER {RECORDED}';
+    END IF;""",
+    )
+
+
 def staging_removal(staging: Table, dialect: Dialect) -> list[str]:
-    """Return what removes the drain; before or after DROP TABLE of the staging table."""
-    return [_function_removal([drain_function()], "(integer)", staging, dialect)]
+    """Return what removes the drain and the trigger of `audit_event`.
+
+    It runs before or after DROP TABLE of the staging table.
+    """
+    return [
+        _function_removal([drain_function()], "(integer)", staging, dialect),
+        _function_removal([recorded_function()], "() CASCADE", staging, dialect),
+    ]
 
 
 def trigger_statements(staged: StagedTable, dialect: Dialect) -> list[str]:

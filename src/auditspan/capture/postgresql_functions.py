@@ -4,6 +4,9 @@ Each staged row keeps the ctid of the row staged before it (`prev`). A transacti
 keeps the transaction, the last ctid and the number of rows, so that ROLLBACK TO SAVEPOINT sets the
 end of the chain back together with the rows. A value of another transaction counts as empty.
 
+The drain returns rows and keeps them. The next INSERT of an audit row removes them, in a trigger of
+`audit_event`: a role that drains and records nothing leaves them to the worker.
+
 The functions run as their owner with every setting pinned on which the text of a value depends.
 Their source contains the name of the staging table as a parameter: the schema is known only where
 the function is made.
@@ -33,7 +36,10 @@ from auditspan.capture.postgresql_images import (
 from auditspan.capture.staged_table import StagedTable
 
 CHAIN = "auditspan.chain"
-"""The transaction-local setting: transaction id, last ctid, number of staged rows."""
+"""The transaction-local setting: transaction id, last ctid, number of staged rows.
+
+Once they are drained, and until another row is staged, also the word `drained`.
+"""
 
 CHAIN_BROKEN = "23Z02"
 """SQLSTATE of a drain that cannot follow the chain."""
@@ -121,6 +127,16 @@ def drain_function() -> Function:
     )
 
 
+def recorded_function() -> Function:
+    """Return the trigger function of `audit_event` that removes the rows that were drained."""
+    return Function(
+        name="auditspan_recorded",
+        head="() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER",
+        settings=PINNED_DRAIN,
+        source=_RECORDED,
+    )
+
+
 def _row_source(table: Table, columns: list[ImageColumn], dialect: Dialect) -> str:
     cleared = "\n".join(clear_excluded(columns, dialect))
     large = [column for column in columns if not column.excluded]
@@ -202,6 +218,15 @@ def _stage(table: Table, operation: str, old: str, new: str, dialect: Dialect) -
     kept := set_config('{CHAIN}', xact::text || ' ' || last::text || ' ' || count::text, true);"""  # noqa: S608 (our own table)
 
 
+_BROKEN = f"""
+        IF NOT FOUND THEN
+            RAISE EXCEPTION USING
+                ERRCODE = '{CHAIN_BROKEN}',
+                MESSAGE = 'the staged changes of this transaction are incomplete: there is no row '
+                          || 'at ' || place || '; roll back',
+                HINT = 'Find out what removed rows from audit_change or set {CHAIN}.';
+        END IF;"""
+
 _DRAIN = f"""
 DECLARE
     xact CONSTANT xid8 := pg_current_xact_id_if_assigned();
@@ -219,22 +244,38 @@ BEGIN
     last := split_part(chain, ' ', 2)::tid;
     WHILE last IS NOT NULL LOOP
         place := last;
-        DELETE FROM \0 AS staged WHERE staged.ctid = place AND staged.xact_id = xact
-        RETURNING staged.id, staged.changed_at, staged.table_schema, staged.table_name,
-                  staged.operation, staged.old, staged.new, staged.role, staged.application,
-                  staged.client_address, staged.prev
-             INTO id, changed_at, table_schema, table_name, operation, old, new, role, application,
-                  client_address, last;
-        IF NOT FOUND THEN
-            RAISE EXCEPTION USING
-                ERRCODE = '{CHAIN_BROKEN}',
-                MESSAGE = 'the staged changes of this transaction are incomplete: there is no row '
-                          || 'at ' || place || '; roll back',
-                HINT = 'Find out what removed rows from audit_change or set {CHAIN}.';
-        END IF;
+        SELECT staged.id, staged.changed_at, staged.table_schema, staged.table_name,
+               staged.operation, staged.old, staged.new, staged.role, staged.application,
+               staged.client_address, staged.prev
+          INTO id, changed_at, table_schema, table_name, operation, old, new, role, application,
+               client_address, last
+          FROM \0 AS staged WHERE staged.ctid = place AND staged.xact_id = xact;{_BROKEN}
         RETURN NEXT;
     END LOOP;
+    PERFORM set_config(
+        '{CHAIN}', array_to_string((string_to_array(chain, ' '))[1:3], ' ') || ' drained', true);
+END
+"""  # noqa: S608 (our own table)
+
+_RECORDED = f"""
+DECLARE
+    xact CONSTANT xid8 := pg_current_xact_id();
+    chain CONSTANT text := current_setting('{CHAIN}', true);
+    last tid;
+    place tid;
+BEGIN
+    IF split_part(chain, ' ', 4) IS DISTINCT FROM 'drained'
+       OR split_part(chain, ' ', 1) <> xact::text THEN
+        RETURN NULL;
+    END IF;
+    last := split_part(chain, ' ', 2)::tid;
+    WHILE last IS NOT NULL LOOP
+        place := last;
+        DELETE FROM \0 AS staged WHERE staged.ctid = place AND staged.xact_id = xact
+        RETURNING staged.prev INTO last;{_BROKEN}
+    END LOOP;
     PERFORM set_config('{CHAIN}', '', true);
+    RETURN NULL;
 END
 """  # noqa: S608 (our own table)
 

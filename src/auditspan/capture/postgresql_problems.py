@@ -8,8 +8,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, Table, text
 
 from auditspan.capture.opentransaction import busy
-from auditspan.capture.postgresql_functions import Function, drain_function, functions_of
-from auditspan.capture.postgresql_triggers import TRIGGERS, Trigger
+from auditspan.capture.postgresql_functions import (
+    Function,
+    drain_function,
+    functions_of,
+    recorded_function,
+)
+from auditspan.capture.postgresql_triggers import RECORDED, TRIGGERS, Trigger
 from auditspan.capture.staged_table import StagedTable
 
 _REPAIR = "make the triggers again"
@@ -46,6 +51,16 @@ _TRIGGERS = text("""
       FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
       JOIN pg_namespace n ON n.oid = p.pronamespace
      WHERE t.tgrelid = :oid
+""")
+
+_LACKS_RECORDED = text("""
+    SELECT EXISTS (
+        SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE n.nspname = :schema AND c.relname = 'audit_event' AND NOT EXISTS (
+            SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+             WHERE t.tgrelid = c.oid AND t.tgname = :name AND p.pronamespace = n.oid
+               AND p.proname = 'auditspan_recorded' AND t.tgenabled = 'A' AND t.tgtype = 4
+               AND t.tgqual IS NULL))
 """)
 
 _ROW, _BEFORE, _INSTEAD, _TRUNCATE = 1, 2, 64, 32
@@ -96,11 +111,18 @@ _NAMES = ("staging", "table")
 
 
 def drain_problems(connection: Connection, staging: Table) -> list[str]:
-    """Return a sentence for each thing that is wrong with the function that takes staged rows."""
+    """Return a sentence for each thing that is wrong with what takes staged rows."""
     name = connection.dialect.identifier_preparer.format_table(staging)
     with busy(connection):
         found = connection.execute(_STAGING, {"table": _plain(name, connection)}).one()
-        return list(_function_problems(connection, drain_function(), found, arguments=1))
+        trigger = {"schema": found.schema, "name": RECORDED}
+        problems = [
+            *_function_problems(connection, drain_function(), found, arguments=1),
+            *_function_problems(connection, recorded_function(), found),
+        ]
+        if connection.execute(_LACKS_RECORDED, trigger).scalar():
+            problems.append(f"trigger {RECORDED} on audit_event is missing or changed: {_REPAIR}")
+        return problems
 
 
 def _function_problems(

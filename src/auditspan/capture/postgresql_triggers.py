@@ -39,6 +39,9 @@ class Trigger:
         return row if self.row else truncate
 
 
+RECORDED = "audit_event_recorded"
+"""The trigger of `audit_event` that removes what was drained; for each statement, AFTER INSERT."""
+
 TRIGGERS = (
     Trigger(name="00_auditspan_insert", event="AFTER INSERT", rest="FOR EACH ROW", kind=5),
     Trigger(

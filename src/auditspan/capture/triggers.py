@@ -100,6 +100,9 @@ def require_triggers(connection: Connection, metadata: MetaData) -> None:
     staged = staged_tables(metadata)
     present = _present(connection, [one.table for one in staged])
     problems = []
+    staging = _staging(metadata)
+    if staging is not None and connection.dialect.name == "postgresql":
+        problems += postgresql.drain_problems(connection, staging)
     for one in staged:
         if one.table not in present:
             continue
@@ -208,7 +211,8 @@ def _create_all(metadata: MetaData, connection: Connection, tables: Collection[T
     staging = _staging(metadata)
     if staging is None or not inspect(connection).has_table(staging.name, schema=staging.schema):
         return
-    if staging in tables and connection.dialect.name == "postgresql":
+    names = {table.name for table in tables}
+    if names & {staging.name, "audit_event"} and connection.dialect.name == "postgresql":
         for statement in postgresql.staging_statements(staging, connection.dialect):
             connection.exec_driver_sql(statement)
     staged = staged_tables(metadata)

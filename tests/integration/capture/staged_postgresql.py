@@ -19,6 +19,7 @@ from auditspan.capture.staged_table import StagedTable
 from auditspan.capture.staging import audit_change_table
 
 DRAIN = "SELECT operation, old, new, table_schema, table_name FROM auditspan_drain(NULL)"
+RECORD = "INSERT INTO audit_event VALUES ('{}')"
 
 Change = tuple[str, Any, Any]
 
@@ -49,11 +50,13 @@ class Staged:
                 connection.exec_driver_sql(statement)
 
     def changes(self, *statements: str) -> list[Change]:
-        """Execute statements in one transaction and drain it."""
+        """Execute statements in one transaction, drain it and insert an audit row."""
         with self.engine.begin() as connection:
             for statement in statements:
                 connection.exec_driver_sql(statement)
-            return drained(connection)
+            changes = drained(connection)
+            connection.exec_driver_sql(RECORD)
+            return changes
 
     def texts(self, *statements: str) -> list[tuple[str, str | None, str | None]]:
         """As `changes`, with the images as text."""
@@ -75,12 +78,13 @@ class Staged:
 
 @contextmanager
 def staged_database(url: str) -> Iterator[Staged]:
-    """Create the staging table in an empty database."""
+    """Create the staging table in an empty database, beside an `audit_event`."""
     engine = create_engine(url)
     staging = audit_change_table(MetaData())
     try:
         with engine.begin() as connection:
             staging.create(connection)
+            connection.exec_driver_sql("CREATE TABLE audit_event (body text)")
             for statement in staging_statements(staging, engine.dialect):
                 connection.exec_driver_sql(statement)
         yield Staged(engine=engine, staging=staging)

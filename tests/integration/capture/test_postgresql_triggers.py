@@ -27,6 +27,7 @@ from auditspan.capture.postgresql import staging_removal, trigger_removal, trigg
 from auditspan.capture.postgresql_functions import functions_of
 from auditspan.capture.staged_table import StagedTable
 from integration.capture.staged_postgresql import (
+    RECORD,
     Staged,
     drained,
     drained_texts,
@@ -145,18 +146,22 @@ def test_update_that_changes_nothing_is_not_staged(database: Staged) -> None:
 
 
 @pytest.mark.usefixtures("thing")
-def test_drain_returns_newest_first_and_leaves_nothing(database: Staged) -> None:
-    """The drain returns all rows of the transaction, newest first, and removes them."""
+def test_drain_returns_newest_first_and_an_audit_row_removes_them(database: Staged) -> None:
+    """The drain returns all rows, newest first, until an audit row is inserted behind it."""
     with database.engine.begin() as connection:
         for statement in (INSERT_ONE, INSERT_TWO, "DELETE FROM thing WHERE id = 1"):
             connection.exec_driver_sql(statement)
+        connection.exec_driver_sql(RECORD)
         rows = connection.exec_driver_sql("SELECT * FROM auditspan_drain(3)").all()
         again = connection.exec_driver_sql("SELECT * FROM auditspan_drain(3)").all()
+        connection.exec_driver_sql(RECORD)
+        empty = connection.exec_driver_sql("SELECT * FROM auditspan_drain(3)").all()
     ids = [row.id for row in rows]
-    assert (["DELETE", "INSERT", "INSERT"], sorted(ids, reverse=True), [], 0) == (
+    assert (["DELETE", "INSERT", "INSERT"], sorted(ids, reverse=True), rows, [], 0) == (
         [row.operation for row in rows],
         ids,
         again,
+        empty,
         database.left(),
     )
 
@@ -563,6 +568,7 @@ def _serialization_failures(url: str, *, drain: bool) -> int:
                     barrier.wait(timeout=60)
                     if drain:
                         assert 4 == len(drained_texts(connection))
+                        connection.exec_driver_sql(RECORD)
             except OperationalError as error:
                 failures.append(str(error))
 
@@ -578,7 +584,7 @@ def _serialization_failures(url: str, *, drain: bool) -> int:
 def test_serializable_transactions_on_different_rows_do_not_fail(
     database: Staged, postgres_url: str
 ) -> None:
-    """Triggers and drain add no serialization failure, with the staging analyzed while empty."""
+    """Triggers, drain and audit rows add no failure, with the staging analyzed while empty."""
     with database.engine.begin() as connection:
         _thing().create(connection)
         # Many rows, so that the updates themselves go by the index.
