@@ -1,0 +1,115 @@
+"""A class that is mapped on a join decides nothing about tables that have a class of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, ForeignKey, delete, insert, join, update
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
+
+from auditspan import AuditConfigError
+from staged.application import Application, make_application
+
+
+def make_models(*, is_audited: bool, has_classes: bool = True) -> tuple[Any, Any, Any]:
+    """A class on each of two tables, and one on their join whose name sorts first.
+
+    Args:
+        is_audited: the class on the join is.
+        has_classes: the classes on the tables are audited.
+    """
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Invoice(Base):
+        __tablename__ = "invoice"
+        __audit__ = has_classes
+        id: Mapped[int] = mapped_column(primary_key=True)
+        total: Mapped[int]
+
+    class Payment(Base):
+        __tablename__ = "payment"
+        __audit__ = has_classes
+        id: Mapped[int] = mapped_column(primary_key=True)
+        invoice_id: Mapped[int] = mapped_column(ForeignKey("invoice.id"))
+        paid: Mapped[int]
+
+    invoice: Any = Invoice.__table__
+    payment: Any = Payment.__table__
+
+    class Aaa(Base):
+        __table__ = join(invoice, payment)
+        __audit__ = is_audited
+        id = column_property(invoice.c.id, payment.c.invoice_id)
+        payment_id = payment.c.id
+
+    return Invoice, Payment, Aaa
+
+
+def told(application: Application) -> list[tuple[str, str | None]]:
+    """The action and the target id of each event."""
+    return [one[:2] for one in application.told()]
+
+
+@pytest.fixture(params=[True, False], ids=["audited", "not audited"])
+def models(request: pytest.FixtureRequest) -> tuple[Any, Any, Any]:
+    """The class on the join is audited, or is not."""
+    return make_models(is_audited=request.param)
+
+
+def test_rows_are_recorded_as_the_class_of_their_table(
+    engine: Engine, models: tuple[Any, Any, Any]
+) -> None:
+    """Objects and statements of the classes on one table each."""
+    invoice, payment, _ = models
+    application = make_application(engine, invoice.metadata)
+    with application.unit_of_work() as session:
+        session.add(invoice(id=1, total=10))
+        session.flush()
+        session.add(payment(id=5, invoice_id=1, paid=10))
+    with application.unit_of_work() as session:
+        session.execute(update(payment).values(paid=9))
+        session.execute(insert(invoice).values(id=2, total=3))
+        session.execute(delete(payment))
+        session.execute(insert(payment).values(id=6, invoice_id=2, paid=3))
+    assert [
+        ("invoice.create", "1"),
+        ("payment.create", "5"),
+        ("payment.update", "5"),
+        ("invoice.create", "2"),
+        ("payment.delete", "5"),
+        ("payment.create", "6"),
+    ] == told(application)
+    application.check()
+
+
+def test_an_object_of_a_join_is_recorded_as_the_rows_that_it_writes(
+    engine: Engine, models: tuple[Any, Any, Any]
+) -> None:
+    """Created, changed and deleted through the class on the join."""
+    invoice, _, joined = models
+    application = make_application(engine, invoice.metadata)
+    with application.unit_of_work() as session:
+        session.add(joined(id=1, payment_id=5, total=10, paid=10))
+    with application.unit_of_work() as session:
+        session.get_one(joined, (1, 5)).total = 11
+    with application.unit_of_work() as session:
+        session.delete(session.get_one(joined, (1, 5)))
+    assert [
+        ("invoice.create", "1"),
+        ("payment.create", "5"),
+        ("invoice.update", "1"),
+        ("payment.delete", "5"),
+        ("invoice.delete", "1"),
+    ] == told(application)
+    application.check()
+
+
+def test_tables_that_only_a_class_on_a_join_audits_are_refused(engine: Engine) -> None:
+    """The rows of the join are no records of their own, and the error says what to do."""
+    invoice, _, _ = make_models(is_audited=True, has_classes=False)
+    with pytest.raises(AuditConfigError, match="Aaa is audited and mapped on a join"):
+        make_application(engine, invoice.metadata)
+    invoice.registry.dispose()
