@@ -1,4 +1,8 @@
-"""A class that is mapped on a join decides nothing about tables that have a class of their own."""
+"""Objects with rows in several tables: which class names the record of a row.
+
+A class that is mapped on a join decides nothing about tables that have a class of their own. Where
+no column tells the class of an object, the tables in which it has rows do.
+"""
 
 from __future__ import annotations
 
@@ -113,3 +117,63 @@ def test_tables_that_only_a_class_on_a_join_audits_are_refused(engine: Engine) -
     with pytest.raises(AuditConfigError, match="Aaa is audited and mapped on a join"):
         make_application(engine, invoice.metadata)
     invoice.registry.dispose()
+
+
+def make_vehicles() -> tuple[Any, Any, Any]:
+    """Joined inheritance over three tables, without a column that tells the class."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Vehicle(Base):
+        __tablename__ = "vehicle"
+        __audit__ = True
+        id: Mapped[int] = mapped_column(primary_key=True)
+        wheels: Mapped[int] = mapped_column(default=4)
+
+    class Car(Vehicle):
+        __tablename__ = "car"
+        id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), primary_key=True)
+        doors: Mapped[int] = mapped_column(default=2)
+
+    class Van(Car):
+        __tablename__ = "van"
+        id: Mapped[int] = mapped_column(ForeignKey("car.id"), primary_key=True)
+        load: Mapped[int] = mapped_column(default=7)
+
+    return Vehicle, Car, Van
+
+
+@pytest.mark.parametrize("by", ["objects", "statements"])
+def test_rows_without_a_discriminator_are_recorded_as_the_class_of_their_object(
+    engine: Engine, by: str
+) -> None:
+    """Also where only the row in the base table changes."""
+    vehicle, car, van = make_vehicles()
+    application = make_application(engine, vehicle.metadata)
+    with application.unit_of_work() as session:
+        session.add_all([vehicle(id=1), car(id=2), van(id=3)])
+    before = len(told(application))
+    with application.unit_of_work() as session:
+        if by == "objects":
+            for key, class_ in enumerate((vehicle, car, van), start=1):
+                session.get_one(class_, key).wheels = 3
+                session.flush()
+            session.get_one(van, 3).doors = 5
+        else:
+            session.execute(update(vehicle.__table__).values(wheels=3))
+            session.execute(update(car.__table__).where(car.__table__.c.id == 3).values(doors=5))
+    assert ["vehicle.create", "car.create", "van.create"] == [a for a, _ in told(application)[:3]]
+    assert [
+        ("vehicle.update", "1"),
+        ("car.update", "2"),
+        ("van.update", "3"),
+    ] == told(application)[before:]
+    application.check()
+    with application.unit_of_work() as session:
+        for class_ in (van, car, vehicle):
+            session.execute(delete(class_.__table__))
+    assert {("vehicle.delete", "1"), ("car.delete", "2"), ("van.delete", "3")} == {
+        *told(application)[-3:]
+    }
+    application.check()

@@ -50,6 +50,8 @@ class AuditedTable:
         discriminator: the column that tells the class of a row; it may be the base table's.
         kinds: by value of the discriminator; None is a class that is not audited.
         default: the kind of a row without a known discriminator.
+        subclasses: where no column tells the class, the tables of joined subclasses, the deepest
+            first, and the kind of a row of this table whose object has a row in one of them.
     """
 
     table: Table
@@ -57,6 +59,7 @@ class AuditedTable:
     discriminator: Column[Any] | None = None
     kinds: Mapping[Any, AuditedKind | None]
     default: AuditedKind | None
+    subclasses: tuple[tuple[Table, AuditedKind | None], ...] = ()
 
     @property
     def types(self) -> frozenset[str]:
@@ -65,7 +68,8 @@ class AuditedTable:
 
     @cached_property
     def _all_kinds(self) -> list[AuditedKind]:
-        found = {kind.type: kind for kind in (self.default, *self.kinds.values()) if kind}
+        joined = (kind for _, kind in self.subclasses)
+        found = {kind.type: kind for kind in (self.default, *self.kinds.values(), *joined) if kind}
         return list(found.values())
 
     @cached_property
@@ -123,7 +127,15 @@ def _read(table: Table) -> AuditedTable | None:
         discriminator=discriminator if isinstance(discriminator, Column) else None,
         kinds=kinds,
         default=_kind(base, table),
+        subclasses=() if isinstance(discriminator, Column) else tuple(_subclasses(base, table)),
     )
+
+
+def _subclasses(base: Mapper[Any], table: Table) -> Iterator[tuple[Table, AuditedKind | None]]:
+    for mapper in reversed(list(base.self_and_descendants)):
+        own = mapper.local_table
+        if isinstance(own, Table) and own is not table and table in mapper.tables:
+            yield own, _kind(mapper, table)
 
 
 def _require_no_join(table: Table, audited: list[Mapper[Any]]) -> None:

@@ -7,8 +7,9 @@ the place of the first of its rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import Column, Connection, Table, text
 
 from auditspan.canonical import Json, represent
 from auditspan.capture.audited import AuditedKind, AuditedTable, mappers_of
@@ -53,6 +54,10 @@ class ObjectChange:
     def _kind(self, part: Part, connection: Connection) -> AuditedKind | None:
         audited = part.reader.audited
         base = None if audited.discriminator is None else audited.discriminator.table
+        if part.change.operation == "UPDATE":  # else the other rows are made or deleted with it
+            for table, kind in audited.subclasses:
+                if _has_row(connection, table, part):
+                    return kind
         if base is None or base is audited.table:
             return part.reader.kind(part.last)
         for other in self.parts:
@@ -103,20 +108,28 @@ def _version(found: Found) -> int | None:
 
 def _read_discriminator(connection: Connection, part: Part) -> Json:
     """The discriminator of an object of which only another row has changed."""
-    audited = part.reader.audited
-    column = audited.discriminator
-    if column is None:
-        return None
+    column = part.reader.audited.discriminator
+    return None if column is None else represent(_read(connection, column.table, column, part))
+
+
+def _has_row(connection: Connection, table: Table, part: Part) -> bool:
+    """Whether the object of this row has a row in the table of a subclass."""
+    return _read(connection, table, table.primary_key.columns[0], part) is not None
+
+
+def _read(connection: Connection, table: Table, column: Column[Any], part: Part) -> object:
+    """The value of a column in another row of the object; None where there is no such row."""
     quote = connection.dialect.identifier_preparer
-    keys = [quote.format_column(one).replace(":", r"\:") for one in column.table.primary_key]
+    keys = [quote.format_column(one).replace(":", r"\:") for one in table.primary_key]
     where = " AND ".join(f"{key} = :key_{place}" for place, key in enumerate(keys))
-    table, name = quote.format_table(column.table), quote.format_column(column)
-    statement = text(f"SELECT {name} FROM {table} WHERE {where}")  # noqa: S608 (quoted names)
+    name, source = quote.format_column(column), quote.format_table(table)
+    statement = text(f"SELECT {name} FROM {source} WHERE {where}")  # noqa: S608 (quoted names)
     values = {
         f"key_{place}": _driver_value(part.last.values[one.name])
-        for place, one in enumerate(audited.key)
+        for place, one in enumerate(part.reader.audited.key)
     }
-    return represent(connection.execute(statement, values).scalar())
+    found: object = connection.execute(statement, values).scalar()
+    return found
 
 
 def _driver_value(raw: object) -> object:
