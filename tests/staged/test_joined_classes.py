@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, ForeignKey, delete, insert, join, update
-from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
+from sqlalchemy import Column, Engine, ForeignKey, Table, delete, insert, join, update
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column, relationship
 
 from auditspan import AuditConfigError
 from staged.application import Application, make_application
@@ -27,11 +27,24 @@ def make_models(*, is_audited: bool, has_classes: bool = True) -> tuple[Any, Any
     class Base(DeclarativeBase):
         pass
 
+    labelled = Table(
+        "labelled",
+        Base.metadata,
+        Column("invoice", ForeignKey("invoice.id"), primary_key=True),
+        Column("label", ForeignKey("label.id"), primary_key=True),
+    )
+
+    class Label(Base):
+        __tablename__ = "label"
+        __audit__ = True
+        id: Mapped[int] = mapped_column(primary_key=True)
+
     class Invoice(Base):
         __tablename__ = "invoice"
         __audit__ = has_classes
         id: Mapped[int] = mapped_column(primary_key=True)
         total: Mapped[int]
+        labels: Mapped[list[Label]] = relationship(secondary=labelled)
 
     class Payment(Base):
         __tablename__ = "payment"
@@ -48,6 +61,7 @@ def make_models(*, is_audited: bool, has_classes: bool = True) -> tuple[Any, Any
         __audit__ = is_audited
         id = column_property(invoice.c.id, payment.c.invoice_id)
         payment_id = payment.c.id
+        labels = relationship(Label, secondary=labelled, overlaps="labels")
 
     return Invoice, Payment, Aaa
 
@@ -108,6 +122,23 @@ def test_an_object_of_a_join_is_recorded_as_the_rows_that_it_writes(
         ("payment.delete", "5"),
         ("invoice.delete", "1"),
     ] == told(application)
+    application.check()
+
+
+def test_links_are_recorded_at_the_class_of_their_table(
+    engine: Engine, models: tuple[Any, Any, Any]
+) -> None:
+    """Where the class on the join has the same relationship."""
+    invoice, _, _ = models
+    label = invoice.labels.property.entity.class_
+    application = make_application(engine, invoice.metadata)
+    with application.unit_of_work() as session:
+        session.add_all([invoice(id=1, total=10), label(id=7)])
+    with application.unit_of_work() as session:
+        found = session.get_one(invoice, 1)
+        found.labels.append(session.get_one(label, 7))
+    assert ("invoice.update", "1", {"labels": {"added": ["7"]}}) == application.told()[-1]
+    assert 3 == len(application.told())
     application.check()
 
 
