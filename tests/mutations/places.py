@@ -114,10 +114,18 @@ MUTATIONS = [
     ),
     Mutation(
         "let a failed audit row pass",
-        "capture/writer.py",
-        "            raise failure from error",
-        "            return",
+        "capture/database_errors.py",
+        "        raise AuditWriteError(message) from error",
+        "        return",
         COMMITS,
+    ),
+    Mutation(
+        "refuse what may be retried",
+        "capture/database_errors.py",
+        "            raise\n",
+        "            pass\n",
+        "integration/library/test_transactions.py",
+        "serialize",
     ),
     Mutation(
         "forget link tables",

@@ -10,6 +10,7 @@ TRANSACTIONS, DATABASES = "staged/test_transactions.py", "staged/test_several_da
 ON_POSTGRESQL = "integration/capture/test_postgresql_triggers.py"
 ON_SQLITE = "integration/capture/test_sqlite_triggers.py"
 SEQUENCES = "integration/library/test_sequences.py"
+JOINED = "staged/test_joined_classes.py"
 
 
 def _staged(
@@ -243,6 +244,30 @@ TRIGGER_MUTATIONS = [
         "sqlite and meet",
     ),
     # ----------------------------------------------------------------------------- the telling
+    _staged(
+        "leave out tables that only a class on a join audits",
+        "audited.py",
+        "            _require_no_join(table, audited)",
+        "            pass",
+        JOINED,
+        "sqlite and refused",
+    ),
+    _staged(
+        "order classes on joins by their names",
+        "mappers.py",
+        "(is_on_join(m), len(",
+        "(len(",
+        JOINED,
+        "sqlite",
+    ),
+    _staged(
+        "take every row of a base table for one of the base class",
+        "objects.py",
+        "if _has_row(connection, table, part):",
+        "if False:",
+        JOINED,
+        "sqlite and discriminator",
+    ),
     _staged(
         "tell the parts of an object by themselves",
         "objects.py",

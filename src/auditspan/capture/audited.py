@@ -18,7 +18,7 @@ from sqlalchemy import Column, Table, event
 from sqlalchemy.orm import Mapper
 
 from auditspan.auditedmodel import AuditedColumn
-from auditspan.capture.mappers import all_mappers
+from auditspan.capture.mappers import all_mappers, is_on_join
 from auditspan.errors import AuditConfigError
 from auditspan.policy import audited_model, decided_table
 
@@ -50,6 +50,8 @@ class AuditedTable:
         discriminator: the column that tells the class of a row; it may be the base table's.
         kinds: by value of the discriminator; None is a class that is not audited.
         default: the kind of a row without a known discriminator.
+        subclasses: where no column tells the class, the tables of joined subclasses, the deepest
+            first, and the kind of a row of this table whose object has a row in one of them.
     """
 
     table: Table
@@ -57,6 +59,7 @@ class AuditedTable:
     discriminator: Column[Any] | None = None
     kinds: Mapping[Any, AuditedKind | None]
     default: AuditedKind | None
+    subclasses: tuple[tuple[Table, AuditedKind | None], ...] = ()
 
     @property
     def types(self) -> frozenset[str]:
@@ -65,7 +68,8 @@ class AuditedTable:
 
     @cached_property
     def _all_kinds(self) -> list[AuditedKind]:
-        found = {kind.type: kind for kind in (self.default, *self.kinds.values()) if kind}
+        joined = (kind for _, kind in self.subclasses)
+        found = {kind.type: kind for kind in (self.default, *self.kinds.values(), *joined) if kind}
         return list(found.values())
 
     @cached_property
@@ -84,7 +88,8 @@ def audited_table(table: Table) -> AuditedTable | None:
     """What is audited of this table; None where no model on it and no word of its own says so.
 
     Raises:
-        AuditConfigError: it has no primary key, by which a row could be named.
+        AuditConfigError: it has no primary key, by which a row could be named, or is audited by a
+            class that is mapped on a join and by nothing else.
     """
     if table not in _tables:
         _tables[table] = _read(table)
@@ -92,7 +97,7 @@ def audited_table(table: Table) -> AuditedTable | None:
 
 
 def mappers_of(table: Table) -> list[Mapper[Any]]:
-    """The mappers with a row in this table, base classes first."""
+    """The mappers with a row in this table, in the order of `all_mappers`."""
     return [mapper for mapper in all_mappers() if table in mapper.tables]
 
 
@@ -102,9 +107,13 @@ def _forget(_mapper: Mapper[Any], _class: type[object]) -> None:
 
 
 def _read(table: Table) -> AuditedTable | None:
-    mappers = [mapper for mapper in mappers_of(table) if _is_audited(mapper.base_mapper)]
+    audited = [mapper for mapper in mappers_of(table) if _is_audited(mapper.base_mapper)]
+    mappers = [mapper for mapper in audited if not is_on_join(mapper)]
     if not any(audited_model(mapper) for mapper in mappers):
-        return _read_core(table)
+        core = _read_core(table)
+        if core is None:
+            _require_no_join(table, audited)
+        return core
     base = mappers[0]
     kinds = {
         value: _kind(mapper, table)
@@ -118,7 +127,29 @@ def _read(table: Table) -> AuditedTable | None:
         discriminator=discriminator if isinstance(discriminator, Column) else None,
         kinds=kinds,
         default=_kind(base, table),
+        subclasses=() if isinstance(discriminator, Column) else tuple(_subclasses(base, table)),
     )
+
+
+def _subclasses(base: Mapper[Any], table: Table) -> Iterator[tuple[Table, AuditedKind | None]]:
+    for mapper in reversed(list(base.self_and_descendants)):
+        own = mapper.local_table
+        if isinstance(own, Table) and own is not table and table in mapper.tables:
+            yield own, _kind(mapper, table)
+
+
+def _require_no_join(table: Table, audited: list[Mapper[Any]]) -> None:
+    """Refuse to leave a table out that a class on a join asks to audit.
+
+    Raises:
+        AuditConfigError: one does.
+    """
+    for mapper in filter(is_on_join, audited):
+        raise AuditConfigError(
+            f"{mapper.class_.__name__} is audited and mapped on a join, whose rows are recorded as "
+            f"those of its tables, and no audited class is mapped on the table {table.name!r} "
+            "alone: give `__audit__` to a class on each of them, or none to the class on the join"
+        )
 
 
 def _is_audited(base: Mapper[Any]) -> bool:

@@ -9,8 +9,9 @@ import json
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import Connection, Table, func, select, text
+from sqlalchemy import Column, Connection, Row, Table, func, select, text
 
 from auditspan.canonical import Json, represent
 from auditspan.capture.audited import AuditedKind, AuditedTable
@@ -78,6 +79,11 @@ class ObjectClasses:
             seen = self._seen.find(part)
         value, end = seen or (None, None)
         return part.reader.kind_of(value), _change_id(part, end)
+
+    def has_row(self, table: Table, part: Part) -> bool:
+        """Whether the object of this row has a row in the table of a subclass."""
+        key = table.primary_key.columns[0]
+        return _row_of(self.connection, table, key, part) is not None
 
     def _recorded(self, part: Part) -> Standing | None:
         """What the events of the object say."""
@@ -164,18 +170,23 @@ def _row(table: Table, id_: str) -> str:
 
 def _read_live(connection: Connection, part: Part) -> tuple[Json] | None:
     """The discriminator of the base row in the database; None where there is no row."""
-    audited = part.reader.audited
-    column = audited.discriminator
-    if column is None:
-        return None
-    quote = connection.dialect.identifier_preparer
-    keys = [quote.format_column(one).replace(":", r"\:") for one in column.table.primary_key]
-    where = " AND ".join(f"{key} = :key_{place}" for place, key in enumerate(keys))
-    table, name = quote.format_table(column.table), quote.format_column(column)
-    statement = text(f"SELECT {name} FROM {table} WHERE {where}")  # noqa: S608 (quoted names)
-    values = {f"key_{n}": _driver_value(part.last, one.name) for n, one in enumerate(audited.key)}
-    row = connection.execute(statement, values).first()
+    column = part.reader.audited.discriminator
+    row = None if column is None else _row_of(connection, column.table, column, part)
     return None if row is None else (represent(row[0]),)
+
+
+def _row_of(
+    connection: Connection, table: Table, column: Column[Any], part: Part
+) -> Row[Any] | None:
+    """A column of another row of the object; None where there is no such row."""
+    quote = connection.dialect.identifier_preparer
+    keys = [quote.format_column(one).replace(":", r"\:") for one in table.primary_key]
+    where = " AND ".join(f"{key} = :key_{place}" for place, key in enumerate(keys))
+    source, name = quote.format_table(table), quote.format_column(column)
+    statement = text(f"SELECT {name} FROM {source} WHERE {where}")  # noqa: S608 (quoted names)
+    own = part.reader.audited.key
+    values = {f"key_{n}": _driver_value(part.last, one.name) for n, one in enumerate(own)}
+    return connection.execute(statement, values).first()
 
 
 def _driver_value(image: Image, name: str) -> object:

@@ -6,10 +6,10 @@ from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Connection, Dialect, Engine, Table, event
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, SessionTransaction
 
 from auditspan.capture.catalog import table_named
+from auditspan.capture.database_errors import refused_as
 from auditspan.capture.drain import drain
 from auditspan.capture.migrating import (
     acting,
@@ -105,15 +105,13 @@ def _drain(connection: Connection, capture: Capture, staging: Table) -> None:
         mac_key=capture.mac_key,
         origin_at=origin_at,
     )
-    try:
+    with refused_as(
+        "the changes of this transaction could not be recorded, so its commit was refused: look"
+        " at the error above, and see that the audit tables exist (`auditspan db check`)"
+    ):
         for told in telling.told(drain(connection, staging, telling.look, transaction.floor)):
             if told:
                 capture.write(connection, recorded(told, capture.recorder, tx_id))
-    except SQLAlchemyError as error:
-        raise AuditWriteError(
-            "the changes of this transaction could not be recorded, so its commit was refused: look"
-            " at the error above, and see that the audit tables exist (`auditspan db check`)"
-        ) from error
 
 
 @event.listens_for(Engine, "before_cursor_execute")

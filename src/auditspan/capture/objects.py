@@ -52,6 +52,10 @@ class ObjectChange:
 
     def _standing(self, part: Part, classes: ObjectClasses) -> Standing:
         audited = part.reader.audited
+        if part.change.operation == "UPDATE":  # else the other rows are made or deleted with it
+            for table, kind in audited.subclasses:
+                if classes.has_row(table, part):
+                    return kind, part.change.id
         if audited.discriminator is None or is_base(audited):
             return part.reader.kind(part.last), part.change.id
         for other in self.parts:

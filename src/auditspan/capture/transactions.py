@@ -25,8 +25,8 @@ def journal_of(connection: Connection) -> Journal:
     """The journal of the connection's running transaction; it begins with the first record.
 
     Raises:
-        AuditConfigError: the connection commits every statement by itself, so that no record could
-            share a transaction with its change.
+        AuditConfigError: the connection commits every statement by itself, so that no event could
+            share the caller's transaction.
     """
     journal = _open(connection)
     if not journal.is_transactional:
@@ -39,8 +39,8 @@ def _require_transactions(connection: Connection) -> None:
     level = connection.get_execution_options().get("isolation_level")
     if level == "AUTOCOMMIT" or _commits_by_itself(connection):
         raise AuditConfigError(
-            "a change of an audited table was refused, because this connection is in AUTOCOMMIT "
-            "mode, where a change and its audit row cannot be one transaction: use an engine "
+            "an event was refused, because this connection is in AUTOCOMMIT mode, where it cannot "
+            "commit or roll back with the caller's transaction: use an engine "
             "without isolation_level='AUTOCOMMIT' (on SQLite with isolation_level=None, emit "
             "BEGIN in an event listener for `begin`)"
         )

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import URL, Connection, Dialect, Engine, MetaData
-from sqlalchemy.exc import SQLAlchemyError
 
+from auditspan.capture.database_errors import refused_as
 from auditspan.capture.journal import Announce
 from auditspan.capture.transactions import journal_of
-from auditspan.errors import AuditWriteError
 from auditspan.mac import MacKey
 from auditspan.record import AuditRecord
 from auditspan.recorder import Recorder
@@ -47,18 +46,16 @@ class Capture:
         Raises:
             AuditWriteError: they could not be written. The transaction, or the savepoint, cannot
                 be committed any more, also when the caller swallows this.
+            DBAPIError: the database asks to run the transaction again.
         """
         journal = journal_of(connection)
         require_supported(connection.dialect)
         try:
-            insert_records(connection, self.tables, records, self.mac_key)
-        except SQLAlchemyError as error:
-            failure = AuditWriteError(
+            with refused_as(
                 "the audit row could not be written, so the change was refused with it: look at "
                 "the error above, and see that the audit tables exist (`auditspan db check`)"
-            )
-            journal.fail(failure)
-            raise failure from error
+            ):
+                insert_records(connection, self.tables, records, self.mac_key)
         except Exception as error:
             journal.fail(error)
             raise

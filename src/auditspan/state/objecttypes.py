@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapper
 
 from auditspan.auditedmodel import AuditedColumn, AuditedModel
 from auditspan.capture.links import LinkTable, link_table
-from auditspan.capture.mappers import all_mappers
+from auditspan.capture.mappers import all_mappers, is_on_join
 from auditspan.errors import AuditConfigError
 from auditspan.policy import audited_model, decided_table
 
@@ -99,7 +99,7 @@ def table_name(mapper: Mapper[Any]) -> str:
 
 def _mapped_types(metadata: MetaData) -> Iterator[ObjectType]:
     for mapper in mappers(metadata):
-        model = audited_model(mapper)
+        model = None if is_on_join(mapper) else audited_model(mapper)
         if model is not None:
             yield ObjectType(
                 name=model.type,
@@ -113,7 +113,8 @@ def _mapped_types(metadata: MetaData) -> Iterator[ObjectType]:
 
 
 def _core_types(metadata: MetaData) -> Iterator[ObjectType]:
-    mapped = {t for m in mappers(metadata) if audited_model(m) is not None for t in m.tables}
+    audited = (m for m in mappers(metadata) if not is_on_join(m) and audited_model(m) is not None)
+    mapped = {table for mapper in audited for table in mapper.tables}
     for table in metadata.sorted_tables:
         model = None if table in mapped else decided_table(table)
         if model is not None:

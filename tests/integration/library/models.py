@@ -18,7 +18,6 @@ from sqlalchemy import (
     Interval,
     LargeBinary,
     Numeric,
-    PickleType,
     String,
     func,
     text,
@@ -176,24 +175,6 @@ class Pledge(Base):
     )
 
 
-class Loud:
-    """A value that no body can hold, and that shows itself wherever it is printed."""
-
-    def __repr__(self) -> str:
-        return "planted-in-repr"
-
-
-class Parcel(Base):
-    """Columns whose values may be of any type."""
-
-    __tablename__ = "parcel"
-    __audit__ = True
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    payload: Mapped[Any] = mapped_column(PickleType, nullable=True)
-    secret: Mapped[Any] = mapped_column(PickleType, nullable=True)
-
-
 class Device(Base):
     """Password hashes under innocent names, and innocent values under names that look secret."""
 
@@ -232,7 +213,6 @@ KINDS = {
     "team": Kind(table=Base.metadata.tables["team"]),
     "player": Kind(table=Base.metadata.tables["player"]),
     "fan": Kind(table=Base.metadata.tables["fan"]),
-    "parcel": Kind(table=Base.metadata.tables["parcel"]),
     "device": Kind(
         table=Base.metadata.tables["device"], hidden=frozenset({"label", "raw", "data"})
     ),

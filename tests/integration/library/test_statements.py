@@ -1,4 +1,4 @@
-"""Every way to write that is not the unit of work: one row per changed record, or a refusal.
+"""Every way to write that is not the unit of work: one audit row per changed record.
 
 Each case is run twice, once with capture off in a savepoint that is rolled back: what the caller
 gets must be the same. The oracle of the fixture then replays the trail against the tables.
@@ -14,6 +14,7 @@ from sqlalchemy import Compiled, bindparam, case, delete, func, insert, literal,
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from auditspan.capture.staging import STAGING
 from integration.library.models import Account, Base, Person, Plain, Seat, Team
 from integration.library.shapes import (
     Animal,
@@ -352,7 +353,7 @@ def bulk_insert_mappings_with_defaults(s: Any) -> Any:
     return ["id" in m for m in mappings]
 
 
-@case_("engineer.create", "engineer.update")
+@case_("engineer.create")
 def insert_of_a_joined_class(s: Any) -> Any:
     s.execute(insert(Engineer), [{"name": "e", "field": "f", "kind": "engineer"}])
 
@@ -480,7 +481,7 @@ def test_a_statement_leaves_one_row_for_each_record_that_it_changes(
 def test_the_tables_of_the_cases_are_all_of_the_application(world: World) -> None:
     """No model of these tests is beside the oracle."""
     told = {kind.table.name for kind in world.kinds.values() if hasattr(kind.table, "name")}
-    audit = {table.name for table in vars(world.trail.tables).values()}
+    audit = {STAGING, *(table.name for table in vars(world.trail.tables).values())}
     linked = {links.table.name for kind in world.kinds.values() for links in kind.links.values()}
     silent = {"plain", "folder", "shelf", "worker", "engineer", "animal"}
     assert set(Base.metadata.tables) - audit == (told & set(Base.metadata.tables)) | linked | silent

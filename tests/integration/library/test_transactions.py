@@ -1,27 +1,34 @@
 """Transactions that are not simply one session's: joined, two-phase, on bare connections, retried.
 
 Whatever their shape, a row has the fate of its change, and nothing is announced before the
-outermost commit. Where no transaction holds a change and its row together, the change is refused.
+outermost commit. What AUTOCOMMIT has written is recorded by the worker.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from opentelemetry import trace
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select, text, update
+from sqlalchemy import Engine, create_engine, event, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from auditspan import AuditError, AuditTrail, AuditWriteError, MissingContextError, audit_context
+from auditspan import (
+    AuditConfigError,
+    AuditError,
+    AuditTrail,
+    AuditWriteError,
+    MissingContextError,
+)
+from auditspan.undrained import Undrained
 from integration.library.models import Base, Plain, Pledge, Seat, Team
 from integration.library.test_commits import REFUSING
-from integration.library.world import KEY, KIM, World, make_world, sqlite_engine_at
+from integration.library.world import KEY, World, make_world, sqlite_engine_at
 
 Mode = Literal["conditional_savepoint", "rollback_only", "control_fully", "create_savepoint"]
 MODES: list[Mode] = [
@@ -159,7 +166,7 @@ def test_two_sessions_interleaved_on_one_connection_commit_with_it(world: World)
 def test_two_sessions_in_one_thread_announce_each_at_its_commit(
     postgresql_engine: Engine, order: str
 ) -> None:
-    """Their transactions overlap; each commit announces its own rows, in whatever order."""
+    """Their transactions overlap; each commit records and announces its own rows."""
     world = make_world(postgresql_engine)
     with world.request(), world.sessions() as one, world.sessions() as two:
         named = {"one": one, "two": two}
@@ -170,10 +177,10 @@ def test_two_sessions_in_one_thread_announce_each_at_its_commit(
         for done, name in enumerate(order.split(), start=1):
             named[name].commit()
             assert 2 * done == len(announced_now())
-    by_session = {
-        frozenset(row.tx_id for row in rows) for rows in (world.rows()[0::2], world.rows()[1::2])
-    }
-    assert [1, 1] == [len(ids) for ids in by_session]
+    assert [f"{name} {turn}" for name in order.split() for turn in range(2)] == new_names(world)
+    ids = [row.tx_id for row in world.rows()]
+    assert (ids[0], ids[2]) == (ids[1], ids[3])
+    assert 2 == len(set(ids))
     world.check()
 
 
@@ -377,16 +384,13 @@ def test_an_exception_in_a_connections_block_leaves_nothing(world: World) -> Non
 
 
 def test_strict_a_connection_needs_an_actor_too(world: World) -> None:
-    """Nobody said who acts: the statement is refused, and who swallows that commits nothing."""
-
-    def work() -> None:
-        with world.engine.begin() as connection:
-            connection.execute(insert(Plain).values(name="with it"))
-            with pytest.raises(MissingContextError, match="audit_context"):
-                connection.execute(insert(Team).values(name="nobody"))
-
-    with suppress(AuditError):
-        work()
+    """The statement is refused before it runs, and the rest of the transaction can commit."""
+    with world.engine.begin() as connection:
+        connection.execute(insert(Plain).values(name="with it"))
+        with pytest.raises(MissingContextError, match="audit_context"):
+            connection.execute(insert(Team).values(name="nobody"))
+    with world.engine.connect() as connection:
+        assert ["with it"] == list(connection.scalars(select(Plain.name)))
     assert [] == teams(world) == world.rows()
 
 
@@ -421,7 +425,7 @@ def autocommit_engine(engine: Engine) -> Engine:
 
 
 def autocommit_option(engine: Engine) -> Engine:
-    return engine.execution_options(isolation_level="AUTOCOMMIT")
+    return create_engine(engine.url).execution_options(isolation_level="AUTOCOMMIT")
 
 
 def autocommit_driver(engine: Engine) -> Engine:
@@ -431,71 +435,102 @@ def autocommit_driver(engine: Engine) -> Engine:
 
 
 def by_objects(session: Session) -> None:
-    session.add(Team(name="lost"))
+    session.add(Team(name="a"))
     session.flush()
 
 
 def by_statement(session: Session) -> None:
-    session.execute(insert(Team).values(name="lost"))
+    session.execute(insert(Team).values(name="a"))
 
 
-def by_event(session: Session) -> None:
-    session.connection()
-    AUTOCOMMIT_TRAILS[-1].record(session, "team.exported")
+def by_text(session: Session) -> None:
+    session.execute(text("INSERT INTO team (name) VALUES ('a')"))
 
 
-AUTOCOMMIT_TRAILS: list[AuditTrail] = []
-WRITERS = pytest.mark.parametrize("write", [by_objects, by_statement, by_event])
+ENGINES = pytest.mark.parametrize("made", [autocommit_engine, autocommit_option, autocommit_driver])
+WRITERS = pytest.mark.parametrize("write", [by_objects, by_statement, by_text])
 
 
+def require_recorded_by_the_worker(world: World) -> None:
+    """Nothing is recorded before the worker has come by, and exactly the one row afterwards."""
+    assert [] == world.events()
+    worker = Undrained(world.engine, world.trail.tables, mac_key=KEY)
+    assert [1, 0] == [worker.take(), worker.take()]
+    (event_,) = world.events()
+    told = (event_["action"], event_["actor"]["type"], event_["changes"]["name"])
+    assert ("team.create", "database", {"new": "a"}) == told
+    assert [] == world.announced()
+    world.counts_span_events = False
+    world.check()
+
+
+@ENGINES
 @WRITERS
-@pytest.mark.parametrize("made", [autocommit_engine, autocommit_option, autocommit_driver])
-def test_an_autocommit_engine_is_refused(
+def test_what_an_autocommit_engine_writes_is_recorded_by_the_worker(
     engine: Engine, made: Callable[[Engine], Engine], write: Callable[[Session], None]
 ) -> None:
-    """When the trail is attached or at the first write, by a sentence; nothing is changed."""
+    """Whichever way it was put into AUTOCOMMIT, each statement has committed by itself."""
     used = made(engine)
-    sessions = sessionmaker(used)
-    try:
-        with (
-            pytest.raises(AuditError, match=r"(?i)autocommit|transaction"),
-            audit_context(actor=KIM),
-        ):
-            AUTOCOMMIT_TRAILS.append(AuditTrail(sessions, metadata=Base.metadata))
-            with sessions() as session:
-                write(session)
-    finally:
-        used.dispose()
-    with engine.connect() as connection:
-        assert [] == list(connection.scalars(select(Team.name)))
+    world = make_world(used)
+    with world.request(), world.sessions() as session:
+        write(session)
+        session.rollback()
+    assert ["a"] == teams(world)
+    require_recorded_by_the_worker(make_world(engine))
+    used.dispose()
+
+
+@pytest.fixture
+def unbegun(engine: Engine) -> Iterator[World]:
+    """An engine whose transactions are those of SQLAlchemy alone, without a listener's BEGIN."""
+    plain = create_engine(engine.url)
+    yield make_world(plain)
+    plain.dispose()
 
 
 @WRITERS
-def test_an_autocommit_session_is_refused(world: World, write: Callable[[Session], None]) -> None:
-    """One session's connection is without transactions: it may read, and not write."""
-    AUTOCOMMIT_TRAILS.append(world.trail)
+def test_what_an_autocommit_session_writes_is_recorded_by_the_worker(
+    unbegun: World, write: Callable[[Session], None]
+) -> None:
+    """Only the connection of this session is without transactions."""
+    world = unbegun
     with world.request(), world.sessions() as session:
         session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
         assert [] == session.scalars(select(Team)).all()
         session.execute(insert(Plain).values(name="not audited"))
-        with pytest.raises(AuditError, match="AUTOCOMMIT"):
-            write(session)
+        write(session)
         session.rollback()
-    assert [] == teams(world) == world.rows()
+    assert ["a"] == teams(world)
+    require_recorded_by_the_worker(world)
 
 
-@pytest.mark.parametrize("excuse", [False, True], ids=["captured", "unaudited"])
-def test_an_autocommit_connection_is_refused(world: World, *, excuse: bool) -> None:
-    """Neither a captured statement nor one with a row of its own can be held together with it."""
+@pytest.mark.parametrize("unaudited", [False, True], ids=["captured", "unaudited"])
+def test_what_an_autocommit_connection_writes_is_recorded_by_the_worker(
+    unbegun: World, *, unaudited: bool
+) -> None:
+    """Row by row also inside `unaudited`, whose reason no transaction has kept."""
+    world = unbegun
     with world.request(), world.engine.connect() as plain:
         connection = plain.execution_options(isolation_level="AUTOCOMMIT")
-        with pytest.raises(AuditError, match="AUTOCOMMIT"):
-            if excuse:
-                with world.trail.unaudited(reason="x"):
-                    connection.execute(text("INSERT INTO team (name) VALUES ('lost')"))
-            else:
-                connection.execute(insert(Team).values(name="lost"))
-    assert [] == teams(world) == world.rows()
+        with world.trail.unaudited(reason="x") if unaudited else nullcontext():
+            connection.execute(insert(Team).values(name="a"))
+        connection.rollback()
+    require_recorded_by_the_worker(world)
+
+
+@ENGINES
+def test_an_event_on_an_autocommit_connection_is_refused(
+    engine: Engine, made: Callable[[Engine], Engine]
+) -> None:
+    """It would not share the fate of the caller's transaction, as `record` promises."""
+    used = made(engine)
+    world = make_world(used)
+    with world.request(), world.sessions() as session:
+        with pytest.raises(AuditConfigError, match="AUTOCOMMIT"):
+            world.trail.record(session, "team.exported")
+        session.rollback()
+    assert [] == world.events()
+    used.dispose()
 
 
 # --- SQLite as SQLAlchemy opens it ---------------------------------------------------------------
@@ -513,14 +548,11 @@ def legacy(sqlite_engine: Engine) -> Iterator[World]:
 @pytest.mark.parametrize("inner", ["commit", "rollback"])
 @pytest.mark.parametrize("first", ["nothing", "select", "insert"])
 @pytest.mark.parametrize("write", [by_objects, by_statement])
-def test_savepoints_in_the_legacy_mode_are_right_or_refused(
+def test_savepoints_in_the_legacy_mode_are_part_of_their_transaction(
     legacy: World, first: str, inner: str, ending: str, write: Callable[[Session], None]
 ) -> None:
-    """A savepoint that comes first would be a transaction of its own for this driver.
-
-    Either it is part of the session's transaction as everywhere else, or the work is refused.
-    """
-    with suppress(AuditError), legacy.request(), legacy.sessions() as session:
+    """A savepoint that comes first would be a transaction of its own for this driver."""
+    with legacy.request(), legacy.sessions() as session:
         if first == "select":
             session.scalars(select(Team)).all()
         if first == "insert":
@@ -531,20 +563,21 @@ def test_savepoints_in_the_legacy_mode_are_right_or_refused(
         getattr(savepoint, inner)()
         session.add(Team(name="after"))
         getattr(session, ending)()
-    expected = ["first"] * (first == "insert") + ["lost"] * (inner == "commit") + ["after"]
-    assert teams(legacy) in ([], expected if ending == "commit" else [])
-    assert teams(legacy) == new_names(legacy)
+    expected = ["first"] * (first == "insert") + ["a"] * (inner == "commit") + ["after"]
+    assert (expected if ending == "commit" else []) == teams(legacy) == new_names(legacy)
     legacy.check()
 
 
 @pytest.mark.parametrize("ending", ["commit", "rollback"])
-def test_legacy_savepoints_of_a_connection_are_right_or_refused(legacy: World, ending: str) -> None:
+def test_legacy_savepoints_of_a_connection_are_part_of_its_transaction(
+    legacy: World, ending: str
+) -> None:
     """The same without a session."""
-    with suppress(AuditError), legacy.request(), legacy.engine.connect() as connection:
+    with legacy.request(), legacy.engine.connect() as connection:
         with connection.begin_nested():
             connection.execute(insert(Team).values(name="a"))
         getattr(connection, ending)()
-    assert teams(legacy) in ([], ["a"] if ending == "commit" else [])
+    assert (["a"] if ending == "commit" else []) == teams(legacy) == new_names(legacy)
     legacy.check()
 
 
@@ -567,50 +600,38 @@ def test_the_legacy_mode_without_savepoints_works(legacy: World) -> None:
 # --- A row that could not be written -------------------------------------------------------------
 
 
-@contextmanager
-def no_rows(connection: Connection) -> Iterator[None]:
-    """Inside a transaction, the audit table takes no rows for a while."""
-    begin, finish = REFUSING[connection.dialect.name]
-    connection.execute(text(begin))
-    yield
-    with suppress(SQLAlchemyError, AuditError):
-        connection.execute(text(finish))
-
-
 def core(session: Session) -> None:
-    session.connection().execute(insert(Team).values(name="lost"))
+    session.connection().execute(insert(Team).values(name="a"))
 
 
-def raw(session: Session) -> None:
+def uncounted(session: Session) -> None:
     with AuditTrail.unaudited(reason="x"):
-        session.execute(text("INSERT INTO team (name) VALUES ('lost')"))
+        session.execute(text("INSERT INTO team (name) VALUES ('a')"))
 
 
-REFUSALS = (AuditError, SQLAlchemyError)
-
-
-@pytest.mark.parametrize("write", [by_objects, by_statement, core, raw])
+@pytest.mark.parametrize("write", [by_objects, by_statement, by_text, core, uncounted])
 @pytest.mark.parametrize("at", ["the session", "its connection", "the outer transaction"])
-def test_who_swallows_a_failed_row_cannot_commit(
+def test_whoever_swallows_a_failed_row_cannot_commit(
     world: World, write: Callable[[Session], None], at: str
 ) -> None:
-    """The transaction is poisoned: whichever commit comes, on whatever level, fails."""
+    """The first commit that reaches the database fails, and a second one commits nothing."""
     with world.request(), world.engine.connect() as connection:
         outer = connection.begin()
         mode: Mode = "control_fully" if at == "the session" else "rollback_only"
         with world.sessions(bind=connection, join_transaction_mode=mode) as session:
             session.execute(insert(Plain).values(name="first"))
-            with no_rows(connection), pytest.raises(AuditWriteError):
-                write(session)
-            committed: Any = {
+            connection.execute(text(REFUSING[connection.dialect.name][0]))
+            write(session)
+            session.flush()
+            commit: Any = {
                 "the session": session.commit,
                 "its connection": connection.commit,
                 "the outer transaction": outer.commit,
             }[at]
-            # A flush that fails has rolled it all back already: there is nothing to refuse.
-            is_over = write is by_objects and at == "its connection"
-            with suppress(*REFUSALS) if is_over else pytest.raises(REFUSALS):
-                committed()
+            with pytest.raises(AuditWriteError):
+                commit()
+            with suppress(AuditError, SQLAlchemyError):
+                commit()
             with suppress(InvalidRequestError):
                 session.rollback()
         end(outer, "rollback")
@@ -619,11 +640,13 @@ def test_who_swallows_a_failed_row_cannot_commit(
     assert [] == teams(world) == world.rows()
 
 
-def test_a_poisoned_connection_works_again_after_its_rollback(world: World) -> None:
-    """The poison belongs to the transaction, not to the connection."""
+def test_a_connection_whose_commit_failed_works_again_after_its_rollback(world: World) -> None:
+    """The refusal belongs to the transaction, not to the connection."""
     with world.request(), world.engine.connect() as connection:
-        with no_rows(connection), pytest.raises(AuditWriteError):
-            connection.execute(insert(Team).values(name="lost"))
+        connection.execute(text(REFUSING[connection.dialect.name][0]))
+        connection.execute(insert(Team).values(name="lost"))
+        with pytest.raises(AuditWriteError):
+            connection.commit()
         connection.rollback()
         connection.execute(insert(Team).values(name="kept"))
         connection.commit()
@@ -713,7 +736,7 @@ def test_concurrent_retries_leave_one_row_for_each_success(isolated: World) -> N
 
 
 def test_a_commit_that_fails_to_serialize_announces_nothing(postgresql_engine: Engine) -> None:
-    """Write skew is found as late as at COMMIT: the flush had been fine, and its row is gone."""
+    """Write skew is found as late as at COMMIT, and the error is the database's own."""
     world = make_world(postgresql_engine.execution_options(isolation_level="SERIALIZABLE"))
     with world.request(), world.sessions() as one, world.sessions() as two:
         for session, number in ((one, 1), (two, 2)):
@@ -721,11 +744,39 @@ def test_a_commit_that_fails_to_serialize_announces_nothing(postgresql_engine: E
             session.add(Seat(row="a", number=number))
             session.flush()
         one.commit()
-        with pytest.raises(OperationalError):
+        with pytest.raises(OperationalError) as refusal:
             two.commit()
+        original: Any = refusal.value.orig
+        assert "40001" == original.sqlstate
         two.rollback()
     assert ["seat.create"] == world.actions()
     world.check()
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01"])
+@pytest.mark.parametrize("by", ["commit", "event"])
+def test_an_audit_row_that_fails_to_serialize_asks_for_a_retry(
+    postgresql_engine: Engine, state: str, by: str
+) -> None:
+    """Where the INSERT into the audit table is chosen, the caller gets that error as well."""
+    world = make_world(postgresql_engine)
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE SQLSTATE '{state}'; END $$;"
+            "CREATE TRIGGER lose BEFORE INSERT ON audit_event EXECUTE FUNCTION lose()"
+        )
+    with world.request(), world.sessions() as session:
+        session.add(Team(name="lost"))
+        session.flush()
+        with pytest.raises(OperationalError) as refusal:
+            session.commit() if by == "commit" else world.trail.record(session, "team.exported")
+        original: Any = refusal.value.orig
+        assert state == original.sqlstate
+        with suppress(AuditError, SQLAlchemyError):
+            session.commit()
+        session.rollback()
+    assert [] == teams(world) == world.rows()
 
 
 def test_a_hook_that_commits_the_connection_directly_is_seen(world: World) -> None:
