@@ -264,7 +264,9 @@ def world(postgresql_engine: Engine) -> Iterator[World]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_a_write_in_a_cte_is_recorded_row_by_row(world: World, case: Case) -> None:
+def test_a_write_in_a_cte_leaves_one_row_for_each_record_that_it_changes(
+    world: World, case: Case
+) -> None:
     """Each with its true old and new values, and the caller gets what it would have got without."""
     before = len(world.bodies())
     with world.unit_of_work() as session:
