@@ -22,6 +22,7 @@ _CTE_NAME = re.compile(
     re.IGNORECASE,
 )
 _DML = re.compile(r"\b(?:INSERT|UPDATE|DELETE|REPLACE|MERGE|INTO)\b", re.IGNORECASE)
+_FILLED = re.compile(r"\s*CREATE\s[^;(]*\bTABLE\b[^;(]*\sAS\b", re.IGNORECASE)
 _SEVERAL = re.compile(r";\s*[^\s;]")
 _SCHEMA = re.compile(
     _START + r"(?:ALTER|DROP|CREATE\s+(?!TEMP|INDEX|UNIQUE))", re.IGNORECASE | re.DOTALL
@@ -49,9 +50,10 @@ _KEPT = 2000
 def may_write(statement: str) -> bool:
     """Whether a statement may change rows.
 
-    A SELECT does by a function that is not well known, and by a second statement behind it.
+    A SELECT does by a function that is not well known, also where it fills a table, and by a second
+    statement behind it.
     """
-    if _SEVERAL.search(statement):
+    if _SEVERAL.search(statement) or _FILLED.match(statement):
         return True
     if _NO_WRITE.match(statement):
         return False

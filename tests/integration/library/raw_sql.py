@@ -15,6 +15,7 @@ Texts = dict[str | tuple[str, ...], list[Change]]
 
 SET = "SET name = 'changed'"
 UPDATE = f"UPDATE team {SET}"
+FUNCTION = f"CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$ {UPDATE} RETURNING name $$"
 MERGE = "MERGE INTO team USING plain ON team.id = plain.id"
 
 CHANGED: Change = ("team.update", {"name": {"old": "before", "new": "changed"}})
@@ -95,6 +96,8 @@ POSTGRESQL: Texts = {
     f"/* one /* in one */ */ {UPDATE}": [CHANGED],
     f"SELECT 1; {UPDATE}": [CHANGED],
     f"SELECT 'not here' AS \"UPDATE plain\" WHERE false; {UPDATE}": [CHANGED],
+    f"LOCK TABLE team; {UPDATE}": [CHANGED],
+    f"SET LOCAL search_path = public; {UPDATE}": [CHANGED],
     f"SELECT '\\'; {UPDATE} --'": [CHANGED],
     f"SELECT E'it\\'s'; {UPDATE} --'": [CHANGED],
     f"SELECT $$ ' $$; {UPDATE} -- '": [CHANGED],
@@ -121,11 +124,8 @@ POSTGRESQL: Texts = {
     (f"PREPARE later AS {UPDATE}", "EXECUTE later", "DEALLOCATE later"): [CHANGED],
     f"DO $$ BEGIN {UPDATE}; END $$": [CHANGED],
     "DO LANGUAGE plpgsql 'BEGIN UPDATE team SET name = ''changed''; END'": [CHANGED],
-    (
-        f"CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$ {UPDATE} RETURNING name $$",
-        "SELECT f()",
-        "DROP FUNCTION f()",
-    ): [CHANGED],
+    (FUNCTION, "SELECT f()", "DROP FUNCTION f()"): [CHANGED],
+    (FUNCTION, "CREATE TABLE copied AS SELECT f()", "DROP FUNCTION f()"): [CHANGED],
     (
         f"CREATE RULE r AS ON INSERT TO plain DO ALSO {UPDATE}",
         "INSERT INTO plain (name) VALUES ('x')",
