@@ -2,7 +2,7 @@
 
     AuditError
     ├── AuditConfigError       the trail, a policy or a setting is wrong; nothing has been written
-    ├── UnauditedWriteError    a write would leave no audit row; it was refused
+    ├── UnauditedWriteError    no trail knows the table of a write; it was refused
     │   └── MissingContextError    nobody said who acts
     ├── AuditBodyError         a value cannot stand in an audit body without being altered
     ├── AuditWriteError        the audit row could not be written; the change was refused with it
@@ -41,7 +41,7 @@ class AuditConfigError(AuditError):
 
 
 class UnauditedWriteError(AuditError):
-    """This write would change an audited table without leaving an audit row."""
+    """This write would change an audited table that no trail over its engine knows."""
 
     code = "unaudited-write"
 

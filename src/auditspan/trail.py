@@ -61,14 +61,17 @@ _SERVICE_ATTRIBUTES = (semconv.SERVICE_NAME, semconv.SERVICE_VERSION, semconv.SE
 
 
 class AuditTrail:
-    """An audit row for every change of an audited model, in the transaction of the change.
+    """An audit row for every changed row of an audited table, in the transaction of the change.
+
+    Triggers see the changes, however they are written (docs/adr/0016). AUTOCOMMIT and programs
+    that know nothing of the trail leave theirs to the worker (`undrained.Undrained`).
 
     Args:
         sessions: a `sessionmaker`, `scoped_session` (Flask-SQLAlchemy's `db.session` is one),
             `async_sessionmaker` or `async_scoped_session`.
         metadata: where the audit tables are added, so that `create_all` and Alembic see them.
-        strict: refuse a change when no `audit_context` says who acts, and SQL as text that writes
-            to an audited table. Else the actor is unknown, and such SQL is recorded as a statement.
+        strict: refuse a change when no `audit_context` says who acts: a statement of SQLAlchemy
+            before it runs, SQL as text when its transaction commits. Else the actor is unknown.
         actions: what `record` and `record_durable` may be asked to record; None is anything.
         service: this program; by default as OpenTelemetry's resource names it.
         mac_key: authenticates every body and fingerprints redacted values. Without it rows carry

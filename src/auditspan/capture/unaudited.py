@@ -1,4 +1,4 @@
-"""The one way round the capture of statements, which is itself recorded."""
+"""Work whose rows are counted and not recorded one by one."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ _reason: ContextVar[str | None] = ContextVar("auditspan_unaudited", default=None
 
 
 def unaudited_reason() -> str | None:
-    """Why statements are not captured row by row now; None: they are."""
+    """Why rows are only counted now; None: they are recorded one by one."""
     return _reason.get()
 
 
 @contextmanager
 def unaudited(*, reason: str) -> Iterator[None]:
-    """Let statements on audited tables pass without their rows, each recorded as a statement.
+    """Count the rows that are written inside, by whatever way, and do not record their values.
 
-    What the unit of work writes is captured all the same.
+    A transaction leaves one `type.statement` for each table and operation, with the reason and the
+    number of rows. An object counts where it is flushed, not where it is added.
 
     Raises:
         AuditConfigError: the reason is empty.
     """
     if not reason.strip():
-        raise AuditConfigError("unaudited(reason=...) wants a reason, which stands in the trail")
+        raise AuditConfigError("unaudited(reason=...) requires a reason, which is recorded")
     token = _reason.set(reason)
     try:
         yield

@@ -22,6 +22,8 @@ _CTE_NAME = re.compile(
     re.IGNORECASE,
 )
 _DML = re.compile(r"\b(?:INSERT|UPDATE|DELETE|REPLACE|MERGE|INTO)\b", re.IGNORECASE)
+_FILLED = re.compile(r"\s*CREATE\s[^;(]*\bTABLE\b[^;(]*\sAS\b", re.IGNORECASE)
+_SEVERAL = re.compile(r";\s*[^\s;]")
 _SCHEMA = re.compile(
     _START + r"(?:ALTER|DROP|CREATE\s+(?!TEMP|INDEX|UNIQUE))", re.IGNORECASE | re.DOTALL
 )
@@ -46,7 +48,13 @@ _KEPT = 2000
 
 @lru_cache(maxsize=_KEPT)
 def may_write(statement: str) -> bool:
-    """Whether a statement may change rows: a SELECT does by a function that is not well known."""
+    """Whether a statement may change rows.
+
+    A SELECT does by a function that is not well known, also where it fills a table, and by a second
+    statement behind it.
+    """
+    if _SEVERAL.search(statement) or _FILLED.match(statement):
+        return True
     if _NO_WRITE.match(statement):
         return False
     is_reading_cte = _CTE.match(statement) is not None and _DML.search(statement) is None
