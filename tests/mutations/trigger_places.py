@@ -48,8 +48,8 @@ TRIGGER_MUTATIONS = [
     _staged(
         "drain what other transactions have staged",
         "postgresql_functions.py",
-        "WHERE staged.ctid = place AND staged.xact_id = xact",
-        "WHERE staged.ctid = place",
+        "WHERE staged.ctid = place AND staged.xact_id = xact;",
+        "WHERE staged.ctid = place;",
         ON_POSTGRESQL,
         "chain",
     ),
@@ -263,7 +263,7 @@ TRIGGER_MUTATIONS = [
     _staged(
         "take every row of a base table for one of the base class",
         "objects.py",
-        "if _has_row(connection, table, part):",
+        "if classes.has_row(table, part):",
         "if False:",
         JOINED,
         "sqlite and discriminator",
