@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Dialect, Table
 
+from auditspan.schemas import dialect_of, schema_in
+
 BATCH = 2000
 """Rows that are taken together from a large transaction."""
 
@@ -57,7 +59,7 @@ def drain(connection: Connection, staging: Table, floor: int = 0) -> Iterator[li
 
 
 def _drain_postgresql(connection: Connection, staging: Table) -> Iterator[list[StagedChange]]:
-    rows = connection.exec_driver_sql(_all_sql(staging, connection.dialect, _AT_ONCE)).all()
+    rows = connection.exec_driver_sql(_all_sql(staging, dialect_of(connection), _AT_ONCE)).all()
     if rows and rows[0][0] is None:
         yield from _fetch(connection, staging)
     elif rows:
@@ -66,7 +68,7 @@ def _drain_postgresql(connection: Connection, staging: Table) -> Iterator[list[S
 
 def _fetch(connection: Connection, staging: Table) -> Iterator[list[StagedChange]]:
     """Read by a cursor of the server, so that no more than a batch is in memory here."""
-    every = _all_sql(staging, connection.dialect, None)
+    every = _all_sql(staging, dialect_of(connection), None)
     connection.exec_driver_sql(f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {every} ORDER BY id")
     while rows := connection.exec_driver_sql(f"FETCH {BATCH} FROM {_CURSOR}").all():
         yield _changes(rows)
@@ -101,9 +103,8 @@ def table_key(schema: str | None, name: str) -> str:
 
 @lru_cache(maxsize=64)
 def _all_sql(staging: Table, dialect: Dialect, at_most: int | None) -> str:
-    schema = (
-        f"{dialect.identifier_preparer.quote_identifier(staging.schema)}." if staging.schema else ""
-    )
+    name = schema_in(dialect, staging)
+    schema = f"{dialect.identifier_preparer.quote_identifier(name)}." if name else ""
     limit = "NULL" if at_most is None else at_most
     return f"SELECT {_COLUMNS} FROM {schema}auditspan_drain({limit})"  # noqa: S608 (a quoted name)
 

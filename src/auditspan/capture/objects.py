@@ -17,6 +17,7 @@ from auditspan.capture.parts import Part
 from auditspan.capture.pictures import RowChange
 from auditspan.diff import Changes
 from auditspan.record import Target
+from auditspan.schemas import dialect_of
 
 _VERBS = {"INSERT": "create", "UPDATE": "update", "DELETE": "delete", "TRUNCATE": "delete"}
 
@@ -107,7 +108,7 @@ def _read_discriminator(connection: Connection, part: Part) -> Json:
     column = audited.discriminator
     if column is None:
         return None
-    quote = connection.dialect.identifier_preparer
+    quote = dialect_of(connection).identifier_preparer
     keys = [quote.format_column(one).replace(":", r"\:") for one in column.table.primary_key]
     where = " AND ".join(f"{key} = :key_{place}" for place, key in enumerate(keys))
     table, name = quote.format_table(column.table), quote.format_column(column)
