@@ -23,6 +23,8 @@ from typing import Any
 
 from sqlalchemy import DDL, Connection, Dialect, Table, UniqueConstraint, event
 
+from auditspan.schemas import dialect_of, schema_in
+
 REFUSE_FUNCTION = "auditspan_refuse_change"
 """What the triggers of PostgreSQL call; one in each schema that has audit tables."""
 
@@ -103,12 +105,12 @@ def create_trigger(trigger: Trigger, dialect: Dialect) -> str:
 
 
 def _after_create(table: Table, connection: Connection, **_: Any) -> None:  # noqa: ANN401 (SQLAlchemy's options)
-    for statement in creation(table, connection.dialect):
+    for statement in creation(table, dialect_of(connection)):
         connection.execute(statement)
 
 
 def _after_drop(table: Table, connection: Connection, **_: Any) -> None:  # noqa: ANN401 (SQLAlchemy's options)
-    for statement in _function_removal(table, connection.dialect):
+    for statement in _function_removal(table, dialect_of(connection)):
         connection.execute(statement)
 
 
@@ -177,7 +179,8 @@ def _keys(table: Table) -> Iterator[list[str]]:
 
 
 def _schema(table: Table, dialect: Dialect) -> str:
-    return f"{dialect.identifier_preparer.quote(table.schema)}." if table.schema else ""
+    schema = schema_in(dialect, table)
+    return f"{dialect.identifier_preparer.quote(schema)}." if schema else ""
 
 
 def _full(table: Table, dialect: Dialect) -> str:

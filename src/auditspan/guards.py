@@ -37,6 +37,7 @@ from auditspan.indexes import weak_indexes
 from auditspan.interference import interference
 from auditspan.partitions import guard_partitions, partitions_of, weak_points
 from auditspan.privileges import dangerous_roles
+from auditspan.schemas import dialect_of
 from auditspan.serverroles import server_powers
 from auditspan.tables import AuditTables
 
@@ -133,9 +134,9 @@ def restore_guards(connection: Connection, tables: AuditTables) -> None:
     """Make the triggers of this release in place of those that are there; for the owner only."""
     for table in tables.append_only:
         for statement in (
-            *removal(table, connection.dialect),
-            *creation(table, connection.dialect),
-            *guard_partitions(table, connection.dialect),
+            *removal(table, dialect_of(connection)),
+            *creation(table, dialect_of(connection)),
+            *guard_partitions(table, dialect_of(connection)),
         ):
             connection.execute(statement)
     staging = staging_of(tables.event.metadata)
@@ -152,14 +153,16 @@ def _staging(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
 
 def _triggers(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
     for table in (*tables.append_only, tables.delivery):
-        if not inspect(connection).has_table(table.name, schema=table.schema):
+        if not inspect(connection).has_table(
+            table.name, schema=connection.schema_for_object(table)
+        ):
             if table is not tables.delivery:
                 detail = (
                     f"There is no table {table.name}, or this role may not see it: migrate first."
                 )
                 yield Finding(kind="trigger", detail=detail)
             continue
-        yield from _triggers_at(connection, table, table.name, _full(table, connection.dialect))
+        yield from _triggers_at(connection, table, table.name, _full(table, dialect_of(connection)))
         for partition in partitions_of(connection, table):
             yield from _triggers_at(connection, table, partition.name, partition.name)
 
@@ -168,7 +171,7 @@ def _triggers_at(
     connection: Connection, table: Table, place: str, full_name: str
 ) -> Iterator[Finding]:
     """What is wrong with the triggers of a table, or of a partition of it."""
-    dialect = connection.dialect
+    dialect = dialect_of(connection)
     state_of = _postgresql_state if dialect.name == "postgresql" else _sqlite_state
     found = _triggers_on(connection, table, full_name)
     required = triggers_of(table, dialect) if table.name != "audit_delivery" else []
@@ -223,7 +226,7 @@ def _sqlite_state(trigger: Trigger, row: Row[Any], dialect: Dialect) -> str | No
 
 
 def _roles(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
-    names = [_full(table, connection.dialect) for table in tables.append_only]
+    names = [_full(table, dialect_of(connection)) for table in tables.append_only]
     names += [one.name for one in partitions_of(connection, tables.event)]
     for detail in dangerous_roles(connection, names):
         yield Finding(kind="role", detail=detail)
@@ -246,7 +249,7 @@ def _partitions(connection: Connection, tables: AuditTables) -> Iterator[Finding
 
 def _indexes(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
     for table in (*tables.append_only, tables.delivery):
-        if inspect(connection).has_table(table.name, schema=table.schema):
+        if inspect(connection).has_table(table.name, schema=connection.schema_for_object(table)):
             for weak in weak_indexes(connection, tables.event, table):
                 kind: Kind = "index" if weak.breaks_a_promise else "setting"
                 yield Finding(kind=kind, detail=weak.detail)

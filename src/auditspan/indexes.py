@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Table, inspect, text
 
 from auditspan.partitions import partitions_of
+from auditspan.schemas import dialect_of
 
 _INVALID = text(
     """
@@ -29,9 +30,10 @@ def weak_indexes(connection: Connection, event: Table, table: Table) -> Iterator
 
     Where `event` is partitioned, an event id is unique in each partition only.
     """
+    schema = connection.schema_for_object(table)
     found = {
         str(one["name"]): (tuple(one["column_names"]), bool(one["unique"]))
-        for one in inspect(connection).get_indexes(table.name, schema=table.schema)
+        for one in inspect(connection).get_indexes(table.name, schema=schema)
     }
     for name in _invalid(connection, table):
         found.pop(name, None)
@@ -43,7 +45,7 @@ def weak_indexes(connection: Connection, event: Table, table: Table) -> Iterator
         if found.get(str(index.name), ((), False)) != (columns, bool(index.unique)):
             yield _missing(table, str(index.name), columns, is_unique=bool(index.unique))
     key = {column.name for column in table.primary_key}
-    stored = inspect(connection).get_pk_constraint(table.name, schema=table.schema)
+    stored = inspect(connection).get_pk_constraint(table.name, schema=schema)
     if not key <= set(stored["constrained_columns"]):
         yield _missing(table, "the primary key", tuple(sorted(key)), is_unique=True)
     unique = [key, *({c.name for c in one.columns} for one in table.indexes if one.unique)]
@@ -59,7 +61,7 @@ def weak_indexes(connection: Connection, event: Table, table: Table) -> Iterator
 def _invalid(connection: Connection, table: Table) -> list[str]:
     if connection.dialect.name != "postgresql":
         return []
-    name = connection.dialect.identifier_preparer.format_table(table)
+    name = dialect_of(connection).identifier_preparer.format_table(table)
     return list(connection.scalars(_INVALID, {"table": name}))
 
 

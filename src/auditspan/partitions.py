@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from sqlalchemy import DDL, Connection, Dialect, Row, Table, text
 
 from auditspan.appendonly import REFUSE_FUNCTION
+from auditspan.schemas import dialect_of
 
 MAKE_ONE = "auditspan_make_partition"
 """Makes the partition of one month; for the owner."""
@@ -147,7 +148,7 @@ def partitions_of(connection: Connection, table: Table) -> list[Row[tuple[str, s
     """
     if connection.dialect.name != "postgresql":
         return []
-    name = connection.dialect.identifier_preparer.format_table(table)
+    name = dialect_of(connection).identifier_preparer.format_table(table)
     return list(connection.execute(_PARTITIONS, {"table": name}))
 
 
@@ -164,7 +165,7 @@ def make_ahead(connection: Connection, table: Table) -> list[str]:
     """
     if connection.dialect.name != "postgresql":
         return []
-    schema = connection.dialect.identifier_preparer.format_table(table).rpartition(".")[0]
+    schema = dialect_of(connection).identifier_preparer.format_table(table).rpartition(".")[0]
     function = f"{schema}.{MAKE_AHEAD}()" if schema else f"{MAKE_AHEAD}()"
     known = connection.execute(text("SELECT to_regprocedure(:name)"), {"name": function})
     if known.scalar_one() is None:

@@ -75,9 +75,12 @@ class Undrained:
     def take(self) -> int:
         """Record the oldest changes that are waiting, at most 2,000; how many there were."""
         staging = staging_of(self._metadata)
-        if staging is None or not inspect(self._engine).has_table(staging.name, staging.schema):
+        if staging is None:
             return 0
         with self._engine.begin() as connection:
+            schema = connection.schema_for_object(staging)
+            if not inspect(connection).has_table(staging.name, schema):
+                return 0
             taken = take_leftovers(connection, self._capture)
             if not taken:
                 self._report(unknown_tables(connection, self._metadata))

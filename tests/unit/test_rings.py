@@ -16,7 +16,7 @@ RINGS = {
     "columns body printable keyaddition changeorder",
     "SQLAlchemy": "capture coercion recorder values policy auditedmodel context tables appendonly "
     "guards indexes interference privileges serverroles store inserting partitions partitioning "
-    "quarantine sealed timeouts",
+    "quarantine schemas sealed timeouts",
     "telemetry": "semconv metrics logrecord emit outbound answers otlp sinks otlpfile otlpjson "
     "tracetree collectorfiles otlpdocuments",
     "workers": "locks leases backoff progress delivery unsealed leaves sealer sending relay worker "

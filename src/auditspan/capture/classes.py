@@ -17,6 +17,7 @@ from auditspan.canonical import Json, represent
 from auditspan.capture.audited import AuditedKind, AuditedTable
 from auditspan.capture.image import Image, Number
 from auditspan.capture.parts import Part
+from auditspan.schemas import dialect_of
 
 _IN_MEMORY = 2000
 """States of base rows that are kept in memory."""
@@ -179,7 +180,7 @@ def _row_of(
     connection: Connection, table: Table, column: Column[Any], part: Part
 ) -> Row[Any] | None:
     """A column of another row of the object; None where there is no such row."""
-    quote = connection.dialect.identifier_preparer
+    quote = dialect_of(connection).identifier_preparer
     keys = [quote.format_column(one).replace(":", r"\:") for one in table.primary_key]
     where = " AND ".join(f"{key} = :key_{place}" for place, key in enumerate(keys))
     source, name = quote.format_table(table), quote.format_column(column)

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Dialect, Table
 
+from auditspan.schemas import dialect_of, schema_in
+
 BATCH = 2000
 """Rows that are taken together from a large transaction."""
 
@@ -66,7 +68,7 @@ def drain(
 def _drain_postgresql(
     connection: Connection, staging: Table, look: Look
 ) -> Iterator[list[StagedChange]]:
-    rows = connection.exec_driver_sql(_all_sql(staging, connection.dialect, _AT_ONCE)).all()
+    rows = connection.exec_driver_sql(_all_sql(staging, dialect_of(connection), _AT_ONCE)).all()
     if rows and rows[0][0] is None:
         yield from _fetch(connection, staging, look)
     elif rows:
@@ -75,7 +77,7 @@ def _drain_postgresql(
 
 def _fetch(connection: Connection, staging: Table, look: Look) -> Iterator[list[StagedChange]]:
     """Read by a cursor of the server, so that no more than a batch is in memory here."""
-    every = _all_sql(staging, connection.dialect, None)
+    every = _all_sql(staging, dialect_of(connection), None)
     fetch = f"FETCH {BATCH} FROM {_CURSOR}"
     connection.exec_driver_sql(f"DECLARE {_CURSOR} SCROLL CURSOR FOR {every} ORDER BY id")
     while (rows := connection.exec_driver_sql(fetch).all()) and look(_changes(rows)):
@@ -123,9 +125,8 @@ def table_key(schema: str | None, name: str) -> str:
 
 @lru_cache(maxsize=64)
 def _all_sql(staging: Table, dialect: Dialect, at_most: int | None) -> str:
-    schema = (
-        f"{dialect.identifier_preparer.quote_identifier(staging.schema)}." if staging.schema else ""
-    )
+    name = schema_in(dialect, staging)
+    schema = f"{dialect.identifier_preparer.quote_identifier(name)}." if name else ""
     limit = "NULL" if at_most is None else at_most
     return f"SELECT {_COLUMNS} FROM {schema}auditspan_drain({limit})"  # noqa: S608 (a quoted name)
 

@@ -68,8 +68,8 @@ def triggered_tables(connection: Connection) -> list[TriggeredTable]:
 
 def fitted(connection: Connection, staged: StagedTable) -> StagedTable:
     """Return the table with the columns that it has in the database now."""
-    table = staged.table
-    found = inspect(connection).get_columns(table.name, schema=table.schema)
+    table, schema = staged.table, connection.schema_for_object(staged.table)
+    found = inspect(connection).get_columns(table.name, schema=schema)
     live = frozenset(column["name"] for column in found)
     absent = frozenset(column.name for column in table.columns) - live
     return replace(staged, excluded=staged.excluded & live, absent=absent)

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.exc import OperationalError
 
 from auditspan.recorder import Surroundings
+from auditspan.schemas import dialect_of
 
 _KEY = "auditspan.capture.transaction"
 _BUSY = "auditspan.capture.busy"
@@ -159,7 +160,7 @@ def position(connection: Connection, staging: Table) -> int:
     if connection.dialect.name == "sqlite":
         driver: Any = connection.connection.driver_connection
         return int(driver.total_changes)
-    name = connection.dialect.identifier_preparer.format_table(staging)
+    name = dialect_of(connection).identifier_preparer.format_table(staging)
     sequence = f"SELECT nextval(pg_get_serial_sequence('{name}', 'id'))"
     return int(connection.exec_driver_sql(sequence).scalar_one())
 

@@ -36,6 +36,7 @@ from auditspan.capture.postgresql_problems import (
 )
 from auditspan.capture.postgresql_triggers import RECORDED, TRIGGERS, Trigger
 from auditspan.capture.staged_table import StagedTable
+from auditspan.schemas import schema_in
 
 __all__ = [
     "TREE",
@@ -214,7 +215,8 @@ def _function_removal(
         f"{quoted_text('.' + identifier(function.name, dialect) + signature)};"
         for function in functions
     )
-    schema = literal(staging.schema, dialect) if staging.schema else "current_schema()"
+    name = schema_in(dialect, staging)
+    schema = literal(name, dialect) if name else "current_schema()"
     return do_block(
         "home text;\n    staging text;",
         f"{_home(staging, dialect)}\n    home := coalesce(home, quote_ident({schema}));\n{drops}",

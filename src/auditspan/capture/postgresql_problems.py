@@ -16,6 +16,7 @@ from auditspan.capture.postgresql_functions import (
 )
 from auditspan.capture.postgresql_triggers import RECORDED, TRIGGERS, Trigger
 from auditspan.capture.staged_table import StagedTable
+from auditspan.schemas import dialect_of
 
 _REPAIR = "make the triggers again"
 
@@ -74,7 +75,7 @@ def trigger_problems(connection: Connection, staged: StagedTable) -> list[str]:
     Triggers of others that fire on the wrong side of ours are named as well.
     """
     problems = trigger_differences(connection, staged)
-    name = _plain(connection.dialect.identifier_preparer.format_table(staged.table), connection)
+    name = _plain(dialect_of(connection).identifier_preparer.format_table(staged.table), connection)
     with busy(connection):
         for relation in connection.execute(_RELATIONS, {"table": name}).all():
             found = connection.execute(_TRIGGERS, {"oid": relation.oid}).all()
@@ -89,7 +90,7 @@ def trigger_differences(connection: Connection, staged: StagedTable) -> list[str
 
 
 def _differences(connection: Connection, staged: StagedTable) -> list[str]:
-    format_table = connection.dialect.identifier_preparer.format_table
+    format_table = dialect_of(connection).identifier_preparer.format_table
     tables = {name: _plain(format_table(getattr(staged, name)), connection) for name in _NAMES}
     staging = connection.execute(_STAGING, {"table": tables["staging"]}).one_or_none()
     if staging is None:
@@ -112,7 +113,7 @@ _NAMES = ("staging", "table")
 
 def drain_problems(connection: Connection, staging: Table) -> list[str]:
     """Return a sentence for each thing that is wrong with what takes staged rows."""
-    name = connection.dialect.identifier_preparer.format_table(staging)
+    name = dialect_of(connection).identifier_preparer.format_table(staging)
     with busy(connection):
         found = connection.execute(_STAGING, {"table": _plain(name, connection)}).one()
         trigger = {"schema": found.schema, "name": RECORDED}

@@ -14,12 +14,14 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, Row, Table, inspect, text
 
 from auditspan.capture import postgresql, sqlite
+from auditspan.capture.drain import table_key
 from auditspan.capture.live_triggers import removal_statements, triggered_tables
 from auditspan.capture.opentransaction import busy
 from auditspan.capture.postgresql_problems import drain_problems
 from auditspan.capture.staged_table import StagedTable
 from auditspan.capture.triggers import create_triggers, staged_tables
 from auditspan.interference import interference
+from auditspan.schemas import dialect_of, schema_in, translation_of
 
 _RIGHTS = text(
     """
@@ -69,7 +71,7 @@ def check_staging(
     connection: Connection, staging: Table, event: Table, leaf: Table
 ) -> Iterator[StagingFinding]:
     """Yield what keeps writes from being staged, or staged changes from being recorded."""
-    if not inspect(connection).has_table(staging.name, schema=staging.schema):
+    if not _has(connection, staging):
         yield StagingFinding(
             "trigger",
             f"There is no table {staging.name}, or this role may not see it: what is written to "
@@ -100,12 +102,12 @@ def restore_staging(connection: Connection, staging: Table) -> None:
     with busy(connection):
         staging.create(connection, checkfirst=True)
         if connection.dialect.name == "postgresql":
-            for statement in postgresql.staging_statements(staging, connection.dialect):
+            for statement in postgresql.staging_statements(staging, dialect_of(connection)):
                 connection.exec_driver_sql(statement)
         for one in _present(connection, staging):
             table = one.table
             for statement in removal_statements(
-                table.name, table.schema, connection.dialect, connection
+                table.name, connection.schema_for_object(table), connection.dialect, connection
             ):
                 connection.exec_driver_sql(statement)
             create_triggers(connection, one)
@@ -113,8 +115,12 @@ def restore_staging(connection: Connection, staging: Table) -> None:
 
 def _present(connection: Connection, staging: Table) -> Iterator[StagedTable]:
     for staged in staged_tables(staging.metadata):
-        if inspect(connection).has_table(staged.table.name, schema=staged.table.schema):
+        if _has(connection, staged.table):
             yield staged
+
+
+def _has(connection: Connection, table: Table) -> bool:
+    return inspect(connection).has_table(table.name, schema=connection.schema_for_object(table))
 
 
 def _triggers(connection: Connection, staged: StagedTable) -> Iterator[StagingFinding]:
@@ -136,10 +142,12 @@ def _weak(problem: str) -> str:
 
 
 def _foreign(connection: Connection, staging: Table) -> Iterator[StagingFinding]:
-    known = {staged.table.key for staged in staged_tables(staging.metadata)}
+    tables = (staged.table for staged in staged_tables(staging.metadata))
+    known = {(connection.schema_for_object(one), one.name) for one in tables}
+    near = {schema for schema, _ in known} if translation_of(connection) else None
     for found in triggered_tables(connection) if known else ():  # else the models are elsewhere
-        name = f"{found.schema}.{found.name}" if found.schema else found.name
-        if name not in known:
+        name = table_key(found.schema, found.name)
+        if (near is None or found.schema in near) and (found.schema, found.name) not in known:
             yield StagingFinding(
                 "setting",
                 f"The table {name} has auditspan's triggers, and no model says that it is audited: "
@@ -150,7 +158,7 @@ def _foreign(connection: Connection, staging: Table) -> Iterator[StagingFinding]
 
 def _on_staging(connection: Connection, staging: Table) -> list[str]:
     """The triggers, rules and row security of the staging table, which has none of ours."""
-    name = connection.dialect.identifier_preparer.format_table(staging)
+    name = dialect_of(connection).identifier_preparer.format_table(staging)
     if connection.dialect.name == "sqlite":
         rows = connection.exec_driver_sql(_SQLITE_TRIGGERS, (staging.name,)).scalars().all()
     else:
@@ -159,7 +167,7 @@ def _on_staging(connection: Connection, staging: Table) -> list[str]:
 
 
 def _storage_problems(connection: Connection, staging: Table) -> Iterator[str]:
-    name = connection.dialect.identifier_preparer.format_table(staging)
+    name = dialect_of(connection).identifier_preparer.format_table(staging)
     found = connection.execute(_STORAGE, {"table": name}).one()
     if found.persistence != "p":
         yield f"table {staging.name} is not logged, so that a crash empties it: SET LOGGED"
@@ -172,8 +180,9 @@ def _storage_problems(connection: Connection, staging: Table) -> Iterator[str]:
 def _roles(
     connection: Connection, staged: list[StagedTable], staging: Table, event: Table, leaf: Table
 ) -> Iterator[StagingFinding]:
-    quoted = connection.dialect.identifier_preparer
-    schema = f"{quoted.quote_identifier(staging.schema)}." if staging.schema else ""
+    quoted = dialect_of(connection).identifier_preparer
+    home = schema_in(dialect_of(connection), staging)
+    schema = f"{quoted.quote_identifier(home)}." if home else ""
     names = {
         "tables": [_plain(quoted.format_table(one.table), connection) for one in staged],
         "staging": quoted.format_table(staging),

@@ -19,6 +19,7 @@ from auditspan.capture.staged_table import StagedTable
 from auditspan.capture.staging import staging_of
 from auditspan.capture.subjects import subject_of
 from auditspan.errors import AuditConfigError
+from auditspan.schemas import Translation, dialect_of, translation_of
 
 
 def staged_tables(metadata: MetaData) -> list[StagedTable]:
@@ -49,11 +50,11 @@ def staged_tables(metadata: MetaData) -> list[StagedTable]:
 def create_triggers(connection: Connection, staged: StagedTable) -> None:
     """Make the triggers of one table, in place of those that exist."""
     made = postgresql if connection.dialect.name == "postgresql" else sqlite
-    for statement in made.trigger_statements(staged, connection.dialect):
+    for statement in made.trigger_statements(staged, dialect_of(connection)):
         connection.exec_driver_sql(statement)
 
 
-_checked: WeakKeyDictionary[Dialect, set[MetaData]] = WeakKeyDictionary()
+_checked: WeakKeyDictionary[Dialect, set[tuple[MetaData, Translation]]] = WeakKeyDictionary()
 """For which engines the triggers have been compared since a statement last changed the schema."""
 
 
@@ -70,11 +71,12 @@ def has_triggers(connection: Connection, staging: Table) -> bool:
         AuditConfigError: as `require_triggers`.
     """
     checked = _checked.setdefault(connection.dialect, set())
-    if staging.metadata not in checked:
-        if not inspect(connection).has_table(staging.name, schema=staging.schema):
+    key = (staging.metadata, translation_of(connection))
+    if key not in checked:
+        if not _has(connection, staging):
             return False
         require_triggers(connection, staging.metadata)
-        checked.add(staging.metadata)
+        checked.add(key)
         if connection.dialect.name == "postgresql" and connection.execute(_HAS_DEFERRED).scalar():
             _deferred.add(connection.dialect)
     return True
@@ -133,11 +135,16 @@ def _kept(subject: AuditedTable | LinkTable) -> set[str]:
 
 
 def _present(connection: Connection, tables: list[Table]) -> set[Table]:
+    schemas = {table: connection.schema_for_object(table) for table in tables}
     names = {
         schema: set(inspect(connection).get_table_names(schema=schema))
-        for schema in {table.schema for table in tables}
+        for schema in {*schemas.values()}
     }
-    return {table for table in tables if table.name in names[table.schema]}
+    return {table for table in tables if table.name in names[schemas[table]]}
+
+
+def _has(connection: Connection, table: Table) -> bool:
+    return inspect(connection).has_table(table.name, schema=connection.schema_for_object(table))
 
 
 @event.listens_for(MetaData, "before_create")
@@ -177,10 +184,10 @@ def _after_drop_table(table: Table, connection: Connection, **_options: object) 
         return
     statements = []
     if table is staging:
-        statements = postgresql.staging_removal(staging, connection.dialect)
+        statements = postgresql.staging_removal(staging, dialect_of(connection))
     elif isinstance(subject_of(table), AuditedTable | LinkTable):
         statements = postgresql.trigger_removal(
-            StagedTable(table=table, staging=staging), connection.dialect
+            StagedTable(table=table, staging=staging), dialect_of(connection)
         )
     with busy(connection):
         for statement in statements:
@@ -209,11 +216,11 @@ def _is_database(connection: object) -> bool:
 
 def _create_all(metadata: MetaData, connection: Connection, tables: Collection[Table]) -> None:
     staging = _staging(metadata)
-    if staging is None or not inspect(connection).has_table(staging.name, schema=staging.schema):
+    if staging is None or not _has(connection, staging):
         return
     names = {table.name for table in tables}
     if names & {staging.name, "audit_event"} and connection.dialect.name == "postgresql":
-        for statement in postgresql.staging_statements(staging, connection.dialect):
+        for statement in postgresql.staging_statements(staging, dialect_of(connection)):
             connection.exec_driver_sql(statement)
     staged = staged_tables(metadata)
     present = _present(connection, [one.table for one in staged])
