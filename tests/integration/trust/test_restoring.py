@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import text
 
+from auditspan.guards import restore_guards
 from auditspan.lastsigned import LastSignedFile
 from auditspan.merkle import Tree
 from auditspan.note import Checkpoint, open_note
@@ -238,9 +239,7 @@ class Restored:
 @pytest.fixture
 def migrated(fresh: Trail) -> Trail:
     """A trail with the service's schema, six rows and two checkpoints."""
-    with fresh.engine.begin() as connection:
-        for table in vars(fresh.tables).values():
-            table.drop(connection)
+    fresh.tables.event.metadata.drop_all(fresh.engine)
     upgrade(fresh.engine)
     fresh.grow(4, 2)
     return fresh
@@ -297,6 +296,7 @@ def test_the_command_uses_no_incarnation_again(migrated: Trail, tmp_path: Path) 
         with restored.trail.attack() as attack:
             attack.run("DELETE FROM audit_checkpoint WHERE tree_size > 6")
             attack.run("DELETE FROM audit_leaf WHERE seq >= 6")
+            restore_guards(attack.connection, restored.trail.tables)
             attack.connection.commit()
         assert 4 == restored.said("db", "restored")["incarnation"]  # one of the files
 
