@@ -6,6 +6,17 @@ from sqlalchemy import Connection, text
 
 from auditspan.tables import AuditTables
 
+_KEEP_CAPTURE = text(
+    """
+    DO $$ BEGIN
+        IF EXISTS (SELECT FROM pg_trigger WHERE tgname = 'audit_event_recorded') THEN
+            ALTER TABLE audit_event ENABLE ALWAYS TRIGGER audit_event_recorded;
+        END IF;
+    END $$
+    """
+)
+"""The trail's own engine would refuse every write without this trigger, and so show the attack."""
+
 _TRIGGERS = text(
     "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name LIKE 'audit_%'"
 )
@@ -22,3 +33,4 @@ def take_guards_away(connection: Connection) -> None:
         return
     for table in AuditTables.__dataclass_fields__:
         connection.execute(text(f"ALTER TABLE audit_{table} DISABLE TRIGGER USER"))
+    connection.execute(_KEEP_CAPTURE)

@@ -40,6 +40,7 @@ from auditspan.capture.triggers import (
     forget_triggers,
     has_deferred,
     has_triggers,
+    is_of_others,
     staged_tables,
 )
 from auditspan.capture.unaudited import unaudited_reason
@@ -184,6 +185,8 @@ def _note(connection: Connection, capture: Capture, table: Table | None) -> None
     if staging is None or is_autocommit(connection) or is_read_only(connection):
         return
     if not _is_supported(connection.dialect, table):
+        return
+    if table is None and is_of_others(connection, capture.metadata):
         return
     if not has_triggers(connection, staging):
         _require_no(table)

@@ -12,7 +12,7 @@ from auditspan.capture import postgresql, sqlite
 from auditspan.capture.audited import AuditedTable
 from auditspan.capture.catalog import home_of, tables_of
 from auditspan.capture.links import LinkTable
-from auditspan.capture.live_triggers import fitted
+from auditspan.capture.live_triggers import fitted, triggered_tables
 from auditspan.capture.migrating import drain_first
 from auditspan.capture.opentransaction import busy, open_transaction
 from auditspan.capture.staged_table import StagedTable
@@ -58,6 +58,9 @@ _checked: WeakKeyDictionary[Dialect, set[tuple[MetaData, Translation]]] = WeakKe
 """For which engines the triggers have been compared since a statement last changed the schema."""
 
 
+_others: WeakKeyDictionary[Dialect, dict[MetaData, bool]] = WeakKeyDictionary()
+"""For which engines the triggers of a database were found to be about other tables alone."""
+
 _deferred: WeakSet[Dialect] = WeakSet()
 _HAS_DEFERRED = text(
     "SELECT EXISTS (SELECT FROM pg_trigger WHERE NOT tgisinternal AND tgdeferrable)"
@@ -82,6 +85,19 @@ def has_triggers(connection: Connection, staging: Table) -> bool:
     return True
 
 
+def is_of_others(connection: Connection, metadata: MetaData) -> bool:
+    """Whether the database has triggers, and none on a table of this metadata.
+
+    A trail of which no engine is known may be asked about the database of another application.
+    """
+    known = _others.setdefault(connection.dialect, {})
+    if metadata not in known:
+        found = {table.name for table in triggered_tables(connection)}
+        own = {staged.table.name for staged in staged_tables(metadata)}
+        known[metadata] = bool(found) and not found & own
+    return known[metadata]
+
+
 def has_deferred(connection: Connection) -> bool:
     """Whether the database had triggers that may run at COMMIT when the triggers were compared."""
     return connection.dialect in _deferred
@@ -90,6 +106,7 @@ def has_deferred(connection: Connection) -> bool:
 def forget_triggers(dialect: Dialect) -> None:
     """Compare them again before the next write through this engine."""
     _checked.pop(dialect, None)
+    _others.pop(dialect, None)
     _deferred.discard(dialect)
 
 

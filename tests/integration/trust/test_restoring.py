@@ -14,7 +14,6 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import text
 
-from auditspan.guards import restore_guards
 from auditspan.lastsigned import LastSignedFile
 from auditspan.merkle import Tree
 from auditspan.note import Checkpoint, open_note
@@ -296,7 +295,6 @@ def test_the_command_uses_no_incarnation_again(migrated: Trail, tmp_path: Path) 
         with restored.trail.attack() as attack:
             attack.run("DELETE FROM audit_checkpoint WHERE tree_size > 6")
             attack.run("DELETE FROM audit_leaf WHERE seq >= 6")
-            restore_guards(attack.connection, restored.trail.tables)
             attack.connection.commit()
         assert 4 == restored.said("db", "restored")["incarnation"]  # one of the files
 
