@@ -79,7 +79,8 @@ def drain_now(connection: Connection) -> None:
             staging = staging_of(capture.metadata)
             if staging is not None:
                 _drain(connection, capture, staging)
-    transaction.has_written = False
+    # A savepoint that is rolled back stages again what it has drained.
+    transaction.has_written = connection.in_nested_transaction()
 
 
 drains.append(drain_now)

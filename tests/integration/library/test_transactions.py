@@ -128,6 +128,20 @@ def test_a_rollback_in_a_test_transaction_takes_its_own_work_only(world: World) 
     assert ["a", "c"] == teams(world) == new_names(world)
 
 
+def test_a_savepoint_with_an_event_that_is_rolled_back_keeps_what_was_written_before(
+    world: World,
+) -> None:
+    """`record` writes the audit rows of earlier changes, and the commit writes them again."""
+    with world.request(), world.sessions.begin() as session:
+        session.add(Team(name="a"))
+        session.flush()
+        with session.begin_nested() as savepoint:
+            world.trail.record(session, "team.exported")
+            savepoint.rollback()
+    assert ["team.create"] == [event["action"] for event in world.events()]
+    assert ["a"] == new_names(world)
+
+
 @pytest.mark.parametrize("lost", ["first", "second", "both", "neither"])
 def test_two_sessions_on_one_connection_share_its_fate(world: World, lost: str) -> None:
     """One after the other in savepoints of their own, each keeps or loses its own rows."""
