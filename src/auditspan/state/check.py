@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection, MetaData, func, select, text
 
 from auditspan.capture.imagevalue import pin_settings
+from auditspan.capture.opentransaction import busy
 from auditspan.errors import AuditConfigError
 from auditspan.mac import MacKey
 from auditspan.state.agreement import Agreement
@@ -65,7 +66,7 @@ def check_state(
     types = {type_.name: type_ for type_ in found}
     link_tables = links(metadata)
     agreement = Agreement(keys=_by_id(mac_key))
-    with ObjectStore() as store:
+    with busy(connection), ObjectStore() as store:  # its reads are no writes of the application
         replay = Replay(types=types, links=link_tables, store=store, agreement=agreement)
         _replay(connection, tables, replay, progress)
         differences = replay.finish()
