@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, text, u
 
 from apps.accounts import create_app, db, trail
 from apps.accounts.models import User
-from auditspan import Actor, AuditTrail, UnauditedWriteError, audit_context
+from auditspan import Actor, AuditTrail, audit_context
 from auditspan.testing import CapturedEvents, captured, rolled_back
 
 pytest_plugins = ["auditspan.testing"]
@@ -124,17 +124,20 @@ def test_work_outside_a_request_says_who_acts(app: Flask, audit_events: Captured
 
 
 def test_statements_are_in_the_trail_too(app: Flask, audit_events: CapturedEvents) -> None:
-    """On the engine as through the session; SQL as text is refused."""
+    """On the engine as through the session, and by raw SQL."""
     with app.app_context(), audit_context(actor=Actor.system("import")):
         with db.engine.begin() as connection:
             connection.execute(insert(User).values(username="lee", password_hash="x"))
         db.session.execute(update(User).values(email="lee@example.org"))
         db.session.commit()
-        with pytest.raises(UnauditedWriteError):
-            db.session.execute(text('DELETE FROM "user"'))
+        db.session.execute(text("""UPDATE "user" SET email = 'lee@example.com'"""))
+        db.session.commit()
         db.session.execute(delete(User))
         db.session.commit()
-    assert ["user.create", "user.update", "user.delete"] == audit_events.actions
+    assert ["user.create", "user.update", "user.update", "user.delete"] == audit_events.actions
+    assert [{"email": "lee@example.org"}, {"email": "lee@example.com"}] == [
+        event.new for event in audit_events.of("user.update")
+    ]
     assert {"system/import"} == {event.by for event in audit_events}
     assert {"user/1"} == {event.about for event in audit_events}
 

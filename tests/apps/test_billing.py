@@ -119,7 +119,7 @@ def test_an_event_is_the_same_in_every_run(billing: Billing, audit_events: Captu
             "trace_id": None,
             "span_id": None,
             "tx_id": SequentialIds.id(1),
-            "change_id": None,
+            "change_id": audit_events[0]["change_id"],
             "tenant": None,
             "service": {"name": "billing", "version": None, "instance": None},
             "metadata": {},

@@ -80,7 +80,8 @@ def drain_now(connection: Connection) -> None:
             staging = staging_of(capture.metadata)
             if staging is not None:
                 _drain(connection, capture, staging)
-    transaction.has_written = False
+    # A savepoint that is rolled back stages again what it has drained.
+    transaction.has_written = connection.in_nested_transaction()
 
 
 drains.append(drain_now)
@@ -124,7 +125,8 @@ def _before(
     context: Any,  # noqa: ANN401
     _executemany: object,
 ) -> None:
-    captures = _captures(connection)
+    table = _table_of(context)
+    captures = _captures(connection, table)
     if captures and changes_schema(statement):
         forget_triggers(connection.dialect)
         if not open_transaction(connection).is_busy:
@@ -135,25 +137,22 @@ def _before(
     if transaction.is_busy:
         return
     migrates = is_migrated(connection)
-    table = _table_of(context)
     if table is not None and not migrates:
         _require_known(table, captures)
     with busy(connection):
         for capture in captures:
-            if migrates:
-                _note_migrated(connection, capture)
-            else:
-                _note(connection, capture, table)
+            _note_migrated(connection, capture) if migrates else _note(connection, capture, table)
 
 
-def _captures(connection: Connection) -> list[Capture]:
-    """The trails of this engine; of an engine that only migrates, those of what it migrates."""
+def _captures(connection: Connection, table: Table | None) -> list[Capture]:
+    """The trails of this engine, of what it migrates, and of the table that is written."""
     found = captures_of(connection)
-    if not found:
-        for metadata in migrated_metadata(connection) or ():
-            adopt(metadata, connection.engine)
-        found = captures_of(connection)
-    return found
+    unknown = set() if found else set(migrated_metadata(connection) or ())
+    if table is not None and all(one.metadata is not table.metadata for one in found):
+        unknown.add(table.metadata)
+    for metadata in unknown:
+        adopt(metadata, connection.engine)
+    return captures_of(connection) if unknown else found
 
 
 def _table_of(context: Any) -> Table | None:  # noqa: ANN401

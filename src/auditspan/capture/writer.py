@@ -89,7 +89,8 @@ def meet(capture: Capture, engine: Engine) -> None:
 def adopt(metadata: MetaData, engine: Engine) -> None:
     """Learn that an engine is used for this metadata, where that is under a trail."""
     if metadata in _by_metadata:
-        meet(_by_metadata[metadata], engine)
+        for known in [*_by_url.get(engine.url, {}).values(), _by_metadata[metadata]]:
+            meet(known, engine)
 
 
 def captures_of(connection: Connection) -> list[Capture]:

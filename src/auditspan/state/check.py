@@ -66,7 +66,7 @@ def check_state(
     types = {type_.name: type_ for type_ in found}
     link_tables = links(metadata)
     agreement = Agreement(keys=_by_id(mac_key))
-    with busy(connection), ObjectStore() as store:
+    with busy(connection), ObjectStore() as store:  # its reads are no writes of the application
         replay = Replay(types=types, links=link_tables, store=store, agreement=agreement)
         _replay(connection, tables, replay, progress)
         differences = replay.finish()

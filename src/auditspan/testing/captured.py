@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, overload
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from auditspan.errors import AuditConfigError
+from auditspan.errors import AuditConfigError, AuditError
 from auditspan.testing.event import Event
 from auditspan.testing.reading import Bind, events_after, newest, read, read_async
 from auditspan.trail import AuditTrail
@@ -105,17 +105,23 @@ def captured(trail: AuditTrail, bind: Bind) -> Iterator[CapturedEvents]:
     Inside the block each look at them reads again; when it ends they stay as they are. If it ends
     by an exception and nothing can be read (an aborted transaction), the next look reads.
 
+    To look into an open transaction records what it has changed so far, as its COMMIT would.
+
     Args:
         trail: whose events.
         bind: where to look, which decides what is seen. An engine or a `sessionmaker` sees what is
             committed. A connection or a session with an open transaction sees also what is written
             in that, and takes nothing else: no flush, no commit, no rollback.
+
+    Raises:
+        AuditWriteError: the changes of the open transaction cannot be recorded.
+        MissingContextError: nobody said who made them.
     """
     events = since_now(trail, bind)
     try:
         yield events
     except BaseException:
-        with suppress(SQLAlchemyError):
+        with suppress(SQLAlchemyError, AuditError):
             events.keep()
         raise
     events.keep()

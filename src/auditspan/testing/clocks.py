@@ -38,7 +38,8 @@ class FixedClock:
 class SteppingClock:
     """A clock that goes one step further whenever it is asked.
 
-    It is asked once for all that happens at once: the rows of one flush share their time.
+    It is asked at every statement that writes. Changes of one transaction share a recorded time
+    until it is more than a second old.
 
     Args:
         start: the first time, aware; 2026-01-01T00:00:00Z unless another is given.

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
+from auditspan.capture.hooks import drain_now
 from auditspan.errors import AuditConfigError
 from auditspan.store import EventFilter, find_events
 from auditspan.tables import AuditTables
@@ -60,10 +61,12 @@ def events_after(row_id: int) -> Reader[list[Event]]:
 
 
 def read(bind: Bind, tables: AuditTables, reader: Reader[T]) -> T:
-    """What the reader finds through this bind.
+    """What the reader finds through this bind, an open transaction's changes included.
 
     Raises:
         AuditConfigError: looking would end a transaction that is not ours.
+        AuditWriteError: the changes of the open transaction cannot be recorded.
+        MissingContextError: nobody said who made them.
     """
     found = _resolved(bind, tables)
     if isinstance(found, Engine):
@@ -71,6 +74,7 @@ def read(bind: Bind, tables: AuditTables, reader: Reader[T]) -> T:
         with found.connect() as connection:
             return reader(connection, tables)
     if found.in_transaction():
+        drain_now(found)
         return reader(found, tables)
     with found.begin():
         return reader(found, tables)

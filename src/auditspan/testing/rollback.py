@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.orm import scoped_session, sessionmaker
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+from auditspan.capture.hooks import drain_now
 
 
 @contextmanager
@@ -20,6 +22,8 @@ def rolled_back(
     session joins that with a savepoint. Other connections see none of it, and no span hears of it,
     since nothing is ever committed. One connection is for one thread at a time.
 
+    A session's commit records its changes, and is refused where a real one would be.
+
     Args:
         engine: where the connection comes from.
         sessions: the factory; sessions that it made before are not affected.
@@ -31,10 +35,18 @@ def rolled_back(
     before = dict(factory.kw)
     with engine.connect() as connection:
         outer = connection.begin()
+
+        def drain_before_commit(session: Session) -> None:
+            if not session.in_nested_transaction():
+                session.flush()
+                drain_now(connection)
+
         factory.configure(bind=connection, join_transaction_mode="create_savepoint")
+        event.listen(factory, "before_commit", drain_before_commit)
         try:
             yield connection
         finally:
+            event.remove(factory, "before_commit", drain_before_commit)
             factory.kw.clear()
             factory.kw.update(before)
             if outer.is_active:

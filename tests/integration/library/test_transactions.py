@@ -6,6 +6,7 @@ outermost commit. What AUTOCOMMIT has written is recorded by the worker.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
@@ -24,11 +25,12 @@ from auditspan import (
     AuditTrail,
     AuditWriteError,
     MissingContextError,
+    audit_context,
 )
 from auditspan.undrained import Undrained
 from integration.library.models import Base, Plain, Pledge, Seat, Team
 from integration.library.test_commits import REFUSING
-from integration.library.world import KEY, World, make_world, sqlite_engine_at
+from integration.library.world import KEY, KIM, World, make_world, sqlite_engine_at
 
 Mode = Literal["conditional_savepoint", "rollback_only", "control_fully", "create_savepoint"]
 MODES: list[Mode] = [
@@ -126,6 +128,20 @@ def test_a_rollback_in_a_test_transaction_takes_its_own_work_only(world: World) 
                 session.flush()
                 getattr(session, ending)()
     assert ["a", "c"] == teams(world) == new_names(world)
+
+
+def test_a_savepoint_with_an_event_that_is_rolled_back_keeps_what_was_written_before(
+    world: World,
+) -> None:
+    """`record` writes the audit rows of earlier changes, and the commit writes them again."""
+    with world.request(), world.sessions.begin() as session:
+        session.add(Team(name="a"))
+        session.flush()
+        with session.begin_nested() as savepoint:
+            world.trail.record(session, "team.exported")
+            savepoint.rollback()
+    assert ["team.create"] == [event["action"] for event in world.events()]
+    assert ["a"] == new_names(world)
 
 
 @pytest.mark.parametrize("lost", ["first", "second", "both", "neither"])
@@ -234,6 +250,22 @@ def test_a_session_with_two_binds_keeps_each_row_beside_its_change(
     ids = [event["event_id"] for event in one.events() + two.events()]
     assert sorted(ids) == sorted(one.announced())
     two.check()
+
+
+def test_a_statement_on_an_engine_without_sessions_is_recorded_with_its_actor(
+    world: World, other: Engine
+) -> None:
+    """The trail knows another engine already; the table that is named decides."""
+    with world.unit_of_work() as session:
+        session.add(Team(name="a"))
+    with audit_context(actor=KIM), other.begin() as connection:
+        connection.execute(insert(Team).values(name="b"))
+    with other.connect() as connection:
+        bodies = list(connection.scalars(select(world.trail.tables.event.c.body)))
+    assert [("team.create", "b", KIM.id)] == [
+        (event["action"], event["changes"]["name"]["new"], event["actor"]["id"])
+        for event in map(json.loads, bodies)
+    ]
 
 
 def test_a_savepoint_on_two_binds_takes_the_rows_of_both(world: World, other: Engine) -> None:

@@ -59,6 +59,22 @@ def test_an_open_transaction_shows_its_own_events(
     assert (0, 0) == left(engine, trail)
 
 
+def test_a_look_inside_a_savepoint_that_is_rolled_back_loses_nothing(
+    trail: AuditTrail, sessions: sessionmaker[Session], engine: Engine
+) -> None:
+    """What was written before the savepoint is recorded at the commit."""
+    with captured(trail, engine) as committed, sessions.begin() as session:
+        session.add(Note(words="a"))
+        session.flush()
+        savepoint = session.begin_nested()
+        session.add(Note(words="b"))
+        with captured(trail, session) as events:
+            session.flush()
+        assert ["b"] == words(events)
+        savepoint.rollback()
+    assert ["a"] == words(committed)
+
+
 def test_a_session_without_a_transaction_is_left_alone(
     trail: AuditTrail, sessions: sessionmaker[Session]
 ) -> None:

@@ -67,13 +67,14 @@ def test_ids_and_times_are_those_that_were_given(engine: Engine) -> None:
     )
     Base.metadata.create_all(engine)
     with audit_context(actor=KIM), captured(trail, engine) as events:
-        write(sessions, "a", "b")
-        write(sessions, "c")
-    ids = sorted({SequentialIds.id(number) for number in (1, 2, 3, 4, 5)})
+        write(sessions, "a")
+        write(sessions, "b")
+        write(sessions, "c", "d")
+    ids = sorted({SequentialIds.id(number) for number in range(1, 8)})
     assert ids == sorted({event["tx_id"] for event in events} | {e["event_id"] for e in events})
     assert sorted(event["event_id"] for event in events) == [e["event_id"] for e in events]
     seconds = [event["occurred_at"].removeprefix("2026-01-01T00:00:") for event in events]
-    assert seconds == ["00.000000Z", "00.000000Z", "01.000000Z"]  # a flush happens at once
+    assert seconds == ["00.000000Z", "01.000000Z", "02.000000Z", "02.000000Z"]
 
 
 class Broken(trace.NonRecordingSpan):
