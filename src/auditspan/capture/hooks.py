@@ -43,7 +43,7 @@ from auditspan.capture.triggers import (
     staged_tables,
 )
 from auditspan.capture.unaudited import unaudited_reason
-from auditspan.capture.writer import Capture, adopt, captures_of, meet
+from auditspan.capture.writer import Capture, adopt, captures_of, may_record, meet
 from auditspan.capture.writes import changes_schema, may_write
 from auditspan.errors import AuditConfigError, AuditWriteError, UnauditedWriteError
 from auditspan.recorder import missing_actor
@@ -134,14 +134,15 @@ def _before(
     if transaction.is_busy:
         return
     migrates = is_migrated(connection)
-    table = _table_of(context)
+    written = _table_of(context)
+    table = written if written is not None and subject_of(written) is not None else None
     if table is not None and not migrates:
         _require_known(table, captures)
     with busy(connection):
         for capture in captures:
             if migrates:
                 _note_migrated(connection, capture)
-            else:
+            elif may_record(capture, connection, written):
                 _note(connection, capture, table)
 
 
@@ -156,11 +157,10 @@ def _captures(connection: Connection) -> list[Capture]:
 
 
 def _table_of(context: Any) -> Table | None:  # noqa: ANN401
-    """The audited table that a statement of SQLAlchemy's names; None for text."""
+    """The table that a statement of SQLAlchemy's writes to; None for text."""
     table = getattr(getattr(getattr(context, "compiled", None), "statement", None), "table", None)
     if isinstance(table, Table):  # the ORM names annotated copies
-        table = table.metadata.tables.get(table.key, table)
-        return table if subject_of(table) is not None else None
+        return table.metadata.tables.get(table.key, table)
     return None
 
 
