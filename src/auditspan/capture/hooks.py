@@ -5,50 +5,41 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Connection, Dialect, Engine, Table, event
+from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.orm import Session, SessionTransaction
 
-from auditspan.capture.catalog import table_named
 from auditspan.capture.database_errors import refused_as
 from auditspan.capture.drain import drain
 from auditspan.capture.migrating import (
-    acting,
     before_schema_change,
-    can_record,
     drains,
-    is_counted,
     is_migrated,
     migrated_metadata,
-    restore_triggers,
 )
 from auditspan.capture.opentransaction import (
     Origin,
-    begin_to_write,
     busy,
-    is_autocommit,
     is_healthy,
-    is_read_only,
     open_transaction,
-    position,
 )
+from auditspan.capture.origins import note, note_migrated, require_known, restore_touched
 from auditspan.capture.recording import recorded
 from auditspan.capture.staging import staging_of
 from auditspan.capture.subjects import subject_of
 from auditspan.capture.telling import Telling
 from auditspan.capture.triggers import (
-    create_triggers,
     forget_triggers,
     has_deferred,
-    has_triggers,
-    is_of_others,
-    staged_tables,
 )
-from auditspan.capture.unaudited import unaudited_reason
-from auditspan.capture.writer import Capture, adopt, captures_of, meet
+from auditspan.capture.writer import (
+    Capture,
+    adopt,
+    captures_of,
+    is_met,
+    may_record,
+    meet,
+)
 from auditspan.capture.writes import changes_schema, may_write
-from auditspan.errors import AuditConfigError, AuditWriteError, UnauditedWriteError
-from auditspan.recorder import missing_actor
-from auditspan.tables import require_supported
 
 _peers: WeakKeyDictionary[SessionTransaction, WeakSet[Connection]] = WeakKeyDictionary()
 
@@ -125,7 +116,8 @@ def _before(
     context: Any,  # noqa: ANN401
     _executemany: object,
 ) -> None:
-    table = _table_of(context)
+    written = _table_of(context)
+    table = written if written is not None and subject_of(written) is not None else None
     captures = _captures(connection, table)
     if captures and changes_schema(statement):
         forget_triggers(connection.dialect)
@@ -138,16 +130,19 @@ def _before(
         return
     migrates = is_migrated(connection)
     if table is not None and not migrates:
-        _require_known(table, captures)
+        require_known(table, captures)
     with busy(connection):
         for capture in captures:
-            _note_migrated(connection, capture) if migrates else _note(connection, capture, table)
+            if migrates:
+                note_migrated(connection, capture)
+            elif may_record(capture, connection, written):
+                note(connection, capture, table)
 
 
 def _captures(connection: Connection, table: Table | None) -> list[Capture]:
     """The trails of this engine, of what it migrates, and of the table that is written."""
     found = captures_of(connection)
-    unknown = set() if found else set(migrated_metadata(connection) or ())
+    unknown = set() if is_met(connection) else set(migrated_metadata(connection) or ())
     if table is not None and all(one.metadata is not table.metadata for one in found):
         unknown.add(table.metadata)
     for metadata in unknown:
@@ -156,95 +151,11 @@ def _captures(connection: Connection, table: Table | None) -> list[Capture]:
 
 
 def _table_of(context: Any) -> Table | None:  # noqa: ANN401
-    """The audited table that a statement of SQLAlchemy's names; None for text."""
+    """The table that a statement of SQLAlchemy's writes to; None for text."""
     table = getattr(getattr(getattr(context, "compiled", None), "statement", None), "table", None)
     if isinstance(table, Table):  # the ORM names annotated copies
-        table = table.metadata.tables.get(table.key, table)
-        return table if subject_of(table) is not None else None
+        return table.metadata.tables.get(table.key, table)
     return None
-
-
-def _require_known(table: Table, captures: list[Capture]) -> None:
-    """Refuse an audited table that no trail of this engine knows.
-
-    Raises:
-        UnauditedWriteError: so it is.
-    """
-    known = (table_named(capture.metadata, table.key) for capture in captures)
-    if not any(found is not None and subject_of(found) is not None for found in known):
-        raise UnauditedWriteError(
-            f"a write to {table.name!r} was refused: it is audited, and no trail over this engine "
-            "knows it, so that no trigger would record it: make an AuditTrail over the metadata of "
-            "its declarative base"
-        )
-
-
-def _note(connection: Connection, capture: Capture, table: Table | None) -> None:
-    staging = staging_of(capture.metadata)
-    if staging is None or is_autocommit(connection) or is_read_only(connection):
-        return
-    if not _is_supported(connection.dialect, table):
-        return
-    if table is None and is_of_others(connection, capture.metadata):
-        return
-    if not has_triggers(connection, staging):
-        _require_no(table)
-        return
-    surroundings = capture.recorder.surroundings()
-    if table is not None and surroundings.actor is None and capture.recorder.strict:
-        raise missing_actor(f"a write to {table.name!r}")
-    _note_origin(connection, staging, Origin(surroundings, unaudited_reason()))
-
-
-def _note_migrated(connection: Connection, capture: Capture) -> None:
-    """Note a write of a migration; there is nothing to note before the audit tables exist."""
-    staging = staging_of(capture.metadata)
-    if staging is None or is_autocommit(connection):
-        return
-    if can_record(connection, capture.tables.event):
-        _restore_triggers(connection)
-        surroundings = acting(capture.recorder.surroundings())
-        origin = Origin(surroundings, unaudited_reason(), is_migration=is_counted())
-        _note_origin(connection, staging, origin)
-
-
-def _restore_triggers(connection: Connection) -> None:
-    """Make triggers again that a statement has removed, or that no longer fit their table."""
-    transaction = open_transaction(connection)
-    if transaction.touched:
-        for capture in captures_of(connection):
-            restore_triggers(connection, capture.metadata, staged_tables, create_triggers)
-        transaction.touched.clear()
-
-
-def _note_origin(connection: Connection, staging: Table, origin: Origin) -> None:
-    transaction = open_transaction(connection)
-    if not transaction.has_begun:
-        floor = begin_to_write(connection, staging)
-        if floor is None:
-            return
-        transaction.begin(floor, origin)
-    elif transaction.needs(origin):
-        transaction.note(position(connection, staging), origin)
-    transaction.has_written = True
-
-
-def _is_supported(dialect: Dialect, table: Table | None) -> bool:
-    try:
-        require_supported(dialect)
-    except AuditConfigError:
-        if table is not None:
-            raise
-        return False
-    return True
-
-
-def _require_no(table: Table | None) -> None:
-    if table is not None:
-        raise AuditWriteError(
-            f"a write to {table.name!r} was refused, because the audit tables do not exist in its "
-            "database: create them (`auditspan db upgrade`, or your own migration)"
-        )
 
 
 def _is_write(context: Any, statement: str) -> bool:  # noqa: ANN401
@@ -260,7 +171,7 @@ def _drain_or_roll_back(connection: Connection) -> None:
     peers = [peer for peer in open_transaction(connection).peers if _is_open(peer)]
     try:
         for each in {connection, *peers}:
-            _restore_triggers(each)
+            restore_touched(each)
             _fire_deferred(each)
             drain_now(each)
     except BaseException:

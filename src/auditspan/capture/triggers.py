@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Connection, Dialect, MetaData, Table, event, inspect, text
+from sqlalchemy import Connection, Dialect, Engine, MetaData, Table, event, inspect, text
 from sqlalchemy.orm import configure_mappers
 
 from auditspan.capture import postgresql, sqlite
@@ -18,6 +18,7 @@ from auditspan.capture.opentransaction import busy, open_transaction
 from auditspan.capture.staged_table import StagedTable
 from auditspan.capture.staging import staging_of
 from auditspan.capture.subjects import subject_of
+from auditspan.capture.writes import changes_schema
 from auditspan.errors import AuditConfigError
 from auditspan.schemas import Translation, dialect_of, translation_of
 
@@ -108,6 +109,20 @@ def forget_triggers(dialect: Dialect) -> None:
     _checked.pop(dialect, None)
     _others.pop(dialect, None)
     _deferred.discard(dialect)
+
+
+@event.listens_for(Engine, "after_cursor_execute")
+def _after_schema_change(
+    connection: Connection,
+    _cursor: object,
+    statement: str,
+    _parameters: object,
+    _context: object,
+    _executemany: object,
+) -> None:
+    """Forget what was compared before the change: a text of several statements is a write, too."""
+    if connection.dialect in _checked and changes_schema(statement):
+        forget_triggers(connection.dialect)
 
 
 def require_triggers(connection: Connection, metadata: MetaData) -> None:

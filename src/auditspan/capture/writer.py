@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import URL, Connection, Dialect, Engine, MetaData
+from sqlalchemy import URL, Connection, Dialect, Engine, MetaData, Table
 
+from auditspan.capture.catalog import tables_of
 from auditspan.capture.database_errors import refused_as
 from auditspan.capture.journal import Announce
 from auditspan.capture.transactions import journal_of
@@ -98,5 +99,24 @@ def captures_of(connection: Connection) -> list[Capture]:
 
     Those of this engine, or of another one to the same database; else those of no known engine.
     """
-    own = _by_engine.get(connection.dialect) or _by_url.get(connection.engine.url) or _nowhere
-    return list(own.values())
+    return list((_known(connection) or _nowhere).values())
+
+
+def may_record(capture: Capture, connection: Connection, table: Table | None) -> bool:
+    """Return whether a write to this table, or by text, may change what the capture records.
+
+    A capture of no known engine is found for every engine, also for those of other databases: it
+    takes only writes to tables that have the name of one of its own.
+    """
+    if table is None or _known(connection):
+        return True
+    return any(table.name == own.name for own in tables_of(capture.metadata))
+
+
+def is_met(connection: Connection) -> bool:
+    """Return whether a trail is known to be about this engine, or another one to its database."""
+    return bool(_known(connection))
+
+
+def _known(connection: Connection) -> dict[MetaData, Capture] | None:
+    return _by_engine.get(connection.dialect) or _by_url.get(connection.engine.url)

@@ -1,0 +1,118 @@
+"""Where each write comes from, noted before it runs."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Dialect, Table
+
+from auditspan.capture.catalog import table_named
+from auditspan.capture.migrating import acting, can_record, is_counted, restore_triggers
+from auditspan.capture.opentransaction import (
+    Origin,
+    begin_to_write,
+    is_autocommit,
+    is_read_only,
+    open_transaction,
+    position,
+)
+from auditspan.capture.staging import staging_of
+from auditspan.capture.subjects import subject_of
+from auditspan.capture.triggers import (
+    create_triggers,
+    has_triggers,
+    is_of_others,
+    staged_tables,
+)
+from auditspan.capture.unaudited import unaudited_reason
+from auditspan.capture.writer import Capture, captures_of
+from auditspan.errors import AuditConfigError, AuditWriteError, UnauditedWriteError
+from auditspan.recorder import missing_actor
+from auditspan.tables import require_supported
+
+
+def require_known(table: Table, captures: list[Capture]) -> None:
+    """Refuse an audited table that no trail of this engine knows.
+
+    Raises:
+        UnauditedWriteError: so it is.
+    """
+    known = (table_named(capture.metadata, table.key) for capture in captures)
+    if not any(found is not None and subject_of(found) is not None for found in known):
+        raise UnauditedWriteError(
+            f"a write to {table.name!r} was refused: it is audited, and no trail over this engine "
+            "knows it, so that no trigger would record it: make an AuditTrail over the metadata of "
+            "its declarative base"
+        )
+
+
+def note(connection: Connection, capture: Capture, table: Table | None) -> None:
+    """Note who writes to this table, or by text, and that the transaction has something to drain.
+
+    Raises:
+        MissingContextError: nobody said who acts.
+        AuditWriteError: the audit tables do not exist.
+    """
+    staging = staging_of(capture.metadata)
+    if staging is None or is_autocommit(connection) or is_read_only(connection):
+        return
+    if not _is_supported(connection.dialect, table):
+        return
+    if table is None and is_of_others(connection, capture.metadata):
+        return
+    if not has_triggers(connection, staging):
+        _require_no(table)
+        return
+    surroundings = capture.recorder.surroundings()
+    if table is not None and surroundings.actor is None and capture.recorder.strict:
+        raise missing_actor(f"a write to {table.name!r}")
+    _note_origin(connection, staging, Origin(surroundings, unaudited_reason()))
+
+
+def note_migrated(connection: Connection, capture: Capture) -> None:
+    """Note a write of a migration; there is nothing to note before the audit tables exist."""
+    staging = staging_of(capture.metadata)
+    if staging is None or is_autocommit(connection):
+        return
+    if can_record(connection, capture.tables.event):
+        restore_touched(connection)
+        surroundings = acting(capture.recorder.surroundings())
+        origin = Origin(surroundings, unaudited_reason(), is_migration=is_counted())
+        _note_origin(connection, staging, origin)
+
+
+def restore_touched(connection: Connection) -> None:
+    """Make triggers again that a statement has removed, or that no longer fit their table."""
+    transaction = open_transaction(connection)
+    if transaction.touched:
+        for capture in captures_of(connection):
+            restore_triggers(connection, capture.metadata, staged_tables, create_triggers)
+        transaction.touched.clear()
+
+
+def _note_origin(connection: Connection, staging: Table, origin: Origin) -> None:
+    transaction = open_transaction(connection)
+    if not transaction.has_begun:
+        floor = begin_to_write(connection, staging)
+        if floor is None:
+            return
+        transaction.begin(floor, origin)
+    elif transaction.needs(origin):
+        transaction.note(position(connection, staging), origin)
+    transaction.has_written = True
+
+
+def _is_supported(dialect: Dialect, table: Table | None) -> bool:
+    try:
+        require_supported(dialect)
+    except AuditConfigError:
+        if table is not None:
+            raise
+        return False
+    return True
+
+
+def _require_no(table: Table | None) -> None:
+    if table is not None:
+        raise AuditWriteError(
+            f"a write to {table.name!r} was refused, because the audit tables do not exist in its "
+            "database: create them (`auditspan db upgrade`, or your own migration)"
+        )
