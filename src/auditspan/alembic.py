@@ -104,8 +104,9 @@ def partition_audit_event(op: MigrationOperations, *, schema: str | None = None)
         AuditConfigError: the database is not PostgreSQL.
     """
     tables = audit_tables(MetaData(schema=schema))
-    for statement in partitioning(tables.event, tables.leaf, op.get_context().dialect):
-        op.execute(statement)
+    with _own(op):
+        for statement in partitioning(tables.event, tables.leaf, op.get_context().dialect):
+            op.execute(statement)
 
 
 def create_staging(op: MigrationOperations, *, schema: str | None = None) -> None:
@@ -204,13 +205,18 @@ def _table(op: MigrationOperations, name: str, schema: str | None) -> Table:
 
 def _run(op: MigrationOperations, statements: Collection[str]) -> None:
     """Execute driver SQL, in which percent signs are doubled where the driver asks for it."""
-    connection, dialect = _connection(op), op.get_context().dialect
-    own: AbstractContextManager[None] = nullcontext() if connection is None else busy(connection)
-    with own:
+    dialect = op.get_context().dialect
+    with _own(op):
         for statement in statements:
             is_doubled = dialect.paramstyle in {"format", "pyformat"}
             escaped = statement if is_doubled else statement.replace("%", "%%")
             op.execute(DDL(escaped))  # type: ignore[no-untyped-call]
+
+
+def _own(op: MigrationOperations) -> AbstractContextManager[None]:
+    """What runs inside is auditspan's own, and no write of the migration."""
+    connection = _connection(op)
+    return nullcontext() if connection is None else busy(connection)
 
 
 def _append_only(schema: str | None) -> Iterator[Table]:

@@ -6,15 +6,8 @@ from sqlalchemy import Connection, text
 
 from auditspan.tables import AuditTables
 
-_KEEP_CAPTURE = text(
-    """
-    DO $$ BEGIN
-        IF EXISTS (SELECT FROM pg_trigger WHERE tgname = 'audit_event_recorded') THEN
-            ALTER TABLE audit_event ENABLE ALWAYS TRIGGER audit_event_recorded;
-        END IF;
-    END $$
-    """
-)
+_CAPTURES = text("SELECT true FROM pg_trigger WHERE tgname = 'audit_event_recorded'")
+_CAPTURE_ON = text("ALTER TABLE audit_event ENABLE ALWAYS TRIGGER audit_event_recorded")
 """The trail's own engine would refuse every write without this trigger, and so show the attack."""
 
 _TRIGGERS = text(
@@ -33,4 +26,5 @@ def take_guards_away(connection: Connection) -> None:
         return
     for table in AuditTables.__dataclass_fields__:
         connection.execute(text(f"ALTER TABLE audit_{table} DISABLE TRIGGER USER"))
-    connection.execute(_KEEP_CAPTURE)
+    if connection.scalar(_CAPTURES):
+        connection.execute(_CAPTURE_ON)
