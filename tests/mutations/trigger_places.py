@@ -146,8 +146,8 @@ TRIGGER_MUTATIONS = [
     _staged(
         "leave the candidates of REPLACE",
         "drain.py",
-        'connection.exec_driver_sql(f"{clear} WHERE id < 0")',
-        "pass",
+        "{clear} WHERE id < 0 OR id BETWEEN",
+        "{clear} WHERE id BETWEEN",
         TRANSACTIONS,
         "candidate",
     ),

@@ -92,16 +92,18 @@ def _drain_sqlite(
     connection: Connection, staging: Table, look: Look, floor: int
 ) -> Iterator[list[StagedChange]]:
     take, clear = _sqlite_sql(staging, connection.dialect)
-    # Below zero are rows that REPLACE might have displaced, and did not.
-    connection.exec_driver_sql(f"{clear} WHERE id < 0")
     batch = _read_sqlite(connection, take, floor)
     ahead = batch if len(batch) == BATCH else []
     while ahead and look(ahead):
         ahead = _read_sqlite(connection, take, ahead[-1].id)
+    # Below zero are rows that REPLACE might have displaced, and did not.
+    clear = f"{clear} WHERE id < 0 OR id BETWEEN ? AND ?"
+    if not batch:
+        connection.exec_driver_sql(clear, (0, 0))
     while batch:
-        connection.exec_driver_sql(f"{clear} WHERE id BETWEEN ? AND ?", (floor + 1, batch[-1].id))
+        connection.exec_driver_sql(clear, (floor + 1, batch[-1].id))
         yield batch
-        batch = _read_sqlite(connection, take, batch[-1].id)
+        batch = _read_sqlite(connection, take, batch[-1].id) if len(batch) == BATCH else []
 
 
 def _read_sqlite(connection: Connection, take: str, last: int) -> list[StagedChange]:

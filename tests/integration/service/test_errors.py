@@ -233,7 +233,7 @@ WRITING = {
         *("POST", "SELECT"),  # the key
         *("BEGIN", "DELETE", "SELECT"),  # the lock, and what others have staged before
         "INSERT",  # the user
-        *("DELETE", "SELECT", "DELETE", "INSERT", "SELECT"),  # audit_change, audit_event
+        *("SELECT", "DELETE", "INSERT"),  # audit_change, audit_event
         "COMMIT",
     ],
 }
