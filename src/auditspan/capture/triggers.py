@@ -12,7 +12,7 @@ from auditspan.capture import postgresql, sqlite
 from auditspan.capture.audited import AuditedTable
 from auditspan.capture.catalog import home_of, tables_of
 from auditspan.capture.links import LinkTable
-from auditspan.capture.live_triggers import fitted, triggered_tables
+from auditspan.capture.live_triggers import fitted
 from auditspan.capture.migrating import drain_first
 from auditspan.capture.opentransaction import busy, open_transaction
 from auditspan.capture.staged_table import StagedTable
@@ -59,8 +59,8 @@ _checked: WeakKeyDictionary[Dialect, set[tuple[MetaData, Translation]]] = WeakKe
 """For which engines the triggers have been compared since a statement last changed the schema."""
 
 
-_others: WeakKeyDictionary[Dialect, dict[MetaData, bool]] = WeakKeyDictionary()
-"""For which engines the triggers of a database were found to be about other tables alone."""
+_own: WeakKeyDictionary[Dialect, set[MetaData]] = WeakKeyDictionary()
+"""For which engines the database was found to have audited tables of a metadata."""
 
 _deferred: WeakSet[Dialect] = WeakSet()
 _HAS_DEFERRED = text(
@@ -87,16 +87,14 @@ def has_triggers(connection: Connection, staging: Table) -> bool:
 
 
 def is_of_others(connection: Connection, metadata: MetaData) -> bool:
-    """Whether the database has triggers, and none on a table of this metadata.
+    """Whether the database has no audited table of this metadata.
 
     A trail of which no engine is known may be asked about the database of another application.
     """
-    known = _others.setdefault(connection.dialect, {})
-    if metadata not in known:
-        found = {table.name for table in triggered_tables(connection)}
-        own = {staged.table.name for staged in staged_tables(metadata)}
-        known[metadata] = bool(found) and not found & own
-    return known[metadata]
+    known = _own.setdefault(connection.dialect, set())
+    if metadata not in known and _present(connection, [s.table for s in staged_tables(metadata)]):
+        known.add(metadata)
+    return metadata not in known
 
 
 def has_deferred(connection: Connection) -> bool:
@@ -107,7 +105,7 @@ def has_deferred(connection: Connection) -> bool:
 def forget_triggers(dialect: Dialect) -> None:
     """Compare them again before the next write through this engine."""
     _checked.pop(dialect, None)
-    _others.pop(dialect, None)
+    _own.pop(dialect, None)
     _deferred.discard(dialect)
 
 
