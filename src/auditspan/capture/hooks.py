@@ -64,15 +64,16 @@ def drain_now(connection: Connection) -> None:
         MissingContextError: nobody said who acts.
     """
     transaction = open_transaction(connection)
-    if not transaction.has_written or transaction.is_busy or not is_healthy(connection):
+    if not transaction.written or transaction.is_busy or not is_healthy(connection):
         return
     with busy(connection):
         for capture in captures_of(connection):
             staging = staging_of(capture.metadata)
-            if staging is not None:
+            if staging is not None and staging.metadata in transaction.written:
                 _drain(connection, capture, staging)
     # A savepoint that is rolled back stages again what it has drained.
-    transaction.has_written = connection.in_nested_transaction()
+    if not connection.in_nested_transaction():
+        transaction.written.clear()
 
 
 drains.append(drain_now)
@@ -129,7 +130,7 @@ def _before(
     if transaction.is_busy:
         return
     migrates = is_migrated(connection)
-    if table is not None and not migrates:
+    if table is not None and not migrates and is_met(connection):
         require_known(table, captures)
     with busy(connection):
         for capture in captures:
@@ -189,7 +190,7 @@ def _fire_deferred(connection: Connection) -> None:
     The errors of deferred constraints come here, as the driver's own.
     """
     transaction = open_transaction(connection)
-    if transaction.has_written and has_deferred(connection) and is_healthy(connection):
+    if transaction.written and has_deferred(connection) and is_healthy(connection):
         with busy(connection):
             connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy import Connection, Engine, MetaData, Table, event
 from sqlalchemy.exc import OperationalError
 
 from auditspan.recorder import Surroundings
@@ -51,7 +51,7 @@ class OpenTransaction:
         floor: on SQLite, the newest id that others had staged before this transaction wrote.
         has_begun: a write has been noted.
         is_busy: auditspan itself is using the connection.
-        has_written: since the last drain, something may have been staged.
+        written: the metadatas of which something may have been staged since the last drain.
         peers: the connections of the session that this one belongs to.
         touched: names, in lower case, of tables whose triggers are to be made again.
         is_migrated: whether Alembic migrates in it; None where nobody has asked.
@@ -61,7 +61,7 @@ class OpenTransaction:
     floor: int = 0
     has_begun: bool = False
     is_busy: bool = False
-    has_written: bool = False
+    written: set[MetaData] = field(default_factory=set)
     peers: WeakSet[Connection] = field(default_factory=WeakSet)
     touched: set[str] = field(default_factory=set)
     is_migrated: bool | None = None

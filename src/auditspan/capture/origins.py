@@ -97,7 +97,7 @@ def _note_origin(connection: Connection, staging: Table, origin: Origin) -> None
         transaction.begin(floor, origin)
     elif transaction.needs(origin):
         transaction.note(position(connection, staging), origin)
-    transaction.has_written = True
+    transaction.written.add(staging.metadata)
 
 
 def _is_supported(dialect: Dialect, table: Table | None) -> bool:

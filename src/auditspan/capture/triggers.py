@@ -223,7 +223,7 @@ def _after_drop_table(table: Table, connection: Connection, **_options: object) 
         for statement in statements:
             connection.exec_driver_sql(statement)
     if table is staging:
-        open_transaction(connection).has_written = False
+        open_transaction(connection).written.discard(staging.metadata)
 
 
 @event.listens_for(MetaData, "after_create")
