@@ -166,11 +166,11 @@ def _kept(subject: AuditedTable | LinkTable) -> set[str]:
 
 def _present(connection: Connection, tables: list[Table]) -> set[Table]:
     schemas = {table: connection.schema_for_object(table) for table in tables}
-    names = {
-        schema: set(inspect(connection).get_table_names(schema=schema))
-        for schema in {*schemas.values()}
-    }
-    return {table for table in tables if table.name in names[schemas[table]]}
+    looking = inspect(connection)
+    wanted = {*schemas.values()}
+    there = {None, *(looking.get_schema_names() if wanted - {None} else ())}
+    names = {schema: {*looking.get_table_names(schema=schema)} for schema in wanted & there}
+    return {table for table in tables if table.name in names.get(schemas[table], set())}
 
 
 def _has(connection: Connection, table: Table) -> bool:
