@@ -138,11 +138,10 @@ def require_triggers(connection: Connection, metadata: MetaData) -> None:
     for one in staged:
         if one.table not in present:
             continue
-        if connection.dialect.name == "postgresql":
-            problems += postgresql.trigger_problems(connection, one)
-            continue
         live = fitted(connection, one)
-        if sqlite.trigger_problems(connection, live):
+        if connection.dialect.name == "postgresql":
+            problems += postgresql.trigger_problems(connection, live)
+        elif sqlite.trigger_problems(connection, live):
             create_triggers(connection, live)
             problems += sqlite.trigger_problems(connection, live)
     if problems:
