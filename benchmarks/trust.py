@@ -39,11 +39,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from auditspan import Actor, MacKey, Request, Service, Target
 from auditspan.delivery import outgoing
-from auditspan.ids import uuid7
+from auditspan.format.ids import uuid7
+from auditspan.format.record import AuditRecord
 from auditspan.logrecord import SealedRow, log_record
 from auditspan.note import SigningKey
 from auditspan.otlp import OtlpSink, encode
-from auditspan.record import AuditRecord
 from auditspan.relay import MAX_RECORDS, Relay
 from auditspan.sealer import Sealer
 from auditspan.store import insert_records

@@ -58,7 +58,7 @@ def _floor(url: str) -> Setup:
 
 def _auditspan(url: str) -> Setup:
     library = importlib.import_module("auditspan")
-    mac = importlib.import_module("auditspan.mac")
+    mac = importlib.import_module("auditspan.format.mac")
     setup = _plain(url, {"__audit__": True})
     key = mac.MacKey.from_secret(b"k" * mac.SECRET_BYTES)
     library.AuditTrail(setup.sessions, metadata=setup.model.metadata, mac_key=key)

@@ -23,9 +23,14 @@ from auditspan.errors import (
     UnauditedWriteError,
     UnguardedError,
 )
-from auditspan.mac import MacKey
+from auditspan.format.mac import MacKey
+from auditspan.format.record import (
+    Actor,
+    Request,
+    Service,
+    Target,
+)
 from auditspan.policy import Exempt, Policy
-from auditspan.record import Actor, Request, Service, Target
 from auditspan.trail import AuditTrail
 
 __all__ = [

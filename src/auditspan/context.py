@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
-from auditspan.canonical import Json
-from auditspan.record import Actor, Request
+from auditspan.format.canonical import Json
+from auditspan.format.record import (
+    Actor,
+    Request,
+)
 
 ActorSource = Actor | Callable[[], Actor]
 

@@ -14,8 +14,11 @@ from opentelemetry import trace
 from opentelemetry.util.types import AttributeValue
 
 from auditspan import semconv
+from auditspan.format.record import (
+    ActorType,
+    AuditRecord,
+)
 from auditspan.metrics import emitted
-from auditspan.record import ActorType, AuditRecord
 
 MAX_SPAN_EVENTS = 100
 """A span keeps 128 events by default; the rest of the room is the application's."""

@@ -28,7 +28,10 @@ from auditspan.context import (
     opened_context,
 )
 from auditspan.errors import AuditConfigError
-from auditspan.record import Actor, Request
+from auditspan.format.record import (
+    Actor,
+    Request,
+)
 from auditspan.trail import AuditTrail
 
 _KEY = "auditspan"

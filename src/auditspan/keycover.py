@@ -9,9 +9,12 @@ from typing import Any
 from sqlalchemy.orm import Session, scoped_session
 
 from auditspan.errors import AuditConfigError
-from auditspan.keyaddition import KEY_ADDED, TARGET
-from auditspan.mac import MacKey
-from auditspan.record import Target
+from auditspan.format.key_addition import (
+    KEY_ADDED,
+    TARGET,
+)
+from auditspan.format.mac import MacKey
+from auditspan.format.record import Target
 from auditspan.trail import AuditTrail
 from auditspan.unkeyed import CoveredRows, find_uncovered
 

@@ -13,7 +13,10 @@ from sqlalchemy.orm import Mapper
 
 from auditspan.auditedmodel import AuditedColumn, AuditedModel
 from auditspan.errors import AuditConfigError
-from auditspan.redact import Secrets, is_secret_name
+from auditspan.format.redaction import (
+    Secrets,
+    is_secret_name,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

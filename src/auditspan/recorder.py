@@ -9,12 +9,22 @@ from typing import NamedTuple
 
 from opentelemetry import trace
 
-from auditspan.canonical import Json
 from auditspan.context import AuditContext, current_context
-from auditspan.diff import Changes
 from auditspan.errors import AuditConfigError, MissingContextError
-from auditspan.record import Actor, AuditRecord, Outcome, Service, Target
-from auditspan.redact import Secrets, redact_members, without_password_hashes
+from auditspan.format.canonical import Json
+from auditspan.format.diff import Changes
+from auditspan.format.record import (
+    Actor,
+    AuditRecord,
+    Outcome,
+    Service,
+    Target,
+)
+from auditspan.format.redaction import (
+    Secrets,
+    redact_members,
+    without_password_hashes,
+)
 
 
 class Surroundings(NamedTuple):

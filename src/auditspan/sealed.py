@@ -26,7 +26,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import Cast
 from sqlalchemy.sql.functions import FunctionElement
 
-from auditspan.columns import COLUMNS
+from auditspan.format.columns import COLUMNS
 from auditspan.merkle import hash_leaf
 from auditspan.tables import AuditTables
 from auditspan.verify import SealedLeaf

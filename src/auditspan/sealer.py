@@ -23,11 +23,11 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
+from auditspan.format.mac import MacKey
 from auditspan.inserting import insert_counted
 from auditspan.lastsigned import LastSigned
 from auditspan.leaves import distinct_rows, insert_leaves, is_grown_from, is_taken
 from auditspan.locks import LockWatch, try_sealer_lock
-from auditspan.mac import MacKey
 from auditspan.merkle import Tree, hash_leaf
 from auditspan.metrics import SealMeters
 from auditspan.note import SigningKey

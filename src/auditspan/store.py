@@ -20,15 +20,21 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.functions import FunctionElement
 
-from auditspan.body import MEMBERS, read_event
-from auditspan.canonical import Json
-from auditspan.changeorder import in_change_order
-from auditspan.columns import COLUMNS, Values
 from auditspan.errors import AuditBodyError
+from auditspan.format.body import (
+    MEMBERS,
+    read_event,
+)
+from auditspan.format.canonical import Json
+from auditspan.format.change_order import in_change_order
+from auditspan.format.columns import (
+    COLUMNS,
+    Values,
+)
+from auditspan.format.mac import MacKey
+from auditspan.format.record import AuditRecord
 from auditspan.inserting import insert_rows
-from auditspan.mac import MacKey
 from auditspan.quarantine import is_quarantined
-from auditspan.record import AuditRecord
 from auditspan.sealed import IsCounted, StoredText, UtcText
 from auditspan.tables import LEASE_PREFIX, AuditTables
 

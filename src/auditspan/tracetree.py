@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from auditspan import semconv
+from auditspan.format.printable import printable
 from auditspan.otlpjson import LogEntry, SpanEvent, SpanRecord, as_json
-from auditspan.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

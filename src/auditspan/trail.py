@@ -15,19 +15,30 @@ from sqlalchemy import Engine, MetaData, inspect
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from auditspan import semconv
-from auditspan.actions import require_action, require_outcome
-from auditspan.canonical import Json
 from auditspan.capture.hooks import drain_now, listen
 from auditspan.capture.unaudited import unaudited
 from auditspan.capture.writer import Capture, register
 from auditspan.defaultkey import Unset, chosen_key
 from auditspan.emit import announce
 from auditspan.errors import AuditConfigError
-from auditspan.ids import MAX_MILLIS, RANDOM_BYTES, uuid7
-from auditspan.keyaddition import KEY_ADDED
-from auditspan.mac import MacKey
+from auditspan.format.actions import (
+    require_action,
+    require_outcome,
+)
+from auditspan.format.canonical import Json
+from auditspan.format.ids import (
+    MAX_MILLIS,
+    RANDOM_BYTES,
+    uuid7,
+)
+from auditspan.format.key_addition import KEY_ADDED
+from auditspan.format.mac import MacKey
+from auditspan.format.record import (
+    Outcome,
+    Service,
+    Target,
+)
 from auditspan.policy import audited_model
-from auditspan.record import Outcome, Service, Target
 from auditspan.recorder import Recorder
 from auditspan.tables import AuditTables, audit_tables, require_supported
 from auditspan.values import target_id

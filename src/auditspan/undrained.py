@@ -15,9 +15,12 @@ from auditspan.capture.drain import BATCH
 from auditspan.capture.leftovers import take_leftovers, unknown_tables
 from auditspan.capture.staging import staging_of
 from auditspan.capture.writer import Capture
-from auditspan.ids import RANDOM_BYTES, uuid7
-from auditspan.mac import MacKey
-from auditspan.record import Service
+from auditspan.format.ids import (
+    RANDOM_BYTES,
+    uuid7,
+)
+from auditspan.format.mac import MacKey
+from auditspan.format.record import Service
 from auditspan.recorder import Recorder
 from auditspan.tables import AuditTables
 

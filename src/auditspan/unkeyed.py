@@ -9,8 +9,12 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from auditspan.errors import AuditConfigError
-from auditspan.keyaddition import KEY_ADDED, TARGET, KeyAddition
-from auditspan.mac import MacKey
+from auditspan.format.key_addition import (
+    KEY_ADDED,
+    TARGET,
+    KeyAddition,
+)
+from auditspan.format.mac import MacKey
 from auditspan.merkle import TreeBuilder
 from auditspan.sealed import IsCounted, StoredText, sealed_hashes
 from auditspan.tables import AuditTables

@@ -14,7 +14,10 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, exists, func, select
 
-from auditspan.columns import COLUMNS, Values
+from auditspan.format.columns import (
+    COLUMNS,
+    Values,
+)
 from auditspan.sealed import IsCounted, StoredNumber, StoredText, UtcText
 from auditspan.tables import AuditTables
 from auditspan.verify import Finding, Kind, SealedLeaf, Verifier, about_size

@@ -6,9 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from auditspan.auditedmodel import AuditedColumn
-from auditspan.canonical import Json, canonical_json, represent
-from auditspan.mac import MacKey
-from auditspan.redact import redact, redact_members
+from auditspan.format.canonical import (
+    Json,
+    canonical_json,
+    represent,
+)
+from auditspan.format.mac import MacKey
+from auditspan.format.redaction import (
+    redact,
+    redact_members,
+)
 
 
 def target_id(identity: Sequence[Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from auditspan.delivery import stored_cursors
-from auditspan.mac import MacKey
+from auditspan.format.mac import MacKey
 from auditspan.merkle import Tree
 from auditspan.note import PublicKey
 from auditspan.sealed import (

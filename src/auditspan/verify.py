@@ -28,11 +28,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from auditspan.canonical import parse_canonical
-from auditspan.columns import COLUMNS, Values, derived_columns, says
 from auditspan.errors import AuditBodyError
-from auditspan.keyaddition import KeyAddition
-from auditspan.mac import MacKey
+from auditspan.format.canonical import parse_canonical
+from auditspan.format.columns import (
+    COLUMNS,
+    Values,
+    derived_columns,
+    says,
+)
+from auditspan.format.key_addition import KeyAddition
+from auditspan.format.mac import MacKey
 from auditspan.merkle import Tree, TreeBuilder, hash_leaf
 from auditspan.note import PublicKey
 from auditspan.signing import check_checkpoint, incarnation_of

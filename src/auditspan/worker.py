@@ -16,8 +16,8 @@ from auditspan.backoff import Backoff
 from auditspan.capture.staging import staging_of
 from auditspan.delivery import load_cursors
 from auditspan.errors import AuditConfigError
+from auditspan.format.mac import MacKey
 from auditspan.lastsigned import LastSigned
-from auditspan.mac import MacKey
 from auditspan.note import SigningKey
 from auditspan.partitions import make_ahead
 from auditspan.relay import Relay

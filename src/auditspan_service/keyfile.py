@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from auditspan import AuditConfigError, MacKey
-from auditspan.mac import SECRET_BYTES
+from auditspan.format.mac import SECRET_BYTES
 from auditspan.note import NoteError, PublicKey, SigningKey
 from auditspan.signing import KEY_PREFIX
 from auditspan_service.errors import KeyFileError

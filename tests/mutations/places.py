@@ -13,14 +13,14 @@ SHAPES = "integration/library/test_shapes.py"
 MUTATIONS = [
     Mutation(
         "swap old and new",
-        "diff.py",
+        "format/diff.py",
         'name: {"old": old.get(name), "new": value}',
         'name: {"old": value, "new": old.get(name)}',
         WRITES,
     ),
     Mutation(
         "compare 1 and True as equal",
-        "diff.py",
+        "format/diff.py",
         "    return type(old) is type(new) and old == new",
         "    return old == new",
         "unit/test_diff.py",

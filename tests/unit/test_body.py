@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from auditspan.body import read_event
-from auditspan.canonical import canonical_json
 from auditspan.errors import AuditBodyError
+from auditspan.format.body import read_event
+from auditspan.format.canonical import canonical_json
 from unit.test_record import FULL, MINIMAL
 
 

@@ -19,14 +19,14 @@ import rfc8785
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from auditspan.canonical import (
+from auditspan.errors import AuditBodyError
+from auditspan.format.canonical import (
     MAX_INTEGER,
     canonical_json,
     parse_canonical,
     represent,
     timestamp,
 )
-from auditspan.errors import AuditBodyError
 from support.decode import decode, parse_duration
 
 SAFE_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))

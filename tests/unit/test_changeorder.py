@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditspan.changeorder import in_change_order
+from auditspan.format.change_order import in_change_order
 
 Rows = list[tuple[int, int | None]]
 

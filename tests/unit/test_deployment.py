@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from auditspan.mac import MacKey
+from auditspan.format.mac import MacKey
 from auditspan.tables import audit_tables
 from auditspan_service.config import load_settings
 from auditspan_service.models import Base

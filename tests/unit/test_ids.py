@@ -12,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditspan.errors import AuditConfigError
-from auditspan.ids import RANDOM_BYTES, uuid7
-from auditspan.record import Service
+from auditspan.format.ids import (
+    RANDOM_BYTES,
+    uuid7,
+)
+from auditspan.format.record import Service
 from auditspan.recorder import Recorder
 from auditspan.trail import fresh_id
 

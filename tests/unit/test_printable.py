@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-from auditspan.printable import printable, printable_json
+from auditspan.format.printable import (
+    printable,
+    printable_json,
+)
 
 ESCAPED = {
     "\x1b[2J": r"\x1b[2J",

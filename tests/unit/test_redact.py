@@ -11,9 +11,13 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditspan.canonical import canonical_json, represent, represent_json
-from auditspan.mac import MacKey
-from auditspan.redact import (
+from auditspan.format.canonical import (
+    canonical_json,
+    represent,
+    represent_json,
+)
+from auditspan.format.mac import MacKey
+from auditspan.format.redaction import (
     MAX_VALUE_BYTES,
     Secrets,
     is_password_hash,

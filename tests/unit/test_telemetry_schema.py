@@ -14,10 +14,16 @@ import yaml
 
 from auditspan import semconv
 from auditspan.emit import pointer
+from auditspan.format.record import (
+    Actor,
+    AuditRecord,
+    Request,
+    Service,
+    Target,
+)
 from auditspan.logrecord import SealedRow, SignedCheckpoint, checkpoint_record, log_record
 from auditspan.merkle import Tree
 from auditspan.note import SigningKey
-from auditspan.record import Actor, AuditRecord, Request, Service, Target
 from auditspan.signing import sign_checkpoint
 
 ROOT = Path(__file__).parents[2]

@@ -14,10 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import auditspan.verify
-from auditspan.columns import COLUMNS, derived_columns
-from auditspan.mac import MacKey
+from auditspan.format.columns import (
+    COLUMNS,
+    derived_columns,
+)
+from auditspan.format.mac import MacKey
+from auditspan.format.record import (
+    Actor,
+    AuditRecord,
+    Service,
+    Target,
+)
 from auditspan.merkle import Tree, hash_leaf
-from auditspan.record import Actor, AuditRecord, Service, Target
 from auditspan.verify import Finding, SealedLeaf, Verifier
 from auditspan_service.cli.proving import verify as command
 

@@ -13,10 +13,13 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Row, Table, func, select, text
 
-from auditspan.canonical import Json, represent
 from auditspan.capture.audited import AuditedKind, AuditedTable
 from auditspan.capture.image import Image, Number
 from auditspan.capture.parts import Part
+from auditspan.format.canonical import (
+    Json,
+    represent,
+)
 from auditspan.schemas import dialect_of
 
 _IN_MEMORY = 2000

@@ -10,11 +10,11 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from auditspan.canonical import Json
 from auditspan.capture.image import parse_value
 from auditspan.capture.postgresql_functions import PINNED
 from auditspan.capture.sqlite_images import image_value
 from auditspan.capture.stored_values import converter
+from auditspan.format.canonical import Json
 
 
 class ImageValue(FunctionElement[str]):

@@ -34,7 +34,7 @@ from auditspan.capture.telling import Telling
 from auditspan.capture.triggers import staged_tables
 from auditspan.capture.writer import Capture
 from auditspan.context import AuditContext
-from auditspan.record import Actor
+from auditspan.format.record import Actor
 from auditspan.recorder import Surroundings
 
 

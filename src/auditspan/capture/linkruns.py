@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Dialect
 
-from auditspan.canonical import Json
 from auditspan.capture.drain import StagedChange
 from auditspan.capture.image import Image, parse_image
 from auditspan.capture.links import LinkTable
 from auditspan.capture.row_change import RowChange
 from auditspan.capture.stored_values import converter
-from auditspan.record import Target
+from auditspan.format.canonical import Json
+from auditspan.format.record import Target
 from auditspan.values import target_id
 
 

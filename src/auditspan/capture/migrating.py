@@ -29,7 +29,7 @@ from auditspan.capture.live_triggers import (
 from auditspan.capture.opentransaction import busy, open_transaction
 from auditspan.capture.staged_table import StagedTable
 from auditspan.capture.staging import STAGING, staging_of
-from auditspan.record import Actor
+from auditspan.format.record import Actor
 from auditspan.recorder import Surroundings
 
 ACTION = "migration.statement"

@@ -14,8 +14,8 @@ from auditspan.capture.audited import AuditedKind, AuditedTable, mappers_of
 from auditspan.capture.classes import ObjectClasses, Standing, is_base
 from auditspan.capture.parts import Part
 from auditspan.capture.row_change import RowChange
-from auditspan.diff import Changes
-from auditspan.record import Target
+from auditspan.format.diff import Changes
+from auditspan.format.record import Target
 
 _VERBS = {"INSERT": "create", "UPDATE": "update", "DELETE": "delete", "TRUNCATE": "delete"}
 

@@ -14,13 +14,17 @@ from sqlalchemy import Column, Dialect
 from sqlalchemy.types import TypeEngine
 
 from auditspan.auditedmodel import AuditedColumn
-from auditspan.canonical import Json, canonical_json, represent
 from auditspan.capture.audited import AuditedKind, AuditedTable
 from auditspan.capture.drain import StagedChange
 from auditspan.capture.image import Image, parse_image
 from auditspan.capture.stored_values import Convert, converter
-from auditspan.diff import Changes
-from auditspan.mac import MacKey
+from auditspan.format.canonical import (
+    Json,
+    canonical_json,
+    represent,
+)
+from auditspan.format.diff import Changes
+from auditspan.format.mac import MacKey
 from auditspan.values import concealed, target_id
 
 _ABSENT = object()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from auditspan.capture.opentransaction import Origin
 from auditspan.capture.telling import Told
-from auditspan.record import AuditRecord
+from auditspan.format.record import AuditRecord
 from auditspan.recorder import Recorder
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from auditspan.canonical import Json
-from auditspan.diff import Changes
-from auditspan.record import Target
+from auditspan.format.canonical import Json
+from auditspan.format.diff import Changes
+from auditspan.format.record import Target
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,8 +22,8 @@ from auditspan.capture.parts import Part, PartReader
 from auditspan.capture.row_change import RowChange
 from auditspan.capture.subjects import Subject, subject_of
 from auditspan.errors import AuditWriteError
-from auditspan.mac import MacKey
-from auditspan.record import Target
+from auditspan.format.mac import MacKey
+from auditspan.format.record import Target
 
 Told = tuple[Origin, RowChange]
 

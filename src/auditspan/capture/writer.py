@@ -16,8 +16,8 @@ from auditspan.capture.catalog import tables_of
 from auditspan.capture.database_errors import refused_as
 from auditspan.capture.journal import Announce
 from auditspan.capture.transactions import journal_of
-from auditspan.mac import MacKey
-from auditspan.record import AuditRecord
+from auditspan.format.mac import MacKey
+from auditspan.format.record import AuditRecord
 from auditspan.recorder import Recorder
 from auditspan.store import insert_records
 from auditspan.tables import AuditTables, require_supported

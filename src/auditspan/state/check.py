@@ -9,7 +9,7 @@ from sqlalchemy import Connection, MetaData, func, select, text
 from auditspan.capture.imagevalue import pin_settings
 from auditspan.capture.opentransaction import busy
 from auditspan.errors import AuditConfigError
-from auditspan.mac import MacKey
+from auditspan.format.mac import MacKey
 from auditspan.state.agreement import Agreement
 from auditspan.state.chronology import read_in_change_order
 from auditspan.state.live import Comparison

@@ -1,6 +1,6 @@
 """The events of a trail in the order in which the changes happened.
 
-That is the order of the rows, but for events that were recorded late (`auditspan.changeorder`). The
+That is the order of the rows, but for events that were recorded late (`auditspan.format.change_order`). The
 trail is read twice: first the change ids alone, to find the late ones, which are below one that was
 recorded before; then everything, with the late events put where they belong. Only the ids of late
 ones are kept, in a temporary file.

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from auditspan.body import is_change_id
-from auditspan.canonical import Json, canonical_json
+from auditspan.format.body import is_change_id
+from auditspan.format.canonical import (
+    Json,
+    canonical_json,
+)
 from auditspan.state.agreement import is_stand_in, with_key_id
 from auditspan.state.objects import Fields
 from auditspan.state.objecttypes import ObjectType

@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, Select
 
 from auditspan.auditedmodel import AuditedColumn
-from auditspan.canonical import Json
 from auditspan.capture.imagevalue import as_images, stored_forms
 from auditspan.capture.links import LinkTable
+from auditspan.format.canonical import Json
 from auditspan.state.agreement import Agreement, is_stand_in
 from auditspan.state.events import link_key, link_place
 from auditspan.state.objects import Fields, ObjectStore

@@ -8,7 +8,7 @@ from contextlib import closing
 from types import TracebackType
 from typing import Self
 
-from auditspan.canonical import Json
+from auditspan.format.canonical import Json
 from auditspan.state.temporaryfile import CACHE_KIB, explained, open_temporary_file
 
 Fields = dict[str, Json]

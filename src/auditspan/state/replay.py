@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from auditspan.body import read_body
-from auditspan.canonical import Json
 from auditspan.capture.links import LinkTable
 from auditspan.errors import AuditBodyError
+from auditspan.format.body import read_body
+from auditspan.format.canonical import Json
 from auditspan.state.agreement import Agreement
 from auditspan.state.events import Change, Event, link_key, link_place
 from auditspan.state.objects import Fields, ObjectStore

@@ -6,8 +6,11 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from auditspan.canonical import Json, canonical_json
-from auditspan.redact import is_password_hash
+from auditspan.format.canonical import (
+    Json,
+    canonical_json,
+)
+from auditspan.format.redaction import is_password_hash
 from auditspan.state.agreement import is_digest, is_stand_in
 
 Kind = Literal[

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from itertools import count
 
-from auditspan.ids import RANDOM_BYTES, uuid7
+from auditspan.format.ids import (
+    RANDOM_BYTES,
+    uuid7,
+)
 
 _EPOCH_MILLIS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 

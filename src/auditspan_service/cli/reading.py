@@ -13,8 +13,11 @@ from typing import Any, Never
 import click
 from sqlalchemy import Connection
 
+from auditspan.format.printable import (
+    printable,
+    printable_json,
+)
 from auditspan.otlpfile import read_logs, read_spans
-from auditspan.printable import printable, printable_json
 from auditspan.store import EventFilter, StoredEvent, find_events, get_event
 from auditspan.store import history as target_history
 from auditspan.tables import AuditTables, audit_tables

@@ -8,7 +8,12 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
-from auditspan.record import Actor, AuditRecord, Service, Target
+from auditspan.format.record import (
+    Actor,
+    AuditRecord,
+    Service,
+    Target,
+)
 from auditspan.store import insert_records
 from auditspan.tables import audit_tables
 from auditspan_service.cli import main

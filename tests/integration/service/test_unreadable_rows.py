@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import Engine, text
 
-from auditspan.ids import uuid7
+from auditspan.format.ids import uuid7
 from auditspan_service.cli import main
 from support.service import RunningService, running_service, settings_at
 

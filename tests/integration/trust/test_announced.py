@@ -13,8 +13,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from sqlalchemy import select
 
 from auditspan.emit import announce
+from auditspan.format.record import AuditRecord
 from auditspan.reconcile import reconcile
-from auditspan.record import AuditRecord
 from auditspan.store import insert_records
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine, snapshot

@@ -22,9 +22,9 @@ from sqlalchemy.schema import CreateSchema, DropSchema
 from auditspan import Actor, MacKey, Service
 from auditspan.delivery import load_cursors
 from auditspan.errors import SinkRejectedError
+from auditspan.format.ids import uuid7
+from auditspan.format.record import AuditRecord
 from auditspan.guards import Finding, check_guards
-from auditspan.ids import uuid7
-from auditspan.record import AuditRecord
 from auditspan.relay import Relay
 from auditspan.sealer import Sealer
 from auditspan.store import insert_records

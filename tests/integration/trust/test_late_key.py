@@ -13,7 +13,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import sessionmaker
 
 from auditspan import Actor, AuditConfigError, AuditTrail, MacKey, Target, audit_context
-from auditspan.keyaddition import KEY_ADDED, TARGET, KeyAddition
+from auditspan.format.key_addition import (
+    KEY_ADDED,
+    TARGET,
+    KeyAddition,
+)
 from auditspan.keycover import cover_rows_without_mac
 from auditspan.merkle import hash_leaf
 from auditspan.sealed import sealed_leaves

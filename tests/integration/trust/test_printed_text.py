@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from auditspan import Actor
-from auditspan.canonical import Json
+from auditspan.format.canonical import Json
 from auditspan.sinks import AUDIT_FILE
 from auditspan.store import insert_records
 from auditspan_service.cli import main

@@ -33,9 +33,16 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, sessionmaker
 
 from auditspan import Actor, AuditConfigError, AuditTrail, MacKey, Policy, Service, audit_context
-from auditspan.ids import uuid7
-from auditspan.record import AuditRecord, Outcome, Target
-from auditspan.redact import redact, shorten
+from auditspan.format.ids import uuid7
+from auditspan.format.record import (
+    AuditRecord,
+    Outcome,
+    Target,
+)
+from auditspan.format.redaction import (
+    redact,
+    shorten,
+)
 from auditspan.state import Difference, StateReport, check_state
 from auditspan.state.objects import ObjectStore
 from auditspan.store import insert_records

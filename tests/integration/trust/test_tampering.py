@@ -14,15 +14,19 @@ from sqlalchemy import Engine, MetaData, create_engine, delete, insert, select, 
 from sqlalchemy.exc import NotSupportedError
 
 from auditspan import Actor, AuditWriteError, MacKey, Service, Target, semconv
+from auditspan.format.ids import uuid7
+from auditspan.format.key_addition import (
+    KEY_ADDED,
+    TARGET,
+    KeyAddition,
+)
+from auditspan.format.record import AuditRecord
 from auditspan.guards import check_guards
-from auditspan.ids import uuid7
-from auditspan.keyaddition import KEY_ADDED, TARGET, KeyAddition
 from auditspan.lastsigned import LastSignedFile
 from auditspan.merkle import Tree
 from auditspan.note import Checkpoint, SigningKey, open_note, sign_note
 from auditspan.otlpfile import read_logs
 from auditspan.reconcile import reconcile
-from auditspan.record import AuditRecord
 from auditspan.relay import Relay
 from auditspan.sealer import Sealer
 from auditspan.signing import sign_checkpoint

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import insert, text
 
-from auditspan.columns import COLUMNS
+from auditspan.format.columns import COLUMNS
 from auditspan.merkle import hash_leaf
 from auditspan.note import Checkpoint, open_note, sign_note
 from auditspan.store import insert_records

@@ -14,11 +14,11 @@ import pytest
 from sqlalchemy import Connection, Engine, MetaData, delete, insert, select, text, update
 
 from auditspan import Actor, MacKey, Service, Target
-from auditspan.ids import uuid7
+from auditspan.format.ids import uuid7
+from auditspan.format.record import AuditRecord
 from auditspan.lastsigned import LastSigned
 from auditspan.merkle import Tree, hash_leaf
 from auditspan.note import SigningKey
-from auditspan.record import AuditRecord
 from auditspan.relay import Relay
 from auditspan.sealed import sealed_leaves
 from auditspan.sealer import Sealer

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
-from auditspan.canonical import canonical_json
 from auditspan.errors import AuditBodyError
+from auditspan.format.canonical import canonical_json
 
 MEMBERS = (
     *("action", "actor", "change_id", "changes", "event_id", "metadata", "occurred_at"),

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import get_args
 
 from auditspan.errors import AuditBodyError, AuditConfigError
-from auditspan.record import Outcome
+from auditspan.format.record import Outcome
 
 _ACTION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 _OUTCOMES = get_args(Outcome)

@@ -7,9 +7,14 @@ import json
 import re
 from dataclasses import dataclass
 
-from auditspan.canonical import Json, canonical_json, represent_document, represent_json
 from auditspan.errors import AuditBodyError
-from auditspan.mac import MacKey
+from auditspan.format.canonical import (
+    Json,
+    canonical_json,
+    represent_document,
+    represent_json,
+)
+from auditspan.format.mac import MacKey
 
 MAX_VALUE_BYTES = 16 * 1024
 """A larger value is replaced by its length and hash."""

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from auditspan.canonical import Json
-from auditspan.mac import MacKey
+from auditspan.format.canonical import Json
+from auditspan.format.mac import MacKey
 
 KEY_ADDED = "trail.key_added"
 """The action of the record."""

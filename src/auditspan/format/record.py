@@ -9,16 +9,22 @@ from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple
 
-from auditspan.canonical import (
+from auditspan.errors import AuditBodyError, AuditConfigError
+from auditspan.format.canonical import (
     Json,
     canonical_json,
     canonical_scalar,
     canonical_word,
     timestamp,
 )
-from auditspan.diff import Changes, canonical_changes
-from auditspan.errors import AuditBodyError, AuditConfigError
-from auditspan.redact import MAX_VALUE_BYTES, shorten
+from auditspan.format.diff import (
+    Changes,
+    canonical_changes,
+)
+from auditspan.format.redaction import (
+    MAX_VALUE_BYTES,
+    shorten,
+)
 
 ActorType = Literal["user", "service", "system", "anonymous", "unknown", "database"]
 Outcome = Literal["success", "failure", "unknown"]

@@ -1,0 +1,1 @@
+"""The record and its canonical text: no clock, no randomness, no I/O."""
