@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Engine, MetaData, text
 
-from auditspan.relay import Relay
+from auditspan.delivery.relay import Relay
 from auditspan.sealer import Sealer
 from auditspan.store import insert_records
 from auditspan.tables import AuditTables, audit_tables

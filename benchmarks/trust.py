@@ -38,16 +38,25 @@ from sqlalchemy import Engine, MetaData, insert, select
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from auditspan import Actor, MacKey, Request, Service, Target
-from auditspan.delivery import outgoing
+from auditspan.delivery.cursors import outgoing
+from auditspan.delivery.otlp_sink import (
+    OtlpSink,
+    encode,
+)
+from auditspan.delivery.relay import (
+    MAX_RECORDS,
+    Relay,
+)
 from auditspan.format.ids import uuid7
 from auditspan.format.record import AuditRecord
-from auditspan.logrecord import SealedRow, log_record
-from auditspan.note import SigningKey
-from auditspan.otlp import OtlpSink, encode
-from auditspan.relay import MAX_RECORDS, Relay
 from auditspan.sealer import Sealer
 from auditspan.store import insert_records
 from auditspan.tables import AuditTables, audit_tables
+from auditspan.telemetry.log_record import (
+    SealedRow,
+    log_record,
+)
+from auditspan.tlog.note import SigningKey
 from auditspan.verification import verify_trail
 from auditspan.worker import Worker
 from auditspan_service.db import make_engine, snapshot

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from auditspan import semconv
-from auditspan.otlpfile import Damage, read_spans
+from auditspan.otlp.files import (
+    Damage,
+    read_spans,
+)
+from auditspan.telemetry import semconv
 
 
 def announced_ids(files: Iterable[Path], damage: Damage) -> set[str]:

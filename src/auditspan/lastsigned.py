@@ -17,9 +17,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from auditspan.merkle import Tree
-from auditspan.note import Checkpoint, NoteError
-from auditspan.signing import goes_on_from, split_origin
+from auditspan.tlog.checkpoint import (
+    goes_on_from,
+    split_origin,
+)
+from auditspan.tlog.merkle import Tree
+from auditspan.tlog.note import (
+    Checkpoint,
+    NoteError,
+)
 
 _logger = logging.getLogger(__name__)
 

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, insert, select, text
 
-from auditspan.merkle import HASH_BYTES, Tree, TreeBuilder
 from auditspan.sealed import IsCounted, stored_bytes
 from auditspan.tables import AuditTables
+from auditspan.tlog.merkle import (
+    HASH_BYTES,
+    Tree,
+    TreeBuilder,
+)
 from auditspan.unsealed import UnsealedRow
 from auditspan.verify import copy_id
 

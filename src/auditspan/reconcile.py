@@ -16,16 +16,24 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from auditspan import semconv
 from auditspan.announced import announced_ids
-from auditspan.delivery import load_cursors, log_names, rows_of, trail_name
-from auditspan.logrecord import SealedRow
-from auditspan.otlpfile import Damage, read_logs
+from auditspan.delivery.batch import send_all
+from auditspan.delivery.cursors import (
+    load_cursors,
+    log_names,
+    rows_of,
+    trail_name,
+)
+from auditspan.delivery.sinks import Sink
+from auditspan.otlp.files import (
+    Damage,
+    read_logs,
+)
 from auditspan.quarantine import quarantined
 from auditspan.sealed import StoredText
-from auditspan.sending import send_all
-from auditspan.sinks import Sink
 from auditspan.tables import AuditTables
+from auditspan.telemetry import semconv
+from auditspan.telemetry.log_record import SealedRow
 from auditspan.timeouts import lift_time_limits
 
 _CHUNK = 2000

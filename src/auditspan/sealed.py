@@ -27,8 +27,8 @@ from sqlalchemy.sql.elements import Cast
 from sqlalchemy.sql.functions import FunctionElement
 
 from auditspan.format.columns import COLUMNS
-from auditspan.merkle import hash_leaf
 from auditspan.tables import AuditTables
+from auditspan.tlog.merkle import hash_leaf
 from auditspan.verify import SealedLeaf
 
 _CHUNK = 100

@@ -28,13 +28,16 @@ from auditspan.inserting import insert_counted
 from auditspan.lastsigned import LastSigned
 from auditspan.leaves import distinct_rows, insert_leaves, is_grown_from, is_taken
 from auditspan.locks import LockWatch, try_sealer_lock
-from auditspan.merkle import Tree, hash_leaf
-from auditspan.metrics import SealMeters
-from auditspan.note import SigningKey
 from auditspan.sealed import sealed_hashes
-from auditspan.signing import sign_checkpoint
 from auditspan.tables import AuditTables
+from auditspan.telemetry.metrics import SealMeters
 from auditspan.timeouts import lift_time_limits
+from auditspan.tlog.checkpoint import sign_checkpoint
+from auditspan.tlog.merkle import (
+    Tree,
+    hash_leaf,
+)
+from auditspan.tlog.note import SigningKey
 from auditspan.unsealed import Position, UnsealedRow, fresh_rows, last_position, missed_rows
 
 _logger = logging.getLogger(__name__)

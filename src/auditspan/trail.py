@@ -14,12 +14,10 @@ from opentelemetry.sdk.resources import Resource
 from sqlalchemy import Engine, MetaData, inspect
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from auditspan import semconv
 from auditspan.capture.hooks import drain_now, listen
 from auditspan.capture.unaudited import unaudited
 from auditspan.capture.writer import Capture, register
 from auditspan.defaultkey import Unset, chosen_key
-from auditspan.emit import announce
 from auditspan.errors import AuditConfigError
 from auditspan.format.actions import (
     require_action,
@@ -41,6 +39,8 @@ from auditspan.format.record import (
 from auditspan.policy import audited_model
 from auditspan.recorder import Recorder
 from auditspan.tables import AuditTables, audit_tables, require_supported
+from auditspan.telemetry import semconv
+from auditspan.telemetry.span_events import announce
 from auditspan.values import target_id
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from auditspan.format.key_addition import (
     KeyAddition,
 )
 from auditspan.format.mac import MacKey
-from auditspan.merkle import TreeBuilder
 from auditspan.sealed import IsCounted, StoredText, sealed_hashes
 from auditspan.tables import AuditTables
 from auditspan.timeouts import lift_time_limits
+from auditspan.tlog.merkle import TreeBuilder
 
 
 @dataclass(frozen=True, kw_only=True)

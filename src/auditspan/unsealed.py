@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Executable, exists, func, select, text
 
-from auditspan.merkle import Tree
 from auditspan.sealed import IsCounted, StoredText, UtcText
-from auditspan.signing import incarnation_of
 from auditspan.tables import AuditTables
+from auditspan.tlog.checkpoint import incarnation_of
+from auditspan.tlog.merkle import Tree
 
 _FRESH = "1:1:"
 """The snapshot before everything, for the first pass and after a cluster was restored."""

@@ -8,10 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from auditspan.delivery import stored_cursors
+from auditspan.delivery.cursors import stored_cursors
 from auditspan.format.mac import MacKey
-from auditspan.merkle import Tree
-from auditspan.note import PublicKey
 from auditspan.sealed import (
     StoredNumber,
     StoredText,
@@ -21,6 +19,8 @@ from auditspan.sealed import (
 )
 from auditspan.tables import AuditTables
 from auditspan.timeouts import lift_time_limits
+from auditspan.tlog.merkle import Tree
+from auditspan.tlog.note import PublicKey
 from auditspan.unkeyed import key_additions
 from auditspan.unsealedcheck import check_unsealed
 from auditspan.verify import (

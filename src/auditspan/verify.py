@@ -38,9 +38,16 @@ from auditspan.format.columns import (
 )
 from auditspan.format.key_addition import KeyAddition
 from auditspan.format.mac import MacKey
-from auditspan.merkle import Tree, TreeBuilder, hash_leaf
-from auditspan.note import PublicKey
-from auditspan.signing import check_checkpoint, incarnation_of
+from auditspan.tlog.checkpoint import (
+    check_checkpoint,
+    incarnation_of,
+)
+from auditspan.tlog.merkle import (
+    Tree,
+    TreeBuilder,
+    hash_leaf,
+)
+from auditspan.tlog.note import PublicKey
 
 Kind: TypeAlias = Literal[
     "gap",

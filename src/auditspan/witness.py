@@ -11,10 +11,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from auditspan import semconv
-from auditspan.note import Checkpoint, NoteError, PublicKey, open_note
-from auditspan.otlpfile import read_logs
-from auditspan.signing import incarnation_of, split_origin
+from auditspan.otlp.files import read_logs
+from auditspan.telemetry import semconv
+from auditspan.tlog.checkpoint import (
+    incarnation_of,
+    split_origin,
+)
+from auditspan.tlog.note import (
+    Checkpoint,
+    NoteError,
+    PublicKey,
+    open_note,
+)
 from auditspan.verify import Finding, StoredCheckpoint, Verifier, about_size
 
 

@@ -12,18 +12,18 @@ from opentelemetry import context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from sqlalchemy import Engine, func, select
 
-from auditspan.backoff import Backoff
 from auditspan.capture.staging import staging_of
-from auditspan.delivery import load_cursors
+from auditspan.delivery.backoff import Backoff
+from auditspan.delivery.cursors import load_cursors
+from auditspan.delivery.relay import Relay
+from auditspan.delivery.sinks import Sink
 from auditspan.errors import AuditConfigError
 from auditspan.format.mac import MacKey
 from auditspan.lastsigned import LastSigned
-from auditspan.note import SigningKey
 from auditspan.partitions import make_ahead
-from auditspan.relay import Relay
 from auditspan.sealer import Sealer
-from auditspan.sinks import Sink
 from auditspan.tables import LEASE_PREFIX, AuditTables
+from auditspan.tlog.note import SigningKey
 from auditspan.undrained import Undrained
 
 SEAL_INTERVAL = 0.25

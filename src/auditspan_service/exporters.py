@@ -22,9 +22,9 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from requests.adapters import HTTPAdapter
 
-from auditspan.answers import read_answer
+from auditspan.delivery.answers import read_answer
+from auditspan.delivery.outbound import proxy_for
 from auditspan.errors import AuditConfigError
-from auditspan.outbound import proxy_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,7 @@ def _url(endpoint: str | None, signal: str) -> str | None:
 
 
 class _Adapter(HTTPAdapter):
-    """Reads no more of an answer than `auditspan.answers` allows."""
+    """Reads no more of an answer than `auditspan.delivery.answers` allows."""
 
     def build_response(self, req: Any, resp: Any) -> requests.Response:  # noqa: ANN401 (as requests has it)
         """Make a response of which the body has been read."""
@@ -81,7 +81,7 @@ class _Adapter(HTTPAdapter):
 class _Session(requests.Session):
     """Believes the authority that OTEL_EXPORTER_OTLP_CERTIFICATE names, and no other.
 
-    Uses a proxy by the rule of `auditspan.outbound`, as the sender of audit records does.
+    Uses a proxy by the rule of `auditspan.delivery.outbound`, as the sender of audit records does.
 
     requests would have REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE count more than what a session has
     been told, and refuse a collector of that authority wherever one of them is set.

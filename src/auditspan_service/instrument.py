@@ -26,8 +26,12 @@ from opentelemetry.propagators.textmap import (
 )
 from opentelemetry.util.http import sanitize_method
 
-from auditspan.boundary import Network, TraceBoundary, link_remote_span
 from auditspan.errors import AuditConfigError
+from auditspan.telemetry.trace_boundary import (
+    Network,
+    TraceBoundary,
+    link_remote_span,
+)
 from auditspan_service.dbspans import instrument_transactions
 
 if TYPE_CHECKING:
@@ -71,7 +75,7 @@ def instrument_flask(
 
     The span is there before the first and after the last `before_request` and `teardown_request`
     function, in whatever order things are registered. Trace headers of peers outside `trusted` are
-    not believed, see `auditspan.boundary`. MUST be called after any other `wsgi_app` middleware.
+    not believed, see `TraceBoundary`. MUST be called after any other `wsgi_app` middleware.
 
     Raises:
         AuditConfigError: `app` is instrumented already.

@@ -22,8 +22,12 @@ from typing import TypeVar
 
 from auditspan import AuditConfigError, MacKey
 from auditspan.format.mac import SECRET_BYTES
-from auditspan.note import NoteError, PublicKey, SigningKey
-from auditspan.signing import KEY_PREFIX
+from auditspan.tlog.checkpoint import KEY_PREFIX
+from auditspan.tlog.note import (
+    NoteError,
+    PublicKey,
+    SigningKey,
+)
 from auditspan_service.errors import KeyFileError
 from auditspan_service.privatefiles import make_private_directory
 

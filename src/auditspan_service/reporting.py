@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from opentelemetry.sdk.metrics.export import MetricExporter
 
-from auditspan.metrics import VerifyMeters
 from auditspan.state import StateReport
 from auditspan.state.report import NOTICES
+from auditspan.telemetry.metrics import VerifyMeters
 from auditspan.verification import VerifyReport
 from auditspan_service.config import Settings
 from auditspan_service.exporters import Exporters, file_metrics, otlp_metrics

@@ -18,11 +18,15 @@ from flask import Flask
 from flask.typing import ResponseReturnValue
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from auditspan import CollectorFilesError, semconv
-from auditspan.otlpfile import read_logs, read_spans
+from auditspan import CollectorFilesError
+from auditspan.otlp.files import (
+    read_logs,
+    read_spans,
+)
 from auditspan.reconcile import ReconcileReport, reconcile
 from auditspan.store import EventFilter, StoredEvent, find_events
 from auditspan.tables import audit_tables
+from auditspan.telemetry import semconv
 from auditspan.verification import VerifyReport, verify_trail
 from auditspan_service.api.current import services
 from auditspan_service.keyfile import load_or_create_mac_key

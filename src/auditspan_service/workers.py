@@ -6,9 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from auditspan import MacKey
+from auditspan.delivery.otlp_sink import (
+    OtlpSink,
+    TlsFiles,
+)
+from auditspan.delivery.sinks import (
+    ConsoleSink,
+    FileSink,
+    Sink,
+)
 from auditspan.lastsigned import LastSignedFile
-from auditspan.otlp import OtlpSink, TlsFiles
-from auditspan.sinks import ConsoleSink, FileSink, Sink
 from auditspan.tables import audit_tables
 from auditspan.worker import Worker
 from auditspan_service.config import Settings

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from auditspan import semconv
-from auditspan.otlpfile import read_logs, read_spans
+from auditspan.otlp.files import (
+    read_logs,
+    read_spans,
+)
+from auditspan.telemetry import semconv
 from backends.browser import text_of
 from backends.known import zipkin_page
 from backends.running import Watched

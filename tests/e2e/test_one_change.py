@@ -12,7 +12,12 @@ from typing import Any
 import httpx
 import pytest
 
-from auditspan.otlpfile import LogEntry, SpanRecord, read_logs, read_spans
+from auditspan.otlp.files import (
+    LogEntry,
+    SpanRecord,
+    read_logs,
+    read_spans,
+)
 from support.patience import PATIENCE
 from support.running import Up
 

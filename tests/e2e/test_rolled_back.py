@@ -11,7 +11,10 @@ from flask import Flask
 from flask.typing import ResponseReturnValue
 from sqlalchemy import text
 
-from auditspan.otlpfile import read_logs, read_spans
+from auditspan.otlp.files import (
+    read_logs,
+    read_spans,
+)
 from auditspan.store import EventFilter, find_events
 from auditspan_service.api.current import services
 from auditspan_service.config import load_settings

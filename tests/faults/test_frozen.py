@@ -18,10 +18,14 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.exc import ProgrammingError
 
-from auditspan.delivery import Cursors, load_cursors, save_cursors
+from auditspan.delivery.cursors import (
+    Cursors,
+    load_cursors,
+    save_cursors,
+)
+from auditspan.delivery.sinks import FileSink
 from auditspan.leases import DURATION, Lease, LeaseLostError, acquire, read_leases
 from auditspan.locks import try_sealer_lock
-from auditspan.sinks import FileSink
 from auditspan.tables import audit_tables
 from auditspan_service.db import make_engine
 from faults.load import Load

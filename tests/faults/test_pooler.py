@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import URL, create_engine, text
 
-from auditspan.sinks import FileSink
+from auditspan.delivery.sinks import FileSink
 from auditspan_service.db import make_engine
 from auditspan_service.migrate import inspect_schema, upgrade
 from faults.load import Load

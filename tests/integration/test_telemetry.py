@@ -12,9 +12,14 @@ import sqlalchemy as sa
 from opentelemetry import trace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from auditspan.boundary import parse_networks
 from auditspan.errors import AuditConfigError
-from auditspan.otlpfile import LogEntry, SpanRecord, read_logs, read_spans
+from auditspan.otlp.files import (
+    LogEntry,
+    SpanRecord,
+    read_logs,
+    read_spans,
+)
+from auditspan.telemetry.trace_boundary import parse_networks
 from auditspan_service.exporters import Exporters
 from auditspan_service.instrument import instrument_engine, instrument_flask, uninstrument_flask
 from auditspan_service.logs import setup_logging, teardown_logging

@@ -16,7 +16,10 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from auditspan.sinks import AUDIT_FILE, FileSink
+from auditspan.delivery.sinks import (
+    AUDIT_FILE,
+    FileSink,
+)
 from auditspan.store import EventFilter, find_events
 from auditspan.worker import Worker
 from support.patience import PATIENCE

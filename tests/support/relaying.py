@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
-from auditspan.relay import Relay
-from auditspan.sinks import Sink
+from auditspan.delivery.relay import Relay
+from auditspan.delivery.sinks import Sink
 from auditspan.tables import AuditTables
 from support.patience import PATIENCE
 

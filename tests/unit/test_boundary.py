@@ -8,13 +8,13 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from auditspan.boundary import (
+from auditspan.errors import AuditConfigError
+from auditspan.telemetry.trace_boundary import (
     REMOTE_SPAN_CONTEXT,
     TraceBoundary,
     link_remote_span,
     parse_networks,
 )
-from auditspan.errors import AuditConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

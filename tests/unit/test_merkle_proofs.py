@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditspan.merkle import Tree, hash_leaf
-from auditspan.proofs import (
+from auditspan.tlog.merkle import (
+    Tree,
+    hash_leaf,
+)
+from auditspan.tlog.proofs import (
     consistency_proof,
     inclusion_proof,
     verify_consistency,

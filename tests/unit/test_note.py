@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditspan.note import (
+from auditspan.tlog.note import (
     Checkpoint,
     NoteError,
     PublicKey,

@@ -21,9 +21,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
-from auditspan import otlpfile
 from auditspan.errors import CollectorFilesError
-from auditspan.otlpfile import (
+from auditspan.otlp import files as otlpfile
+from auditspan.otlp.files import (
     Damage,
     LogEntry,
     SpanEvent,

@@ -75,7 +75,10 @@ def test_a_public_name_is_there_and_says_what_it_promises(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [("auditspan.flask", "AuditExtension"), ("auditspan.boundary", "TraceBoundary")],
+    [
+        ("auditspan.flask", "AuditExtension"),
+        ("auditspan.telemetry.trace_boundary", "TraceBoundary"),
+    ],
 )
 def test_the_glue_is_where_the_documents_say(module: str, name: str) -> None:
     """Names outside the package's top level are importable under the promised module."""

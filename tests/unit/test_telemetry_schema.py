@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 import yaml
 
-from auditspan import semconv
-from auditspan.emit import pointer
 from auditspan.format.record import (
     Actor,
     AuditRecord,
@@ -21,10 +19,17 @@ from auditspan.format.record import (
     Service,
     Target,
 )
-from auditspan.logrecord import SealedRow, SignedCheckpoint, checkpoint_record, log_record
-from auditspan.merkle import Tree
-from auditspan.note import SigningKey
-from auditspan.signing import sign_checkpoint
+from auditspan.telemetry import semconv
+from auditspan.telemetry.log_record import (
+    SealedRow,
+    SignedCheckpoint,
+    checkpoint_record,
+    log_record,
+)
+from auditspan.telemetry.span_events import pointer
+from auditspan.tlog.checkpoint import sign_checkpoint
+from auditspan.tlog.merkle import Tree
+from auditspan.tlog.note import SigningKey
 
 ROOT = Path(__file__).parents[2]
 GROUPS: list[dict[str, Any]] = yaml.safe_load(

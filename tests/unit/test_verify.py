@@ -25,7 +25,10 @@ from auditspan.format.record import (
     Service,
     Target,
 )
-from auditspan.merkle import Tree, hash_leaf
+from auditspan.tlog.merkle import (
+    Tree,
+    hash_leaf,
+)
 from auditspan.verify import Finding, SealedLeaf, Verifier
 from auditspan_service.cli.proving import verify as command
 

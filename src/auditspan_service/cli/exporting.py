@@ -12,11 +12,18 @@ from typing import IO
 import click
 from sqlalchemy import Connection
 
-from auditspan.delivery import NOTHING, Item, outgoing
-from auditspan.logrecord import SealedRow
-from auditspan.sending import UNFIT, record_of
-from auditspan.sinks import write_records
+from auditspan.delivery.batch import (
+    UNFIT,
+    record_of,
+)
+from auditspan.delivery.cursors import (
+    NOTHING,
+    Item,
+    outgoing,
+)
+from auditspan.delivery.sinks import write_records
 from auditspan.tables import AuditTables
+from auditspan.telemetry.log_record import SealedRow
 from auditspan_service.cli.console import FOUND, Failure, data_option
 from auditspan_service.cli.opened import opened_trail
 

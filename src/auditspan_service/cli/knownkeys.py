@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from auditspan import MacKey
-from auditspan.note import NoteError, PublicKey
+from auditspan.tlog.note import (
+    NoteError,
+    PublicKey,
+)
 from auditspan_service.cli.console import Failure, say
 from auditspan_service.config import Settings
 from auditspan_service.errors import KeyFileError

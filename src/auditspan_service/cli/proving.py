@@ -12,13 +12,13 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from auditspan import MacKey
-from auditspan.note import PublicKey
+from auditspan.delivery.sinks import Sink
 from auditspan.quarantine import take_back
 from auditspan.reconcile import ReconcileReport, Resent, resend, taken_since
 from auditspan.reconcile import reconcile as compare
-from auditspan.sinks import Sink
 from auditspan.state import StateReport, check_state
 from auditspan.tables import AuditTables
+from auditspan.tlog.note import PublicKey
 from auditspan.verification import Progress, VerifyReport, verify_trail
 from auditspan.witness import Witness, read_witness
 from auditspan_service.cli.console import (

@@ -17,11 +17,18 @@ from auditspan.format.printable import (
     printable,
     printable_json,
 )
-from auditspan.otlpfile import read_logs, read_spans
+from auditspan.otlp.files import (
+    read_logs,
+    read_spans,
+)
+from auditspan.otlp.trace_tree import (
+    build_trace,
+    render_trace,
+    trace_as_dict,
+)
 from auditspan.store import EventFilter, StoredEvent, find_events, get_event
 from auditspan.store import history as target_history
 from auditspan.tables import AuditTables, audit_tables
-from auditspan.tracetree import build_trace, render_trace, trace_as_dict
 from auditspan_service.cli.console import (
     FOUND,
     Failure,

@@ -10,10 +10,13 @@ import click
 from sqlalchemy import select
 
 from auditspan.lastsigned import IsGrownFrom, LastSignedFile
-from auditspan.merkle import Tree
-from auditspan.note import SigningKey
 from auditspan.sealer import Sealer
-from auditspan.signing import incarnation_of, split_origin
+from auditspan.tlog.checkpoint import (
+    incarnation_of,
+    split_origin,
+)
+from auditspan.tlog.merkle import Tree
+from auditspan.tlog.note import SigningKey
 from auditspan.witness import read_witness
 from auditspan_service.cli.console import Failure, data_option, json_option, print_object, say
 from auditspan_service.cli.opened import opened_services

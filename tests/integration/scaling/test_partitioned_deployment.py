@@ -19,10 +19,10 @@ from sqlalchemy.exc import ProgrammingError
 
 import auditspan.autogenerate as proposals
 from auditspan.alembic import create_guards, drop_guards, partition_audit_event
+from auditspan.delivery.sinks import FileSink
 from auditspan.errors import AuditConfigError
 from auditspan.guards import Finding, check_guards
 from auditspan.partitions import make_ahead, partitions_of
-from auditspan.sinks import FileSink
 from auditspan.store import insert_records
 from auditspan.tables import audit_tables
 from auditspan.worker import Worker

@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
+from auditspan.delivery.sinks import FileSink
 from auditspan.guards import check_guards, restore_guards
 from auditspan.partitions import make_ahead, partitions_of
-from auditspan.sinks import FileSink
 from auditspan.store import insert_records
 from auditspan.worker import Worker
 from integration.scaling.conftest import partition

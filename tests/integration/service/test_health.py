@@ -13,12 +13,19 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from sqlalchemy import text
 
-from auditspan import Actor, audit_context, semconv
-from auditspan.otlp import OtlpSink
+from auditspan import (
+    Actor,
+    audit_context,
+)
+from auditspan.delivery.otlp_sink import OtlpSink
+from auditspan.delivery.relay import Relay
+from auditspan.delivery.sinks import (
+    FileSink,
+    Sink,
+)
 from auditspan.quarantine import take_back
-from auditspan.relay import Relay
 from auditspan.sealer import Sealer
-from auditspan.sinks import FileSink, Sink
+from auditspan.telemetry import semconv
 from auditspan.worker import Worker
 from auditspan_service.db import make_engine
 from support.attacker import take_guards_away
@@ -186,7 +193,7 @@ def test_what_waits_is_counted_up_to_a_limit(
     service: RunningService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A probe costs the same however much waits."""
-    monkeypatch.setattr("auditspan.backlog.MOST", 4)
+    monkeypatch.setattr("auditspan.delivery.backlog.MOST", 4)
     write(service, 7)
     assert ready(service)["unsealed"]["rows"] == 4
     seal(service, batch=5)
@@ -212,7 +219,7 @@ def test_the_metrics_say_the_same(service: RunningService, monkeypatch: pytest.M
     """`audit.queue.depth` is what is undelivered, `audit.seal.lag` the age of what was unsealed."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
-    monkeypatch.setattr("auditspan.metrics.metrics.get_meter", provider.get_meter)
+    monkeypatch.setattr("auditspan.telemetry.metrics.metrics.get_meter", provider.get_meter)
     write(service, 3)
     time.sleep(0.2)
     unsealed = ready(service)["unsealed"]

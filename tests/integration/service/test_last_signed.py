@@ -15,9 +15,9 @@ from sqlalchemy import select
 
 from auditspan import lastsigned
 from auditspan.lastsigned import LastSignedFile
-from auditspan.merkle import Tree
-from auditspan.note import SigningKey
-from auditspan.signing import sign_checkpoint
+from auditspan.tlog.checkpoint import sign_checkpoint
+from auditspan.tlog.merkle import Tree
+from auditspan.tlog.note import SigningKey
 from auditspan_service.keyfile import last_signed_file, load_or_create_signing_keys
 from auditspan_service.workers import running_worker
 from integration.trust.world import ours

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from auditspan.delivery.sinks import ConsoleSink
 from auditspan.errors import SinkUnavailableError
 from auditspan.sealer import Sealer
-from auditspan.sinks import ConsoleSink
 from auditspan.tables import audit_tables
 from auditspan_service.cli import main
 from auditspan_service.config import Settings, load_settings

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from auditspan.boundary import parse_networks
+from auditspan.telemetry.trace_boundary import parse_networks
 from auditspan_service.proxy import client_address
 from support.service import running_service, settings_at
 

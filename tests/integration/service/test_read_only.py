@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from auditspan.relay import Relay
+from auditspan.delivery.relay import Relay
 from auditspan.sealer import Sealer
 from auditspan_service.db import Database, make_engine
 from support.service import RunningService, problem

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from auditspan.otlp import TlsFiles
+from auditspan.delivery.otlp_sink import TlsFiles
 
 HOST = "127.0.0.1"
 _DAY = timedelta(days=1)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from auditspan.otlp import TlsFiles
+from auditspan.delivery.otlp_sink import TlsFiles
 from auditspan_service.collector import Collector
 from integration.sinks.certificates import Authority
 from support.collector import run_collector

@@ -17,11 +17,14 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 from sqlalchemy import select, text
 
-from auditspan import semconv
-from auditspan.backoff import LONGEST_ASKED, Backoff
-from auditspan.delivery import load_cursors
+from auditspan.delivery.backoff import (
+    LONGEST_ASKED,
+    Backoff,
+)
+from auditspan.delivery.cursors import load_cursors
+from auditspan.delivery.otlp_sink import OtlpSink
 from auditspan.errors import SinkUnavailableError
-from auditspan.otlp import OtlpSink
+from auditspan.telemetry import semconv
 from integration.sinks.faulty import (
     GOOD,
     PROTOBUF,
@@ -197,7 +200,7 @@ def test_excessive_retry_after_is_counted_and_logged(
     """A Retry-After above the limit leaves a warning and a count, and the relay goes on."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
-    monkeypatch.setattr("auditspan.metrics.metrics.get_meter", provider.get_meter)
+    monkeypatch.setattr("auditspan.telemetry.metrics.metrics.get_meter", provider.get_meter)
     for module in ("backoff", "relay"):
         monkeypatch.setattr(f"auditspan.{module}.LONGEST_ASKED", 0.2)
     late = Answer(status=429, headers={"Retry-After": "1000000000"})

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import pytest
 from opentelemetry.sdk.metrics.export import MetricsData
 
-from auditspan.answers import MAX_BYTES
+from auditspan.delivery.answers import MAX_BYTES
+from auditspan.delivery.otlp_sink import OtlpSink
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
-from auditspan.otlp import OtlpSink
 from auditspan_service.exporters import otlp_metrics
 from integration.sinks.faulty import PROTOBUF, Answer, faulty_collector, partial
 

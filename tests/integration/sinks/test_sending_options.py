@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.metrics.export import MetricsData
 
+from auditspan.delivery.otlp_sink import (
+    Compression,
+    OtlpSink,
+)
+from auditspan.delivery.outbound import proxy_for
+from auditspan.delivery.sinks import Sink
 from auditspan.errors import AuditConfigError
-from auditspan.otlp import Compression, OtlpSink
-from auditspan.outbound import proxy_for
-from auditspan.sinks import Sink
 from auditspan_service.config import load_settings
 from auditspan_service.errors import SettingsError
 from auditspan_service.exporters import otlp_metrics

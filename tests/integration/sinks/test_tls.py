@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from auditspan.delivery import load_cursors
+from auditspan.delivery.cursors import load_cursors
+from auditspan.delivery.otlp_sink import (
+    OtlpSink,
+    TlsFiles,
+)
 from auditspan.errors import SinkError, SinkUnavailableError
-from auditspan.otlp import OtlpSink, TlsFiles
-from auditspan.otlpfile import read_logs
+from auditspan.otlp.files import read_logs
 from auditspan_service.config import load_settings
 from auditspan_service.telemetry import TelemetryConfig, setup_telemetry
 from auditspan_service.workers import make_sink

@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from auditspan.delivery import load_cursors
+from auditspan.delivery.cursors import load_cursors
+from auditspan.delivery.otlp_sink import OtlpSink
+from auditspan.delivery.sinks import (
+    FileSink,
+    Sink,
+)
 from auditspan.errors import AuditConfigError
-from auditspan.otlp import OtlpSink
-from auditspan.otlpfile import read_logs
-from auditspan.sinks import FileSink, Sink
+from auditspan.otlp.files import read_logs
 from auditspan.store import EventFilter, find_events
 from auditspan.worker import Worker
 from integration.sinks.faulty import GOOD, Answer, Rule, faulty_collector

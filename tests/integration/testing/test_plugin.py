@@ -16,7 +16,7 @@ PLUGIN = "auditspan.testing.plugin"
 COMMAND = ["-W", "error", "-m", "pytest", "-W", "error", "-p", "no:cacheprovider"]
 MORE_TESTS = """
 import pytest
-from auditspan.emit import TelemetryErrors
+from auditspan.telemetry.span_events import TelemetryErrors
 from auditspan.errors import MissingContextError
 from shop import Order, Session, place
 

@@ -20,12 +20,12 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateSchema, DropSchema
 
 from auditspan import Actor, MacKey, Service
-from auditspan.delivery import load_cursors
+from auditspan.delivery.cursors import load_cursors
+from auditspan.delivery.relay import Relay
 from auditspan.errors import SinkRejectedError
 from auditspan.format.ids import uuid7
 from auditspan.format.record import AuditRecord
 from auditspan.guards import Finding, check_guards
-from auditspan.relay import Relay
 from auditspan.sealer import Sealer
 from auditspan.store import insert_records
 from auditspan.tables import AuditTables, audit_tables

@@ -13,13 +13,25 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk._logs import ReadableLogRecord
 
-from auditspan import semconv
-from auditspan.delivery import Cursors, load_cursors
+from auditspan.delivery.cursors import (
+    Cursors,
+    load_cursors,
+)
+from auditspan.delivery.progress import (
+    FIRST_REPEATED,
+    SAFE_AFTER,
+)
+from auditspan.delivery.relay import (
+    MAX_RECORDS,
+    Relay,
+)
+from auditspan.delivery.sinks import (
+    AUDIT_FILE,
+    FileSink,
+)
 from auditspan.errors import SinkUnavailableError
-from auditspan.otlpfile import read_logs
-from auditspan.progress import FIRST_REPEATED, SAFE_AFTER
-from auditspan.relay import MAX_RECORDS, Relay
-from auditspan.sinks import AUDIT_FILE, FileSink
+from auditspan.otlp.files import read_logs
+from auditspan.telemetry import semconv
 from integration.trust.world import Trail
 from support.relaying import relaying, wait_for
 

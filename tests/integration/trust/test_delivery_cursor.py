@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Connection, insert, select, text
 
-from auditspan import semconv
-from auditspan.backlog import read_backlog
-from auditspan.otlpfile import read_logs
-from auditspan.sinks import FileSink
+from auditspan.delivery.backlog import read_backlog
+from auditspan.delivery.sinks import FileSink
+from auditspan.otlp.files import read_logs
 from auditspan.store import EventFilter, find_events
+from auditspan.telemetry import semconv
 from integration.trust.world import Trail, ours
 from support.relaying import relaying, wait_for
 
@@ -48,7 +48,7 @@ def test_rows_that_wait_behind_a_cursor_ahead_are_sent(
     delivered.write(3)
     delivered.seal()
     change_cursor(delivered, change)
-    with caplog.at_level(logging.ERROR, logger="auditspan.relay"):
+    with caplog.at_level(logging.ERROR, logger="auditspan.delivery.relay"):
         delivered.deliver()
     assert set(range(SENT + 3)) == numbers(delivered)
     assert ["file" in one.getMessage() for one in ours(caplog)] == [True]

@@ -10,11 +10,11 @@ import pytest
 from opentelemetry.sdk._logs import ReadableLogRecord
 from sqlalchemy import Engine, select, text
 
-from auditspan.delivery import load_cursors
+from auditspan.delivery.cursors import load_cursors
 from auditspan.lastsigned import IsGrownFrom
-from auditspan.merkle import Tree
 from auditspan.reconcile import reconcile
 from auditspan.state import check_state
+from auditspan.tlog.merkle import Tree
 from auditspan.verification import verify_trail
 from auditspan_service.cli.opened import opened_trail
 from auditspan_service.db import snapshot

@@ -19,9 +19,9 @@ from auditspan.format.key_addition import (
     KeyAddition,
 )
 from auditspan.keycover import cover_rows_without_mac
-from auditspan.merkle import hash_leaf
 from auditspan.sealed import sealed_leaves
 from auditspan.tables import audit_tables
+from auditspan.tlog.merkle import hash_leaf
 from auditspan.unkeyed import CoveredRows
 from auditspan.verification import verify_trail
 from auditspan_service.cli import main

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from auditspan.delivery import newest_checkpoint, newest_seq
-from auditspan.otlpfile import read_logs
+from auditspan.delivery.cursors import (
+    newest_checkpoint,
+    newest_seq,
+)
+from auditspan.otlp.files import read_logs
 from auditspan.reconcile import reconcile
 from auditspan_service.db import snapshot
 from integration.trust.conftest import grown

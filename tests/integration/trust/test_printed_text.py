@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from auditspan import Actor
+from auditspan.delivery.sinks import AUDIT_FILE
 from auditspan.format.canonical import Json
-from auditspan.sinks import AUDIT_FILE
 from auditspan.store import insert_records
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine

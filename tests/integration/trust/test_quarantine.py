@@ -11,11 +11,17 @@ from click.testing import CliRunner, Result
 from opentelemetry.sdk._logs import ReadableLogRecord
 from sqlalchemy import insert
 
-from auditspan.delivery import Cursors, save_cursors
+from auditspan.delivery.cursors import (
+    Cursors,
+    save_cursors,
+)
+from auditspan.delivery.sinks import (
+    AUDIT_FILE,
+    FileSink,
+)
 from auditspan.errors import SinkRejectedError
 from auditspan.quarantine import quarantined, take_back
 from auditspan.reconcile import Resent, reconcile, resend, taken_since
-from auditspan.sinks import AUDIT_FILE, FileSink
 from auditspan.store import EventFilter, find_events
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine, snapshot

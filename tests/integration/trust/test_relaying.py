@@ -12,14 +12,27 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from auditspan import semconv
-from auditspan.delivery import Item, load_cursors, outgoing
-from auditspan.logrecord import SealedRow
-from auditspan.note import Checkpoint, open_note
-from auditspan.otlpfile import LogEntry, read_logs
+from auditspan.delivery.cursors import (
+    Item,
+    load_cursors,
+    outgoing,
+)
+from auditspan.delivery.relay import HEARTBEAT
+from auditspan.delivery.sinks import (
+    AUDIT_FILE,
+    FileSink,
+)
+from auditspan.otlp.files import (
+    LogEntry,
+    read_logs,
+)
 from auditspan.reconcile import reconcile, resend
-from auditspan.relay import HEARTBEAT
-from auditspan.sinks import AUDIT_FILE, FileSink
+from auditspan.telemetry import semconv
+from auditspan.telemetry.log_record import SealedRow
+from auditspan.tlog.note import (
+    Checkpoint,
+    open_note,
+)
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine, snapshot
 from auditspan_service.migrate import upgrade

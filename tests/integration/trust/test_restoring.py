@@ -14,12 +14,15 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import text
 
+from auditspan.delivery.sinks import AUDIT_FILE
 from auditspan.lastsigned import LastSignedFile
-from auditspan.merkle import Tree
-from auditspan.note import Checkpoint, open_note
 from auditspan.sealer import Sealer
-from auditspan.signing import sign_checkpoint
-from auditspan.sinks import AUDIT_FILE
+from auditspan.tlog.checkpoint import sign_checkpoint
+from auditspan.tlog.merkle import Tree
+from auditspan.tlog.note import (
+    Checkpoint,
+    open_note,
+)
 from auditspan.witness import read_witness
 from auditspan_service.cli import main
 from auditspan_service.db import snapshot

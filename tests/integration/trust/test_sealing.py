@@ -13,11 +13,15 @@ import pytest
 from sqlalchemy import Connection, create_engine, event, text
 
 from auditspan import MacKey
-from auditspan.merkle import Tree
-from auditspan.note import NoteError, SigningKey, open_note
+from auditspan.delivery.sinks import FileSink
 from auditspan.sealer import Sealer
-from auditspan.signing import sign_checkpoint
-from auditspan.sinks import FileSink
+from auditspan.tlog.checkpoint import sign_checkpoint
+from auditspan.tlog.merkle import Tree
+from auditspan.tlog.note import (
+    NoteError,
+    SigningKey,
+    open_note,
+)
 from auditspan.verification import verify_trail
 from auditspan.worker import Worker
 from auditspan_service.db import snapshot

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from auditspan.note import SigningKey
+from auditspan.tlog.note import SigningKey
 from auditspan_service.cli import main
 from auditspan_service.errors import KeyFileError
 from auditspan_service.keyfile import (

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import text
 
 from auditspan import AuditWriteError
-from auditspan.delivery import load_cursors
-from auditspan.relay import Relay
+from auditspan.delivery.cursors import load_cursors
+from auditspan.delivery.relay import Relay
 from integration.trust.test_quarantine import Particular
 from integration.trust.world import Trail
 

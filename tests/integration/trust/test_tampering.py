@@ -13,7 +13,15 @@ import pytest
 from sqlalchemy import Engine, MetaData, create_engine, delete, insert, select, text, update
 from sqlalchemy.exc import NotSupportedError
 
-from auditspan import Actor, AuditWriteError, MacKey, Service, Target, semconv
+from auditspan import (
+    Actor,
+    AuditWriteError,
+    MacKey,
+    Service,
+    Target,
+)
+from auditspan.delivery.relay import Relay
+from auditspan.delivery.sinks import FileSink
 from auditspan.format.ids import uuid7
 from auditspan.format.key_addition import (
     KEY_ADDED,
@@ -23,16 +31,20 @@ from auditspan.format.key_addition import (
 from auditspan.format.record import AuditRecord
 from auditspan.guards import check_guards
 from auditspan.lastsigned import LastSignedFile
-from auditspan.merkle import Tree
-from auditspan.note import Checkpoint, SigningKey, open_note, sign_note
-from auditspan.otlpfile import read_logs
+from auditspan.otlp.files import read_logs
 from auditspan.reconcile import reconcile
-from auditspan.relay import Relay
 from auditspan.sealer import Sealer
-from auditspan.signing import sign_checkpoint
-from auditspan.sinks import FileSink
 from auditspan.store import insert_records
 from auditspan.tables import AuditTables, audit_tables
+from auditspan.telemetry import semconv
+from auditspan.tlog.checkpoint import sign_checkpoint
+from auditspan.tlog.merkle import Tree
+from auditspan.tlog.note import (
+    Checkpoint,
+    SigningKey,
+    open_note,
+    sign_note,
+)
 from auditspan.verification import VerifyReport, verify_trail
 from auditspan.witness import read_witness
 from integration.trust.world import OTHER_LOG, opened, ours

@@ -10,12 +10,16 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import text
 
-from auditspan import AuditConfigError, semconv
-from auditspan.note import SigningKey
-from auditspan.otlpfile import read_logs
+from auditspan import AuditConfigError
+from auditspan.delivery.relay import Relay
+from auditspan.delivery.sinks import (
+    AUDIT_FILE,
+    FileSink,
+)
+from auditspan.otlp.files import read_logs
 from auditspan.reconcile import ReconcileReport, reconcile, resend
-from auditspan.relay import Relay
-from auditspan.sinks import AUDIT_FILE, FileSink
+from auditspan.telemetry import semconv
+from auditspan.tlog.note import SigningKey
 from auditspan.verification import verify_trail
 from auditspan.witness import read_witness
 from auditspan.worker import Worker

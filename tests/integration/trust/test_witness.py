@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import select, update
 
-from auditspan.merkle import Tree
-from auditspan.note import SigningKey
-from auditspan.signing import sign_checkpoint
-from auditspan.sinks import AUDIT_FILE
+from auditspan.delivery.sinks import AUDIT_FILE
+from auditspan.tlog.checkpoint import sign_checkpoint
+from auditspan.tlog.merkle import Tree
+from auditspan.tlog.note import SigningKey
 from auditspan.witness import read_witness
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine

@@ -10,9 +10,13 @@ import pytest
 from sqlalchemy import insert, text
 
 from auditspan.format.columns import COLUMNS
-from auditspan.merkle import hash_leaf
-from auditspan.note import Checkpoint, open_note, sign_note
 from auditspan.store import insert_records
+from auditspan.tlog.merkle import hash_leaf
+from auditspan.tlog.note import (
+    Checkpoint,
+    open_note,
+    sign_note,
+)
 from integration.trust.conftest import BATCHES
 from integration.trust.world import FOREIGN, KEY, MAC, Attack, Trail, record, sizes_on
 

@@ -14,18 +14,24 @@ import pytest
 from sqlalchemy import Connection, Engine, MetaData, delete, insert, select, text, update
 
 from auditspan import Actor, MacKey, Service, Target
+from auditspan.delivery.relay import Relay
+from auditspan.delivery.sinks import (
+    FileSink,
+    Sink,
+)
 from auditspan.format.ids import uuid7
 from auditspan.format.record import AuditRecord
 from auditspan.lastsigned import LastSigned
-from auditspan.merkle import Tree, hash_leaf
-from auditspan.note import SigningKey
-from auditspan.relay import Relay
 from auditspan.sealed import sealed_leaves
 from auditspan.sealer import Sealer
-from auditspan.signing import sign_checkpoint
-from auditspan.sinks import FileSink, Sink
 from auditspan.store import insert_records
 from auditspan.tables import AuditTables, audit_tables
+from auditspan.tlog.checkpoint import sign_checkpoint
+from auditspan.tlog.merkle import (
+    Tree,
+    hash_leaf,
+)
+from auditspan.tlog.note import SigningKey
 from auditspan.verification import VerifyReport, verify_trail
 from auditspan.verify import Finding
 from auditspan.witness import read_witness

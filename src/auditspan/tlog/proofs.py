@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from auditspan.merkle import HASH_BYTES, Tree, hash_node
+from auditspan.tlog.merkle import (
+    HASH_BYTES,
+    Tree,
+    hash_node,
+)
 
 
 def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:

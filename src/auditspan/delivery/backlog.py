@@ -12,7 +12,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Select, func, select, text
 
-from auditspan.delivery import load_cursors, newest_seq
+from auditspan.delivery.cursors import (
+    load_cursors,
+    newest_seq,
+)
 from auditspan.leases import RELAY, read_leases
 from auditspan.quarantine import quarantined
 from auditspan.sealed import IsCounted, UtcText

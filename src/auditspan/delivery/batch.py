@@ -7,10 +7,14 @@ from typing import TypeAlias
 
 from opentelemetry.sdk._logs import ReadableLogRecord
 
-from auditspan.delivery import Item
+from auditspan.delivery.cursors import Item
+from auditspan.delivery.sinks import Sink
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
-from auditspan.logrecord import SignedCheckpoint, checkpoint_record, log_record
-from auditspan.sinks import Sink
+from auditspan.telemetry.log_record import (
+    SignedCheckpoint,
+    checkpoint_record,
+    log_record,
+)
 
 UNFIT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What making or encoding a record of a row can raise that somebody has tampered with."""

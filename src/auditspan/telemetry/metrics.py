@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from opentelemetry import metrics
 
-from auditspan import semconv
+from auditspan.telemetry import semconv
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Bounds of a histogram of seconds; the SDK's own are for milliseconds."""

@@ -24,9 +24,13 @@ from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.sdk._logs import ReadableLogRecord
 
-from auditspan.answers import MAX_BYTES, Answer, read_answer
+from auditspan.delivery.answers import (
+    MAX_BYTES,
+    Answer,
+    read_answer,
+)
+from auditspan.delivery.outbound import pool_manager
 from auditspan.errors import AuditConfigError, SinkRejectedError, SinkUnavailableError
-from auditspan.outbound import pool_manager
 
 _PROTOBUF = "application/x-protobuf"
 _REFUSED = frozenset({400, 413, 422})
@@ -107,7 +111,7 @@ class OtlpSink:
             self._headers["Content-Encoding"] = compression
 
     def send(self, records: Sequence[ReadableLogRecord]) -> None:
-        """Deliver a batch; see `auditspan.sinks.Sink`."""
+        """Deliver a batch; see `Sink`."""
         answer = self._post(encode(records))
         if answer.status in _REFUSED:
             raise SinkRejectedError(f"the collector answered HTTP {answer.status}: {_text(answer)}")

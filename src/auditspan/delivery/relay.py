@@ -28,8 +28,16 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine
 
-from auditspan.backoff import LONGEST_ASKED, Backoff
-from auditspan.delivery import (
+from auditspan.delivery.backoff import (
+    LONGEST_ASKED,
+    Backoff,
+)
+from auditspan.delivery.batch import (
+    UNFIT,
+    Refused,
+    send_all,
+)
+from auditspan.delivery.cursors import (
     Cursors,
     Item,
     load_cursors,
@@ -40,14 +48,16 @@ from auditspan.delivery import (
     save_cursors,
     stored_cursors,
 )
+from auditspan.delivery.progress import Progress
+from auditspan.delivery.sinks import Sink
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
 from auditspan.leases import RELAY, Lease, LeaseLostError, StoredLease, holding
-from auditspan.logrecord import SealedRow, checkpoint_record
-from auditspan.metrics import RelayMeters
-from auditspan.progress import Progress
-from auditspan.sending import UNFIT, Refused, send_all
-from auditspan.sinks import Sink
 from auditspan.tables import AuditTables
+from auditspan.telemetry.log_record import (
+    SealedRow,
+    checkpoint_record,
+)
+from auditspan.telemetry.metrics import RelayMeters
 from auditspan.timeouts import kept_alive, lift_time_limits
 
 MAX_RECORDS = 512

@@ -11,10 +11,13 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, Row, Select, select, update
 
 from auditspan.inserting import insert_counted
-from auditspan.logrecord import SealedRow, SignedCheckpoint
 from auditspan.sealed import IsCounted, StoredNumber, StoredText, UtcText, newest_size
-from auditspan.signing import log_name
 from auditspan.tables import LEASE_PREFIX, AuditTables
+from auditspan.telemetry.log_record import (
+    SealedRow,
+    SignedCheckpoint,
+)
+from auditspan.tlog.checkpoint import log_name
 
 Item: TypeAlias = SealedRow | SignedCheckpoint
 """What the relay sends."""

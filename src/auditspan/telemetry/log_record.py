@@ -19,9 +19,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 from opentelemetry.util.types import AnyValue
 
-from auditspan import semconv
-from auditspan.note import key_ids
-from auditspan.signing import log_name
+from auditspan.telemetry import semconv
+from auditspan.tlog.checkpoint import log_name
+from auditspan.tlog.note import key_ids
 
 _decode = json.JSONDecoder().raw_decode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -61,7 +61,7 @@ def log_record(row: SealedRow) -> ReadableLogRecord:
     """The log record of a row: body byte for byte, trace id and span id of the request.
 
     Raises:
-        one of `auditspan.sending.UNFIT`: somebody has tampered with it so that there is none.
+        one of `auditspan.delivery.batch.UNFIT`: somebody has tampered with it so that there is none.
     """
     body, end = _decode(row.body)  # `json.loads` takes a fourth longer, to look for white space
     if end != len(row.body):

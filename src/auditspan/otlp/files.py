@@ -18,9 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from auditspan.collectorfiles import UNPACKING_ERRORS, foreign_format, open_files, translated
-from auditspan.otlpdocuments import OPENING, Documents, Line
-from auditspan.otlpjson import (
+from auditspan.otlp.collector_files import (
+    UNPACKING_ERRORS,
+    foreign_format,
+    open_files,
+    translated,
+)
+from auditspan.otlp.decode import (
     LOGS,
     SPANS,
     LogEntry,
@@ -29,13 +33,21 @@ from auditspan.otlpjson import (
     SpanLink,
     SpanRecord,
 )
+from auditspan.otlp.documents import (
+    OPENING,
+    Documents,
+    Line,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from gzip import GzipFile
     from io import BufferedReader
 
-    from auditspan.otlpjson import R, Signal
+    from auditspan.otlp.decode import (
+        R,
+        Signal,
+    )
 
 __all__ = ["Damage", "LogEntry", "SpanEvent", "SpanLink", "SpanRecord", "read_logs", "read_spans"]
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from auditspan.merkle import HASH_BYTES
+from auditspan.tlog.merkle import HASH_BYTES
 
 _ED25519 = b"\x01"
 _KEY_BYTES = 32

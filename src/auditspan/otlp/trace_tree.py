@@ -12,14 +12,19 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from auditspan import semconv
 from auditspan.format.printable import printable
-from auditspan.otlpjson import LogEntry, SpanEvent, SpanRecord, as_json
+from auditspan.otlp.decode import (
+    LogEntry,
+    SpanEvent,
+    SpanRecord,
+    as_json,
+)
+from auditspan.telemetry import semconv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from auditspan.otlpjson import Attributes
+    from auditspan.otlp.decode import Attributes
 
 Item: TypeAlias = SpanRecord | SpanEvent | LogEntry
 ItemT = TypeVar("ItemT", bound=Item)

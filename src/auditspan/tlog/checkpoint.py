@@ -9,8 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from auditspan.merkle import Tree
-from auditspan.note import Checkpoint, NoteError, PublicKey, SigningKey, open_note, sign_note
+from auditspan.tlog.merkle import Tree
+from auditspan.tlog.note import (
+    Checkpoint,
+    NoteError,
+    PublicKey,
+    SigningKey,
+    open_note,
+    sign_note,
+)
 
 KEY_PREFIX = "auditspan/"
 """How the name of every signing key begins; the rest names the trail."""

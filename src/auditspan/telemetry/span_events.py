@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from opentelemetry import trace
 from opentelemetry.util.types import AttributeValue
 
-from auditspan import semconv
 from auditspan.format.record import (
     ActorType,
     AuditRecord,
 )
-from auditspan.metrics import emitted
+from auditspan.telemetry import semconv
+from auditspan.telemetry.metrics import emitted
 
 MAX_SPAN_EVENTS = 100
 """A span keeps 128 events by default; the rest of the room is the application's."""

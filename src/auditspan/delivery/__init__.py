@@ -1,0 +1,1 @@
+"""Delivery: every sealed row to every sink, until the sink has acknowledged it."""

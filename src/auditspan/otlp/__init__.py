@@ -1,0 +1,1 @@
+"""Files of a collector (OTLP JSON), read back."""

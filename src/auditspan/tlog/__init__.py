@@ -1,0 +1,1 @@
+"""The transparency log: Merkle tree, proofs, signed notes and checkpoints."""
