@@ -12,10 +12,13 @@ from typing import Any
 from sqlalchemy import Engine, MetaData, text
 
 from auditspan.delivery.relay import Relay
-from auditspan.sealer import Sealer
-from auditspan.store import insert_records
-from auditspan.tables import AuditTables, audit_tables
-from auditspan.verification import verify_trail
+from auditspan.seal.sealer import Sealer
+from auditspan.storage.events import insert_records
+from auditspan.storage.tables import (
+    AuditTables,
+    audit_tables,
+)
+from auditspan.verify.trail import verify_trail
 from auditspan.worker import Worker
 from auditspan_service.db import make_engine, snapshot
 from trust import KEY, MAC, EncodingSink, record

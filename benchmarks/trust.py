@@ -49,15 +49,16 @@ from auditspan.delivery.relay import (
 )
 from auditspan.format.ids import uuid7
 from auditspan.format.record import AuditRecord
-from auditspan.sealer import Sealer
-from auditspan.store import insert_records
-from auditspan.tables import AuditTables, audit_tables
-from auditspan.telemetry.log_record import (
-    SealedRow,
-    log_record,
+from auditspan.format.rows import SealedRow
+from auditspan.seal.sealer import Sealer
+from auditspan.storage.events import insert_records
+from auditspan.storage.tables import (
+    AuditTables,
+    audit_tables,
 )
+from auditspan.telemetry.log_record import log_record
 from auditspan.tlog.note import SigningKey
-from auditspan.verification import verify_trail
+from auditspan.verify.trail import verify_trail
 from auditspan.worker import Worker
 from auditspan_service.db import make_engine, snapshot
 from support.collector import collector_binary, run_collector

@@ -42,7 +42,7 @@ def servers(wanted: list[str]) -> Iterator[dict[str, Server]]:
 
 def make_floor_table(url: str) -> None:
     """Make auditspan's own table, with its indexes and triggers, for rows written by hand."""
-    tables = importlib.import_module("auditspan.tables")
+    tables = importlib.import_module("auditspan.storage.tables")
     engine = create_engine(url)
     tables.audit_tables(MetaData()).event.create(engine)
     engine.dispose()

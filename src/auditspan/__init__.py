@@ -8,8 +8,7 @@ with audit_context(actor=Actor.system("nightly-billing")), Session.begin() as se
 
 from __future__ import annotations
 
-from auditspan.carry import CarriedContext, copy_context
-from auditspan.context import audit_context
+from auditspan.context import CarriedContext, audit_context, copy_context
 from auditspan.errors import (
     AuditBodyError,
     AuditConfigError,
@@ -30,7 +29,10 @@ from auditspan.format.record import (
     Service,
     Target,
 )
-from auditspan.policy import Exempt, Policy
+from auditspan.mapping.policy import (
+    Exempt,
+    Policy,
+)
 from auditspan.trail import AuditTrail
 
 __all__ = [

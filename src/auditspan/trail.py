@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from typing import Any
 
 from opentelemetry.sdk.resources import Resource
-from sqlalchemy import Engine, MetaData, inspect
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy import MetaData, inspect
+from sqlalchemy.orm import Session, scoped_session
 
+from auditspan.capture.default_key import (
+    Unset,
+    chosen_key,
+)
 from auditspan.capture.hooks import drain_now, listen
+from auditspan.capture.recorder import Recorder
+from auditspan.capture.sessions import (
+    attached,
+    engines_of,
+    hook_target,
+    is_of_asyncio,
+    require_supported_binds,
+)
 from auditspan.capture.unaudited import unaudited
 from auditspan.capture.writer import Capture, register
-from auditspan.defaultkey import Unset, chosen_key
 from auditspan.errors import AuditConfigError
 from auditspan.format.actions import (
     require_action,
@@ -29,24 +39,22 @@ from auditspan.format.ids import (
     RANDOM_BYTES,
     uuid7,
 )
-from auditspan.format.key_addition import KEY_ADDED
+from auditspan.format.key_addition import KEY_ADDED, TARGET
 from auditspan.format.mac import MacKey
 from auditspan.format.record import (
     Outcome,
     Service,
     Target,
 )
-from auditspan.policy import audited_model
-from auditspan.recorder import Recorder
-from auditspan.tables import AuditTables, audit_tables, require_supported
+from auditspan.mapping.policy import audited_model
+from auditspan.mapping.values import target_id
+from auditspan.storage.tables import (
+    AuditTables,
+    audit_tables,
+)
+from auditspan.storage.unkeyed import CoveredRows, find_uncovered
 from auditspan.telemetry import semconv
 from auditspan.telemetry.span_events import announce
-from auditspan.values import target_id
-
-if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import async_sessionmaker
-
-_attached: WeakSet[Any] = WeakSet()
 
 
 def utc_now() -> datetime:
@@ -87,7 +95,7 @@ class AuditTrail:
         service: this program; by default as OpenTelemetry's resource names it.
         mac_key: authenticates every body and fingerprints redacted values. Without it rows carry
             no MAC, and a redacted value shows only that it is there. Left out, it is warned of
-            once per process; None is a choice. Added later: see `keycover`.
+            once per process; None is a choice. Added later: see `cover_rows_without_mac`.
         clock: the time, aware.
         new_id: a fresh version 7 UUID.
 
@@ -108,13 +116,13 @@ class AuditTrail:
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = fresh_id,
     ) -> None:
-        target = _hook_target(sessions)
-        if target in _attached:
+        target = hook_target(sessions)
+        if target in attached:
             raise AuditConfigError(
                 "these sessions are under an audit trail already: make one AuditTrail per session "
                 "factory and pass it around"
             )
-        _require_supported_binds(target)
+        require_supported_binds(target)
         self.tables: AuditTables = audit_tables(metadata)
         self._recorder = Recorder(
             service=service or service_from_resource(), clock=clock, new_id=new_id, strict=strict
@@ -128,8 +136,8 @@ class AuditTrail:
             announce=announce,
         )
         listen(self._capture, target)
-        register(self._capture, _engines(target))
-        _attached.add(target)
+        register(self._capture, engines_of(target))
+        attached.add(target)
 
     def record(  # noqa: PLR0913 (each is a member of the body)
         self,
@@ -203,7 +211,7 @@ class AuditTrail:
             AuditWriteError: the row could not be written.
         """
         factory = getattr(self._sessions, "session_factory", self._sessions)
-        if _is_of_asyncio(factory, "async_sessionmaker"):
+        if is_of_asyncio(factory, "async_sessionmaker"):
             raise AuditConfigError(
                 "record_durable needs synchronous sessions: with asynchronous ones, await "
                 "session.run_sync(trail.record, action, ...) in a session of its own"
@@ -212,6 +220,50 @@ class AuditTrail:
             return self.record(
                 session, action, target=target, outcome=outcome, reason=reason, metadata=metadata
             )
+
+    def cover_rows_without_mac(
+        self,
+        session: Session | scoped_session[Any],
+        *,
+        reason: str | None = None,
+        later: bool = False,
+        earlier_keys: Sequence[MacKey] = (),
+    ) -> CoveredRows | None:
+        """Record that the rows sealed before the trail had a MAC key have no MAC.
+
+        The event is `trail.key_added`. `verify` with the key accepts these rows from then on, and
+        no row without a MAC that is sealed later. What was changed or inserted among them before
+        this call cannot be found. So call it as soon as every process that writes has the key, and
+        the worker has sealed what is there.
+
+        Args:
+            session: a session under this trail; the record commits with it.
+            reason: why, for the trail.
+            later: cover rows without a MAC that follow a row with one, too.
+            earlier_keys: MAC keys that the trail had before its present one.
+
+        Returns:
+            The covered rows; None if no row is left to cover.
+
+        Raises:
+            AuditConfigError: the trail has no key, rows without a MAC are not sealed yet or follow
+                a row with one, or the sealed rows are not those of the last checkpoint.
+            MissingContextError: no context says who acts.
+        """
+        key = self.mac_key
+        if key is None:
+            raise AuditConfigError("this trail has no MAC key: pass AuditTrail(mac_key=...) first")
+        found = find_uncovered(session.connection(), self.tables, (key, *earlier_keys), later=later)
+        if found is None:
+            return None
+        event_id = self.record(
+            session,
+            KEY_ADDED,
+            target=Target(type=TARGET[0], id=TARGET[1]),
+            reason=reason,
+            metadata=found.statement.metadata(key),
+        )
+        return replace(found, event_id=event_id)
 
     @property
     def mac_key(self) -> MacKey | None:
@@ -233,51 +285,3 @@ def _as_target(target: object) -> Target | None:
         )
     version = getattr(target, model.version_key) if model.version_key else None
     return Target(type=model.type, id=target_id(state.identity or ()), version=version)
-
-
-def _hook_target(sessions: Any) -> Any:  # noqa: ANN401
-    """What SQLAlchemy's session events are listened on for these sessions."""
-    if isinstance(sessions, scoped_session) or _is_of_asyncio(sessions, "async_scoped_session"):
-        return _hook_target(sessions.session_factory)
-    if _is_of_asyncio(sessions, "async_sessionmaker"):
-        return _audited_sync_class(sessions)
-    if isinstance(sessions, sessionmaker) or (
-        isinstance(sessions, type) and issubclass(sessions, Session)
-    ):
-        return sessions
-    raise AuditConfigError(
-        f"AuditTrail takes a sessionmaker, a scoped_session or their async forms, not a "
-        f"{type(sessions).__name__}: hooks on a single session would miss every other one"
-    )
-
-
-def _is_of_asyncio(sessions: Any, name: str) -> bool:  # noqa: ANN401
-    """Whether it is of this class of `sqlalchemy.ext.asyncio`.
-
-    SQLAlchemy 2.1 does not import that without greenlet, which it does not install by itself; who
-    has not imported it has none of its sessions.
-    """
-    kind = getattr(sys.modules.get("sqlalchemy.ext.asyncio"), name, None)
-    return isinstance(kind, type) and isinstance(sessions, kind)
-
-
-def _audited_sync_class(sessions: async_sessionmaker[Any]) -> type[Session]:
-    """A Session class of this factory's own, since async sessions have no events themselves."""
-    current: type[Session] = sessions.kw.get("sync_session_class", Session)
-    if current in _attached:
-        return current
-    own = type("AuditedSession", (current,), {})
-    sessions.configure(sync_session_class=own)
-    return own
-
-
-def _require_supported_binds(target: Any) -> None:  # noqa: ANN401
-    for engine in _engines(target):
-        require_supported(engine.dialect)
-
-
-def _engines(target: Any) -> list[Engine]:  # noqa: ANN401
-    """The engines that these sessions are known to use; others are met later."""
-    settings = target.kw if isinstance(target, sessionmaker) else {}
-    binds = [settings.get("bind"), *(settings.get("binds") or {}).values()]
-    return [getattr(bind, "sync_engine", bind).engine for bind in binds if bind is not None]

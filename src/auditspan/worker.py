@@ -12,19 +12,22 @@ from opentelemetry import context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from sqlalchemy import Engine, func, select
 
-from auditspan.capture.staging import staging_of
+from auditspan.capture.undrained import Undrained
 from auditspan.delivery.backoff import Backoff
 from auditspan.delivery.cursors import load_cursors
 from auditspan.delivery.relay import Relay
 from auditspan.delivery.sinks import Sink
 from auditspan.errors import AuditConfigError
 from auditspan.format.mac import MacKey
-from auditspan.lastsigned import LastSigned
-from auditspan.partitions import make_ahead
-from auditspan.sealer import Sealer
-from auditspan.tables import LEASE_PREFIX, AuditTables
+from auditspan.seal.last_signed import LastSigned
+from auditspan.seal.sealer import Sealer
+from auditspan.storage.audit_change import staging_of
+from auditspan.storage.partitions import make_ahead
+from auditspan.storage.tables import (
+    LEASE_PREFIX,
+    AuditTables,
+)
 from auditspan.tlog.note import SigningKey
-from auditspan.undrained import Undrained
 
 SEAL_INTERVAL = 0.25
 """Seconds between two passes of the sealer when there is nothing to do."""

@@ -23,11 +23,21 @@ from auditspan.otlp.files import (
     read_logs,
     read_spans,
 )
-from auditspan.reconcile import ReconcileReport, reconcile
-from auditspan.store import EventFilter, StoredEvent, find_events
-from auditspan.tables import audit_tables
+from auditspan.storage.events import (
+    EventFilter,
+    StoredEvent,
+    find_events,
+)
+from auditspan.storage.tables import audit_tables
 from auditspan.telemetry import semconv
-from auditspan.verification import VerifyReport, verify_trail
+from auditspan.verify.reconcile import (
+    ReconcileReport,
+    reconcile,
+)
+from auditspan.verify.trail import (
+    VerifyReport,
+    verify_trail,
+)
 from auditspan_service.api.current import services
 from auditspan_service.keyfile import load_or_create_mac_key
 from auditspan_service.models import Base, User

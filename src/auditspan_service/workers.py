@@ -15,8 +15,8 @@ from auditspan.delivery.sinks import (
     FileSink,
     Sink,
 )
-from auditspan.lastsigned import LastSignedFile
-from auditspan.tables import audit_tables
+from auditspan.seal.last_signed import LastSignedFile
+from auditspan.storage.tables import audit_tables
 from auditspan.worker import Worker
 from auditspan_service.config import Settings
 from auditspan_service.db import make_engine

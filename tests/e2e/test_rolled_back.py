@@ -15,7 +15,10 @@ from auditspan.otlp.files import (
     read_logs,
     read_spans,
 )
-from auditspan.store import EventFilter, find_events
+from auditspan.storage.events import (
+    EventFilter,
+    find_events,
+)
 from auditspan_service.api.current import services
 from auditspan_service.config import load_settings
 from auditspan_service.models import User

@@ -24,9 +24,15 @@ from auditspan.delivery.cursors import (
     save_cursors,
 )
 from auditspan.delivery.sinks import FileSink
-from auditspan.leases import DURATION, Lease, LeaseLostError, acquire, read_leases
-from auditspan.locks import try_sealer_lock
-from auditspan.tables import audit_tables
+from auditspan.storage.leases import (
+    DURATION,
+    Lease,
+    LeaseLostError,
+    acquire,
+    read_leases,
+)
+from auditspan.storage.locks import try_sealer_lock
+from auditspan.storage.tables import audit_tables
 from auditspan_service.db import make_engine
 from faults.load import Load
 from faults.oracle import require_whole
@@ -66,8 +72,8 @@ def trail(cluster: Cluster, tmp_path: Path) -> Iterator[Trail]:
 def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let leases and locks of this process expire sooner."""
     for module in ("leases", "locks"):
-        monkeypatch.setattr(f"auditspan.{module}.DURATION", SHORT)
-    monkeypatch.setattr("auditspan.leases.RENEWAL", SHORT / 8)
+        monkeypatch.setattr(f"auditspan.storage.{module}.DURATION", SHORT)
+    monkeypatch.setattr("auditspan.storage.leases.RENEWAL", SHORT / 8)
 
 
 @contextmanager

@@ -12,9 +12,12 @@ import pytest
 import sqlalchemy as sa
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from auditspan.state import Difference, StateReport
-from auditspan.verification import VerifyReport
-from auditspan.verify import Finding
+from auditspan.verify.state import (
+    Difference,
+    StateReport,
+)
+from auditspan.verify.steps import Finding
+from auditspan.verify.trail import VerifyReport
 from auditspan_service.config import load_settings
 from auditspan_service.instrument import instrument_engine
 from auditspan_service.reporting import report_verified

@@ -20,7 +20,10 @@ from auditspan.delivery.sinks import (
     AUDIT_FILE,
     FileSink,
 )
-from auditspan.store import EventFilter, find_events
+from auditspan.storage.events import (
+    EventFilter,
+    find_events,
+)
 from auditspan.worker import Worker
 from support.patience import PATIENCE
 

@@ -28,21 +28,21 @@ MUTATIONS = [
     ),
     Mutation(
         "show redacted columns of objects",
-        "values.py",
+        "mapping/values.py",
         "    if column.redacted:\n        return redact(column.name, value, key)\n",
         "",
         SECRETS,
     ),
     Mutation(
         "show excluded columns",
-        "policy.py",
+        "mapping/policy.py",
         "    if column.name in policy.exclude:\n        return False\n",
         "",
         SECRETS,
     ),
     Mutation(
         "redact no column by its name",
-        "policy.py",
+        "mapping/policy.py",
         "    return policy.include is None and looks_secret",
         "    return False",
         SECRETS,
@@ -129,7 +129,7 @@ MUTATIONS = [
     ),
     Mutation(
         "forget link tables",
-        "capture/subjects.py",
+        "mapping/subjects.py",
         "    return audited_table(table) or link_table(table)",
         "    return audited_table(table)",
         SHAPES,

@@ -16,14 +16,14 @@ JOINED = "staged/test_joined_classes.py"
 def _staged(
     name: str, path: str, before: str, after: str, tests: str, only: str = "sqlite"
 ) -> Mutation:
-    return Mutation(name, f"capture/{path}", before, after, tests, only)
+    return Mutation(name, path, before, after, tests, only)
 
 
 TRIGGER_MUTATIONS = [
     # ------------------------------------------------------------------ triggers on PostgreSQL
     _staged(
         "stage no images of old rows",
-        "postgresql_functions.py",
+        "storage/triggers/postgresql_functions.py",
         "    IF TG_OP <> 'INSERT' THEN\n{old}\n    END IF;",
         "",
         ON_POSTGRESQL,
@@ -31,7 +31,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "begin no chain",
-        "postgresql_functions.py",
+        "storage/triggers/postgresql_functions.py",
         "        last := split_part(chain, ' ', 2)::tid;\n        count",
         "        count",
         ON_POSTGRESQL,
@@ -39,7 +39,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "take a chain of another transaction for one's own",
-        "postgresql_functions.py",
+        "storage/triggers/postgresql_functions.py",
         "IF xact IS NULL OR split_part(chain, ' ', 1) IS DISTINCT FROM xact::text THEN",
         "IF xact IS NULL THEN",
         ON_POSTGRESQL,
@@ -47,7 +47,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "drain what other transactions have staged",
-        "postgresql_functions.py",
+        "storage/triggers/postgresql_functions.py",
         "WHERE staged.ctid = place AND staged.xact_id = xact;",
         "WHERE staged.ctid = place;",
         ON_POSTGRESQL,
@@ -55,7 +55,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "pass over a broken chain",
-        "postgresql_functions.py",
+        "storage/triggers/postgresql_functions.py",
         "        IF NOT FOUND THEN",
         "        IF NOT FOUND AND false THEN",
         ON_POSTGRESQL,
@@ -63,7 +63,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "let the drain scan the table",
-        "postgresql_functions.py",
+        "storage/triggers/postgresql_functions.py",
         '    "enable_seqscan": "off",\n    "enable_tidscan": "on",\n    "plan_cache_mode"',
         '    "enable_tidscan": "off",\n    "plan_cache_mode"',
         ON_POSTGRESQL,
@@ -71,7 +71,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "truncate unseen",
-        "postgresql_functions.py",
+        "storage/triggers/postgresql_functions.py",
         "FROM ONLY ' || TG_RELID::regclass LOOP",
         "FROM ONLY ' || TG_RELID::regclass || ' WHERE false' LOOP",
         ON_POSTGRESQL,
@@ -79,7 +79,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "show excluded columns to the staging table",
-        "postgresql_images.py",
+        "storage/triggers/postgresql_images.py",
         "excluded = column.name in staged.excluded",
         "excluded = False",
         ON_POSTGRESQL,
@@ -88,7 +88,7 @@ TRIGGER_MUTATIONS = [
     # ---------------------------------------------------------------------- triggers on SQLite
     _staged(
         "stage excluded columns",
-        "sqlite_images.py",
+        "storage/triggers/sqlite_images.py",
         "return [c.name for c in staged.columns if c.name not in staged.excluded]",
         "return [c.name for c in staged.columns]",
         ON_SQLITE,
@@ -96,7 +96,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "stage updates that change nothing",
-        "sqlite.py",
+        "storage/triggers/sqlite.py",
         "'UPDATE', {old}, {new} WHERE {differs(columns, dialect)}",
         "'UPDATE', {old}, {new} WHERE 1",
         ON_SQLITE,
@@ -104,7 +104,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "stage no deletions",
-        "sqlite.py",
+        "storage/triggers/sqlite.py",
         "displaced.follow_delete() + _stage(staged, dialect, f\"'DELETE', {old}, NULL\")",
         '"SELECT 1;\\n"',
         ON_SQLITE,
@@ -112,7 +112,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "lose rows that REPLACE displaces",
-        "sqlite.py",
+        "storage/triggers/sqlite.py",
         "displaced.after_insert() + ",
         "",
         ON_SQLITE,
@@ -120,7 +120,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "look for displaced rows only by the primary key",
-        "sqlite_displaced.py",
+        "storage/triggers/sqlite_displaced.py",
         "uniques = [c for c in table.constraints if isinstance(c, UniqueConstraint)]",
         "uniques: list[UniqueConstraint] = []",
         ON_SQLITE,
@@ -128,7 +128,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "keep positions that a savepoint rolls back",
-        "sqlite.py",
+        "storage/triggers/sqlite.py",
         "{string(staged.table.name)}, total_changes(), {values};",
         "{string(staged.table.name)}, 0, {values};",
         f"{ON_SQLITE} {REPRODUCTIONS}",
@@ -136,7 +136,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "miss a trigger that was changed",
-        "sqlite.py",
+        "storage/triggers/sqlite.py",
         'elif not found[name].endswith(f"{quoted(name, dialect)}{definition}"):',
         "elif False:",
         ON_SQLITE,
@@ -145,7 +145,7 @@ TRIGGER_MUTATIONS = [
     # ------------------------------------------------------------------------------- the drain
     _staged(
         "leave the candidates of REPLACE",
-        "drain.py",
+        "capture/drain.py",
         "{clear} WHERE id < 0 OR id BETWEEN",
         "{clear} WHERE id BETWEEN",
         TRANSACTIONS,
@@ -153,7 +153,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "lose the first row of each batch of a large transaction",
-        "drain.py",
+        "capture/drain.py",
         "        yield _changes(rows)\n    connection",
         "        yield _changes(rows[1:])\n    connection",
         REPRODUCTIONS,
@@ -162,14 +162,14 @@ TRIGGER_MUTATIONS = [
     # ------------------------------------------------------------------------------- the hooks
     _staged(
         "drain nothing before COMMIT",
-        "hooks.py",
+        "capture/hooks.py",
         "def _commit(connection: Connection) -> None:\n    _drain_or_roll_back(connection)",
         "def _commit(connection: Connection) -> None:\n    pass",
         REPRODUCTIONS,
     ),
     _staged(
         "drain nothing before PREPARE",
-        "hooks.py",
+        "capture/hooks.py",
         "def _prepare_twophase(connection: Connection, _xid: object) -> None:\n"
         "    _drain_or_roll_back(connection)",
         "def _prepare_twophase(connection: Connection, _xid: object) -> None:\n    pass",
@@ -178,7 +178,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "drain nothing before a two-phase commit without PREPARE",
-        "hooks.py",
+        "capture/hooks.py",
         "    if not is_prepared:\n        _drain_or_roll_back(connection)",
         "    pass",
         TRANSACTIONS,
@@ -186,14 +186,14 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "leave a failed commit open",
-        "hooks.py",
+        "capture/hooks.py",
         "        connection.dialect.do_rollback(connection.connection)\n        raise",
         "        raise",
         FAILED,
     ),
     _staged(
         "commit one database before another can refuse",
-        "hooks.py",
+        "capture/hooks.py",
         "for each in {connection, *peers}:",
         "for each in {connection}:",
         DATABASES,
@@ -201,7 +201,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "run deferred triggers behind the drain",
-        "hooks.py",
+        "capture/hooks.py",
         '            connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")',
         "            pass",
         TRANSACTIONS,
@@ -209,35 +209,35 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "write an unknown table",
-        "origins.py",
+        "capture/origins.py",
         "    if not any(found is not None and subject_of(found) is not None for found in known):",
         "    if False:",
         FAILED,
     ),
     _staged(
         "write without an actor",
-        "origins.py",
+        "capture/origins.py",
         "    if table is not None and surroundings.actor is None and capture.recorder.strict:",
         "    if False:",
         FAILED,
     ),
     _staged(
         "note no change of context",
-        "origins.py",
+        "capture/origins.py",
         "    elif transaction.needs(origin):",
         "    elif False:",
         REPRODUCTIONS,
     ),
     _staged(
         "give every change to the first context",
-        "opentransaction.py",
+        "capture/open_transaction.py",
         "for start, one in reversed(self._origins) if start <= position",
         "for start, one in self._origins if start <= position",
         REPRODUCTIONS,
     ),
     _staged(
         "take rows of other programs for one's own",
-        "opentransaction.py",
+        "capture/open_transaction.py",
         "    return int(connection.exec_driver_sql(newest).scalar_one())",
         "    return 0",
         LEFTOVERS,
@@ -246,7 +246,7 @@ TRIGGER_MUTATIONS = [
     # ----------------------------------------------------------------------------- the telling
     _staged(
         "leave out tables that only a class on a join audits",
-        "audited.py",
+        "mapping/audited_table.py",
         "            _require_no_join(table, audited)",
         "            pass",
         JOINED,
@@ -254,7 +254,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "order classes on joins by their names",
-        "mappers.py",
+        "mapping/mappers.py",
         "(is_on_join(m), len(",
         "(len(",
         JOINED,
@@ -262,7 +262,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "take every row of a base table for one of the base class",
-        "objects.py",
+        "capture/objects.py",
         "if classes.has_row(table, part):",
         "if False:",
         JOINED,
@@ -270,14 +270,14 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "tell the parts of an object by themselves",
-        "objects.py",
+        "capture/objects.py",
         "return part.reader.audited.table not in tables and part.change.operation == first",
         "return False",
         f"{REPRODUCTIONS} integration/library/test_shapes.py",
     ),
     _staged(
         "tell updates of ignored columns only",
-        "objects.py",
+        "capture/objects.py",
         '        if verb == "update" and not changes.keys() - ignored:\n            return None\n',
         "",
         "integration/library/test_statements.py",
@@ -285,14 +285,14 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "tell a deletion as an update",
-        "objects.py",
+        "capture/objects.py",
         '"DELETE": "delete"',
         '"DELETE": "update"',
         REPRODUCTIONS,
     ),
     _staged(
         "count no rows of unaudited work",
-        "telling.py",
+        "capture/telling.py",
         "        counted.rows += 1",
         "        counted.rows = 1",
         REPRODUCTIONS,
@@ -300,21 +300,21 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "show a redacted value",
-        "parts.py",
+        "capture/parts.py",
         "return value if value is _ABSENT else concealed(column, value, self.mac_key)",
         "return value",
         "integration/library/test_secrets.py integration/library/test_values.py",
     ),
     _staged(
         "show redacted values of an update",
-        "parts.py",
+        "capture/parts.py",
         "{side: concealed(column, v, self.mac_key) for side, v in sides.items()},",
         "sides,",
         "integration/library/test_secrets.py integration/library/test_values.py",
     ),
     _staged(
         "tell two texts of one time apart",
-        "parts.py",
+        "capture/parts.py",
         "if canonical_json(before) != canonical_json(after):",
         "if True:",
         TRANSACTIONS,
@@ -323,21 +323,21 @@ TRIGGER_MUTATIONS = [
     # ------------------------------------------------------------------------------ the values
     _staged(
         "round large integers",
-        "stored_values.py",
+        "mapping/column_values.py",
         "return value if -MAX_INTEGER <= value <= MAX_INTEGER else str(value)",
         "return value",
         TYPES,
     ),
     _staged(
         "tell booleans as numbers",
-        "stored_values.py",
+        "mapping/column_values.py",
         '    return _number(raw) == "1"',
         "    return int(_number(raw))",
         TYPES,
     ),
     _staged(
         "tell Python's value of a decorated type",
-        "stored_values.py",
+        "mapping/column_values.py",
         "        return _impl(kept.impl_instance, dialect)",
         "        return kept",
         TYPES,
@@ -345,7 +345,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "lose the zeros of a number",
-        "stored_values.py",
+        "mapping/column_values.py",
         'return format(exact, "f") if exact.is_finite() else text',
         'return format(exact.normalize(), "f") if exact.is_finite() else text',
         f"{TYPES} {TRANSACTIONS}",
@@ -353,7 +353,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "fail on numbers that are not finite",
-        "stored_values.py",
+        "mapping/column_values.py",
         'return format(exact, "f") if exact.is_finite() else text',
         "return str(int(exact))",
         f"{TYPES} {TRANSACTIONS}",
@@ -361,7 +361,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "tell months as days",
-        "stored_values.py",
+        "mapping/column_values.py",
         "    if 12 * years + months:\n",
         "    if False:\n",
         TYPES,
@@ -369,14 +369,14 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "lose the fraction of a second",
-        "stored_values.py",
+        "mapping/column_values.py",
         '    fraction = (match["fraction"] or "").ljust(6, "0")',
         '    fraction = "000000"',
         TYPES,
     ),
     _staged(
         "lose years before Christ",
-        "stored_values.py",
+        "mapping/column_values.py",
         "{zone}{match['era'] or ''}",
         "{zone}",
         TYPES,
@@ -384,7 +384,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "tell a JSON document with fractions as Python has it",
-        "stored_values.py",
+        "mapping/column_values.py",
         "        return _is_integer(raw) and abs(int(raw)) <= MAX_INTEGER",
         "        return True",
         f"{TYPES} integration/library/test_values.py",
@@ -392,7 +392,7 @@ TRIGGER_MUTATIONS = [
     # --------------------------------------------------------------------- what nobody drained
     _staged(
         "leave what another program wrote in the staging table",
-        "leftovers.py",
+        "capture/leftovers.py",
         "taken = delete(staging).where(place.in_(oldest)).returning(*_columns(staging))",
         "taken = select(*_columns(staging)).where(place.in_(oldest))",
         LEFTOVERS,
@@ -400,7 +400,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "name the application in place of the role",
-        "leftovers.py",
+        "capture/leftovers.py",
         "actor=Actor.database(row.role)",
         "actor=Actor.database(row.application)",
         LEFTOVERS,
@@ -408,7 +408,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "take rows of tables that are not known",
-        "leftovers.py",
+        "capture/leftovers.py",
         ".where(and_(c.id > after, qualified.in_(sorted(tables))))",
         ".where(c.id > after)",
         LEFTOVERS,

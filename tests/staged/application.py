@@ -12,8 +12,8 @@ from sqlalchemy import Engine, MetaData, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from auditspan import Actor, AuditTrail, MacKey, audit_context
-from auditspan.capture.staging import staging_of
-from auditspan.state import check_state
+from auditspan.storage.audit_change import staging_of
+from auditspan.verify.state import check_state
 
 KEY = MacKey.from_secret(bytes(range(32)))
 KIM = Actor.user(7, label="kim")

@@ -15,15 +15,18 @@ from sqlalchemy import Column, Connection, Engine, MetaData, Table, Text
 from sqlalchemy.orm import Session, sessionmaker
 
 from auditspan import AuditTrail
-from auditspan.capture import postgresql, sqlite
-from auditspan.capture.live_triggers import triggered_tables
 from auditspan.capture.triggers import staged_tables
-from auditspan.tables import audit_tables
+from auditspan.storage.tables import audit_tables
+from auditspan.storage.triggers import (
+    postgresql,
+    sqlite,
+)
+from auditspan.storage.triggers.live import triggered_tables
 from staged.application import KEY, Application
 
 ENVIRONMENT = """
 from alembic import context
-import auditspan.autogenerate
+import auditspan.alembic.autogenerate
 
 given = context.config.attributes
 context.configure(target_metadata=given["metadata"], **given["options"])

@@ -18,9 +18,9 @@ from sqlalchemy import Column, Engine, Integer, MetaData, Table, Text, create_en
 
 from auditspan import Actor, Policy, audit_context
 from auditspan.capture.leftovers import take_leftovers, unknown_tables
+from auditspan.capture.undrained import Undrained
 from auditspan.capture.writer import Capture, captures_of
-from auditspan.tables import audit_tables
-from auditspan.undrained import Undrained
+from auditspan.storage.tables import audit_tables
 from staged.application import KEY, Application, make_application
 from support.patience import PATIENCE, promised
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Column, Engine, ForeignKey, Table, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from auditspan.store import history
+from auditspan.storage.events import history
 from staged.application import Application, make_application
 from staged.test_leftovers import outside, work
 

@@ -24,8 +24,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from auditspan import AuditError
+from auditspan.capture.undrained import Undrained
 from auditspan.telemetry import semconv
-from auditspan.undrained import Undrained
 from integration.library.models import KINDS, Base
 from integration.library.shapes import (
     SHAPES,

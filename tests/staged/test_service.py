@@ -10,10 +10,13 @@ from alembic import command
 from click.testing import CliRunner
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, text
 
-from auditspan.guards import check_guards, restore_guards
-from auditspan.partitioning import partitioning
-from auditspan.tables import audit_tables
-from auditspan.undrained import Undrained
+from auditspan.capture.undrained import Undrained
+from auditspan.guards.check import (
+    check_guards,
+    restore_guards,
+)
+from auditspan.storage.partition_ddl import partitioning
+from auditspan.storage.tables import audit_tables
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine
 from auditspan_service.migrate import configuration, upgrade

@@ -15,7 +15,7 @@ from sqlalchemy.ext.horizontal_shard import ShardedSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from auditspan import AuditTrail, AuditWriteError, audit_context
-from auditspan.tables import audit_tables
+from auditspan.storage.tables import audit_tables
 from integration.library.world import sqlite_engine_at
 from staged.application import KIM, Application
 from support.postgres import empty_database

@@ -19,10 +19,10 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, sessionmaker
 
 from auditspan import AuditTrail, AuditWriteError, audit_context
-from auditspan.guards import check_guards
-from auditspan.sealer import Sealer
-from auditspan.store import history
-from auditspan.undrained import Undrained
+from auditspan.capture.undrained import Undrained
+from auditspan.guards.check import check_guards
+from auditspan.seal.sealer import Sealer
+from auditspan.storage.events import history
 from staged.application import KEY, KIM, Application
 from staged.test_leftovers import outside
 

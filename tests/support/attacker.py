@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from auditspan.tables import AuditTables
+from auditspan.storage.tables import AuditTables
 
 _CAPTURES = text("SELECT true FROM pg_trigger WHERE tgname = 'audit_event_recorded'")
 _CAPTURE_ON = text("ALTER TABLE audit_event ENABLE ALWAYS TRIGGER audit_event_recorded")

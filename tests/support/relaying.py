@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from auditspan.delivery.relay import Relay
 from auditspan.delivery.sinks import Sink
-from auditspan.tables import AuditTables
+from auditspan.storage.tables import AuditTables
 from support.patience import PATIENCE
 
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from auditspan.format.mac import MacKey
-from auditspan.tables import audit_tables
+from auditspan.storage.tables import audit_tables
 from auditspan_service.config import load_settings
 from auditspan_service.models import Base
 

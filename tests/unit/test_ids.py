@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditspan.capture.recorder import Recorder
 from auditspan.errors import AuditConfigError
 from auditspan.format.ids import (
     RANDOM_BYTES,
     uuid7,
 )
 from auditspan.format.record import Service
-from auditspan.recorder import Recorder
 from auditspan.trail import fresh_id
 
 MILLIS = st.integers(0, 2**48 - 1)

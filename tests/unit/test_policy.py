@@ -9,8 +9,8 @@ from sqlalchemy import inspect
 from sqlalchemy.orm import DeclarativeBase, Mapped, configure_mappers, mapped_column
 
 from auditspan import AuditConfigError, Policy
-from auditspan.auditedmodel import AuditedModel
-from auditspan.policy import audited_model
+from auditspan.mapping.audited_model import AuditedModel
+from auditspan.mapping.policy import audited_model
 
 COLUMNS = {"id", "email", "password", "iban", "touched_at", "fullName"}
 

@@ -19,13 +19,9 @@ from auditspan.format.record import (
     Service,
     Target,
 )
+from auditspan.format.rows import SealedRow, SignedCheckpoint
 from auditspan.telemetry import semconv
-from auditspan.telemetry.log_record import (
-    SealedRow,
-    SignedCheckpoint,
-    checkpoint_record,
-    log_record,
-)
+from auditspan.telemetry.log_record import checkpoint_record, log_record
 from auditspan.telemetry.span_events import pointer
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree

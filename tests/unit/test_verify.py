@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import auditspan.verify
+import auditspan.verify.steps
 from auditspan.format.columns import (
     COLUMNS,
     derived_columns,
@@ -25,11 +25,12 @@ from auditspan.format.record import (
     Service,
     Target,
 )
+from auditspan.format.rows import SealedLeaf
 from auditspan.tlog.merkle import (
     Tree,
     hash_leaf,
 )
-from auditspan.verify import Finding, SealedLeaf, Verifier
+from auditspan.verify.steps import Finding, Verifier
 from auditspan_service.cli.proving import verify as command
 
 KEY = MacKey.from_secret(bytes(range(32)))
@@ -267,6 +268,6 @@ def test_any_changed_character_is_found(at: int, data: st.DataObject) -> None:
 def test_the_help_lists_the_steps_of_the_verifier() -> None:
     """The module and the command number the same steps."""
     numbered = re.compile(r"^ *([0-9]+)\. ", re.MULTILINE)
-    listed = numbered.findall(str(auditspan.verify.__doc__))
+    listed = numbered.findall(str(auditspan.verify.steps.__doc__))
     assert [str(step) for step in range(1, 13)] == listed
     assert listed == numbered.findall(str(command.help))

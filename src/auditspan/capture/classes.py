@@ -13,14 +13,20 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Row, Table, func, select, text
 
-from auditspan.capture.audited import AuditedKind, AuditedTable
-from auditspan.capture.image import Image, Number
 from auditspan.capture.parts import Part
 from auditspan.format.canonical import (
     Json,
     represent,
 )
-from auditspan.schemas import dialect_of
+from auditspan.mapping.audited_table import (
+    AuditedKind,
+    AuditedTable,
+)
+from auditspan.mapping.row_image import (
+    Image,
+    Number,
+)
+from auditspan.storage.schemas import dialect_of
 
 _IN_MEMORY = 2000
 """States of base rows that are kept in memory."""

@@ -13,7 +13,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Dialect, Table
 
-from auditspan.schemas import dialect_of, schema_in
+from auditspan.storage.schemas import (
+    dialect_of,
+    schema_in,
+)
 
 BATCH = 2000
 """Rows that are taken together from a large transaction."""

@@ -16,7 +16,7 @@ from auditspan.capture.migrating import (
     is_migrated,
     migrated_metadata,
 )
-from auditspan.capture.opentransaction import (
+from auditspan.capture.open_transaction import (
     Origin,
     busy,
     is_healthy,
@@ -24,8 +24,6 @@ from auditspan.capture.opentransaction import (
 )
 from auditspan.capture.origins import note, note_migrated, require_known, restore_touched
 from auditspan.capture.recording import recorded
-from auditspan.capture.staging import staging_of
-from auditspan.capture.subjects import subject_of
 from auditspan.capture.telling import Telling
 from auditspan.capture.triggers import (
     forget_triggers,
@@ -40,6 +38,8 @@ from auditspan.capture.writer import (
     meet,
 )
 from auditspan.capture.writes import changes_schema, may_write
+from auditspan.mapping.subjects import subject_of
+from auditspan.storage.audit_change import staging_of
 
 _peers: WeakKeyDictionary[SessionTransaction, WeakSet[Connection]] = WeakKeyDictionary()
 

@@ -23,19 +23,22 @@ from sqlalchemy import (
     select,
 )
 
-from auditspan.capture.audited import audited_table
 from auditspan.capture.classes import is_base
 from auditspan.capture.drain import BATCH, StagedChange, table_key
 from auditspan.capture.objects import joined_base
-from auditspan.capture.opentransaction import Origin, busy
+from auditspan.capture.open_transaction import (
+    Origin,
+    busy,
+)
+from auditspan.capture.recorder import Surroundings
 from auditspan.capture.recording import recorded
-from auditspan.capture.staging import staging_of
 from auditspan.capture.telling import Telling
 from auditspan.capture.triggers import staged_tables
 from auditspan.capture.writer import Capture
 from auditspan.context import AuditContext
 from auditspan.format.record import Actor
-from auditspan.recorder import Surroundings
+from auditspan.mapping.audited_table import audited_table
+from auditspan.storage.audit_change import staging_of
 
 
 def take_leftovers(connection: Connection, capture: Capture, limit: int = BATCH) -> int:

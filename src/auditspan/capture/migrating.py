@@ -18,19 +18,25 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, MetaData, Table, func, inspect, select
 
-from auditspan.capture import postgresql
 from auditspan.capture.ddl import schema_change
-from auditspan.capture.live_triggers import (
+from auditspan.capture.open_transaction import (
+    busy,
+    open_transaction,
+)
+from auditspan.capture.recorder import Surroundings
+from auditspan.format.record import Actor
+from auditspan.storage.audit_change import (
+    STAGING,
+    staging_of,
+)
+from auditspan.storage.triggers import postgresql
+from auditspan.storage.triggers.live import (
     fitted,
     live_table,
     removal_statements,
     triggered_tables,
 )
-from auditspan.capture.opentransaction import busy, open_transaction
-from auditspan.capture.staged_table import StagedTable
-from auditspan.capture.staging import STAGING, staging_of
-from auditspan.format.record import Actor
-from auditspan.recorder import Surroundings
+from auditspan.storage.triggers.staged_table import StagedTable
 
 ACTION = "migration.statement"
 """The action of what a migration writes."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Dialect, Table
 
-from auditspan.capture.catalog import table_named
 from auditspan.capture.migrating import acting, can_record, is_counted, restore_triggers
-from auditspan.capture.opentransaction import (
+from auditspan.capture.open_transaction import (
     Origin,
     begin_to_write,
     is_autocommit,
@@ -14,8 +13,7 @@ from auditspan.capture.opentransaction import (
     open_transaction,
     position,
 )
-from auditspan.capture.staging import staging_of
-from auditspan.capture.subjects import subject_of
+from auditspan.capture.recorder import missing_actor
 from auditspan.capture.triggers import (
     create_triggers,
     has_triggers,
@@ -25,8 +23,10 @@ from auditspan.capture.triggers import (
 from auditspan.capture.unaudited import unaudited_reason
 from auditspan.capture.writer import Capture, captures_of
 from auditspan.errors import AuditConfigError, AuditWriteError, UnauditedWriteError
-from auditspan.recorder import missing_actor
-from auditspan.tables import require_supported
+from auditspan.mapping.catalog import table_named
+from auditspan.mapping.subjects import subject_of
+from auditspan.storage.audit_change import staging_of
+from auditspan.storage.tables import require_supported
 
 
 def require_known(table: Table, captures: list[Capture]) -> None:

@@ -13,11 +13,7 @@ from typing import Any
 from sqlalchemy import Column, Dialect
 from sqlalchemy.types import TypeEngine
 
-from auditspan.auditedmodel import AuditedColumn
-from auditspan.capture.audited import AuditedKind, AuditedTable
 from auditspan.capture.drain import StagedChange
-from auditspan.capture.image import Image, parse_image
-from auditspan.capture.stored_values import Convert, converter
 from auditspan.format.canonical import (
     Json,
     canonical_json,
@@ -25,7 +21,23 @@ from auditspan.format.canonical import (
 )
 from auditspan.format.diff import Changes
 from auditspan.format.mac import MacKey
-from auditspan.values import concealed, target_id
+from auditspan.mapping.audited_model import AuditedColumn
+from auditspan.mapping.audited_table import (
+    AuditedKind,
+    AuditedTable,
+)
+from auditspan.mapping.column_values import (
+    Convert,
+    converter,
+)
+from auditspan.mapping.row_image import (
+    Image,
+    parse_image,
+)
+from auditspan.mapping.values import (
+    concealed,
+    target_id,
+)
 
 _ABSENT = object()
 

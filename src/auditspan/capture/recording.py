@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from auditspan.capture.opentransaction import Origin
+from auditspan.capture.open_transaction import Origin
+from auditspan.capture.recorder import Recorder
 from auditspan.capture.telling import Told
 from auditspan.format.record import AuditRecord
-from auditspan.recorder import Recorder
 
 
 def recorded(

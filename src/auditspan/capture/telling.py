@@ -8,22 +8,28 @@ from functools import cached_property, lru_cache
 
 from sqlalchemy import Connection, Dialect, MetaData, Table
 
-from auditspan.capture.audited import AuditedTable, audited_table
-from auditspan.capture.catalog import table_named
 from auditspan.capture.classes import ObjectClasses, is_base
 from auditspan.capture.drain import StagedChange
-from auditspan.capture.linkruns import LinkRun
-from auditspan.capture.links import LinkTable
-from auditspan.capture.mappers import all_mappers
+from auditspan.capture.link_runs import LinkRun
 from auditspan.capture.migrating import ACTION
 from auditspan.capture.objects import ObjectChange, joined_base
-from auditspan.capture.opentransaction import Origin
+from auditspan.capture.open_transaction import Origin
 from auditspan.capture.parts import Part, PartReader
 from auditspan.capture.row_change import RowChange
-from auditspan.capture.subjects import Subject, subject_of
 from auditspan.errors import AuditWriteError
 from auditspan.format.mac import MacKey
 from auditspan.format.record import Target
+from auditspan.mapping.audited_table import (
+    AuditedTable,
+    audited_table,
+)
+from auditspan.mapping.catalog import table_named
+from auditspan.mapping.link_table import LinkTable
+from auditspan.mapping.mappers import all_mappers
+from auditspan.mapping.subjects import (
+    Subject,
+    subject_of,
+)
 
 Told = tuple[Origin, RowChange]
 

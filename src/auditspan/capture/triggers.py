@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Connection, Dialect, Engine, MetaData, Table, event, inspect, text
 from sqlalchemy.orm import configure_mappers
 
-from auditspan.capture import postgresql, sqlite
-from auditspan.capture.audited import AuditedTable
-from auditspan.capture.catalog import home_of, tables_of
-from auditspan.capture.links import LinkTable
-from auditspan.capture.live_triggers import fitted
 from auditspan.capture.migrating import drain_first
-from auditspan.capture.opentransaction import busy, open_transaction
-from auditspan.capture.staged_table import StagedTable
-from auditspan.capture.staging import staging_of
-from auditspan.capture.subjects import subject_of
+from auditspan.capture.open_transaction import (
+    busy,
+    open_transaction,
+)
 from auditspan.capture.writes import changes_schema
 from auditspan.errors import AuditConfigError
-from auditspan.schemas import Translation, dialect_of, translation_of
+from auditspan.mapping.audited_table import AuditedTable
+from auditspan.mapping.catalog import (
+    home_of,
+    tables_of,
+)
+from auditspan.mapping.link_table import LinkTable
+from auditspan.mapping.subjects import subject_of
+from auditspan.storage.audit_change import staging_of
+from auditspan.storage.schemas import (
+    Translation,
+    dialect_of,
+    translation_of,
+)
+from auditspan.storage.triggers import (
+    postgresql,
+    sqlite,
+)
+from auditspan.storage.triggers.live import fitted
+from auditspan.storage.triggers.staged_table import StagedTable
 
 
 def staged_tables(metadata: MetaData) -> list[StagedTable]:
@@ -129,26 +142,30 @@ def require_triggers(connection: Connection, metadata: MetaData) -> None:
     Raises:
         AuditConfigError: on PostgreSQL, a write could go by unseen.
     """
-    staged = staged_tables(metadata)
-    present = _present(connection, [one.table for one in staged])
-    problems = []
-    staging = _staging(metadata)
-    if staging is not None and connection.dialect.name == "postgresql":
-        problems += postgresql.drain_problems(connection, staging)
-    for one in staged:
-        if one.table not in present:
-            continue
-        live = fitted(connection, one)
-        if connection.dialect.name == "postgresql":
-            problems += postgresql.trigger_problems(connection, live)
-        elif sqlite.trigger_problems(connection, live):
-            create_triggers(connection, live)
-            problems += sqlite.trigger_problems(connection, live)
+    with busy(connection):
+        problems = [*_problems(connection, metadata)]
     if problems:
         raise AuditConfigError(
             "writes were refused, because triggers that record them are missing or differ from the "
             f"models: `MetaData.create_all` makes them again. {'; '.join(problems)}"
         )
+
+
+def _problems(connection: Connection, metadata: MetaData) -> Iterator[str]:
+    is_postgresql = connection.dialect.name == "postgresql"
+    staged, staging = staged_tables(metadata), _staging(metadata)
+    if staging is not None and is_postgresql:
+        yield from postgresql.drain_problems(connection, staging)
+    present = _present(connection, [one.table for one in staged])
+    for one in staged:
+        if one.table not in present:
+            continue
+        live = fitted(connection, one)
+        if is_postgresql:
+            yield from postgresql.trigger_problems(connection, live)
+        elif sqlite.trigger_problems(connection, live):
+            create_triggers(connection, live)
+            yield from sqlite.trigger_problems(connection, live)
 
 
 def _staging(metadata: MetaData) -> Table | None:

@@ -12,15 +12,18 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import URL, Connection, Dialect, Engine, MetaData, Table
 
-from auditspan.capture.catalog import tables_of
 from auditspan.capture.database_errors import refused_as
 from auditspan.capture.journal import Announce
+from auditspan.capture.recorder import Recorder
 from auditspan.capture.transactions import journal_of
 from auditspan.format.mac import MacKey
 from auditspan.format.record import AuditRecord
-from auditspan.recorder import Recorder
-from auditspan.store import insert_records
-from auditspan.tables import AuditTables, require_supported
+from auditspan.mapping.catalog import tables_of
+from auditspan.storage.events import insert_records
+from auditspan.storage.tables import (
+    AuditTables,
+    require_supported,
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -16,11 +16,17 @@ from auditspan.delivery.cursors import (
     load_cursors,
     newest_seq,
 )
-from auditspan.leases import RELAY, read_leases
-from auditspan.quarantine import quarantined
-from auditspan.sealed import IsCounted, UtcText
-from auditspan.tables import AuditTables
-from auditspan.unsealed import last_position
+from auditspan.seal.unsealed import last_position
+from auditspan.storage.leases import (
+    RELAY,
+    read_leases,
+)
+from auditspan.storage.leaves import (
+    IsCounted,
+    UtcText,
+)
+from auditspan.storage.quarantine import quarantined
+from auditspan.storage.tables import AuditTables
 
 MOST = 10_000
 """What waits is counted up to here."""

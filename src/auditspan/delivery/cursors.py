@@ -10,12 +10,18 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Row, Select, select, update
 
-from auditspan.inserting import insert_counted
-from auditspan.sealed import IsCounted, StoredNumber, StoredText, UtcText, newest_size
-from auditspan.tables import LEASE_PREFIX, AuditTables
-from auditspan.telemetry.log_record import (
-    SealedRow,
-    SignedCheckpoint,
+from auditspan.format.rows import SealedRow, SignedCheckpoint
+from auditspan.storage.insert import insert_counted
+from auditspan.storage.leaves import (
+    IsCounted,
+    StoredNumber,
+    StoredText,
+    UtcText,
+    newest_size,
+)
+from auditspan.storage.tables import (
+    LEASE_PREFIX,
+    AuditTables,
 )
 from auditspan.tlog.checkpoint import log_name
 

@@ -51,14 +51,21 @@ from auditspan.delivery.cursors import (
 from auditspan.delivery.progress import Progress
 from auditspan.delivery.sinks import Sink
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
-from auditspan.leases import RELAY, Lease, LeaseLostError, StoredLease, holding
-from auditspan.tables import AuditTables
-from auditspan.telemetry.log_record import (
-    SealedRow,
-    checkpoint_record,
+from auditspan.format.rows import SealedRow
+from auditspan.storage.leases import (
+    RELAY,
+    Lease,
+    LeaseLostError,
+    StoredLease,
+    holding,
 )
+from auditspan.storage.tables import AuditTables
+from auditspan.storage.timeouts import (
+    kept_alive,
+    lift_time_limits,
+)
+from auditspan.telemetry.log_record import checkpoint_record
 from auditspan.telemetry.metrics import RelayMeters
-from auditspan.timeouts import kept_alive, lift_time_limits
 
 MAX_RECORDS = 512
 MAX_BYTES = 1024 * 1024

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import uuid
+
 RANDOM_BYTES = 10
 """How many random bytes `uuid7` takes."""
 
@@ -21,3 +24,9 @@ def uuid7(unix_millis: int, random: bytes) -> str:
     digits = random[:RANDOM_BYTES].hex()
     variant = "89ab"[int(digits[4], 16) & 0x3]
     return f"{time[:8]}-{time[8:]}-7{digits[1:4]}-{variant}{digits[5:8]}-{digits[8:]}"
+
+
+def copy_id(row_id: int) -> str:
+    """The event id in the leaf of a copied row, whose own another leaf has; a UUID."""
+    digest = hashlib.sha256(b"auditspan-copy\0%d" % row_id).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=5))

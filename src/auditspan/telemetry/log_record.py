@@ -6,10 +6,9 @@ The record is made directly: the SDK's logger would cut attributes at its limits
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
@@ -19,6 +18,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 from opentelemetry.util.types import AnyValue
 
+from auditspan.format.rows import SealedRow, SignedCheckpoint
 from auditspan.telemetry import semconv
 from auditspan.tlog.checkpoint import log_name
 from auditspan.tlog.note import key_ids
@@ -31,37 +31,11 @@ _UNTRACED = set_span_in_context(INVALID_SPAN, Context())
 """Of no trace. An empty Context would not do: LogRecord takes the *current* one in its place."""
 
 
-class SealedRow(NamedTuple):
-    """A row of the trail with its place in the sealed sequence.
-
-    `recorded_at` is None where somebody has put a time there that cannot be told. `trail` is the
-    name of the trail, which tells it apart from others that deliver to the same collector.
-    """
-
-    seq: int
-    row_id: int
-    event_id: str
-    recorded_at: datetime | None
-    body: str
-    mac: str | None
-    trail: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SignedCheckpoint:
-    """A checkpoint with its note, and when the sealer made it."""
-
-    size: int
-    root: bytes
-    note: str
-    created_at: datetime
-
-
 def log_record(row: SealedRow) -> ReadableLogRecord:
     """The log record of a row: body byte for byte, trace id and span id of the request.
 
     Raises:
-        one of `auditspan.delivery.batch.UNFIT`: somebody has tampered with it so that there is none.
+        one of `delivery.batch.UNFIT`: somebody has tampered with it so that there is none.
     """
     body, end = _decode(row.body)  # `json.loads` takes a fourth longer, to look for white space
     if end != len(row.body):

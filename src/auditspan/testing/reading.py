@@ -11,8 +11,11 @@ from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
 from auditspan.capture.hooks import drain_now
 from auditspan.errors import AuditConfigError
-from auditspan.store import EventFilter, find_events
-from auditspan.tables import AuditTables
+from auditspan.storage.events import (
+    EventFilter,
+    find_events,
+)
+from auditspan.storage.tables import AuditTables
 from auditspan.testing.event import Event
 
 if TYPE_CHECKING:

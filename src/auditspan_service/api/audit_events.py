@@ -6,7 +6,12 @@ import re
 
 from flask import Blueprint, Response, jsonify
 
-from auditspan.store import EventFilter, StoredEvent, find_events, get_event
+from auditspan.storage.events import (
+    EventFilter,
+    StoredEvent,
+    find_events,
+    get_event,
+)
 from auditspan_service.api.current import services
 from auditspan_service.api.pages import page_response
 from auditspan_service.api.query import page, parameters, trace_id

@@ -22,8 +22,8 @@ from auditspan.delivery.cursors import (
     outgoing,
 )
 from auditspan.delivery.sinks import write_records
-from auditspan.tables import AuditTables
-from auditspan.telemetry.log_record import SealedRow
+from auditspan.format.rows import SealedRow
+from auditspan.storage.tables import AuditTables
 from auditspan_service.cli.console import FOUND, Failure, data_option
 from auditspan_service.cli.opened import opened_trail
 

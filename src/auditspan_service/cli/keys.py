@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import click
 
-from auditspan.keycover import cover_rows_without_mac
 from auditspan_service.cli.console import data_option, json_option, print_object, print_rows, say
 from auditspan_service.cli.opened import opened_services
 from auditspan_service.config import load_settings
@@ -129,8 +128,8 @@ def cover(*, reason: str | None, later: bool, as_json: bool) -> None:
     writes has the key and the worker has sealed what they wrote before.
     """
     with opened_services() as services, services.database.writing() as session:
-        found = cover_rows_without_mac(
-            *(services.trail, session),
+        found = services.trail.cover_rows_without_mac(
+            session,
             reason=reason,
             later=later,
             earlier_keys=services.mac_keys[1:],

@@ -13,14 +13,29 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from auditspan import MacKey
 from auditspan.delivery.sinks import Sink
-from auditspan.quarantine import take_back
-from auditspan.reconcile import ReconcileReport, Resent, resend, taken_since
-from auditspan.reconcile import reconcile as compare
-from auditspan.state import StateReport, check_state
-from auditspan.tables import AuditTables
+from auditspan.storage.quarantine import take_back
+from auditspan.storage.tables import AuditTables
 from auditspan.tlog.note import PublicKey
-from auditspan.verification import Progress, VerifyReport, verify_trail
-from auditspan.witness import Witness, read_witness
+from auditspan.verify.reconcile import (
+    ReconcileReport,
+    Resent,
+    resend,
+    taken_since,
+)
+from auditspan.verify.reconcile import reconcile as compare
+from auditspan.verify.state import (
+    StateReport,
+    check_state,
+)
+from auditspan.verify.trail import (
+    Progress,
+    VerifyReport,
+    verify_trail,
+)
+from auditspan.verify.witness import (
+    Witness,
+    read_witness,
+)
 from auditspan_service.cli.console import (
     FOUND,
     Failure,

@@ -26,9 +26,17 @@ from auditspan.otlp.trace_tree import (
     render_trace,
     trace_as_dict,
 )
-from auditspan.store import EventFilter, StoredEvent, find_events, get_event
-from auditspan.store import history as target_history
-from auditspan.tables import AuditTables, audit_tables
+from auditspan.storage.events import (
+    EventFilter,
+    StoredEvent,
+    find_events,
+    get_event,
+)
+from auditspan.storage.events import history as target_history
+from auditspan.storage.tables import (
+    AuditTables,
+    audit_tables,
+)
 from auditspan_service.cli.console import (
     FOUND,
     Failure,

@@ -9,15 +9,18 @@ from pathlib import Path
 import click
 from sqlalchemy import select
 
-from auditspan.lastsigned import IsGrownFrom, LastSignedFile
-from auditspan.sealer import Sealer
+from auditspan.seal.last_signed import (
+    IsGrownFrom,
+    LastSignedFile,
+)
+from auditspan.seal.sealer import Sealer
 from auditspan.tlog.checkpoint import (
     incarnation_of,
     split_origin,
 )
 from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import SigningKey
-from auditspan.witness import read_witness
+from auditspan.verify.witness import read_witness
 from auditspan_service.cli.console import Failure, data_option, json_option, print_object, say
 from auditspan_service.cli.opened import opened_services
 from auditspan_service.config import Settings, load_settings

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from flask_migrate import Migrate
 from werkzeug.exceptions import HTTPException
 
-import auditspan.autogenerate  # noqa: F401 (for `flask db migrate`)
+import auditspan.alembic.autogenerate  # noqa: F401 (for `flask db migrate`)
 from apps.accounts.models import User, db, trail
 from apps.accounts.views import users
 from auditspan import Actor

@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, Table, create_engine
 
-from auditspan.capture.postgresql import (
+from auditspan.storage.audit_change import audit_change_table
+from auditspan.storage.triggers.postgresql import (
     staging_statements,
     trigger_problems,
     trigger_statements,
 )
-from auditspan.capture.staged_table import StagedTable
-from auditspan.capture.staging import audit_change_table
+from auditspan.storage.triggers.staged_table import StagedTable
 
 DRAIN = "SELECT operation, old, new, table_schema, table_name FROM auditspan_drain(NULL)"
 RECORD = "INSERT INTO audit_event VALUES ('{}')"

@@ -23,9 +23,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from auditspan.capture.postgresql import staging_removal, trigger_removal, trigger_statements
-from auditspan.capture.postgresql_functions import functions_of
-from auditspan.capture.staged_table import StagedTable
+from auditspan.storage.triggers.postgresql import (
+    staging_removal,
+    trigger_removal,
+    trigger_statements,
+)
+from auditspan.storage.triggers.postgresql_functions import functions_of
+from auditspan.storage.triggers.staged_table import StagedTable
 from integration.capture.staged_postgresql import (
     RECORD,
     Staged,

@@ -34,10 +34,17 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import StaticPool
 
-from auditspan.capture.image import Number, parse_image
-from auditspan.capture.sqlite import trigger_problems, trigger_removal, trigger_statements
-from auditspan.capture.staged_table import StagedTable
-from auditspan.capture.staging import audit_change_table
+from auditspan.mapping.row_image import (
+    Number,
+    parse_image,
+)
+from auditspan.storage.audit_change import audit_change_table
+from auditspan.storage.triggers.sqlite import (
+    trigger_problems,
+    trigger_removal,
+    trigger_statements,
+)
+from auditspan.storage.triggers.staged_table import StagedTable
 
 Row: TypeAlias = dict[str, Any]
 AFFINITIES = {"i": Integer, "r": Float, "n": Numeric, "t": Text, "b": LargeBinary}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
-from auditspan.tables import audit_tables
+from auditspan.storage.tables import audit_tables
 from auditspan.telemetry.span_events import TelemetryErrors
 from integration.library.models import Base
 from integration.library.world import World, make_world, sqlite_engine_at

@@ -26,7 +26,7 @@ from sqlalchemy.ext.mutable import MutableDict
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from auditspan import Policy
-from auditspan.tables import UtcDateTime
+from auditspan.storage.column_types import UtcDateTime
 from support.replay import Kind
 
 

@@ -21,7 +21,7 @@ from auditspan.delivery.sinks import (
     AUDIT_FILE,
     FileSink,
 )
-from auditspan.sealer import Sealer
+from auditspan.seal.sealer import Sealer
 from auditspan.telemetry.log_record import unix_nanos
 from integration.library.models import Team
 from integration.library.world import KEY, KIM, make_world

@@ -14,7 +14,7 @@ from sqlalchemy import Compiled, bindparam, case, delete, func, insert, literal,
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from auditspan.capture.staging import STAGING
+from auditspan.storage.audit_change import STAGING
 from integration.library.models import Account, Base, Person, Plain, Seat, Team
 from integration.library.shapes import (
     Animal,

@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Engine
 
-from auditspan.alembic import partition_audit_event
+from auditspan.alembic.operations import partition_audit_event
 from integration.trust.world import Trail, opened
 from support.roles import Deployed, deployed_database
 

@@ -17,14 +17,24 @@ from alembic.operations import Operations
 from sqlalchemy import Connection, Engine, MetaData, create_engine, make_url, text
 from sqlalchemy.exc import ProgrammingError
 
-import auditspan.autogenerate as proposals
-from auditspan.alembic import create_guards, drop_guards, partition_audit_event
+import auditspan.alembic.autogenerate as proposals
+from auditspan.alembic.operations import (
+    create_guards,
+    drop_guards,
+    partition_audit_event,
+)
 from auditspan.delivery.sinks import FileSink
 from auditspan.errors import AuditConfigError
-from auditspan.guards import Finding, check_guards
-from auditspan.partitions import make_ahead, partitions_of
-from auditspan.store import insert_records
-from auditspan.tables import audit_tables
+from auditspan.guards.check import (
+    Finding,
+    check_guards,
+)
+from auditspan.storage.events import insert_records
+from auditspan.storage.partitions import (
+    make_ahead,
+    partitions_of,
+)
+from auditspan.storage.tables import audit_tables
 from auditspan.worker import Worker
 from auditspan_service.db import make_engine
 from auditspan_service.models import Base
@@ -169,7 +179,7 @@ def test_grants_may_be_given_again(engines: Engines, deployed: Deployed) -> None
 
 def test_autogenerate_proposes_nothing(engines: Engines) -> None:
     """Neither to drop partitions nor to make indexes as they were, with the module imported."""
-    assert "auditspan.autogenerate" == proposals.__name__
+    assert "auditspan.alembic.autogenerate" == proposals.__name__
     with engines["migrator"].connect() as connection:
         assert [] == compare_metadata(MigrationContext.configure(connection), Base.metadata)
 

@@ -23,8 +23,8 @@ from auditspan.delivery.sinks import (
     FileSink,
     Sink,
 )
-from auditspan.quarantine import take_back
-from auditspan.sealer import Sealer
+from auditspan.seal.sealer import Sealer
+from auditspan.storage.quarantine import take_back
 from auditspan.telemetry import semconv
 from auditspan.worker import Worker
 from auditspan_service.db import make_engine

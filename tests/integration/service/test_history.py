@@ -14,8 +14,8 @@ from auditspan.format.record import (
     Service,
     Target,
 )
-from auditspan.store import insert_records
-from auditspan.tables import audit_tables
+from auditspan.storage.events import insert_records
+from auditspan.storage.tables import audit_tables
 from auditspan_service.cli import main
 from auditspan_service.models import Base
 from support.service import RunningService

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from auditspan import lastsigned
-from auditspan.lastsigned import LastSignedFile
+from auditspan.seal import last_signed as lastsigned
+from auditspan.seal.last_signed import LastSignedFile
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import SigningKey

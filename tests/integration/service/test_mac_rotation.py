@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from auditspan.sealer import Sealer
+from auditspan.seal.sealer import Sealer
 from auditspan_service.cli import main
 from auditspan_service.config import Settings
 from auditspan_service.keyfile import (

@@ -18,8 +18,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, inspect, text
 
-from auditspan.guards import check_guards
-from auditspan.tables import audit_tables
+from auditspan.guards.check import check_guards
+from auditspan.storage.tables import audit_tables
 from auditspan_service import migrate
 from auditspan_service.db import make_engine
 from auditspan_service.errors import SchemaError

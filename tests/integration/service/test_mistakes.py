@@ -17,8 +17,8 @@ from click.testing import CliRunner, Result
 
 from auditspan.delivery.sinks import ConsoleSink
 from auditspan.errors import SinkUnavailableError
-from auditspan.sealer import Sealer
-from auditspan.tables import audit_tables
+from auditspan.seal.sealer import Sealer
+from auditspan.storage.tables import audit_tables
 from auditspan_service.cli import main
 from auditspan_service.config import Settings, load_settings
 from auditspan_service.db import Database

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from auditspan.delivery.relay import Relay
-from auditspan.sealer import Sealer
+from auditspan.seal.sealer import Sealer
 from auditspan_service.db import Database, make_engine
 from support.service import RunningService, problem
 

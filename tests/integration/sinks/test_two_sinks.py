@@ -17,7 +17,10 @@ from auditspan.delivery.sinks import (
 )
 from auditspan.errors import AuditConfigError
 from auditspan.otlp.files import read_logs
-from auditspan.store import EventFilter, find_events
+from auditspan.storage.events import (
+    EventFilter,
+    find_events,
+)
 from auditspan.worker import Worker
 from integration.sinks.faulty import GOOD, Answer, Rule, faulty_collector
 from integration.trust.world import KEY, MAC, Trail, opened

@@ -13,9 +13,12 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, create_engine, inspect
 
-from auditspan.alembic import create_guards, drop_guards
-from auditspan.guards import check_guards
-from auditspan.tables import audit_tables
+from auditspan.alembic.operations import (
+    create_guards,
+    drop_guards,
+)
+from auditspan.guards.check import check_guards
+from auditspan.storage.tables import audit_tables
 
 METADATA = MetaData()
 TABLES = audit_tables(METADATA)
@@ -40,7 +43,7 @@ def missing(connection: Connection) -> list[str]:
 
 ENVIRONMENT = """
 from alembic import context
-import auditspan.autogenerate
+import auditspan.alembic.autogenerate
 
 given = context.config.attributes
 context.configure(

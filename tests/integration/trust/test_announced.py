@@ -13,9 +13,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from sqlalchemy import select
 
 from auditspan.format.record import AuditRecord
-from auditspan.reconcile import reconcile
-from auditspan.store import insert_records
+from auditspan.storage.events import insert_records
 from auditspan.telemetry.span_events import announce
+from auditspan.verify.reconcile import reconcile
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine, snapshot
 from auditspan_service.migrate import upgrade

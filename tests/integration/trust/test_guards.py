@@ -9,8 +9,13 @@ import pytest
 from sqlalchemy import Engine, MetaData, create_engine, event, text
 
 from auditspan.errors import UnguardedError
-from auditspan.guards import Finding, check_guards, require_guards, restore_guards
-from auditspan.tables import audit_tables
+from auditspan.guards.check import (
+    Finding,
+    check_guards,
+    require_guards,
+    restore_guards,
+)
+from auditspan.storage.tables import audit_tables
 from support.cluster import Cluster
 from support.roles import Deployed, deployed_database
 

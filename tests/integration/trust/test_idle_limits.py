@@ -11,11 +11,11 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from sqlalchemy import Engine, select, text
 
 from auditspan.delivery.cursors import load_cursors
-from auditspan.lastsigned import IsGrownFrom
-from auditspan.reconcile import reconcile
-from auditspan.state import check_state
+from auditspan.seal.last_signed import IsGrownFrom
 from auditspan.tlog.merkle import Tree
-from auditspan.verification import verify_trail
+from auditspan.verify.reconcile import reconcile
+from auditspan.verify.state import check_state
+from auditspan.verify.trail import verify_trail
 from auditspan_service.cli.opened import opened_trail
 from auditspan_service.db import snapshot
 from auditspan_service.models import Base

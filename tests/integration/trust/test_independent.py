@@ -16,7 +16,10 @@ from auditspan.delivery.sinks import (
     FileSink,
 )
 from auditspan.otlp.files import read_logs
-from auditspan.store import EventFilter, find_events
+from auditspan.storage.events import (
+    EventFilter,
+    find_events,
+)
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine, snapshot
 from auditspan_service.migrate import upgrade

@@ -18,12 +18,11 @@ from auditspan.format.key_addition import (
     TARGET,
     KeyAddition,
 )
-from auditspan.keycover import cover_rows_without_mac
-from auditspan.sealed import sealed_leaves
-from auditspan.tables import audit_tables
+from auditspan.storage.leaves import sealed_leaves
+from auditspan.storage.tables import audit_tables
+from auditspan.storage.unkeyed import CoveredRows
 from auditspan.tlog.merkle import hash_leaf
-from auditspan.unkeyed import CoveredRows
-from auditspan.verification import verify_trail
+from auditspan.verify.trail import verify_trail
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine, snapshot
 from auditspan_service.keyfile import load_mac_keys, rotate_mac_key
@@ -50,7 +49,7 @@ def cover(trail: Trail, key: MacKey | None = MAC, **options: Any) -> CoveredRows
     sessions = sessionmaker(trail.engine)
     made = AuditTrail(sessions, metadata=trail.tables.event.metadata, mac_key=key)
     with audit_context(actor=Actor.system("test")), sessions.begin() as session:
-        return cover_rows_without_mac(made, session, **options)
+        return made.cover_rows_without_mac(session, **options)
 
 
 def forge(trail: Trail, metadata: Mapping[str, Any], key: MacKey = MAC) -> None:

@@ -12,7 +12,7 @@ from auditspan.delivery.cursors import (
     newest_seq,
 )
 from auditspan.otlp.files import read_logs
-from auditspan.reconcile import reconcile
+from auditspan.verify.reconcile import reconcile
 from auditspan_service.db import snapshot
 from integration.trust.conftest import grown
 from integration.trust.world import Trail

@@ -20,9 +20,20 @@ from auditspan.delivery.sinks import (
     FileSink,
 )
 from auditspan.errors import SinkRejectedError
-from auditspan.quarantine import quarantined, take_back
-from auditspan.reconcile import Resent, reconcile, resend, taken_since
-from auditspan.store import EventFilter, find_events
+from auditspan.storage.events import (
+    EventFilter,
+    find_events,
+)
+from auditspan.storage.quarantine import (
+    quarantined,
+    take_back,
+)
+from auditspan.verify.reconcile import (
+    Resent,
+    reconcile,
+    resend,
+    taken_since,
+)
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine, snapshot
 from auditspan_service.migrate import upgrade

@@ -22,16 +22,19 @@ from auditspan.delivery.sinks import (
     AUDIT_FILE,
     FileSink,
 )
+from auditspan.format.rows import SealedRow
 from auditspan.otlp.files import (
     LogEntry,
     read_logs,
 )
-from auditspan.reconcile import reconcile, resend
 from auditspan.telemetry import semconv
-from auditspan.telemetry.log_record import SealedRow
 from auditspan.tlog.note import (
     Checkpoint,
     open_note,
+)
+from auditspan.verify.reconcile import (
+    reconcile,
+    resend,
 )
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine, snapshot

@@ -15,15 +15,15 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from auditspan.delivery.sinks import AUDIT_FILE
-from auditspan.lastsigned import LastSignedFile
-from auditspan.sealer import Sealer
+from auditspan.seal.last_signed import LastSignedFile
+from auditspan.seal.sealer import Sealer
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import (
     Checkpoint,
     open_note,
 )
-from auditspan.witness import read_witness
+from auditspan.verify.witness import read_witness
 from auditspan_service.cli import main
 from auditspan_service.db import snapshot
 from auditspan_service.keyfile import last_signed_file

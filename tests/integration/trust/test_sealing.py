@@ -14,7 +14,7 @@ from sqlalchemy import Connection, create_engine, event, text
 
 from auditspan import MacKey
 from auditspan.delivery.sinks import FileSink
-from auditspan.sealer import Sealer
+from auditspan.seal.sealer import Sealer
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import (
@@ -22,7 +22,7 @@ from auditspan.tlog.note import (
     SigningKey,
     open_note,
 )
-from auditspan.verification import verify_trail
+from auditspan.verify.trail import verify_trail
 from auditspan.worker import Worker
 from auditspan_service.db import snapshot
 from integration.trust.backups import run

@@ -43,10 +43,17 @@ from auditspan.format.redaction import (
     redact,
     shorten,
 )
-from auditspan.state import Difference, StateReport, check_state
-from auditspan.state.objects import ObjectStore
-from auditspan.store import insert_records
-from auditspan.tables import AuditTables, audit_tables
+from auditspan.storage.events import insert_records
+from auditspan.storage.tables import (
+    AuditTables,
+    audit_tables,
+)
+from auditspan.verify.state import (
+    Difference,
+    StateReport,
+    check_state,
+)
+from auditspan.verify.state.object_store import ObjectStore
 from auditspan_service.cli.state import print_state, with_state
 from integration.library.world import sqlite_engine_at
 

@@ -29,13 +29,15 @@ from auditspan.format.key_addition import (
     KeyAddition,
 )
 from auditspan.format.record import AuditRecord
-from auditspan.guards import check_guards
-from auditspan.lastsigned import LastSignedFile
+from auditspan.guards.check import check_guards
 from auditspan.otlp.files import read_logs
-from auditspan.reconcile import reconcile
-from auditspan.sealer import Sealer
-from auditspan.store import insert_records
-from auditspan.tables import AuditTables, audit_tables
+from auditspan.seal.last_signed import LastSignedFile
+from auditspan.seal.sealer import Sealer
+from auditspan.storage.events import insert_records
+from auditspan.storage.tables import (
+    AuditTables,
+    audit_tables,
+)
 from auditspan.telemetry import semconv
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
@@ -45,8 +47,12 @@ from auditspan.tlog.note import (
     open_note,
     sign_note,
 )
-from auditspan.verification import VerifyReport, verify_trail
-from auditspan.witness import read_witness
+from auditspan.verify.reconcile import reconcile
+from auditspan.verify.trail import (
+    VerifyReport,
+    verify_trail,
+)
+from auditspan.verify.witness import read_witness
 from integration.trust.world import OTHER_LOG, opened, ours
 from support.attacker import take_guards_away
 
@@ -299,7 +305,7 @@ def test_a_row_that_somebody_else_inserted_is_sealed_loudly(
     """A false MAC is named in an error when it is sealed, and by verify; rows behind it flow."""
     trail.write(1, MacKey.from_secret(bytes(32)))
     trail.write(1)
-    with caplog.at_level(logging.ERROR, logger="auditspan.sealer"):
+    with caplog.at_level(logging.ERROR, logger="auditspan.seal.sealer"):
         trail.seal()
     assert 1 == len(ours(caplog))
     assert {("mac", SIZE)} == trail.found()
@@ -328,7 +334,7 @@ def test_a_rebuilt_history_under_an_unsigned_checkpoint_is_found(
     trail.seal(None)
     rebuild_without(trail, 3)
     trail.write(1)
-    with caplog.at_level(logging.ERROR, logger="auditspan.lastsigned"):
+    with caplog.at_level(logging.ERROR, logger="auditspan.seal.last_signed"):
         trail.seal(last_signed=remembered)
     assert ["do not go on" in one.getMessage() for one in ours(caplog)] == [True]
     assert "auditspan/test/2" == str(trail.notes()[-1]).partition("\n")[0]
@@ -414,7 +420,7 @@ def test_copied_row_under_unique_leaves_stops_nothing(
     )
     trail.run("DROP INDEX ix_audit_event_event_id", copy, copy)
     assert {("duplicate", None)} == trail.found()
-    with caplog.at_level(logging.ERROR, logger="auditspan.leaves"):
+    with caplog.at_level(logging.ERROR, logger="auditspan.seal.leaves"):
         trail.seal()
     trail.write(1)
     trail.seal()

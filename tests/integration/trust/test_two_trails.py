@@ -17,11 +17,15 @@ from auditspan.delivery.sinks import (
     FileSink,
 )
 from auditspan.otlp.files import read_logs
-from auditspan.reconcile import ReconcileReport, reconcile, resend
 from auditspan.telemetry import semconv
 from auditspan.tlog.note import SigningKey
-from auditspan.verification import verify_trail
-from auditspan.witness import read_witness
+from auditspan.verify.reconcile import (
+    ReconcileReport,
+    reconcile,
+    resend,
+)
+from auditspan.verify.trail import verify_trail
+from auditspan.verify.witness import read_witness
 from auditspan.worker import Worker
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine, snapshot

@@ -16,7 +16,7 @@ from auditspan.delivery.sinks import AUDIT_FILE
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import SigningKey
-from auditspan.witness import read_witness
+from auditspan.verify.witness import read_witness
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine
 from auditspan_service.keyfile import load_or_create_signing_keys, rotate_signing_key

@@ -21,20 +21,26 @@ from auditspan.delivery.sinks import (
 )
 from auditspan.format.ids import uuid7
 from auditspan.format.record import AuditRecord
-from auditspan.lastsigned import LastSigned
-from auditspan.sealed import sealed_leaves
-from auditspan.sealer import Sealer
-from auditspan.store import insert_records
-from auditspan.tables import AuditTables, audit_tables
+from auditspan.seal.last_signed import LastSigned
+from auditspan.seal.sealer import Sealer
+from auditspan.storage.events import insert_records
+from auditspan.storage.leaves import sealed_leaves
+from auditspan.storage.tables import (
+    AuditTables,
+    audit_tables,
+)
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import (
     Tree,
     hash_leaf,
 )
 from auditspan.tlog.note import SigningKey
-from auditspan.verification import VerifyReport, verify_trail
-from auditspan.verify import Finding
-from auditspan.witness import read_witness
+from auditspan.verify.steps import Finding
+from auditspan.verify.trail import (
+    VerifyReport,
+    verify_trail,
+)
+from auditspan.verify.witness import read_witness
 from auditspan_service.db import make_engine, snapshot
 from support.attacker import take_guards_away
 

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from alembic import op
 
-from auditspan.alembic import create_guards, drop_guards
+from auditspan.alembic.operations import (
+    create_guards,
+    drop_guards,
+)
 
 revision = "0002"
 down_revision = "0001"

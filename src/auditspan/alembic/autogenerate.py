@@ -1,0 +1,120 @@
+"""What Alembic's autogenerate writes for the audit tables: their types' import, and their guards.
+
+Import it where migrations are generated: in `env.py`, or beside Flask-Migrate's `Migrate`.
+
+    import auditspan.alembic.autogenerate  # noqa: F401
+
+A generated migration that makes the audit tables then runs as it is, and the next one is empty;
+also when `audit_event` is partitioned, which no metadata says. Without this module Alembic would
+propose to drop the partitions.
+"""
+
+from __future__ import annotations
+
+from alembic.autogenerate import comparators, renderers
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import (
+    CreateIndexOp,
+    CreateTableOp,
+    DropIndexOp,
+    DropTableOp,
+    MigrateOperation,
+    ModifyTableOps,
+    UpgradeOps,
+)
+from alembic.util import DispatchPriority, PriorityDispatchResult
+from sqlalchemy import Connection, text
+
+from auditspan.alembic.staging_operations import add_triggers
+
+_PARTITIONED = text(
+    """
+    SELECT t.relid = p.partrelid AS is_whole, c.relname AS name,
+           CASE WHEN pg_table_is_visible(c.oid) THEN NULL ELSE n.nspname END AS schema
+      FROM pg_partitioned_table p
+      JOIN pg_class e ON e.oid = p.partrelid AND e.relname = 'audit_event'
+     CROSS JOIN pg_partition_tree(p.partrelid) t
+      JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
+    """
+)
+_OTHER_INDEXES = {"ix_audit_event_event_id", "ix_audit_leaf_event_id"}
+"""Where the table is partitioned, the first is each partition's own, and the second not unique."""
+
+
+class CreateGuards(MigrateOperation):
+    """The guards of the audit tables, behind the tables."""
+
+    def reverse(self) -> DropGuards:
+        """The way back."""
+        return DropGuards()
+
+
+class DropGuards(MigrateOperation):
+    """No guards any more, before the tables go."""
+
+    def reverse(self) -> CreateGuards:
+        """The way back."""
+        return CreateGuards()
+
+
+@renderers.dispatch_for(CreateGuards)
+def _create(context: AutogenContext, _operation: CreateGuards) -> str:
+    context.imports.add("import auditspan.alembic")
+    return "auditspan.alembic.create_guards(op)"
+
+
+@renderers.dispatch_for(DropGuards)
+def _drop(context: AutogenContext, _operation: DropGuards) -> str:
+    context.imports.add("import auditspan.alembic")
+    return "auditspan.alembic.drop_guards(op)"
+
+
+@comparators.dispatch_for("autogenerate", priority=DispatchPriority.LAST)
+def _add_guards(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatchResult:
+    created = [one for one in upgrade.ops if isinstance(one, CreateTableOp)]
+    made = {one.table_name for one in created}
+    for table in created:
+        _leave_out_policy(table)
+    if any(name.startswith("audit_") for name in made):
+        context.imports.add("import auditspan.alembic")
+    if "audit_event" in made:
+        upgrade.ops.append(CreateGuards())
+    connection = context.connection
+    if connection is not None and connection.dialect.name == "postgresql":
+        _leave_partitions(connection, upgrade)
+    add_triggers(context, upgrade)
+    return PriorityDispatchResult.CONTINUE
+
+
+def _leave_out_policy(table: CreateTableOp) -> None:
+    """Do not write a `Policy` into the migration, which would not import it."""
+    if not isinstance(table.info.get("audit", True), bool):
+        table.info = {key: value for key, value in table.info.items() if key != "audit"}
+
+
+def _leave_partitions(connection: Connection, upgrade: UpgradeOps) -> None:
+    """Propose nothing about partitions, nor about what is otherwise because of them."""
+    found = connection.execute(_PARTITIONED).all()
+    whole = {one.schema for one in found if one.is_whole}
+    parts = {(one.schema, one.name) for one in found if not one.is_whole}
+
+    def is_otherwise(operation: MigrateOperation) -> bool:
+        return (
+            isinstance(operation, CreateIndexOp | DropIndexOp)
+            and operation.index_name in _OTHER_INDEXES
+            and _schema(connection, operation.schema) in whole
+        )
+
+    for table in list(upgrade.ops):
+        if not isinstance(table, DropTableOp | ModifyTableOps):
+            continue
+        if isinstance(table, ModifyTableOps):
+            table.ops[:] = [one for one in table.ops if not is_otherwise(one)]
+        is_part = (_schema(connection, table.schema), table.table_name) in parts
+        if is_part or (isinstance(table, ModifyTableOps) and not table.ops):
+            upgrade.ops.remove(table)
+
+
+def _schema(connection: Connection, schema: str | None) -> str | None:
+    """None for the schema that tables are in when nobody names one."""
+    return None if schema == connection.dialect.default_schema_name else schema

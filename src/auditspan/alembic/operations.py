@@ -1,0 +1,236 @@
+"""What a migration needs to make the audit tables append-only.
+
+    from alembic import op
+    from auditspan.alembic import create_guards, drop_guards
+
+    def upgrade() -> None:
+        create_guards(op)
+
+    def downgrade() -> None:
+        drop_guards(op)
+
+`partition_audit_event(op)` turns `audit_event` into a table that is partitioned by month, on
+PostgreSQL; docs/how-to/partition-the-trail.md says when, and what changes.
+
+With `auditspan.alembic.autogenerate` imported, Alembic writes this by itself where it makes the tables. On
+SQLite, add it again behind a batch migration of an audit table, which makes the table anew.
+
+Where changes are captured by triggers, it writes these as well:
+
+    create_staging(op)                                  # behind the table audit_change
+    create_triggers(op, "customer", exclude=["iban"])   # again when the table or its policy changes
+    drop_triggers(op, "customer")
+    drop_staging(op)
+
+Where `env.py` imports the trail, triggers are also made again at the end of every migration that
+has changed a table, by whatever means. What a migration writes is recorded as one
+`migration.statement` for each table and operation; `with record_rows():` records it row by row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+from sqlalchemy import DDL, Connection, Dialect, Executable, MetaData, Table
+
+from auditspan.capture.migrating import (
+    drain_first,
+    pin,
+    record_rows,
+    target_metadata,
+)
+from auditspan.capture.open_transaction import busy
+from auditspan.errors import AuditConfigError
+from auditspan.storage.append_only import (
+    creation,
+    removal,
+)
+from auditspan.storage.audit_change import audit_change_table
+from auditspan.storage.partition_ddl import partitioning
+from auditspan.storage.partitions import (
+    guard_partitions,
+    unguard_partitions,
+)
+from auditspan.storage.tables import audit_tables
+from auditspan.storage.triggers import (
+    postgresql,
+    sqlite,
+)
+from auditspan.storage.triggers.live import (
+    fitted,
+    live_table,
+    removal_statements,
+)
+from auditspan.storage.triggers.staged_table import StagedTable
+
+__all__ = [
+    "create_guards",
+    "create_staging",
+    "create_triggers",
+    "drop_guards",
+    "drop_staging",
+    "drop_triggers",
+    "partition_audit_event",
+    "record_rows",
+]
+
+
+class MigrationOperations(Protocol):
+    """What is used of `alembic.op`, with a database or with `--sql`."""
+
+    def get_context(self) -> Any:  # noqa: ANN401 (Alembic's MigrationContext, which we do not import)
+        """The context with its `dialect`."""
+
+    def execute(self, sqltext: Executable | str) -> None:
+        """Run a statement, or print it."""
+
+
+def create_guards(op: MigrationOperations, *, schema: str | None = None) -> None:
+    """Make the triggers of this release on the audit tables, in place of any that are there."""
+    dialect: Dialect = op.get_context().dialect
+    for table in _append_only(schema):
+        for statement in (
+            *removal(table, dialect),
+            *creation(table, dialect),
+            *guard_partitions(table, dialect),
+        ):
+            op.execute(statement)
+
+
+def drop_guards(op: MigrationOperations, *, schema: str | None = None) -> None:
+    """Take the triggers away; until they are back, rows can be changed and removed."""
+    dialect: Dialect = op.get_context().dialect
+    for table in _append_only(schema):
+        for statement in (*unguard_partitions(table, dialect), *removal(table, dialect)):
+            op.execute(statement)
+
+
+def partition_audit_event(op: MigrationOperations, *, schema: str | None = None) -> None:
+    """Partition `audit_event` by month; what is in it becomes the first partition, where it lies.
+
+    For the owner of the tables. It takes ACCESS EXCLUSIVE, and reads the table twice unless that
+    was prepared. Where the table is partitioned, its functions, rights and guards are made again.
+
+    Raises:
+        AuditConfigError: the database is not PostgreSQL.
+    """
+    tables = audit_tables(MetaData(schema=schema))
+    with _own(op):
+        for statement in partitioning(tables.event, tables.leaf, op.get_context().dialect):
+            op.execute(statement)
+
+
+def create_staging(op: MigrationOperations, *, schema: str | None = None) -> None:
+    """Prepare `audit_change`, and make what takes rows from it; behind it and `audit_event`.
+
+    On PostgreSQL the role of the application needs EXECUTE on `auditspan_drain(integer)`, and USAGE
+    on the sequence of `audit_change.id`; docs/how-to/guard-the-tables.md has all rights.
+    """
+    dialect: Dialect = op.get_context().dialect
+    if dialect.name == "postgresql":
+        _run(
+            op, postgresql.staging_statements(audit_change_table(MetaData(schema=schema)), dialect)
+        )
+
+
+def drop_staging(op: MigrationOperations, *, schema: str | None = None) -> None:
+    """Remove what takes rows from `audit_change`; before the table goes.
+
+    What this transaction has written so far is recorded first.
+    """
+    connection, dialect = _connection(op), op.get_context().dialect
+    if connection is not None:
+        drain_first(connection)
+    if dialect.name == "postgresql":
+        _run(op, postgresql.staging_removal(audit_change_table(MetaData(schema=schema)), dialect))
+
+
+def create_triggers(
+    op: MigrationOperations,
+    table: str,
+    *,
+    exclude: Collection[str] = (),
+    schema: str | None = None,
+    staging_schema: str | None = None,
+) -> None:
+    """Make the triggers that stage the changes of a table, in place of any that are there.
+
+    They are made for the columns that the table has now; where the target metadata of `env.py` does
+    not have the table, it is read from the database.
+
+    Args:
+        op: `alembic.op`.
+        table: the audited table.
+        exclude: the columns that its policy excludes, and those that are not mapped.
+        schema: the schema of the table.
+        staging_schema: the schema of `audit_change`.
+
+    Raises:
+        AuditConfigError: with `--sql` on SQLite, the target metadata does not have the table.
+    """
+    connection, dialect = _connection(op), op.get_context().dialect
+    staged = StagedTable(
+        table=_table(op, table, schema),
+        staging=audit_change_table(MetaData(schema=staging_schema)),
+        excluded=frozenset(exclude),
+    )
+    make = postgresql if dialect.name == "postgresql" else sqlite
+    _run(op, removal_statements(table, schema, dialect, connection))
+    if connection is not None:
+        pin(connection, staged.table, staged.excluded)
+        staged = fitted(connection, staged)
+    _run(op, make.trigger_statements(staged, dialect))
+
+
+def drop_triggers(op: MigrationOperations, table: str, *, schema: str | None = None) -> None:
+    """Remove the triggers that stage the changes of a table, and functions that no other needs."""
+    connection = _connection(op)
+    _run(op, removal_statements(table, schema, op.get_context().dialect, connection))
+    if connection is not None:
+        pin(connection, Table(table, MetaData(), schema=schema), None)
+
+
+def _connection(op: MigrationOperations) -> Connection | None:
+    """The connection that is migrated; None with `--sql`."""
+    context = op.get_context()
+    return None if context.as_sql else context.bind
+
+
+def _table(op: MigrationOperations, name: str, schema: str | None) -> Table:
+    """The table as the models have it, else as the database has it."""
+    key = f"{schema}.{name}" if schema else name
+    metadatas = target_metadata(op.get_context().opts)
+    found = next((one.tables[key] for one in metadatas if key in one.tables), None)
+    connection = _connection(op)
+    if connection is not None:
+        empty = Table(name, MetaData(), schema=schema)
+        return live_table(connection, empty if found is None else found)
+    if found is None and op.get_context().dialect.name == "sqlite":
+        raise AuditConfigError(
+            f"the triggers of {key!r} cannot be printed, because its columns are not known: give "
+            "`context.configure` the target_metadata that has this table, or migrate with a "
+            "database"
+        )
+    return Table(name, MetaData(), schema=schema) if found is None else found
+
+
+def _run(op: MigrationOperations, statements: Collection[str]) -> None:
+    """Execute driver SQL, in which percent signs are doubled where the driver asks for it."""
+    dialect = op.get_context().dialect
+    with _own(op):
+        for statement in statements:
+            is_doubled = dialect.paramstyle in {"format", "pyformat"}
+            escaped = statement if is_doubled else statement.replace("%", "%%")
+            op.execute(DDL(escaped))  # type: ignore[no-untyped-call]
+
+
+def _own(op: MigrationOperations) -> AbstractContextManager[None]:
+    """What runs inside is auditspan's own, and no write of the migration."""
+    connection = _connection(op)
+    return nullcontext() if connection is None else busy(connection)
+
+
+def _append_only(schema: str | None) -> Iterator[Table]:
+    yield from audit_tables(MetaData(schema=schema)).append_only

@@ -1,0 +1,243 @@
+"""What Alembic's autogenerate proposes for the triggers that stage changes.
+
+audit_change is made        its function, and the triggers of every audited table
+an audited table is made    its triggers
+columns, unique keys or the policy change so that triggers differ
+                            its triggers anew: at the end of the upgrade as the models have
+                            them, at the end of the downgrade as the database has them now
+a table goes, or is no longer audited
+                            its triggers go first
+"""
+
+from __future__ import annotations
+
+from alembic.autogenerate import renderers
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import (
+    CreateTableOp,
+    DropTableOp,
+    MigrateOperation,
+    ModifyTableOps,
+    UpgradeOps,
+)
+from sqlalchemy import Connection, inspect
+
+from auditspan.capture.migrating import target_metadata
+from auditspan.capture.open_transaction import busy
+from auditspan.capture.triggers import staged_tables
+from auditspan.storage.audit_change import STAGING
+from auditspan.storage.triggers import (
+    postgresql,
+    sqlite,
+)
+from auditspan.storage.triggers.live import triggered_tables
+from auditspan.storage.triggers.staged_table import StagedTable
+
+
+class CreateStaging(MigrateOperation):
+    """The function that takes rows from `audit_change`, behind the table."""
+
+    def __init__(self, schema: str | None) -> None:
+        self.schema = schema
+
+    def reverse(self) -> DropStaging:
+        """The way back."""
+        return DropStaging(self.schema)
+
+    def to_diff_tuple(self) -> tuple[str, str]:
+        """The difference, for `alembic check`."""
+        return ("add_staging", STAGING)
+
+
+class DropStaging(CreateStaging):
+    """No function any more, before the table goes."""
+
+    def reverse(self) -> CreateStaging:  # type: ignore[override]
+        """The way back."""
+        return CreateStaging(self.schema)
+
+    def to_diff_tuple(self) -> tuple[str, str]:
+        """The difference, for `alembic check`."""
+        return ("remove_staging", STAGING)
+
+
+class TriggersOperation(MigrateOperation):
+    """Triggers of one table.
+
+    Args:
+        table: the name of the table.
+        schema: its schema.
+        excluded: the columns that the triggers leave out.
+        staging_schema: the schema of `audit_change`.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        schema: str | None,
+        excluded: frozenset[str],
+        staging_schema: str | None = None,
+    ) -> None:
+        self.table = table
+        self.schema = schema
+        self.excluded = excluded
+        self.staging_schema = staging_schema
+
+    def to_diff_tuple(self) -> tuple[str, str]:
+        """The difference, for `alembic check`."""
+        return (type(self).__name__, self.table)
+
+    def like(self, kind: type[TriggersOperation]) -> TriggersOperation:
+        """Another operation on the same triggers."""
+        return kind(self.table, self.schema, self.excluded, self.staging_schema)
+
+
+class CreateTriggers(TriggersOperation):
+    """Triggers where there were none."""
+
+    def reverse(self) -> TriggersOperation:
+        """The way back."""
+        return self.like(DropTriggers)
+
+
+class DropTriggers(TriggersOperation):
+    """No triggers any more."""
+
+    def reverse(self) -> TriggersOperation:
+        """The way back."""
+        return self.like(CreateTriggers)
+
+
+class ReplaceTriggers(TriggersOperation):
+    """Triggers in place of others, as a migration leaves them."""
+
+    def reverse(self) -> TriggersOperation:
+        """Nothing, where the way back begins."""
+        return self.like(FormerTriggers)
+
+
+class FormerTriggers(TriggersOperation):
+    """Nothing where a migration begins; on the way back, the triggers as they were."""
+
+    def reverse(self) -> TriggersOperation:
+        """The way back ends with them."""
+        return self.like(ReplaceTriggers)
+
+
+@renderers.dispatch_for(CreateStaging)
+def _render_create_staging(context: AutogenContext, operation: CreateStaging) -> str:
+    return _call(context, "create_staging", schema=operation.schema)
+
+
+@renderers.dispatch_for(DropStaging)
+def _render_drop_staging(context: AutogenContext, operation: DropStaging) -> str:
+    return _call(context, "drop_staging", schema=operation.schema)
+
+
+@renderers.dispatch_for(CreateTriggers)
+@renderers.dispatch_for(ReplaceTriggers)
+def _render_create(context: AutogenContext, operation: TriggersOperation) -> str:
+    return _call(
+        context,
+        "create_triggers",
+        operation.table,
+        exclude=sorted(operation.excluded),
+        schema=operation.schema,
+        staging_schema=operation.staging_schema,
+    )
+
+
+@renderers.dispatch_for(DropTriggers)
+def _render_drop(context: AutogenContext, operation: TriggersOperation) -> str:
+    return _call(context, "drop_triggers", operation.table, schema=operation.schema)
+
+
+@renderers.dispatch_for(FormerTriggers)
+def _render_nothing(_context: AutogenContext, _operation: TriggersOperation) -> list[str]:
+    return []
+
+
+def _call(context: AutogenContext, name: str, *arguments: str, **options: object) -> str:
+    context.imports.add("import auditspan.alembic")
+    given = [f"{key}={value!r}" for key, value in options.items() if value]
+    return f"auditspan.alembic.{name}({', '.join(['op', *map(repr, arguments), *given])})"
+
+
+def add_triggers(context: AutogenContext, upgrade: UpgradeOps) -> None:
+    """Add what is to be done about triggers to what is to be done about tables."""
+    if context.connection is None:
+        return
+    proposal = _Proposal(connection=context.connection, upgrade=upgrade)
+    metadatas = target_metadata({"target_metadata": context.metadata})
+    for metadata in metadatas:
+        for staged in staged_tables(metadata):
+            proposal.want(staged)
+    proposal.add_removals({key for metadata in metadatas for key in metadata.tables})
+    upgrade.ops[:] = [*proposal.first, *upgrade.ops, *proposal.last]
+
+
+class _Proposal:
+    """Operations that go before and behind those on tables."""
+
+    def __init__(self, *, connection: Connection, upgrade: UpgradeOps) -> None:
+        self._connection = connection
+        self._found = {_key(one.schema, one.name): one for one in triggered_tables(connection)}
+        self._made = {
+            _key(one.schema, one.table_name)
+            for one in upgrade.ops
+            if isinstance(one, CreateTableOp)
+        }
+        self._gone = {
+            _key(one.schema, one.table_name): one
+            for one in upgrade.ops
+            if isinstance(one, DropTableOp)
+        }
+        self._changed = {
+            _key(one.schema, one.table_name)
+            for one in upgrade.ops
+            if isinstance(one, ModifyTableOps)
+        }
+        self._wanted: set[str] = set()
+        self.first: list[MigrateOperation] = []
+        self.last: list[MigrateOperation] = [
+            CreateStaging(one.schema)
+            for one in upgrade.ops
+            if isinstance(one, CreateTableOp) and one.table_name == STAGING
+        ]
+
+    def want(self, staged: StagedTable) -> None:
+        """Add what makes the triggers of a table as the models have them."""
+        table = staged.table
+        self._wanted.add(table.key)
+        wanted = CreateTriggers(table.name, table.schema, staged.excluded, staged.staging.schema)
+        found = self._found.get(table.key)
+        if found is None:
+            if table.key in self._made or self._exists(staged):
+                self.last.append(wanted)
+        elif self._differs(staged):
+            former = FormerTriggers(table.name, table.schema, found.excluded, staged.staging.schema)
+            self.first.append(former)
+            self.last.append(wanted.like(ReplaceTriggers))
+
+    def add_removals(self, known: set[str]) -> None:
+        """Add what removes triggers: of tables that go, and of those no longer audited."""
+        for key, found in self._found.items():
+            if key in self._gone or (key in known and key not in self._wanted):
+                self.first.append(DropTriggers(found.name, found.schema, found.excluded))
+        for one in self._gone.values():
+            if one.table_name == STAGING:
+                self.first.append(DropStaging(one.schema))
+
+    def _exists(self, staged: StagedTable) -> bool:
+        return inspect(self._connection).has_table(staged.table.name, schema=staged.table.schema)
+
+    def _differs(self, staged: StagedTable) -> bool:
+        with busy(self._connection):
+            if self._connection.dialect.name == "postgresql":
+                return bool(postgresql.trigger_differences(self._connection, staged))
+            is_made_anew = staged.table.key in self._changed  # in batch mode
+            return is_made_anew or bool(sqlite.trigger_differences(self._connection, staged))
+
+
+def _key(schema: str | None, name: str) -> str:
+    return f"{schema}.{name}" if schema else name

@@ -1,0 +1,72 @@
+"""The kinds of sessions that a trail can be put over."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+from auditspan.errors import AuditConfigError
+from auditspan.storage.tables import require_supported
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import async_sessionmaker
+
+attached: WeakSet[Any] = WeakSet()
+"""The factories and classes of sessions that are under a trail."""
+
+
+def hook_target(sessions: Any) -> Any:  # noqa: ANN401
+    """What SQLAlchemy's session events are listened on for these sessions."""
+    if isinstance(sessions, scoped_session) or is_of_asyncio(sessions, "async_scoped_session"):
+        return hook_target(sessions.session_factory)
+    if is_of_asyncio(sessions, "async_sessionmaker"):
+        return _audited_sync_class(sessions)
+    if isinstance(sessions, sessionmaker) or (
+        isinstance(sessions, type) and issubclass(sessions, Session)
+    ):
+        return sessions
+    raise AuditConfigError(
+        f"AuditTrail takes a sessionmaker, a scoped_session or their async forms, not a "
+        f"{type(sessions).__name__}: hooks on a single session would miss every other one"
+    )
+
+
+def is_of_asyncio(sessions: Any, name: str) -> bool:  # noqa: ANN401
+    """Whether it is of this class of `sqlalchemy.ext.asyncio`.
+
+    SQLAlchemy 2.1 does not import that without greenlet, which it does not install by itself; who
+    has not imported it has none of its sessions.
+    """
+    kind = getattr(sys.modules.get("sqlalchemy.ext.asyncio"), name, None)
+    return isinstance(kind, type) and isinstance(sessions, kind)
+
+
+def _audited_sync_class(sessions: async_sessionmaker[Any]) -> type[Session]:
+    """A Session class of this factory's own, since async sessions have no events themselves."""
+    current: type[Session] = sessions.kw.get("sync_session_class", Session)
+    if current in attached:
+        return current
+    own = type("AuditedSession", (current,), {})
+    sessions.configure(sync_session_class=own)
+    return own
+
+
+def require_supported_binds(target: Any) -> None:  # noqa: ANN401
+    """Refuse sessions of a database on which the promises cannot be kept.
+
+    Raises:
+        AuditConfigError: as `require_supported`.
+    """
+    for engine in engines_of(target):
+        require_supported(engine.dialect)
+
+
+def engines_of(target: Any) -> list[Engine]:  # noqa: ANN401
+    """The engines that these sessions are known to use; others are met later."""
+    settings = target.kw if isinstance(target, sessionmaker) else {}
+    binds = [settings.get("bind"), *(settings.get("binds") or {}).values()]
+    return [getattr(bind, "sync_engine", bind).engine for bind in binds if bind is not None]

@@ -1,0 +1,80 @@
+"""Check that the audit tables have their indexes, and no unique one of others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Table, inspect, text
+
+from auditspan.storage.partitions import partitions_of
+from auditspan.storage.schemas import dialect_of
+
+_INVALID = text(
+    """
+    SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+     WHERE i.indrelid = to_regclass(:table) AND NOT (i.indisvalid AND i.indisready)
+    """
+)
+
+
+class WeakIndex(NamedTuple):
+    """What is wrong with an index, in sentences, and whether a promise depends on it."""
+
+    detail: str
+    breaks_a_promise: bool
+
+
+def weak_indexes(connection: Connection, event: Table, table: Table) -> Iterator[WeakIndex]:
+    """What is wrong with the indexes of this audit table.
+
+    Where `event` is partitioned, an event id is unique in each partition only.
+    """
+    schema = connection.schema_for_object(table)
+    found = {
+        str(one["name"]): (tuple(one["column_names"]), bool(one["unique"]))
+        for one in inspect(connection).get_indexes(table.name, schema=schema)
+    }
+    for name in _invalid(connection, table):
+        found.pop(name, None)
+    is_partitioned = bool(partitions_of(connection, event))
+    for index in sorted(table.indexes, key=lambda one: str(one.name)):
+        columns = tuple(column.name for column in index.columns)
+        if is_partitioned and columns == ("event_id",):
+            continue  # `partitions` looks at those of each partition
+        if found.get(str(index.name), ((), False)) != (columns, bool(index.unique)):
+            yield _missing(table, str(index.name), columns, is_unique=bool(index.unique))
+    key = {column.name for column in table.primary_key}
+    stored = inspect(connection).get_pk_constraint(table.name, schema=schema)
+    if not key <= set(stored["constrained_columns"]):
+        yield _missing(table, "the primary key", tuple(sorted(key)), is_unique=True)
+    unique = [key, *({c.name for c in one.columns} for one in table.indexes if one.unique)]
+    for name, (stored_columns, is_unique) in found.items():
+        if is_unique and not any(known <= set(stored_columns) for known in unique):
+            yield WeakIndex(
+                f"The unique index {name} on {table.name} is not auditspan's: it could refuse rows "
+                "of the trail. Drop it.",
+                breaks_a_promise=True,
+            )
+
+
+def _invalid(connection: Connection, table: Table) -> list[str]:
+    if connection.dialect.name != "postgresql":
+        return []
+    name = dialect_of(connection).identifier_preparer.format_table(table)
+    return list(connection.scalars(_INVALID, {"table": name}))
+
+
+def _missing(table: Table, name: str, columns: tuple[str, ...], *, is_unique: bool) -> WeakIndex:
+    on = f"{name} on {table.name} ({', '.join(columns)})"
+    if is_unique:
+        return WeakIndex(
+            f"The unique index {on} is missing, invalid or another one: rows of the trail can be "
+            "copied. Run `auditspan verify`, which names copies, and create it again.",
+            breaks_a_promise=True,
+        )
+    return WeakIndex(
+        f"The index {on} is missing, invalid or another one: searches read the whole table. Create "
+        "it again.",
+        breaks_a_promise=False,
+    )

@@ -1,0 +1,208 @@
+"""What is audited of a table: the decisions of its models, for statements that know no models.
+
+A table is audited because a model on it is, because it says so itself (`info={"audit": ...}`), or
+because it links an audited model to another one (`links`). With inheritance one table holds rows
+of several classes, told apart by the discriminator, and one object may have a row in each of
+several tables; the table of the base class then holds the object and the others its parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Column, Table, event
+from sqlalchemy.orm import Mapper
+
+from auditspan.errors import AuditConfigError
+from auditspan.mapping.audited_model import AuditedColumn
+from auditspan.mapping.mappers import (
+    all_mappers,
+    is_on_join,
+)
+from auditspan.mapping.policy import (
+    audited_model,
+    decided_table,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditedKind:
+    """The rows of one class in one table.
+
+    Attributes:
+        type: the target type.
+        columns: what is recorded, as columns of this table.
+        version: the column that counts the versions of a row.
+        is_part: the rows hold only a part of their objects, whose creation and deletion are told
+            by the rows of another table.
+    """
+
+    type: str
+    columns: tuple[AuditedColumn, ...]
+    version: Column[Any] | None = None
+    is_part: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AuditedTable:
+    """One table and what is recorded of its rows.
+
+    Attributes:
+        key: the primary key, in the order in which a target id names its columns.
+        discriminator: the column that tells the class of a row; it may be the base table's.
+        kinds: by value of the discriminator; None is a class that is not audited.
+        default: the kind of a row without a known discriminator.
+        subclasses: where no column tells the class, the tables of joined subclasses, the deepest
+            first, and the kind of a row of this table whose object has a row in one of them.
+    """
+
+    table: Table
+    key: tuple[Column[Any], ...]
+    discriminator: Column[Any] | None = None
+    kinds: Mapping[Any, AuditedKind | None]
+    default: AuditedKind | None
+    subclasses: tuple[tuple[Table, AuditedKind | None], ...] = ()
+
+    @property
+    def types(self) -> frozenset[str]:
+        """The target types of its rows."""
+        return frozenset(kind.type for kind in self._all_kinds)
+
+    @cached_property
+    def _all_kinds(self) -> list[AuditedKind]:
+        joined = (kind for _, kind in self.subclasses)
+        found = {kind.type: kind for kind in (self.default, *self.kinds.values(), *joined) if kind}
+        return list(found.values())
+
+    @cached_property
+    def columns(self) -> frozenset[Column[Any]]:
+        """What a record needs of a row: its key, what is recorded, and what tells its class."""
+        needed = {*self.key, self.discriminator}
+        for kind in self._all_kinds:
+            needed |= {kind.version, *(audited.column for audited in kind.columns)}
+        return frozenset(column for column in needed if column is not None)
+
+
+_tables: WeakKeyDictionary[Table, AuditedTable | None] = WeakKeyDictionary()
+
+
+def audited_table(table: Table) -> AuditedTable | None:
+    """What is audited of this table; None where no model on it and no word of its own says so.
+
+    Raises:
+        AuditConfigError: it has no primary key, by which a row could be named, or is audited by a
+            class that is mapped on a join and by nothing else.
+    """
+    if table not in _tables:
+        _tables[table] = _read(table)
+    return _tables[table]
+
+
+def mappers_of(table: Table) -> list[Mapper[Any]]:
+    """The mappers with a row in this table, in the order of `all_mappers`."""
+    return [mapper for mapper in all_mappers() if table in mapper.tables]
+
+
+@event.listens_for(Mapper, "after_mapper_constructed")
+def _forget(_mapper: Mapper[Any], _class: type[object]) -> None:
+    _tables.clear()  # a new subclass may add a kind to any table
+
+
+def _read(table: Table) -> AuditedTable | None:
+    audited = [mapper for mapper in mappers_of(table) if _is_audited(mapper.base_mapper)]
+    mappers = [mapper for mapper in audited if not is_on_join(mapper)]
+    if not any(audited_model(mapper) for mapper in mappers):
+        core = _read_core(table)
+        if core is None:
+            _require_no_join(table, audited)
+        return core
+    base = mappers[0]
+    kinds = {
+        value: _kind(mapper, table)
+        for value, mapper in base.polymorphic_map.items()
+        if table in mapper.tables
+    }
+    discriminator = base.polymorphic_on
+    return AuditedTable(
+        table=table,
+        key=_key(table, base),
+        discriminator=discriminator if isinstance(discriminator, Column) else None,
+        kinds=kinds,
+        default=_kind(base, table),
+        subclasses=() if isinstance(discriminator, Column) else tuple(_subclasses(base, table)),
+    )
+
+
+def _subclasses(base: Mapper[Any], table: Table) -> Iterator[tuple[Table, AuditedKind | None]]:
+    for mapper in reversed(list(base.self_and_descendants)):
+        own = mapper.local_table
+        if isinstance(own, Table) and own is not table and table in mapper.tables:
+            yield own, _kind(mapper, table)
+
+
+def _require_no_join(table: Table, audited: list[Mapper[Any]]) -> None:
+    """Refuse to leave a table out that a class on a join asks to audit.
+
+    Raises:
+        AuditConfigError: one does.
+    """
+    for mapper in filter(is_on_join, audited):
+        raise AuditConfigError(
+            f"{mapper.class_.__name__} is audited and mapped on a join, whose rows are recorded as "
+            f"those of its tables, and no audited class is mapped on the table {table.name!r} "
+            "alone: give `__audit__` to a class on each of them, or none to the class on the join"
+        )
+
+
+def _is_audited(base: Mapper[Any]) -> bool:
+    """Whether one of the classes below is: another class on the same table decides nothing."""
+    return any(audited_model(mapper) for mapper in base.self_and_descendants)
+
+
+def _key(table: Table, mapper: Mapper[Any]) -> tuple[Column[Any], ...]:
+    props = [mapper.get_property_by_column(column) for column in mapper.primary_key]
+    return tuple(
+        next(c for c in (*prop.columns, column) if c.table is table)
+        if any(c.table is table for c in prop.columns)
+        else list(table.primary_key)[position]
+        for position, (prop, column) in enumerate(zip(props, mapper.primary_key, strict=True))
+    )
+
+
+def _kind(mapper: Mapper[Any], table: Table) -> AuditedKind | None:
+    model = audited_model(mapper)
+    if model is None:
+        return None
+    columns = tuple(_columns(mapper, table))
+    version = mapper.version_id_col
+    return AuditedKind(
+        type=model.type,
+        columns=columns,
+        version=version if isinstance(version, Column) and version.table is table else None,
+        is_part=table is not mapper.base_mapper.local_table and not mapper.concrete,
+    )
+
+
+def _columns(mapper: Mapper[Any], table: Table) -> Iterator[AuditedColumn]:
+    model = audited_model(mapper)
+    for audited in model.columns if model else ():
+        for column in mapper.get_property(audited.key).columns:
+            if isinstance(column, Column) and column.table is table:
+                yield audited.of(column)
+
+
+def _read_core(table: Table) -> AuditedTable | None:
+    model = decided_table(table)
+    if model is None:
+        return None
+    if not table.primary_key.columns:
+        raise AuditConfigError(
+            f"the table {table.name!r} is to be audited, but has no primary key, by which its rows "
+            "could be named: give it one, or leave it out"
+        )
+    kind = AuditedKind(type=model.type, columns=model.columns)
+    return AuditedTable(table=table, key=tuple(table.primary_key), kinds={}, default=kind)

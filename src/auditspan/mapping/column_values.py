@@ -1,0 +1,284 @@
+"""Stored values in the form of an audit body, by the type of their column.
+
+The values come from an image, so they are what the table holds: of a `TypeDecorator` the trail has
+what the column keeps, never Python's value, and what Python cannot hold (an infinite date, a year
+before Christ) is recorded as the database writes it. One stored value has one recorded form,
+whatever the route by which it was written.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    Boolean,
+    Date,
+    DateTime,
+    Dialect,
+    Float,
+    Integer,
+    Interval,
+    LargeBinary,
+    Numeric,
+    Time,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import INTERVAL
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from auditspan.format.canonical import (
+    MAX_INTEGER,
+    Json,
+    represent,
+    represent_json,
+)
+from auditspan.mapping.row_image import (
+    Number,
+    Pairs,
+    parse_json,
+)
+
+Raw: TypeAlias = Any
+"""A value as `parse_image` gives it: None, bool, str, bytes, `Number`, list, dict or `Pairs`."""
+
+Convert: TypeAlias = Callable[[Raw], Json]
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 (SQLite's intervals are dates without a zone)
+_MOMENT = re.compile(
+    r"(?P<date>\d{4,}-\d\d-\d\d)[T ](?P<time>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d{1,6}))?"
+    r"(?P<zone>Z|\+00(?::00)?)?(?P<era> BC)?"
+)
+_TIME = re.compile(r"(\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(?:([+-]\d\d)(:\d\d(?::\d\d)?)?)?")
+_DURATION = re.compile(
+    r"P(?:(-?\d+)Y)?(?:(-?\d+)M)?(?:(-?\d+)D)?"
+    r"(?:T(?:(-?\d+)H)?(?:(-?\d+)M)?(?:(-?\d+(?:\.\d+)?)S)?)?"
+)
+_HEX_UUID = re.compile(r"[0-9A-Fa-f]{32}")
+
+
+def converter(type_: TypeEngine[Any], dialect: Dialect) -> Convert:
+    """The function that turns stored values of a column of this type into values of a body.
+
+    It takes a value of an image of this database, and never fails for what the database can store.
+    """
+    kept = _impl(type_, dialect)
+    if isinstance(kept, ARRAY):
+        element = converter(kept.item_type, dialect)
+        return lambda raw: _array(raw, element)
+    if isinstance(kept, JSON) and dialect.name == "sqlite":
+        return lambda raw: _converted(raw, _json_text)
+    if isinstance(kept, Numeric) and not isinstance(kept, Float) and dialect.name == "sqlite":
+        return lambda raw: _converted(raw, _sqlite_numeric)
+    found = next((convert for class_, convert in _CONVERTERS if isinstance(kept, class_)), None)
+    convert = _numeric_of_scale if found is _numeric and _has_scale(kept) else found
+    return lambda raw: _converted(raw, convert)
+
+
+def _has_scale(type_: TypeEngine[Any]) -> bool:
+    return isinstance(type_, Numeric) and type_.scale is not None
+
+
+def _impl(type_: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
+    """The type that the column has in this database, below all decorators and variants."""
+    kept: TypeEngine[Any] = type_.dialect_impl(dialect)
+    if isinstance(type_, Float) and isinstance(kept, Numeric):
+        return type_  # psycopg's own type of floats is a Numeric
+    if isinstance(kept, TypeDecorator) and not isinstance(kept, Interval):
+        return _impl(kept.impl_instance, dialect)
+    return kept
+
+
+def _converted(raw: Raw, convert: Convert | None) -> Json:
+    if raw is None:
+        return None
+    if convert is None:
+        return _plain(raw)
+    try:
+        return convert(raw)
+    except (ValueError, ArithmeticError):  # a text in a number's column, on SQLite
+        return _plain(raw)
+
+
+def _plain(raw: Raw) -> Json:
+    """A value of which the column's type says nothing more: as the database writes it."""
+    if isinstance(raw, Number):
+        return _integer(raw) if _is_integer(raw) else _float(raw)
+    if isinstance(raw, bytes | str | bool) or raw is None:
+        return represent(raw)
+    return _json(raw)
+
+
+def _number(raw: Raw) -> str:
+    """The text of a number; PostgreSQL's image has NaN and the infinities in quotes."""
+    if type(raw) is Number or raw in {"NaN", "Infinity", "-Infinity"}:
+        return str.__str__(raw)
+    raise ValueError("expected a number")
+
+
+def _text(raw: Raw) -> str:
+    if type(raw) is not str:
+        raise ValueError("expected a text")
+    return raw
+
+
+def _is_integer(raw: Raw) -> bool:
+    return type(raw) is Number and raw.lstrip("-").isdecimal()
+
+
+def _integer(raw: Raw) -> Json:
+    if type(raw) is not Number:
+        raise ValueError("expected a number")
+    value = int(raw)
+    return value if -MAX_INTEGER <= value <= MAX_INTEGER else str(value)
+
+
+def _boolean(raw: Raw) -> Json:
+    if isinstance(raw, bool):
+        return represent(raw)
+    if _number(raw) not in {"0", "1"}:
+        raise ValueError("expected a truth value")
+    return _number(raw) == "1"
+
+
+def _float(raw: Raw) -> Json:
+    return repr(float(_number(raw)))
+
+
+def _sqlite_numeric(raw: Raw) -> Json:
+    """SQLite has no exact fractions: the shortest text of the double that it stores."""
+    text = _number(raw)
+    return represent(Decimal(text) if _is_integer(raw) else Decimal(repr(float(text))))
+
+
+def _numeric(raw: Raw) -> Json:
+    text = _number(raw)
+    exact = Decimal(text)
+    # Without an exponent, and with the zeros at the end that the database keeps.
+    return format(exact, "f") if exact.is_finite() else text
+
+
+def _numeric_of_scale(raw: Raw) -> Json:
+    """Without zeros at the end: the column has its scale, and SQLite stores none of them."""
+    return represent(Decimal(_number(raw)))
+
+
+def _moment(raw: Raw) -> Json:
+    match = _MOMENT.fullmatch(_text(raw))
+    if match is None:
+        return represent(raw)  # infinity, -infinity, or a text that is no time at all
+    fraction = (match["fraction"] or "").ljust(6, "0")
+    zone = "Z" if match["zone"] else ""
+    return f"{match['date']}T{match['time']}.{fraction}{zone}{match['era'] or ''}"
+
+
+def _time(raw: Raw) -> Json:
+    match = _TIME.fullmatch(_text(raw))
+    if match is None:
+        return represent(raw)
+    time, fraction, hours, rest = match.groups()
+    return f"{time}.{(fraction or '').ljust(6, '0')}{hours or ''}{(rest or ':00') if hours else ''}"
+
+
+def _interval(raw: Raw) -> Json:
+    """An ISO 8601 duration of months, days and seconds, which no database converts by itself."""
+    text = _text(raw)
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        return represent(datetime.fromisoformat(text) - _EPOCH)  # SQLite's form
+    years, months, days, hours, minutes = (int(part or 0) for part in match.groups()[:5])
+    seconds = Decimal(match[6] or 0) + 60 * minutes + 3600 * hours
+    if 12 * years + months:
+        return f"P{12 * years + months}M{days}DT{represent(seconds)}S"
+    return _signed(days, seconds)
+
+
+def _signed(days: int, seconds: Decimal) -> str:
+    """As a `timedelta` is represented: one sign in front where both parts have it."""
+    if days <= 0 and seconds <= 0 and (days or seconds):
+        return f"-P{-days}DT{represent(-seconds)}S"
+    return f"P{days}DT{represent(seconds)}S"
+
+
+def _bytes(raw: Raw) -> Json:
+    if isinstance(raw, str) and not isinstance(raw, Number) and raw.startswith("\\x"):
+        return base64.b64encode(bytes.fromhex(raw[2:])).decode()
+    return represent(_text(raw) if not isinstance(raw, bytes) else raw)
+
+
+def _uuid(raw: Raw) -> Json:
+    text = _text(raw)
+    return str(uuid.UUID(text)) if _HEX_UUID.fullmatch(text) else represent(text)
+
+
+def _json_text(raw: Raw) -> Json:
+    """SQLite has a JSON document as a text, and one that is a number alone as that number."""
+    return _json(raw if isinstance(raw, Number) else parse_json(_text(raw)))
+
+
+def _json(raw: Raw) -> Json:
+    """A JSON document, with every number as the database writes it."""
+    if _is_native(raw):
+        return represent_json(_native(raw))
+    return {"$json": _document(raw)}
+
+
+def _is_native(raw: Raw) -> bool:
+    """Whether Python's own types hold the document without loss."""
+    if isinstance(raw, Number):
+        return _is_integer(raw) and abs(int(raw)) <= MAX_INTEGER
+    if isinstance(raw, Pairs):
+        return False
+    if isinstance(raw, dict):
+        return all(map(_is_native, raw.values()))
+    return not isinstance(raw, list) or all(map(_is_native, raw))
+
+
+def _native(raw: Raw) -> Json:
+    if isinstance(raw, dict):
+        return {name: _native(item) for name, item in raw.items()}
+    if isinstance(raw, list):
+        return [_native(item) for item in raw]
+    return int(raw) if isinstance(raw, Number) else raw
+
+
+def _document(raw: Raw) -> str:
+    """The text of a document in ASCII, its members in the order of their names."""
+    if isinstance(raw, Number):
+        return str(raw)
+    if isinstance(raw, dict | Pairs):
+        pairs = sorted(raw.items()) if isinstance(raw, dict) else raw
+        return f"{{{','.join(f'{json.dumps(name)}:{_document(item)}' for name, item in pairs)}}}"
+    if isinstance(raw, list):
+        return f"[{','.join(map(_document, raw))}]"
+    return json.dumps(raw)
+
+
+def _array(raw: Raw, element: Convert) -> Json:
+    if isinstance(raw, list):
+        return [_array(one, element) for one in raw]
+    return element(raw)
+
+
+_CONVERTERS: tuple[tuple[type[TypeEngine[Any]], Convert], ...] = (
+    (Boolean, _boolean),
+    (Integer, _integer),
+    (Float, _float),
+    (Numeric, _numeric),
+    (Interval, _interval),
+    (INTERVAL, _interval),
+    (DateTime, _moment),
+    (Date, represent),
+    (Time, _time),
+    (LargeBinary, _bytes),
+    (Uuid, _uuid),
+    (JSON, _json),
+)

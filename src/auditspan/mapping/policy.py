@@ -1,0 +1,217 @@
+"""What of a model is audited, and how: `__audit__` read once per mapper."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, Table, event
+from sqlalchemy.orm import Mapper
+
+from auditspan.errors import AuditConfigError
+from auditspan.format.redaction import (
+    Secrets,
+    is_secret_name,
+)
+from auditspan.mapping.audited_model import (
+    AuditedColumn,
+    AuditedModel,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """The decision about one model; all names are column names.
+
+    Attributes:
+        include: only these columns (and the primary key) are recorded, in the clear, even where a
+            name looks secret; but not a password hash. None: all columns.
+        exclude: these columns never appear.
+        redact: these columns appear as a stand-in with a keyed fingerprint, besides those whose
+            name or type (`EncryptedType`) looks secret. So do members of JSON columns, by their
+            path (`data.card.number`) and by their names. Password hashes in the usual notations
+            are redacted in every column.
+        reveal: these columns, or members of JSON columns, are shown although their names or
+            values look secret.
+        ignore: a change to these columns alone leaves no row.
+        name: the target type; by default the class name in snake_case.
+    """
+
+    include: Collection[str] | None = None
+    exclude: Collection[str] = frozenset()
+    redact: Collection[str] = frozenset()
+    reveal: Collection[str] = frozenset()
+    ignore: Collection[str] = frozenset()
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Exempt:
+    """The decision that a model is not audited, and why: `__audit__ = Exempt("a cache")`.
+
+    Raises:
+        AuditConfigError: there is no reason.
+    """
+
+    reason: str
+
+    def __post_init__(self) -> None:
+        if not self.reason.strip():
+            raise AuditConfigError('an exemption needs a reason: Exempt("why it is not audited")')
+
+
+_UNREAD: Any = object()
+_KEY = "auditspan.model"
+"""Where a mapper keeps what is audited of it, in the `info` of its class."""
+
+
+def audited_model(mapper: Mapper[Any]) -> AuditedModel | None:
+    """What is audited of this mapper, or None where the model has no `__audit__`.
+
+    Raises:
+        AuditConfigError: the policy names a column that the model does not have.
+    """
+    model: AuditedModel | None = mapper.class_manager.info.get(_KEY, _UNREAD)
+    if model is _UNREAD:
+        policy = _decision(mapper.class_)
+        model = mapper.class_manager.info[_KEY] = _read(mapper, policy) if policy else None
+    return model
+
+
+def decided_table(table: Table) -> AuditedModel | None:
+    """What is audited of a table without a model, by its `info={"audit": True or a Policy}`.
+
+    Raises:
+        AuditConfigError: its policy names a column that it does not have.
+    """
+    policy = _as_policy(table.info.get("audit"), f"info['audit'] of the table {table.name!r}")
+    if policy is None:
+        return None
+    _require_known_names(table.name, {column.name for column in table.columns}, policy)
+    columns = [
+        _column(column, column.key, policy)
+        for column in table.columns
+        if _is_wanted(column, policy)
+    ]
+    _require_open_key(table.name, columns)
+    return AuditedModel(
+        type=policy.name or table.name,
+        columns=tuple(columns),
+        primary_key=tuple(column.key for column in table.primary_key),
+        version_key=None,
+    )
+
+
+@event.listens_for(Mapper, "mapper_configured")
+def _check_policy(mapper: Mapper[Any], class_: type[object]) -> None:  # noqa: ARG001
+    audited_model(mapper)
+
+
+def _decision(class_: type[object]) -> Policy | None:
+    return _as_policy(getattr(class_, "__audit__", None), f"{class_.__name__}.__audit__")
+
+
+def _as_policy(decision: object, where: str) -> Policy | None:
+    if decision is None or decision is False or isinstance(decision, Exempt):
+        return None
+    if decision is True:
+        return Policy()
+    if isinstance(decision, Policy):
+        return decision
+    raise AuditConfigError(
+        f"{where} must be True, a Policy, Exempt(reason) or False, not {decision!r}"
+    )
+
+
+def _read(mapper: Mapper[Any], policy: Policy) -> AuditedModel:
+    columns = list(_columns(mapper, policy))
+    known = {column.name for column in mapper.columns}
+    _require_known_names(mapper.class_.__name__, known, policy)
+    _require_open_key(mapper.class_.__name__, columns)
+    version = mapper.version_id_col
+    return AuditedModel(
+        type=policy.name or _snake_case(mapper.class_.__name__),
+        columns=tuple(columns),
+        primary_key=tuple(mapper.get_property_by_column(c).key for c in mapper.primary_key),
+        version_key=mapper.get_property_by_column(version).key if version is not None else None,
+    )
+
+
+def _columns(mapper: Mapper[Any], policy: Policy) -> Iterable[AuditedColumn]:
+    for prop in mapper.column_attrs:
+        column = prop.columns[0]
+        if isinstance(column, Column) and _is_wanted(column, policy):
+            yield _column(column, prop.key, policy)
+
+
+def _column(column: Column[Any], key: str, policy: Policy) -> AuditedColumn:
+    return AuditedColumn(
+        name=column.name,
+        key=key,
+        column=column,
+        redacted=_is_redacted(column, policy),
+        secrets=_secrets(column, policy),
+        ignored=column.name in policy.ignore,
+    )
+
+
+def _is_wanted(column: Column[Any], policy: Policy) -> bool:
+    if column.name in policy.exclude:
+        return False
+    return policy.include is None or column.primary_key or column.name in policy.include
+
+
+def _is_redacted(column: Column[Any], policy: Policy) -> bool:
+    if column.name in policy.redact:
+        return True
+    if column.name in policy.reveal:
+        return False
+    looks_secret = is_secret_name(column.name) or is_secret_name(type(column.type).__name__)
+    return policy.include is None and looks_secret
+
+
+def _secrets(column: Column[Any], policy: Policy) -> Secrets:
+    # A primary key is shown in every target id: a stand-in would hide nothing.
+    own = frozenset({column.name} if column.primary_key else ())
+    return Secrets(
+        paths=_at_or_below(column.name, policy.redact),
+        revealed=own | _at_or_below(column.name, policy.reveal),
+        by_name=policy.include is None,
+    )
+
+
+def _at_or_below(name: str, paths: Collection[str]) -> frozenset[str]:
+    return frozenset(path for path in paths if path == name or path.startswith(f"{name}."))
+
+
+def _require_known_names(owner: str, known: Collection[str], policy: Policy) -> None:
+    columns = {name.partition(".")[0] for name in (*policy.redact, *policy.reveal)}
+    named = {*(policy.include or ()), *policy.exclude, *columns, *policy.ignore}
+    for name in sorted(named - set(known)):
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(sorted(known))}"
+        raise AuditConfigError(
+            f"the policy of {owner} names the column {name!r}, which it does not have{hint}"
+        )
+    for name in sorted(set(policy.redact) & set(policy.reveal)):
+        raise AuditConfigError(
+            f"the policy of {owner} names {name!r} both in redact and in reveal: choose one"
+        )
+
+
+def _require_open_key(owner: str, columns: Iterable[AuditedColumn]) -> None:
+    """Refuse a secret as a key: it would stand in the clear in every target id."""
+    for audited in columns:
+        if audited.redacted and audited.column.primary_key:
+            raise AuditConfigError(
+                f"the primary key {audited.name!r} of {owner} looks like a secret, and a "
+                "key stands in the clear in every target id: use another key, or say with "
+                "Policy(reveal={...}) that it is none"
+            )
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

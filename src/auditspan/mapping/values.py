@@ -1,0 +1,35 @@
+"""Values as the trail shows them: the id of an object, and a column without its secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from auditspan.format.canonical import (
+    Json,
+    canonical_json,
+    represent,
+)
+from auditspan.format.mac import MacKey
+from auditspan.format.redaction import (
+    redact,
+    redact_members,
+)
+from auditspan.mapping.audited_model import AuditedColumn
+
+
+def target_id(identity: Sequence[Any]) -> str:
+    """The primary key as text; a composite one as a JSON array, from which it can be read back."""
+    if len(identity) == 1 and type(identity[0]) is int:
+        return str(identity[0])
+    parts = [represent(part) for part in identity]
+    if len(parts) == 1 and not isinstance(parts[0], dict | list):
+        return str(parts[0])
+    return canonical_json(parts)
+
+
+def concealed(column: AuditedColumn, value: Json, key: MacKey | None) -> Json:
+    """The value as a body shows it: without secrets."""
+    if column.redacted:
+        return redact(column.name, value, key)
+    return redact_members(column.name, value, column.secrets, key)

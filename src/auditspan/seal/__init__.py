@@ -1,0 +1,1 @@
+"""The seal: every committed row gets its place in one sequence and its Merkle leaf."""

@@ -1,0 +1,265 @@
+"""The sealer: gives every committed row its place in one dense sequence and its Merkle leaf.
+
+A pass is one transaction: the rows that have no leaf yet (`unsealed`), their leaves, and one
+checkpoint over them. Before it signs, the sealer reads the rows and leaves again as the database
+has them now; where the two do not fit, nothing of the batch is kept.
+
+A row whose MAC is false is sealed all the same, and loudly: it is named in an error of the log, and
+`verify` names it ever after. Stopping there would let whoever can insert one row stop the sealing
+of all others, and passing over it would let them take the row away again unseen; its leaf is the
+evidence. So is a row whose event id was sealed before: its leaf gets an id of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from itertools import zip_longest
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import IntegrityError
+
+from auditspan.format.mac import MacKey
+from auditspan.seal.last_signed import LastSigned
+from auditspan.seal.leaves import (
+    distinct_rows,
+    insert_leaves,
+    is_grown_from,
+    is_taken,
+)
+from auditspan.seal.unsealed import (
+    Position,
+    UnsealedRow,
+    fresh_rows,
+    last_position,
+    missed_rows,
+)
+from auditspan.storage.insert import insert_counted
+from auditspan.storage.leaves import sealed_hashes
+from auditspan.storage.locks import (
+    LockWatch,
+    try_sealer_lock,
+)
+from auditspan.storage.tables import AuditTables
+from auditspan.storage.timeouts import lift_time_limits
+from auditspan.telemetry.metrics import SealMeters
+from auditspan.tlog.checkpoint import sign_checkpoint
+from auditspan.tlog.merkle import (
+    Tree,
+    hash_leaf,
+)
+from auditspan.tlog.note import SigningKey
+
+_logger = logging.getLogger(__name__)
+
+BATCH = 5000
+"""Rows in one sealing transaction."""
+
+_READ_ONLY = {"postgresql_readonly": True}
+"""An engine for SQLite may look at it too, and not take the turn of a writer."""
+
+Key = TypeVar("Key", MacKey, SigningKey)
+
+
+class Sealer:
+    """Seals committed rows, one batch per transaction; any number may run, one works at a time.
+
+    Args:
+        engine: where the trail is.
+        tables: the audit tables.
+        batch: rows in one transaction.
+        signing_key: signs every checkpoint; all of several do, the first names the log. Without one
+            checkpoints carry no note.
+        mac_key: the key, or the keys, that rows may be under; without one no MAC is checked.
+        last_signed: knows what was signed before, whatever happens to the database.
+    """
+
+    def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
+        self,
+        engine: Engine,
+        tables: AuditTables,
+        *,
+        batch: int = BATCH,
+        signing_key: SigningKey | Sequence[SigningKey] | None = None,
+        mac_key: MacKey | Sequence[MacKey] | None = None,
+        last_signed: LastSigned | None = None,
+    ) -> None:
+        self._engine = engine
+        self._tables = tables
+        self._batch = batch
+        self._signing_keys = _several(signing_key)
+        self._mac_keys = {key.key_id: key for key in _several(mac_key)}
+        self._last_signed = last_signed
+        self._meters = SealMeters()
+        self._after: Position | None = None
+        self._refused: int | None = None
+        self._has_copies = False
+        self._watch = LockWatch()
+
+    def seal(self) -> int:
+        """Seal what has been committed, at most one batch; how many rows it was.
+
+        Leaves and checkpoint are one transaction: a crash leaves both or neither. Zero also when
+        another sealer is at work.
+        """
+        return self._without_copies(self._seal_fresh)
+
+    def _without_copies(self, work: Callable[[], int]) -> int:
+        """Do one pass; again, with ids of their own for copied rows, where a key was refused."""
+        self._has_copies = False
+        try:
+            return work()
+        except IntegrityError:
+            self._has_copies = True
+            return work()
+
+    def _seal_fresh(self) -> int:
+        with self._engine.connect() as connection:
+            lift_time_limits(connection)
+            last = self._go_on(last_position(connection, self._tables))
+            rows, position = fresh_rows(connection, self._tables, last, self._batch)
+            if rows and not self._is_next(connection, last):
+                return 0
+            sealed = self._seal(connection, rows, position)
+            self._after = position if sealed else None
+            return sealed
+
+    def _is_next(self, connection: Connection, last: Position) -> bool:
+        """Take the sealer's lock; false where another sealer has it, or has sealed meanwhile.
+
+        Taken only when there are rows to seal: a row lock writes, and most passes find nothing.
+        """
+        if not try_sealer_lock(connection, self._tables):
+            self._watch.observe(connection, self._tables)
+            return False
+        return last_position(connection, self._tables).tree.size == last.tree.size
+
+    def _go_on(self, last: Position) -> Position:
+        """The last position with the backlog of the pass before, where that was the last pass."""
+        before = self._after
+        if before is None or before.backlog is None or before.snapshot != last.snapshot:
+            return last
+        if last.tree.size != before.tree.size + self._batch:
+            return last
+        return replace(last, backlog=before.backlog)
+
+    def sweep(self) -> int:
+        """Seal rows that `seal` will never come upon, at most one batch; how many it was.
+
+        There are none unless somebody wrote them past the application, so each is an error in the
+        log. Looking takes time in proportion to the table, and keeps nobody waiting.
+        """
+        with self._engine.connect().execution_options(**_READ_ONLY) as connection:
+            last = last_position(connection, self._tables)
+            if not missed_rows(connection, self._tables, last, 1):
+                return 0
+        return self._without_copies(self._seal_missed)
+
+    def _seal_missed(self) -> int:
+        with self._engine.connect() as connection:
+            lift_time_limits(connection)
+            last = last_position(connection, self._tables)
+            rows = missed_rows(connection, self._tables, last, self._batch)
+            if rows and not self._is_next(connection, last):
+                return 0
+            for row in rows:
+                _logger.error(
+                    "audit row %s (event %s) was put behind the sealer's back: its id or its "
+                    "transaction id is older than what was sealed; it is sealed now",
+                    *(row.id, row.event_id),
+                )
+            return self._seal(connection, rows, last)
+
+    def _seal(self, connection: Connection, rows: Sequence[UnsealedRow], position: Position) -> int:
+        if not rows:
+            return 0
+        first = position.tree.size
+        if is_taken(connection, self._tables, first):
+            self._refuse(first)
+            return 0
+        self._refused = None
+        leaves = [
+            hash_leaf(row_id=row.id, recorded_at=row.recorded_at, mac=row.mac, body=row.body)
+            for row in rows
+        ]
+        given = distinct_rows(connection, self._tables, rows) if self._has_copies else rows
+        insert_leaves(connection, self._tables, first, given, leaves)
+        if not self._stand_as_read(connection, first, leaves):
+            connection.rollback()
+            _logger.error(
+                "audit rows changed while they were being sealed, from %s on: nothing of this "
+                "batch is sealed, and it is tried again",
+                rows[0].id,
+            )
+            return 0
+        note = self._insert_checkpoint(connection, position.tree.append(leaves), position)
+        connection.commit()
+        if self._last_signed and note:
+            self._last_signed.remember(note)
+        self._report_false_macs(rows)
+        self._meters.sealed(min(row.recorded_at for row in rows))
+        return len(rows)
+
+    def _refuse(self, size: int) -> None:
+        """Say, once for each size, that the trail cannot be gone on with from there."""
+        if self._refused != size:
+            _logger.error(
+                "nothing is sealed: the last checkpoint in audit_checkpoint covers %d leaves, and "
+                "audit_leaf has more: a checkpoint was taken away or changed, or a leaf put there. "
+                "`auditspan verify` names what is wrong; put it back as a backup has it",
+                size,
+            )
+        self._refused = size
+
+    def _stand_as_read(self, connection: Connection, first: int, expected: Sequence[bytes]) -> bool:
+        """Whether rows and leaves, read again, are those that were hashed."""
+        with closing(sealed_hashes(connection, self._tables, first)) as again:
+            return all(pair == (leaf, leaf) for pair, leaf in zip_longest(again, expected))
+
+    def _insert_checkpoint(
+        self, connection: Connection, tree: Tree, position: Position
+    ) -> str | None:
+        """Insert the checkpoint over a tree that has grown from the position; its note."""
+        incarnation = position.incarnation
+        if self._last_signed:
+            own = incarnation - position.restored
+            known = self._last_signed.incarnation(
+                position.tree,
+                own,
+                is_grown_from=partial(is_grown_from, connection, self._tables, position.tree),
+            )
+            incarnation = max(incarnation, known)
+        keys = self._signing_keys
+        note = sign_checkpoint(keys, tree, incarnation) if keys else None
+        values = {
+            "tree_size": tree.size,
+            "root_hash": tree.root,
+            "frontier": tree.dump(),
+            "note": note,
+            "snapshot": position.snapshot,
+        }
+        insert_counted(connection, self._tables.checkpoint, values)
+        return note
+
+    def _report_false_macs(self, rows: Sequence[UnsealedRow]) -> None:
+        if not self._mac_keys:
+            return
+        for row in rows:
+            key = self._mac_keys.get(row.mac_key_id or "")
+            if key is None or row.mac is None or not key.verifies(row.body, row.mac):
+                _logger.error(
+                    "the MAC of audit row %s (event %s) is not ours: somebody else wrote it, or it "
+                    "is under another key; it is sealed as it stands, and verify names it",
+                    row.id,
+                    row.event_id,
+                )
+
+
+def _several(keys: Key | Sequence[Key] | None) -> Sequence[Key]:
+    if keys is None:
+        return ()
+    return keys if isinstance(keys, Sequence) else (keys,)

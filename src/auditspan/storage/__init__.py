@@ -1,0 +1,1 @@
+"""The audit tables: statements on them, their triggers and partitions."""

@@ -1,0 +1,107 @@
+"""Types of the columns of the audit tables, on PostgreSQL and SQLite."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    DateTime,
+    Dialect,
+)
+from sqlalchemy.dialects.postgresql.base import ischema_names
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler, TypeCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, UserDefinedType
+
+from auditspan.errors import AuditConfigError
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware timestamp in UTC with microseconds; naive values are refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """In UTC; SQLite has no zone and stores the bare time."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise AuditConfigError("a timestamp without a time zone cannot be stored")
+        utc = value.astimezone(UTC)
+        return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """In UTC, whatever the session's time zone."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class TransactionId(UserDefinedType[str]):
+    """PostgreSQL's xid8. SQLite has no transaction ids; the column stays NULL there."""
+
+    cache_ok = True
+
+
+@compiles(TransactionId, "postgresql")
+def _xid8(_type: TransactionId, _compiler: TypeCompiler, **_: object) -> str:
+    return "XID8"
+
+
+@compiles(TransactionId)
+def _no_xid8(_type: TransactionId, _compiler: TypeCompiler, **_: object) -> str:
+    return "TEXT"
+
+
+class TupleId(UserDefinedType[str]):
+    """PostgreSQL's tid, the place of a row. The column stays NULL on SQLite."""
+
+    cache_ok = True
+
+
+@compiles(TupleId, "postgresql")
+def _tid(_type: TupleId, _compiler: TypeCompiler, **_: object) -> str:
+    return "TID"
+
+
+@compiles(TupleId)
+def _no_tid(_type: TupleId, _compiler: TypeCompiler, **_: object) -> str:
+    return "TEXT"
+
+
+# Reflection (Alembic's autogenerate) would warn of an unknown type otherwise.
+ischema_names.setdefault("xid8", TransactionId)
+ischema_names.setdefault("tid", TupleId)
+
+
+class DatabaseClock(FunctionElement[datetime]):
+    """The time by the clock of the database, at this statement."""
+
+    inherit_cache = True
+
+
+class TransactionIdNow(FunctionElement[str]):
+    inherit_cache = True
+
+
+@compiles(DatabaseClock, "postgresql")
+def _clock_postgresql(_e: DatabaseClock, _c: SQLCompiler, **_: object) -> str:
+    return "clock_timestamp()"
+
+
+@compiles(DatabaseClock)
+def _clock_sqlite(_e: DatabaseClock, _c: SQLCompiler, **_: object) -> str:
+    # SQLite's clock has milliseconds; the zeros make the stored text as wide as SQLAlchemy's own.
+    return "(strftime('%Y-%m-%d %H:%M:%f000', 'now'))"
+
+
+@compiles(TransactionIdNow, "postgresql")
+def _xid_postgresql(_e: TransactionIdNow, _c: SQLCompiler, **_: object) -> str:
+    return "pg_current_xact_id()"
+
+
+@compiles(TransactionIdNow)
+def _xid_sqlite(_e: TransactionIdNow, _c: SQLCompiler, **_: object) -> str:
+    return "NULL"

@@ -1,0 +1,269 @@
+"""Reading and writing audit rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    case,
+    exists,
+    func,
+    select,
+)
+from sqlalchemy.sql.functions import FunctionElement
+
+from auditspan.errors import AuditBodyError
+from auditspan.format.body import (
+    MEMBERS,
+    read_event,
+)
+from auditspan.format.canonical import Json
+from auditspan.format.change_order import in_change_order
+from auditspan.format.columns import (
+    COLUMNS,
+    Values,
+)
+from auditspan.format.mac import MacKey
+from auditspan.format.record import AuditRecord
+from auditspan.storage.insert import insert_rows
+from auditspan.storage.leaves import (
+    IsCounted,
+    StoredText,
+    UtcText,
+)
+from auditspan.storage.quarantine import is_quarantined
+from auditspan.storage.tables import (
+    LEASE_PREFIX,
+    AuditTables,
+)
+
+_COLUMNS = (*COLUMNS, "body", "mac", "mac_key_id")
+"""What a row is given; the rest of it is the database's."""
+
+_PAGE = 500
+"""Events of a history that are read together."""
+
+
+def insert_records(
+    connection: Connection,
+    tables: AuditTables,
+    records: Sequence[AuditRecord],
+    key: MacKey | None,
+) -> None:
+    """Write the rows of these records in this order, in as few statements as the driver allows."""
+    insert_rows(connection, tables.event, _COLUMNS, [_row(record, key) for record in records])
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventFilter:
+    """Which events to read; what is None is not asked for."""
+
+    actor: str | None = None
+    action: str | None = None
+    target_type: str | None = None
+    target_id: str | None = None
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredEvent:
+    """One row of the trail with what the workers have made of it.
+
+    Attributes:
+        body: its text; whatever stands in the table, if a stranger has written it.
+        recorded_at: the time as text, in the form of the body.
+        columns: the plain columns, in the order of `COLUMNS`.
+    """
+
+    row_id: int
+    body: str
+    recorded_at: str
+    columns: Values
+    seq: int | None
+    delivered: bool
+
+    def change_id(self) -> int | None:
+        """Return the change id that the body has; None where it has none, or is no event."""
+        try:
+            found: int | None = read_event(self.body).get("change_id")
+        except AuditBodyError:
+            return None
+        return found
+
+    def resource(self) -> dict[str, Json]:
+        """The event resource: the body's members, `seq`, `recorded_at` and `delivered`.
+
+        If the body is no event, the members are those of the plain columns, and `unreadable` says
+        what is wrong with it.
+        """
+        try:
+            members = read_event(self.body)
+        except AuditBodyError as error:
+            members = _from_columns(self.columns) | {"unreadable": error.message}
+        return {
+            **members,
+            "seq": self.seq,
+            "recorded_at": self.recorded_at,
+            "delivered": self.delivered,
+        }
+
+
+def find_events(  # noqa: PLR0913 (a filter and two cursors)
+    connection: Connection,
+    tables: AuditTables,
+    wanted: EventFilter,
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    limit: int = 50,
+) -> list[StoredEvent]:
+    """Events newest first, or with `after` oldest first.
+
+    Args:
+        connection: where to read.
+        tables: the audit tables.
+        wanted: the filter.
+        before: only rows with a smaller `row_id` (the keyset cursor of a list).
+        after: only rows with a larger `row_id`, oldest first (the cursor of a follower).
+        limit: how many at most.
+    """
+    event = tables.event
+    statement = _events(tables).where(*_conditions(tables, wanted)).limit(limit)
+    if before is not None:
+        statement = statement.where(event.c.id < before)
+    if after is not None:
+        statement = statement.where(event.c.id > after).order_by(event.c.id)
+    else:
+        statement = statement.order_by(event.c.id.desc())
+    return [_stored(row) for row in connection.execute(statement)]
+
+
+def history(
+    connection: Connection, tables: AuditTables, target_type: str, target_id: str
+) -> list[StoredEvent]:
+    """Return every event of one target, in the order in which the changes happened.
+
+    What the worker recorded later than it happened is where it happened, also when newer changes
+    had been recorded before.
+    """
+    wanted = EventFilter(target_type=target_type, target_id=target_id)
+    found: list[StoredEvent] = []
+    while page := find_events(
+        connection, tables, wanted, after=found[-1].row_id if found else 0, limit=_PAGE
+    ):
+        found += page
+    return in_change_order(found, StoredEvent.change_id)
+
+
+def get_event(connection: Connection, tables: AuditTables, event_id: str) -> StoredEvent | None:
+    """The event of this id, or None; of several, which a partitioned trail may have, the first."""
+    statement = _events(tables).where(tables.event.c.event_id == event_id)
+    row = connection.execute(statement.order_by(tables.event.c.id).limit(1)).one_or_none()
+    return _stored(row) if row else None
+
+
+def _row(record: AuditRecord, key: MacKey | None) -> list[Any]:
+    """The values of a record's row, in the order of `_COLUMNS`."""
+    body = record.body()
+    actor, target = record.actor, record.target
+    return [
+        record.event_id,
+        record.occurred_at,
+        actor.type,
+        actor.id,
+        record.action,
+        record.outcome,
+        target.type if target else None,
+        target.id if target else None,
+        record.trace_id,
+        record.span_id,
+        record.tx_id,
+        record.tenant,
+        body,
+        key.sign(body) if key else None,
+        key.key_id if key else None,
+    ]
+
+
+def _events(tables: AuditTables) -> Select[Any]:
+    event, leaf = tables.event, tables.leaf
+    # As text: a stranger may have put values there that Python cannot hold.
+    return select(
+        event.c.id,
+        StoredText(event.c.body).label("body"),
+        UtcText(event.c.recorded_at).label("recorded_at"),
+        case((IsCounted(leaf.c.seq), leaf.c.seq)).label("seq"),
+        _delivered(tables),
+        *(_as_text(event.c[name]).label(f"plain_{name}") for name in COLUMNS),
+    ).select_from(event.outerjoin(leaf, leaf.c.row_id == event.c.id))
+
+
+def _as_text(column: Column[Any]) -> FunctionElement[str]:
+    return UtcText(column) if column.name == "occurred_at" else StoredText(column)
+
+
+def _from_columns(columns: Values) -> dict[str, Any]:
+    """The members that the plain columns tell; the others are null or empty."""
+    told = dict(zip(COLUMNS, columns, strict=True))
+    actor = {"type": told.pop("actor_type"), "id": told.pop("actor_id"), "label": None}
+    target = {"type": told.pop("target_type"), "id": told.pop("target_id"), "version": None}
+    return {
+        **dict.fromkeys(MEMBERS),
+        **told,
+        "actor": actor,
+        "target": None if target["type"] is None else target,
+        "service": dict.fromkeys(("name", "version", "instance")),
+        "changes": {},
+        "metadata": {},
+    }
+
+
+def _delivered(tables: AuditTables) -> ColumnElement[bool]:
+    """Acknowledged by at least one sink, and not refused by all.
+
+    A cursor beyond the newest row is not believed, as in `Cursors.within`.
+    """
+    leaf, delivery, sealed = tables.leaf, tables.delivery.c, tables.leaf.alias("sealed")
+    newest = select(func.max(sealed.c.seq)).scalar_subquery()
+    refused = is_quarantined(tables, delivery.sink, leaf.c.seq)
+    sent = exists().where(
+        case(
+            (and_(delivery.sent_seq <= newest, delivery.safe_seq <= newest), delivery.sent_seq),
+            (delivery.safe_seq <= newest, delivery.safe_seq),
+        )
+        >= leaf.c.seq,
+        ~delivery.sink.startswith(LEASE_PREFIX),
+        ~refused,
+    )
+    return func.coalesce(sent.correlate(leaf), False).label("delivered")
+
+
+def _conditions(tables: AuditTables, wanted: EventFilter) -> list[ColumnElement[bool]]:
+    columns = tables.event.c
+    pairs = [
+        (columns.actor_id, wanted.actor),
+        (columns.action, wanted.action),
+        (columns.target_type, wanted.target_type),
+        (columns.target_id, wanted.target_id),
+        (columns.trace_id, wanted.trace_id),
+    ]
+    return [column == value for column, value in pairs if value is not None]
+
+
+def _stored(row: Row[Any]) -> StoredEvent:
+    return StoredEvent(
+        row_id=row.id,
+        body=row.body,
+        recorded_at=row.recorded_at,
+        columns=tuple(row)[-len(COLUMNS) :],
+        seq=row.seq,
+        delivered=bool(row.delivered),
+    )

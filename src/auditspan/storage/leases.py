@@ -1,0 +1,290 @@
+"""Leases: which process delivers to a sink, and until when.
+
+A lease is a row of `audit_delivery` whose sink has the reserved form `lease:NAME HOLDER`. The key
+names the holder and carries a random token, so a transaction that renews the lease by its key is
+fenced: once another process has taken over, the key is gone and the transaction must not commit.
+Nothing lives on the server session, so leases work behind a transaction pooler, and a role without
+UPDATE on `audit_delivery` can neither take a lease nor block one.
+
+A lease ends when it is released, when it was not renewed for `DURATION` seconds by the database's
+clock, or when the database session of a holder that connects without a pooler has ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, select, text, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from auditspan.storage.column_types import DatabaseClock
+from auditspan.storage.insert import insert_counted
+from auditspan.storage.leaves import (
+    StoredText,
+    UtcText,
+)
+from auditspan.storage.tables import LEASE_PREFIX, AuditTables
+
+RELAY = "auditspan.relay"
+
+DURATION = 10.0
+"""Seconds after the last renewal at which a lease expires."""
+
+RENEWAL = 2.0
+"""Seconds between two renewals."""
+
+_VACANT = "-"
+NO_CURSOR = {"sent_seq": -1, "safe_seq": -1}
+
+_PATIENCE = text("SELECT set_config('idle_in_transaction_session_timeout', :millis, true)")
+_BACKEND = text("SELECT pg_backend_pid()")
+_IS_CONNECTED = text("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = :pid)")
+
+_logger = logging.getLogger(__name__)
+
+
+class LeaseLostError(Exception):
+    """Another process holds the lease, or it may do so by now."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredLease:
+    """A lease as the table has it.
+
+    Attributes:
+        name: what it is for.
+        holder: `HOST/PROCESS/SESSION/TOKEN`; the session is `-` behind a pooler.
+        age: seconds since the last renewal.
+        is_connected: whether the holder's database session exists; None behind a pooler.
+    """
+
+    name: str
+    holder: str
+    age: float
+    is_connected: bool | None = None
+
+    @property
+    def key(self) -> str:
+        """The sink of its row."""
+        return lease_key(self.name, self.holder)
+
+    @property
+    def is_vacant(self) -> bool:
+        """Whether it was released."""
+        return self.holder == _VACANT
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its holder may work. A time far in the future was not set by a holder."""
+        return not self.is_vacant and self.is_connected is not False and abs(self.age) <= DURATION
+
+    @property
+    def description(self) -> str:
+        """The holder, for people."""
+        host, process, session, _ = [*self.holder.split("/"), "-", "-", "-"][:4]
+        where = "through a pooler" if session == _VACANT else f"database session {session}"
+        return f"process {process} on {host} ({where})"
+
+
+@dataclass(kw_only=True)
+class Lease:
+    """A lease that this process holds.
+
+    Attributes:
+        tables: the audit tables.
+        name: what it is for.
+        holder: this process.
+        renewed_at: when it was renewed last, by the monotonic clock.
+    """
+
+    tables: AuditTables
+    name: str
+    holder: str
+    renewed_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def key(self) -> str:
+        """The sink of its row."""
+        return lease_key(self.name, self.holder)
+
+    def require_current(self) -> None:
+        """Refuse to continue with a lease that may have expired.
+
+        Raises:
+            LeaseLostError: it was not renewed in time.
+        """
+        if time.monotonic() - self.renewed_at > DURATION:
+            raise LeaseLostError(f"the lease {self.name} was not renewed in time")
+
+    def renew(self, connection: Connection) -> None:
+        """Renew it; the transaction that does so excludes every other holder until it ends.
+
+        Raises:
+            LeaseLostError: another process has taken it; the transaction MUST be rolled back.
+        """
+        started = time.monotonic()
+        limit_idleness(connection)
+        if not _rename(
+            connection, self.tables, lease_key(self.name, self.holder), self.name, self.holder
+        ):
+            raise LeaseLostError(f"the lease {self.name} was taken by another process")
+        self.renewed_at = started
+
+    def release(self, connection: Connection) -> None:
+        """Let another process take it at once."""
+        _rename(connection, self.tables, self.key, self.name, _VACANT)
+
+
+def limit_idleness(connection: Connection) -> None:
+    """Let the server end this transaction when its client is frozen for `DURATION` seconds."""
+    connection.execute(_PATIENCE, {"millis": str(round(DURATION * 1000))})
+
+
+def read_leases(connection: Connection, tables: AuditTables) -> dict[str, StoredLease]:
+    """The leases in the table by name, the youngest where there are several."""
+    table = tables.delivery.c
+    statement = select(StoredText(table.sink), UtcText(table.updated_at), DatabaseClock())
+    rows = connection.execute(statement.where(table.sink.startswith(LEASE_PREFIX)))
+    found = [_stored(*row) for row in rows]
+    youngest = {one.name: one for one in sorted(found, key=lambda one: -one.age)}
+    return {name: _examined(connection, one) for name, one in youngest.items()}
+
+
+def acquire(connection: Connection, tables: AuditTables, name: str) -> Lease | StoredLease:
+    """Take a lease in a transaction of its own, or tell which lease is in the way."""
+    try:
+        with connection.begin():
+            return _acquire(connection, tables, name)
+    except IntegrityError:  # another process has just made the row
+        return StoredLease(name=name, holder=_VACANT, age=0.0)
+
+
+def _acquire(connection: Connection, tables: AuditTables, name: str) -> Lease | StoredLease:
+    vacant = StoredLease(name=name, holder=_VACANT, age=0.0)
+    stored = read_leases(connection, tables).get(name)
+    if stored and stored.is_current:
+        return stored
+    limit_idleness(connection)
+    if stored is None:
+        # The key is the same for all, so two processes that begin at once wait for each other here.
+        values = {"sink": vacant.key, "updated_at": DatabaseClock(), **NO_CURSOR}
+        insert_counted(connection, tables.delivery, values)
+        stored = read_leases(connection, tables)[name]
+    if stored.is_current or not _lock(connection, tables, stored):
+        return stored
+    holder = "/".join((socket.gethostname(), str(os.getpid()), _session(connection), _token()))
+    if not _rename(connection, tables, stored.key, name, holder):
+        return stored
+    if not stored.is_vacant:
+        _logger.warning("took over the lease %s from %s", name, stored.description)
+    return Lease(tables=tables, name=name, holder=holder)
+
+
+@contextmanager
+def holding(
+    engine: Engine, connection: Connection, tables: AuditTables, name: str
+) -> Iterator[Lease | StoredLease]:
+    """Hold a lease for the length of a `with` block, or yield the one that is in the way.
+
+    A thread with connections of its own renews it, so slow work does not lose it; a frozen process
+    does.
+    """
+    lease = acquire(connection, tables, name)
+    if isinstance(lease, StoredLease):
+        yield lease
+        return
+    done = threading.Event()
+    thread = threading.Thread(target=_keep, args=(engine, lease, done), name=f"auditspan-{name}")
+    thread.start()
+    try:
+        yield lease
+    finally:
+        done.set()
+        thread.join()
+        with suppress(SQLAlchemyError), engine.begin() as another:  # it expires by itself, too
+            lease.release(another)
+
+
+def _keep(engine: Engine, lease: Lease, done: threading.Event) -> None:
+    """Renew the lease until it is done or lost; a failure is tried again until it expires."""
+    while not done.wait(RENEWAL):
+        try:
+            with engine.begin() as connection:
+                lease.renew(connection)
+        except LeaseLostError:
+            lease.renewed_at = -DURATION
+            return
+        except Exception as error:  # noqa: BLE001 (whatever the database does)
+            _logger.debug("the lease %s was not renewed: %s", lease.name, type(error).__name__)
+
+
+def _rename(
+    connection: Connection, tables: AuditTables, before: str, name: str, holder: str
+) -> bool:
+    """Give the row of a lease its next key and a new time; false where the row has another key."""
+    table = tables.delivery
+    renamed = update(table).where(table.c.sink == before)
+    values = {"sink": lease_key(name, holder), "updated_at": DatabaseClock()}
+    return connection.execute(renamed.values(values)).rowcount == 1
+
+
+def _lock(connection: Connection, tables: AuditTables, stored: StoredLease) -> bool:
+    """Lock the row of a lease unless a transaction has it, and see that it was not renewed."""
+    table = tables.delivery.c
+    row = select(table.sink).where(table.sink == stored.key).with_for_update(skip_locked=True)
+    if connection.execute(row).first() is None:
+        return False
+    again = read_leases(connection, tables).get(stored.name)
+    return again is not None and again.key == stored.key and not again.is_current
+
+
+def _stored(sink: str, updated_at: str, now: datetime) -> StoredLease:
+    name, _, holder = sink.removeprefix(LEASE_PREFIX).rpartition(" ")
+    return StoredLease(name=name, holder=holder, age=_age(updated_at, now))
+
+
+def _age(updated_at: str, now: datetime) -> float:
+    try:
+        return (now - datetime.fromisoformat(updated_at)).total_seconds()
+    except ValueError:
+        return float("inf")
+
+
+def _examined(connection: Connection, stored: StoredLease) -> StoredLease:
+    """The lease, and whether its holder is connected."""
+    session = [*stored.holder.split("/"), "", "", ""][2]
+    if not (session.isascii() and session.isdecimal()):
+        return stored
+    is_connected = connection.execute(_IS_CONNECTED, {"pid": int(session)}).scalar_one()
+    return replace(stored, is_connected=bool(is_connected))
+
+
+def _session(connection: Connection) -> str:
+    """The server's process for this connection; `-` behind a pooler, where it changes.
+
+    A pooler gives its clients keys of its own to cancel with, and a driver takes them for the
+    server's.
+    """
+    driver: Any = connection.connection.driver_connection
+    told = getattr(getattr(driver, "info", None), "backend_pid", None)
+    actual = connection.execute(_BACKEND).scalar_one()
+    return str(actual) if told == actual else _VACANT
+
+
+def _token() -> str:
+    return secrets.token_hex(8)
+
+
+def lease_key(name: str, holder: str = _VACANT) -> str:
+    """The sink of the row of a lease."""
+    return f"{LEASE_PREFIX}{name} {holder}"

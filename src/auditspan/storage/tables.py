@@ -1,0 +1,185 @@
+"""The audit tables (design: PostgreSQL 13 or newer, and SQLite).
+
+`audit_event` is the source of record and takes INSERT only, as all of them do but `audit_delivery`,
+whose cursors move (`appendonly` has the triggers that keep it so). Its plain columns are derived
+from `body` and exist for indexes; the body is what is sealed. Nothing has a foreign key into an
+audit table or out of one, so that deleting a thing never touches its history.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Dialect,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    Uuid,
+)
+
+from auditspan.errors import AuditConfigError
+from auditspan.storage.append_only import append_only
+from auditspan.storage.audit_change import audit_change_table
+from auditspan.storage.column_types import (
+    DatabaseClock,
+    TransactionId,
+    TransactionIdNow,
+    UtcDateTime,
+)
+
+SUPPORTED_DIALECTS = ("postgresql", "sqlite")
+MIN_POSTGRESQL = (13,)
+
+LEASE_PREFIX = "lease:"
+"""How the sink of a row of `audit_delivery` begins that holds a lease, and no cursors."""
+
+
+_ID = BigInteger().with_variant(Integer(), "sqlite")  # AUTOINCREMENT wants INTEGER
+_EVENT_ID = Uuid(as_uuid=False).with_variant(String(36), "sqlite")  # readable with any tool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditTables:
+    """The five tables of one trail."""
+
+    event: Table
+    leaf: Table
+    checkpoint: Table
+    delivery: Table
+    quarantine: Table
+
+    @property
+    def append_only(self) -> tuple[Table, ...]:
+        """Those whose rows are never changed or removed; only the cursors of delivery move."""
+        return (self.event, self.leaf, self.checkpoint, self.quarantine)
+
+
+def audit_tables(metadata: MetaData) -> AuditTables:
+    """The audit tables of this metadata; they are added to it the first time."""
+    known = metadata.tables
+    prefix = f"{metadata.schema}." if metadata.schema else ""
+    makers = {
+        "event": _event,
+        "leaf": _leaf,
+        "checkpoint": _checkpoint,
+        "delivery": _delivery,
+        "quarantine": _quarantine,
+    }
+    audit_change_table(metadata)
+    return AuditTables(
+        **{
+            name: known[key] if (key := f"{prefix}audit_{name}") in known else make(metadata)
+            for name, make in makers.items()
+        }
+    )
+
+
+def require_supported(dialect: Dialect) -> None:
+    """Refuse a database on which the promises cannot be kept; the version is known once connected.
+
+    Raises:
+        AuditConfigError: it is neither PostgreSQL 13 or newer nor SQLite.
+    """
+    version: tuple[int, ...] | None = getattr(dialect, "server_version_info", None)
+    if dialect.name not in SUPPORTED_DIALECTS:
+        raise AuditConfigError(
+            f"auditspan keeps its promises on PostgreSQL 13 or newer and on SQLite, not on "
+            f"{dialect.name}: bind the session to one of those"
+        )
+    if dialect.name == "postgresql" and version and version < MIN_POSTGRESQL:
+        raise AuditConfigError(
+            f"auditspan needs PostgreSQL 13 or newer (for pg_current_xact_id), this one is "
+            f"{'.'.join(map(str, version))}"
+        )
+
+
+def _event(metadata: MetaData) -> Table:
+    table = Table(
+        "audit_event",
+        metadata,
+        Column("id", _ID, Identity(always=True), primary_key=True),
+        Column("xact_id", TransactionId(), server_default=TransactionIdNow()),
+        Column("recorded_at", UtcDateTime(), server_default=DatabaseClock(), nullable=False),
+        Column("event_id", _EVENT_ID, nullable=False),
+        Column("occurred_at", UtcDateTime(), nullable=False),
+        Column("actor_type", Text(), nullable=False),
+        Column("actor_id", Text()),
+        Column("action", Text(), nullable=False),
+        Column("outcome", Text(), nullable=False),
+        Column("target_type", Text()),
+        Column("target_id", Text()),
+        Column("trace_id", String(32)),
+        Column("span_id", String(16)),
+        Column("tx_id", Text(), nullable=False),
+        Column("tenant", Text()),
+        Column("body", Text(), nullable=False),
+        Column("mac", String(64)),
+        Column("mac_key_id", Text()),
+        Index("ix_audit_event_event_id", "event_id", unique=True),
+        Index("ix_audit_event_target", "target_type", "target_id", "id"),
+        Index("ix_audit_event_actor", "actor_id", "id"),
+        Index("ix_audit_event_trace", "trace_id"),
+        Index("ix_audit_event_xact", "xact_id"),
+        sqlite_autoincrement=True,
+    )
+    return append_only(table)
+
+
+def _leaf(metadata: MetaData) -> Table:
+    table = Table(
+        "audit_leaf",
+        metadata,
+        Column("seq", BigInteger(), primary_key=True, autoincrement=False),
+        Column("row_id", BigInteger(), nullable=False),
+        Column("event_id", _EVENT_ID, nullable=False),
+        Column("leaf_hash", LargeBinary(32), nullable=False),
+        Index("ix_audit_leaf_row_id", "row_id", unique=True),
+        Index("ix_audit_leaf_event_id", "event_id", unique=True),
+    )
+    return append_only(table)
+
+
+def _checkpoint(metadata: MetaData) -> Table:
+    table = Table(
+        "audit_checkpoint",
+        metadata,
+        Column("tree_size", BigInteger(), primary_key=True, autoincrement=False),
+        Column("root_hash", LargeBinary(32), nullable=False),
+        Column("note", Text()),
+        Column("frontier", LargeBinary(), nullable=False),
+        Column("snapshot", Text()),
+        Column("created_at", UtcDateTime(), server_default=DatabaseClock(), nullable=False),
+    )
+    return append_only(table)
+
+
+def _delivery(metadata: MetaData) -> Table:
+    return Table(
+        "audit_delivery",
+        metadata,
+        Column("sink", Text(), primary_key=True),
+        Column("sent_seq", BigInteger(), nullable=False),
+        Column("safe_seq", BigInteger(), nullable=False),
+        Column("updated_at", UtcDateTime(), nullable=False),
+    )
+
+
+def _quarantine(metadata: MetaData) -> Table:
+    table = Table(
+        "audit_quarantine",
+        metadata,
+        Column("sink", Text(), primary_key=True),
+        Column("seq", BigInteger(), primary_key=True, autoincrement=False),
+        Column("event_id", _EVENT_ID, nullable=False),
+        Column("reason", Text(), nullable=False),
+        Column("created_at", UtcDateTime(), server_default=DatabaseClock(), nullable=False),
+    )
+    return append_only(table)

@@ -1,0 +1,1 @@
+"""Triggers that stage the images of rows, by database."""

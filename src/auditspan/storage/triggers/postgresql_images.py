@@ -1,0 +1,238 @@
+"""PL/pgSQL that takes the image of a row, and leaves out what must or need not be staged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Dialect,
+    Enum,
+    Float,
+    Integer,
+    Interval,
+    LargeBinary,
+    Numeric,
+    String,
+    Time,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import DOMAIN, INTERVAL
+from sqlalchemy.types import CHAR, TypeDecorator, TypeEngine
+
+from auditspan.storage.triggers.staged_table import StagedTable
+
+LARGE = 2_000
+"""Unchanged values that take more bytes than this in storage are left out of an UPDATE's images."""
+
+LONG = 16 * 1024
+"""Texts, and base64 texts of bytes, above this size are staged as length and SHA-256."""
+
+_BOUNDED = (Boolean, Date, DateTime, Enum, Float, Integer, Interval, INTERVAL, Time, Uuid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageColumn:
+    """A column that an image does not always show.
+
+    Attributes:
+        name: its name.
+        excluded: it is never shown.
+        domain: its type may refuse NULL, so that it cannot be cleared in the record.
+        measured: the kind of value that may be staged as a digest, `text` or `bytes`.
+    """
+
+    name: str
+    excluded: bool
+    domain: bool
+    measured: str | None
+
+
+def image_columns(staged: StagedTable, dialect: Dialect) -> list[ImageColumn]:
+    """Return the columns of a table that are excluded or may be large."""
+    found = []
+    for column in staged.columns:
+        excluded = column.name in staged.excluded
+        kind = _database_type(column, dialect)
+        base = kind.data_type if isinstance(kind, DOMAIN) else kind
+        if excluded or not (column.primary_key or _bounded(base)):
+            found.append(
+                ImageColumn(
+                    name=column.name,
+                    excluded=excluded,
+                    domain=isinstance(kind, DOMAIN),
+                    measured=_measured(base),
+                )
+            )
+    known = {column.name for column in staged.table.columns}
+    return found + [
+        ImageColumn(name=name, excluded=True, domain=True, measured=None)
+        for name in sorted(staged.excluded - known)  # of an earlier or later revision
+    ]
+
+
+def _database_type(column: Column[object], dialect: Dialect) -> TypeEngine[object]:
+    kind: TypeEngine[object] = column.type.dialect_impl(dialect)
+    while isinstance(kind, TypeDecorator):
+        kind = kind.type_engine(dialect)
+    return kind
+
+
+def _bounded(kind: TypeEngine[object]) -> bool:
+    if isinstance(kind, String) and not isinstance(kind, Enum):
+        return kind.length is not None and kind.length * 4 <= LARGE
+    if isinstance(kind, Numeric) and not isinstance(kind, Float):
+        return kind.precision is not None
+    return isinstance(kind, _BOUNDED)
+
+
+def _measured(kind: TypeEngine[object]) -> str | None:
+    if isinstance(kind, LargeBinary):
+        return "bytes"
+    if isinstance(kind, String) and not isinstance(kind, CHAR | Enum):
+        return "text" if kind.length is None or kind.length * 4 > LONG else None
+    return None
+
+
+def shown_columns(columns: list[ImageColumn], dialect: Dialect) -> str:
+    """Select NULL in place of excluded columns that refuse it."""
+    names = [
+        literal(column.name, dialect) for column in columns if column.excluded and column.domain
+    ]
+    if not names:
+        return ""
+    among = ", ".join(names)
+    return f"""    SELECT string_agg(CASE WHEN attname IN ({among}) THEN 'NULL AS ' ELSE '' END
+                      || quote_ident(attname), ', ' ORDER BY attnum) INTO shown
+      FROM pg_attribute WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped;"""  # noqa: S608 (quoted names)
+
+
+def clear_excluded(columns: list[ImageColumn], dialect: Dialect) -> Iterator[str]:
+    """Clear the excluded columns; return early where nothing else changed."""
+    excluded = [column for column in columns if column.excluded]
+    for record, other in (("OLD", "INSERT"), ("NEW", "DELETE")) if excluded else ():
+        yield f"    IF TG_OP <> '{other}' THEN"
+        for column in excluded:
+            yield from clear(record, column, dialect)
+        yield "    END IF;"
+    if excluded and not any(column.domain for column in excluded):
+        yield "    IF TG_OP = 'UPDATE' AND OLD OPERATOR(pg_catalog.*=) NEW THEN"
+        yield "        RETURN NULL;"
+        yield "    END IF;"
+
+
+def measure_large(columns: list[ImageColumn], dialect: Dialect) -> Iterator[str]:
+    """Note large values that did not change, and digests of long ones."""
+    if not columns:
+        return
+    lines = ["    IF TG_OP = 'UPDATE' THEN"]
+    for column in columns:
+        lines += _unchanged(column, dialect)
+    lines.append("    END IF;")
+    for record, other in (("OLD", "INSERT"), ("NEW", "DELETE")):
+        measured = [column for column in columns if column.measured]
+        if measured:
+            lines.append(f"    IF TG_OP <> '{other}' THEN")
+            lines += [line for column in measured for line in digest(record, column, dialect)]
+            lines.append("    END IF;")
+    yield tolerant("\n".join(lines))
+
+
+def tolerant(lines: str) -> str:
+    """Keep values whole from the first column on that was dropped or renamed since."""
+    return (
+        f"    BEGIN\n{lines}\n    EXCEPTION WHEN undefined_column THEN\n        NULL;\n    END;"
+        if lines
+        else ""
+    )
+
+
+def _unchanged(column: ImageColumn, dialect: Dialect) -> Iterator[str]:
+    old, new = (f"{record}.{identifier(column.name, dialect)}" for record in ("OLD", "NEW"))
+    yield f"        IF pg_column_size({old}) > {LARGE}"
+    yield f"            AND record_image_eq(ROW({old}), ROW({new})) THEN"
+    yield f"        same := concat_ws(', ', same, {_key(column, dialect)});"
+    for record in ("OLD", "NEW"):
+        yield from clear(record, column, dialect)
+    yield "        END IF;"
+
+
+def digest(record: str, column: ImageColumn, dialect: Dialect) -> Iterator[str]:
+    """Note the length and SHA-256 of a long value in place of the value."""
+    value = f"{record}.{identifier(column.name, dialect)}"
+    if column.measured == "bytes":
+        size, limit = f"octet_length({value})", LONG // 4 * 3
+        content = f"convert_to(replace(encode({value}, 'base64'), chr(10), ''), 'UTF8')"
+        length = f"({size}::bigint + 2) / 3 * 4"
+    else:
+        size, limit = f"octet_length({value}::text)", LONG
+        content = f"convert_to({value}::text, 'UTF8')"
+        length = f"octet_length({content})"
+    note, hidden = f"{record.lower()}_long", f"{record.lower()}_hidden"
+    unseen = f" AND {literal(column.name, dialect)} <> ALL (coalesce({hidden}, '{{}}'))"
+    yield f"        IF {size} > {limit}{unseen if column.domain else ''} THEN"
+    yield f"        {note} := concat_ws(', ', {note}, {_key(column, dialect)} || ': {{\"$len\": '"
+    yield f'            || {length} || \', "$sha256": "\''
+    yield f"            || encode(sha256({content}), 'hex') || '\"}}');"
+    yield from clear(record, column, dialect)
+    yield "        END IF;"
+
+
+def clear(record: str, column: ImageColumn, dialect: Dialect) -> Iterator[str]:
+    """Remove a value from a record, or hide it where its domain may refuse NULL."""
+    field = f"{record}.{identifier(column.name, dialect)}"
+    if not column.domain:
+        yield f"        {field} := NULL;"
+        return
+    # The comparison raises when the column was renamed: its value would be shown otherwise.
+    hidden = f"{record.lower()}_hidden"
+    yield f"        IF {field} IS NOT NULL THEN"
+    yield f"        {hidden} := array_append({hidden}, {literal(column.name, dialect)}::text);"
+    yield "        END IF;"
+
+
+def _key(column: ImageColumn, dialect: Dialect) -> str:
+    return literal(json.dumps(column.name, ensure_ascii=False), dialect)
+
+
+def take_image(record: str, columns: list[ImageColumn]) -> str:
+    """Take the image of a record, followed by its notes."""
+    name = record.lower()
+    noted = any(not column.excluded for column in columns)
+    whole = f"        {name}_image := row_to_json({record})::text"
+    if any(column.domain for column in columns):
+        whole = f"""        IF {name}_hidden IS NULL THEN
+        {whole.strip()};
+        ELSE
+        EXECUTE 'SELECT row_to_json(image)::text FROM (SELECT ' || (
+            SELECT string_agg(CASE WHEN attname = ANY ({name}_hidden) THEN 'NULL' ELSE '($1).'
+                              || quote_ident(attname) END || ' AS ' || quote_ident(attname),
+                              ', ' ORDER BY attnum)
+              FROM pg_attribute WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped
+            ) || ') AS image' INTO {name}_image USING {record};
+        END IF;
+        {name}_image := {name}_image"""  # noqa: S608 (quoted names)
+    return whole + (notes(f"{name}_long", "same") if noted else "") + ";"
+
+
+def notes(long: str, same: str = "NULL::text") -> str:
+    """Append the notes to an image, where there are any."""
+    return f"""
+            || coalesce(chr(10) || '{{' || nullif(concat_ws(', ', '"same": [' || {same} || ']',
+                        '"long": {{' || {long} || '}}'), '') || '}}', '')"""
+
+
+def literal(name: str, dialect: Dialect) -> str:
+    """Quote a text as a literal, with percent signs doubled where the driver asks for it."""
+    processor = String().literal_processor(dialect)  # type: ignore[no-untyped-call]
+    return str(processor(name)) if processor else "'" + name.replace("'", "''") + "'"
+
+
+def identifier(name: str, dialect: Dialect) -> str:
+    """Quote a name; PL/pgSQL reserves more words than SQL, so that no name is left unquoted."""
+    return str(dialect.identifier_preparer.quote_identifier(name))

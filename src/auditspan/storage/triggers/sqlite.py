@@ -1,0 +1,163 @@
+"""Triggers that stage row images on SQLite 3.31 and later.
+
+Per table:
+
+    BEFORE INSERT, BEFORE UPDATE   rows that REPLACE could displace (`sqlite_displaced`)
+    AFTER INSERT, UPDATE, DELETE   the displaced rows, then the image of the row itself
+
+SQLite fires the newest trigger of a table first. Made last, these fire before the AFTER triggers of
+the application, whose own writes are then staged in the order in which they happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, Dialect
+
+from auditspan.storage.triggers.sqlite_displaced import (
+    DisplacedRows,
+    unreadable_keys,
+)
+from auditspan.storage.triggers.sqlite_images import (
+    differs,
+    image,
+    image_columns,
+    quoted,
+    string,
+)
+from auditspan.storage.triggers.staged_table import StagedTable
+
+_NAMES = {
+    "before_insert": "BEFORE INSERT",
+    "before_update": "BEFORE UPDATE",
+    "insert": "AFTER INSERT",
+    "update": "AFTER UPDATE",
+    "delete": "AFTER DELETE",
+}
+_REPAIR = "drop and create the auditspan triggers of this table again"
+
+
+def trigger_statements(staged: StagedTable, dialect: Dialect) -> list[str]:
+    """Return the statements that make the triggers of one table, replacing those that exist.
+
+    They are driver SQL (`Connection.exec_driver_sql`): a `%` or `:` in them means itself.
+    """
+    schema = _schema(staged, dialect)
+    created = [
+        f"CREATE TRIGGER {schema}{quoted(_name(staged, key), dialect)}{_definition}"
+        for key, _definition in _definitions(staged, dialect)
+    ]
+    return [*trigger_removal(staged, dialect), *created]
+
+
+def trigger_removal(staged: StagedTable, dialect: Dialect) -> list[str]:
+    """Return the statements that drop the triggers of one table, those that exist."""
+    schema = _schema(staged, dialect)
+    return [
+        f"DROP TRIGGER IF EXISTS {schema}{quoted(_name(staged, key), dialect)}" for key in _NAMES
+    ]
+
+
+def trigger_problems(connection: Connection, staged: StagedTable) -> list[str]:
+    """Return one sentence for each reason why writes to this table may not be staged.
+
+    An empty list means that the triggers exist as this release makes them, fire before those of the
+    application, and can read every value and unique key.
+    """
+    return [*trigger_differences(connection, staged), *_unreadable(connection, staged)]
+
+
+def trigger_differences(connection: Connection, staged: StagedTable) -> list[str]:
+    """Return a sentence for each difference that making the triggers again would mend."""
+    found = _triggers(connection, staged)
+    return [
+        *_differences(staged, found, connection.dialect),
+        *_late_triggers(staged, found),
+    ]
+
+
+def _definitions(staged: StagedTable, dialect: Dialect) -> Iterator[tuple[str, str]]:
+    """Yield each trigger's key in `_NAMES`, and what follows the trigger's name."""
+    displaced = DisplacedRows(staged, dialect)
+    columns = image_columns(staged)
+    old, new = image(staged, "OLD", dialect), image(staged, "NEW", dialect)
+    if displaced:
+        yield (
+            "before_insert",
+            _trigger(staged, dialect, "before_insert", displaced.before("INSERT")),
+        )
+        yield (
+            "before_update",
+            _trigger(staged, dialect, "before_update", displaced.before("UPDATE")),
+        )
+    insert = displaced.after_insert() + _stage(staged, dialect, f"'INSERT', NULL, {new}")
+    changed = f"'UPDATE', {old}, {new} WHERE {differs(columns, dialect)}"
+    update = displaced.after_update() + _stage(staged, dialect, changed) + displaced.follow_update()
+    delete = displaced.follow_delete() + _stage(staged, dialect, f"'DELETE', {old}, NULL")
+    for key, body in {"insert": insert, "update": update, "delete": delete}.items():
+        yield key, _trigger(staged, dialect, key, f"BEGIN\n{staged.note}{body}END")
+
+
+def _trigger(staged: StagedTable, dialect: Dialect, key: str, body: str) -> str:
+    return f" {_NAMES[key]} ON {quoted(staged.table.name, dialect)} FOR EACH ROW {body}"
+
+
+def _stage(staged: StagedTable, dialect: Dialect, values: str) -> str:
+    return (
+        f"INSERT INTO {quoted(staged.staging.name, dialect)}"
+        f" (table_name, position, operation, old, new)"
+        f" SELECT {string(staged.table.name)}, total_changes(), {values};\n"
+    )
+
+
+def _name(staged: StagedTable, key: str) -> str:
+    return f"auditspan_{staged.table.name}_{key}"
+
+
+def _schema(staged: StagedTable, dialect: Dialect) -> str:
+    return f"{quoted(staged.table.schema, dialect)}." if staged.table.schema else ""
+
+
+def _triggers(connection: Connection, staged: StagedTable) -> dict[str, str]:
+    """Return the SQL of every trigger of the table by its name, oldest first."""
+    rows = connection.exec_driver_sql(
+        f"SELECT name, sql FROM {_schema(staged, connection.dialect)}sqlite_master"  # noqa: S608 (the schema is quoted)
+        " WHERE type = 'trigger' AND lower(tbl_name) = lower(?) ORDER BY rowid",
+        (staged.table.name,),
+    )
+    return {row.name: row.sql for row in rows}
+
+
+def _differences(staged: StagedTable, found: dict[str, str], dialect: Dialect) -> Iterator[str]:
+    wanted = {_name(staged, key): text for key, text in _definitions(staged, dialect)}
+    for name, definition in wanted.items():
+        if name not in found:
+            yield f"Trigger {name} of table {staged.table.name} is missing; {_REPAIR}."
+        elif not found[name].endswith(f"{quoted(name, dialect)}{definition}"):
+            yield f"Trigger {name} of table {staged.table.name} has been changed; {_REPAIR}."
+    for name in {_name(staged, key) for key in _NAMES} & found.keys() - wanted.keys():
+        yield f"Trigger {name} of table {staged.table.name} is out of date; {_REPAIR}."
+
+
+def _late_triggers(staged: StagedTable, found: dict[str, str]) -> Iterator[str]:
+    """Yield the application's triggers that are newer, and so fire before the images are taken."""
+    names, own = list(found), {_name(staged, key) for key in _NAMES}
+    first = next((place for place, name in enumerate(names) if name in own), len(names))
+    for name in names[first:]:
+        if name not in own:
+            yield (
+                f"Trigger {name} of table {staged.table.name} was created after the auditspan"
+                f" triggers and fires before them; {_REPAIR}."
+            )
+
+
+def _unreadable(connection: Connection, staged: StagedTable) -> Iterator[str]:
+    for name in unreadable_keys(staged.table):
+        yield (
+            f"Unique index {name} of table {staged.table.name} is over SQL text, so rows that"
+            " REPLACE displaces by it are not recorded; declare it with column expressions."
+        )
+    encoding = connection.exec_driver_sql("PRAGMA encoding").scalar_one()
+    if encoding != "UTF-8":
+        yield f"The database stores text as {encoding}; auditspan requires UTF-8."

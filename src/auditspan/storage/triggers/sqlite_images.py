@@ -1,0 +1,110 @@
+r"""SQL expressions for row images on SQLite.
+
+An image is built by concatenation: `json_object` takes at most 63 columns, refuses BLOBs and rounds
+REALs. The `||` form a balanced tree, since SQLite limits the depth of an expression to 1,000.
+
+    INTEGER   1
+    REAL      0.10000000000000000555: 20 significant digits, 9e999 for infinity
+    TEXT      "ASCII as a JSON string", anything else as {"$text":"HEX"}
+    BLOB      {"$blob":"HEX"}
+
+SQL cannot tell -0.0 from 0.0; only a column without affinity stores the difference. Both are 0.0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+
+from sqlalchemy import Dialect
+
+from auditspan.storage.triggers.staged_table import StagedTable
+
+
+def image(staged: StagedTable, alias: str, dialect: Dialect) -> str:
+    """Return the SQL expression for the image of one row of this table.
+
+    Args:
+        staged: the table; its excluded columns are not in the image.
+        alias: `NEW`, `OLD` or the quoted name of the table in a SELECT.
+        dialect: the dialect that quotes names.
+    """
+    return image_of(image_columns(staged), alias, dialect)
+
+
+def image_of(names: Sequence[str], alias: str, dialect: Dialect) -> str:
+    """Return the SQL expression for an image of these columns only."""
+    if not names:
+        return "'{}'"
+    keys = [json.dumps(name) + ":" for name in names]
+    parts = [string("{" + keys[0])]
+    for name, (_, key) in zip(names, pairwise([*keys, None]), strict=True):
+        parts.append(image_value(f"{alias}.{quoted(name, dialect)}"))
+        parts.append(string("}" if key is None else "," + key))
+    return balanced(parts, "||")
+
+
+def image_columns(staged: StagedTable) -> list[str]:
+    """Return the names of the columns that an image of this table has."""
+    return [c.name for c in staged.columns if c.name not in staged.excluded]
+
+
+def differs(names: Sequence[str], dialect: Dialect) -> str:
+    """Return the SQL condition that OLD and NEW differ in one of these columns.
+
+    Values of different storage classes differ (1 is not 1.0), and so does text that a collation
+    of the column calls equal.
+    """
+    return balanced([_differs(quoted(name, dialect)) for name in names], " OR ") if names else "0"
+
+
+def quoted(name: str, dialect: Dialect) -> str:
+    """Quote an identifier, whether or not it needs to be."""
+    return dialect.identifier_preparer.quote_identifier(name)
+
+
+def string(value: str) -> str:
+    """Return an SQL string literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def balanced(parts: Sequence[str], operator: str) -> str:
+    """Join expressions by an associative operator, in a tree as shallow as possible."""
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    left, right = balanced(parts[:middle], operator), balanced(parts[middle:], operator)
+    return f"({left}{operator}{right})"
+
+
+def _differs(name: str) -> str:
+    old, new = f"OLD.{name}", f"NEW.{name}"
+    return f"({old} IS NOT {new} COLLATE BINARY OR typeof({old})<>typeof({new}))"
+
+
+def image_value(column: str) -> str:
+    """Return the SQL expression for the JSON text of one value."""
+    return (
+        f"CASE typeof({column}) WHEN 'null' THEN 'null' WHEN 'integer' THEN {column}"
+        f" WHEN 'text' THEN CASE WHEN {_is_ascii(column)} THEN json_quote({column}||'')"
+        f""" ELSE '{{"$text":"'||hex({column})||'"}}' END"""
+        f" WHEN 'real' THEN CASE {column} WHEN 9e999 THEN '9e999' WHEN -9e999 THEN '-9e999'"
+        f" ELSE printf('%!.20g',{column}) END"
+        f""" ELSE '{{"$blob":"'||hex({column})||'"}}' END"""
+    )
+
+
+def _is_ascii(text: str) -> str:
+    """Return the SQL condition that text is ASCII without U+0000 and U+0001.
+
+    Three quick scans that together are exact, where `GLOB '*[...]*'` takes 33 ns a character:
+    each byte counts as one character, so none is NUL and no lead byte has a continuation byte;
+    no continuation byte is left, which `instr` would skip; no lead byte is left, which GLOB reads
+    as U+FFFD.
+    """
+    return (
+        f"length({text})=length(CAST({text} AS BLOB))"
+        f" AND instr('a'||{text}||char(1),char(1))=length({text})+2"
+        f" AND {text} NOT GLOB '*'||char(65533)||'*'"
+    )

@@ -1,0 +1,1 @@
+"""Read-only checks: the seal, the witness, reconciliation, the state."""

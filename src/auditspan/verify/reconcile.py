@@ -1,0 +1,267 @@
+"""`reconcile`: is every committed event in the collector's files, and nothing else?
+
+What is missing can be sent again. Exactly that is sent, and the relay's cursor stays where it is: a
+cursor that went back would bring everything after it a second time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from sys import intern
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from auditspan.delivery.batch import send_all
+from auditspan.delivery.cursors import (
+    load_cursors,
+    log_names,
+    rows_of,
+    trail_name,
+)
+from auditspan.delivery.sinks import Sink
+from auditspan.format.rows import SealedRow
+from auditspan.otlp.files import (
+    Damage,
+    read_logs,
+)
+from auditspan.storage.leaves import StoredText
+from auditspan.storage.quarantine import quarantined
+from auditspan.storage.tables import AuditTables
+from auditspan.storage.timeouts import lift_time_limits
+from auditspan.telemetry import semconv
+from auditspan.verify.announced import announced_ids
+
+_CHUNK = 2000
+_RESEND_BATCH = 200
+
+
+@dataclass(kw_only=True)
+class ReconcileReport:
+    """Which committed events are in the collector's files, and the reverse.
+
+    Attributes:
+        rows: committed events.
+        found: those that are in the files.
+        missing: ids of the table that are not in the files.
+        unknown: ids in the files that are not in the table.
+        different: ids whose body differs from the table's, or from one copy to the next.
+        duplicates: copies beyond the first; delivery is at least once.
+        announced: events that span events name; None where no spans were given.
+        deleted: those of them that are not in the table. They were committed once.
+        others: how many events in the files carry the name of another trail, by name.
+        damaged_lines: pieces of the files that could not be read.
+    """
+
+    rows: int = 0
+    found: int = 0
+    missing: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    different: list[str] = field(default_factory=list)
+    duplicates: int = 0
+    announced: int | None = None
+    deleted: list[str] = field(default_factory=list)
+    others: dict[str, int] = field(default_factory=dict)
+    damaged_lines: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether every row was found with its own body, and nothing else was or is announced."""
+        return not (self.missing or self.unknown or self.different or self.deleted)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fixed JSON form."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+def reconcile(
+    connection: Connection,
+    tables: AuditTables,
+    files: Iterable[Path],
+    *,
+    spans: Sequence[Path] = (),
+    names: Collection[str] = (),
+) -> ReconcileReport:
+    """Compare the ids and bodies of the table with those in the collector's files, both ways.
+
+    Args:
+        connection: where to read. It MUST NOT have read in this transaction: its snapshot would be
+            older than the files, and events committed meanwhile would seem unknown or deleted.
+        tables: the audit tables.
+        files: files of the collector, or directories of them.
+        spans: files of spans, whose span events announce committed rows. A row that was deleted
+            before it was sealed is known from them alone.
+        names: names of this trail, besides those in its checkpoints and in records of its rows.
+            Events that carry any other name are those of other trails; without any name all
+            events in the files are taken for this trail's.
+
+    Raises:
+        CollectorFilesError: the files cannot be read.
+    """
+    lift_time_limits(connection)
+    damage = Damage()
+    announced = announced_ids(spans, damage)
+    copies = _copies(files, damage)
+    report = ReconcileReport(
+        damaged_lines=damage.pieces, announced=len(announced) if spans else None
+    )
+    copies.own |= {*names, *log_names(connection, tables)}
+    for event_id, body in _bodies(connection, tables):
+        _account(report, copies, event_id, body)
+        announced.discard(event_id)
+    others = copies.others()
+    report.others = dict(sorted(Counter(others.values()).items()))
+    report.deleted = sorted(announced - others.keys())
+    report.unknown = sorted(copies.digests.keys() - copies.known - others.keys())
+    report.different = sorted(copies.different - others.keys())
+    return report
+
+
+@dataclass(kw_only=True)
+class Resent:
+    """What became of the events that were missing.
+
+    Attributes:
+        sent: those that the sink has acknowledged now.
+        waiting: how many the relay has not come to yet; it will send them itself.
+        refused: those that the sink refuses, and why.
+    """
+
+    sent: list[str] = field(default_factory=list)
+    waiting: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def resend(
+    connection: Connection,
+    tables: AuditTables,
+    sink: Sink,
+    missing: Sequence[str],
+    *,
+    trail: str | None = None,
+) -> Resent:
+    """Send events of the table once more, in sequence order within every batch.
+
+    Args:
+        connection: where to read.
+        tables: the audit tables.
+        sink: where they are missing.
+        missing: their ids, as `reconcile` reports them.
+        trail: the name of the trail.  [default: as its newest signed checkpoint names it]
+
+    Raises:
+        SinkUnavailableError: the sink does not take them now; what was sent before stays sent.
+    """
+    done = Resent()
+    trail = trail or trail_name(connection, tables)
+    sent_seq = load_cursors(connection, tables, sink.name).sent
+    for start in range(0, len(missing), _RESEND_BATCH):
+        ids = missing[start : start + _RESEND_BATCH]
+        sealed = (row._replace(trail=trail) for row in rows_of(connection, tables, ids))
+        rows = [row for row in sealed if row.seq <= sent_seq]
+        refused = send_all(sink, rows) if rows else []
+        done.refused |= {row.event_id: why for row, why in refused if isinstance(row, SealedRow)}
+        done.sent += [row.event_id for row in rows if row.event_id not in done.refused]
+        done.waiting += len(ids) - len(rows)
+    return done
+
+
+def taken_since(
+    connection: Connection,
+    tables: AuditTables,
+    sink: Sink,
+    report: ReconcileReport,
+    resent: Resent,
+) -> list[str]:
+    """The events that the sink once refused and has by now.
+
+    They are in its files, or it has acknowledged them when they were sent again. `take_back` notes
+    it, so that they count as delivered.
+    """
+    absent = {*report.missing, *report.different}.difference(resent.sent)
+    refused = quarantined(connection, tables, sink.name)
+    known = {
+        row.event_id
+        for start in range(0, len(refused), _CHUNK)
+        for row in rows_of(connection, tables, refused[start : start + _CHUNK])
+    }  # what is not in the table is not in the report
+    known -= absent
+    return [event_id for event_id in refused if event_id in known]
+
+
+@dataclass(kw_only=True)
+class _Copies:
+    """What the files hold: one digest, a count and the name of a trail for every id.
+
+    Attributes:
+        names: the name of the trail, for ids whose copies all carry the same.
+        own: the names of this trail.
+    """
+
+    digests: dict[str, bytes] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    known: set[str] = field(default_factory=set)
+    different: set[str] = field(default_factory=set)
+    names: dict[str, str | None] = field(default_factory=dict)
+    own: set[str] = field(default_factory=set)
+
+    def add(self, event_id: str, body: str, name: object) -> None:
+        name = intern(name) if isinstance(name, str) else None
+        if self.names.setdefault(event_id, name) != name:
+            self.names[event_id] = None
+        digest = _digest(body)
+        if self.digests.setdefault(event_id, digest) != digest:
+            self.different.add(event_id)
+        self.counts[event_id] = self.counts.get(event_id, 0) + 1
+
+    def others(self) -> dict[str, str]:
+        """Return the events of other trails with the names of those, once all rows are known."""
+        return {
+            event_id: name
+            for event_id, name in self.names.items()
+            if name and self.own and name not in self.own and event_id not in self.known
+        }
+
+
+def _copies(files: Iterable[Path], damage: Damage) -> _Copies:
+    copies = _Copies()
+    for path in files:
+        for entry in read_logs(path, damage=damage):
+            event_id = entry.attributes.get(semconv.RECORD_ID)
+            if isinstance(event_id, str):
+                copies.add(event_id, str(entry.body), entry.attributes.get(semconv.TRAIL_NAME))
+    return copies
+
+
+def _account(report: ReconcileReport, copies: _Copies, event_id: str, body: str) -> None:
+    report.rows += 1
+    digest = copies.digests.get(event_id)
+    if digest is None:
+        report.missing.append(event_id)
+        return
+    copies.known.add(event_id)
+    report.found += 1
+    report.duplicates += copies.counts[event_id] - 1
+    if digest != _digest(body):
+        copies.different.add(event_id)
+    elif name := copies.names[event_id]:
+        copies.own.add(name)
+
+
+def _digest(body: str) -> bytes:
+    return hashlib.sha256(body.encode()).digest()
+
+
+def _bodies(connection: Connection, tables: AuditTables) -> Iterator[tuple[str, str]]:
+    event = tables.event.c
+    statement = (
+        select(StoredText(event.event_id).label("event_id"), StoredText(event.body).label("body"))
+        .order_by(event.id)
+        .execution_options(yield_per=_CHUNK)
+    )
+    for row in connection.execute(statement):
+        yield row.event_id, row.body

@@ -1,0 +1,129 @@
+"""`check_state`: replay the trail and compare with the live tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection, MetaData, func, select, text
+
+from auditspan.capture.open_transaction import busy
+from auditspan.errors import AuditConfigError
+from auditspan.format.mac import MacKey
+from auditspan.storage.tables import (
+    AuditTables,
+    require_supported,
+)
+from auditspan.storage.timeouts import lift_time_limits
+from auditspan.verify.state.chronology import read_in_change_order
+from auditspan.verify.state.comparison import Comparison
+from auditspan.verify.state.equality import Agreement
+from auditspan.verify.state.image_value import pin_settings
+from auditspan.verify.state.object_store import ObjectStore
+from auditspan.verify.state.object_types import (
+    links,
+    object_types,
+)
+from auditspan.verify.state.replay import Replay
+from auditspan.verify.state.report import StateReport
+
+_CHUNK = 1000
+_SNAPSHOTS = frozenset({"repeatable read", "serializable"})
+
+Progress = Callable[[int, int], None]
+"""Is told how many more rows of the trail have been read, and how many there are."""
+
+
+def check_state(
+    connection: Connection,
+    tables: AuditTables,
+    metadata: MetaData,
+    *,
+    mac_key: MacKey | Sequence[MacKey] | None = None,
+    progress: Progress | None = None,
+) -> StateReport:
+    """Replay the whole trail, sealed or not, and compare with the live tables.
+
+    Events are replayed in the order of the changes, also those that the worker recorded late.
+
+    Trail and tables are read at one moment: the connection MUST be in, or able to begin, a
+    transaction that sees one snapshot. On PostgreSQL that is REPEATABLE READ or SERIALIZABLE; on
+    SQLite every transaction, and one is begun where the driver would not. Nothing is written.
+
+    Memory does not grow with the trail or the tables, only with the differences that are found:
+    objects beyond a fixed number are in a temporary file of SQLite, in the directory that
+    SQLITE_TMPDIR or TMPDIR names.
+
+    Args:
+        connection: where to read.
+        tables: the audit tables.
+        metadata: that of the audited models, which MUST be imported already.
+        mac_key: the key of the fingerprints, or all that there were. Where it is not at hand, of a
+            redacted value only the presence is compared.
+        progress: called after every 1,000 rows of the trail and after the last.
+
+    Raises:
+        AuditConfigError: the connection sees no snapshot, no model is audited, or there is no room
+            for the temporary file.
+    """
+    lift_time_limits(connection)
+    _require_snapshot(connection)
+    pin_settings(connection)
+    found = object_types(metadata)
+    types = {type_.name: type_ for type_ in found}
+    link_tables = links(metadata)
+    agreement = Agreement(keys=_by_id(mac_key))
+    with busy(connection), ObjectStore() as store:  # its reads are no writes of the application
+        replay = Replay(types=types, links=link_tables, store=store, agreement=agreement)
+        _replay(connection, tables, replay, progress)
+        differences = replay.finish()
+        comparison = Comparison(connection=connection, store=store, agreement=agreement)
+        for type_ in found:
+            differences += comparison.compare(type_)
+        for link in link_tables.values():
+            differences += comparison.compare_links(link)
+        differences += comparison.missing(types, link_tables)
+    return StateReport(events=replay.events, objects=comparison.objects, differences=differences)
+
+
+def _replay(
+    connection: Connection, tables: AuditTables, replay: Replay, progress: Progress | None
+) -> None:
+    total = _count(connection, tables) if progress else 0
+    read = 0
+    for row in read_in_change_order(connection, tables):
+        replay.apply(row.row_id, row.body, row.mac_key_id)
+        read += 1
+        if read == _CHUNK and progress:
+            progress(read, total)
+            read = 0
+    if read and progress:
+        progress(read, total)
+
+
+def _count(connection: Connection, tables: AuditTables) -> int:
+    return connection.execute(select(func.count()).select_from(tables.event)).scalar_one()
+
+
+def _by_id(key: MacKey | Sequence[MacKey] | None) -> dict[str, MacKey]:
+    keys = (key,) if isinstance(key, MacKey) else key or ()
+    return {one.key_id: one for one in keys}
+
+
+def _require_snapshot(connection: Connection) -> None:
+    require_supported(connection.dialect)
+    if connection.dialect.name == "sqlite":
+        _begin_sqlite(connection)
+        return
+    level = connection.execute(text("SHOW transaction_isolation")).scalar_one()
+    if level not in _SNAPSHOTS:
+        raise AuditConfigError(
+            f"the state check needs one snapshot, and this transaction is {level}: open the "
+            'connection with execution_options(isolation_level="REPEATABLE READ")'
+        )
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Python's driver begins a transaction only before a write; each SELECT would be a moment."""
+    connection.execute(select(1))  # the engine's own way of beginning goes first
+    if not getattr(connection.connection.driver_connection, "in_transaction", True):
+        connection.exec_driver_sql("BEGIN")

@@ -1,0 +1,65 @@
+"""Columns of live rows in the form that an image of the row has of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Dialect, Row, Select, Text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from auditspan.format.canonical import Json
+from auditspan.mapping.column_values import converter
+from auditspan.mapping.row_image import parse_value
+from auditspan.storage.triggers.postgresql_functions import PINNED
+from auditspan.storage.triggers.sqlite_images import image_value
+
+
+class ImageValue(FunctionElement[str]):
+    """The JSON text of a column's value, as the triggers of this database stage it."""
+
+    type = Text()
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[Any]) -> None:
+        super().__init__(column)
+
+
+@compiles(ImageValue, "postgresql")
+def _postgresql(element: ImageValue, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+    return f"to_json({compiler.process(element.clauses, **options)})::text"
+
+
+@compiles(ImageValue, "sqlite")
+def _sqlite(element: ImageValue, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+    return f"({image_value(compiler.process(element.clauses, **options))})||''"
+
+
+def pin_settings(connection: Connection) -> None:
+    """Set, until the transaction ends, what the text of values depends on."""
+    if connection.dialect.name == "postgresql":
+        for name, value in PINNED.items():
+            if name != "search_path":
+                connection.exec_driver_sql(f"SET LOCAL {name} = '{value}'")
+
+
+def as_images(statement: Select[Any]) -> Select[Any]:
+    """The same SELECT with each of its columns as an `ImageValue`."""
+    columns = [ImageValue(column) for column in statement.selected_columns]
+    return statement.with_only_columns(*columns, maintain_column_froms=True)
+
+
+def stored_forms(statement: Select[Any], dialect: Dialect) -> Callable[[Row[Any]], list[Json]]:
+    """What turns a row of `as_images(statement)` into values as a body has them."""
+    converters = [converter(column.type, dialect) for column in statement.selected_columns]
+    tags = dialect.name == "sqlite"
+
+    def read(row: Row[Any]) -> list[Json]:
+        return [
+            None if text is None else convert(parse_value(text, tags=tags))
+            for convert, text in zip(converters, row, strict=True)
+        ]
+
+    return read

@@ -1,0 +1,173 @@
+"""Which types of object a trail speaks of, and where each lives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import ColumnElement, DateTime, Join, MetaData, Select, Table, exists, or_, select
+from sqlalchemy.orm import Mapper
+
+from auditspan.errors import AuditConfigError
+from auditspan.mapping.audited_model import (
+    AuditedColumn,
+    AuditedModel,
+)
+from auditspan.mapping.link_table import (
+    LinkTable,
+    link_table,
+)
+from auditspan.mapping.mappers import (
+    all_mappers,
+    is_on_join,
+)
+from auditspan.mapping.policy import (
+    audited_model,
+    decided_table,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectType:
+    """A type of object.
+
+    Attributes:
+        name: what the trail calls it.
+        table: where its rows live; a joined subclass has columns elsewhere too.
+        columns: what is recorded of it.
+        key_names: the names in `changes` of the columns of its primary key.
+        rows: reads its rows: the primary key, then `columns`.
+    """
+
+    name: str
+    table: str
+    columns: tuple[AuditedColumn, ...]
+    key_names: tuple[str, ...]
+    rows: Select[Any]
+
+    @cached_property
+    def ignored(self) -> frozenset[str]:
+        """Columns that may change without an event."""
+        return frozenset(column.name for column in self.columns if column.ignored)
+
+    @cached_property
+    def redacted(self) -> frozenset[str]:
+        """Columns whose values are never shown."""
+        return frozenset(column.name for column in self.columns if column.redacted)
+
+    @cached_property
+    def zoned(self) -> frozenset[str]:
+        """Columns that are timestamps with a zone."""
+        return frozenset(column.name for column in self.columns if is_zoned(column))
+
+
+def object_types(metadata: MetaData) -> list[ObjectType]:
+    """Every audited type of this metadata.
+
+    Raises:
+        AuditConfigError: there is none, so nothing could be compared.
+    """
+    found = [*_mapped_types(metadata), *_core_types(metadata)]
+    if not found:
+        raise AuditConfigError(
+            "no audited model is mapped on this metadata: import the modules that define the "
+            "models first, and give them `__audit__`"
+        )
+    return found
+
+
+def links(metadata: MetaData) -> dict[tuple[str, str], LinkTable]:
+    """Every table that serves a relationship of an audited model, by type and relationship."""
+    found = (link_table(table) for table in metadata.tables.values())
+    return {(link.type, link.name): link for link in found if link is not None}
+
+
+def mappers(metadata: MetaData) -> list[Mapper[Any]]:
+    """Every mapper whose objects are rows of tables of this metadata, by the name of its class."""
+    found = [
+        mapper
+        for mapper in all_mappers()
+        # An abstract concrete base is mapped to a union of tables and has no objects of its own.
+        if isinstance(mapper.persist_selectable, Table | Join)
+        and any(getattr(table, "metadata", None) is metadata for table in mapper.tables)
+    ]
+    for registry in {mapper.registry for mapper in found}:
+        registry.configure(cascade=True)
+    return sorted(found, key=lambda mapper: (mapper.class_.__module__, mapper.class_.__qualname__))
+
+
+def is_zoned(column: AuditedColumn) -> bool:
+    """Whether a column is declared as a timestamp with a zone; SQLite keeps none."""
+    return isinstance(column.column.type, DateTime) and column.column.type.timezone
+
+
+def table_name(mapper: Mapper[Any]) -> str:
+    """The name of the table of a mapper, with its schema."""
+    table = mapper.local_table
+    return table.fullname if isinstance(table, Table) else str(mapper.class_.__name__)
+
+
+def _mapped_types(metadata: MetaData) -> Iterator[ObjectType]:
+    for mapper in mappers(metadata):
+        model = None if is_on_join(mapper) else audited_model(mapper)
+        if model is not None:
+            yield ObjectType(
+                name=model.type,
+                table=table_name(mapper),
+                columns=model.columns,
+                key_names=tuple(
+                    mapper.get_property(key).columns[0].name for key in model.primary_key
+                ),
+                rows=_rows(mapper, model),
+            )
+
+
+def _core_types(metadata: MetaData) -> Iterator[ObjectType]:
+    audited = (m for m in mappers(metadata) if not is_on_join(m) and audited_model(m) is not None)
+    mapped = {table for mapper in audited for table in mapper.tables}
+    for table in metadata.sorted_tables:
+        model = None if table in mapped else decided_table(table)
+        if model is not None:
+            yield ObjectType(
+                name=model.type,
+                table=table.fullname,
+                columns=model.columns,
+                key_names=tuple(column.name for column in table.primary_key),
+                rows=select(*table.primary_key, *(column.column for column in model.columns)),
+            )
+
+
+def _rows(mapper: Mapper[Any], model: AuditedModel) -> Select[Any]:
+    wanted = [*mapper.primary_key, *(column.column for column in model.columns)]
+    rows = select(*wanted).select_from(mapper.persist_selectable)
+    return rows.where(*_only_this_class(mapper))
+
+
+def _only_this_class(mapper: Mapper[Any]) -> Iterator[ColumnElement[bool]]:
+    """The trail names an object by its own class; a table holds those of subclasses too."""
+    if _has_discriminator(mapper):
+        yield _is_of_class(mapper)
+        return
+    for child in mapper.self_and_descendants:
+        if child.inherits is mapper and not child.concrete and child.inherit_condition is not None:
+            below = exists().where(child.inherit_condition).select_from(child.local_table)
+            yield ~below.correlate(*mapper.tables)
+
+
+def _has_discriminator(mapper: Mapper[Any]) -> bool:
+    on = mapper.polymorphic_on
+    if on is None or mapper.concrete:
+        return False
+    # That of a base of concrete classes is a column of their union, and not of its table.
+    return all(table in mapper.tables for table in select(on).get_final_froms())
+
+
+def _is_of_class(mapper: Mapper[Any]) -> ColumnElement[bool]:
+    on: ColumnElement[Any] = mapper.polymorphic_on  # type: ignore[assignment]
+    is_own: ColumnElement[bool] = on == mapper.polymorphic_identity
+    if mapper.inherits is not None:
+        return is_own
+    # A row of no known class is the base's: it must not hide from every comparison.
+    return or_(is_own, on.is_(None), on.not_in(list(mapper.polymorphic_map)))

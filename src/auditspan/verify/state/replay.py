@@ -1,0 +1,198 @@
+"""Replaying a trail: every object as its events, in their order, leave it.
+
+A create makes an object, an update changes the fields that it names and finds each at its old
+value, a delete takes away an object that is as it was left. What does not fit is a difference, and
+the event is believed from there on, so that one hole is not reported over and over.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from auditspan.errors import AuditBodyError
+from auditspan.format.body import read_body
+from auditspan.format.canonical import Json
+from auditspan.mapping.link_table import LinkTable
+from auditspan.verify.state.equality import Agreement
+from auditspan.verify.state.events import (
+    Change,
+    Event,
+    link_key,
+    link_place,
+)
+from auditspan.verify.state.object_store import (
+    Fields,
+    ObjectStore,
+)
+from auditspan.verify.state.object_types import ObjectType
+from auditspan.verify.state.report import (
+    Difference,
+    Kind,
+)
+
+PARTIAL = "$partial"
+"""Marks an object whose history does not begin with a create; no column is called that."""
+
+_CHANGES = frozenset({"create", "update", "delete"})
+_STATEMENT = "statement"
+_UNREADABLE = (
+    *(AuditBodyError, AttributeError, KeyError, IndexError, RecursionError, TypeError, ValueError),
+)
+"""What a body that is no event can raise."""
+
+
+@dataclass(kw_only=True)
+class Replay:
+    """Applies events in the order in which they are given.
+
+    Attributes:
+        types: the known types by name.
+        links: the known link tables by type and relationship.
+        store: where the objects are, and the links between them.
+        agreement: tells whether an old value is the one that was there.
+        events: how many have been applied.
+        differences: what did not fit so far.
+    """
+
+    types: Mapping[str, ObjectType]
+    links: Mapping[tuple[str, str], LinkTable]
+    store: ObjectStore
+    agreement: Agreement
+    events: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    _statements: Counter[str] = field(default_factory=Counter)
+    _unknown: Counter[str] = field(default_factory=Counter)
+    _displaced: dict[tuple[str, str], list[Fields]] = field(default_factory=dict)
+
+    def apply(self, row_id: int, body: str, mac_key_id: str | None) -> None:
+        """Apply one event."""
+        try:
+            self._apply(read_body(body), mac_key_id)
+        except _UNREADABLE:
+            unreadable = Difference(kind="unreadable", table="audit_event", key=str(row_id))
+            self.differences.append(unreadable)
+
+    def finish(self) -> list[Difference]:
+        """Everything that did not fit; after the last event."""
+        for name, key in self._displaced:
+            type_ = self.types[name]
+            twice = Difference(kind="contradiction", table=type_.table, key=key)
+            self.differences.append(twice)
+        self.differences += self._notices()
+        return self.differences
+
+    def _apply(self, members: Mapping[str, Any], mac_key_id: str | None) -> None:
+        name, _, verb = members["action"].rpartition(".")
+        if verb == _STATEMENT:
+            self._statements[(members["target"] or {}).get("type") or name] += 1
+        elif verb in _CHANGES and _has_changed(members):
+            type_ = self.types.get(name)
+            if type_ is None:
+                self._unknown[name] += 1
+                return
+            self.events += 1
+            self._change(verb, Event.read(members, type_, mac_key_id))
+
+    def _change(self, verb: str, event: Event) -> None:
+        for relationship, change in event.links.items():
+            self._link(event, relationship, change)
+        if verb == "create":
+            self._create(event)
+        elif verb == "delete":
+            self._delete(event)
+        elif event.changes:
+            self._update(event)
+
+    def _create(self, event: Event) -> None:
+        if self.store.get(event.type.name, event.key) is not None:
+            self.differences.append(event.difference("contradiction"))
+        self.store.put(event.type.name, event.key, event.applied_to({}))
+
+    def _update(self, event: Event) -> None:
+        former = event.former_key()
+        fields = self._take(event, former)
+        if fields is None:
+            self.differences.append(event.difference("no-create"))
+            fields = {PARTIAL: True}
+        else:
+            self._check_old(event, fields)
+        self._place(event, former, event.applied_to(fields))
+
+    def _delete(self, event: Event) -> None:
+        fields = self._take(event, event.key)
+        if fields is None:
+            self.differences.append(event.difference("no-create"))
+        else:
+            self._check_old(event, fields)
+
+    def _take(self, event: Event, key: str) -> Fields | None:
+        """Take an object from its key; one that was moved there meanwhile takes its place."""
+        place = (event.type.name, key)
+        fields = self.store.pop(*place)
+        if place in self._displaced:
+            waiting = self._displaced[place]
+            self.store.put(*place, waiting.pop(0))
+            if not waiting:
+                del self._displaced[place]
+        return fields
+
+    def _place(self, event: Event, former: str, fields: Fields) -> None:
+        # `UPDATE … SET id = id + 1` is right as a whole, but row by row an id may still be taken
+        # by the row that moves next.
+        place = (event.type.name, event.key)
+        if former != event.key and self.store.get(*place) is not None:
+            self._displaced.setdefault(place, []).append(fields)
+        else:
+            self.store.put(*place, fields)
+
+    def _check_old(self, event: Event, fields: Fields) -> None:
+        for name, change in event.changes.items():
+            if "old" not in change or name in event.type.ignored:
+                continue
+            old = event.value(change, "old")
+            if name not in fields:
+                if PARTIAL not in fields and old is not None:  # audited since then
+                    self.differences.append(event.difference("no-history", name, live=old))
+            elif not self._agree(event, name, fields[name], old):
+                self.differences.append(
+                    event.difference("contradiction", name, recorded=fields[name], live=old)
+                )
+
+    def _agree(self, event: Event, name: str, one: Json, other: Json) -> bool:
+        return self.agreement.holds(name, one, other, zoned=name in event.type.zoned)
+
+    def _link(self, event: Event, relationship: str, change: Change) -> None:
+        """Each link is an object of its own, so that a parent may have any number of them."""
+        link = (event.type.name, relationship)
+        if link not in self.links:
+            self._unknown[".".join(link)] += 1
+            return
+        for child in change.get("removed", ()):
+            if self.store.pop(link_place(*link), link_key(event.key, child)) is None:
+                self._misfit("no-create", event, relationship, live=child)
+        for child in change.get("added", ()):
+            if self.store.get(link_place(*link), link_key(event.key, child)) is not None:
+                self._misfit("contradiction", event, relationship, recorded=child)
+            self.store.put(link_place(*link), link_key(event.key, child), {})
+
+    def _misfit(self, kind: Kind, event: Event, name: str, **values: Json) -> None:
+        self.differences.append(event.difference(kind, name, **values))
+
+    def _notices(self) -> Iterator[Difference]:
+        for name, count in sorted(self._statements.items()):
+            table = self.types[name].table if name in self.types else name
+            yield _notice("unaudited-statement", table, count)
+        for name, count in sorted(self._unknown.items()):
+            yield _notice("unknown-type", name, count)
+
+
+def _has_changed(members: Mapping[str, Any]) -> bool:
+    """Whether something became of it: an explicit event has no changes, a failure has no effect."""
+    return bool(members["changes"]) and members["outcome"] != "failure"
+
+
+def _notice(kind: Kind, table: str, count: int) -> Difference:
+    return Difference(kind=kind, table=table, recorded=f"{count} event{'s' * (count != 1)}")

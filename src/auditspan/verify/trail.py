@@ -1,0 +1,233 @@
+"""`verify_trail`: is the trail in this database as it was written?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from auditspan.delivery.cursors import stored_cursors
+from auditspan.format.mac import MacKey
+from auditspan.format.rows import SealedLeaf
+from auditspan.storage.leaves import (
+    StoredNumber,
+    StoredText,
+    newest_size,
+    sealed_leaves,
+    stored_bytes,
+)
+from auditspan.storage.tables import AuditTables
+from auditspan.storage.timeouts import lift_time_limits
+from auditspan.storage.unkeyed import key_additions
+from auditspan.tlog.merkle import Tree
+from auditspan.tlog.note import PublicKey
+from auditspan.verify.steps import Finding, StoredCheckpoint, Verifier, about_size, check_notes
+from auditspan.verify.unsealed_rows import check_unsealed
+from auditspan.verify.witness import (
+    Witness,
+    check_witness,
+)
+
+_STEP = 1000
+"""Leaves between two reports of the progress."""
+
+Progress = Callable[[int, int], None]
+"""Is told how many leaves were checked since it was told last, and how many there are in all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyReport:
+    """What `verify_trail` found. Nothing to check is not success: an empty trail is not `ok`.
+
+    Attributes:
+        rows: committed rows.
+        unsealed: those that have no leaf yet.
+        tree_size: leaves.
+        root: the root over all leaves, in hexadecimal.
+        checkpoints: checkpoints in the table.
+        findings: what is not as it was written.
+        since: the leaf that the check began with; those before it were not read.
+        witnessed: checkpoints that the witness has seen.
+    """
+
+    rows: int
+    unsealed: int
+    tree_size: int
+    root: str
+    checkpoints: int
+    findings: list[Finding]
+    since: int = 0
+    witnessed: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether there was something to check, and all of it is as it was written."""
+        return self.tree_size > 0 and not self.findings
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fixed JSON form."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+def verify_trail(  # noqa: PLR0913 (what to compare with, each with a default)
+    connection: Connection,
+    tables: AuditTables,
+    key: MacKey | Sequence[MacKey] | None,
+    public_keys: Sequence[PublicKey] = (),
+    *,
+    witness: Witness | None = None,
+    since: int = 0,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Check every row, in constant memory; those that are not sealed yet have no leaf to check.
+
+    The connection MUST see one snapshot throughout (REPEATABLE READ on PostgreSQL), or rows that
+    are sealed meanwhile look like findings.
+
+    Args:
+        connection: where to read.
+        tables: the audit tables.
+        key: the key of the MACs, or all that there were; without any MACs are not checked.
+        public_keys: the keys of the notes; without any they are not checked.
+        witness: what the collector's files hold of the checkpoints.
+        since: begin at the last checkpoint of at most this size; what is before it counts as
+            checked. The checkpoints before it are checked all the same.
+        progress: is told how far it is.
+    """
+    lift_time_limits(connection)
+    checkpoints = _checkpoints(connection, tables)
+    keys = (key,) if isinstance(key, MacKey) else tuple(key or ())
+    verifier = Verifier(
+        roots={point.size: point.root for point in checkpoints},
+        keys=keys,
+        start=_start(checkpoints, since),
+        wanted=frozenset(witness.sizes if witness else ()),
+        additions=key_additions(connection, tables, keys),
+    )
+    first = verifier.start.size
+    leaves = _leaves(connection, tables, first, progress)
+    findings = [*_check_skipped(connection, tables, first), *verifier.check(leaves)]
+    findings += _duplicates(connection, tables)
+    if public_keys:
+        findings += check_notes(checkpoints, public_keys)
+    if witness is not None:
+        findings += check_witness(witness, verifier, checkpoints)
+    findings += _cursors_ahead(connection, tables, verifier, checkpoints, witness)
+    unsealed = check_unsealed(connection, tables, verifier)
+    return VerifyReport(
+        rows=_count(connection, tables),
+        unsealed=unsealed.rows,
+        tree_size=verifier.tree.size,
+        root=verifier.tree.root.hex(),
+        checkpoints=len(checkpoints),
+        findings=[*findings, *unsealed.findings],
+        since=first,
+        witnessed=len(witness.checkpoints) if witness else 0,
+    )
+
+
+def _count(connection: Connection, tables: AuditTables) -> int:
+    return connection.execute(select(func.count()).select_from(tables.event)).scalar_one()
+
+
+def _start(checkpoints: Sequence[StoredCheckpoint], since: int) -> Tree:
+    """The tree of the last checkpoint of at most this size; an unusable frontier is not used."""
+    usable = [point for point in checkpoints if 0 < point.size <= since]
+    for point in reversed(usable):
+        tree = Tree.load(point.size, point.frontier)
+        if len(tree.frontier) == point.size.bit_count() and tree.root == point.root:
+            return tree
+    return Tree()
+
+
+def _check_skipped(connection: Connection, tables: AuditTables, first: int) -> Iterator[Finding]:
+    """Whether the leaves that are not read are there at all."""
+    leaf = tables.leaf.c
+    count = connection.execute(
+        select(func.count()).select_from(tables.leaf).where(leaf.seq < first)
+    ).scalar_one()
+    if count != first:
+        yield about_size("gap", first, f"{count} leaves are before sequence number {first}")
+
+
+def _duplicates(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
+    """Event ids that two rows have. An index forbids them, unless it is dropped or partitioned."""
+    leaf = tables.leaf.c
+    often = (  # by the index alone, and hardly ever any
+        select(leaf.event_id, func.count().label("rows"))
+        .group_by(leaf.event_id)
+        .having(func.count() > 1)
+        .subquery()
+        .c
+    )
+    numbers = (func.max(StoredNumber(leaf.seq)), func.max(StoredNumber(leaf.row_id)))
+    statement = (
+        select(*numbers, StoredText(leaf.event_id), often.rows)
+        .where(leaf.event_id == often.event_id)
+        .group_by(leaf.event_id, often.rows)
+    )
+    for seq, row_id, event_id, count in connection.execute(statement):
+        yield Finding(
+            kind="duplicate",
+            seq=seq,
+            row_id=row_id,
+            event_id=event_id,
+            detail=f"{count} rows have this event id",
+        )
+
+
+def _cursors_ahead(
+    connection: Connection,
+    tables: AuditTables,
+    verifier: Verifier,
+    checkpoints: Sequence[StoredCheckpoint],
+    witness: Witness | None,
+) -> Iterator[Finding]:
+    """Cursors beyond every row that is known to have been sealed.
+
+    Rows that a checkpoint or the witness knows of have a finding of their own if they are gone.
+    """
+    known = {point.size for point in checkpoints} | (witness.sizes if witness else set())
+    size = max({verifier.tree.size} | known)
+    for sink, cursors in stored_cursors(connection, tables).items():
+        ahead = max(cursors.sent, cursors.safe)
+        if ahead >= size:
+            detail = (
+                f"the cursor of the sink {sink} is at {ahead}, and {size} rows were sealed: it was "
+                "changed, or the newest rows were taken away"
+            )
+            yield Finding(kind="delivery", seq=None, row_id=None, event_id=None, detail=detail)
+
+
+def _leaves(
+    connection: Connection, tables: AuditTables, first: int, progress: Progress | None
+) -> Iterator[SealedLeaf]:
+    leaves = sealed_leaves(connection, tables, first)
+    if progress is None:
+        return leaves
+    return _told(leaves, newest_size(connection, tables) - first, progress)
+
+
+def _told(leaves: Iterator[SealedLeaf], total: int, progress: Progress) -> Iterator[SealedLeaf]:
+    done = 0
+    for done, leaf in enumerate(leaves, start=1):
+        yield leaf
+        if done % _STEP == 0:
+            progress(_STEP, total)
+    progress(done % _STEP, total)
+
+
+def _checkpoints(connection: Connection, tables: AuditTables) -> list[StoredCheckpoint]:
+    table = tables.checkpoint.c
+    statement = select(
+        StoredNumber(table.tree_size),
+        stored_bytes(table.root_hash),
+        StoredText(table.note),
+        stored_bytes(table.frontier),
+    )
+    return [
+        StoredCheckpoint(size=size, root=root, note=note, frontier=frontier)
+        for size, root, note, frontier in connection.execute(statement.order_by(table.tree_size))
+    ]
