@@ -11,14 +11,10 @@ from typing import Any
 
 from sqlalchemy import Engine, MetaData, text
 
-from auditspan.delivery.relay import Relay
-from auditspan.seal.sealer import Sealer
-from auditspan.storage.events import insert_records
-from auditspan.storage.tables import (
-    AuditTables,
-    audit_tables,
-)
-from auditspan.verify.trail import verify_trail
+from auditspan.delivery import Relay
+from auditspan.seal import Sealer
+from auditspan.storage import AuditTables, audit_tables, insert_records
+from auditspan.verify import verify_trail
 from auditspan.worker import Worker
 from auditspan_service.db import make_engine, snapshot
 from trust import KEY, MAC, EncodingSink, record

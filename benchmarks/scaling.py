@@ -25,13 +25,9 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import text
 
-from auditspan.alembic.operations import partition_audit_event
+from auditspan.alembic import partition_audit_event
 from auditspan.seal.sealer import BATCH
-from auditspan.storage.events import (
-    EventFilter,
-    find_events,
-    get_event,
-)
+from auditspan.storage import EventFilter, find_events, get_event
 from loading import Place, rate, steady_load
 from queueing import Stage, simulate
 from trust import database

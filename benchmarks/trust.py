@@ -38,27 +38,15 @@ from sqlalchemy import Engine, MetaData, insert, select
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from auditspan import Actor, MacKey, Request, Service, Target
-from auditspan.delivery.cursors import outgoing
-from auditspan.delivery.otlp_sink import (
-    OtlpSink,
-    encode,
-)
-from auditspan.delivery.relay import (
-    MAX_RECORDS,
-    Relay,
-)
-from auditspan.format.ids import uuid7
-from auditspan.format.record import AuditRecord
-from auditspan.format.rows import SealedRow
-from auditspan.seal.sealer import Sealer
-from auditspan.storage.events import insert_records
-from auditspan.storage.tables import (
-    AuditTables,
-    audit_tables,
-)
-from auditspan.telemetry.log_record import log_record
-from auditspan.tlog.note import SigningKey
-from auditspan.verify.trail import verify_trail
+from auditspan.delivery import OtlpSink, Relay, outgoing
+from auditspan.delivery.otlp_sink import encode
+from auditspan.delivery.relay import MAX_RECORDS
+from auditspan.format import AuditRecord, SealedRow, uuid7
+from auditspan.seal import Sealer
+from auditspan.storage import AuditTables, audit_tables, insert_records
+from auditspan.telemetry import log_record
+from auditspan.tlog import SigningKey
+from auditspan.verify import verify_trail
 from auditspan.worker import Worker
 from auditspan_service.db import make_engine, snapshot
 from support.collector import collector_binary, run_collector

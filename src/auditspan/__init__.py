@@ -22,17 +22,8 @@ from auditspan.errors import (
     UnauditedWriteError,
     UnguardedError,
 )
-from auditspan.format.mac import MacKey
-from auditspan.format.record import (
-    Actor,
-    Request,
-    Service,
-    Target,
-)
-from auditspan.mapping.policy import (
-    Exempt,
-    Policy,
-)
+from auditspan.format import Actor, MacKey, Request, Service, Target
+from auditspan.mapping import Exempt, Policy
 from auditspan.trail import AuditTrail
 
 __all__ = [

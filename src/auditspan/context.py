@@ -11,11 +11,7 @@ from typing import ParamSpec, TypeVar
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from auditspan.format.canonical import Json
-from auditspan.format.record import (
-    Actor,
-    Request,
-)
+from auditspan.format import Actor, Json, Request
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")

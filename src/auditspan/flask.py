@@ -28,10 +28,7 @@ from auditspan.context import (
     opened_context,
 )
 from auditspan.errors import AuditConfigError
-from auditspan.format.record import (
-    Actor,
-    Request,
-)
+from auditspan.format import Actor, Request
 from auditspan.trail import AuditTrail
 
 _KEY = "auditspan"

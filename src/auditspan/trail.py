@@ -13,48 +13,39 @@ from opentelemetry.sdk.resources import Resource
 from sqlalchemy import MetaData, inspect
 from sqlalchemy.orm import Session, scoped_session
 
-from auditspan.capture.default_key import (
+from auditspan.capture import (
+    Capture,
+    Recorder,
     Unset,
-    chosen_key,
-)
-from auditspan.capture.hooks import drain_now, listen
-from auditspan.capture.recorder import Recorder
-from auditspan.capture.sessions import (
     attached,
+    chosen_key,
+    drain_now,
     engines_of,
     hook_target,
     is_of_asyncio,
+    listen,
+    register,
     require_supported_binds,
+    unaudited,
 )
-from auditspan.capture.unaudited import unaudited
-from auditspan.capture.writer import Capture, register
 from auditspan.errors import AuditConfigError
-from auditspan.format.actions import (
-    require_action,
-    require_outcome,
-)
-from auditspan.format.canonical import Json
-from auditspan.format.ids import (
+from auditspan.format import (
+    KEY_ADDED,
     MAX_MILLIS,
     RANDOM_BYTES,
-    uuid7,
-)
-from auditspan.format.key_addition import KEY_ADDED, TARGET
-from auditspan.format.mac import MacKey
-from auditspan.format.record import (
+    TARGET,
+    Json,
+    MacKey,
     Outcome,
     Service,
     Target,
+    require_action,
+    require_outcome,
+    uuid7,
 )
-from auditspan.mapping.policy import audited_model
-from auditspan.mapping.values import target_id
-from auditspan.storage.tables import (
-    AuditTables,
-    audit_tables,
-)
-from auditspan.storage.unkeyed import CoveredRows, find_uncovered
-from auditspan.telemetry import semconv
-from auditspan.telemetry.span_events import announce
+from auditspan.mapping import audited_model, target_id
+from auditspan.storage import AuditTables, CoveredRows, audit_tables, find_uncovered
+from auditspan.telemetry import announce, semconv
 
 
 def utc_now() -> datetime:

@@ -12,22 +12,13 @@ from opentelemetry import context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from sqlalchemy import Engine, func, select
 
-from auditspan.capture.undrained import Undrained
-from auditspan.delivery.backoff import Backoff
-from auditspan.delivery.cursors import load_cursors
-from auditspan.delivery.relay import Relay
-from auditspan.delivery.sinks import Sink
+from auditspan.capture import Undrained
+from auditspan.delivery import Backoff, Relay, Sink, load_cursors
 from auditspan.errors import AuditConfigError
-from auditspan.format.mac import MacKey
-from auditspan.seal.last_signed import LastSigned
-from auditspan.seal.sealer import Sealer
-from auditspan.storage.audit_change import staging_of
-from auditspan.storage.partitions import make_ahead
-from auditspan.storage.tables import (
-    LEASE_PREFIX,
-    AuditTables,
-)
-from auditspan.tlog.note import SigningKey
+from auditspan.format import MacKey
+from auditspan.seal import LastSigned, Sealer
+from auditspan.storage import LEASE_PREFIX, AuditTables, make_ahead, staging_of
+from auditspan.tlog import SigningKey
 
 SEAL_INTERVAL = 0.25
 """Seconds between two passes of the sealer when there is nothing to do."""

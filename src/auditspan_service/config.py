@@ -17,12 +17,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from auditspan.delivery.otlp_sink import Compression
+from auditspan.delivery import Compression
 from auditspan.errors import AuditConfigError
-from auditspan.telemetry.trace_boundary import (
-    Network,
-    parse_networks,
-)
+from auditspan.telemetry import Network, parse_networks
 from auditspan_service.destination import (
     DEFAULT_TIMEOUT,
     MAX_TIMEOUT,

@@ -15,15 +15,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection
 
 from auditspan.errors import SinkError
-from auditspan.storage.leases import (
-    StoredLease,
-    read_leases,
-)
-from auditspan.storage.locks import (
-    LockHolder,
-    lock_holder,
-)
-from auditspan.storage.tables import AuditTables
+from auditspan.storage import AuditTables, LockHolder, StoredLease, lock_holder, read_leases
 from auditspan_service.collector import config_file
 from auditspan_service.collectorconfig import CollectorConfigError, check_collector_config
 from auditspan_service.config import Settings

@@ -22,8 +22,7 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from requests.adapters import HTTPAdapter
 
-from auditspan.delivery.answers import read_answer
-from auditspan.delivery.outbound import proxy_for
+from auditspan.delivery import proxy_for, read_answer
 from auditspan.errors import AuditConfigError
 
 if TYPE_CHECKING:

@@ -8,11 +8,8 @@ from typing import get_args
 from sqlalchemy import Engine
 
 from auditspan.errors import UnguardedError
-from auditspan.guards.check import (
-    Kind,
-    require_guards,
-)
-from auditspan.storage.tables import audit_tables
+from auditspan.guards import Kind, require_guards
+from auditspan.storage import audit_tables
 from auditspan_service.config import Settings
 from auditspan_service.db import snapshot
 from auditspan_service.models import Base

@@ -27,11 +27,7 @@ from opentelemetry.propagators.textmap import (
 from opentelemetry.util.http import sanitize_method
 
 from auditspan.errors import AuditConfigError
-from auditspan.telemetry.trace_boundary import (
-    Network,
-    TraceBoundary,
-    link_remote_span,
-)
+from auditspan.telemetry import Network, TraceBoundary, link_remote_span
 from auditspan_service.dbspans import instrument_transactions
 
 if TYPE_CHECKING:

@@ -21,13 +21,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from auditspan import AuditConfigError, MacKey
-from auditspan.format.mac import SECRET_BYTES
-from auditspan.tlog.checkpoint import KEY_PREFIX
-from auditspan.tlog.note import (
-    NoteError,
-    PublicKey,
-    SigningKey,
-)
+from auditspan.format import SECRET_BYTES
+from auditspan.tlog import KEY_PREFIX, NoteError, PublicKey, SigningKey
 from auditspan_service.errors import KeyFileError
 from auditspan_service.privatefiles import make_private_directory
 

@@ -21,7 +21,7 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.semconv.attributes import exception_attributes
 
-from auditspan.format.printable import printable
+from auditspan.format import printable
 from auditspan_service.exceptiontext import ExceptionText, describe
 
 if TYPE_CHECKING:

@@ -18,9 +18,8 @@ from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, column, inspect, select, table, text
 
-from auditspan.alembic.operations import partition_audit_event
-from auditspan.storage.partitions import partitions_of
-from auditspan.storage.tables import audit_tables
+from auditspan.alembic import partition_audit_event
+from auditspan.storage import audit_tables, partitions_of
 from auditspan_service.datadir import make_database_file
 from auditspan_service.errors import SchemaError
 from auditspan_service.models import ApiKey, Base

@@ -21,8 +21,7 @@ from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from auditspan import Policy
-from auditspan.storage.column_types import UtcDateTime
-from auditspan.storage.tables import audit_tables
+from auditspan.storage import UtcDateTime, audit_tables
 
 MAX_ID = 2**63 - 1
 """The largest id that a row can have on PostgreSQL and on SQLite."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-    from auditspan.telemetry.trace_boundary import Network
+    from auditspan.telemetry import Network
 
 
 class ProxyBoundary:

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 
 from opentelemetry.sdk.metrics.export import MetricExporter
 
-from auditspan.telemetry.metrics import VerifyMeters
-from auditspan.verify.state import StateReport
-from auditspan.verify.state.report import NOTICES
-from auditspan.verify.trail import VerifyReport
+from auditspan.telemetry import VerifyMeters
+from auditspan.verify import VerifyReport
+from auditspan.verify.state import NOTICES, StateReport
 from auditspan_service.config import Settings
 from auditspan_service.exporters import Exporters, file_metrics, otlp_metrics
 from auditspan_service.telemetry import TelemetryConfig, setup_telemetry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from auditspan.format.canonical import timestamp
+from auditspan.format import timestamp
 from auditspan_service.models import ApiKey, User
 
 

@@ -19,25 +19,10 @@ from flask.typing import ResponseReturnValue
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from auditspan import CollectorFilesError
-from auditspan.otlp.files import (
-    read_logs,
-    read_spans,
-)
-from auditspan.storage.events import (
-    EventFilter,
-    StoredEvent,
-    find_events,
-)
-from auditspan.storage.tables import audit_tables
+from auditspan.otlp import read_logs, read_spans
+from auditspan.storage import EventFilter, StoredEvent, audit_tables, find_events
 from auditspan.telemetry import semconv
-from auditspan.verify.reconcile import (
-    ReconcileReport,
-    reconcile,
-)
-from auditspan.verify.trail import (
-    VerifyReport,
-    verify_trail,
-)
+from auditspan.verify import ReconcileReport, VerifyReport, reconcile, verify_trail
 from auditspan_service.api.current import services
 from auditspan_service.keyfile import load_or_create_mac_key
 from auditspan_service.models import Base, User

@@ -6,17 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from auditspan import MacKey
-from auditspan.delivery.otlp_sink import (
-    OtlpSink,
-    TlsFiles,
-)
-from auditspan.delivery.sinks import (
-    ConsoleSink,
-    FileSink,
-    Sink,
-)
-from auditspan.seal.last_signed import LastSignedFile
-from auditspan.storage.tables import audit_tables
+from auditspan.delivery import ConsoleSink, FileSink, OtlpSink, Sink, TlsFiles
+from auditspan.seal import LastSignedFile
+from auditspan.storage import audit_tables
 from auditspan.worker import Worker
 from auditspan_service.config import Settings
 from auditspan_service.db import make_engine

@@ -14,12 +14,7 @@ from apps.billing.database import open_engine
 from apps.billing.job import Billing
 from apps.billing.models import Base, Invoice
 from auditspan import Actor, AuditTrail, MissingContextError, Service, audit_context
-from auditspan.testing import (
-    CapturedEvents,
-    FixedClock,
-    SequentialIds,
-    rolled_back,
-)
+from auditspan.testing import CapturedEvents, FixedClock, SequentialIds, rolled_back
 from support.postgres import empty_database
 
 pytest_plugins = ["auditspan.testing"]

@@ -8,10 +8,7 @@ from typing import Any
 
 import pytest
 
-from auditspan.otlp.files import (
-    read_logs,
-    read_spans,
-)
+from auditspan.otlp.files import read_logs, read_spans
 from auditspan.telemetry import semconv
 from backends.browser import text_of
 from backends.known import zipkin_page

@@ -12,12 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from auditspan.otlp.files import (
-    LogEntry,
-    SpanRecord,
-    read_logs,
-    read_spans,
-)
+from auditspan.otlp.files import LogEntry, SpanRecord, read_logs, read_spans
 from support.patience import PATIENCE
 from support.running import Up
 

@@ -18,19 +18,9 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.exc import ProgrammingError
 
-from auditspan.delivery.cursors import (
-    Cursors,
-    load_cursors,
-    save_cursors,
-)
+from auditspan.delivery.cursors import Cursors, load_cursors, save_cursors
 from auditspan.delivery.sinks import FileSink
-from auditspan.storage.leases import (
-    DURATION,
-    Lease,
-    LeaseLostError,
-    acquire,
-    read_leases,
-)
+from auditspan.storage.leases import DURATION, Lease, LeaseLostError, acquire, read_leases
 from auditspan.storage.locks import try_sealer_lock
 from auditspan.storage.tables import audit_tables
 from auditspan_service.db import make_engine

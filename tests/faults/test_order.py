@@ -13,10 +13,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from auditspan import (
-    Actor,
-    audit_context,
-)
+from auditspan import Actor, audit_context
 from auditspan.otlp.files import read_logs
 from auditspan.telemetry import semconv
 from auditspan_service.config import load_settings

@@ -18,10 +18,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from auditspan import Actor, AuditTrail, MissingContextError, audit_context, copy_context
 from auditspan.flask import AuditExtension
-from auditspan.storage.events import (
-    EventFilter,
-    find_events,
-)
+from auditspan.storage.events import EventFilter, find_events
 
 JOB = Actor.system("job")
 

@@ -12,10 +12,7 @@ import pytest
 import sqlalchemy as sa
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from auditspan.verify.state import (
-    Difference,
-    StateReport,
-)
+from auditspan.verify.state import Difference, StateReport
 from auditspan.verify.steps import Finding
 from auditspan.verify.trail import VerifyReport
 from auditspan_service.config import load_settings

@@ -21,11 +21,7 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from auditspan.errors import AuditConfigError
-from auditspan.otlp.files import (
-    Damage,
-    read_logs,
-    read_spans,
-)
+from auditspan.otlp.files import Damage, read_logs, read_spans
 from auditspan_service.exporters import Exporters, file_exporters
 from auditspan_service.logs import setup_logging, teardown_logging
 from auditspan_service.telemetry import Telemetry, TelemetryConfig, setup_telemetry

@@ -17,10 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from auditspan import AuditTrail
 from auditspan.capture.triggers import staged_tables
 from auditspan.storage.tables import audit_tables
-from auditspan.storage.triggers import (
-    postgresql,
-    sqlite,
-)
+from auditspan.storage.triggers import postgresql, sqlite
 from auditspan.storage.triggers.live import triggered_tables
 from staged.application import KEY, Application
 

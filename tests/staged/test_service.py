@@ -11,10 +11,7 @@ from click.testing import CliRunner
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, text
 
 from auditspan.capture.undrained import Undrained
-from auditspan.guards.check import (
-    check_guards,
-    restore_guards,
-)
+from auditspan.guards.check import check_guards, restore_guards
 from auditspan.storage.partition_ddl import partitioning
 from auditspan.storage.tables import audit_tables
 from auditspan_service.cli import main

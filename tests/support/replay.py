@@ -29,10 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-from auditspan.format.canonical import (
-    canonical_json,
-    represent,
-)
+from auditspan.format.canonical import canonical_json, represent
 
 Row = dict[str, Any]
 Tables = dict[str, dict[str, Row]]

@@ -25,11 +25,7 @@ from sqlalchemy.orm import (
 from auditspan import AuditConfigError, AuditTrail, Policy
 from auditspan.mapping.policy import Exempt
 from auditspan.storage.tables import audit_tables
-from auditspan.verify.coverage import (
-    Decision,
-    coverage,
-    metadata_of,
-)
+from auditspan.verify.coverage import Decision, coverage, metadata_of
 from auditspan_service.cli import main
 from auditspan_service.models import Base as ServiceBase
 
@@ -216,7 +212,7 @@ def test_what_leads_to_no_models_is_refused(thing: Any) -> None:
 SHOP = """
 from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from auditspan.policy import Exempt
+from auditspan import Exempt
 
 class Base(DeclarativeBase): pass
 

@@ -10,12 +10,7 @@ from hypothesis import strategies as st
 
 from auditspan.errors import AuditBodyError
 from auditspan.format.canonical import canonical_json
-from auditspan.format.diff import (
-    canonical_changes,
-    created,
-    deleted,
-    updated,
-)
+from auditspan.format.diff import canonical_changes, created, deleted, updated
 
 SCALARS = st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["", "0", "1", "true"])
 VALUES = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.just("a"), SCALARS)

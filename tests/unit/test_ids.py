@@ -13,10 +13,7 @@ from hypothesis import strategies as st
 
 from auditspan.capture.recorder import Recorder
 from auditspan.errors import AuditConfigError
-from auditspan.format.ids import (
-    RANDOM_BYTES,
-    uuid7,
-)
+from auditspan.format.ids import RANDOM_BYTES, uuid7
 from auditspan.format.record import Service
 from auditspan.trail import fresh_id
 

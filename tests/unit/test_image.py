@@ -9,12 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditspan.mapping.row_image import (
-    Image,
-    Number,
-    Pairs,
-    parse_image,
-)
+from auditspan.mapping.row_image import Image, Number, Pairs, parse_image
 
 
 @pytest.mark.parametrize("number", ["1", "-0.0", "1.00", "9e999", "1e400", "12345678901234567890"])

@@ -14,7 +14,7 @@ class Early(Base):
     __tablename__ = "early"
     id: Mapped[int] = mapped_column(primary_key=True)
 
-from auditspan.capture.mappers import all_mappers
+from auditspan.mapping.mappers import all_mappers
 
 class Late(Base):
     __tablename__ = "late"

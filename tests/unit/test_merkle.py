@@ -10,11 +10,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditspan.tlog.merkle import (
-    Tree,
-    hash_leaf,
-    hash_node,
-)
+from auditspan.tlog.merkle import Tree, hash_leaf, hash_node
 
 #: The inputs and roots of the tests of Certificate Transparency (RFC 6962's reference code).
 INPUTS = [

@@ -8,10 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditspan.tlog.merkle import (
-    Tree,
-    hash_leaf,
-)
+from auditspan.tlog.merkle import Tree, hash_leaf
 from auditspan.tlog.proofs import (
     consistency_proof,
     inclusion_proof,

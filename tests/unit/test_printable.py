@@ -7,10 +7,7 @@ import sys
 
 import pytest
 
-from auditspan.format.printable import (
-    printable,
-    printable_json,
-)
+from auditspan.format.printable import printable, printable_json
 
 ESCAPED = {
     "\x1b[2J": r"\x1b[2J",

@@ -11,11 +11,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditspan.format.canonical import (
-    canonical_json,
-    represent,
-    represent_json,
-)
+from auditspan.format.canonical import canonical_json, represent, represent_json
 from auditspan.format.mac import MacKey
 from auditspan.format.redaction import (
     MAX_VALUE_BYTES,

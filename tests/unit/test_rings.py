@@ -1,172 +1,285 @@
-"""The import rings: inside auditspan, imports go down only."""
+"""The floors of the library: imports go down only, and a folder shows what others may use."""
 
 from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src"
-#: From the innermost ring outwards. A module imports from its own ring and those before it.
-RINGS = {
-    "pure": "actions record diff redact canonical merkle proofs note signing mac errors ids verify "
-    "columns body printable keyaddition changeorder",
-    "SQLAlchemy": "capture coercion recorder values policy auditedmodel context tables appendonly "
-    "guards indexes interference privileges serverroles store inserting partitions partitioning "
-    "quarantine schemas sealed timeouts",
-    "telemetry": "semconv metrics logrecord emit outbound answers otlp sinks otlpfile otlpjson "
-    "tracetree collectorfiles otlpdocuments",
-    "workers": "locks leases backoff progress delivery unsealed leaves sealer sending relay worker "
-    "reconcile announced witness verification unsealedcheck state coverage backlog lastsigned "
-    "undrained unkeyed",
-    "edges": "trail carry alembic autogenerate stagingoperations flask boundary __init__ testing "
-    "cli defaultkey keycover",
-}
-#: Modules that a noun may be split into without a new line here.
-FAMILIES = {"tracetree": "telemetry"}
-#: What else a ring may import, by top-level package.
+#: From the ground up: folders, and the few modules beside them. Each imports from floors below it,
+#: and from its own floor where that closes no circle.
+FLOORS = (
+    {"errors"},
+    {"format", "tlog"},
+    {"context"},
+    {"storage", "telemetry", "otlp", "mapping"},
+    {"capture"},
+    {"guards", "seal", "delivery"},
+    {"verify"},
+    {"__init__", "trail", "worker", "flask", "alembic", "testing"},
+)
+#: What a folder may import besides the standard library and SQLAlchemy.
 FOREIGN = {
-    "pure": {"cryptography"},  # Ed25519, which the standard library lacks
-    "SQLAlchemy": {"sqlalchemy", "opentelemetry"},
-    "telemetry": {"sqlalchemy", "opentelemetry", "urllib3", "google"},
-    "workers": {"sqlalchemy", "opentelemetry"},
-    "edges": {"sqlalchemy", "opentelemetry", "flask", "click", "pytest", "alembic"},
+    "errors": set(),
+    "format": set(),
+    "tlog": {"cryptography"},  # Ed25519, which the standard library lacks
+    "context": {"opentelemetry"},
+    "storage": {"sqlalchemy"},
+    "mapping": {"sqlalchemy"},
+    "telemetry": {"opentelemetry"},
+    "otlp": {"opentelemetry"},
+    "capture": {"sqlalchemy", "opentelemetry"},
+    "guards": {"sqlalchemy"},
+    "seal": {"sqlalchemy", "opentelemetry"},
+    "delivery": {"sqlalchemy", "opentelemetry", "urllib3", "google"},
+    "verify": {"sqlalchemy", "opentelemetry"},
+    "trail": {"sqlalchemy", "opentelemetry"},
+    "worker": {"sqlalchemy", "opentelemetry"},
+    "flask": {"flask", "click", "opentelemetry"},
+    "alembic": {"sqlalchemy", "alembic"},
+    "testing": {"sqlalchemy", "opentelemetry", "pytest"},
 }
-#: The pure ring has no clock, no randomness and no IO.
+PURE = FLOORS[1]
+#: The record and its proofs know no clock, no randomness and no I/O.
 IMPURE_MODULES = {"os", "io", "sys", "time", "random", "secrets", "socket", "pathlib", "threading"}
 IMPURE_MODULES |= {"subprocess", "tempfile", "logging", "shutil", "urllib", "http", "asyncio"}
 IMPURE_CALLS = {"now", "utcnow", "today", "open", "print", "input", "uuid1", "uuid4", "uuid7"}
-MODULES = sorted(
-    path.relative_to(SOURCE / "auditspan") for path in (SOURCE / "auditspan").rglob("*.py")
-)
+MODULES = {
+    str(path.relative_to(SOURCE)): path.read_text(encoding="utf-8")
+    for package in ("auditspan", "auditspan_service")
+    for path in sorted((SOURCE / package).rglob("*.py"))
+}
+LIBRARY = [path for path in MODULES if path.startswith("auditspan/")]
 
 
-def ring_of(module: str) -> str:
-    """The ring of a module of auditspan, or a failure that says what to do."""
-    for ring, names in RINGS.items():
-        if module in names.split():
-            return ring
-    for family, ring in FAMILIES.items():
-        if module.startswith(family):
-            return ring
-    pytest.fail(f"auditspan.{module} stands in no ring: give it one in {Path(__file__).name}")
+@dataclass(frozen=True)
+class Import:
+    """One name that one file imports from the library."""
+
+    path: str
+    module: str
+    name: str
+
+    @property
+    def source(self) -> str:
+        """The folder that imports; the service is one."""
+        return folder(self.path.removesuffix(".py").replace("/", "."))
+
+    @property
+    def target(self) -> str:
+        """The folder that is imported from."""
+        is_whole = self.module == "auditspan"
+        return folder(f"{self.module}.{self.name}" if is_whole else self.module)
 
 
-def noun(path: Path) -> str:
-    """The module, or the package, that a file below src/auditspan belongs to."""
-    return path.parts[0].removesuffix(".py")
+def folder(module: str) -> str:
+    """The folder of a dotted name, or the module beside the folders."""
+    package, _, rest = module.partition(".")
+    if package != "auditspan":
+        return package
+    first = rest.partition(".")[0]
+    return first if any(first in floor for floor in FLOORS) else "__init__"
 
 
-def tree(path: Path) -> ast.Module:
-    """The syntax of a file below src/auditspan."""
-    return ast.parse((SOURCE / "auditspan" / path).read_text(encoding="utf-8"))
+def imports(modules: Mapping[str, str]) -> Iterator[Import]:
+    """Every name of the library that these files import, also in functions."""
+    for path, source in modules.items():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    if alias.name.partition(".")[0] == "auditspan":
+                        yield Import(path, alias.name, "")
+            elif isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] == "auditspan":
+                yield from (Import(path, str(node.module), alias.name) for alias in node.names)
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Every dotted name that a file imports, also in functions and under TYPE_CHECKING."""
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            yield str(node.module)
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+def crossing(modules: Mapping[str, str]) -> list[Import]:
+    """Imports that lead from one folder into another."""
+    return [one for one in imports(modules) if one.source != one.target]
 
 
-def inside(path: Path) -> Iterator[str]:
-    """The modules of auditspan that a file imports."""
-    for name in imported(path):
-        package, _, rest = name.partition(".")
-        if package == "auditspan" and rest:
-            first = rest.partition(".")[0]
-            home = SOURCE / "auditspan"
-            is_module = (home / f"{first}.py").exists() or (home / first).is_dir()
-            yield first if is_module else "__init__"
+def upward(modules: Mapping[str, str]) -> set[Import]:
+    """Imports of a floor above."""
+    height = {name: number for number, floor in enumerate(FLOORS) for name in floor}
+    height["auditspan_service"] = len(FLOORS)
+    return {one for one in crossing(modules) if height[one.target] > height[one.source]}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_a_module_imports_only_from_its_own_ring_and_those_below(path: Path) -> None:
-    """Imports go down only; a module that stands in no ring fails."""
-    order = list(RINGS)
-    own = order.index(ring_of(noun(path)))
-    upwards = {name for name in inside(path) if order.index(ring_of(name)) > own}
-    assert set() == upwards
+def circles(modules: Mapping[str, str]) -> set[str]:
+    """Folders from which imports lead back to themselves."""
+    steps: dict[str, set[str]] = {}
+    for one in crossing(modules):
+        steps.setdefault(one.source, set()).add(one.target)
+
+    def reached(start: str, seen: set[str]) -> set[str]:
+        for step in steps.get(start, set()) - seen:
+            seen.add(step)
+            reached(step, seen)
+        return seen
+
+    return {name for name in steps if name in reached(name, set())}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_a_ring_imports_only_the_packages_it_is_made_for(path: Path) -> None:
-    """The pure ring is standard library only; the service is imported by nobody."""
-    packages = {name.partition(".")[0] for name in imported(path)}
-    foreign = packages - set(sys.stdlib_module_names) - {"auditspan"}
-    assert set() == foreign - FOREIGN[ring_of(noun(path))]
-
-
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_no_import_is_hidden_from_this_test(path: Path) -> None:
-    """Nothing is imported by name at run time, which this test could not see."""
-    called = {
-        node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.Call)
+def private(modules: Mapping[str, str]) -> set[Import]:
+    """Imports past what the `__init__` of a folder exports."""
+    faces = {path.removesuffix("/__init__.py").replace("/", "."): path for path in MODULES}
+    exported = {
+        face: set(_all_of(MODULES[path])) for face, path in faces.items() if "__init__" in path
     }
-    assert set() == called & {"import_module", "__import__", "exec", "eval"}
+    beside = {f"auditspan.{name}" for floor in FLOORS for name in floor}
+    return {
+        one
+        for one in crossing(modules)
+        if one.name.startswith("_")
+        or not (
+            one.name in exported.get(one.module, set())
+            or (one.module not in exported and one.module in beside)
+            or (one.name == "" and one.module in exported)
+        )
+    }
+
+
+def _all_of(source: str) -> Iterator[str]:
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            yield from ast.literal_eval(node.value)
+
+
+def test_imports_go_down_only() -> None:
+    """No folder knows one that stands above it."""
+    assert set() == upward(MODULES)
+
+
+def test_no_folders_import_each_other() -> None:
+    """Not even on the same floor, and not by way of a third."""
+    assert set() == circles(MODULES)
+
+
+def test_a_folder_is_entered_through_its_face() -> None:
+    """Other folders, and the service, import what `__init__` exports, and nothing else."""
+    assert set() == private(MODULES)
+
+
+def test_every_folder_has_a_floor() -> None:
+    """A folder that is added here without a place fails."""
+    names = {Path(path).parts[1].removesuffix(".py") for path in LIBRARY}
+    assert names == set().union(*FLOORS)
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in MODULES if noun(path) in RINGS["pure"].split()], ids=str
+    ("path", "source"),
+    [
+        ("auditspan/format/planted.py", "from auditspan.storage import STAGING"),
+        ("auditspan/mapping/planted.py", "def f():\n    from auditspan.capture import busy"),
+        ("auditspan/verify/planted.py", "from auditspan import AuditTrail"),
+    ],
 )
-def test_the_pure_ring_has_no_clock_no_randomness_and_no_io(path: Path) -> None:
-    """The same arguments give the same result, always and everywhere."""
-    called = {
-        node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.Call)
+def test_an_import_upwards_is_found(path: str, source: str) -> None:
+    """Also one within a function, and one of the package itself."""
+    assert {path} == {one.path for one in upward({**MODULES, path: source})}
+
+
+def test_a_circle_is_found() -> None:
+    """Here between two folders of one floor."""
+    planted = {
+        "auditspan/otlp/planted.py": "from auditspan.telemetry import semconv",
+        "auditspan/telemetry/planted.py": "from auditspan.otlp import Damage",
     }
-    assert set() == called & IMPURE_CALLS
-    assert set() == {name.partition(".")[0] for name in imported(path)} & IMPURE_MODULES
+    assert {"otlp", "telemetry"} == circles({**MODULES, **planted})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from auditspan.seal.sealer import Sealer",
+        "from auditspan.seal.sealer import _logger",
+        "from auditspan.trail import _as_target",
+        "from auditspan.seal import TreeBuilder",
+        "import auditspan.seal.sealer",
+    ],
+)
+@pytest.mark.parametrize("path", ["auditspan/verify/planted.py", "auditspan_service/planted.py"])
+def test_an_import_past_the_face_is_found(path: str, source: str) -> None:
+    """Of a module inside, of a private name, and of a name that is not exported."""
+    assert {path} == {one.path for one in private({path: source})}
+
+
+@pytest.mark.parametrize("path", LIBRARY)
+def test_a_folder_imports_only_the_packages_it_is_made_for(path: str) -> None:
+    """The ground floors are standard library only; the service is imported by nobody."""
+    own = Import(path, "", "").source
+    foreign = packages(MODULES[path]) - set(sys.stdlib_module_names) - {"auditspan"}
+    assert set() == foreign - FOREIGN.get(own, set())
+
+
+@pytest.mark.parametrize("path", LIBRARY)
+def test_no_import_is_hidden_from_this_test(path: str) -> None:
+    """Nothing is imported by name at run time, which this test could not see."""
+    assert set() == called(MODULES[path]) & {"import_module", "__import__", "exec", "eval"}
+
+
+@pytest.mark.parametrize("path", [path for path in LIBRARY if path.split("/")[1] in PURE])
+def test_the_record_and_its_proofs_have_no_clock_no_randomness_and_no_io(path: str) -> None:
+    """The same arguments give the same result, always and everywhere."""
+    assert set() == called(MODULES[path]) & IMPURE_CALLS
+    assert set() == packages(MODULES[path]) & IMPURE_MODULES
 
 
 def test_only_the_signed_note_knows_cryptography() -> None:
-    """Ed25519 is the one thing of the pure ring that the standard library lacks."""
-    users = {noun(path) for path in MODULES if "cryptography" in " ".join(imported(path))}
-    assert users <= {"note"}
+    """Ed25519 is the one thing of the ground floors that the standard library lacks."""
+    users = {path for path in LIBRARY if "cryptography" in packages(MODULES[path])}
+    assert {"auditspan/tlog/note.py"} == users
 
 
-def test_only_the_recorder_knows_telemetry_in_the_sqlalchemy_ring() -> None:
+def test_only_the_recorder_knows_telemetry_in_capture() -> None:
     """Capture announces through a function that it is given; only the recorder asks for the span.
 
     And it asks the API: the SDK is the application's choice.
     """
     users = {
-        noun(path): name
-        for path in MODULES
-        if ring_of(noun(path)) == "SQLAlchemy"
-        for name in imported(path)
-        if name.startswith("opentelemetry")
+        path
+        for path in LIBRARY
+        if path.startswith("auditspan/capture/") and "opentelemetry" in packages(MODULES[path])
     }
-    assert {"recorder"} == set(users)
-    assert not users["recorder"].startswith("opentelemetry.sdk")
+    assert {"auditspan/capture/recorder.py"} == users
+    assert "opentelemetry.sdk" not in MODULES["auditspan/capture/recorder.py"]
 
 
 def test_the_framework_is_known_to_its_glue_only() -> None:
-    """Of all modules, only the Flask extension imports Flask, and only the command line click."""
-    users = {
-        (noun(path), name)
-        for path in MODULES
-        for name in imported(path)
-        if name in {"flask", "click", "werkzeug"}
-    }
-    assert users <= {("flask", "flask"), ("flask", "click"), ("cli", "click"), ("cli", "flask")}
+    """Of all modules, only the Flask extension imports Flask and click."""
+    users = {path for path in LIBRARY if packages(MODULES[path]) & {"flask", "click", "werkzeug"}}
+    assert {"auditspan/flask.py"} == users
 
 
-def test_every_module_has_a_docstring_and_postponed_annotations() -> None:
+@pytest.mark.parametrize("path", LIBRARY)
+def test_every_module_has_a_docstring_and_postponed_annotations(path: str) -> None:
     """Each file says what it is, and evaluates no annotation when it is imported."""
-    bare = [
-        str(path)
-        for path in MODULES
-        if not ast.get_docstring(tree(path)) or "__future__.annotations" not in imported(path)
-    ]
-    assert [] == bare
+    tree = ast.parse(MODULES[path])
+    assert ast.get_docstring(tree)
+    assert "__future__" in packages(MODULES[path]) or [1] == [len(tree.body)]
+
+
+def packages(source: str) -> set[str]:
+    """The top-level packages that a file imports, also in functions and under TYPE_CHECKING."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            found.add(str(node.module).partition(".")[0])
+    return found
+
+
+def called(source: str) -> set[str]:
+    """The names that a file calls, of functions and of methods."""
+    return {
+        node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+    }

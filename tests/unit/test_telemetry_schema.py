@@ -12,13 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from auditspan.format.record import (
-    Actor,
-    AuditRecord,
-    Request,
-    Service,
-    Target,
-)
+from auditspan.format.record import Actor, AuditRecord, Request, Service, Target
 from auditspan.format.rows import SealedRow, SignedCheckpoint
 from auditspan.telemetry import semconv
 from auditspan.telemetry.log_record import checkpoint_record, log_record
@@ -36,7 +30,7 @@ CONSTANTS: dict[str, str] = {
 }
 SEEN_FROM_OUTSIDE = re.compile(r"(audit|client|http|user_agent|log\.record|service)(\.[a-z_]+)+")
 #: What the reader of traces looks for, which others emit.
-OF_OTHERS = {("tracetree.py", "http.response.status_code")}
+OF_OTHERS = {("trace_tree.py", "http.response.status_code")}
 PYTHON_TYPES = {"string": str, "int": int}
 RECORD = AuditRecord(
     event_id="017f22e2-79b0-7cc3-98c4-dc0c0c07398f",

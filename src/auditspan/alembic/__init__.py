@@ -1,1 +1,29 @@
 """What a migration needs."""
+
+from __future__ import annotations
+
+from auditspan.alembic.operations import (
+    create_guards,
+    create_staging,
+    create_triggers,
+    drop_guards,
+    drop_staging,
+    drop_triggers,
+    partition_audit_event,
+    record_rows,
+)
+from auditspan.storage import TransactionId, TupleId, UtcDateTime
+
+__all__ = [
+    "TransactionId",
+    "TupleId",
+    "UtcDateTime",
+    "create_guards",
+    "create_staging",
+    "create_triggers",
+    "drop_guards",
+    "drop_staging",
+    "drop_triggers",
+    "partition_audit_event",
+    "record_rows",
+]

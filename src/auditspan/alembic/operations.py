@@ -12,8 +12,9 @@
 `partition_audit_event(op)` turns `audit_event` into a table that is partitioned by month, on
 PostgreSQL; docs/how-to/partition-the-trail.md says when, and what changes.
 
-With `auditspan.alembic.autogenerate` imported, Alembic writes this by itself where it makes the tables. On
-SQLite, add it again behind a batch migration of an audit table, which makes the table anew.
+With `auditspan.alembic.autogenerate` imported, Alembic writes this by itself where it makes the
+tables. On SQLite, add it again behind a batch migration of an audit table, which makes the table
+anew.
 
 Where changes are captured by triggers, it writes these as well:
 
@@ -35,35 +36,25 @@ from typing import Any, Protocol
 
 from sqlalchemy import DDL, Connection, Dialect, Executable, MetaData, Table
 
-from auditspan.capture.migrating import (
-    drain_first,
-    pin,
-    record_rows,
-    target_metadata,
-)
-from auditspan.capture.open_transaction import busy
+from auditspan.capture import busy, drain_first, pin, record_rows, target_metadata
 from auditspan.errors import AuditConfigError
-from auditspan.storage.append_only import (
+from auditspan.storage import (
+    audit_change_table,
+    audit_tables,
     creation,
-    removal,
-)
-from auditspan.storage.audit_change import audit_change_table
-from auditspan.storage.partition_ddl import partitioning
-from auditspan.storage.partitions import (
     guard_partitions,
+    partitioning,
+    removal,
     unguard_partitions,
 )
-from auditspan.storage.tables import audit_tables
 from auditspan.storage.triggers import (
-    postgresql,
-    sqlite,
-)
-from auditspan.storage.triggers.live import (
+    StagedTable,
     fitted,
     live_table,
+    postgresql,
     removal_statements,
+    sqlite,
 )
-from auditspan.storage.triggers.staged_table import StagedTable
 
 __all__ = [
     "create_guards",

@@ -22,16 +22,9 @@ from alembic.operations.ops import (
 )
 from sqlalchemy import Connection, inspect
 
-from auditspan.capture.migrating import target_metadata
-from auditspan.capture.open_transaction import busy
-from auditspan.capture.triggers import staged_tables
-from auditspan.storage.audit_change import STAGING
-from auditspan.storage.triggers import (
-    postgresql,
-    sqlite,
-)
-from auditspan.storage.triggers.live import triggered_tables
-from auditspan.storage.triggers.staged_table import StagedTable
+from auditspan.capture import busy, staged_tables, target_metadata
+from auditspan.storage import STAGING
+from auditspan.storage.triggers import StagedTable, postgresql, sqlite, triggered_tables
 
 
 class CreateStaging(MigrateOperation):

@@ -11,3 +11,47 @@ audited links subjects        which tables are audited, and what is told of thei
 """
 
 from __future__ import annotations
+
+from auditspan.capture.default_key import KeyWarning, Unset, chosen_key
+from auditspan.capture.drain import table_key
+from auditspan.capture.hooks import drain_now, listen
+from auditspan.capture.migrating import drain_first, pin, record_rows, target_metadata
+from auditspan.capture.open_transaction import busy
+from auditspan.capture.recorder import Recorder
+from auditspan.capture.sessions import (
+    attached,
+    engines_of,
+    hook_target,
+    is_of_asyncio,
+    require_supported_binds,
+)
+from auditspan.capture.triggers import create_triggers, staged_tables
+from auditspan.capture.unaudited import unaudited
+from auditspan.capture.undrained import Undrained
+from auditspan.capture.writer import Capture, register
+
+__all__ = [
+    "Capture",
+    "KeyWarning",
+    "Recorder",
+    "Undrained",
+    "Unset",
+    "attached",
+    "busy",
+    "chosen_key",
+    "create_triggers",
+    "drain_first",
+    "drain_now",
+    "engines_of",
+    "hook_target",
+    "is_of_asyncio",
+    "listen",
+    "pin",
+    "record_rows",
+    "register",
+    "require_supported_binds",
+    "staged_tables",
+    "table_key",
+    "target_metadata",
+    "unaudited",
+]

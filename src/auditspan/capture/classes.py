@@ -14,19 +14,9 @@ from typing import Any
 from sqlalchemy import Column, Connection, Row, Table, func, select, text
 
 from auditspan.capture.parts import Part
-from auditspan.format.canonical import (
-    Json,
-    represent,
-)
-from auditspan.mapping.audited_table import (
-    AuditedKind,
-    AuditedTable,
-)
-from auditspan.mapping.row_image import (
-    Image,
-    Number,
-)
-from auditspan.storage.schemas import dialect_of
+from auditspan.format import Json, represent
+from auditspan.mapping import AuditedKind, AuditedTable, Image, Number
+from auditspan.storage import dialect_of
 
 _IN_MEMORY = 2000
 """States of base rows that are kept in memory."""

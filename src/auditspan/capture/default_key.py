@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from enum import Enum
 
-from auditspan.format.mac import MacKey
+from auditspan.format import MacKey
 
 _logger = logging.getLogger(__name__)
 

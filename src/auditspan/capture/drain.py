@@ -13,10 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Dialect, Table
 
-from auditspan.storage.schemas import (
-    dialect_of,
-    schema_in,
-)
+from auditspan.storage import dialect_of, schema_in
 
 BATCH = 2000
 """Rows that are taken together from a large transaction."""

@@ -10,36 +10,16 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from auditspan.capture.database_errors import refused_as
 from auditspan.capture.drain import drain
-from auditspan.capture.migrating import (
-    before_schema_change,
-    drains,
-    is_migrated,
-    migrated_metadata,
-)
-from auditspan.capture.open_transaction import (
-    Origin,
-    busy,
-    is_healthy,
-    open_transaction,
-)
+from auditspan.capture.migrating import before_schema_change, drains, is_migrated, migrated_metadata
+from auditspan.capture.open_transaction import Origin, busy, is_healthy, open_transaction
 from auditspan.capture.origins import note, note_migrated, require_known, restore_touched
 from auditspan.capture.recording import recorded
 from auditspan.capture.telling import Telling
-from auditspan.capture.triggers import (
-    forget_triggers,
-    has_deferred,
-)
-from auditspan.capture.writer import (
-    Capture,
-    adopt,
-    captures_of,
-    is_met,
-    may_record,
-    meet,
-)
+from auditspan.capture.triggers import forget_triggers, has_deferred
+from auditspan.capture.writer import Capture, adopt, captures_of, is_met, may_record, meet
 from auditspan.capture.writes import changes_schema, may_write
-from auditspan.mapping.subjects import subject_of
-from auditspan.storage.audit_change import staging_of
+from auditspan.mapping import subject_of
+from auditspan.storage import staging_of
 
 _peers: WeakKeyDictionary[SessionTransaction, WeakSet[Connection]] = WeakKeyDictionary()
 

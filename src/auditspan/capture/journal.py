@@ -15,10 +15,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
 from auditspan.errors import AuditWriteError
-from auditspan.format.record import (
-    ActorType,
-    AuditRecord,
-)
+from auditspan.format import ActorType, AuditRecord
 
 Announce = Callable[[Sequence[AuditRecord], Mapping[ActorType, int]], None]
 """Takes the first records of a transaction, at most `KEPT_RECORDS`, and how many there are."""

@@ -26,19 +26,16 @@ from sqlalchemy import (
 from auditspan.capture.classes import is_base
 from auditspan.capture.drain import BATCH, StagedChange, table_key
 from auditspan.capture.objects import joined_base
-from auditspan.capture.open_transaction import (
-    Origin,
-    busy,
-)
+from auditspan.capture.open_transaction import Origin, busy
 from auditspan.capture.recorder import Surroundings
 from auditspan.capture.recording import recorded
 from auditspan.capture.telling import Telling
 from auditspan.capture.triggers import staged_tables
 from auditspan.capture.writer import Capture
 from auditspan.context import AuditContext
-from auditspan.format.record import Actor
-from auditspan.mapping.audited_table import audited_table
-from auditspan.storage.audit_change import staging_of
+from auditspan.format import Actor
+from auditspan.mapping import audited_table
+from auditspan.storage import staging_of
 
 
 def take_leftovers(connection: Connection, capture: Capture, limit: int = BATCH) -> int:

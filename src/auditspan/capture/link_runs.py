@@ -13,15 +13,8 @@ from sqlalchemy import Dialect
 
 from auditspan.capture.drain import StagedChange
 from auditspan.capture.row_change import RowChange
-from auditspan.format.canonical import Json
-from auditspan.format.record import Target
-from auditspan.mapping.column_values import converter
-from auditspan.mapping.link_table import LinkTable
-from auditspan.mapping.row_image import (
-    Image,
-    parse_image,
-)
-from auditspan.mapping.values import target_id
+from auditspan.format import Json, Target
+from auditspan.mapping import Image, LinkTable, converter, parse_image, target_id
 
 
 @dataclass(kw_only=True)

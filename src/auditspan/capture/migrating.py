@@ -19,24 +19,18 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, MetaData, Table, func, inspect, select
 
 from auditspan.capture.ddl import schema_change
-from auditspan.capture.open_transaction import (
-    busy,
-    open_transaction,
-)
+from auditspan.capture.open_transaction import busy, open_transaction
 from auditspan.capture.recorder import Surroundings
-from auditspan.format.record import Actor
-from auditspan.storage.audit_change import (
-    STAGING,
-    staging_of,
-)
-from auditspan.storage.triggers import postgresql
-from auditspan.storage.triggers.live import (
+from auditspan.format import Actor
+from auditspan.storage import STAGING, staging_of
+from auditspan.storage.triggers import (
+    StagedTable,
     fitted,
     live_table,
+    postgresql,
     removal_statements,
     triggered_tables,
 )
-from auditspan.storage.triggers.staged_table import StagedTable
 
 ACTION = "migration.statement"
 """The action of what a migration writes."""

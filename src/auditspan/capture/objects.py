@@ -13,13 +13,8 @@ from sqlalchemy import Table
 from auditspan.capture.classes import ObjectClasses, Standing, is_base
 from auditspan.capture.parts import Part
 from auditspan.capture.row_change import RowChange
-from auditspan.format.diff import Changes
-from auditspan.format.record import Target
-from auditspan.mapping.audited_table import (
-    AuditedKind,
-    AuditedTable,
-    mappers_of,
-)
+from auditspan.format import Changes, Target
+from auditspan.mapping import AuditedKind, AuditedTable, mappers_of
 
 _VERBS = {"INSERT": "create", "UPDATE": "update", "DELETE": "delete", "TRUNCATE": "delete"}
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, MetaData, Table, event
 from sqlalchemy.exc import OperationalError
 
 from auditspan.capture.recorder import Surroundings
-from auditspan.storage.schemas import dialect_of
+from auditspan.storage import dialect_of
 
 _KEY = "auditspan.capture.transaction"
 _BUSY = "auditspan.capture.busy"

@@ -14,19 +14,12 @@ from auditspan.capture.open_transaction import (
     position,
 )
 from auditspan.capture.recorder import missing_actor
-from auditspan.capture.triggers import (
-    create_triggers,
-    has_triggers,
-    is_of_others,
-    staged_tables,
-)
+from auditspan.capture.triggers import create_triggers, has_triggers, is_of_others, staged_tables
 from auditspan.capture.unaudited import unaudited_reason
 from auditspan.capture.writer import Capture, captures_of
 from auditspan.errors import AuditConfigError, AuditWriteError, UnauditedWriteError
-from auditspan.mapping.catalog import table_named
-from auditspan.mapping.subjects import subject_of
-from auditspan.storage.audit_change import staging_of
-from auditspan.storage.tables import require_supported
+from auditspan.mapping import subject_of, table_named
+from auditspan.storage import require_supported, staging_of
 
 
 def require_known(table: Table, captures: list[Capture]) -> None:

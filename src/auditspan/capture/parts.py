@@ -14,28 +14,16 @@ from sqlalchemy import Column, Dialect
 from sqlalchemy.types import TypeEngine
 
 from auditspan.capture.drain import StagedChange
-from auditspan.format.canonical import (
-    Json,
-    canonical_json,
-    represent,
-)
-from auditspan.format.diff import Changes
-from auditspan.format.mac import MacKey
-from auditspan.mapping.audited_model import AuditedColumn
-from auditspan.mapping.audited_table import (
+from auditspan.format import Changes, Json, MacKey, canonical_json, represent
+from auditspan.mapping import (
+    AuditedColumn,
     AuditedKind,
     AuditedTable,
-)
-from auditspan.mapping.column_values import (
     Convert,
-    converter,
-)
-from auditspan.mapping.row_image import (
     Image,
-    parse_image,
-)
-from auditspan.mapping.values import (
     concealed,
+    converter,
+    parse_image,
     target_id,
 )
 

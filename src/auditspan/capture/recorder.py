@@ -11,17 +11,15 @@ from opentelemetry import trace
 
 from auditspan.context import AuditContext, current_context
 from auditspan.errors import AuditConfigError, MissingContextError
-from auditspan.format.canonical import Json
-from auditspan.format.diff import Changes
-from auditspan.format.record import (
+from auditspan.format import (
     Actor,
     AuditRecord,
+    Changes,
+    Json,
     Outcome,
+    Secrets,
     Service,
     Target,
-)
-from auditspan.format.redaction import (
-    Secrets,
     redact_members,
     without_password_hashes,
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from auditspan.capture.open_transaction import Origin
 from auditspan.capture.recorder import Recorder
 from auditspan.capture.telling import Told
-from auditspan.format.record import AuditRecord
+from auditspan.format import AuditRecord
 
 
 def recorded(

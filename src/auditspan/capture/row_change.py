@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from auditspan.format.canonical import Json
-from auditspan.format.diff import Changes
-from auditspan.format.record import Target
+from auditspan.format import Changes, Json, Target
 
 
 @dataclass(frozen=True, kw_only=True)

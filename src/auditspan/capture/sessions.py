@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from auditspan.errors import AuditConfigError
-from auditspan.storage.tables import require_supported
+from auditspan.storage import require_supported
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import async_sessionmaker

@@ -17,18 +17,15 @@ from auditspan.capture.open_transaction import Origin
 from auditspan.capture.parts import Part, PartReader
 from auditspan.capture.row_change import RowChange
 from auditspan.errors import AuditWriteError
-from auditspan.format.mac import MacKey
-from auditspan.format.record import Target
-from auditspan.mapping.audited_table import (
+from auditspan.format import MacKey, Target
+from auditspan.mapping import (
     AuditedTable,
-    audited_table,
-)
-from auditspan.mapping.catalog import table_named
-from auditspan.mapping.link_table import LinkTable
-from auditspan.mapping.mappers import all_mappers
-from auditspan.mapping.subjects import (
+    LinkTable,
     Subject,
+    all_mappers,
+    audited_table,
     subject_of,
+    table_named,
 )
 
 Told = tuple[Origin, RowChange]

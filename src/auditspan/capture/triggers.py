@@ -9,31 +9,12 @@ from sqlalchemy import Connection, Dialect, Engine, MetaData, Table, event, insp
 from sqlalchemy.orm import configure_mappers
 
 from auditspan.capture.migrating import drain_first
-from auditspan.capture.open_transaction import (
-    busy,
-    open_transaction,
-)
+from auditspan.capture.open_transaction import busy, open_transaction
 from auditspan.capture.writes import changes_schema
 from auditspan.errors import AuditConfigError
-from auditspan.mapping.audited_table import AuditedTable
-from auditspan.mapping.catalog import (
-    home_of,
-    tables_of,
-)
-from auditspan.mapping.link_table import LinkTable
-from auditspan.mapping.subjects import subject_of
-from auditspan.storage.audit_change import staging_of
-from auditspan.storage.schemas import (
-    Translation,
-    dialect_of,
-    translation_of,
-)
-from auditspan.storage.triggers import (
-    postgresql,
-    sqlite,
-)
-from auditspan.storage.triggers.live import fitted
-from auditspan.storage.triggers.staged_table import StagedTable
+from auditspan.mapping import AuditedTable, LinkTable, home_of, subject_of, tables_of
+from auditspan.storage import Translation, dialect_of, staging_of, translation_of
+from auditspan.storage.triggers import StagedTable, fitted, postgresql, sqlite
 
 
 def staged_tables(metadata: MetaData) -> list[StagedTable]:

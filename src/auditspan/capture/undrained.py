@@ -15,14 +15,8 @@ from auditspan.capture.drain import BATCH
 from auditspan.capture.leftovers import take_leftovers, unknown_tables
 from auditspan.capture.recorder import Recorder
 from auditspan.capture.writer import Capture
-from auditspan.format.ids import (
-    RANDOM_BYTES,
-    uuid7,
-)
-from auditspan.format.mac import MacKey
-from auditspan.format.record import Service
-from auditspan.storage.audit_change import staging_of
-from auditspan.storage.tables import AuditTables
+from auditspan.format import RANDOM_BYTES, MacKey, Service, uuid7
+from auditspan.storage import AuditTables, staging_of
 
 INTERVAL = 1.0
 """Seconds between two looks when nothing is waiting."""

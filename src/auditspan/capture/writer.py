@@ -16,14 +16,9 @@ from auditspan.capture.database_errors import refused_as
 from auditspan.capture.journal import Announce
 from auditspan.capture.recorder import Recorder
 from auditspan.capture.transactions import journal_of
-from auditspan.format.mac import MacKey
-from auditspan.format.record import AuditRecord
-from auditspan.mapping.catalog import tables_of
-from auditspan.storage.events import insert_records
-from auditspan.storage.tables import (
-    AuditTables,
-    require_supported,
-)
+from auditspan.format import AuditRecord, MacKey
+from auditspan.mapping import tables_of
+from auditspan.storage import AuditTables, insert_records, require_supported
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,1 +1,49 @@
 """Delivery: every sealed row to every sink, until the sink has acknowledged it."""
+
+from __future__ import annotations
+
+from auditspan.delivery.answers import read_answer
+from auditspan.delivery.backlog import Backlog, read_backlog
+from auditspan.delivery.backoff import Backoff
+from auditspan.delivery.batch import UNFIT, record_of, send_all
+from auditspan.delivery.cursors import (
+    NOTHING,
+    Item,
+    load_cursors,
+    log_names,
+    outgoing,
+    rows_of,
+    stored_cursors,
+    trail_name,
+)
+from auditspan.delivery.otlp_sink import Compression, OtlpSink, TlsFiles
+from auditspan.delivery.outbound import proxy_for
+from auditspan.delivery.relay import Relay
+from auditspan.delivery.sinks import ConsoleSink, FileSink, Sink, write_records
+
+__all__ = [
+    "NOTHING",
+    "UNFIT",
+    "Backlog",
+    "Backoff",
+    "Compression",
+    "ConsoleSink",
+    "FileSink",
+    "Item",
+    "OtlpSink",
+    "Relay",
+    "Sink",
+    "TlsFiles",
+    "load_cursors",
+    "log_names",
+    "outgoing",
+    "proxy_for",
+    "read_answer",
+    "read_backlog",
+    "record_of",
+    "rows_of",
+    "send_all",
+    "stored_cursors",
+    "trail_name",
+    "write_records",
+]

@@ -12,21 +12,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Select, func, select, text
 
-from auditspan.delivery.cursors import (
-    load_cursors,
-    newest_seq,
-)
-from auditspan.seal.unsealed import last_position
-from auditspan.storage.leases import (
-    RELAY,
-    read_leases,
-)
-from auditspan.storage.leaves import (
-    IsCounted,
-    UtcText,
-)
-from auditspan.storage.quarantine import quarantined
-from auditspan.storage.tables import AuditTables
+from auditspan.delivery.cursors import load_cursors, newest_seq
+from auditspan.seal import last_position
+from auditspan.storage import RELAY, AuditTables, IsCounted, UtcText, quarantined, read_leases
 
 MOST = 10_000
 """What waits is counted up to here."""

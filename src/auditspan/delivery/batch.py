@@ -10,8 +10,8 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from auditspan.delivery.cursors import Item
 from auditspan.delivery.sinks import Sink
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
-from auditspan.format.rows import SignedCheckpoint
-from auditspan.telemetry.log_record import checkpoint_record, log_record
+from auditspan.format import SignedCheckpoint
+from auditspan.telemetry import checkpoint_record, log_record
 
 UNFIT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What making or encoding a record of a row can raise that somebody has tampered with."""

@@ -10,20 +10,18 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Row, Select, select, update
 
-from auditspan.format.rows import SealedRow, SignedCheckpoint
-from auditspan.storage.insert import insert_counted
-from auditspan.storage.leaves import (
+from auditspan.format import SealedRow, SignedCheckpoint
+from auditspan.storage import (
+    LEASE_PREFIX,
+    AuditTables,
     IsCounted,
     StoredNumber,
     StoredText,
     UtcText,
+    insert_counted,
     newest_size,
 )
-from auditspan.storage.tables import (
-    LEASE_PREFIX,
-    AuditTables,
-)
-from auditspan.tlog.checkpoint import log_name
+from auditspan.tlog import log_name
 
 Item: TypeAlias = SealedRow | SignedCheckpoint
 """What the relay sends."""

@@ -24,11 +24,7 @@ from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.sdk._logs import ReadableLogRecord
 
-from auditspan.delivery.answers import (
-    MAX_BYTES,
-    Answer,
-    read_answer,
-)
+from auditspan.delivery.answers import MAX_BYTES, Answer, read_answer
 from auditspan.delivery.outbound import pool_manager
 from auditspan.errors import AuditConfigError, SinkRejectedError, SinkUnavailableError
 

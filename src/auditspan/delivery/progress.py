@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from auditspan.delivery.cursors import (
-    NOTHING,
-    Cursors,
-)
+from auditspan.delivery.cursors import NOTHING, Cursors
 
 SAFE_AFTER = 5.0
 """Seconds after which an acknowledged record is believed to be on the sink's disk."""

@@ -28,15 +28,8 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine
 
-from auditspan.delivery.backoff import (
-    LONGEST_ASKED,
-    Backoff,
-)
-from auditspan.delivery.batch import (
-    UNFIT,
-    Refused,
-    send_all,
-)
+from auditspan.delivery.backoff import LONGEST_ASKED, Backoff
+from auditspan.delivery.batch import UNFIT, Refused, send_all
 from auditspan.delivery.cursors import (
     Cursors,
     Item,
@@ -51,21 +44,18 @@ from auditspan.delivery.cursors import (
 from auditspan.delivery.progress import Progress
 from auditspan.delivery.sinks import Sink
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
-from auditspan.format.rows import SealedRow
-from auditspan.storage.leases import (
+from auditspan.format import SealedRow
+from auditspan.storage import (
     RELAY,
+    AuditTables,
     Lease,
     LeaseLostError,
     StoredLease,
     holding,
-)
-from auditspan.storage.tables import AuditTables
-from auditspan.storage.timeouts import (
     kept_alive,
     lift_time_limits,
 )
-from auditspan.telemetry.log_record import checkpoint_record
-from auditspan.telemetry.metrics import RelayMeters
+from auditspan.telemetry import RelayMeters, checkpoint_record
 
 MAX_RECORDS = 512
 MAX_BYTES = 1024 * 1024

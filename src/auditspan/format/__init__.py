@@ -1,1 +1,83 @@
 """The record and its canonical text: no clock, no randomness, no I/O."""
+
+from __future__ import annotations
+
+from auditspan.format.actions import require_action, require_outcome
+from auditspan.format.body import MEMBERS, is_change_id, read_body, read_event
+from auditspan.format.canonical import (
+    MAX_INTEGER,
+    Json,
+    canonical_json,
+    parse_canonical,
+    represent,
+    represent_json,
+    timestamp,
+)
+from auditspan.format.change_order import in_change_order
+from auditspan.format.columns import COLUMNS, Values, derived_columns, says
+from auditspan.format.diff import Changes
+from auditspan.format.ids import MAX_MILLIS, RANDOM_BYTES, copy_id, uuid7
+from auditspan.format.key_addition import KEY_ADDED, TARGET, KeyAddition
+from auditspan.format.mac import SECRET_BYTES, MacKey
+from auditspan.format.printable import printable, printable_json
+from auditspan.format.record import Actor, ActorType, AuditRecord, Outcome, Request, Service, Target
+from auditspan.format.redaction import (
+    Secrets,
+    is_password_hash,
+    is_secret_name,
+    redact,
+    redact_members,
+    shorten,
+    without_password_hashes,
+)
+from auditspan.format.rows import SealedLeaf, SealedRow, SignedCheckpoint
+
+__all__ = [
+    "COLUMNS",
+    "KEY_ADDED",
+    "MAX_INTEGER",
+    "MAX_MILLIS",
+    "MEMBERS",
+    "RANDOM_BYTES",
+    "SECRET_BYTES",
+    "TARGET",
+    "Actor",
+    "ActorType",
+    "AuditRecord",
+    "Changes",
+    "Json",
+    "KeyAddition",
+    "MacKey",
+    "Outcome",
+    "Request",
+    "SealedLeaf",
+    "SealedRow",
+    "Secrets",
+    "Service",
+    "SignedCheckpoint",
+    "Target",
+    "Values",
+    "canonical_json",
+    "copy_id",
+    "derived_columns",
+    "in_change_order",
+    "is_change_id",
+    "is_password_hash",
+    "is_secret_name",
+    "parse_canonical",
+    "printable",
+    "printable_json",
+    "read_body",
+    "read_event",
+    "redact",
+    "redact_members",
+    "represent",
+    "represent_json",
+    "require_action",
+    "require_outcome",
+    "says",
+    "shorten",
+    "timestamp",
+    "uuid7",
+    "without_password_hashes",
+]

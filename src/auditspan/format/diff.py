@@ -5,12 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from auditspan.format.canonical import (
-    Json,
-    canonical_json,
-    canonical_key,
-    canonical_scalar,
-)
+from auditspan.format.canonical import Json, canonical_json, canonical_key, canonical_scalar
 
 Changes = dict[str, dict[str, Json]]
 """``{"full_name": {"old": "Kim", "new": "Kim Park"}}``; a create has no old, a delete no new."""

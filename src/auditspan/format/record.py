@@ -17,14 +17,8 @@ from auditspan.format.canonical import (
     canonical_word,
     timestamp,
 )
-from auditspan.format.diff import (
-    Changes,
-    canonical_changes,
-)
-from auditspan.format.redaction import (
-    MAX_VALUE_BYTES,
-    shorten,
-)
+from auditspan.format.diff import Changes, canonical_changes
+from auditspan.format.redaction import MAX_VALUE_BYTES, shorten
 
 ActorType = Literal["user", "service", "system", "anonymous", "unknown", "database"]
 Outcome = Literal["success", "failure", "unknown"]

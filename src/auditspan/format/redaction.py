@@ -8,12 +8,7 @@ import re
 from dataclasses import dataclass
 
 from auditspan.errors import AuditBodyError
-from auditspan.format.canonical import (
-    Json,
-    canonical_json,
-    represent_document,
-    represent_json,
-)
+from auditspan.format.canonical import Json, canonical_json, represent_document, represent_json
 from auditspan.format.mac import MacKey
 
 MAX_VALUE_BYTES = 16 * 1024

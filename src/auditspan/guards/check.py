@@ -26,27 +26,22 @@ from auditspan.guards.indexes import weak_indexes
 from auditspan.guards.interference import interference
 from auditspan.guards.privileges import dangerous_roles
 from auditspan.guards.server_roles import server_powers
-from auditspan.guards.staging import (
-    check_staging,
-    restore_staging,
-)
-from auditspan.storage.append_only import (
+from auditspan.guards.staging import check_staging, restore_staging
+from auditspan.storage import (
     REFUSE_SOURCE,
+    AuditTables,
     Trigger,
     create_trigger,
     creation,
-    removal,
-    triggers_of,
-)
-from auditspan.storage.audit_change import staging_of
-from auditspan.storage.partitions import (
+    dialect_of,
     guard_partitions,
     partitions_of,
+    removal,
+    staging_of,
+    triggers_of,
     weak_points,
 )
-from auditspan.storage.schemas import dialect_of
-from auditspan.storage.tables import AuditTables
-from auditspan.storage.triggers.postgresql_triggers import RECORDED
+from auditspan.storage.triggers import RECORDED
 
 Kind = Literal["trigger", "foreign", "index", "role", "durability", "setting"]
 

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Table, inspect, text
 
-from auditspan.storage.partitions import partitions_of
-from auditspan.storage.schemas import dialect_of
+from auditspan.storage import dialect_of, partitions_of
 
 _INVALID = text(
     """

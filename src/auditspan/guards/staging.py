@@ -13,25 +13,17 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Row, Table, inspect, text
 
-from auditspan.capture.drain import table_key
-from auditspan.capture.open_transaction import busy
-from auditspan.capture.triggers import create_triggers, staged_tables
+from auditspan.capture import busy, create_triggers, staged_tables, table_key
 from auditspan.guards.interference import interference
-from auditspan.storage.schemas import (
-    dialect_of,
-    schema_in,
-    translation_of,
-)
+from auditspan.storage import dialect_of, schema_in, translation_of
 from auditspan.storage.triggers import (
+    StagedTable,
+    drain_problems,
     postgresql,
-    sqlite,
-)
-from auditspan.storage.triggers.live import (
     removal_statements,
+    sqlite,
     triggered_tables,
 )
-from auditspan.storage.triggers.postgresql_problems import drain_problems
-from auditspan.storage.triggers.staged_table import StagedTable
 
 _RIGHTS = text(
     """

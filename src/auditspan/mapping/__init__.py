@@ -1,1 +1,44 @@
 """Which models and tables are audited, and the values of their columns in a record."""
+
+from __future__ import annotations
+
+from auditspan.mapping.audited_model import AuditedColumn, AuditedModel
+from auditspan.mapping.audited_table import AuditedKind, AuditedTable, audited_table, mappers_of
+from auditspan.mapping.catalog import home_of, table_named, tables_of
+from auditspan.mapping.column_values import Convert, converter
+from auditspan.mapping.link_table import LinkTable, link_table
+from auditspan.mapping.mappers import all_mappers, is_on_join
+from auditspan.mapping.policy import Exempt, Policy, audited_model, decided_table
+from auditspan.mapping.row_image import Image, Number, parse_image, parse_value
+from auditspan.mapping.subjects import Subject, subject_of
+from auditspan.mapping.values import concealed, target_id
+
+__all__ = [
+    "AuditedColumn",
+    "AuditedKind",
+    "AuditedModel",
+    "AuditedTable",
+    "Convert",
+    "Exempt",
+    "Image",
+    "LinkTable",
+    "Number",
+    "Policy",
+    "Subject",
+    "all_mappers",
+    "audited_model",
+    "audited_table",
+    "concealed",
+    "converter",
+    "decided_table",
+    "home_of",
+    "is_on_join",
+    "link_table",
+    "mappers_of",
+    "parse_image",
+    "parse_value",
+    "subject_of",
+    "table_named",
+    "tables_of",
+    "target_id",
+]

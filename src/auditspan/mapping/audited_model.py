@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Column
 
-from auditspan.format.redaction import Secrets
+from auditspan.format import Secrets
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,14 +19,8 @@ from sqlalchemy.orm import Mapper
 
 from auditspan.errors import AuditConfigError
 from auditspan.mapping.audited_model import AuditedColumn
-from auditspan.mapping.mappers import (
-    all_mappers,
-    is_on_join,
-)
-from auditspan.mapping.policy import (
-    audited_model,
-    decided_table,
-)
+from auditspan.mapping.mappers import all_mappers, is_on_join
+from auditspan.mapping.policy import audited_model, decided_table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,17 +35,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from auditspan.format.canonical import (
-    MAX_INTEGER,
-    Json,
-    represent,
-    represent_json,
-)
-from auditspan.mapping.row_image import (
-    Number,
-    Pairs,
-    parse_json,
-)
+from auditspan.format import MAX_INTEGER, Json, represent, represent_json
+from auditspan.mapping.row_image import Number, Pairs, parse_json
 
 Raw: TypeAlias = Any
 """A value as `parse_image` gives it: None, bool, str, bytes, `Number`, list, dict or `Pairs`."""

@@ -12,14 +12,8 @@ from sqlalchemy import Column, Table, event
 from sqlalchemy.orm import Mapper
 
 from auditspan.errors import AuditConfigError
-from auditspan.format.redaction import (
-    Secrets,
-    is_secret_name,
-)
-from auditspan.mapping.audited_model import (
-    AuditedColumn,
-    AuditedModel,
-)
+from auditspan.format import Secrets, is_secret_name
+from auditspan.mapping.audited_model import AuditedColumn, AuditedModel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Table
 
-from auditspan.mapping.audited_table import (
-    AuditedTable,
-    audited_table,
-)
-from auditspan.mapping.link_table import (
-    LinkTable,
-    link_table,
-)
+from auditspan.mapping.audited_table import AuditedTable, audited_table
+from auditspan.mapping.link_table import LinkTable, link_table
 
 Subject = AuditedTable | LinkTable
 

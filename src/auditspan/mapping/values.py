@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from auditspan.format.canonical import (
-    Json,
-    canonical_json,
-    represent,
-)
-from auditspan.format.mac import MacKey
-from auditspan.format.redaction import (
-    redact,
-    redact_members,
-)
+from auditspan.format import Json, MacKey, canonical_json, redact, redact_members, represent
 from auditspan.mapping.audited_model import AuditedColumn
 
 

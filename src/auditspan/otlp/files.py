@@ -18,12 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from auditspan.otlp.collector_files import (
-    UNPACKING_ERRORS,
-    foreign_format,
-    open_files,
-    translated,
-)
+from auditspan.otlp.collector_files import UNPACKING_ERRORS, foreign_format, open_files, translated
 from auditspan.otlp.decode import (
     LOGS,
     SPANS,
@@ -33,21 +28,14 @@ from auditspan.otlp.decode import (
     SpanLink,
     SpanRecord,
 )
-from auditspan.otlp.documents import (
-    OPENING,
-    Documents,
-    Line,
-)
+from auditspan.otlp.documents import OPENING, Documents, Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from gzip import GzipFile
     from io import BufferedReader
 
-    from auditspan.otlp.decode import (
-        R,
-        Signal,
-    )
+    from auditspan.otlp.decode import R, Signal
 
 __all__ = ["Damage", "LogEntry", "SpanEvent", "SpanLink", "SpanRecord", "read_logs", "read_spans"]
 

@@ -12,13 +12,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from auditspan.format.printable import printable
-from auditspan.otlp.decode import (
-    LogEntry,
-    SpanEvent,
-    SpanRecord,
-    as_json,
-)
+from auditspan.format import printable
+from auditspan.otlp.decode import LogEntry, SpanEvent, SpanRecord, as_json
 from auditspan.telemetry import semconv
 
 if TYPE_CHECKING:

@@ -17,15 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from auditspan.tlog.checkpoint import (
-    goes_on_from,
-    split_origin,
-)
-from auditspan.tlog.merkle import Tree
-from auditspan.tlog.note import (
-    Checkpoint,
-    NoteError,
-)
+from auditspan.tlog import Checkpoint, NoteError, Tree, goes_on_from, split_origin
 
 _logger = logging.getLogger(__name__)
 

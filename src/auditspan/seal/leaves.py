@@ -7,18 +7,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, insert, select, text
 
-from auditspan.format.ids import copy_id
+from auditspan.format import copy_id
 from auditspan.seal.unsealed import UnsealedRow
-from auditspan.storage.leaves import (
-    IsCounted,
-    stored_bytes,
-)
-from auditspan.storage.tables import AuditTables
-from auditspan.tlog.merkle import (
-    HASH_BYTES,
-    Tree,
-    TreeBuilder,
-)
+from auditspan.storage import AuditTables, IsCounted, stored_bytes
+from auditspan.tlog import HASH_BYTES, Tree, TreeBuilder
 
 _logger = logging.getLogger(__name__)
 

@@ -23,36 +23,20 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from auditspan.format.mac import MacKey
+from auditspan.format import MacKey
 from auditspan.seal.last_signed import LastSigned
-from auditspan.seal.leaves import (
-    distinct_rows,
-    insert_leaves,
-    is_grown_from,
-    is_taken,
-)
-from auditspan.seal.unsealed import (
-    Position,
-    UnsealedRow,
-    fresh_rows,
-    last_position,
-    missed_rows,
-)
-from auditspan.storage.insert import insert_counted
-from auditspan.storage.leaves import sealed_hashes
-from auditspan.storage.locks import (
+from auditspan.seal.leaves import distinct_rows, insert_leaves, is_grown_from, is_taken
+from auditspan.seal.unsealed import Position, UnsealedRow, fresh_rows, last_position, missed_rows
+from auditspan.storage import (
+    AuditTables,
     LockWatch,
+    insert_counted,
+    lift_time_limits,
+    sealed_hashes,
     try_sealer_lock,
 )
-from auditspan.storage.tables import AuditTables
-from auditspan.storage.timeouts import lift_time_limits
-from auditspan.telemetry.metrics import SealMeters
-from auditspan.tlog.checkpoint import sign_checkpoint
-from auditspan.tlog.merkle import (
-    Tree,
-    hash_leaf,
-)
-from auditspan.tlog.note import SigningKey
+from auditspan.telemetry import SealMeters
+from auditspan.tlog import SigningKey, Tree, hash_leaf, sign_checkpoint
 
 _logger = logging.getLogger(__name__)
 

@@ -17,14 +17,8 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Executable, exists, func, select, text
 
-from auditspan.storage.leaves import (
-    IsCounted,
-    StoredText,
-    UtcText,
-)
-from auditspan.storage.tables import AuditTables
-from auditspan.tlog.checkpoint import incarnation_of
-from auditspan.tlog.merkle import Tree
+from auditspan.storage import AuditTables, IsCounted, StoredText, UtcText
+from auditspan.tlog import Tree, incarnation_of
 
 _FRESH = "1:1:"
 """The snapshot before everything, for the first pass and after a cluster was restored."""

@@ -1,1 +1,109 @@
 """The audit tables: statements on them, their triggers and partitions."""
+
+from __future__ import annotations
+
+from auditspan.storage.append_only import (
+    REFUSE_SOURCE,
+    Trigger,
+    create_trigger,
+    creation,
+    removal,
+    triggers_of,
+)
+from auditspan.storage.audit_change import STAGING, audit_change_table, staging_of
+from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime
+from auditspan.storage.events import (
+    EventFilter,
+    StoredEvent,
+    find_events,
+    get_event,
+    history,
+    insert_records,
+)
+from auditspan.storage.insert import insert_counted
+from auditspan.storage.leases import RELAY, Lease, LeaseLostError, StoredLease, holding, read_leases
+from auditspan.storage.leaves import (
+    IsCounted,
+    StoredNumber,
+    StoredText,
+    UtcText,
+    newest_size,
+    sealed_hashes,
+    sealed_leaves,
+    stored_bytes,
+)
+from auditspan.storage.locks import LockHolder, LockWatch, lock_holder, try_sealer_lock
+from auditspan.storage.partition_ddl import partitioning
+from auditspan.storage.partitions import (
+    guard_partitions,
+    make_ahead,
+    partitions_of,
+    unguard_partitions,
+    weak_points,
+)
+from auditspan.storage.quarantine import quarantined, take_back
+from auditspan.storage.schemas import Translation, dialect_of, schema_in, translation_of
+from auditspan.storage.tables import LEASE_PREFIX, AuditTables, audit_tables, require_supported
+from auditspan.storage.timeouts import kept_alive, lift_time_limits
+from auditspan.storage.unkeyed import CoveredRows, find_uncovered, key_additions
+
+__all__ = [
+    "LEASE_PREFIX",
+    "REFUSE_SOURCE",
+    "RELAY",
+    "STAGING",
+    "AuditTables",
+    "CoveredRows",
+    "EventFilter",
+    "IsCounted",
+    "Lease",
+    "LeaseLostError",
+    "LockHolder",
+    "LockWatch",
+    "StoredEvent",
+    "StoredLease",
+    "StoredNumber",
+    "StoredText",
+    "TransactionId",
+    "Translation",
+    "Trigger",
+    "TupleId",
+    "UtcDateTime",
+    "UtcText",
+    "audit_change_table",
+    "audit_tables",
+    "create_trigger",
+    "creation",
+    "dialect_of",
+    "find_events",
+    "find_uncovered",
+    "get_event",
+    "guard_partitions",
+    "history",
+    "holding",
+    "insert_counted",
+    "insert_records",
+    "kept_alive",
+    "key_additions",
+    "lift_time_limits",
+    "lock_holder",
+    "make_ahead",
+    "newest_size",
+    "partitioning",
+    "partitions_of",
+    "quarantined",
+    "read_leases",
+    "removal",
+    "require_supported",
+    "schema_in",
+    "sealed_hashes",
+    "sealed_leaves",
+    "staging_of",
+    "stored_bytes",
+    "take_back",
+    "translation_of",
+    "triggers_of",
+    "try_sealer_lock",
+    "unguard_partitions",
+    "weak_points",
+]

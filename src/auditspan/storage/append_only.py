@@ -23,10 +23,7 @@ from typing import Any
 
 from sqlalchemy import DDL, Connection, Dialect, Table, UniqueConstraint, event
 
-from auditspan.storage.schemas import (
-    dialect_of,
-    schema_in,
-)
+from auditspan.storage.schemas import dialect_of, schema_in
 
 REFUSE_FUNCTION = "auditspan_refuse_change"
 """What the triggers of PostgreSQL call; one in each schema that has audit tables."""

@@ -20,6 +20,8 @@ from auditspan.errors import AuditConfigError
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware timestamp in UTC with microseconds; naive values are refused."""
 
+    __module__ = "auditspan.alembic"  # where a generated migration imports it from
+
     impl = DateTime(timezone=True)
     cache_ok = True
 
@@ -42,6 +44,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 class TransactionId(UserDefinedType[str]):
     """PostgreSQL's xid8. SQLite has no transaction ids; the column stays NULL there."""
 
+    __module__ = "auditspan.alembic"  # where a generated migration imports it from
+
     cache_ok = True
 
 
@@ -57,6 +61,8 @@ def _no_xid8(_type: TransactionId, _compiler: TypeCompiler, **_: object) -> str:
 
 class TupleId(UserDefinedType[str]):
     """PostgreSQL's tid, the place of a row. The column stays NULL on SQLite."""
+
+    __module__ = "auditspan.alembic"  # where a generated migration imports it from
 
     cache_ok = True
 
@@ -83,6 +89,8 @@ class DatabaseClock(FunctionElement[datetime]):
 
 
 class TransactionIdNow(FunctionElement[str]):
+    """The id of the running transaction (PostgreSQL); NULL elsewhere."""
+
     inherit_cache = True
 
 

@@ -21,29 +21,20 @@ from sqlalchemy import (
 from sqlalchemy.sql.functions import FunctionElement
 
 from auditspan.errors import AuditBodyError
-from auditspan.format.body import (
+from auditspan.format import (
+    COLUMNS,
     MEMBERS,
+    AuditRecord,
+    Json,
+    MacKey,
+    Values,
+    in_change_order,
     read_event,
 )
-from auditspan.format.canonical import Json
-from auditspan.format.change_order import in_change_order
-from auditspan.format.columns import (
-    COLUMNS,
-    Values,
-)
-from auditspan.format.mac import MacKey
-from auditspan.format.record import AuditRecord
 from auditspan.storage.insert import insert_rows
-from auditspan.storage.leaves import (
-    IsCounted,
-    StoredText,
-    UtcText,
-)
+from auditspan.storage.leaves import IsCounted, StoredText, UtcText
 from auditspan.storage.quarantine import is_quarantined
-from auditspan.storage.tables import (
-    LEASE_PREFIX,
-    AuditTables,
-)
+from auditspan.storage.tables import LEASE_PREFIX, AuditTables
 
 _COLUMNS = (*COLUMNS, "body", "mac", "mac_key_id")
 """What a row is given; the rest of it is the database's."""

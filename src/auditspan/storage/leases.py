@@ -29,10 +29,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from auditspan.storage.column_types import DatabaseClock
 from auditspan.storage.insert import insert_counted
-from auditspan.storage.leaves import (
-    StoredText,
-    UtcText,
-)
+from auditspan.storage.leaves import StoredText, UtcText
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables
 
 RELAY = "auditspan.relay"

@@ -26,10 +26,9 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import Cast
 from sqlalchemy.sql.functions import FunctionElement
 
-from auditspan.format.columns import COLUMNS
-from auditspan.format.rows import SealedLeaf
+from auditspan.format import COLUMNS, SealedLeaf
 from auditspan.storage.tables import AuditTables
-from auditspan.tlog.merkle import hash_leaf
+from auditspan.tlog import hash_leaf
 
 _CHUNK = 100
 """Rows that are read at once. Thousands do not fit the processor's cache: the reading alone then

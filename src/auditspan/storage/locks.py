@@ -17,12 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from auditspan.errors import AuditWriteError
 from auditspan.storage.column_types import DatabaseClock
 from auditspan.storage.insert import insert_counted
-from auditspan.storage.leases import (
-    DURATION,
-    NO_CURSOR,
-    lease_key,
-    limit_idleness,
-)
+from auditspan.storage.leases import DURATION, NO_CURSOR, lease_key, limit_idleness
 from auditspan.storage.tables import AuditTables
 
 SEALER = "auditspan.sealer"

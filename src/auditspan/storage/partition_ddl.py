@@ -22,17 +22,9 @@ from __future__ import annotations
 from sqlalchemy import DDL, Dialect, MetaData, Table
 
 from auditspan.errors import AuditConfigError
-from auditspan.storage.append_only import (
-    creation,
-    removal,
-)
+from auditspan.storage.append_only import creation, removal
 from auditspan.storage.audit_change import audit_change_table
-from auditspan.storage.partitions import (
-    FUNCTIONS,
-    MAKE_AHEAD,
-    MAKE_ONE,
-    guard_partitions,
-)
+from auditspan.storage.partitions import FUNCTIONS, MAKE_AHEAD, MAKE_ONE, guard_partitions
 from auditspan.storage.triggers.postgresql import recorded_trigger
 
 KEY_INDEX = "audit_event_id_recorded_at"

@@ -9,20 +9,11 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from auditspan.errors import AuditConfigError
-from auditspan.format.key_addition import (
-    KEY_ADDED,
-    TARGET,
-    KeyAddition,
-)
-from auditspan.format.mac import MacKey
-from auditspan.storage.leaves import (
-    IsCounted,
-    StoredText,
-    sealed_hashes,
-)
+from auditspan.format import KEY_ADDED, TARGET, KeyAddition, MacKey
+from auditspan.storage.leaves import IsCounted, StoredText, sealed_hashes
 from auditspan.storage.tables import AuditTables
 from auditspan.storage.timeouts import lift_time_limits
-from auditspan.tlog.merkle import TreeBuilder
+from auditspan.tlog import TreeBuilder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,29 @@
 """What the application emits about its audit records: names, span events, log records, metrics."""
+
+from __future__ import annotations
+
+from auditspan.telemetry import semconv
+from auditspan.telemetry.log_record import checkpoint_record, log_record
+from auditspan.telemetry.metrics import RelayMeters, SealMeters, VerifyMeters
+from auditspan.telemetry.span_events import TelemetryErrors, announce
+from auditspan.telemetry.trace_boundary import (
+    Network,
+    TraceBoundary,
+    link_remote_span,
+    parse_networks,
+)
+
+__all__ = [
+    "Network",
+    "RelayMeters",
+    "SealMeters",
+    "TelemetryErrors",
+    "TraceBoundary",
+    "VerifyMeters",
+    "announce",
+    "checkpoint_record",
+    "link_remote_span",
+    "log_record",
+    "parse_networks",
+    "semconv",
+]

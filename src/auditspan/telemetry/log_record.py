@@ -18,10 +18,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 from opentelemetry.util.types import AnyValue
 
-from auditspan.format.rows import SealedRow, SignedCheckpoint
+from auditspan.format import SealedRow, SignedCheckpoint
 from auditspan.telemetry import semconv
-from auditspan.tlog.checkpoint import log_name
-from auditspan.tlog.note import key_ids
+from auditspan.tlog import key_ids, log_name
 
 _decode = json.JSONDecoder().raw_decode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

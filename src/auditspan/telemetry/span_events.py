@@ -13,10 +13,7 @@ from collections.abc import Mapping, Sequence
 from opentelemetry import trace
 from opentelemetry.util.types import AttributeValue
 
-from auditspan.format.record import (
-    ActorType,
-    AuditRecord,
-)
+from auditspan.format import ActorType, AuditRecord
 from auditspan.telemetry import semconv
 from auditspan.telemetry.metrics import emitted
 

@@ -16,7 +16,7 @@ here imports pytest.
 
 from __future__ import annotations
 
-from auditspan.capture.default_key import KeyWarning
+from auditspan.capture import KeyWarning
 from auditspan.testing.captured import CapturedEvents, captured, captured_async
 from auditspan.testing.clocks import FixedClock, SteppingClock
 from auditspan.testing.event import Event

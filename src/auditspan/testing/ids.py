@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 
-from auditspan.format.ids import (
-    RANDOM_BYTES,
-    uuid7,
-)
+from auditspan.format import RANDOM_BYTES, uuid7
 
 _EPOCH_MILLIS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import pytest
 
 from auditspan.context import audit_context
-from auditspan.format.record import Actor
+from auditspan.format import Actor
 from auditspan.testing.captured import CapturedEvents, since_now
 from auditspan.testing.reading import Bind
 from auditspan.testing.telemetry import telemetry_errors_raised

@@ -9,13 +9,9 @@ from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
-from auditspan.capture.hooks import drain_now
+from auditspan.capture import drain_now
 from auditspan.errors import AuditConfigError
-from auditspan.storage.events import (
-    EventFilter,
-    find_events,
-)
-from auditspan.storage.tables import AuditTables
+from auditspan.storage import AuditTables, EventFilter, find_events
 from auditspan.testing.event import Event
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from auditspan.capture.hooks import drain_now
+from auditspan.capture import drain_now
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from auditspan.telemetry.span_events import TelemetryErrors
+from auditspan.telemetry import TelemetryErrors
 
 
 @contextmanager

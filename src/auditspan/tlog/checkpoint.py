@@ -10,14 +10,7 @@ import re
 from collections.abc import Sequence
 
 from auditspan.tlog.merkle import Tree
-from auditspan.tlog.note import (
-    Checkpoint,
-    NoteError,
-    PublicKey,
-    SigningKey,
-    open_note,
-    sign_note,
-)
+from auditspan.tlog.note import Checkpoint, NoteError, PublicKey, SigningKey, open_note, sign_note
 
 KEY_PREFIX = "auditspan/"
 """How the name of every signing key begins; the rest names the trail."""

@@ -8,11 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from auditspan.tlog.merkle import (
-    HASH_BYTES,
-    Tree,
-    hash_node,
-)
+from auditspan.tlog.merkle import HASH_BYTES, Tree, hash_node
 
 
 def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:

@@ -1,1 +1,28 @@
 """Read-only checks: the seal, the witness, reconciliation, the state."""
+
+from __future__ import annotations
+
+from auditspan.verify.coverage import Decision, coverage, metadata_of
+from auditspan.verify.reconcile import ReconcileReport, Resent, reconcile, resend, taken_since
+from auditspan.verify.state import Difference, StateReport, check_state
+from auditspan.verify.trail import Progress, VerifyReport, verify_trail
+from auditspan.verify.witness import Witness, read_witness
+
+__all__ = [
+    "Decision",
+    "Difference",
+    "Progress",
+    "ReconcileReport",
+    "Resent",
+    "StateReport",
+    "VerifyReport",
+    "Witness",
+    "check_state",
+    "coverage",
+    "metadata_of",
+    "read_witness",
+    "reconcile",
+    "resend",
+    "taken_since",
+    "verify_trail",
+]

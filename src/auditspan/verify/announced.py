@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from auditspan.otlp.files import (
-    Damage,
-    read_spans,
-)
+from auditspan.otlp import Damage, read_spans
 from auditspan.telemetry import semconv
 
 

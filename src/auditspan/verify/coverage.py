@@ -10,18 +10,9 @@ from sqlalchemy import MetaData, Table
 from sqlalchemy.orm import Mapper
 
 from auditspan.errors import AuditConfigError
-from auditspan.mapping.link_table import link_table
-from auditspan.mapping.policy import (
-    Exempt,
-    audited_model,
-    decided_table,
-)
-from auditspan.storage.audit_change import STAGING
-from auditspan.storage.tables import AuditTables
-from auditspan.verify.state.object_types import (
-    mappers,
-    table_name,
-)
+from auditspan.mapping import Exempt, audited_model, decided_table, link_table
+from auditspan.storage import STAGING, AuditTables
+from auditspan.verify.state.object_types import mappers, table_name
 
 _NOT_THE_APPLICATIONS = frozenset(
     {"alembic_version", STAGING, *(f"audit_{field.name}" for field in fields(AuditTables))}

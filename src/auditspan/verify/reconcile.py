@@ -16,23 +16,10 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from auditspan.delivery.batch import send_all
-from auditspan.delivery.cursors import (
-    load_cursors,
-    log_names,
-    rows_of,
-    trail_name,
-)
-from auditspan.delivery.sinks import Sink
-from auditspan.format.rows import SealedRow
-from auditspan.otlp.files import (
-    Damage,
-    read_logs,
-)
-from auditspan.storage.leaves import StoredText
-from auditspan.storage.quarantine import quarantined
-from auditspan.storage.tables import AuditTables
-from auditspan.storage.timeouts import lift_time_limits
+from auditspan.delivery import Sink, load_cursors, log_names, rows_of, send_all, trail_name
+from auditspan.format import SealedRow
+from auditspan.otlp import Damage, read_logs
+from auditspan.storage import AuditTables, StoredText, lift_time_limits, quarantined
 from auditspan.telemetry import semconv
 from auditspan.verify.announced import announced_ids
 

@@ -27,26 +27,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from auditspan.errors import AuditBodyError
-from auditspan.format.canonical import parse_canonical
-from auditspan.format.columns import (
+from auditspan.format import (
     COLUMNS,
+    KeyAddition,
+    MacKey,
+    SealedLeaf,
+    copy_id,
     derived_columns,
+    parse_canonical,
     says,
 )
-from auditspan.format.ids import copy_id
-from auditspan.format.key_addition import KeyAddition
-from auditspan.format.mac import MacKey
-from auditspan.format.rows import SealedLeaf
-from auditspan.tlog.checkpoint import (
-    check_checkpoint,
-    incarnation_of,
-)
-from auditspan.tlog.merkle import (
-    Tree,
-    TreeBuilder,
-    hash_leaf,
-)
-from auditspan.tlog.note import PublicKey
+from auditspan.tlog import PublicKey, Tree, TreeBuilder, check_checkpoint, hash_leaf, incarnation_of
 
 Kind: TypeAlias = Literal[
     "gap",

@@ -8,27 +8,22 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from auditspan.delivery.cursors import stored_cursors
-from auditspan.format.mac import MacKey
-from auditspan.format.rows import SealedLeaf
-from auditspan.storage.leaves import (
+from auditspan.delivery import stored_cursors
+from auditspan.format import MacKey, SealedLeaf
+from auditspan.storage import (
+    AuditTables,
     StoredNumber,
     StoredText,
+    key_additions,
+    lift_time_limits,
     newest_size,
     sealed_leaves,
     stored_bytes,
 )
-from auditspan.storage.tables import AuditTables
-from auditspan.storage.timeouts import lift_time_limits
-from auditspan.storage.unkeyed import key_additions
-from auditspan.tlog.merkle import Tree
-from auditspan.tlog.note import PublicKey
+from auditspan.tlog import PublicKey, Tree
 from auditspan.verify.steps import Finding, StoredCheckpoint, Verifier, about_size, check_notes
 from auditspan.verify.unsealed_rows import check_unsealed
-from auditspan.verify.witness import (
-    Witness,
-    check_witness,
-)
+from auditspan.verify.witness import Witness, check_witness
 
 _STEP = 1000
 """Leaves between two reports of the progress."""

@@ -14,18 +14,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, exists, func, select
 
-from auditspan.format.columns import (
-    COLUMNS,
-    Values,
-)
-from auditspan.format.rows import SealedLeaf
-from auditspan.storage.leaves import (
-    IsCounted,
-    StoredNumber,
-    StoredText,
-    UtcText,
-)
-from auditspan.storage.tables import AuditTables
+from auditspan.format import COLUMNS, SealedLeaf, Values
+from auditspan.storage import AuditTables, IsCounted, StoredNumber, StoredText, UtcText
 from auditspan.verify.steps import Finding, Kind, Verifier, about_size
 
 _CHUNK = 100

@@ -11,24 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from auditspan.otlp.files import read_logs
+from auditspan.otlp import read_logs
 from auditspan.telemetry import semconv
-from auditspan.tlog.checkpoint import (
-    incarnation_of,
-    split_origin,
-)
-from auditspan.tlog.note import (
-    Checkpoint,
-    NoteError,
-    PublicKey,
-    open_note,
-)
-from auditspan.verify.steps import (
-    Finding,
-    StoredCheckpoint,
-    Verifier,
-    about_size,
-)
+from auditspan.tlog import Checkpoint, NoteError, PublicKey, incarnation_of, open_note, split_origin
+from auditspan.verify.steps import Finding, StoredCheckpoint, Verifier, about_size
 
 
 @dataclass(frozen=True, kw_only=True)

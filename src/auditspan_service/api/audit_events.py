@@ -6,12 +6,7 @@ import re
 
 from flask import Blueprint, Response, jsonify
 
-from auditspan.storage.events import (
-    EventFilter,
-    StoredEvent,
-    find_events,
-    get_event,
-)
+from auditspan.storage import EventFilter, StoredEvent, find_events, get_event
 from auditspan_service.api.current import services
 from auditspan_service.api.pages import page_response
 from auditspan_service.api.query import page, parameters, trace_id

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 
 from auditspan import MacKey
-from auditspan.format.canonical import canonical_json
+from auditspan.format import canonical_json
 from auditspan_service.api.current import services
 
 _CURSOR = re.compile(r"([1-9][0-9]{0,18}):([0-9a-f]{32})")

@@ -10,10 +10,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from auditspan.delivery.backlog import (
-    Backlog,
-    read_backlog,
-)
+from auditspan.delivery import Backlog, read_backlog
 from auditspan_service.api.current import services
 from auditspan_service.api.problems import Problem
 from auditspan_service.db import is_read_only

@@ -12,10 +12,7 @@ import click
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from auditspan import AuditError
-from auditspan.format.printable import (
-    printable,
-    printable_json,
-)
+from auditspan.format import printable, printable_json
 from auditspan_service.collector import CollectorError
 from auditspan_service.config import use_data_dir
 from auditspan_service.errors import ServiceError

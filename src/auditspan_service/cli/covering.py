@@ -13,11 +13,7 @@ from types import ModuleType
 import click
 
 from auditspan import AuditError
-from auditspan.verify.coverage import (
-    Decision,
-    coverage,
-    metadata_of,
-)
+from auditspan.verify import Decision, coverage, metadata_of
 from auditspan_service.cli.console import FOUND, Failure, json_option, print_rows
 from auditspan_service.models import Base
 

@@ -5,12 +5,8 @@ from __future__ import annotations
 import click
 from sqlalchemy import Engine
 
-from auditspan.guards.check import (
-    Finding,
-    check_guards,
-    restore_guards,
-)
-from auditspan.storage.tables import audit_tables
+from auditspan.guards import Finding, check_guards, restore_guards
+from auditspan.storage import audit_tables
 from auditspan_service.cli.console import FOUND, data_option, json_option, print_object, say
 from auditspan_service.cli.opened import opened_engine, schema_state
 from auditspan_service.cli.starting import require_current

@@ -8,8 +8,8 @@ import click
 from sqlalchemy import Connection, Engine, Table, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from auditspan.guards.check import check_guards
-from auditspan.storage.tables import audit_tables
+from auditspan.guards import check_guards
+from auditspan.storage import audit_tables
 from auditspan_service.cli.console import (
     COULD_NOT,
     FOUND,

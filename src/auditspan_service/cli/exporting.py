@@ -12,18 +12,9 @@ from typing import IO
 import click
 from sqlalchemy import Connection
 
-from auditspan.delivery.batch import (
-    UNFIT,
-    record_of,
-)
-from auditspan.delivery.cursors import (
-    NOTHING,
-    Item,
-    outgoing,
-)
-from auditspan.delivery.sinks import write_records
-from auditspan.format.rows import SealedRow
-from auditspan.storage.tables import AuditTables
+from auditspan.delivery import NOTHING, UNFIT, Item, outgoing, record_of, write_records
+from auditspan.format import SealedRow
+from auditspan.storage import AuditTables
 from auditspan_service.cli.console import FOUND, Failure, data_option
 from auditspan_service.cli.opened import opened_trail
 

@@ -7,18 +7,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from auditspan import MacKey
-from auditspan.tlog.note import (
-    NoteError,
-    PublicKey,
-)
+from auditspan.tlog import NoteError, PublicKey
 from auditspan_service.cli.console import Failure, say
 from auditspan_service.config import Settings
 from auditspan_service.errors import KeyFileError
-from auditspan_service.keyfile import (
-    load_mac_keys,
-    load_or_create_signing_keys,
-    load_retired_keys,
-)
+from auditspan_service.keyfile import load_mac_keys, load_or_create_signing_keys, load_retired_keys
 
 Key = TypeVar("Key")
 

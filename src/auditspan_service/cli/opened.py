@@ -8,11 +8,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Engine, event
 
 from auditspan import Actor, audit_context
-from auditspan.storage.tables import (
-    AuditTables,
-    audit_tables,
-)
-from auditspan.storage.timeouts import lift_time_limits
+from auditspan.storage import AuditTables, audit_tables, lift_time_limits
 from auditspan_service.config import load_settings
 from auditspan_service.db import Database, make_engine
 from auditspan_service.errors import SchemaError

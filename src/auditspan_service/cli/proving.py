@@ -12,30 +12,22 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from auditspan import MacKey
-from auditspan.delivery.sinks import Sink
-from auditspan.storage.quarantine import take_back
-from auditspan.storage.tables import AuditTables
-from auditspan.tlog.note import PublicKey
-from auditspan.verify.reconcile import (
+from auditspan.delivery import Sink
+from auditspan.storage import AuditTables, take_back
+from auditspan.tlog import PublicKey
+from auditspan.verify import (
+    Progress,
     ReconcileReport,
     Resent,
-    resend,
-    taken_since,
-)
-from auditspan.verify.reconcile import reconcile as compare
-from auditspan.verify.state import (
-    StateReport,
-    check_state,
-)
-from auditspan.verify.trail import (
-    Progress,
     VerifyReport,
-    verify_trail,
-)
-from auditspan.verify.witness import (
     Witness,
     read_witness,
+    resend,
+    taken_since,
+    verify_trail,
 )
+from auditspan.verify import reconcile as compare
+from auditspan.verify.state import StateReport, check_state
 from auditspan_service.cli.console import (
     FOUND,
     Failure,

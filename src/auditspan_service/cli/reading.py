@@ -13,30 +13,17 @@ from typing import Any, Never
 import click
 from sqlalchemy import Connection
 
-from auditspan.format.printable import (
-    printable,
-    printable_json,
-)
-from auditspan.otlp.files import (
-    read_logs,
-    read_spans,
-)
-from auditspan.otlp.trace_tree import (
-    build_trace,
-    render_trace,
-    trace_as_dict,
-)
-from auditspan.storage.events import (
+from auditspan.format import printable, printable_json
+from auditspan.otlp import build_trace, read_logs, read_spans, render_trace, trace_as_dict
+from auditspan.storage import (
+    AuditTables,
     EventFilter,
     StoredEvent,
+    audit_tables,
     find_events,
     get_event,
 )
-from auditspan.storage.events import history as target_history
-from auditspan.storage.tables import (
-    AuditTables,
-    audit_tables,
-)
+from auditspan.storage import history as target_history
 from auditspan_service.cli.console import (
     FOUND,
     Failure,

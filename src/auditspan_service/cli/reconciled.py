@@ -8,10 +8,7 @@ from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
-from auditspan.verify.reconcile import (
-    ReconcileReport,
-    Resent,
-)
+from auditspan.verify import ReconcileReport, Resent
 from auditspan_service.cli.console import print_object, say
 from auditspan_service.config import Settings
 from auditspan_service.errors import KeyFileError

@@ -9,26 +9,13 @@ from pathlib import Path
 import click
 from sqlalchemy import select
 
-from auditspan.seal.last_signed import (
-    IsGrownFrom,
-    LastSignedFile,
-)
-from auditspan.seal.sealer import Sealer
-from auditspan.tlog.checkpoint import (
-    incarnation_of,
-    split_origin,
-)
-from auditspan.tlog.merkle import Tree
-from auditspan.tlog.note import SigningKey
-from auditspan.verify.witness import read_witness
+from auditspan.seal import IsGrownFrom, LastSignedFile, Sealer
+from auditspan.tlog import SigningKey, Tree, incarnation_of, split_origin
+from auditspan.verify import read_witness
 from auditspan_service.cli.console import Failure, data_option, json_option, print_object, say
 from auditspan_service.cli.opened import opened_services
 from auditspan_service.config import Settings, load_settings
-from auditspan_service.keyfile import (
-    last_signed_file,
-    load_mac_keys,
-    load_or_create_signing_keys,
-)
+from auditspan_service.keyfile import last_signed_file, load_mac_keys, load_or_create_signing_keys
 from auditspan_service.services import Services
 
 _ACTION = "trail.restore"

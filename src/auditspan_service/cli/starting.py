@@ -7,7 +7,7 @@ import threading
 from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
-from auditspan.delivery.backoff import Backoff
+from auditspan.delivery import Backoff
 from auditspan_service.cli.console import say
 from auditspan_service.cli.opened import opened_engine, schema_state
 from auditspan_service.config import Settings

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from auditspan.verify.state import (
-    Difference,
-    StateReport,
-)
+from auditspan.verify.state import Difference, StateReport
 from auditspan_service.cli.console import say
 
 _SHOWN = 20

@@ -17,10 +17,7 @@ from sqlalchemy import Engine
 
 from auditspan import Request, Service, audit_context
 from auditspan.delivery.relay import Relay
-from auditspan.delivery.sinks import (
-    AUDIT_FILE,
-    FileSink,
-)
+from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.seal.sealer import Sealer
 from auditspan.telemetry.log_record import unix_nanos
 from integration.library.models import Team

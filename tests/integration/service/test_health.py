@@ -13,16 +13,10 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from sqlalchemy import text
 
-from auditspan import (
-    Actor,
-    audit_context,
-)
+from auditspan import Actor, audit_context
 from auditspan.delivery.otlp_sink import OtlpSink
 from auditspan.delivery.relay import Relay
-from auditspan.delivery.sinks import (
-    FileSink,
-    Sink,
-)
+from auditspan.delivery.sinks import FileSink, Sink
 from auditspan.seal.sealer import Sealer
 from auditspan.storage.quarantine import take_back
 from auditspan.telemetry import semconv

@@ -8,12 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
-from auditspan.format.record import (
-    Actor,
-    AuditRecord,
-    Service,
-    Target,
-)
+from auditspan.format.record import Actor, AuditRecord, Service, Target
 from auditspan.storage.events import insert_records
 from auditspan.storage.tables import audit_tables
 from auditspan_service.cli import main

@@ -17,10 +17,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 from sqlalchemy import select, text
 
-from auditspan.delivery.backoff import (
-    LONGEST_ASKED,
-    Backoff,
-)
+from auditspan.delivery.backoff import LONGEST_ASKED, Backoff
 from auditspan.delivery.cursors import load_cursors
 from auditspan.delivery.otlp_sink import OtlpSink
 from auditspan.errors import SinkUnavailableError

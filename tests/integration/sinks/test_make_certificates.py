@@ -11,10 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from auditspan.delivery.otlp_sink import (
-    OtlpSink,
-    TlsFiles,
-)
+from auditspan.delivery.otlp_sink import OtlpSink, TlsFiles
 from auditspan.errors import SinkUnavailableError
 from integration.sinks.secured import ROOT, with_overlay
 from support.collector import run_collector

@@ -10,10 +10,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.metrics.export import MetricsData
 
-from auditspan.delivery.otlp_sink import (
-    Compression,
-    OtlpSink,
-)
+from auditspan.delivery.otlp_sink import Compression, OtlpSink
 from auditspan.delivery.outbound import proxy_for
 from auditspan.delivery.sinks import Sink
 from auditspan.errors import AuditConfigError

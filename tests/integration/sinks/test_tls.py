@@ -14,10 +14,7 @@ from pathlib import Path
 import pytest
 
 from auditspan.delivery.cursors import load_cursors
-from auditspan.delivery.otlp_sink import (
-    OtlpSink,
-    TlsFiles,
-)
+from auditspan.delivery.otlp_sink import OtlpSink, TlsFiles
 from auditspan.errors import SinkError, SinkUnavailableError
 from auditspan.otlp.files import read_logs
 from auditspan_service.config import load_settings

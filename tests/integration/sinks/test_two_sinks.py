@@ -11,16 +11,10 @@ from sqlalchemy import select
 
 from auditspan.delivery.cursors import load_cursors
 from auditspan.delivery.otlp_sink import OtlpSink
-from auditspan.delivery.sinks import (
-    FileSink,
-    Sink,
-)
+from auditspan.delivery.sinks import FileSink, Sink
 from auditspan.errors import AuditConfigError
 from auditspan.otlp.files import read_logs
-from auditspan.storage.events import (
-    EventFilter,
-    find_events,
-)
+from auditspan.storage.events import EventFilter, find_events
 from auditspan.worker import Worker
 from integration.sinks.faulty import GOOD, Answer, Rule, faulty_collector
 from integration.trust.world import KEY, MAC, Trail, opened

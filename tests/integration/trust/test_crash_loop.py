@@ -13,22 +13,10 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk._logs import ReadableLogRecord
 
-from auditspan.delivery.cursors import (
-    Cursors,
-    load_cursors,
-)
-from auditspan.delivery.progress import (
-    FIRST_REPEATED,
-    SAFE_AFTER,
-)
-from auditspan.delivery.relay import (
-    MAX_RECORDS,
-    Relay,
-)
-from auditspan.delivery.sinks import (
-    AUDIT_FILE,
-    FileSink,
-)
+from auditspan.delivery.cursors import Cursors, load_cursors
+from auditspan.delivery.progress import FIRST_REPEATED, SAFE_AFTER
+from auditspan.delivery.relay import MAX_RECORDS, Relay
+from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.errors import SinkUnavailableError
 from auditspan.otlp.files import read_logs
 from auditspan.telemetry import semconv

@@ -11,15 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from auditspan.delivery.sinks import (
-    AUDIT_FILE,
-    FileSink,
-)
+from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.otlp.files import read_logs
-from auditspan.storage.events import (
-    EventFilter,
-    find_events,
-)
+from auditspan.storage.events import EventFilter, find_events
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine, snapshot
 from auditspan_service.migrate import upgrade

@@ -13,11 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import sessionmaker
 
 from auditspan import Actor, AuditConfigError, AuditTrail, MacKey, Target, audit_context
-from auditspan.format.key_addition import (
-    KEY_ADDED,
-    TARGET,
-    KeyAddition,
-)
+from auditspan.format.key_addition import KEY_ADDED, TARGET, KeyAddition
 from auditspan.storage.leaves import sealed_leaves
 from auditspan.storage.tables import audit_tables
 from auditspan.storage.unkeyed import CoveredRows

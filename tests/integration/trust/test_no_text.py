@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from auditspan.delivery.cursors import (
-    newest_checkpoint,
-    newest_seq,
-)
+from auditspan.delivery.cursors import newest_checkpoint, newest_seq
 from auditspan.otlp.files import read_logs
 from auditspan.verify.reconcile import reconcile
 from auditspan_service.db import snapshot

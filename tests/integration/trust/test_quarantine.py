@@ -11,29 +11,12 @@ from click.testing import CliRunner, Result
 from opentelemetry.sdk._logs import ReadableLogRecord
 from sqlalchemy import insert
 
-from auditspan.delivery.cursors import (
-    Cursors,
-    save_cursors,
-)
-from auditspan.delivery.sinks import (
-    AUDIT_FILE,
-    FileSink,
-)
+from auditspan.delivery.cursors import Cursors, save_cursors
+from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.errors import SinkRejectedError
-from auditspan.storage.events import (
-    EventFilter,
-    find_events,
-)
-from auditspan.storage.quarantine import (
-    quarantined,
-    take_back,
-)
-from auditspan.verify.reconcile import (
-    Resent,
-    reconcile,
-    resend,
-    taken_since,
-)
+from auditspan.storage.events import EventFilter, find_events
+from auditspan.storage.quarantine import quarantined, take_back
+from auditspan.verify.reconcile import Resent, reconcile, resend, taken_since
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine, snapshot
 from auditspan_service.migrate import upgrade

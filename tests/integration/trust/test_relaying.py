@@ -12,30 +12,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from auditspan.delivery.cursors import (
-    Item,
-    load_cursors,
-    outgoing,
-)
+from auditspan.delivery.cursors import Item, load_cursors, outgoing
 from auditspan.delivery.relay import HEARTBEAT
-from auditspan.delivery.sinks import (
-    AUDIT_FILE,
-    FileSink,
-)
+from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.format.rows import SealedRow
-from auditspan.otlp.files import (
-    LogEntry,
-    read_logs,
-)
+from auditspan.otlp.files import LogEntry, read_logs
 from auditspan.telemetry import semconv
-from auditspan.tlog.note import (
-    Checkpoint,
-    open_note,
-)
-from auditspan.verify.reconcile import (
-    reconcile,
-    resend,
-)
+from auditspan.tlog.note import Checkpoint, open_note
+from auditspan.verify.reconcile import reconcile, resend
 from auditspan_service.cli import main
 from auditspan_service.db import make_engine, snapshot
 from auditspan_service.migrate import upgrade

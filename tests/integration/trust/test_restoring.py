@@ -19,10 +19,7 @@ from auditspan.seal.last_signed import LastSignedFile
 from auditspan.seal.sealer import Sealer
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
-from auditspan.tlog.note import (
-    Checkpoint,
-    open_note,
-)
+from auditspan.tlog.note import Checkpoint, open_note
 from auditspan.verify.witness import read_witness
 from auditspan_service.cli import main
 from auditspan_service.db import snapshot

@@ -17,11 +17,7 @@ from auditspan.delivery.sinks import FileSink
 from auditspan.seal.sealer import Sealer
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
-from auditspan.tlog.note import (
-    NoteError,
-    SigningKey,
-    open_note,
-)
+from auditspan.tlog.note import NoteError, SigningKey, open_note
 from auditspan.verify.trail import verify_trail
 from auditspan.worker import Worker
 from auditspan_service.db import snapshot

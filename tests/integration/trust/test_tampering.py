@@ -13,45 +13,24 @@ import pytest
 from sqlalchemy import Engine, MetaData, create_engine, delete, insert, select, text, update
 from sqlalchemy.exc import NotSupportedError
 
-from auditspan import (
-    Actor,
-    AuditWriteError,
-    MacKey,
-    Service,
-    Target,
-)
+from auditspan import Actor, AuditWriteError, MacKey, Service, Target
 from auditspan.delivery.relay import Relay
 from auditspan.delivery.sinks import FileSink
 from auditspan.format.ids import uuid7
-from auditspan.format.key_addition import (
-    KEY_ADDED,
-    TARGET,
-    KeyAddition,
-)
+from auditspan.format.key_addition import KEY_ADDED, TARGET, KeyAddition
 from auditspan.format.record import AuditRecord
 from auditspan.guards.check import check_guards
 from auditspan.otlp.files import read_logs
 from auditspan.seal.last_signed import LastSignedFile
 from auditspan.seal.sealer import Sealer
 from auditspan.storage.events import insert_records
-from auditspan.storage.tables import (
-    AuditTables,
-    audit_tables,
-)
+from auditspan.storage.tables import AuditTables, audit_tables
 from auditspan.telemetry import semconv
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
-from auditspan.tlog.note import (
-    Checkpoint,
-    SigningKey,
-    open_note,
-    sign_note,
-)
+from auditspan.tlog.note import Checkpoint, SigningKey, open_note, sign_note
 from auditspan.verify.reconcile import reconcile
-from auditspan.verify.trail import (
-    VerifyReport,
-    verify_trail,
-)
+from auditspan.verify.trail import VerifyReport, verify_trail
 from auditspan.verify.witness import read_witness
 from integration.trust.world import OTHER_LOG, opened, ours
 from support.attacker import take_guards_away

@@ -12,18 +12,11 @@ from sqlalchemy import text
 
 from auditspan import AuditConfigError
 from auditspan.delivery.relay import Relay
-from auditspan.delivery.sinks import (
-    AUDIT_FILE,
-    FileSink,
-)
+from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.otlp.files import read_logs
 from auditspan.telemetry import semconv
 from auditspan.tlog.note import SigningKey
-from auditspan.verify.reconcile import (
-    ReconcileReport,
-    reconcile,
-    resend,
-)
+from auditspan.verify.reconcile import ReconcileReport, reconcile, resend
 from auditspan.verify.trail import verify_trail
 from auditspan.verify.witness import read_witness
 from auditspan.worker import Worker

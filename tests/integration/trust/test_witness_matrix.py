@@ -12,11 +12,7 @@ from sqlalchemy import insert, text
 from auditspan.format.columns import COLUMNS
 from auditspan.storage.events import insert_records
 from auditspan.tlog.merkle import hash_leaf
-from auditspan.tlog.note import (
-    Checkpoint,
-    open_note,
-    sign_note,
-)
+from auditspan.tlog.note import Checkpoint, open_note, sign_note
 from integration.trust.conftest import BATCHES
 from integration.trust.world import FOREIGN, KEY, MAC, Attack, Trail, record, sizes_on
 

@@ -15,31 +15,19 @@ from sqlalchemy import Connection, Engine, MetaData, delete, insert, select, tex
 
 from auditspan import Actor, MacKey, Service, Target
 from auditspan.delivery.relay import Relay
-from auditspan.delivery.sinks import (
-    FileSink,
-    Sink,
-)
+from auditspan.delivery.sinks import FileSink, Sink
 from auditspan.format.ids import uuid7
 from auditspan.format.record import AuditRecord
 from auditspan.seal.last_signed import LastSigned
 from auditspan.seal.sealer import Sealer
 from auditspan.storage.events import insert_records
 from auditspan.storage.leaves import sealed_leaves
-from auditspan.storage.tables import (
-    AuditTables,
-    audit_tables,
-)
+from auditspan.storage.tables import AuditTables, audit_tables
 from auditspan.tlog.checkpoint import sign_checkpoint
-from auditspan.tlog.merkle import (
-    Tree,
-    hash_leaf,
-)
+from auditspan.tlog.merkle import Tree, hash_leaf
 from auditspan.tlog.note import SigningKey
 from auditspan.verify.steps import Finding
-from auditspan.verify.trail import (
-    VerifyReport,
-    verify_trail,
-)
+from auditspan.verify.trail import VerifyReport, verify_trail
 from auditspan.verify.witness import read_witness
 from auditspan_service.db import make_engine, snapshot
 from support.attacker import take_guards_away

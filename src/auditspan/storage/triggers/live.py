@@ -12,15 +12,9 @@ from sqlalchemy import Connection, Dialect, MetaData, Table, inspect, text
 from sqlalchemy.exc import SAWarning
 
 from auditspan.storage.audit_change import audit_change_table
-from auditspan.storage.triggers import (
-    postgresql,
-    sqlite,
-)
+from auditspan.storage.triggers import postgresql, sqlite
 from auditspan.storage.triggers.postgresql_images import identifier
-from auditspan.storage.triggers.staged_table import (
-    StagedTable,
-    excluded_in,
-)
+from auditspan.storage.triggers.staged_table import StagedTable, excluded_in
 
 _POSTGRESQL = text(
     """

@@ -29,20 +29,13 @@ from auditspan.storage.triggers.postgresql_functions import (
     functions_of,
     recorded_function,
 )
-from auditspan.storage.triggers.postgresql_images import (
-    identifier,
-    literal,
-)
+from auditspan.storage.triggers.postgresql_images import identifier, literal
 from auditspan.storage.triggers.postgresql_problems import (
     drain_problems,
     trigger_differences,
     trigger_problems,
 )
-from auditspan.storage.triggers.postgresql_triggers import (
-    RECORDED,
-    TRIGGERS,
-    Trigger,
-)
+from auditspan.storage.triggers.postgresql_triggers import RECORDED, TRIGGERS, Trigger
 from auditspan.storage.triggers.staged_table import StagedTable
 
 __all__ = [

@@ -14,11 +14,7 @@ from auditspan.storage.triggers.postgresql_functions import (
     functions_of,
     recorded_function,
 )
-from auditspan.storage.triggers.postgresql_triggers import (
-    RECORDED,
-    TRIGGERS,
-    Trigger,
-)
+from auditspan.storage.triggers.postgresql_triggers import RECORDED, TRIGGERS, Trigger
 from auditspan.storage.triggers.staged_table import StagedTable
 
 _REPAIR = "make the triggers again"

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Dialect
 
-from auditspan.storage.triggers.postgresql_functions import (
-    Function,
-    functions_of,
-)
+from auditspan.storage.triggers.postgresql_functions import Function, functions_of
 from auditspan.storage.triggers.staged_table import StagedTable
 
 

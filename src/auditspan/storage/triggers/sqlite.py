@@ -15,17 +15,8 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, Dialect
 
-from auditspan.storage.triggers.sqlite_displaced import (
-    DisplacedRows,
-    unreadable_keys,
-)
-from auditspan.storage.triggers.sqlite_images import (
-    differs,
-    image,
-    image_columns,
-    quoted,
-    string,
-)
+from auditspan.storage.triggers.sqlite_displaced import DisplacedRows, unreadable_keys
+from auditspan.storage.triggers.sqlite_images import differs, image, image_columns, quoted, string
 from auditspan.storage.triggers.staged_table import StagedTable
 
 _NAMES = {

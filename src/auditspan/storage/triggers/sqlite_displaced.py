@@ -21,13 +21,7 @@ from sqlalchemy import literal_column as verbatim
 from sqlalchemy.sql.elements import TextClause
 from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
-from auditspan.storage.triggers.sqlite_images import (
-    differs,
-    image,
-    image_of,
-    quoted,
-    string,
-)
+from auditspan.storage.triggers.sqlite_images import differs, image, image_of, quoted, string
 from auditspan.storage.triggers.staged_table import StagedTable
 
 CANDIDATE = "CANDIDATE"

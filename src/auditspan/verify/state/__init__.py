@@ -8,10 +8,6 @@
 from __future__ import annotations
 
 from auditspan.verify.state.check import check_state
-from auditspan.verify.state.report import (
-    Difference,
-    Kind,
-    StateReport,
-)
+from auditspan.verify.state.report import NOTICES, Difference, Kind, StateReport
 
-__all__ = ["Difference", "Kind", "StateReport", "check_state"]
+__all__ = ["NOTICES", "Difference", "Kind", "StateReport", "check_state"]

@@ -6,23 +6,16 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, MetaData, func, select, text
 
-from auditspan.capture.open_transaction import busy
+from auditspan.capture import busy
 from auditspan.errors import AuditConfigError
-from auditspan.format.mac import MacKey
-from auditspan.storage.tables import (
-    AuditTables,
-    require_supported,
-)
-from auditspan.storage.timeouts import lift_time_limits
+from auditspan.format import MacKey
+from auditspan.storage import AuditTables, lift_time_limits, require_supported
 from auditspan.verify.state.chronology import read_in_change_order
 from auditspan.verify.state.comparison import Comparison
 from auditspan.verify.state.equality import Agreement
 from auditspan.verify.state.image_value import pin_settings
 from auditspan.verify.state.object_store import ObjectStore
-from auditspan.verify.state.object_types import (
-    links,
-    object_types,
-)
+from auditspan.verify.state.object_types import links, object_types
 from auditspan.verify.state.replay import Replay
 from auditspan.verify.state.report import StateReport
 

@@ -7,12 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from auditspan.format.canonical import Json
-from auditspan.format.mac import MacKey
-from auditspan.format.redaction import (
-    redact,
-    shorten,
-)
+from auditspan.format import Json, MacKey, redact, shorten
 
 KEY_ID = "$key"
 """The member of a stand-in that names the key of its fingerprint."""

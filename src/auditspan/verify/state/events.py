@@ -7,22 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from auditspan.format.body import is_change_id
-from auditspan.format.canonical import (
-    Json,
-    canonical_json,
-)
-from auditspan.verify.state.equality import (
-    is_stand_in,
-    with_key_id,
-)
+from auditspan.format import Json, canonical_json, is_change_id
+from auditspan.verify.state.equality import is_stand_in, with_key_id
 from auditspan.verify.state.object_store import Fields
 from auditspan.verify.state.object_types import ObjectType
-from auditspan.verify.state.report import (
-    Difference,
-    Kind,
-    shown,
-)
+from auditspan.verify.state.report import Difference, Kind, shown
 
 Change = Mapping[str, Any]
 """The old and the new value of a column, or the ids that a relationship gained and lost."""

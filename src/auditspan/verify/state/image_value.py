@@ -10,11 +10,9 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from auditspan.format.canonical import Json
-from auditspan.mapping.column_values import converter
-from auditspan.mapping.row_image import parse_value
-from auditspan.storage.triggers.postgresql_functions import PINNED
-from auditspan.storage.triggers.sqlite_images import image_value
+from auditspan.format import Json
+from auditspan.mapping import converter, parse_value
+from auditspan.storage.triggers import PINNED, image_value
 
 
 class ImageValue(FunctionElement[str]):

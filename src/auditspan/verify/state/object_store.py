@@ -8,12 +8,8 @@ from contextlib import closing
 from types import TracebackType
 from typing import Self
 
-from auditspan.format.canonical import Json
-from auditspan.verify.state.temporary_file import (
-    CACHE_KIB,
-    explained,
-    open_temporary_file,
-)
+from auditspan.format import Json
+from auditspan.verify.state.temporary_file import CACHE_KIB, explained, open_temporary_file
 
 Fields = dict[str, Json]
 """An object: its recorded values by column."""

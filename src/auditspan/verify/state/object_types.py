@@ -11,21 +11,15 @@ from sqlalchemy import ColumnElement, DateTime, Join, MetaData, Select, Table, e
 from sqlalchemy.orm import Mapper
 
 from auditspan.errors import AuditConfigError
-from auditspan.mapping.audited_model import (
+from auditspan.mapping import (
     AuditedColumn,
     AuditedModel,
-)
-from auditspan.mapping.link_table import (
     LinkTable,
-    link_table,
-)
-from auditspan.mapping.mappers import (
     all_mappers,
-    is_on_join,
-)
-from auditspan.mapping.policy import (
     audited_model,
     decided_table,
+    is_on_join,
+    link_table,
 )
 
 

@@ -13,25 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from auditspan.errors import AuditBodyError
-from auditspan.format.body import read_body
-from auditspan.format.canonical import Json
-from auditspan.mapping.link_table import LinkTable
+from auditspan.format import Json, read_body
+from auditspan.mapping import LinkTable
 from auditspan.verify.state.equality import Agreement
-from auditspan.verify.state.events import (
-    Change,
-    Event,
-    link_key,
-    link_place,
-)
-from auditspan.verify.state.object_store import (
-    Fields,
-    ObjectStore,
-)
+from auditspan.verify.state.events import Change, Event, link_key, link_place
+from auditspan.verify.state.object_store import Fields, ObjectStore
 from auditspan.verify.state.object_types import ObjectType
-from auditspan.verify.state.report import (
-    Difference,
-    Kind,
-)
+from auditspan.verify.state.report import Difference, Kind
 
 PARTIAL = "$partial"
 """Marks an object whose history does not begin with a create; no column is called that."""

@@ -6,15 +6,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from auditspan.format.canonical import (
-    Json,
-    canonical_json,
-)
-from auditspan.format.redaction import is_password_hash
-from auditspan.verify.state.equality import (
-    is_digest,
-    is_stand_in,
-)
+from auditspan.format import Json, canonical_json, is_password_hash
+from auditspan.verify.state.equality import is_digest, is_stand_in
 
 Kind = Literal[
     "missing-row",

@@ -10,10 +10,7 @@ from __future__ import annotations
 
 from alembic import op
 
-from auditspan.alembic.operations import (
-    create_guards,
-    drop_guards,
-)
+from auditspan.alembic import create_guards, drop_guards
 
 revision = "0002"
 down_revision = "0001"

@@ -13,12 +13,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.types import UserDefinedType
 
-from auditspan.alembic.operations import (
-    create_staging,
-    create_triggers,
-    drop_staging,
-    drop_triggers,
-)
+from auditspan.alembic import create_staging, create_triggers, drop_staging, drop_triggers
 
 revision = "0003"
 down_revision = "0002"
