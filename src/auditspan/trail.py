@@ -74,7 +74,7 @@ class AuditTrail:
     """An audit row for every changed row of an audited table, in the transaction of the change.
 
     Triggers see the changes, however they are written (docs/adr/0016). AUTOCOMMIT and programs
-    that know nothing of the trail leave theirs to the worker (`undrained.Undrained`).
+    that know nothing of the trail leave theirs to the worker (`capture.Undrained`).
 
     Args:
         sessions: a `sessionmaker`, `scoped_session` (Flask-SQLAlchemy's `db.session` is one),

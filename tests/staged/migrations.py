@@ -15,6 +15,7 @@ from sqlalchemy import Column, Connection, Engine, MetaData, Table, Text
 from sqlalchemy.orm import Session, sessionmaker
 
 from auditspan import AuditTrail
+from auditspan.capture import busy
 from auditspan.capture.triggers import staged_tables
 from auditspan.storage.tables import audit_tables
 from auditspan.storage.triggers import postgresql, sqlite
@@ -124,7 +125,7 @@ class Migrations:
 
     def problems(self) -> list[str]:
         """Compare the triggers with the models."""
-        with self.engine.connect() as connection:
+        with self.engine.connect() as connection, busy(connection):
             of = postgresql if connection.dialect.name == "postgresql" else sqlite
             return [
                 problem

@@ -251,9 +251,9 @@ WORKER = """
 import sys
 from sqlalchemy import Column, Integer, MetaData, Table, Text, create_engine
 from auditspan import MacKey
-from auditspan.tables import audit_tables
-from auditspan.tables import audit_tables
-from auditspan.undrained import Undrained
+from auditspan.storage import audit_tables
+from auditspan.storage import audit_tables
+from auditspan.capture import Undrained
 
 metadata = MetaData()
 tables = audit_tables(metadata)

@@ -16,7 +16,7 @@ from staged.migrations import Migrations, models, text_column, under_trail
 
 TRAIL = """
 import auditspan.alembic
-from auditspan.tables import audit_tables
+from auditspan.storage import audit_tables
 tables = audit_tables(sa.MetaData())
 for table in tables.event.metadata.sorted_tables:
     table.create(op.get_bind())

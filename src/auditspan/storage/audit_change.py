@@ -29,7 +29,7 @@ def audit_change_table(metadata: MetaData) -> Table:
         changed_at: the database clock.
         table_schema, table_name: the audited table.
         operation: INSERT, UPDATE, DELETE or TRUNCATE.
-        old, new: the images of the row, as `image` reads them.
+        old, new: the images of the row, as `mapping.row_image` reads them.
         role, application, client_address: the session that wrote (PostgreSQL).
         position: grows with every change and is not rolled back by a savepoint (SQLite; on
             PostgreSQL `id` has this property).

@@ -1,7 +1,7 @@
 """The audit tables (design: PostgreSQL 13 or newer, and SQLite).
 
 `audit_event` is the source of record and takes INSERT only, as all of them do but `audit_delivery`,
-whose cursors move (`appendonly` has the triggers that keep it so). Its plain columns are derived
+whose cursors move (`append_only` has the triggers that keep it so). Its plain columns are derived
 from `body` and exist for indexes; the body is what is sealed. Nothing has a foreign key into an
 audit table or out of one, so that deleting a thing never touches its history.
 """

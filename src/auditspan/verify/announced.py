@@ -14,7 +14,7 @@ def announced_ids(files: Iterable[Path], damage: Damage) -> set[str]:
 
     A span event is added after the commit only, so each of these events was once in the table. Not
     every event is announced: spans may be sampled, and a span names the first events of a large
-    transaction only (`emit.MAX_SPAN_EVENTS`).
+    transaction only (`span_events.MAX_SPAN_EVENTS`).
 
     Args:
         files: files of the collector, or directories of them.

@@ -1,8 +1,8 @@
 """The state check: does replaying the trail give the live tables?
 
 `chronology` reads the trail in the order of the changes, `replay` makes every object from its
-`events`, `objects` keeps them, `objecttypes` says where they live, `live` compares by `agreement`,
-`report` has what was found.
+`events`, `object_store` keeps them, `object_types` says where they live, `comparison` compares them
+by `equality`, `report` has what was found.
 """
 
 from __future__ import annotations
