@@ -6,24 +6,27 @@ from flask import Response
 from flask.app import Flask  # see undo_automatic_instrumentation
 
 from auditspan.flask import AuditExtension
-from auditspan_service import auth
-from auditspan_service.api import current, handlers, problems
+from auditspan_service.api import auth, current, error_handlers, problems
 from auditspan_service.api.audit_events import audit_events
 from auditspan_service.api.body import require_whole_body
+from auditspan_service.api.body_stream import WholeBodies
 from auditspan_service.api.health import health
 from auditspan_service.api.hosts import require_host
+from auditspan_service.api.proxy import ProxyBoundary
 from auditspan_service.api.users import users
-from auditspan_service.bodystream import WholeBodies
 from auditspan_service.config import Settings, load_settings
-from auditspan_service.instrument import (
+from auditspan_service.services import Services, open_services
+from auditspan_service.telemetry.instrumentation import (
     instrument_engine,
     instrument_flask,
     undo_automatic_instrumentation,
 )
-from auditspan_service.logs import setup_logging
-from auditspan_service.proxy import ProxyBoundary
-from auditspan_service.services import Services, open_services
-from auditspan_service.telemetry import Telemetry, TelemetryConfig, setup_telemetry
+from auditspan_service.telemetry.logs import setup_logging
+from auditspan_service.telemetry.providers import (
+    Telemetry,
+    TelemetryConfig,
+    setup_telemetry,
+)
 
 
 def create_app(settings: Settings | None = None, telemetry: Telemetry | None = None) -> Flask:
@@ -73,7 +76,7 @@ def _install(app: Flask, services: Services) -> None:
     AuditExtension(services.trail, actor=auth.actor).init_app(app)
     auth.protect(app)
     app.before_request(require_whole_body)
-    handlers.install(app)
+    error_handlers.install(app)
     app.after_request(_private)
 
 

@@ -20,7 +20,11 @@ from sqlalchemy.exc import ArgumentError
 from auditspan.delivery import Compression
 from auditspan.errors import AuditConfigError
 from auditspan.telemetry import Network, parse_networks
-from auditspan_service.destination import (
+from auditspan_service.database.sqlite_url import (
+    absolute_sqlite_url,
+    sqlite_url,
+)
+from auditspan_service.destinations import (
     DEFAULT_TIMEOUT,
     MAX_TIMEOUT,
     AbsolutePath,
@@ -31,7 +35,6 @@ from auditspan_service.destination import (
     parse_headers,
 )
 from auditspan_service.errors import SettingsError
-from auditspan_service.sqliteurl import absolute_sqlite_url, sqlite_url
 
 _PREFIX = "AUDITSPAN_"
 _SECRETS_DIR = Path("/run/secrets")

@@ -16,7 +16,7 @@ from auditspan.storage.events import EventFilter, find_events
 from auditspan_service.api.current import services
 from auditspan_service.config import load_settings
 from auditspan_service.models import User
-from auditspan_service.stack import Stack
+from auditspan_service.server.stack import Stack
 from support.patience import PATIENCE
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from auditspan_service.db import make_engine
-from auditspan_service.migrate import upgrade
+from auditspan_service.database.engine import make_engine
+from auditspan_service.database.schema import upgrade
 from faults.cutting import Moment, cutter
 from faults.load import IN_DOUBT
 from support.cluster import Cluster

@@ -23,7 +23,7 @@ from auditspan.delivery.sinks import FileSink
 from auditspan.storage.leases import DURATION, Lease, LeaseLostError, acquire, read_leases
 from auditspan.storage.locks import try_sealer_lock
 from auditspan.storage.tables import audit_tables
-from auditspan_service.db import make_engine
+from auditspan_service.database.engine import make_engine
 from faults.load import Load
 from faults.oracle import require_whole
 from faults.place import Place, wait_for

@@ -10,7 +10,7 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 
 from auditspan.delivery.cursors import load_cursors
 from auditspan.delivery.sinks import FileSink, Sink
-from auditspan_service.db import make_engine
+from auditspan_service.database.engine import make_engine
 from faults.place import wait_for
 from integration.trust.world import Trail, opened
 from support.cluster import Cluster

@@ -12,8 +12,11 @@ import pytest
 from sqlalchemy import URL, create_engine, text
 
 from auditspan.delivery.sinks import FileSink
-from auditspan_service.db import make_engine
-from auditspan_service.migrate import inspect_schema, upgrade
+from auditspan_service.database.engine import make_engine
+from auditspan_service.database.schema import (
+    inspect_schema,
+    upgrade,
+)
 from faults.load import Load
 from faults.oracle import require_whole
 from faults.place import Place, placed, wait_for

@@ -14,10 +14,14 @@ from opentelemetry.trace import SpanKind, StatusCode
 from sqlalchemy.orm import Session, sessionmaker
 
 from auditspan import AuditTrail
-from auditspan_service.exceptiontext import describe
-from auditspan_service.exporters import Exporters
-from auditspan_service.instrument import instrument_engine
-from auditspan_service.telemetry import Telemetry, TelemetryConfig, setup_telemetry
+from auditspan_service.telemetry.exception_text import describe
+from auditspan_service.telemetry.exporters import Exporters
+from auditspan_service.telemetry.instrumentation import instrument_engine
+from auditspan_service.telemetry.providers import (
+    Telemetry,
+    TelemetryConfig,
+    setup_telemetry,
+)
 from support.postgres import empty_database
 
 if TYPE_CHECKING:

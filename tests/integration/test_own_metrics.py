@@ -16,9 +16,13 @@ from auditspan.verify.state import Difference, StateReport
 from auditspan.verify.steps import Finding
 from auditspan.verify.trail import VerifyReport
 from auditspan_service.config import load_settings
-from auditspan_service.instrument import instrument_engine
-from auditspan_service.reporting import report_verified
-from auditspan_service.telemetry import Telemetry, TelemetryConfig, setup_telemetry
+from auditspan_service.telemetry.instrumentation import instrument_engine
+from auditspan_service.telemetry.providers import (
+    Telemetry,
+    TelemetryConfig,
+    setup_telemetry,
+)
+from auditspan_service.telemetry.reporting import report_verified
 from support.collector import read_documents
 
 DURATION = "db.client.operation.duration"

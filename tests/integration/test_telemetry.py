@@ -15,10 +15,21 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from auditspan.errors import AuditConfigError
 from auditspan.otlp.files import LogEntry, SpanRecord, read_logs, read_spans
 from auditspan.telemetry.trace_boundary import parse_networks
-from auditspan_service.exporters import Exporters
-from auditspan_service.instrument import instrument_engine, instrument_flask, uninstrument_flask
-from auditspan_service.logs import setup_logging, teardown_logging
-from auditspan_service.telemetry import Telemetry, TelemetryConfig, setup_telemetry
+from auditspan_service.telemetry.exporters import Exporters
+from auditspan_service.telemetry.instrumentation import (
+    instrument_engine,
+    instrument_flask,
+    uninstrument_flask,
+)
+from auditspan_service.telemetry.logs import (
+    setup_logging,
+    teardown_logging,
+)
+from auditspan_service.telemetry.providers import (
+    Telemetry,
+    TelemetryConfig,
+    setup_telemetry,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,9 +22,19 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from auditspan.errors import AuditConfigError
 from auditspan.otlp.files import Damage, read_logs, read_spans
-from auditspan_service.exporters import Exporters, file_exporters
-from auditspan_service.logs import setup_logging, teardown_logging
-from auditspan_service.telemetry import Telemetry, TelemetryConfig, setup_telemetry
+from auditspan_service.telemetry.exporters import (
+    Exporters,
+    file_exporters,
+)
+from auditspan_service.telemetry.logs import (
+    setup_logging,
+    teardown_logging,
+)
+from auditspan_service.telemetry.providers import (
+    Telemetry,
+    TelemetryConfig,
+    setup_telemetry,
+)
 from support.patience import PATIENCE
 from support.relaying import wait_for
 
@@ -266,7 +276,7 @@ def test_global_telemetry_is_flushed_when_the_process_exits(tmp_path: Path) -> N
     program = (
         "from pathlib import Path\n"
         "from opentelemetry import trace\n"
-        "from auditspan_service.telemetry import TelemetryConfig, setup_telemetry\n"
+        "from auditspan_service.telemetry.providers import TelemetryConfig, setup_telemetry\n"
         "files = Path('files')\n"
         "setup_telemetry(TelemetryConfig(sink='file', files=files, span_delay_millis=3_600_000))\n"
         "trace.get_tracer('test').start_span('last').end()\n"
@@ -302,7 +312,7 @@ def test_gunicorn_flushes_on_sigterm(tmp_path: Path) -> None:
     (tmp_path / "tiny.py").write_text(APPLICATION, encoding="utf-8")
     port, files, home = free_port(), tmp_path / "files", tmp_path / "home"
     home.mkdir()
-    configuration = "python:auditspan_service.gunicorn_conf"
+    configuration = "python:auditspan_service.server.gunicorn_conf"
     command = [sys.executable, "-m", "gunicorn", "-c", configuration, "tiny:app"]
     arguments = ["--chdir", str(tmp_path), "-b", f"127.0.0.1:{port}", "-w", "2"]
     inherited = {name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"}

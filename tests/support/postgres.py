@@ -15,8 +15,8 @@ from functools import cache
 
 from sqlalchemy import URL, create_engine, make_url, text
 
-from auditspan_service.db import make_engine
-from auditspan_service.migrate import upgrade
+from auditspan_service.database.engine import make_engine
+from auditspan_service.database.schema import upgrade
 from support.cluster import Cluster
 
 _VARIABLE = "AUDITSPAN_TEST_DATABASE_URL"

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from sqlalchemy import URL, create_engine, make_url, text
 
-from auditspan_service.db import make_engine
-from auditspan_service.migrate import upgrade
+from auditspan_service.database.engine import make_engine
+from auditspan_service.database.schema import upgrade
 from support.postgres import empty_database
 
 _GRANTS = Path(__file__).parents[2] / "deploy" / "postgres" / "grants.sql"

@@ -17,8 +17,13 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy.exc import IntegrityError
 
-from auditspan_service.exceptiontext import describe
-from auditspan_service.logs import JsonFormatter, TextFormatter, setup_logging, teardown_logging
+from auditspan_service.telemetry.exception_text import describe
+from auditspan_service.telemetry.logs import (
+    JsonFormatter,
+    TextFormatter,
+    setup_logging,
+    teardown_logging,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -254,7 +259,7 @@ def test_a_wrong_format_does_not_reach_the_application(
 
 def is_ours(handler: logging.Handler) -> bool:
     """Whether `setup_logging` installed this handler."""
-    return type(handler).__module__ == "auditspan_service.logs"
+    return type(handler).__module__ == "auditspan_service.telemetry.logs"
 
 
 class Diagnostics:

@@ -20,7 +20,7 @@ from auditspan.format.record import Actor, AuditRecord, Service, Target
 from auditspan.format.rows import SealedLeaf
 from auditspan.tlog.merkle import Tree, hash_leaf
 from auditspan.verify.steps import Finding, Verifier
-from auditspan_service.cli.proving import verify as command
+from auditspan_service.cli.verify import verify as command
 
 KEY = MacKey.from_secret(bytes(range(32)))
 FOREIGN = MacKey.from_secret(bytes(32))

@@ -1,8 +1,8 @@
 """What is audited of a table: the decisions of its models, for statements that know no models.
 
 A table is audited because a model on it is, because it says so itself (`info={"audit": ...}`), or
-because it links an audited model to another one (`link_table`). With inheritance one table holds rows
-of several classes, told apart by the discriminator, and one object may have a row in each of
+because it links an audited model to another one (`link_table`). With inheritance one table holds
+rows of several classes, told apart by the discriminator, and one object may have a row in each of
 several tables; the table of the base class then holds the object and the others its parts.
 """
 

@@ -7,10 +7,10 @@ import re
 from flask import Blueprint, Response, jsonify
 
 from auditspan.storage import EventFilter, StoredEvent, find_events, get_event
+from auditspan_service.api.auth import requires
 from auditspan_service.api.current import services
-from auditspan_service.api.pages import page_response
+from auditspan_service.api.pagination import page_response
 from auditspan_service.api.query import page, parameters, trace_id
-from auditspan_service.auth import requires
 from auditspan_service.errors import NotFoundError
 
 audit_events = Blueprint("audit_events", __name__, url_prefix="/v1/audit-events")

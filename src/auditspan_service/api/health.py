@@ -13,8 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from auditspan.delivery import Backlog, read_backlog
 from auditspan_service.api.current import services
 from auditspan_service.api.problems import Problem
-from auditspan_service.db import is_read_only
-from auditspan_service.migrate import inspect_schema
+from auditspan_service.database.engine import is_read_only
+from auditspan_service.database.schema import inspect_schema
 
 ALIVE_SECONDS = 150.0
 """A worker leaves a sign at least once in so many seconds, with or without something to do."""

@@ -8,16 +8,23 @@ from http import HTTPStatus
 from flask import Blueprint, Response, jsonify, url_for
 
 from auditspan_service import users as use_cases
+from auditspan_service.api.auth import (
+    require_rank,
+    requires,
+)
 from auditspan_service.api.body import json_body
 from auditspan_service.api.current import services
 from auditspan_service.api.etags import etag, is_known, require_match
-from auditspan_service.api.pages import page_response
+from auditspan_service.api.pagination import page_response
 from auditspan_service.api.query import page, parameters
-from auditspan_service.auth import require_rank, requires
+from auditspan_service.api.resources import user_resource
 from auditspan_service.errors import NotFoundError
-from auditspan_service.inputs import NewUser, UserChange, read
 from auditspan_service.models import User
-from auditspan_service.resources import user_resource
+from auditspan_service.schemas import (
+    NewUser,
+    UserChange,
+    read,
+)
 
 users = Blueprint("users", __name__, url_prefix="/v1/users")
 

@@ -12,21 +12,32 @@ from functools import partial
 
 import click
 
-from auditspan_service.cli.checkpoints import checkpoint
+from auditspan_service.cli.checkpoint import checkpoint
 from auditspan_service.cli.console import Commands, data_option
-from auditspan_service.cli.covering import coverage_
+from auditspan_service.cli.coverage import coverage_
 from auditspan_service.cli.db import db
 from auditspan_service.cli.doctor import doctor
-from auditspan_service.cli.exporting import export
+from auditspan_service.cli.events import (
+    events,
+    history,
+    show,
+    trace,
+)
+from auditspan_service.cli.export import export
 from auditspan_service.cli.keys import keys
-from auditspan_service.cli.proving import reconcile, verify
-from auditspan_service.cli.reading import events, history, show, trace
-from auditspan_service.cli.restoring import restored
-from auditspan_service.cli.running import up, worker
+from auditspan_service.cli.restored import restored
 from auditspan_service.cli.serve import serve
-from auditspan_service.cli.touring import tour
+from auditspan_service.cli.tour import tour
+from auditspan_service.cli.up import (
+    up,
+    worker,
+)
 from auditspan_service.cli.users import users
-from auditspan_service.privatefiles import UMASK
+from auditspan_service.cli.verify import (
+    reconcile,
+    verify,
+)
+from auditspan_service.files.private_files import UMASK
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -16,7 +16,10 @@ from auditspan.format import printable, printable_json
 from auditspan_service.collector import CollectorError
 from auditspan_service.config import use_data_dir
 from auditspan_service.errors import ServiceError
-from auditspan_service.exceptiontext import type_name, without_values
+from auditspan_service.telemetry.exception_text import (
+    type_name,
+    without_values,
+)
 
 FOUND = 1
 COULD_NOT = 2

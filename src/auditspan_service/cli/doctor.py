@@ -19,10 +19,13 @@ from auditspan_service.cli.console import (
     print_object,
     say,
 )
-from auditspan_service.cli.opened import opened_engine, schema_state
+from auditspan_service.cli.database import (
+    opened_engine,
+    schema_state,
+)
 from auditspan_service.config import load_settings
-from auditspan_service.db import snapshot
-from auditspan_service.doctor import (
+from auditspan_service.database.engine import snapshot
+from auditspan_service.doctor.checks import (
     Examination,
     examine_collector,
     examine_collector_config,
@@ -31,8 +34,8 @@ from auditspan_service.doctor import (
     examine_workers,
 )
 from auditspan_service.errors import SchemaError
+from auditspan_service.files.up_file import as_running
 from auditspan_service.models import Base
-from auditspan_service.upfile import as_running
 
 _MAY_INSERT = text("SELECT has_any_column_privilege(CAST(:table AS text), 'INSERT')")
 

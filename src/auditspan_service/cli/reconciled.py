@@ -12,7 +12,7 @@ from auditspan.verify import ReconcileReport, Resent
 from auditspan_service.cli.console import print_object, say
 from auditspan_service.config import Settings
 from auditspan_service.errors import KeyFileError
-from auditspan_service.keyfile import load_or_create_signing_keys
+from auditspan_service.files.key_files import load_or_create_signing_keys
 
 _SHOWN = 20
 _NAMES = 5

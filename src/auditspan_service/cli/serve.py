@@ -11,7 +11,7 @@ import click
 from auditspan_service.cli.console import data_option
 from auditspan_service.cli.starting import await_ready
 from auditspan_service.config import load_settings
-from auditspan_service.keyfile import load_or_create_mac_key
+from auditspan_service.files.key_files import load_or_create_mac_key
 
 
 @click.command()
@@ -33,7 +33,7 @@ def serve(*, host: str, port: int, workers: int | None) -> None:
     load_or_create_mac_key(settings.mac_key_file, create=settings.is_embedded)
     await_ready(settings, threading.Event())
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    arguments = ["-c", "python:auditspan_service.gunicorn_conf", "--bind", bind]
+    arguments = ["-c", "python:auditspan_service.server.gunicorn_conf", "--bind", bind]
     if workers is not None:
         arguments += ["--workers", str(workers)]
     # In place of this process, so that signals reach gunicorn itself.

@@ -9,12 +9,15 @@ from sqlalchemy.exc import OperationalError
 
 from auditspan.delivery import Backoff
 from auditspan_service.cli.console import say
-from auditspan_service.cli.opened import opened_engine, schema_state
+from auditspan_service.cli.database import (
+    opened_engine,
+    schema_state,
+)
 from auditspan_service.config import Settings
-from auditspan_service.datadir import close_data_dir
+from auditspan_service.database.data_directory import close_data_dir
+from auditspan_service.database.guards import require_guarded
 from auditspan_service.errors import SchemaError
-from auditspan_service.exceptiontext import without_values
-from auditspan_service.guarding import require_guarded
+from auditspan_service.telemetry.exception_text import without_values
 
 _LASTING = ("authentication failed", "does not exist", "no pg_hba.conf", "not permitted to log in")
 """Words of a server that is up and refuses this client."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import click
 
 from auditspan_service import users as use_cases
+from auditspan_service.api.resources import user_resource
 from auditspan_service.cli.console import data_option, json_option, print_object, print_rows, say
-from auditspan_service.cli.opened import opened_services
-from auditspan_service.inputs import NewUser, read
-from auditspan_service.resources import user_resource
+from auditspan_service.cli.database import opened_services
+from auditspan_service.schemas import (
+    NewUser,
+    read,
+)
 
 _BATCH = 500
 

@@ -18,10 +18,15 @@ from typing import TYPE_CHECKING
 
 from auditspan_service.collector import lock
 from auditspan_service.collector.binary import build_path, find_build, read_version
+from auditspan_service.collector.build_step import run_step
 from auditspan_service.collector.errors import CollectorError, CollectorUnavailableError
-from auditspan_service.collector.golang import MINIMUM, Go, find_go, install_go
+from auditspan_service.collector.go_toolchain import (
+    MINIMUM,
+    Go,
+    find_go,
+    install_go,
+)
 from auditspan_service.collector.sources import Sources, read_sources, source_files
-from auditspan_service.collector.step import run_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable

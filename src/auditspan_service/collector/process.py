@@ -17,7 +17,7 @@ from auditspan_service.collector.ports import free_ports
 from auditspan_service.collector.sources import config_file
 from auditspan_service.collector.spawn import Child, spawn
 from auditspan_service.collector.tail import size, tail
-from auditspan_service.privatefiles import make_private_directory
+from auditspan_service.files.private_files import make_private_directory
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,7 +26,7 @@ from auditspan.storage.events import insert_records
 from auditspan.storage.partitions import make_ahead, partitions_of
 from auditspan.storage.tables import audit_tables
 from auditspan.worker import Worker
-from auditspan_service.db import make_engine
+from auditspan_service.database.engine import make_engine
 from auditspan_service.models import Base
 from integration.scaling.conftest import partition
 from integration.trust.world import KEY, MAC, Trail, opened, record

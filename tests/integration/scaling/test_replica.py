@@ -12,23 +12,23 @@ import pytest
 from sqlalchemy import make_url, text
 
 from auditspan_service.config import load_settings
-from auditspan_service.db import make_engine
-from auditspan_service.errors import SettingsError
-from auditspan_service.migrate import upgrade
-from auditspan_service.replica import (
+from auditspan_service.database.engine import make_engine
+from auditspan_service.database.replica import (
     CONNECT_SECONDS,
     PING_SECONDS,
     RETRY_SECONDS,
     Replica,
     make_impatient,
 )
+from auditspan_service.database.schema import upgrade
+from auditspan_service.errors import SettingsError
 from support.cluster import Cluster
 from support.patience import PATIENCE, promised
 from support.running import auditspan
 from support.service import Caller, RunningService, running_service, settings_at
 from support.standby import Standby
 
-LOGGER = "auditspan_service.replica"
+LOGGER = "auditspan_service.database.replica"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +74,11 @@ def world(
     servers: tuple[Cluster, Standby], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[World]:
     """A service with a database of its own, which the replica has."""
-    monkeypatch.setattr("auditspan_service.replica.RETRY_SECONDS", 0.2)
+    monkeypatch.setattr("auditspan_service.database.replica.RETRY_SECONDS", 0.2)
     # A replica that is slow for a moment is not to look like one that is gone.
-    monkeypatch.setattr("auditspan_service.replica.CONNECT_SECONDS", 30)
-    monkeypatch.setattr("auditspan_service.replica.PING_SECONDS", 30.0)
-    monkeypatch.setattr("auditspan_service.replica._ImpatientConnection.patience", 30.0)
+    monkeypatch.setattr("auditspan_service.database.replica.CONNECT_SECONDS", 30)
+    monkeypatch.setattr("auditspan_service.database.replica.PING_SECONDS", 30.0)
+    monkeypatch.setattr("auditspan_service.database.replica._ImpatientConnection.patience", 30.0)
     primary, standby = servers
     with primary.database() as url:
         engine = make_engine(url)
@@ -199,8 +199,8 @@ def test_a_replica_that_hangs(
 ) -> None:
     """A server that says nothing and closes nothing costs one request some seconds."""
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr("auditspan_service.replica.CONNECT_SECONDS", CONNECT_SECONDS)
-    monkeypatch.setattr("auditspan_service.replica.PING_SECONDS", PING_SECONDS)
+    monkeypatch.setattr("auditspan_service.database.replica.CONNECT_SECONDS", CONNECT_SECONDS)
+    monkeypatch.setattr("auditspan_service.database.replica.PING_SECONDS", PING_SECONDS)
     usernames(caller)
     world.standby.hang()
     try:

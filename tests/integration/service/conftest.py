@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from auditspan_service.config import Settings
-from auditspan_service.db import make_engine
-from auditspan_service.migrate import upgrade
+from auditspan_service.database.engine import make_engine
+from auditspan_service.database.schema import upgrade
 from support.postgres import empty_database, migrated_database
 from support.service import RunningService, running_service, settings_at
 

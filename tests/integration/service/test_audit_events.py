@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from auditspan_service.config import Settings
-from auditspan_service.keyfile import rotate_mac_key
+from auditspan_service.files.key_files import rotate_mac_key
 from support.service import Caller, RunningService, problem, running_service
 
 MEMBERS = [

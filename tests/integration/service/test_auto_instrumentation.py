@@ -20,10 +20,17 @@ from support.running import clean_environment
 PROGRAMS = Path(sys.executable).parent
 CLIENT_TRACE = "0af7651916cd43dd8448eb211c80319c"
 CLIENT_SPAN = "b7ad6b7169203331"
+GUNICORN = "python:auditspan_service.server.gunicorn_conf"
 COMMANDS = {
     "up": ("auditspan", "up", "--port", "{port}"),
     "serve": ("auditspan", "serve", "--port", "{port}"),
-    "gunicorn": ("gunicorn", "-c", "python:auditspan_service.gunicorn_conf", "-b", ":{port}"),
+    "gunicorn": (
+        "gunicorn",
+        "-c",
+        "python:auditspan_service.server.gunicorn_conf",
+        "-b",
+        ":{port}",
+    ),
 }
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from auditspan_service.cli import main
 from auditspan_service.collector import Collector, config_file
-from auditspan_service.db import make_engine
+from auditspan_service.database.engine import make_engine
 from support.collector import read_documents, run_collector
 from support.roles import Deployed, deployed_database
 from support.running import Up

@@ -167,7 +167,7 @@ def test_waiting_for_a_lock_ends(
     """A request that waits too long for a lock gets a 503 and not a place in an endless queue."""
     service = postgresql_service
     kim = service.caller()
-    monkeypatch.setattr("auditspan_service.db._SETTINGS", ("lock_timeout = '200ms'",))
+    monkeypatch.setattr("auditspan_service.database.engine._SETTINGS", ("lock_timeout = '200ms'",))
     service.services.database.dispose()
     with locked(service):
         assert problem(kim("GET", "/v1/users"))["status"] == 503

@@ -13,8 +13,12 @@ from opentelemetry.propagators.composite import CompositePropagator
 
 from auditspan_service.config import load_settings
 from auditspan_service.errors import ServiceError
-from auditspan_service.stack import Stack
-from auditspan_service.telemetry import Telemetry, TelemetryConfig, setup_telemetry
+from auditspan_service.server.stack import Stack
+from auditspan_service.telemetry.providers import (
+    Telemetry,
+    TelemetryConfig,
+    setup_telemetry,
+)
 from support.service import running_service, settings_at
 
 
@@ -39,7 +43,7 @@ def test_service_that_cannot_answer_is_not_announced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Starting fails when the service answers its own first request with a server error."""
-    monkeypatch.setattr("auditspan_service.stack.setup_telemetry", without_globals)
+    monkeypatch.setattr("auditspan_service.server.stack.setup_telemetry", without_globals)
 
     def broken(app: Flask) -> None:
         @app.before_request

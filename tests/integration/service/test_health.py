@@ -21,7 +21,7 @@ from auditspan.seal.sealer import Sealer
 from auditspan.storage.quarantine import take_back
 from auditspan.telemetry import semconv
 from auditspan.worker import Worker
-from auditspan_service.db import make_engine
+from auditspan_service.database.engine import make_engine
 from support.attacker import take_guards_away
 from support.patience import PATIENCE
 from support.service import RunningService, problem, running_service, settings_at

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from auditspan.seal.sealer import Sealer
 from auditspan_service.cli import main
 from auditspan_service.config import Settings
-from auditspan_service.keyfile import (
+from auditspan_service.files.key_files import (
     load_mac_keys,
     load_or_create_mac_key,
     load_or_create_signing_keys,
@@ -120,7 +120,7 @@ def test_there_is_nothing_to_change(tmp_path: Path) -> None:
     [
         ("os.fsync", False),
         ("pathlib.Path.replace", False),
-        ("auditspan_service.keyfile._sync_directory", True),
+        ("auditspan_service.files.key_files._sync_directory", True),
     ],
     ids=["while it is written", "before it is there", "after it is there"],
 )

@@ -20,10 +20,14 @@ from sqlalchemy import Connection, Engine, MetaData, inspect, text
 
 from auditspan.guards.check import check_guards
 from auditspan.storage.tables import audit_tables
-from auditspan_service import migrate
-from auditspan_service.db import make_engine
+from auditspan_service.database import schema as migrate
+from auditspan_service.database.engine import make_engine
+from auditspan_service.database.schema import (
+    configuration,
+    inspect_schema,
+    upgrade,
+)
 from auditspan_service.errors import SchemaError
-from auditspan_service.migrate import configuration, inspect_schema, upgrade
 from auditspan_service.models import Base
 from support.postgres import empty_database
 

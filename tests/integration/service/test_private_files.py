@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from auditspan_service.cli import main
-from auditspan_service.db import make_engine
-from auditspan_service.keyfile import load_or_create_mac_key
-from auditspan_service.migrate import upgrade
+from auditspan_service.database.engine import make_engine
+from auditspan_service.database.schema import upgrade
+from auditspan_service.files.key_files import load_or_create_mac_key
 from support.running import Up
 
 
@@ -96,7 +96,7 @@ def test_other_commands_close_the_database_too(
 ) -> None:
     """Every command that starts on an embedded database repairs its modes."""
     database = exposed(tmp_path / "data")
-    for target in ("auditspan_service.cli.running.setup_logging", "os.execv"):
+    for target in ("auditspan_service.cli.up.setup_logging", "os.execv"):
         monkeypatch.setattr(target, _stop)
     done = invoke(*command, data=tmp_path / "data")
     assert ["0700", "0600"] == modes(tmp_path / "data", database)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from auditspan.telemetry.trace_boundary import parse_networks
-from auditspan_service.proxy import client_address
+from auditspan_service.api.proxy import client_address
 from support.service import running_service, settings_at
 
 TRUSTED = parse_networks("10.0.0.0/8,127.0.0.1,2001:db8::/32,fe80::/10")

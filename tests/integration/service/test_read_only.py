@@ -11,7 +11,10 @@ from sqlalchemy.exc import DBAPIError
 
 from auditspan.delivery.relay import Relay
 from auditspan.seal.sealer import Sealer
-from auditspan_service.db import Database, make_engine
+from auditspan_service.database.engine import (
+    Database,
+    make_engine,
+)
 from support.service import RunningService, problem
 
 

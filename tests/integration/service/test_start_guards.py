@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from auditspan_service.cli import main
-from auditspan_service.db import make_engine
-from auditspan_service.migrate import upgrade
+from auditspan_service.database.engine import make_engine
+from auditspan_service.database.schema import upgrade
 from support.patience import PATIENCE
 from support.postgres import migrated_database
 from support.roles import Deployed, deployed_database

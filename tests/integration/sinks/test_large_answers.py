@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from auditspan.delivery.answers import MAX_BYTES
 from auditspan.delivery.otlp_sink import OtlpSink
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
-from auditspan_service.exporters import otlp_metrics
+from auditspan_service.telemetry.exporters import otlp_metrics
 from integration.sinks.faulty import PROTOBUF, Answer, faulty_collector, partial
 
 MIB = 1024 * 1024

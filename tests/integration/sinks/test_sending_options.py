@@ -16,8 +16,8 @@ from auditspan.delivery.sinks import Sink
 from auditspan.errors import AuditConfigError
 from auditspan_service.config import load_settings
 from auditspan_service.errors import SettingsError
-from auditspan_service.exporters import otlp_metrics
-from auditspan_service.workers import make_sinks
+from auditspan_service.telemetry.exporters import otlp_metrics
+from auditspan_service.worker import make_sinks
 from integration.sinks.recording import recorder
 
 HEADERS = "Authorization=Bearer%20abc%3D, X-Tenant=a%20b,malformed"

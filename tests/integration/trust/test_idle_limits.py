@@ -16,8 +16,8 @@ from auditspan.tlog.merkle import Tree
 from auditspan.verify.reconcile import reconcile
 from auditspan.verify.state import check_state
 from auditspan.verify.trail import verify_trail
-from auditspan_service.cli.opened import opened_trail
-from auditspan_service.db import snapshot
+from auditspan_service.cli.database import opened_trail
+from auditspan_service.database.engine import snapshot
 from auditspan_service.models import Base
 from integration.trust.conftest import BATCHES, grown
 from integration.trust.world import KEY, MAC, Trail, opened

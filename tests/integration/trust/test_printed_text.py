@@ -17,8 +17,8 @@ from auditspan.delivery.sinks import AUDIT_FILE
 from auditspan.format.canonical import Json
 from auditspan.storage.events import insert_records
 from auditspan_service.cli import main
-from auditspan_service.db import make_engine
-from auditspan_service.migrate import upgrade
+from auditspan_service.database.engine import make_engine
+from auditspan_service.database.schema import upgrade
 from integration.trust.world import KEY, MAC, Trail, opened, record
 
 NASTY = "x\x1b[2J\x9b31m\u202e\u2066\x07\nreconciled"

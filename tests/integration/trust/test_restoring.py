@@ -22,9 +22,9 @@ from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import Checkpoint, open_note
 from auditspan.verify.witness import read_witness
 from auditspan_service.cli import main
-from auditspan_service.db import snapshot
-from auditspan_service.keyfile import last_signed_file
-from auditspan_service.migrate import upgrade
+from auditspan_service.database.engine import snapshot
+from auditspan_service.database.schema import upgrade
+from auditspan_service.files.key_files import last_signed_file
 from integration.trust.backups import dumped, older
 from integration.trust.conftest import grown
 from integration.trust.world import KEY, MAC, Trail, ours
@@ -338,7 +338,7 @@ def test_a_worker_that_is_quicker_is_noticed(
         return Sealer(*given, **named)
 
     with monkeypatch.context() as patched:
-        patched.setattr("auditspan_service.cli.restoring.Sealer", late)
+        patched.setattr("auditspan_service.cli.restored.Sealer", late)
         done = place.run("db", "restored")
     assert (2, "") == (done.exit_code, done.stdout)
     assert "stop the workers, and run this again" in done.stderr

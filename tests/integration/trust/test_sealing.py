@@ -20,7 +20,7 @@ from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import NoteError, SigningKey, open_note
 from auditspan.verify.trail import verify_trail
 from auditspan.worker import Worker
-from auditspan_service.db import snapshot
+from auditspan_service.database.engine import snapshot
 from integration.trust.backups import run
 from integration.trust.conftest import grown
 from integration.trust.world import KEY, MAC, OTHER_LOG, Trail, opened, ours

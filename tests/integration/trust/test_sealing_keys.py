@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from auditspan.tlog.note import SigningKey
 from auditspan_service.cli import main
 from auditspan_service.errors import KeyFileError
-from auditspan_service.keyfile import (
+from auditspan_service.files.key_files import (
     load_mac_keys,
     load_or_create_mac_key,
     load_or_create_signing_keys,

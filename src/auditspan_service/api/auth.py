@@ -1,0 +1,116 @@
+"""Who calls, and whether they may: bearer API keys with scopes, denied by default.
+
+Every view below `/v1` says with `@requires(scope)` what it takes. One that says nothing is refused
+for everybody, so that a forgotten line closes a door and does not open one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from flask import Flask, current_app, g, request
+
+from auditspan import Actor
+from auditspan_service.api.current import services
+from auditspan_service.api.problems import Problem
+from auditspan_service.api_keys import (
+    ADMIN,
+    SCOPES,
+    allows,
+    authenticate,
+    is_administrator,
+)
+from auditspan_service.models import ApiKey, User
+
+API_PREFIX = "/v1/"
+_SCOPE = "auditspan_scope"
+_BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([\x21-\x7e]+) *")
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def requires(scope: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """Mark a view with the scope that a caller's key needs."""
+    if scope not in SCOPES:
+        raise ValueError(f"{scope!r} is no scope; the scopes are {', '.join(SCOPES)}")
+
+    def mark(view: Callable[_P, _R]) -> Callable[_P, _R]:
+        setattr(view, _SCOPE, scope)
+        return view
+
+    return mark
+
+
+def required_scope(app: Flask, endpoint: str) -> str | None:
+    """What the view of this endpoint declares."""
+    scope: str | None = getattr(app.view_functions.get(endpoint), _SCOPE, None)
+    return scope
+
+
+def protect(app: Flask) -> None:
+    """Ask for a key before every request to a route of the API."""
+    app.before_request(_authorise)
+
+
+def require_rank(user: User) -> None:
+    """Refuse a change of an administrator by a key that is not for everything.
+
+    Raises:
+        Problem: the caller's key lacks the scope `admin`, and the user has one with it.
+    """
+    if not allows(g.auditspan_key, ADMIN) and is_administrator(user):
+        raise Problem.of(
+            "forbidden",
+            f"This user has a key for {ADMIN}: only such a key may change or delete the user.",
+        )
+
+
+def actor() -> Actor:
+    """Who makes the current request; anonymous until a key has been checked."""
+    key: ApiKey | None = g.get("auditspan_key")
+    return Actor.user(key.user.id, label=key.user.username) if key else Actor.anonymous()
+
+
+def _authorise() -> None:
+    rule = request.url_rule
+    if rule is None or not rule.rule.startswith(API_PREFIX):
+        return
+    key = _caller()
+    scope = required_scope(current_app, rule.endpoint)
+    if scope is None or not allows(key, scope):
+        raise _forbidden(scope)
+    g.auditspan_key = key
+
+
+def _caller() -> ApiKey:
+    header = request.headers.get("Authorization")
+    if header is None:
+        raise Problem.of(
+            "unauthenticated",
+            "Send an API key: Authorization: Bearer ask_…",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+    token = _BEARER.fullmatch(header)
+    with services().database.reading() as session:
+        key = authenticate(session, token[1]) if token else None
+    if key is None:
+        raise Problem.of(
+            "unauthenticated",
+            "This API key does not open anything: it is unknown, revoked or expired, or its user "
+            "is not active.",
+            headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
+        )
+    return key
+
+
+def _forbidden(scope: str | None) -> Problem:
+    if scope is None:
+        return Problem.of("forbidden", "This route declares no scope and is closed to everybody.")
+    return Problem.of(
+        "forbidden",
+        f"This API key lacks the scope {scope}.",
+        headers={"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'},
+    )

@@ -1,0 +1,136 @@
+"""From exceptions to problem documents; nothing of an exception's own text leaves by accident."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+
+from flask import Flask, Response
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm.exc import StaleDataError
+from werkzeug.exceptions import HTTPException
+
+from auditspan import AuditWriteError
+from auditspan_service.api.problems import Problem
+from auditspan_service.errors import (
+    DuplicateError,
+    InvalidInputError,
+    NotFoundError,
+    ServiceError,
+    StaleError,
+)
+from auditspan_service.telemetry.exception_text import (
+    type_name,
+    without_values,
+)
+
+_RETRY_SECONDS = "2"
+_LATER = ("08", "25006", "25P03", "25P04", "40", "42P01", "53", "55", "57", "58")
+"""SQLSTATEs, or classes of them, of what passes: lost connections, a server that is read-only after
+a failover, time limits of idle and long transactions, conflicts, a schema not made yet, lack of
+resources, locks, shutdown and start, errors of the system."""
+
+_KINDS: dict[type[ServiceError], str] = {
+    NotFoundError: "not-found",
+    DuplicateError: "duplicate",
+    StaleError: "stale",
+}
+_DETAILS = {
+    HTTPStatus.NOT_FOUND: "There is nothing at this path.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This path does not take this method, see Allow.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than this service takes.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong here. It has been logged under this "
+    "trace id.",
+}
+
+_logger = logging.getLogger(__name__)
+
+
+def install(app: Flask) -> None:
+    """Answer every error of this application with a problem document.
+
+    Exceptions that nobody expected go through Flask's own `handle_exception`: it logs them with
+    their stack trace, and tells the instrumentation, which marks the span.
+    """
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.register_error_handler(Problem, Problem.response)
+    app.register_error_handler(InvalidInputError, _invalid)
+    for error, kind in _KINDS.items():
+        app.register_error_handler(error, _explained(kind))
+    app.register_error_handler(StaleDataError, _stale)
+    app.register_error_handler(AuditWriteError, _unavailable)
+    app.register_error_handler(PoolTimeoutError, _unavailable)
+    app.register_error_handler(DBAPIError, _database_error)
+    app.register_error_handler(HTTPException, _http_error)
+
+
+def _explained(kind: str) -> Callable[[ServiceError], Response]:
+    def handle(error: ServiceError) -> Response:
+        return Problem.of(kind, error.message).response()
+
+    return handle
+
+
+def _invalid(error: InvalidInputError) -> Response:
+    detail = "The request was understood, and is not acceptable as it is."
+    return Problem.of("invalid-members", detail, errors=error.errors).response()
+
+
+def _stale(_error: StaleDataError) -> Response:
+    return Problem.of("stale", StaleError().message).response()
+
+
+def _unavailable(error: Exception) -> Response:
+    # Without the stack trace: there is one for each request, as long as the database is away.
+    _logger.error("a request was refused: the database is not available: %s", _cause(error))
+    detail = "The database cannot serve this request now. Nothing was changed."
+    return Problem.of("unavailable", detail, headers={"Retry-After": _RETRY_SECONDS}).response()
+
+
+def _cause(error: BaseException) -> str:
+    """What the database said, without values."""
+    known = error.__cause__ if isinstance(error, AuditWriteError) else error
+    if isinstance(known, DBAPIError) and known.orig is not None:
+        return without_values(known.orig)
+    return error.message if isinstance(error, AuditWriteError) else type_name(error)
+
+
+def _outcome_unknown(error: DBAPIError) -> Response:
+    _logger.error("the database was lost while it committed: %s", _cause(error))
+    detail = "The database was lost while it committed: look whether the change was made."
+    return Problem.of("outcome-unknown", detail, headers={"Retry-After": _RETRY_SECONDS}).response()
+
+
+def _database_error(error: DBAPIError) -> Response:
+    if _is_lost_in_commit(error):
+        return _outcome_unknown(error)
+    if _is_unavailable(error):
+        return _unavailable(error)
+    raise error  # a bug of ours: logged and answered as any other
+
+
+def _is_lost_in_commit(error: DBAPIError) -> bool:
+    """Whether the connection went at the one moment after which "nothing was changed" may be false.
+
+    Else there is a statement, or never was a connection; but for a ROLLBACK that finds it lost, of
+    which "nobody knows" is said too often rather than too seldom.
+    """
+    return error.connection_invalidated and error.statement is None
+
+
+def _is_unavailable(error: DBAPIError) -> bool:
+    """Whether it is a matter of time: see `_LATER`."""
+    if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
+        return True
+    return str(getattr(error.orig, "sqlstate", "")).startswith(_LATER)
+
+
+def _http_error(error: HTTPException) -> Response | HTTPException:
+    if error.code is None or error.code < HTTPStatus.BAD_REQUEST or error.response is not None:
+        return error  # a redirect, or an answer that is finished
+    status = HTTPStatus(error.code)
+    headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
+    detail = _DETAILS.get(status) or error.description or status.description
+    return Problem(status=status, title=status.phrase, detail=detail, headers=headers).response()

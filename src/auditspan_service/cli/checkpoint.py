@@ -1,0 +1,64 @@
+"""`auditspan checkpoint`: the newest signed statement of what the trail holds."""
+
+from __future__ import annotations
+
+import click
+from sqlalchemy import select
+
+from auditspan_service.cli.console import Failure, data_option, json_option, print_object, say_lines
+from auditspan_service.cli.database import opened_trail
+from auditspan_service.config import load_settings
+from auditspan_service.files.key_files import (
+    load_or_create_signing_keys,
+    load_retired_keys,
+    rotate_signing_key,
+)
+
+
+@click.command()
+@click.option("--public-key", is_flag=True, help="Print the public keys, for those who verify.")
+@click.option("--init", is_flag=True, help="Make the signing key unless it is there.")
+@click.option("--rotate", is_flag=True, help="Make a new signing key; the last one signs with it.")
+@json_option
+@data_option
+def checkpoint(*, public_key: bool, init: bool, rotate: bool, as_json: bool) -> None:
+    """Print the newest checkpoint, a signed note (C2SP), or the keys that verify it.
+
+    Keep both outside the database: what has been signed cannot be taken back.
+    """
+    if public_key or init or rotate:
+        _print_keys(as_json=as_json, create=init, rotate=rotate)
+        return
+    newest = _newest()
+    if as_json:
+        print_object(newest)
+    elif newest["note"] is None:
+        raise Failure("The newest checkpoint is not signed: give the worker a signing key.")
+    else:
+        say_lines(str(newest["note"]).removesuffix("\n"))
+
+
+def _print_keys(*, as_json: bool, create: bool, rotate: bool) -> None:
+    path = load_settings().signing_key_file
+    if rotate:
+        signers = rotate_signing_key(path)
+        click.echo("Restart the workers: from then on both keys sign. Keep every line.", err=True)
+    else:
+        signers = load_or_create_signing_keys(path, create=create)
+    keys = [*(signer.public for signer in signers), *load_retired_keys(path)]
+    if as_json:
+        newest = {"name": keys[0].name, "key_id": keys[0].key_id, "public_key": keys[0].vkey}
+        print_object({**newest, "public_keys": [key.vkey for key in keys]})
+        return
+    for key in keys:
+        click.echo(key.vkey)
+
+
+def _newest() -> dict[str, str | int | None]:
+    with opened_trail() as (connection, tables):
+        table = tables.checkpoint.c
+        statement = select(table.tree_size, table.root_hash, table.note)
+        row = connection.execute(statement.order_by(table.tree_size.desc()).limit(1)).first()
+    if row is None:
+        raise Failure("Nothing is sealed yet, so there is no checkpoint.")
+    return {"tree_size": row.tree_size, "root": row.root_hash.hex(), "note": row.note}

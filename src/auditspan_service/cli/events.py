@@ -1,0 +1,244 @@
+"""`auditspan events`, `show`, `history` and `trace`: the trail and its telemetry, read back."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Never
+
+import click
+from sqlalchemy import Connection
+
+from auditspan.format import printable, printable_json
+from auditspan.otlp import build_trace, read_logs, read_spans, render_trace, trace_as_dict
+from auditspan.storage import (
+    AuditTables,
+    EventFilter,
+    StoredEvent,
+    audit_tables,
+    find_events,
+    get_event,
+)
+from auditspan.storage import history as target_history
+from auditspan_service.cli.console import (
+    FOUND,
+    Failure,
+    Table,
+    data_option,
+    json_option,
+    print_object,
+    print_rows,
+    say,
+    say_lines,
+)
+from auditspan_service.cli.database import opened_trail
+from auditspan_service.cli.starting import require_current
+from auditspan_service.config import load_settings
+from auditspan_service.database.engine import Database
+from auditspan_service.models import Base
+
+_PAGE = 500
+_FOLLOW_SECONDS = 0.5
+_TRACE_ID = re.compile(r"[0-9a-f]{32}")
+
+Events = list[StoredEvent]
+Trail = tuple[Connection, AuditTables]
+Search = Callable[[Callable[[Trail], Events]], Events]
+"""Calls a function with the trail on the read replica, or on the database itself."""
+
+
+def _trace_id(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """As it is kept; what cannot be one is a mistake, and not a trace of which nothing is known."""
+    if value is not None and not _TRACE_ID.fullmatch(value.lower()):
+        raise click.BadParameter("it must be 32 hexadecimal digits.")
+    return value and value.lower()
+
+
+@click.command()
+@click.option("--actor", help="The actor's id.")
+@click.option("--action", help="As in user.update.")
+@click.option("--target-type", help="As in user.")
+@click.option("--target-id", help="The target's id.")
+@click.option("--trace-id", callback=_trace_id, help="The trace in which it happened.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many.")
+@click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@json_option
+@data_option
+def events(*, limit: int, follow: bool, as_json: bool, **wanted: str | None) -> None:
+    """Show the trail, newest last."""
+    asked = EventFilter(**wanted)
+    with _opened_search() as search:
+        if follow:
+            with suppress(KeyboardInterrupt):  # which is how one ends it
+                _follow(search, asked, limit, as_json=as_json)
+        elif not _print_newest(search, asked, limit, as_json=as_json):
+            say("No event fits.", err=True)
+
+
+@click.command()
+@click.argument("event_id")
+@json_option
+@data_option
+def show(event_id: str, *, as_json: bool) -> None:
+    """Show one event whole."""
+    with _opened_search() as search:
+        found = search(lambda trail: list(filter(None, [get_event(*trail, event_id.lower())])))
+    if not found:
+        with opened_trail() as trail:  # a replica may not have it yet
+            found = list(filter(None, [get_event(*trail, event_id.lower())]))
+    if not found:
+        raise Failure(f"There is no event {event_id}.")
+    (event,) = found
+    if as_json:
+        print_object(event.resource())
+    else:
+        print_object(event.resource(), indent=2)
+
+
+@click.command()
+@click.argument("target_type", metavar="TYPE")
+@click.argument("target_id", metavar="ID")
+@json_option
+@data_option
+def history(target_type: str, target_id: str, *, as_json: bool) -> None:
+    """Show everything that happened to one thing, oldest first.
+
+    Events are in the order in which the changes happened. What another program
+    wrote is recorded later, and still shown where it happened.
+    """
+    with _opened_search() as search:
+        found = search(lambda trail: target_history(*trail, target_type, target_id))
+    if as_json:
+        _print_events(found, as_json=True)
+        return
+    for event in found:
+        _print_changes(event.resource())
+    if not found:
+        say(f"Nothing is recorded of {target_type} {target_id}.")
+
+
+@click.command()
+@click.argument("trace_id", callback=_trace_id)
+@click.option(
+    "--files",
+    type=click.Path(path_type=Path, exists=True),
+    help="The directory of the collector's files.  [default: AUDITSPAN_COLLECTOR_FILES]",
+)
+@json_option
+@data_option
+def trace(trace_id: str, *, files: Path | None, as_json: bool) -> None:
+    """Show the spans, span events and log records of one trace as a tree."""
+    place = files or load_settings().collector_files
+    spans, logs = read_spans(place, trace_id=trace_id), read_logs(place, trace_id=trace_id)
+    tree = build_trace(trace_id, spans, logs)
+    if as_json:
+        print_object(trace_as_dict(tree))
+    elif not tree.empty:
+        say_lines(render_trace(tree))
+    if tree.empty:
+        say(f"Nothing of trace {trace_id} is in the files under {place}.", err=True)
+        raise SystemExit(FOUND)
+
+
+def _print_newest(
+    search: Search, wanted: EventFilter, limit: int, *, as_json: bool, table: Table | None = None
+) -> Events:
+    shown = search(lambda trail: _newest(*trail, wanted, limit))
+    _print_events(shown, as_json=as_json, table=table)
+    return shown
+
+
+def _follow(search: Search, wanted: EventFilter, limit: int, *, as_json: bool) -> Never:
+    table = Table()
+    shown = _print_newest(search, wanted, limit, as_json=as_json, table=table)
+    last = 0
+    while True:
+        last = shown[-1].row_id if shown else last
+        time.sleep(_FOLLOW_SECONDS)
+        shown = search(partial(_newer, wanted, last))
+        _print_events(shown, as_json=as_json, table=table)
+
+
+@contextmanager
+def _opened_search() -> Iterator[Search]:
+    """A search in the trail as of one moment; each call has its own.
+
+    Raises:
+        SettingsError, SchemaError: there is something to be set up first.
+    """
+    settings = load_settings()
+    database = Database.connect(settings.database_url, settings.read_database_url)
+
+    def search(read: Callable[[Trail], Events]) -> Events:
+        return database.search(lambda connection: read((_still(connection), tables)))
+
+    tables = audit_tables(Base.metadata)
+    try:
+        require_current(database.engine)
+        yield search
+    finally:
+        database.dispose()
+
+
+def _still(connection: Connection) -> Connection:
+    """The connection, on which nothing moves until its transaction ends."""
+    if connection.dialect.name == "postgresql":  # SQLite's readers have it anyway
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    return connection
+
+
+def _newest(
+    connection: Connection, tables: AuditTables, wanted: EventFilter, limit: int
+) -> list[StoredEvent]:
+    return find_events(connection, tables, wanted, limit=limit)[::-1]
+
+
+def _newer(wanted: EventFilter, last: int, trail: Trail) -> Events:
+    return find_events(*trail, wanted, after=last, limit=_PAGE)
+
+
+def _print_events(
+    found: Sequence[StoredEvent], *, as_json: bool, table: Table | None = None
+) -> None:
+    resources = [event.resource() for event in found]
+    print_rows(resources if as_json else list(map(_row, resources)), as_json=as_json, table=table)
+
+
+def _row(event: dict[str, Any]) -> dict[str, object]:
+    target = event["target"] or {}
+    return {
+        "seq": event["seq"],
+        "occurred_at": event["occurred_at"],
+        "actor": _short(_actor(event), 20),
+        "action": event["action"],
+        "target": _short(f"{target.get('type', '')} {target.get('id', '')}", 30),
+        "outcome": "unreadable" if "unreadable" in event else event["outcome"],
+        "trace_id": event["trace_id"],
+        "event_id": event["event_id"],
+    }
+
+
+def _actor(event: Mapping[str, Any]) -> str:
+    actor = event["actor"]
+    return str(actor["label"] or actor["id"] or actor["type"])
+
+
+def _print_changes(event: Mapping[str, Any]) -> None:
+    say(f"{event['occurred_at']}  {event['action']}  by {_actor(event)}  {event['event_id']}")
+    if "unreadable" in event:
+        say(f"    unreadable: {event['unreadable']}")
+    for name, change in event["changes"].items():
+        sides = [
+            _short(printable_json(change[side]), 60) for side in ("old", "new") if side in change
+        ]
+        say(f"    {name}: {' → '.join(sides)}")
+
+
+def _short(value: str, width: int) -> str:
+    """At most `width` characters, on one line."""
+    text = printable(" ".join(value.split()))
+    return text if len(text) <= width else text[: width - 1] + "…"

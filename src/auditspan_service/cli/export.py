@@ -1,0 +1,84 @@
+"""`auditspan export`: the sealed trail in the form of the collector's files."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import click
+from sqlalchemy import Connection
+
+from auditspan.delivery import NOTHING, UNFIT, Item, outgoing, record_of, write_records
+from auditspan.format import SealedRow
+from auditspan.storage import AuditTables
+from auditspan_service.cli.console import FOUND, Failure, data_option
+from auditspan_service.cli.database import opened_trail
+
+_BATCH = 512
+_BATCH_BYTES = 1 << 20
+
+
+@click.command()
+@click.option(
+    "--output",
+    "-o",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file that is not there yet.  [default: standard output]",
+)
+@click.option(
+    "--since", type=click.IntRange(min=0), default=0, help="Begin at this sequence number."
+)
+@data_option
+def export(*, path: Path | None, since: int) -> None:
+    """Write the sealed trail: every record and signed checkpoint in order, as OTLP JSON lines.
+
+    What is written can be read wherever the collector's files can: by `verify --witness`, by
+    `reconcile --files`, and by docs/verify_independently.py, which needs no auditspan. Exit code 1
+    when a row is so damaged that no record can be made of it; `auditspan verify` names what it is.
+    """
+    written = damaged = 0
+    with _opened(path) as stream, opened_trail() as (connection, tables):
+        for items in _batches(connection, tables, since - 1 if since else NOTHING):
+            records = []
+            for item in items:
+                try:
+                    records.append(record_of(item))
+                except UNFIT:
+                    damaged += 1
+            write_records(stream, records)
+            written += len(records)
+    click.echo(f"{written} records written, {damaged} left out", err=True)
+    if damaged:
+        raise SystemExit(FOUND)
+
+
+def _batches(connection: Connection, tables: AuditTables, after: int) -> Iterator[list[Item]]:
+    while items := outgoing(connection, tables, after, limit=_BATCH, max_bytes=_BATCH_BYTES):
+        yield items
+        after = max(item.seq for item in items if isinstance(item, SealedRow))
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[IO[str]]:
+    """Where to write; a file is there when it is whole, and not before."""
+    if path is None:
+        yield sys.stdout
+        return
+    if path.exists():
+        raise Failure(f"{path} is there already: name a new file.")
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("x", encoding="utf-8") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.rename(path)
+    except OSError as error:
+        raise Failure(f"{path} cannot be written: {error.strerror}.") from error
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,142 @@
+"""`auditspan db restored`: the trail goes on from an older backup."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from sqlalchemy import select
+
+from auditspan.seal import IsGrownFrom, LastSignedFile, Sealer
+from auditspan.tlog import SigningKey, Tree, incarnation_of, split_origin
+from auditspan.verify import read_witness
+from auditspan_service.cli.console import Failure, data_option, json_option, print_object, say
+from auditspan_service.cli.database import opened_services
+from auditspan_service.config import Settings, load_settings
+from auditspan_service.files.key_files import (
+    last_signed_file,
+    load_mac_keys,
+    load_or_create_signing_keys,
+)
+from auditspan_service.services import Services
+
+_ACTION = "trail.restore"
+_PLACE = click.Path(path_type=Path, exists=True)
+
+
+@dataclass(kw_only=True)
+class _Onwards:
+    """Signs under an incarnation that nobody has seen, and remembers it where workers look."""
+
+    least: int
+    file: LastSignedFile
+    note: str | None = None
+
+    def incarnation(
+        self,
+        tree: Tree,  # noqa: ARG002 (its interface)
+        incarnation: int,
+        *,
+        is_grown_from: IsGrownFrom | None = None,  # noqa: ARG002
+    ) -> int:
+        return max(self.least, incarnation)
+
+    def remember(self, note: str) -> None:
+        self.note = note
+        self.file.remember(note)
+
+
+@click.command()
+@click.option("--reason", help="Why, for the trail.  [default: an older backup was restored]")
+@click.option(
+    "--witness",
+    multiple=True,
+    type=_PLACE,
+    metavar="FILE…",
+    help="Files of the collector, or directories of them: no incarnation in them comes again.  "
+    "[default: the directory audit of AUDITSPAN_COLLECTOR_FILES, if it is there]",
+)
+@click.argument("more", nargs=-1, type=_PLACE, metavar="")
+@json_option
+@data_option
+def restored(
+    *, reason: str | None, witness: tuple[Path, ...], more: tuple[Path, ...], as_json: bool
+) -> None:
+    """Let the trail go on from an older backup, as another incarnation.
+
+    What has been signed since the backup cannot be signed a second time. So the checkpoints get
+    another name, `auditspan/…/2` after `…/1`; the trail itself records it (trail.restore).
+
+    Run it before the workers start, with the rights of the owner of the tables and with both keys.
+    What is lost stays lost: `auditspan verify --witness` names it.
+    """
+    settings = load_settings()
+    signers = load_or_create_signing_keys(settings.signing_key_file, create=False)
+    places = witness + more or _own_files(settings)
+    file = LastSignedFile(last_signed_file(settings.signing_key_file), log=signers[0].name)
+    with opened_services() as services:
+        seen = max(_in_table(services), _in_files(places, signers), _remembered(file))
+        onwards = _Onwards(least=seen + 1, file=file)
+        event_id = _record(services, reason or "an older backup was restored", onwards.least)
+        _seal(services, settings, signers, onwards)
+    origin, size, *_ = str(onwards.note).splitlines()
+    if as_json:
+        members = {"incarnation": split_origin(origin)[1], "origin": origin}
+        print_object({**members, "tree_size": int(size), "event_id": event_id})
+        return
+    say(f"The trail goes on as {origin}; its first checkpoint has size {size}.")
+    click.echo("Start the workers. `auditspan verify --witness` names what is lost.")
+
+
+def _own_files(settings: Settings) -> tuple[Path, ...]:
+    audit = settings.collector_files / "audit"
+    return (audit,) if audit.exists() else ()
+
+
+def _in_table(services: Services) -> int:
+    """The incarnation of the newest checkpoint."""
+    point = services.trail.tables.checkpoint.c
+    newest = select(point.note).order_by(point.tree_size.desc()).limit(1)
+    with services.database.reading() as session:
+        return incarnation_of(session.scalar(newest))
+
+
+def _in_files(places: Sequence[Path], signers: Sequence[SigningKey]) -> int:
+    """The newest incarnation that the collector has seen."""
+    seen = read_witness(places, [key.public for key in signers]).checkpoints if places else ()
+    return max((split_origin(checkpoint.origin)[1] for checkpoint in seen), default=0)
+
+
+def _remembered(file: LastSignedFile) -> int:
+    last = file.last()
+    return split_origin(last.origin)[1] if last else 0
+
+
+def _record(services: Services, reason: str, incarnation: int) -> str:
+    """Record the restore in the trail; the id of the event."""
+    with services.database.writing() as session:
+        return services.trail.record(
+            session, _ACTION, reason=reason, metadata={"incarnation": incarnation}
+        )
+
+
+def _seal(
+    services: Services, settings: Settings, signers: Sequence[SigningKey], onwards: _Onwards
+) -> None:
+    """Seal what waits, the record of the restore last."""
+    sealer = Sealer(
+        services.database.engine,
+        services.trail.tables,
+        signing_key=signers,
+        mac_key=load_mac_keys(settings.mac_key_file),
+        last_signed=onwards,
+    )
+    while sealer.seal():
+        pass
+    if onwards.note is None:
+        raise Failure(
+            "A worker has sealed the record of the restore itself, under the incarnation before: "
+            "stop the workers, and run this again."
+        )

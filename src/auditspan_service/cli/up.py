@@ -1,0 +1,133 @@
+"""`auditspan up` and `auditspan worker`: what runs until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from auditspan_service.cli.console import data_option, json_option, print_object, say_lines
+from auditspan_service.cli.starting import await_ready
+from auditspan_service.collector import CollectorPaths, find_binary
+from auditspan_service.config import Settings, environment, load_settings
+from auditspan_service.server.stack import Stack
+from auditspan_service.telemetry.logs import setup_logging
+from auditspan_service.telemetry.reporting import reporting_metrics
+from auditspan_service.worker import running_worker
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="The port; 0 for any that is free.",
+)
+@json_option
+@data_option
+def up(*, host: str, port: int, as_json: bool) -> None:
+    """Run everything in the foreground, for development: service, worker, collector.
+
+    Migrates the database and makes the keys at the first start; a second start on the same data
+    goes on where the first stopped. Ctrl-C and SIGTERM stop it in order.
+    """
+    settings = load_settings()
+    binary = _collector(settings)
+    with (
+        stop_signal() as told,
+        Stack.start(settings, host=host, port=port, binary=binary, progress=_say) as stack,
+    ):
+        if as_json:
+            print_object(_announcement(stack))
+        else:
+            _print_announcement(stack)
+        told.wait()
+        _say("stopping")
+
+
+@click.command()
+@data_option
+def worker() -> None:
+    """Seal committed rows and relay them to the sink, until told to stop.
+
+    Waits for a PostgreSQL that is starting or away. Any number of workers may run against one
+    PostgreSQL; one works, the others stand by.
+    """
+    settings = load_settings()
+    with stop_signal() as told:
+        await_ready(settings, told)
+        if not told.is_set():
+            _work(settings, told)
+
+
+def _work(settings: Settings, told: threading.Event) -> None:
+    setup_logging(level=settings.log_level, log_format=settings.log_format)
+    with reporting_metrics(settings), running_worker(settings):
+        _say(f"worker running, sink {settings.sink}")
+        told.wait()
+        _say("stopping")
+
+
+@contextmanager
+def stop_signal() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; the handlers before are restored."""
+    told = threading.Event()
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {kind: signal.signal(kind, lambda *_: told.set()) for kind in kinds}
+    try:
+        yield told
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+def _collector(settings: Settings) -> Path | None:
+    """The collector that is there; with another sink than `otlp` none is wanted."""
+    if settings.sink != "otlp":
+        return None
+    binary = find_binary(CollectorPaths.from_environ(environment()))
+    if binary is None:
+        _say("no collector is here (`make collector` builds one): files are written without it")
+    return binary
+
+
+def _announcement(stack: Stack) -> dict[str, Any]:
+    files = stack.settings.collector_files
+    collector = stack.collector
+    return {
+        "url": stack.url,
+        "key": stack.key,
+        "database_url": stack.settings.database_url,
+        "audit_files": str(files / "audit"),
+        "telemetry_files": str(files / "telemetry"),
+        "collector": {"version": collector.version, "pid": collector.pid} if collector else None,
+    }
+
+
+def _print_announcement(stack: Stack) -> None:
+    said = _announcement(stack)
+    collector = said["collector"]
+    running = f"{collector['version']}, process {collector['pid']}" if collector else "none"
+    click.echo(f"url        {said['url']}")
+    click.echo(f"key        {said['key'] or '(made at the first start)'}")
+    click.echo(f"collector  {running}")
+    click.echo(f"audit      {said['audit_files']}")
+    click.echo(f"telemetry  {said['telemetry_files']}")
+    if said["key"]:
+        click.echo("\nThe key is shown this once. Try it:\n")
+        click.echo(
+            f"  curl -si {said['url']}/v1/users -H 'Authorization: Bearer {said['key']}' \\\n"
+            "    -H 'Content-Type: application/json' -d '{\"username\":\"kim\"}'"
+        )
+    click.echo("\nCtrl-C stops everything in order.")
+
+
+def _say(text: str) -> None:
+    say_lines(text, err=True)

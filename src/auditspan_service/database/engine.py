@@ -1,0 +1,280 @@
+"""The database: engines for PostgreSQL and SQLite that behave alike, and units of work on them.
+
+A unit of work is one transaction: `Database.writing()` commits it or rolls it back,
+`Database.reading()` cannot write. `Database.search()` asks a read replica where there is one. What
+holds on both databases:
+
+- a writer has taken its turn before it reads anything. SQLite would otherwise give up a transaction
+  that read first and then wants to write (SQLITE_BUSY, at once, whatever the timeout), so it begins
+  with BEGIN IMMEDIATE; on PostgreSQL rows are locked one by one;
+- a commit is on disk when it returns (`synchronous=FULL`; PostgreSQL's default);
+- waiting for a lock or for a connection ends with an error, never in a queue without end;
+- an error shows no parameters.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from sqlalchemy import URL, Connection, Engine, event, make_url, text
+from sqlalchemy.engine.create import create_engine  # see undo_automatic_instrumentation
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, ExceptionContext
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
+
+if TYPE_CHECKING:
+    from auditspan_service.database.replica import Replica
+
+_T = TypeVar("_T")
+
+_READ_ONLY: dict[str, Any] = {"postgresql_readonly": True}
+"""Execution options of a reader. PostgreSQL's dialect knows them; for SQLite see `_begin`."""
+
+_POOL: dict[str, Any] = {
+    "pool_size": 10,
+    "max_overflow": 10,
+    "pool_timeout": 10,
+    "pool_recycle": 1800,
+}
+_PATIENCE: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""How long libpq waits for a server; a network that has gone silent ends nothing by itself. In
+seconds, the last in milliseconds. The URL may say otherwise."""
+
+READ_ONLY_STATE = "25006"
+"""The SQLSTATE of a write in a transaction that cannot write."""
+
+_IS_READ_ONLY = text(
+    "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'"
+)
+
+_BUSY_MILLIS = 30_000
+_WAL_PAUSE = 0.01
+_SETTINGS = ("TIME ZONE 'UTC'", "lock_timeout = '10s'")
+_POOLED = "auditspan.is_pooled"
+"""Marks connections through a pooler such as PgBouncer in transaction mode, where nothing may stay
+on the server session: no setting and no prepared statement. A pooler is recognized by the key that
+it gives its clients to cancel with, which is not the server's process id."""
+
+
+def make_engine(database_url: str) -> Engine:
+    """The engine of a database; it connects when it is first used."""
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        return _sqlite_engine(url)
+    return _postgresql_engine(url)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """One database with its two kinds of unit of work.
+
+    Attributes:
+        engine: the engine below both; what listens on it hears readers and writers.
+        reader: the same engine and pool, for transactions that only read.
+        sessions: the writers' factory, which an `AuditTrail` is attached to.
+        replica: a copy that answers searches while it is there.
+    """
+
+    engine: Engine
+    reader: Engine
+    sessions: sessionmaker[Session]
+    replica: Replica | None = None
+
+    @classmethod
+    def connect(cls, database_url: str, read_url: str | None = None) -> Database:
+        """The database of this URL, with a replica of it."""
+        engine = make_engine(database_url)
+        return cls(
+            engine=engine,
+            reader=engine.execution_options(**_READ_ONLY),
+            sessions=sessionmaker(engine, expire_on_commit=False),
+            replica=_replica(read_url) if read_url else None,
+        )
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A unit of work: committed when the block ends, rolled back when it raises."""
+        with self.sessions.begin() as session:
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session for reading; a write in it is refused."""
+        session = Session(self.reader, autoflush=False)
+        try:
+            yield session
+        finally:
+            # Its ROLLBACK undoes nothing; a span of that name would tell people otherwise.
+            with suppress_instrumentation():
+                _close(session)
+
+    def search(self, read: Callable[[Connection], _T]) -> _T:
+        """What `read` finds: on the replica where there is one that answers, else here.
+
+        It may be some moments old. `read` MUST NOT mind being called twice.
+        """
+        answer = self.replica.ask(read) if self.replica else None
+        if answer is not None:
+            return answer.value
+        with self.reading() as session:
+            return read(session.connection())
+
+    def dispose(self) -> None:
+        """Close the pooled connections."""
+        self.engine.dispose()
+        if self.replica:
+            self.replica.dispose()
+
+
+def _close(session: Session) -> None:
+    try:
+        session.close()
+    except DBAPIError:
+        session.invalidate()  # what was read is read
+
+
+def _replica(read_url: str) -> Replica:
+    # Imported here, since it needs PostgreSQL's driver, which not everybody has.
+    from auditspan_service.database.replica import (  # noqa: PLC0415 (see above)
+        Replica,
+        make_impatient,
+    )
+
+    return Replica(engine=make_impatient(make_engine(read_url)))
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """A read-only connection; all its statements see the database at one moment."""
+    options = dict(_READ_ONLY)
+    if engine.dialect.name == "postgresql":
+        options["isolation_level"] = "REPEATABLE READ"  # SQLite's readers have it anyway
+    with engine.connect().execution_options(**options) as connection:
+        yield connection
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    # Without isolation_level=None the driver itself begins transactions, late and DEFERRED.
+    engine = create_engine(
+        url, hide_parameters=True, connect_args={"isolation_level": None}, **_POOL
+    )
+    event.listen(engine, "connect", _configure_sqlite)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _configure_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MILLIS}")
+    _switch_to_wal(cursor)
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _switch_to_wal(cursor: DBAPICursor) -> None:
+    """Have the file in WAL mode; it stays so once one has switched it.
+
+    SQLite does not wait here as it does elsewhere: of several that switch an empty file at the
+    same moment, all but one are told at once that it is locked, whatever `busy_timeout` says.
+    """
+    deadline = time.monotonic() + _BUSY_MILLIS / 1000
+    while not _is_in_wal(cursor, is_last=time.monotonic() > deadline):
+        time.sleep(_WAL_PAUSE)
+
+
+def _is_in_wal(cursor: DBAPICursor, *, is_last: bool) -> bool:
+    try:
+        cursor.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError as error:
+        is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the primary code
+        if is_last or not is_busy:
+            raise
+        return False
+    return True
+
+
+def _begin(connection: Connection) -> None:
+    reads_only = connection.get_execution_options().get("postgresql_readonly", False)
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection), "listens on SQLite engines only"  # noqa: S101
+    driver.execute(f"PRAGMA query_only = {int(reads_only)}")
+    if reads_only:
+        driver.execute("BEGIN DEFERRED")
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # with a span: here a writer waits its turn
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    given = {name: value for name, value in _PATIENCE.items() if name not in url.query}
+    arguments = {"fallback_application_name": "auditspan", **given}
+    engine = create_engine(
+        url, hide_parameters=True, pool_pre_ping=True, connect_args=arguments, **_POOL
+    )
+    event.listen(engine, "connect", _configure_postgresql)
+    event.listen(engine, "begin", _begin_pooled)
+    event.listen(engine, "checkin", _leave_mode_to_server)
+    event.listen(engine, "handle_error", _drop_demoted)
+    return engine
+
+
+def _leave_mode_to_server(connection: Any, _entry: ConnectionPoolEntry) -> None:  # noqa: ANN401 (the driver's)
+    """Begin without READ WRITE again: after a reader SQLAlchemy would ask for it.
+
+    That overrides `default_transaction_read_only`, and a standby refuses it with another SQLSTATE.
+    """
+    if connection is not None and not connection.closed:
+        connection.read_only = None
+
+
+def _drop_demoted(context: ExceptionContext) -> None:
+    """Close the pooled connections when the server turns out to be read-only.
+
+    After a failover they lead to the demoted primary; new ones find the new one. A reader that
+    tries to write is told the same, and says nothing about the server.
+    """
+    state = getattr(context.original_exception, "sqlstate", None)
+    options = context.connection.get_execution_options() if context.connection else {}
+    if state == READ_ONLY_STATE and not options.get("postgresql_readonly"):
+        context.is_disconnect = True
+
+
+def is_read_only(connection: Connection) -> bool:
+    """Whether new transactions on this server cannot write: a standby, or set so."""
+    if connection.dialect.name != "postgresql":
+        return False
+    return bool(connection.execute(_IS_READ_ONLY).scalar_one())
+
+
+def _configure_postgresql(connection: Any, entry: ConnectionPoolEntry) -> None:  # noqa: ANN401 (the driver's)
+    # By statements and not as libpq's `options`, which the URL may use and pgbouncer refuses.
+    cursor = connection.cursor()
+    cursor.execute("SELECT pg_backend_pid()")
+    is_pooled = cursor.fetchone() != (connection.info.backend_pid,)
+    entry.info[_POOLED] = is_pooled
+    if is_pooled:
+        connection.prepare_threshold = None
+    else:
+        cursor.execute("; ".join(f"SET {setting}" for setting in _SETTINGS))
+    cursor.close()
+    connection.commit()
+
+
+def _begin_pooled(connection: Connection) -> None:
+    """Set for this transaction what would leak to others, or get lost, behind a pooler."""
+    if connection.info.get(_POOLED):
+        with suppress_instrumentation():
+            connection.exec_driver_sql("; ".join(f"SET LOCAL {setting}" for setting in _SETTINGS))

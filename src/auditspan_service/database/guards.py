@@ -1,0 +1,50 @@
+"""Before anything is served: does the database guard the trail?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import get_args
+
+from sqlalchemy import Engine
+
+from auditspan.errors import UnguardedError
+from auditspan.guards import Kind, require_guards
+from auditspan.storage import audit_tables
+from auditspan_service.config import Settings
+from auditspan_service.database.engine import snapshot
+from auditspan_service.models import Base
+
+_OVERRIDE = "AUDITSPAN_ALLOW_UNGUARDED"
+
+
+def require_guarded(
+    engine: Engine,
+    settings: Settings,
+    *,
+    say: Callable[[str], None],
+    tolerated: Collection[Kind] = (),
+) -> None:
+    """Refuse to start on a database that would let the trail be changed, or lose it.
+
+    Args:
+        engine: one as that which will write: it is its role, and its sessions, that are looked at.
+        settings: `allow_unguarded` turns the refusal into a loud warning.
+        say: told every sentence that does not stop the start.
+        tolerated: kinds of findings that are only said.
+
+    Raises:
+        UnguardedError: it is not guarded, and the settings do not allow that.
+    """
+    let_pass = get_args(Kind) if settings.allow_unguarded else tolerated
+    with snapshot(engine) as connection:
+        try:
+            findings = require_guards(connection, audit_tables(Base.metadata), tolerated=let_pass)
+        except UnguardedError as error:
+            raise UnguardedError(
+                f"Nothing was started. {error.message} ({_OVERRIDE}=1 starts all the same, for "
+                "development only.)"
+            ) from error
+    for finding in findings:
+        say(f"WARNING: {finding.detail}")
+    if any(finding.breaks_a_promise and finding.kind not in tolerated for finding in findings):
+        say(f"WARNING: started all the same, since {_OVERRIDE} is set. Do not keep a trail here.")

@@ -1,0 +1,176 @@
+"""Bringing a database to this release's schema, and telling where it stands.
+
+All steps that are missing run in one transaction, on PostgreSQL and on SQLite: they are all there
+afterwards, or none is. Two that start at the same moment run one after the other, and the second
+finds nothing to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, column, inspect, select, table, text
+
+from auditspan.alembic import partition_audit_event
+from auditspan.storage import audit_tables, partitions_of
+from auditspan_service.database.data_directory import make_database_file
+from auditspan_service.errors import SchemaError
+from auditspan_service.models import ApiKey, Base
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK = 0x6175_6469_7473_706E  # "auditspn"
+_WAIT_FOR_OTHERS = "120s"
+_WAIT_FOR_TABLE = "10s"
+_SERVICE_TABLE = ApiKey.__tablename__
+"""Every revision has it; the trail of an application has it not beside it."""
+
+_VERSIONS = table("alembic_version", column("version_num"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaState:
+    """Where a database stands.
+
+    Attributes:
+        current: its revision, None before the first.
+        head: this release's revision.
+        pending: the revisions that are missing, in their order.
+        is_known: whether this release knows `current`; a newer one made it otherwise.
+        is_foreign: whether the trail in it is that of an application, without the service.
+    """
+
+    current: str | None
+    head: str
+    pending: tuple[str, ...]
+    is_known: bool
+    is_foreign: bool
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the database has this release's schema."""
+        return self.current == self.head
+
+    def sentence(self) -> str:
+        """Where it stands and what to do, in words."""
+        if self.is_current:
+            return f"The database is at revision {self.current}, as it must be."
+        if self.is_foreign:
+            return (
+                "The audit tables in this database are those of an application, and not of the "
+                "service: this command is for the service's database. An application verifies its "
+                "trail by itself, see docs/how-to/audit-your-own-application.md."
+            )
+        if not self.is_known:
+            return (
+                f"The database is at revision {self.current}, which this release does not know: "
+                "a newer release has upgraded it, so run that one."
+            )
+        return (
+            f"The database is at revision {self.current or 'none'}, this release needs "
+            f"{self.head}: run `auditspan db upgrade`."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upgrade:
+    """What an upgrade did."""
+
+    before: str | None
+    after: str
+    applied: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partitioning:
+    """The partitions of the trail, and those of them that were not there before."""
+
+    partitions: tuple[str, ...]
+    made: tuple[str, ...]
+
+
+def upgrade(engine: Engine) -> Upgrade:
+    """Run the steps that are missing.
+
+    Raises:
+        SchemaError: the database is newer than this release, or an application's own.
+    """
+    make_database_file(engine.url)
+    with engine.begin() as connection:  # on SQLite: BEGIN IMMEDIATE, so one at a time
+        if engine.dialect.name == "postgresql":
+            _take_turn(connection)
+        before = inspect_schema(connection)
+        if before.is_foreign or not before.is_known:
+            raise SchemaError(before.sentence())
+        command.upgrade(configuration(connection), "head")
+    return Upgrade(before=before.current, after=before.head, applied=before.pending)
+
+
+def partition(engine: Engine) -> Partitioning:
+    """Partition the trail by month; where it is, put its functions, rights and guards in order.
+
+    This is no step of the schema: whoever does not need it has one table less to look after.
+
+    Raises:
+        AuditConfigError: the database is not PostgreSQL.
+    """
+    event = audit_tables(Base.metadata).event
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            _take_turn(connection)
+        before = [one.bare for one in partitions_of(connection, event)]
+        partition_audit_event(Operations(MigrationContext.configure(connection)))
+        after = [one.bare for one in partitions_of(connection, event)]
+    return Partitioning(
+        partitions=tuple(after), made=tuple(name for name in after if name not in before)
+    )
+
+
+def inspect_schema(connection: Connection) -> SchemaState:
+    """Where the database of this connection stands."""
+    current = _current_revision(connection)
+    script = _script()
+    head = str(script.get_current_head())
+    known = {revision.revision for revision in script.walk_revisions()}
+    is_known = current is None or current in known
+    pending = script.iterate_revisions(head, current or "base") if is_known else ()
+    tables = set(inspect(connection).get_table_names())
+    return SchemaState(
+        current=current,
+        head=head,
+        pending=tuple(reversed([step.revision for step in pending])),
+        is_known=is_known,
+        is_foreign=current != head and "audit_event" in tables and _SERVICE_TABLE not in tables,
+    )
+
+
+def configuration(connection: Connection) -> Config:
+    """Alembic's configuration without a file, for this connection."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _take_turn(connection: Connection) -> None:
+    """Wait for other upgrades, but not long for tables: a queue forms in front of them."""
+    connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_FOR_OTHERS}'"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_FOR_TABLE}'"))
+
+
+def _current_revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.scalars(select(_VERSIONS.c.version_num)).one_or_none()
+
+
+@cache
+def _script() -> ScriptDirectory:
+    return ScriptDirectory(_MIGRATIONS)

@@ -1,0 +1,3 @@
+"""What is wrong with a set-up, in sentences."""
+
+from __future__ import annotations

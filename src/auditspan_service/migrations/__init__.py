@@ -1,3 +1,0 @@
-"""The steps of the schema, run by `auditspan_service.migrate`."""
-
-from __future__ import annotations

@@ -1,0 +1,272 @@
+"""gunicorn's threaded worker, without the content of refused requests in its log lines.
+
+gunicorn quotes what it refuses: the request line, a header's name or value, a chunk size. An API
+key may be part of any of these.
+
+A request takes a thread when its head, and a body of usual size, have arrived; until then it waits
+in the event loop, and only until a deadline. Clients that send slowly hold no thread. Connections
+over TLS or HTTP/2, which the service does not set up, are left to gunicorn.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import time
+import traceback
+from functools import partial
+from http import HTTPStatus
+from ssl import SSLError
+from typing import TYPE_CHECKING, Any
+
+from gunicorn import util  # type: ignore[import-untyped]
+from gunicorn.http import errors, get_parser  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+
+from auditspan_service.server.arrival import (
+    Arrival,
+    Phase,
+)
+from auditspan_service.server.bounded_reader import BoundedReader
+from auditspan_service.server.lobby import (
+    Guest,
+    Lobby,
+)
+from auditspan_service.telemetry.exception_text import type_name
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+    from types import TracebackType
+
+ARRIVAL_SECONDS = 15.0
+"""For a request, from its first byte to where a thread can serve it."""
+BODY_SECONDS = 10.0
+"""For the rest of a body that a thread reads."""
+SEND_SECONDS = 10.0
+"""For each piece of an answer."""
+_CLOSING_SECONDS = 2.0
+_CLOSING_BYTES = 64 * 1024
+_RECEIVED_BYTES = 64 * 1024
+_NO_FILES = {errno.EMFILE, errno.ENFILE}
+
+_STATUS: dict[type[Exception], HTTPStatus] = {
+    errors.UnsupportedTransferCoding: HTTPStatus.NOT_IMPLEMENTED,
+    errors.LimitRequestLine: HTTPStatus.REQUEST_URI_TOO_LONG,
+    errors.LimitRequestHeaders: HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    errors.ExpectationFailed: HTTPStatus.EXPECTATION_FAILED,
+    errors.ForbiddenProxyRequest: HTTPStatus.FORBIDDEN,
+    SSLError: HTTPStatus.FORBIDDEN,
+    errors.InvalidResponseHeader: HTTPStatus.INTERNAL_SERVER_ERROR,
+    errors.InvalidResponseHeaderName: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """A threaded worker that waits for slow clients in its event loop.
+
+    It logs and answers a refused request without quoting it.
+    """
+
+    def init_process(self) -> None:
+        """Serve until the worker ends."""
+        self._lobby: Lobby | None = None
+        self._stopping = False
+        super().init_process()
+
+    @property
+    def lobby(self) -> Lobby:
+        """The connections that wait."""
+        if self._lobby is None:
+            self._lobby = Lobby(self.poller)
+        return self._lobby
+
+    def accept(self, listener: socket.socket) -> None:
+        """Accept a connection; when there is no room, the one that has waited longest is closed."""
+        if self.nr_conns >= self.worker_connections - 1:
+            self._make_room()
+        try:
+            super().accept(listener)
+        except OSError as error:
+            if error.errno not in _NO_FILES:
+                raise
+            self._make_room()
+
+    def enqueue_req(self, conn: Any) -> None:  # noqa: ANN401 (of gunicorn)
+        """Wait for the next request of a connection, and give it to a thread."""
+        if self.cfg.is_ssl or conn.is_http2 or self.cfg.http2_cleartext != "off":
+            super().enqueue_req(conn)
+            return
+        if conn.parser is None:
+            conn.parser = get_parser(self.cfg, conn.sock, conn.client)
+            conn.parser.unreader = BoundedReader(conn.sock)
+            conn.initialized = True
+        arrival = Arrival(conn.parser.unreader.take_buffered())
+        conn.sock.settimeout(0)
+        guest = Guest(
+            deadline=time.monotonic() + ARRIVAL_SECONDS,
+            on_readable=partial(self._receive, conn, arrival),
+            on_late=partial(self._refuse, conn, arrival, HTTPStatus.REQUEST_TIMEOUT),
+        )
+        self.lobby.admit(conn, guest)
+        self._proceed(conn, arrival)
+
+    def murder_pending(self) -> None:
+        """Close the connections whose deadline has passed."""
+        super().murder_pending()
+        if not self.alive and not self._stopping:
+            self._stopping = True
+            self.lobby.give_at_most(_CLOSING_SECONDS)
+        self.lobby.dismiss_late()
+
+    def finish_request(self, conn: Any, fs: Future[Any]) -> None:  # noqa: ANN401 (of gunicorn)
+        """Wait for the next request, or close without waiting for the client in a thread."""
+        if fs.cancelled() or fs.exception() is not None or not fs.result():
+            self._close(conn)
+        else:
+            super().finish_request(conn, fs)
+
+    def handle_request(self, req: Any, conn: Any) -> bool:  # noqa: ANN401 (of gunicorn)
+        """Serve a request; its body and each piece of the answer have a deadline."""
+        reader = conn.parser.unreader
+        if not isinstance(reader, BoundedReader):
+            return bool(super().handle_request(req, conn))
+        reader.deadline = time.monotonic() + BODY_SECONDS
+        if not reader.whole:
+            req.force_close()
+        conn.sock.settimeout(SEND_SECONDS)
+        try:
+            return bool(super().handle_request(req, conn))
+        except TimeoutError:
+            self.log.warning("the answer to %s was not read in time", _peer(conn.client))
+            raise StopIteration from None
+        finally:
+            reader.deadline = 0.0  # what is left of the body is not waited for
+
+    def handle_error(self, _req: object, client: Any, addr: Any, exc: Exception) -> None:  # noqa: ANN401 (as gunicorn gives them)
+        """Log the kind of `exc` and answer with its status."""
+        status = status_of(exc)
+        peer = _peer(addr)
+        if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.log.error(
+                "request from %s failed: %s\n%s", peer, type_name(exc), frames(exc.__traceback__)
+            )
+        else:
+            self.log.warning("malformed request from %s refused: %s", peer, type_name(exc))
+        self._answer(client, status)
+
+    def _receive(self, conn: Any, arrival: Arrival) -> None:  # noqa: ANN401 (of gunicorn)
+        try:
+            data = conn.sock.recv(_RECEIVED_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._drop(conn)
+            return
+        arrival.add(data)
+        if data:
+            self._proceed(conn, arrival)
+        elif arrival.data:
+            self._dispatch(conn, arrival)  # an answer to what there is may still be read
+        else:
+            self._drop(conn)
+
+    def _proceed(self, conn: Any, arrival: Arrival) -> None:  # noqa: ANN401 (of gunicorn)
+        if arrival.phase is Phase.TOO_LARGE:
+            self.lobby.dismiss(conn)
+            self._refuse(conn, arrival, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        elif arrival.phase in {Phase.OPEN, Phase.WHOLE}:
+            self._dispatch(conn, arrival)
+
+    def _dispatch(self, conn: Any, arrival: Arrival) -> None:  # noqa: ANN401 (of gunicorn)
+        self.lobby.dismiss(conn)
+        reader = conn.parser.unreader
+        reader.deadline, reader.whole = None, arrival.phase is Phase.WHOLE
+        reader.unread(bytes(arrival.data))
+        super().enqueue_req(conn)
+
+    def _refuse(self, conn: Any, arrival: Arrival, status: HTTPStatus) -> None:  # noqa: ANN401 (of gunicorn)
+        if arrival.data:
+            self.log.warning("request from %s refused: %s", _peer(conn.client), status.phrase)
+            self._answer(conn.sock, status)
+        self._close(conn)
+
+    def _answer(self, client: socket.socket, status: HTTPStatus) -> None:
+        try:
+            util.write_error(client, status.value, status.phrase, status.description)
+        except OSError:
+            self.log.debug("the client closed the connection before the error was sent")
+
+    def _close(self, conn: Any) -> None:  # noqa: ANN401 (of gunicorn)
+        """Close a connection when the client has, or soon (RFC 9112, section 9.6)."""
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+            conn.sock.settimeout(0)
+        except OSError:
+            self._drop(conn)
+            return
+        guest = Guest(
+            deadline=time.monotonic() + _CLOSING_SECONDS,
+            on_readable=partial(self._discard, conn, bytearray()),
+            on_late=partial(self._drop, conn),
+        )
+        self.lobby.admit(conn, guest)
+
+    def _discard(self, conn: Any, read: bytearray) -> None:  # noqa: ANN401 (of gunicorn)
+        try:
+            data = conn.sock.recv(_RECEIVED_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        read += data
+        if not data or len(read) > _CLOSING_BYTES:
+            self._drop(conn)
+
+    def _make_room(self) -> None:
+        oldest = self.lobby.oldest()
+        if oldest is not None:
+            self._drop(oldest)
+        elif self.keepalived_conns:
+            self.keepalived_conns[0].timeout = 0.0
+            self.murder_keepalived()
+
+    def _drop(self, conn: Any) -> None:  # noqa: ANN401 (of gunicorn)
+        self.lobby.dismiss(conn)
+        self.nr_conns -= 1
+        conn.close()
+
+
+class NoQuotes(logging.Filter):
+    """Replace the exceptions that a log record would quote by their class names."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite the record in place; every record passes."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                type_name(one) if isinstance(one, BaseException) else one for one in record.args
+            )
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            record.msg = f"{record.msg}: {type_name(error)}\n{frames(error.__traceback__)}"
+            record.exc_info = None
+        return True
+
+
+def status_of(error: Exception) -> HTTPStatus:
+    """The status that answers a request on which gunicorn failed with `error`."""
+    for kind, status in _STATUS.items():
+        if isinstance(error, kind):
+            return status
+    if isinstance(error, errors.ParseException):
+        return HTTPStatus.BAD_REQUEST
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def _peer(address: object) -> str:
+    return str(address[0]) if isinstance(address, tuple) and address else "a Unix socket"
+
+
+def frames(trace: TracebackType | None) -> str:
+    """The stack without the exception's own message."""
+    return "".join(traceback.format_tb(trace)).rstrip("\n")

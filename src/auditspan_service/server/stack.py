@@ -1,0 +1,314 @@
+"""The whole service in one process, for development and for the tour.
+
+HTTP server, worker threads and, where there is one, the collector as a child process. Everything
+they make lies under the data directory, and a second start goes on where the first stopped.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+import urllib3
+from flask import Flask
+from sqlalchemy import func, select
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from auditspan import Actor, audit_context
+from auditspan_service.api.current import EXTENSION
+from auditspan_service.api_keys import (
+    ADMIN,
+    create_key,
+)
+from auditspan_service.app import create_app
+from auditspan_service.collector import Collector
+from auditspan_service.config import Settings
+from auditspan_service.database.data_directory import close_data_dir
+from auditspan_service.database.engine import Database
+from auditspan_service.database.guards import require_guarded
+from auditspan_service.database.schema import upgrade
+from auditspan_service.errors import ServiceError
+from auditspan_service.files.key_files import (
+    load_or_create_mac_key,
+    load_or_create_signing_keys,
+)
+from auditspan_service.files.private_files import make_private_directory
+from auditspan_service.files.up_file import announced
+from auditspan_service.models import ApiKey
+from auditspan_service.services import Services
+from auditspan_service.telemetry.logs import (
+    setup_logging,
+    teardown_logging,
+)
+from auditspan_service.telemetry.providers import (
+    Telemetry,
+    TelemetryConfig,
+    setup_telemetry,
+)
+from auditspan_service.worker import running_worker
+
+FIRST_USER = "admin"
+DRAIN_SECONDS = 10.0
+"""How long stopping waits until the sink has taken what is committed; the rest is sent at the next
+start."""
+
+_METHOD = re.compile(r"[A-Z-]{3,20}")
+_DELAY_MILLIS = 500
+"""Spans and log records wait this long for their batch; people are watching."""
+
+_FIRST_PATHS = ("/readyz", "/v1/users")
+"""What the service is asked before it is announced; the second is answered 401."""
+
+_ANSWER_SECONDS = 30.0
+
+Progress = Callable[[str], None]
+
+
+def _say_nothing(_text: str) -> None:
+    """Progress for those who do not watch."""
+
+
+def _extend_nothing(_app: Flask) -> None:
+    """The application as it is."""
+
+
+class _Quiet(WSGIRequestHandler):
+    """Logs no access lines: every request has its span. Quotes nothing of a refused request."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing."""
+
+    def log_error(self, format: str, *args: object) -> None:  # noqa: A002, ARG002 (as inherited)
+        """Log that a request was refused, without the text, which may hold an API key."""
+        self.log("warning", "malformed request refused")
+
+    def run_wsgi(self) -> None:
+        """Refuse a malformed method or target, which a span or a traceback would quote."""
+        if self._is_well_formed():
+            super().run_wsgi()
+        else:
+            self.send_error(HTTPStatus.BAD_REQUEST)
+
+    def _is_well_formed(self) -> bool:
+        try:
+            self.make_environ()
+        except ValueError:
+            return False
+        return _METHOD.fullmatch(self.command) is not None
+
+
+class Stack:
+    """A running service with its worker; made by `start`, ended by `stop` or the `with` block.
+
+    Attributes:
+        settings: with what it really uses: the sink is `file` where there is no collector.
+        url: where it answers.
+        key: the text of the first API key, made when the database holds none yet; else None.
+        collector: the child process, or None.
+        services: what the application is made of.
+    """
+
+    url: str
+    key: str | None
+    services: Services
+
+    def __init__(
+        self, settings: Settings, binary: Path | None, log_stream: TextIO | None = None
+    ) -> None:
+        self._log_stream = log_stream
+        self._stops = ExitStack()
+        self.collector = self._start_collector(settings, binary) if binary else None
+        self.settings = _effective(settings, self.collector)
+
+    @classmethod
+    def start(  # noqa: PLR0913 (keyword-only, each with a default)
+        cls,
+        settings: Settings,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        binary: Path | None = None,
+        log_stream: TextIO | None = None,
+        progress: Progress = _say_nothing,
+        extend: Callable[[Flask], None] = _extend_nothing,
+    ) -> Stack:
+        """Migrate, make the keys once, start everything; returns when all of it answers.
+
+        Args:
+            settings: of the service; endpoint and sink are replaced by the collector's own.
+            host: the address to listen on.
+            port: the port, 0 for any that is free.
+            binary: the collector, or None to write files without one.
+            log_stream: where log records are shown, by default standard error.
+            progress: told in a sentence what is being done.
+            extend: may add routes to the application before it serves.
+
+        Raises:
+            ServiceError: the address cannot be listened on, and nothing has been made; or the
+                service does not answer its own first requests, and has been stopped.
+        """
+        # First of all: a key that is made and then not shown would be lost.
+        with _listening(host, port) as listener:
+            make_private_directory(settings.data_dir)
+            close_data_dir(settings, say=progress)
+            stack = cls(settings, binary, log_stream)
+            try:
+                stack._prepare(progress)
+                stack._serve(host, listener, extend)
+                stack._stops.enter_context(announced(stack.settings))
+            except BaseException:
+                stack.stop()
+                raise
+        return stack
+
+    def stop(self) -> None:
+        """Stop in order: no new requests, telemetry flushed, rows delivered, collector ended."""
+        self._stops.close()
+
+    def drain(self, seconds: float = DRAIN_SECONDS) -> bool:
+        """Wait until every committed row is delivered; whether that came true in time."""
+        return self._worker.drain(seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _start_collector(self, settings: Settings, binary: Path) -> Collector:
+        log_file = settings.data_dir / "collector.log"
+        collector = Collector.start(binary, settings.collector_files, log_file)
+        return self._stops.enter_context(collector)
+
+    def _prepare(self, progress: Progress) -> None:
+        progress(f"data under {self.settings.data_dir}")
+        load_or_create_mac_key(self.settings.mac_key_file, create=True)
+        load_or_create_signing_keys(self.settings.signing_key_file, create=True)
+        database = Database.connect(self.settings.database_url)
+        try:
+            upgrade(database.engine)
+            # It has made the tables, so its role owns them: that much is said, and let pass.
+            require_guarded(database.engine, self.settings, say=progress, tolerated={"role"})
+        finally:
+            database.dispose()
+
+    def _serve(self, host: str, listener: socket.socket, extend: Callable[[Flask], None]) -> None:
+        self._worker = self._stops.enter_context(running_worker(self.settings))
+        self._stops.callback(self.drain)
+        app = create_app(self.settings, self._telemetry())
+        self.services = app.extensions[EXTENSION]
+        self._stops.callback(self.services.database.dispose)
+        self.key = self._first_key()
+        extend(app)
+        server = make_server(
+            host, 0, app, threaded=True, request_handler=_Quiet, fd=listener.fileno()
+        )
+        self._stops.callback(_run(server))
+        self.url = http_url(host, server.port)
+        _require_answer(listener)
+
+    def _telemetry(self) -> Telemetry:
+        config = TelemetryConfig(
+            sink=self.settings.sink,
+            endpoint=self.collector.otlp_endpoint if self.collector else None,
+            files=self.settings.collector_files,
+            span_delay_millis=_DELAY_MILLIS,
+            log_delay_millis=_DELAY_MILLIS,
+        )
+        telemetry = setup_telemetry(config)
+        self._stops.callback(telemetry.shutdown)
+        setup_logging(
+            level=self.settings.log_level,
+            log_format=self.settings.log_format,
+            stream=self._log_stream,
+            logger_provider=telemetry.logger_provider,
+        )
+        self._stops.callback(teardown_logging)
+        return telemetry
+
+    def _first_key(self) -> str | None:
+        context = audit_context(actor=Actor.system("auditspan-up"), reason="first start")
+        with context, self.services.database.writing() as session:
+            if session.scalar(select(func.count()).select_from(ApiKey)):
+                return None
+            return create_key(session, FIRST_USER, [ADMIN]).text
+
+
+def http_url(host: str, port: int) -> str:
+    """Return the URL of a host name or an address; an IPv6 address is put in brackets."""
+    shown = f"[{host.replace('%', '%25')}]" if ":" in host else host
+    return f"http://{shown}:{port}"
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+    try:
+        return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=both)
+    except OSError as error:
+        raise ServiceError(
+            f"Port {port} of {host} cannot be listened on: {error.strerror}. Choose another with "
+            "--port; 0 takes any that is free."
+        ) from error
+
+
+def _require_answer(listener: socket.socket) -> None:
+    """Send the service its first requests: a probe, and one that passes through everything.
+
+    Raises:
+        ServiceError: it does not answer, or answers with a server error.
+    """
+    address, port = listener.getsockname()[:2]
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 (compared)
+    host = f"[{reachable}]" if ":" in reachable else reachable
+    for path in _FIRST_PATHS:
+        _require_no_server_error(f"http://{host}:{port}{path}")
+
+
+def _require_no_server_error(url: str) -> None:
+    try:
+        answer = urllib3.request("GET", url, timeout=_ANSWER_SECONDS, retries=False)
+    except urllib3.exceptions.HTTPError as error:
+        raise ServiceError(
+            f"The service was started and does not answer at {url}: {error}. It was stopped; the "
+            "log above may tell why."
+        ) from error
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise ServiceError(
+            f"The service was started and answers HTTP {answer.status} to GET {url}. It was "
+            "stopped; the log above tells why."
+        )
+
+
+def _effective(settings: Settings, collector: Collector | None) -> Settings:
+    if collector is not None:
+        changes = {"sink": "otlp", "audit_endpoint": collector.audit_endpoint}
+    else:
+        changes = {"sink": "file" if settings.sink == "otlp" else settings.sink}
+    return settings.model_copy(update=changes)
+
+
+def _run(server: BaseWSGIServer) -> Callable[[], None]:
+    """Serve in a thread; the function returned ends it when the requests under way are answered."""
+    server.daemon_threads = False  # type: ignore[attr-defined]  # of the threading server
+    thread = threading.Thread(target=server.serve_forever, name="auditspan-http")
+    thread.start()
+
+    def stop() -> None:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    return stop

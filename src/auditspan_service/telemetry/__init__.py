@@ -1,0 +1,3 @@
+"""Telemetry of the service: providers, exporters, instrumentation, logs."""
+
+from __future__ import annotations

@@ -1,0 +1,172 @@
+"""What makes spans: the Flask application and the database engine of the service."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeVar
+
+import flask
+from opentelemetry import metrics, propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.instrumentation.flask import FlaskInstrumentor
+from opentelemetry.instrumentation.logging import LoggingInstrumentor
+from opentelemetry.instrumentation.propagators import (
+    TraceResponsePropagator,
+    set_global_response_propagator,
+)
+from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+from opentelemetry.propagators.textmap import (
+    CarrierT,
+    Getter,
+    Setter,
+    TextMapPropagator,
+    default_getter,
+    default_setter,
+)
+from opentelemetry.util.http import sanitize_method
+
+from auditspan.errors import AuditConfigError
+from auditspan.telemetry import Network, TraceBoundary, link_remote_span
+from auditspan_service.telemetry.transaction_spans import instrument_transactions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from wsgiref.types import WSGIEnvironment
+
+    from sqlalchemy.engine import Engine
+
+    from auditspan_service.telemetry.providers import Telemetry
+
+EXTENSION = "auditspan.telemetry"
+"""The key under which `app.extensions` has the application's `Telemetry`."""
+
+_Function = TypeVar("_Function")
+
+PROBES = ("healthz", "readyz")
+
+# Matched against the whole URL by the instrumentation, with `search`: a bare word would let any
+# client switch its spans off by putting ?healthz behind a URL.
+_UNTRACED = rf"^https?://[^/?#]+/(?:{'|'.join(map(re.escape, PROBES))})$"
+
+
+def undo_automatic_instrumentation() -> None:
+    """Undo what `opentelemetry-instrument` did to Flask, SQLAlchemy and logging in this process.
+
+    The service instruments these itself: twice, every statement and log record would be exported
+    twice, and log records once without what `logs` does to exceptions.
+
+    Names that were imported before keep the instrumented objects, so the service imports `Flask`
+    and `create_engine` from the modules that define them, in which nothing is replaced.
+    """
+    for instrumentor in (FlaskInstrumentor(), SQLAlchemyInstrumentor(), LoggingInstrumentor()):
+        if instrumentor.is_instrumented_by_opentelemetry:
+            instrumentor.uninstrument()
+
+
+def instrument_flask(
+    app: flask.Flask, telemetry: Telemetry, *, trusted: Sequence[Network] = ()
+) -> None:
+    """Give every request of `app` but the probes a server span, and `traceresponse`.
+
+    The span is there before the first and after the last `before_request` and `teardown_request`
+    function, in whatever order things are registered. Trace headers of peers outside `trusted` are
+    not believed, see `TraceBoundary`. MUST be called after any other `wsgi_app` middleware.
+
+    Raises:
+        AuditConfigError: `app` is instrumented already.
+    """
+    if EXTENSION in app.extensions:
+        raise AuditConfigError("This application has its telemetry; instrument it once.")
+    app.extensions[EXTENSION] = telemetry
+    set_global_response_propagator(TraceResponsePropagator())
+    _require_context()
+    FlaskInstrumentor.instrument_app(
+        app,
+        request_hook=_on_request,
+        tracer_provider=telemetry.tracer_provider,
+        meter_provider=telemetry.meter_provider,
+        excluded_urls=_UNTRACED,
+        enable_commenter=False,
+    )
+    _move_last_to_front(app.before_request_funcs[None])
+    _move_last_to_front(app.teardown_request_funcs[None])  # these run in reverse
+    app.wsgi_app = TraceBoundary(app.wsgi_app, trusted=trusted)  # type: ignore[method-assign]
+
+
+def uninstrument_flask(app: flask.Flask) -> None:
+    """Undo `instrument_flask`, and whatever was put around `wsgi_app` since."""
+    app.extensions.pop(EXTENSION)
+    FlaskInstrumentor.uninstrument_app(app)
+
+
+def instrument_engine(engine: Engine, telemetry: Telemetry) -> None:
+    """Give every statement, COMMIT and ROLLBACK of `engine` a span; a second call does nothing.
+
+    COMMIT and ROLLBACK are measured, too.
+
+    Spans show statements with placeholders, never parameters. The instrumentation's class for one
+    engine is used, and not `SQLAlchemyInstrumentor`: that replaces `create_engine` and
+    `Engine.connect` for the whole process, once, and takes no second engine.
+    """
+    tracer = trace.get_tracer("auditspan_service", tracer_provider=telemetry.tracer_provider)
+    ours = metrics.get_meter("auditspan_service", meter_provider=telemetry.meter_provider)
+    if not instrument_transactions(engine, tracer, ours):
+        return
+    scope = "opentelemetry.instrumentation.sqlalchemy"
+    meter = metrics.get_meter(scope, meter_provider=telemetry.meter_provider)
+    connections = meter.create_up_down_counter(
+        "db.client.connections.usage",
+        unit="connections",
+        description="The connections of the pool, by their state.",
+    )
+    statements = trace.get_tracer(scope, tracer_provider=telemetry.tracer_provider)
+    EngineTracer(statements, engine, connections)
+
+
+class _NoPropagation(TextMapPropagator):
+    """A propagator that reads and writes no header."""
+
+    def extract(
+        self,
+        carrier: CarrierT,  # noqa: ARG002 (the interface)
+        context: Context | None = None,
+        getter: Getter[CarrierT] = default_getter,  # noqa: ARG002 (the interface)
+    ) -> Context:
+        """Return the given context, or an empty one."""
+        return Context() if context is None else context
+
+    def inject(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        setter: Setter[CarrierT] = default_setter,
+    ) -> None:
+        """Write nothing."""
+
+    @property
+    def fields(self) -> set[str]:
+        """The headers that it writes: none."""
+        return set()
+
+
+def _require_context() -> None:
+    """Replace a global propagator that extracts None, as that of OTEL_PROPAGATORS=none does.
+
+    The instrumentation would make None the current context, and every request would fail.
+    """
+    extracted: Context | None = propagate.get_global_textmap().extract({})
+    if extracted is None:
+        propagate.set_global_textmap(_NoPropagation())
+
+
+def _move_last_to_front(functions: list[_Function]) -> None:
+    functions.insert(0, functions.pop())
+
+
+def _on_request(span: trace.Span, environ: WSGIEnvironment) -> None:
+    link_remote_span(environ, span)
+    if flask.request.url_rule is None:
+        # The instrumentation names it after the path, which anyone can make up without end.
+        method = sanitize_method(flask.request.method)
+        span.update_name("HTTP" if method == "_OTHER" else method)

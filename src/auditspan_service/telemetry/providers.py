@@ -1,0 +1,230 @@
+"""The providers of traces, logs and metrics, and what they are attached to.
+
+Built once by the composition root; several may live side by side in tests. All `OTEL_*` variables
+keep their standard meaning: what is set here is a default beneath them, unless a parameter says
+that it overrides.
+
+Call `setup_telemetry` in the process that serves. The SDK's background threads do not survive a
+fork, and a child that is started with a `preexec_fn` would start them anew before its exec.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from auditspan.errors import AuditConfigError
+from auditspan_service.telemetry.exporters import (
+    Exporters,
+    Sink,
+    console_exporters,
+    file_exporters,
+    otlp_exporters,
+)
+from auditspan_service.telemetry.span_scrubbing import ScrubbingExporter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+FLUSH_SECONDS = 5.0
+"""How long a flush or a shutdown may take when the collector does not answer."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TelemetryConfig:
+    """How the service reports on itself.
+
+    Attributes:
+        sink: where traces, logs and metrics go, see `exporters`.
+        service_name: `service.name`, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES say it.
+        service_version: `service.version`; by default this distribution's.
+        service_instance_id: `service.instance.id`; by default random, new in every process.
+        endpoint: base URL of the collector for the sink `otlp`, over OTEL_EXPORTER_OTLP_ENDPOINT.
+        files: the directory in which the sink `file` makes `telemetry/`.
+        span_delay_millis: how long a span may wait for its batch, over OTEL_BSP_SCHEDULE_DELAY.
+        log_delay_millis: the same for a log record, over OTEL_BLRP_SCHEDULE_DELAY.
+        metric_interval_millis: between two exports of metrics, over OTEL_METRIC_EXPORT_INTERVAL.
+        install_global: make the providers those of the process, which can be done once, and flush
+            them when the process exits.
+    """
+
+    sink: Sink = "otlp"
+    service_name: str = "auditspan"
+    service_version: str | None = None
+    service_instance_id: str | None = None
+    endpoint: str | None = None
+    files: Path | None = None
+    span_delay_millis: float | None = None
+    log_delay_millis: float | None = None
+    metric_interval_millis: float | None = None
+    install_global: bool = True
+
+
+class Telemetry:
+    """Three providers that live and end together."""
+
+    def __init__(
+        self,
+        *,
+        tracer_provider: TracerProvider,
+        logger_provider: LoggerProvider,
+        meter_provider: MeterProvider,
+    ) -> None:
+        self.tracer_provider = tracer_provider
+        self.logger_provider = logger_provider
+        self.meter_provider = meter_provider
+        self._lock = threading.Lock()
+        self._ended = False
+
+    @property
+    def resource(self) -> Resource:
+        """Who reports: the same on all three signals, variables included."""
+        return self.tracer_provider.resource
+
+    def force_flush(self, timeout: float = FLUSH_SECONDS) -> bool:
+        """Hand everything to the exporters; False when that took longer than `timeout` seconds.
+
+        True does not mean that the collector took it: the SDK does not pass that on.
+        """
+        providers = (self.tracer_provider, self.logger_provider, self.meter_provider)
+        return _within(timeout, [provider.force_flush for provider in providers])
+
+    def shutdown(self, timeout: float = FLUSH_SECONDS) -> bool:
+        """Flush and end, once; False when `timeout` seconds were not enough, and data was lost."""
+        with self._lock:
+            if self._ended:
+                return True
+            self._ended = True
+        atexit.unregister(self.shutdown)
+        providers = (self.tracer_provider, self.logger_provider, self.meter_provider)
+        return _within(timeout, [provider.shutdown for provider in providers])
+
+
+def setup_telemetry(config: TelemetryConfig, exporters: Exporters | None = None) -> Telemetry:
+    """Build the providers, and the exporters for the configured sink unless they are given.
+
+    Raises:
+        AuditConfigError: the sink lacks a setting or cannot be opened.
+    """
+    # The instrumentations read this once, when the first of them starts. A write, not a read of
+    # the environment: an operator's own value stands.
+    os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
+    exporters = exporters or _exporters(config)
+    resource = _resource(config)
+    telemetry = Telemetry(
+        tracer_provider=_tracer_provider(config, resource, exporters),
+        logger_provider=_logger_provider(config, resource, exporters),
+        meter_provider=_meter_provider(config, resource, exporters),
+    )
+    if config.install_global:
+        _install(telemetry)
+    return telemetry
+
+
+def _exporters(config: TelemetryConfig) -> Exporters:
+    match config.sink:
+        case "otlp":
+            return otlp_exporters(config.endpoint)
+        case "console":
+            return console_exporters()
+        case "file" if config.files is not None:
+            return file_exporters(config.files)
+    raise AuditConfigError(
+        f"The telemetry sink is {config.sink!r}: it must be otlp, file or console, and file needs "
+        "the directory to write to (AUDITSPAN_COLLECTOR_FILES)."
+    )
+
+
+def _resource(config: TelemetryConfig) -> Resource:
+    ours = {
+        "service.name": config.service_name,
+        "service.version": config.service_version or version("auditspan"),
+    }
+    if config.service_instance_id:
+        ours["service.instance.id"] = config.service_instance_id
+    # Resource.create lets its arguments win over the variables; the operator's word comes last.
+    return Resource.create(ours).merge(OTELResourceDetector().detect())
+
+
+def _tracer_provider(
+    config: TelemetryConfig, resource: Resource, exporters: Exporters
+) -> TracerProvider:
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    if exporters.spans is not None:
+        exporter = ScrubbingExporter(exporters.spans)
+        provider.add_span_processor(
+            BatchSpanProcessor(exporter, schedule_delay_millis=config.span_delay_millis)
+        )
+    return provider
+
+
+def _logger_provider(
+    config: TelemetryConfig, resource: Resource, exporters: Exporters
+) -> LoggerProvider:
+    provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
+    if exporters.logs is not None:
+        provider.add_log_record_processor(
+            BatchLogRecordProcessor(exporters.logs, schedule_delay_millis=config.log_delay_millis)
+        )
+    return provider
+
+
+def _meter_provider(
+    config: TelemetryConfig, resource: Resource, exporters: Exporters
+) -> MeterProvider:
+    readers: list[MetricReader] = []
+    if exporters.metrics is not None:
+        interval = config.metric_interval_millis
+        readers.append(PeriodicExportingMetricReader(exporters.metrics, interval))
+    return MeterProvider(readers, resource=resource, shutdown_on_exit=False)
+
+
+def _install(telemetry: Telemetry) -> None:
+    trace.set_tracer_provider(telemetry.tracer_provider)
+    _logs.set_logger_provider(telemetry.logger_provider)
+    metrics.set_meter_provider(telemetry.meter_provider)
+    # The SDK's own exit handlers wait 30 seconds for each signal when nobody answers.
+    atexit.register(telemetry.shutdown)
+
+
+def _within(timeout: float, calls: Sequence[Callable[[], object]]) -> bool:
+    """Make all `calls` at once; whether they were done after `timeout` seconds.
+
+    In threads, because the SDK takes a deadline and then waits as long as its exporter does.
+    """
+    deadline = time.monotonic() + timeout
+    threads = [threading.Thread(target=_attempt, args=(call,), daemon=True) for call in calls]
+    for thread, call in zip(threads, calls, strict=True):
+        try:
+            thread.start()
+        except RuntimeError:  # since Python 3.12 none starts while the interpreter exits
+            _attempt(call)
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join(max(0.0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
+
+
+def _attempt(call: Callable[[], object]) -> None:
+    try:
+        call()
+    except Exception:
+        _logger.exception("telemetry could not be flushed")

@@ -1,0 +1,237 @@
+"""The tour: a scripted story of HTTP requests, and the proof of what each of them left behind.
+
+The story is told through HTTP as any client would. The proof does not believe the answers: it reads
+the audit rows from the database, and the span events and log records from the files that the
+collector wrote, and joins the three on the trace id that each answer named.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import urllib3
+from flask import Flask
+from flask.typing import ResponseReturnValue
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+from auditspan import CollectorFilesError
+from auditspan.otlp import read_logs, read_spans
+from auditspan.storage import EventFilter, StoredEvent, audit_tables, find_events
+from auditspan.telemetry import semconv
+from auditspan.verify import ReconcileReport, VerifyReport, reconcile, verify_trail
+from auditspan_service.api.current import services
+from auditspan_service.files.key_files import load_or_create_mac_key
+from auditspan_service.models import Base, User
+from auditspan_service.tour.stage import Stage
+from auditspan_service.tour.story import (
+    FAILING_ROUTE,
+    STORY,
+    Step,
+)
+
+WAIT_SECONDS = 60.0
+"""How long the proof waits for telemetry to arrive."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """What one request left behind: event ids by place."""
+
+    step: Step
+    status: int
+    trace_id: str
+    rows: list[StoredEvent] = field(default_factory=list)
+    span_events: list[str] = field(default_factory=list)
+    log_records: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """The expected answer, and the expected events, the same in all three places."""
+        bodies = {event["event_id"]: row.body for row, event in self._events()}
+        actions = tuple(event["action"] for _row, event in self._events())
+        return (
+            self.status == self.step.status
+            and actions == self.step.actions
+            and sorted(self.span_events) == sorted(bodies)
+            and self.log_records == bodies
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "title": self.step.title,
+            "request": f"{self.step.method} {self.step.path}",
+            "status": self.status,
+            "trace_id": self.trace_id,
+            "actions": [event["action"] for _row, event in self._events()],
+            "rows": len(self.rows),
+            "span_events": len(self.span_events),
+            "log_records": len(self.log_records),
+            "ok": self.ok,
+        }
+
+    def _events(self) -> Iterator[tuple[StoredEvent, dict[str, Any]]]:
+        for row in self.rows:
+            yield row, row.resource()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """The whole tour."""
+
+    traces: list[Trace]
+    verified: VerifyReport
+    reconciled: ReconcileReport
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Audit rows, span events and log records of the story."""
+        return (
+            sum(len(trace.rows) for trace in self.traces),
+            sum(len(trace.span_events) for trace in self.traces),
+            sum(len(trace.log_records) for trace in self.traces),
+        )
+
+    @property
+    def joined(self) -> bool:
+        """Whether every request left what it must, in all three places."""
+        return all(trace.ok for trace in self.traces)
+
+    @property
+    def ok(self) -> bool:
+        """Joined, the seal holds, and everything was delivered."""
+        return self.joined and self.verified.ok and self.reconciled.ok
+
+    @property
+    def user_id(self) -> str:
+        """The id of the user that the story is about."""
+        return str(json.loads(self.traces[0].rows[0].body)["target"]["id"])
+
+
+def add_failing_route(app: Flask) -> None:
+    """The request that fails after its flush: no client can make the service itself do that."""
+
+    @app.post(FAILING_ROUTE)
+    def fails_after_flush() -> ResponseReturnValue:
+        with services().database.writing() as session:
+            session.add(User(username="never-committed"))
+            session.flush()
+            raise RuntimeError("the tour breaks this request after its flush")
+
+
+def tell(stage: Stage, told: Callable[[Trace], None]) -> list[Trace]:
+    """Make the requests of the story, one after the other."""
+    story = _Story(stage)
+    traces = []
+    for step in STORY:
+        traces.append(story.request(step))
+        told(traces[-1])
+    return traces
+
+
+def prove(stage: Stage, told: list[Trace]) -> Proof:
+    """Wait for the telemetry of the story, read it back, and join it with the rows.
+
+    On a service with other callers some row is always under way: missing is what was missing all
+    the time.
+    """
+    stage.flush()
+    deadline = time.monotonic() + WAIT_SECONDS
+    missing: set[str] | None = None
+    while True:
+        is_late = time.monotonic() > deadline
+        try:
+            proof = _read_back(stage, told)
+        except CollectorFilesError:  # no record has been written yet
+            if is_late:
+                raise
+        else:
+            now = set(proof.reconciled.missing)
+            missing = now if missing is None else missing & now
+            proof.reconciled.missing = sorted(missing)
+            if proof.ok or is_late:
+                return proof
+        time.sleep(0.2)
+
+
+class _Story:
+    """An HTTP client that remembers the user it made and its entity tags."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._user = ""
+        self._tags: list[str] = []
+        self._http = urllib3.PoolManager(retries=False)
+
+    def request(self, step: Step) -> Trace:
+        stage = self._stage
+        base = stage.failing_url if step.path == FAILING_ROUTE else stage.url
+        answer = self._http.request(
+            step.method,
+            base + step.path.format(user=self._user),
+            json=self._body(step),
+            headers=self._headers(step),
+            timeout=30.0,
+        )
+        self._user = answer.headers.get("Location", self._user).removeprefix(stage.url)
+        if "ETag" in answer.headers:
+            self._tags.append(answer.headers["ETag"])
+        trace_id = answer.headers["traceresponse"].split("-")[1]
+        return Trace(step=step, status=answer.status, trace_id=trace_id)
+
+    def _body(self, step: Step) -> dict[str, str] | None:
+        if step.body is None:
+            return None
+        return {name: text.format(name=self._stage.username) for name, text in step.body.items()}
+
+    def _headers(self, step: Step) -> dict[str, str]:
+        headers = {"Authorization": f"Bearer {self._stage.key}"} if step.with_key else {}
+        if step.if_match:
+            headers["If-Match"] = self._tags[0 if step.if_match == "first" else -1]
+        return headers
+
+
+def _read_back(stage: Stage, told: list[Trace]) -> Proof:
+    tables = audit_tables(Base.metadata)
+    files = stage.settings.collector_files
+    with suppress_instrumentation(), stage.database.reading() as session:
+        connection = session.connection()
+        traces = [
+            Trace(
+                step=trace.step,
+                status=trace.status,
+                trace_id=trace.trace_id,
+                rows=find_events(connection, tables, EventFilter(trace_id=trace.trace_id), after=0),
+                span_events=_span_events(stage, trace.trace_id),
+                log_records=_log_records(stage, trace.trace_id),
+            )
+            for trace in told
+        ]
+        return Proof(
+            traces=traces,
+            verified=verify_trail(
+                connection,
+                tables,
+                load_or_create_mac_key(stage.settings.mac_key_file, create=False),
+            ),
+            reconciled=reconcile(connection, tables, [files / "audit"]),
+        )
+
+
+def _span_events(stage: Stage, trace_id: str) -> list[str]:
+    spans = read_spans(stage.settings.collector_files / "telemetry", trace_id=trace_id)
+    return [
+        str(event.attributes[semconv.RECORD_ID])
+        for span in spans
+        for event in span.events
+        if semconv.RECORD_ID in event.attributes
+    ]
+
+
+def _log_records(stage: Stage, trace_id: str) -> dict[str, str]:
+    logs = read_logs(stage.settings.collector_files / "audit", trace_id=trace_id)
+    return {str(log.attributes[semconv.RECORD_ID]): str(log.body) for log in logs}

@@ -1,0 +1,186 @@
+"""Where the tour is told: on a stack of its own, or on a service that runs already.
+
+Nobody who comes through HTTP can make a service fail after a flush. For that one request a second
+server is started here, on the same database and with the same collector: one more replica of the
+service, with a route that fails.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+
+import urllib3
+from flask import Flask
+from urllib3.exceptions import HTTPError
+from werkzeug.serving import make_server
+
+from auditspan import Actor, audit_context
+from auditspan_service.api.current import EXTENSION
+from auditspan_service.api_keys import (
+    create_key,
+    revoke_key,
+)
+from auditspan_service.app import create_app
+from auditspan_service.config import Settings
+from auditspan_service.database.engine import Database
+from auditspan_service.errors import ServiceError
+from auditspan_service.server.stack import Stack
+from auditspan_service.services import Services
+from auditspan_service.telemetry.logs import (
+    setup_logging,
+    teardown_logging,
+)
+from auditspan_service.telemetry.providers import (
+    TelemetryConfig,
+    setup_telemetry,
+)
+
+TOURIST = "auditspan-tour"
+"""The user whose key the tour uses on a service that runs; the key is revoked afterwards."""
+
+_SCOPES = ("users:read", "users:write")
+_DELAY_MILLIS = 500
+
+Extend = Callable[[Flask], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What the story is told to, and where its traces are read.
+
+    Attributes:
+        url: where the service answers.
+        failing_url: where the service with the route that fails answers.
+        key: the text of an API key that may change users.
+        username: of the user that the story is about; nobody has it yet.
+        settings: of the service.
+        database: the service's.
+        flush: sends the spans of this process on their way.
+        collector: the version of the collector, where it is ours to know.
+        is_own: whether everything was started for this tour.
+    """
+
+    url: str
+    failing_url: str
+    key: str = field(repr=False)
+    username: str
+    settings: Settings
+    database: Database
+    flush: Callable[[], object]
+    collector: str | None
+    is_own: bool
+
+
+@contextmanager
+def own_stage(
+    settings: Settings, *, binary: Path | None, log_file: Path, extend: Extend
+) -> Iterator[Stage]:
+    """Everything, started for the tour and ended after it."""
+    with (
+        log_file.open("a", encoding="utf-8") as log,
+        Stack.start(settings, binary=binary, log_stream=log, extend=extend) as stack,
+    ):
+        yield Stage(
+            url=stack.url,
+            failing_url=stack.url,
+            key=stack.key or "",
+            username="kim",
+            settings=stack.settings,
+            database=stack.services.database,
+            flush=stack.services.telemetry.force_flush,
+            collector=stack.collector.version if stack.collector else None,
+            is_own=True,
+        )
+
+
+@contextmanager
+def running_stage(
+    settings: Settings, *, url: str, key: str | None, extend: Extend
+) -> Iterator[Stage]:
+    """The service at `url`, whose database and collector files the settings name.
+
+    Without a `key` one is made, and revoked afterwards: both are in the trail.
+
+    Raises:
+        ServiceError: nobody answers there, or another service does.
+    """
+    _require_ready(url)
+    with _replica(settings, extend) as (services, failing_url), ExitStack() as stops:
+        yield Stage(
+            url=url.rstrip("/"),
+            failing_url=failing_url,
+            key=key or stops.enter_context(_key(services)),
+            username=f"tour-{secrets.token_hex(4)}",
+            settings=settings,
+            database=services.database,
+            flush=services.telemetry.force_flush,
+            collector=None,
+            is_own=False,
+        )
+
+
+@contextmanager
+def _replica(settings: Settings, extend: Extend) -> Iterator[tuple[Services, str]]:
+    """One more server on the database, in this process; it says nothing on the console."""
+    config = TelemetryConfig(
+        sink=settings.sink,
+        files=settings.collector_files,
+        span_delay_millis=_DELAY_MILLIS,
+        log_delay_millis=_DELAY_MILLIS,
+    )
+    with ExitStack() as stops:
+        telemetry = setup_telemetry(config)
+        stops.callback(telemetry.shutdown)
+        console = stops.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+        setup_logging(stream=console, logger_provider=telemetry.logger_provider)
+        stops.callback(teardown_logging)
+        app = create_app(settings, telemetry)
+        services: Services = app.extensions[EXTENSION]
+        stops.callback(services.database.dispose)
+        extend(app)
+        yield services, stops.enter_context(_served(app))
+
+
+@contextmanager
+def _served(app: Flask) -> Iterator[str]:
+    """The application on a free port of the loopback."""
+    server = make_server("127.0.0.1", 0, app)
+    thread = threading.Thread(target=server.serve_forever, name="auditspan-tour-http")
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def _key(services: Services) -> Iterator[str]:
+    """A key that opens something for as long as the tour lasts."""
+    actor = Actor.system(TOURIST)
+    with audit_context(actor=actor, reason="tour"), services.database.writing() as session:
+        issued = create_key(session, TOURIST, _SCOPES, name="tour")
+        key_id = issued.key.id
+    try:
+        yield issued.text
+    finally:
+        with audit_context(actor=actor, reason="tour"), services.database.writing() as session:
+            revoke_key(session, key_id)
+
+
+def _require_ready(url: str) -> None:
+    sentence = f"No auditspan service is ready at {url}: see its /readyz, or say --url."
+    try:
+        answer = urllib3.request("GET", f"{url.rstrip('/')}/readyz", timeout=5.0, retries=False)
+    except HTTPError as error:
+        raise ServiceError(sentence) from error
+    if answer.status != HTTPStatus.OK:
+        raise ServiceError(sentence)
