@@ -16,10 +16,7 @@ from auditspan.seal import Sealer
 from auditspan.storage import AuditTables, audit_tables, insert_records
 from auditspan.verify import verify_trail
 from auditspan.worker import Worker
-from auditspan_service.database.engine import (
-    make_engine,
-    snapshot,
-)
+from auditspan_service.database.engine import make_engine, snapshot
 from trust import KEY, MAC, EncodingSink, record
 
 PATIENCE = 6

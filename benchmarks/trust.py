@@ -48,10 +48,7 @@ from auditspan.telemetry import log_record
 from auditspan.tlog import SigningKey
 from auditspan.verify import verify_trail
 from auditspan.worker import Worker
-from auditspan_service.database.engine import (
-    make_engine,
-    snapshot,
-)
+from auditspan_service.database.engine import make_engine, snapshot
 from support.collector import collector_binary, run_collector
 from support.postgres import empty_database
 

@@ -18,10 +18,7 @@ from sqlalchemy.orm import Session, joinedload
 
 from auditspan_service.errors import FieldError, InvalidInputError, NotFoundError
 from auditspan_service.models import MAX_ID, ApiKey, User, utc_now
-from auditspan_service.schemas import (
-    NewUser,
-    read,
-)
+from auditspan_service.schemas import NewUser, read
 from auditspan_service.users import create_user, find_user
 
 ADMIN = "admin"

@@ -22,11 +22,7 @@ from auditspan_service.telemetry.instrumentation import (
     undo_automatic_instrumentation,
 )
 from auditspan_service.telemetry.logs import setup_logging
-from auditspan_service.telemetry.providers import (
-    Telemetry,
-    TelemetryConfig,
-    setup_telemetry,
-)
+from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
 
 
 def create_app(settings: Settings | None = None, telemetry: Telemetry | None = None) -> Flask:

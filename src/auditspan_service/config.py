@@ -20,10 +20,7 @@ from sqlalchemy.exc import ArgumentError
 from auditspan.delivery import Compression
 from auditspan.errors import AuditConfigError
 from auditspan.telemetry import Network, parse_networks
-from auditspan_service.database.sqlite_url import (
-    absolute_sqlite_url,
-    sqlite_url,
-)
+from auditspan_service.database.sqlite_url import absolute_sqlite_url, sqlite_url
 from auditspan_service.destinations import (
     DEFAULT_TIMEOUT,
     MAX_TIMEOUT,

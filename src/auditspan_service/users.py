@@ -11,10 +11,7 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from auditspan_service.errors import DuplicateError, NotFoundError, StaleError
 from auditspan_service.models import MAX_ID, User
-from auditspan_service.schemas import (
-    NewUser,
-    UserChange,
-)
+from auditspan_service.schemas import NewUser, UserChange
 
 Precondition = Callable[[User], None]
 """Asked before a user is changed; it raises where the change must not happen."""

@@ -14,10 +14,7 @@ import tempfile
 from pathlib import Path
 
 from auditspan_service.collector import CollectorPaths
-from auditspan_service.collector.go_toolchain import (
-    find_go,
-    install_go,
-)
+from auditspan_service.collector.go_toolchain import find_go, install_go
 
 JAEGER = "github.com/jaegertracing/jaeger/cmd/all-in-one"
 JAEGER_SOURCES = Path(__file__).with_name("jaeger")

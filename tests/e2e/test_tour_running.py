@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from auditspan_service.cli import main, tour
+from auditspan_service.cli import main
 from support.running import Up, auditspan
 
 
@@ -63,7 +64,7 @@ def test_tour_in_a_container_says_that_addresses_are_inside_it(
     mark = tmp_path / ".dockerenv"
     if has_mark:
         mark.touch()
-    monkeypatch.setattr(tour, "_CONTAINER_MARKS", (mark,))
+    monkeypatch.setattr(import_module("auditspan_service.cli.tour"), "_CONTAINER_MARKS", (mark,))
     environ = {"AUDITSPAN_DATA_DIR": str(up.said.audit_files.parents[1]), "AUDITSPAN_SINK": "file"}
     done = CliRunner().invoke(main, ["tour", "--url", up.said.url], env=environ)
     lines = done.stdout.splitlines()

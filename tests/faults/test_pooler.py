@@ -13,10 +13,7 @@ from sqlalchemy import URL, create_engine, text
 
 from auditspan.delivery.sinks import FileSink
 from auditspan_service.database.engine import make_engine
-from auditspan_service.database.schema import (
-    inspect_schema,
-    upgrade,
-)
+from auditspan_service.database.schema import inspect_schema, upgrade
 from faults.load import Load
 from faults.oracle import require_whole
 from faults.place import Place, placed, wait_for

@@ -17,11 +17,7 @@ from auditspan import AuditTrail
 from auditspan_service.telemetry.exception_text import describe
 from auditspan_service.telemetry.exporters import Exporters
 from auditspan_service.telemetry.instrumentation import instrument_engine
-from auditspan_service.telemetry.providers import (
-    Telemetry,
-    TelemetryConfig,
-    setup_telemetry,
-)
+from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
 from support.postgres import empty_database
 
 if TYPE_CHECKING:

@@ -17,11 +17,7 @@ from auditspan.verify.steps import Finding
 from auditspan.verify.trail import VerifyReport
 from auditspan_service.config import load_settings
 from auditspan_service.telemetry.instrumentation import instrument_engine
-from auditspan_service.telemetry.providers import (
-    Telemetry,
-    TelemetryConfig,
-    setup_telemetry,
-)
+from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
 from auditspan_service.telemetry.reporting import report_verified
 from support.collector import read_documents
 

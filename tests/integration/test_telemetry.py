@@ -21,15 +21,8 @@ from auditspan_service.telemetry.instrumentation import (
     instrument_flask,
     uninstrument_flask,
 )
-from auditspan_service.telemetry.logs import (
-    setup_logging,
-    teardown_logging,
-)
-from auditspan_service.telemetry.providers import (
-    Telemetry,
-    TelemetryConfig,
-    setup_telemetry,
-)
+from auditspan_service.telemetry.logs import setup_logging, teardown_logging
+from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,19 +22,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from auditspan.errors import AuditConfigError
 from auditspan.otlp.files import Damage, read_logs, read_spans
-from auditspan_service.telemetry.exporters import (
-    Exporters,
-    file_exporters,
-)
-from auditspan_service.telemetry.logs import (
-    setup_logging,
-    teardown_logging,
-)
-from auditspan_service.telemetry.providers import (
-    Telemetry,
-    TelemetryConfig,
-    setup_telemetry,
-)
+from auditspan_service.telemetry.exporters import Exporters, file_exporters
+from auditspan_service.telemetry.logs import setup_logging, teardown_logging
+from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
 from support.patience import PATIENCE
 from support.relaying import wait_for
 

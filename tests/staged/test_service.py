@@ -16,10 +16,7 @@ from auditspan.storage.partition_ddl import partitioning
 from auditspan.storage.tables import audit_tables
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine
-from auditspan_service.database.schema import (
-    configuration,
-    upgrade,
-)
+from auditspan_service.database.schema import configuration, upgrade
 from auditspan_service.models import Base
 from support.roles import Deployed, deployed_database
 

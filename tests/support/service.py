@@ -17,20 +17,14 @@ from werkzeug.test import TestResponse
 
 from auditspan import Actor, audit_context
 from auditspan_service.api.current import EXTENSION
-from auditspan_service.api_keys import (
-    IssuedKey,
-    create_key,
-)
+from auditspan_service.api_keys import IssuedKey, create_key
 from auditspan_service.app import create_app
 from auditspan_service.config import Settings, load_settings
 from auditspan_service.files.key_files import load_or_create_mac_key
 from auditspan_service.models import Base
 from auditspan_service.services import Services
 from auditspan_service.telemetry.exporters import Exporters
-from auditspan_service.telemetry.providers import (
-    TelemetryConfig,
-    setup_telemetry,
-)
+from auditspan_service.telemetry.providers import TelemetryConfig, setup_telemetry
 from support.patience import PATIENCE
 
 PROBLEM = "application/problem+json"

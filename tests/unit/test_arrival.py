@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from auditspan_service.server.arrival import (
-    BODY_BYTES,
-    HEAD_BYTES,
-    Arrival,
-    Phase,
-)
+from auditspan_service.server.arrival import BODY_BYTES, HEAD_BYTES, Arrival, Phase
 
 POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"

@@ -15,13 +15,7 @@ from flask import Flask, current_app, g, request
 from auditspan import Actor
 from auditspan_service.api.current import services
 from auditspan_service.api.problems import Problem
-from auditspan_service.api_keys import (
-    ADMIN,
-    SCOPES,
-    allows,
-    authenticate,
-    is_administrator,
-)
+from auditspan_service.api_keys import ADMIN, SCOPES, allows, authenticate, is_administrator
 from auditspan_service.models import ApiKey, User
 
 API_PREFIX = "/v1/"

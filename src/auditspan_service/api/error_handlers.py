@@ -21,10 +21,7 @@ from auditspan_service.errors import (
     ServiceError,
     StaleError,
 )
-from auditspan_service.telemetry.exception_text import (
-    type_name,
-    without_values,
-)
+from auditspan_service.telemetry.exception_text import type_name, without_values
 
 _RETRY_SECONDS = "2"
 _LATER = ("08", "25006", "25P03", "25P04", "40", "42P01", "53", "55", "57", "58")

@@ -8,10 +8,7 @@ from http import HTTPStatus
 from flask import Blueprint, Response, jsonify, url_for
 
 from auditspan_service import users as use_cases
-from auditspan_service.api.auth import (
-    require_rank,
-    requires,
-)
+from auditspan_service.api.auth import require_rank, requires
 from auditspan_service.api.body import json_body
 from auditspan_service.api.current import services
 from auditspan_service.api.etags import etag, is_known, require_match
@@ -20,11 +17,7 @@ from auditspan_service.api.query import page, parameters
 from auditspan_service.api.resources import user_resource
 from auditspan_service.errors import NotFoundError
 from auditspan_service.models import User
-from auditspan_service.schemas import (
-    NewUser,
-    UserChange,
-    read,
-)
+from auditspan_service.schemas import NewUser, UserChange, read
 
 users = Blueprint("users", __name__, url_prefix="/v1/users")
 

@@ -17,26 +17,18 @@ from auditspan_service.cli.console import Commands, data_option
 from auditspan_service.cli.coverage import coverage_
 from auditspan_service.cli.db import db
 from auditspan_service.cli.doctor import doctor
-from auditspan_service.cli.events import (
-    events,
-    history,
-    show,
-    trace,
-)
+from auditspan_service.cli.events import events, history, show
 from auditspan_service.cli.export import export
 from auditspan_service.cli.keys import keys
+from auditspan_service.cli.reconcile import reconcile
 from auditspan_service.cli.restored import restored
 from auditspan_service.cli.serve import serve
 from auditspan_service.cli.tour import tour
-from auditspan_service.cli.up import (
-    up,
-    worker,
-)
+from auditspan_service.cli.trace import trace
+from auditspan_service.cli.up import up
 from auditspan_service.cli.users import users
-from auditspan_service.cli.verify import (
-    reconcile,
-    verify,
-)
+from auditspan_service.cli.verify import verify
+from auditspan_service.cli.worker import worker
 from auditspan_service.files.private_files import UMASK
 
 

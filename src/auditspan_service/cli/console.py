@@ -16,10 +16,7 @@ from auditspan.format import printable, printable_json
 from auditspan_service.collector import CollectorError
 from auditspan_service.config import use_data_dir
 from auditspan_service.errors import ServiceError
-from auditspan_service.telemetry.exception_text import (
-    type_name,
-    without_values,
-)
+from auditspan_service.telemetry.exception_text import type_name, without_values
 
 FOUND = 1
 COULD_NOT = 2
@@ -167,3 +164,14 @@ def database_reason(error: SQLAlchemyError) -> str:
     if isinstance(error, DBAPIError) and error.orig is not None:
         return " ".join(without_values(error.orig).split()).rstrip(".?")
     return type(error).__name__
+
+
+PLACE = click.Path(path_type=Path, exists=True)
+"""A file, or a directory of files."""
+
+
+def places(option: str, named: tuple[Path, ...], more: tuple[Path, ...]) -> tuple[Path, ...]:
+    """What the option names, and what a shell has put behind it for a pattern."""
+    if more and not named:
+        raise click.UsageError(f"Got unexpected extra argument ({more[0]}): see {option}.")
+    return named + more

@@ -10,14 +10,8 @@ from sqlalchemy import Connection, Engine, event
 from auditspan import Actor, audit_context
 from auditspan.storage import AuditTables, audit_tables, lift_time_limits
 from auditspan_service.config import load_settings
-from auditspan_service.database.engine import (
-    Database,
-    make_engine,
-)
-from auditspan_service.database.schema import (
-    SchemaState,
-    inspect_schema,
-)
+from auditspan_service.database.engine import Database, make_engine
+from auditspan_service.database.schema import SchemaState, inspect_schema
 from auditspan_service.database.sqlite_url import sqlite_file
 from auditspan_service.errors import SchemaError
 from auditspan_service.models import Base

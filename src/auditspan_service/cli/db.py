@@ -8,10 +8,7 @@ from sqlalchemy import Engine
 from auditspan.guards import Finding, check_guards, restore_guards
 from auditspan.storage import audit_tables
 from auditspan_service.cli.console import FOUND, data_option, json_option, print_object, say
-from auditspan_service.cli.database import (
-    opened_engine,
-    schema_state,
-)
+from auditspan_service.cli.database import opened_engine, schema_state
 from auditspan_service.cli.starting import require_current
 from auditspan_service.config import load_settings
 from auditspan_service.database.data_directory import close_data_dir

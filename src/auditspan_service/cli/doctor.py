@@ -19,10 +19,7 @@ from auditspan_service.cli.console import (
     print_object,
     say,
 )
-from auditspan_service.cli.database import (
-    opened_engine,
-    schema_state,
-)
+from auditspan_service.cli.database import opened_engine, schema_state
 from auditspan_service.config import load_settings
 from auditspan_service.database.engine import snapshot
 from auditspan_service.doctor.checks import (

@@ -1,20 +1,17 @@
-"""`auditspan events`, `show`, `history` and `trace`: the trail and its telemetry, read back."""
+"""`auditspan events`, `show` and `history`: the trail, read back."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, Never
 
 import click
 from sqlalchemy import Connection
 
 from auditspan.format import printable, printable_json
-from auditspan.otlp import build_trace, read_logs, read_spans, render_trace, trace_as_dict
 from auditspan.storage import (
     AuditTables,
     EventFilter,
@@ -25,7 +22,6 @@ from auditspan.storage import (
 )
 from auditspan.storage import history as target_history
 from auditspan_service.cli.console import (
-    FOUND,
     Failure,
     Table,
     data_option,
@@ -33,17 +29,16 @@ from auditspan_service.cli.console import (
     print_object,
     print_rows,
     say,
-    say_lines,
 )
 from auditspan_service.cli.database import opened_trail
 from auditspan_service.cli.starting import require_current
+from auditspan_service.cli.trace import as_trace_id
 from auditspan_service.config import load_settings
 from auditspan_service.database.engine import Database
 from auditspan_service.models import Base
 
 _PAGE = 500
 _FOLLOW_SECONDS = 0.5
-_TRACE_ID = re.compile(r"[0-9a-f]{32}")
 
 Events = list[StoredEvent]
 Trail = tuple[Connection, AuditTables]
@@ -51,19 +46,12 @@ Search = Callable[[Callable[[Trail], Events]], Events]
 """Calls a function with the trail on the read replica, or on the database itself."""
 
 
-def _trace_id(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    """As it is kept; what cannot be one is a mistake, and not a trace of which nothing is known."""
-    if value is not None and not _TRACE_ID.fullmatch(value.lower()):
-        raise click.BadParameter("it must be 32 hexadecimal digits.")
-    return value and value.lower()
-
-
 @click.command()
 @click.option("--actor", help="The actor's id.")
 @click.option("--action", help="As in user.update.")
 @click.option("--target-type", help="As in user.")
 @click.option("--target-id", help="The target's id.")
-@click.option("--trace-id", callback=_trace_id, help="The trace in which it happened.")
+@click.option("--trace-id", callback=as_trace_id, help="The trace in which it happened.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many.")
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @json_option
@@ -119,29 +107,6 @@ def history(target_type: str, target_id: str, *, as_json: bool) -> None:
         _print_changes(event.resource())
     if not found:
         say(f"Nothing is recorded of {target_type} {target_id}.")
-
-
-@click.command()
-@click.argument("trace_id", callback=_trace_id)
-@click.option(
-    "--files",
-    type=click.Path(path_type=Path, exists=True),
-    help="The directory of the collector's files.  [default: AUDITSPAN_COLLECTOR_FILES]",
-)
-@json_option
-@data_option
-def trace(trace_id: str, *, files: Path | None, as_json: bool) -> None:
-    """Show the spans, span events and log records of one trace as a tree."""
-    place = files or load_settings().collector_files
-    spans, logs = read_spans(place, trace_id=trace_id), read_logs(place, trace_id=trace_id)
-    tree = build_trace(trace_id, spans, logs)
-    if as_json:
-        print_object(trace_as_dict(tree))
-    elif not tree.empty:
-        say_lines(render_trace(tree))
-    if tree.empty:
-        say(f"Nothing of trace {trace_id} is in the files under {place}.", err=True)
-        raise SystemExit(FOUND)
 
 
 def _print_newest(

@@ -7,19 +7,11 @@ from collections.abc import Sequence
 import click
 
 from auditspan_service.api.resources import key_resource
-from auditspan_service.api_keys import (
-    SCOPES,
-    create_key,
-    list_keys,
-    revoke_key,
-)
+from auditspan_service.api_keys import SCOPES, create_key, list_keys, revoke_key
 from auditspan_service.cli.console import data_option, json_option, print_object, print_rows, say
 from auditspan_service.cli.database import opened_services
 from auditspan_service.config import load_settings
-from auditspan_service.files.key_files import (
-    load_or_create_mac_key,
-    rotate_mac_key,
-)
+from auditspan_service.files.key_files import load_or_create_mac_key, rotate_mac_key
 
 
 @click.group()

@@ -9,10 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from auditspan.delivery import Backoff
 from auditspan_service.cli.console import say
-from auditspan_service.cli.database import (
-    opened_engine,
-    schema_state,
-)
+from auditspan_service.cli.database import opened_engine, schema_state
 from auditspan_service.config import Settings
 from auditspan_service.database.data_directory import close_data_dir
 from auditspan_service.database.guards import require_guarded

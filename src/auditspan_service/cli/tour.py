@@ -18,18 +18,8 @@ from auditspan_service.collector import (
     find_binary,
 )
 from auditspan_service.config import environment, load_settings
-from auditspan_service.tour.proof import (
-    Proof,
-    Trace,
-    add_failing_route,
-    prove,
-    tell,
-)
-from auditspan_service.tour.stage import (
-    Stage,
-    own_stage,
-    running_stage,
-)
+from auditspan_service.tour.proof import Proof, Trace, add_failing_route, prove, tell
+from auditspan_service.tour.stage import Stage, own_stage, running_stage
 
 _MARK = ".auditspan-tour"
 _TITLE_WIDTH = 27

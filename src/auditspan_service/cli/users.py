@@ -8,10 +8,7 @@ from auditspan_service import users as use_cases
 from auditspan_service.api.resources import user_resource
 from auditspan_service.cli.console import data_option, json_option, print_object, print_rows, say
 from auditspan_service.cli.database import opened_services
-from auditspan_service.schemas import (
-    NewUser,
-    read,
-)
+from auditspan_service.schemas import NewUser, read
 
 _BATCH = 500
 

@@ -1,55 +1,45 @@
-"""`auditspan verify` and `auditspan reconcile`: is the trail whole, and is it delivered?"""
+"""`auditspan verify`: is the trail as it was written?"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
 from auditspan import MacKey
-from auditspan.delivery import Sink
-from auditspan.storage import AuditTables, take_back
+from auditspan.storage import AuditTables
 from auditspan.tlog import PublicKey
 from auditspan.verify import (
     Progress,
-    ReconcileReport,
-    Resent,
     VerifyReport,
     Witness,
     read_witness,
-    resend,
-    taken_since,
     verify_trail,
 )
-from auditspan.verify import reconcile as compare
-from auditspan.verify.state import StateReport, check_state
+from auditspan.verify.state import Difference, StateReport, check_state
 from auditspan_service.cli.console import (
     FOUND,
+    PLACE,
     Failure,
     data_option,
     json_option,
+    places,
     print_object,
     say,
 )
-from auditspan_service.cli.database import (
-    opened_engine,
-    opened_trail,
-)
-from auditspan_service.cli.reconciled import own_names, print_reconciled, spans_place
-from auditspan_service.cli.state import print_state, with_state
+from auditspan_service.cli.database import opened_trail
 from auditspan_service.cli.verification_keys import known_keys
-from auditspan_service.config import Settings, load_settings
+from auditspan_service.config import load_settings
 from auditspan_service.models import Base
 from auditspan_service.telemetry.reporting import report_verified
-from auditspan_service.worker import make_sink
 
 _SHOWN = 20
-_PLACE = click.Path(path_type=Path, exists=True)
+_OLDER = {"no-history", "no-create"}
 
 
 @click.command()
@@ -64,7 +54,7 @@ _PLACE = click.Path(path_type=Path, exists=True)
 @click.option(
     "--witness",
     multiple=True,
-    type=_PLACE,
+    type=PLACE,
     metavar="FILE…",
     help="Files of the collector, or directories of them: what they have seen must still be there.",
 )
@@ -82,7 +72,7 @@ _PLACE = click.Path(path_type=Path, exists=True)
 @click.option(
     "--metrics", is_flag=True, help="Send the outcome to the collector, too, as audit.verify.*."
 )
-@click.argument("more", nargs=-1, type=_PLACE, metavar="")
+@click.argument("more", nargs=-1, type=PLACE, metavar="")
 @json_option
 @data_option
 def verify(  # noqa: PLR0913 (one for each option)
@@ -115,7 +105,7 @@ def verify(  # noqa: PLR0913 (one for each option)
     """  # noqa: D301 (click reads the character itself)
     settings = load_settings()
     keys = known_keys(settings, public_keys)
-    seen = _witness(_places("--witness", witness, more), keys.public, is_only_log=not public_keys)
+    seen = _witness(places("--witness", witness, more), keys.public, is_only_log=not public_keys)
     with opened_trail() as (connection, tables):
         with _progress() as progress:
             report = verify_trail(
@@ -135,72 +125,6 @@ def verify(  # noqa: PLR0913 (one for each option)
         report_verified(settings, report, live)
     if not (report.ok and (live is None or live.ok)):
         raise SystemExit(FOUND)
-
-
-@click.command()
-@click.option(
-    "--files",
-    multiple=True,
-    type=_PLACE,
-    metavar="FILE…",
-    help="Files of the collector, or directories of them.",
-)
-@click.option(
-    "--spans",
-    multiple=True,
-    type=click.Path(path_type=Path, exists=True, allow_dash=True),
-    is_flag=False,
-    flag_value="-",
-    metavar="[PATH]",
-    help="Name rows, too, that span events announced and the table lacks: a file of spans, or a "
-    "directory.  [default: telemetry in AUDITSPAN_COLLECTOR_FILES]",
-)
-@click.option("--resend", "again", is_flag=True, help="Send what is missing to the sink again.")
-@click.option(
-    "--sink",
-    "sink_name",
-    metavar="NAME",
-    help="Where to send: one of AUDITSPAN_MORE_SINKS. By default that of AUDITSPAN_SINK.",
-)
-@click.argument("more", nargs=-1, type=_PLACE, metavar="")
-@json_option
-@data_option
-def reconcile(  # noqa: PLR0913 (one for each option)
-    *,
-    files: tuple[Path, ...],
-    spans: tuple[Path, ...],
-    more: tuple[Path, ...],
-    again: bool,
-    sink_name: str | None,
-    as_json: bool,
-) -> None:
-    """Compare the ids and bodies of the table with those in the collector's files, both ways.
-
-    Events with the name of another trail are only counted. Exit code 1 when something is missing,
-    unknown, different or deleted, also when it was sent again: the next run shows whether that
-    arrived.
-    """
-    if spans and more:
-        raise click.UsageError(f"Give --spans a directory, or once for each file: {more[0]}.")
-    settings = load_settings()
-    sink = _sink(settings, sink_name)
-    given = _places("--files", files, more)
-    with closing(sink), opened_trail() as (connection, tables):
-        announced = [spans_place(settings, path) for path in spans]
-        audit = given or (settings.collector_files / "audit",)
-        own = own_names(settings)
-        report = compare(connection, tables, audit, spans=announced, names=own)
-        resent = _resend(sink, connection, tables, report) if again else None
-    print_reconciled(report, resent, as_json=as_json)
-    if not report.ok:
-        raise SystemExit(FOUND)
-
-
-def _places(option: str, named: tuple[Path, ...], more: tuple[Path, ...]) -> tuple[Path, ...]:
-    """What the option names, and what a shell has put behind it for a pattern."""
-    if more and not named:
-        raise click.UsageError(f"Got unexpected extra argument ({more[0]}): see {option}.")
-    return named + more
 
 
 def _witness(
@@ -246,7 +170,7 @@ def _print_verified(
     report: VerifyReport, live: StateReport | None, unchecked: list[str], *, as_json: bool
 ) -> None:
     if as_json:
-        print_object(with_state({**report.to_dict(), "unchecked": unchecked}, live))
+        print_object(_with_state({**report.to_dict(), "unchecked": unchecked}, live))
         return
     say(f"{report.rows} rows, {report.tree_size} sealed, {report.checkpoints} checkpoints")
     if report.since:
@@ -267,40 +191,37 @@ def _print_verified(
         print_state(live)
 
 
-def _sink(settings: Settings, name: str | None) -> Sink:
-    try:
-        return make_sink(settings, name or settings.sink)
-    except KeyError:
-        known = ", ".join((settings.sink, *settings.more_sinks))
-        raise Failure(f"There is no sink {name!r}. There are: {known}.") from None
-
-
-def _resend(
-    sink: Sink, connection: Connection, tables: AuditTables, report: ReconcileReport
-) -> Resent:
-    done = resend(connection, tables, sink, report.missing)
-    _take_back(tables, sink.name, taken_since(connection, tables, sink, report, done))
-    return done
-
-
-def _take_back(tables: AuditTables, sink: str, event_ids: Sequence[str]) -> None:
-    """Let what was refused before count as delivered."""
-    if not event_ids:
-        return
-    try:
-        with opened_engine() as engine, engine.begin() as connection:
-            count = take_back(connection, tables, sink, event_ids)
-    except SQLAlchemyError as error:
-        say(
-            f"{len(event_ids)} records that the sink had refused are there now, and still count as "
-            f"undelivered, since that could not be noted ({type(error).__name__}): run it with the "
-            "worker's rights.",
-            err=True,
-        )
-    else:
-        say(f"{count} records that the sink had refused are delivered now", err=True)
-
-
 def _more(count: int) -> None:
     if count > _SHOWN:
         say(f"… and {count - _SHOWN} more")
+
+
+def _with_state(verified: Mapping[str, Any], state: StateReport | None) -> dict[str, Any]:
+    """The JSON object of `verify`, with that of the state check where it was asked for."""
+    if state is None:
+        return dict(verified)
+    return {**verified, "ok": verified["ok"] and state.ok, "state": state.to_dict()}
+
+
+def print_state(state: StateReport) -> None:
+    """The differences for people, and whether there are any that count."""
+    for difference in state.differences[:_SHOWN]:
+        say(_line(difference))
+    _more(len(state.differences))
+    counts = state.counts()
+    found = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "no difference"
+    say(f"{state.objects} objects compared with {state.events} events: {found}")
+    if _OLDER & counts.keys():
+        say("no-history, no-create: older than the trail, or written past it")
+    if state.events == 0:
+        say("the trail has no changes, so the tables could not be compared")
+    else:
+        say("the tables are " + ("" if state.ok else "NOT ") + "what the trail says")
+
+
+def _line(difference: Difference) -> str:
+    place = (difference.table, difference.key, difference.field)
+    shown = "  ".join([difference.kind, " ".join(part for part in place if part is not None)])
+    if difference.field is None:
+        return shown if difference.recorded is None else f"{shown}  {difference.recorded}"
+    return f"{shown}  recorded {difference.recorded!r}, live {difference.live!r}"

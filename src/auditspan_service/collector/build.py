@@ -20,12 +20,7 @@ from auditspan_service.collector import lock
 from auditspan_service.collector.binary import build_path, find_build, read_version
 from auditspan_service.collector.build_step import run_step
 from auditspan_service.collector.errors import CollectorError, CollectorUnavailableError
-from auditspan_service.collector.go_toolchain import (
-    MINIMUM,
-    Go,
-    find_go,
-    install_go,
-)
+from auditspan_service.collector.go_toolchain import MINIMUM, Go, find_go, install_go
 from auditspan_service.collector.sources import Sources, read_sources, source_files
 
 if TYPE_CHECKING:

@@ -19,19 +19,10 @@ from auditspan.storage import AuditTables, LockHolder, StoredLease, lock_holder,
 from auditspan_service.collector import config_file
 from auditspan_service.config import Settings
 from auditspan_service.destinations import Destination
-from auditspan_service.doctor.collector_config import (
-    CollectorConfigError,
-    check_collector_config,
-)
+from auditspan_service.doctor.collector_config import CollectorConfigError, check_collector_config
 from auditspan_service.errors import KeyFileError
-from auditspan_service.files.key_files import (
-    load_mac_keys,
-    load_or_create_signing_keys,
-)
-from auditspan_service.worker import (
-    audit_destination,
-    otlp_sink,
-)
+from auditspan_service.files.key_files import load_mac_keys, load_or_create_signing_keys
+from auditspan_service.worker import audit_destination, otlp_sink
 
 _COLLECTOR_SECONDS = 5.0
 _LOCK_SECONDS = 5.0

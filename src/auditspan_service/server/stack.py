@@ -23,10 +23,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from auditspan import Actor, audit_context
 from auditspan_service.api.current import EXTENSION
-from auditspan_service.api_keys import (
-    ADMIN,
-    create_key,
-)
+from auditspan_service.api_keys import ADMIN, create_key
 from auditspan_service.app import create_app
 from auditspan_service.collector import Collector
 from auditspan_service.config import Settings
@@ -35,23 +32,13 @@ from auditspan_service.database.engine import Database
 from auditspan_service.database.guards import require_guarded
 from auditspan_service.database.schema import upgrade
 from auditspan_service.errors import ServiceError
-from auditspan_service.files.key_files import (
-    load_or_create_mac_key,
-    load_or_create_signing_keys,
-)
+from auditspan_service.files.key_files import load_or_create_mac_key, load_or_create_signing_keys
 from auditspan_service.files.private_files import make_private_directory
 from auditspan_service.files.up_file import announced
 from auditspan_service.models import ApiKey
 from auditspan_service.services import Services
-from auditspan_service.telemetry.logs import (
-    setup_logging,
-    teardown_logging,
-)
-from auditspan_service.telemetry.providers import (
-    Telemetry,
-    TelemetryConfig,
-    setup_telemetry,
-)
+from auditspan_service.telemetry.logs import setup_logging, teardown_logging
+from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
 from auditspan_service.worker import running_worker
 
 FIRST_USER = "admin"

@@ -11,15 +11,8 @@ from auditspan.telemetry import VerifyMeters
 from auditspan.verify import VerifyReport
 from auditspan.verify.state import NOTICES, StateReport
 from auditspan_service.config import Settings
-from auditspan_service.telemetry.exporters import (
-    Exporters,
-    file_metrics,
-    otlp_metrics,
-)
-from auditspan_service.telemetry.providers import (
-    TelemetryConfig,
-    setup_telemetry,
-)
+from auditspan_service.telemetry.exporters import Exporters, file_metrics, otlp_metrics
+from auditspan_service.telemetry.providers import TelemetryConfig, setup_telemetry
 
 _VERIFIER = "verify"
 """`service.instance.id` of every verification, so that each takes the place of the one before."""

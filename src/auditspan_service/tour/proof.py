@@ -27,11 +27,7 @@ from auditspan_service.api.current import services
 from auditspan_service.files.key_files import load_or_create_mac_key
 from auditspan_service.models import Base, User
 from auditspan_service.tour.stage import Stage
-from auditspan_service.tour.story import (
-    FAILING_ROUTE,
-    STORY,
-    Step,
-)
+from auditspan_service.tour.story import FAILING_ROUTE, STORY, Step
 
 WAIT_SECONDS = 60.0
 """How long the proof waits for telemetry to arrive."""

@@ -23,24 +23,15 @@ from werkzeug.serving import make_server
 
 from auditspan import Actor, audit_context
 from auditspan_service.api.current import EXTENSION
-from auditspan_service.api_keys import (
-    create_key,
-    revoke_key,
-)
+from auditspan_service.api_keys import create_key, revoke_key
 from auditspan_service.app import create_app
 from auditspan_service.config import Settings
 from auditspan_service.database.engine import Database
 from auditspan_service.errors import ServiceError
 from auditspan_service.server.stack import Stack
 from auditspan_service.services import Services
-from auditspan_service.telemetry.logs import (
-    setup_logging,
-    teardown_logging,
-)
-from auditspan_service.telemetry.providers import (
-    TelemetryConfig,
-    setup_telemetry,
-)
+from auditspan_service.telemetry.logs import setup_logging, teardown_logging
+from auditspan_service.telemetry.providers import TelemetryConfig, setup_telemetry
 
 TOURIST = "auditspan-tour"
 """The user whose key the tour uses on a service that runs; the key is revoked afterwards."""

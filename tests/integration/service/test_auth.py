@@ -9,14 +9,8 @@ from typing import Any
 import pytest
 
 from auditspan import Actor, audit_context
-from auditspan_service.api.auth import (
-    API_PREFIX,
-    required_scope,
-)
-from auditspan_service.api_keys import (
-    SCOPES,
-    revoke_key,
-)
+from auditspan_service.api.auth import API_PREFIX, required_scope
+from auditspan_service.api_keys import SCOPES, revoke_key
 from auditspan_service.models import ApiKey, User, utc_now
 from support.service import Caller, RunningService, problem
 

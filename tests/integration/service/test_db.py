@@ -12,10 +12,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from auditspan import Actor, UnauditedWriteError, audit_context
-from auditspan_service.database.engine import (
-    Database,
-    make_engine,
-)
+from auditspan_service.database.engine import Database, make_engine
 from auditspan_service.models import User
 from support.service import RunningService
 

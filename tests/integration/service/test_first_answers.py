@@ -14,11 +14,7 @@ from opentelemetry.propagators.composite import CompositePropagator
 from auditspan_service.config import load_settings
 from auditspan_service.errors import ServiceError
 from auditspan_service.server.stack import Stack
-from auditspan_service.telemetry.providers import (
-    Telemetry,
-    TelemetryConfig,
-    setup_telemetry,
-)
+from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
 from support.service import running_service, settings_at
 
 

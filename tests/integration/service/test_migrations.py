@@ -22,11 +22,7 @@ from auditspan.guards.check import check_guards
 from auditspan.storage.tables import audit_tables
 from auditspan_service.database import schema as migrate
 from auditspan_service.database.engine import make_engine
-from auditspan_service.database.schema import (
-    configuration,
-    inspect_schema,
-    upgrade,
-)
+from auditspan_service.database.schema import configuration, inspect_schema, upgrade
 from auditspan_service.errors import SchemaError
 from auditspan_service.models import Base
 from support.postgres import empty_database

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -96,8 +97,8 @@ def test_other_commands_close_the_database_too(
 ) -> None:
     """Every command that starts on an embedded database repairs its modes."""
     database = exposed(tmp_path / "data")
-    for target in ("auditspan_service.cli.up.setup_logging", "os.execv"):
-        monkeypatch.setattr(target, _stop)
+    monkeypatch.setattr(import_module("auditspan_service.cli.worker"), "setup_logging", _stop)
+    monkeypatch.setattr("os.execv", _stop)
     done = invoke(*command, data=tmp_path / "data")
     assert ["0700", "0600"] == modes(tmp_path / "data", database)
     assert f"{database} was open to others" in done.stderr

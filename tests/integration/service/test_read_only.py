@@ -11,10 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from auditspan.delivery.relay import Relay
 from auditspan.seal.sealer import Sealer
-from auditspan_service.database.engine import (
-    Database,
-    make_engine,
-)
+from auditspan_service.database.engine import Database, make_engine
 from support.service import RunningService, problem
 
 

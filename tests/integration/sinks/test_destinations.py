@@ -12,11 +12,7 @@ import pytest
 
 from auditspan_service.config import load_settings
 from auditspan_service.destinations import Destination
-from auditspan_service.doctor.checks import (
-    Examination,
-    examine_collector,
-    examine_sink,
-)
+from auditspan_service.doctor.checks import Examination, examine_collector, examine_sink
 from auditspan_service.errors import SettingsError
 from auditspan_service.worker import make_sinks
 from integration.sinks.faulty import GOOD, FaultyCollector, faulty_collector

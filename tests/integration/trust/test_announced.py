@@ -17,10 +17,7 @@ from auditspan.storage.events import insert_records
 from auditspan.telemetry.span_events import announce
 from auditspan.verify.reconcile import reconcile
 from auditspan_service.cli import main
-from auditspan_service.database.engine import (
-    make_engine,
-    snapshot,
-)
+from auditspan_service.database.engine import make_engine, snapshot
 from auditspan_service.database.schema import upgrade
 from integration.trust.world import MAC, Trail, opened, record
 

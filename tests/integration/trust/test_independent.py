@@ -15,10 +15,7 @@ from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.otlp.files import read_logs
 from auditspan.storage.events import EventFilter, find_events
 from auditspan_service.cli import main
-from auditspan_service.database.engine import (
-    make_engine,
-    snapshot,
-)
+from auditspan_service.database.engine import make_engine, snapshot
 from auditspan_service.database.schema import upgrade
 from integration.trust.world import FOREIGN, KEY, OTHER_LOG, Trail, opened
 from support.running import Up, auditspan

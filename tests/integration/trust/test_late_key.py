@@ -20,15 +20,9 @@ from auditspan.storage.unkeyed import CoveredRows
 from auditspan.tlog.merkle import hash_leaf
 from auditspan.verify.trail import verify_trail
 from auditspan_service.cli import main
-from auditspan_service.database.engine import (
-    make_engine,
-    snapshot,
-)
+from auditspan_service.database.engine import make_engine, snapshot
 from auditspan_service.database.schema import upgrade
-from auditspan_service.files.key_files import (
-    load_mac_keys,
-    rotate_mac_key,
-)
+from auditspan_service.files.key_files import load_mac_keys, rotate_mac_key
 from auditspan_service.models import Base, User
 from integration.trust.world import FOREIGN_MAC, KEY, MAC, Trail, sizes_on
 

@@ -18,10 +18,7 @@ from auditspan.storage.events import EventFilter, find_events
 from auditspan.storage.quarantine import quarantined, take_back
 from auditspan.verify.reconcile import Resent, reconcile, resend, taken_since
 from auditspan_service.cli import main
-from auditspan_service.database.engine import (
-    make_engine,
-    snapshot,
-)
+from auditspan_service.database.engine import make_engine, snapshot
 from auditspan_service.database.schema import upgrade
 from integration.sinks.faulty import GOOD, faulty_collector
 from integration.trust.world import MAC, Trail, opened

@@ -21,10 +21,7 @@ from auditspan.telemetry import semconv
 from auditspan.tlog.note import Checkpoint, open_note
 from auditspan.verify.reconcile import reconcile, resend
 from auditspan_service.cli import main
-from auditspan_service.database.engine import (
-    make_engine,
-    snapshot,
-)
+from auditspan_service.database.engine import make_engine, snapshot
 from auditspan_service.database.schema import upgrade
 from integration.trust.world import KEY, MAC, Trail, opened, ours
 from support.relaying import relaying, wait_for

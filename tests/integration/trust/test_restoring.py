@@ -7,6 +7,7 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -338,7 +339,7 @@ def test_a_worker_that_is_quicker_is_noticed(
         return Sealer(*given, **named)
 
     with monkeypatch.context() as patched:
-        patched.setattr("auditspan_service.cli.restored.Sealer", late)
+        patched.setattr(import_module("auditspan_service.cli.restored"), "Sealer", late)
         done = place.run("db", "restored")
     assert (2, "") == (done.exit_code, done.stdout)
     assert "stop the workers, and run this again" in done.stderr

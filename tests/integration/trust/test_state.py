@@ -40,7 +40,7 @@ from auditspan.storage.events import insert_records
 from auditspan.storage.tables import AuditTables, audit_tables
 from auditspan.verify.state import Difference, StateReport, check_state
 from auditspan.verify.state.object_store import ObjectStore
-from auditspan_service.cli.state import print_state, with_state
+from auditspan_service.cli.verify import print_state, with_state
 from integration.library.world import sqlite_engine_at
 
 KEY = MacKey.from_secret(bytes(range(32)))

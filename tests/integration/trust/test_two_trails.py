@@ -21,10 +21,7 @@ from auditspan.verify.trail import verify_trail
 from auditspan.verify.witness import read_witness
 from auditspan.worker import Worker
 from auditspan_service.cli import main
-from auditspan_service.database.engine import (
-    make_engine,
-    snapshot,
-)
+from auditspan_service.database.engine import make_engine, snapshot
 from auditspan_service.database.schema import upgrade
 from integration.trust.test_announced import commit_and_announce, spans
 from integration.trust.world import KEY, MAC, OTHER_LOG, Trail, opened

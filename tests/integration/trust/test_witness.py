@@ -20,10 +20,7 @@ from auditspan.verify.witness import read_witness
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
-from auditspan_service.files.key_files import (
-    load_or_create_signing_keys,
-    rotate_signing_key,
-)
+from auditspan_service.files.key_files import load_or_create_signing_keys, rotate_signing_key
 from integration.trust.backups import older
 from integration.trust.conftest import BATCHES
 from integration.trust.world import FOREIGN, KEY, MAC, OTHER_LOG, Trail, opened

@@ -29,10 +29,7 @@ from auditspan.tlog.note import SigningKey
 from auditspan.verify.steps import Finding
 from auditspan.verify.trail import VerifyReport, verify_trail
 from auditspan.verify.witness import read_witness
-from auditspan_service.database.engine import (
-    make_engine,
-    snapshot,
-)
+from auditspan_service.database.engine import make_engine, snapshot
 from support.attacker import take_guards_away
 
 MAC = MacKey.from_secret(bytes(range(32)))

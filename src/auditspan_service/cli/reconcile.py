@@ -1,0 +1,175 @@
+"""`auditspan reconcile`: is the trail delivered?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+import click
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from auditspan.delivery import Sink
+from auditspan.storage import AuditTables, take_back
+from auditspan.verify import ReconcileReport, Resent, resend, taken_since
+from auditspan.verify import reconcile as compare
+from auditspan_service.cli.console import (
+    FOUND,
+    PLACE,
+    Failure,
+    data_option,
+    json_option,
+    places,
+    print_object,
+    say,
+)
+from auditspan_service.cli.database import opened_engine, opened_trail
+from auditspan_service.config import Settings, load_settings
+from auditspan_service.errors import KeyFileError
+from auditspan_service.files.key_files import load_or_create_signing_keys
+from auditspan_service.worker import make_sink
+
+_SHOWN = 20
+_NAMES = 5
+
+
+@click.command()
+@click.option(
+    "--files",
+    multiple=True,
+    type=PLACE,
+    metavar="FILE…",
+    help="Files of the collector, or directories of them.",
+)
+@click.option(
+    "--spans",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, allow_dash=True),
+    is_flag=False,
+    flag_value="-",
+    metavar="[PATH]",
+    help="Name rows, too, that span events announced and the table lacks: a file of spans, or a "
+    "directory.  [default: telemetry in AUDITSPAN_COLLECTOR_FILES]",
+)
+@click.option("--resend", "again", is_flag=True, help="Send what is missing to the sink again.")
+@click.option(
+    "--sink",
+    "sink_name",
+    metavar="NAME",
+    help="Where to send: one of AUDITSPAN_MORE_SINKS. By default that of AUDITSPAN_SINK.",
+)
+@click.argument("more", nargs=-1, type=PLACE, metavar="")
+@json_option
+@data_option
+def reconcile(  # noqa: PLR0913 (one for each option)
+    *,
+    files: tuple[Path, ...],
+    spans: tuple[Path, ...],
+    more: tuple[Path, ...],
+    again: bool,
+    sink_name: str | None,
+    as_json: bool,
+) -> None:
+    """Compare the ids and bodies of the table with those in the collector's files, both ways.
+
+    Events with the name of another trail are only counted. Exit code 1 when something is missing,
+    unknown, different or deleted, also when it was sent again: the next run shows whether that
+    arrived.
+    """
+    if spans and more:
+        raise click.UsageError(f"Give --spans a directory, or once for each file: {more[0]}.")
+    settings = load_settings()
+    sink = _sink(settings, sink_name)
+    given = places("--files", files, more)
+    with closing(sink), opened_trail() as (connection, tables):
+        announced = [_spans_place(settings, path) for path in spans]
+        audit = given or (settings.collector_files / "audit",)
+        own = _own_names(settings)
+        report = compare(connection, tables, audit, spans=announced, names=own)
+        resent = _resend(sink, connection, tables, report) if again else None
+    _print_reconciled(report, resent, as_json=as_json)
+    if not report.ok:
+        raise SystemExit(FOUND)
+
+
+def _sink(settings: Settings, name: str | None) -> Sink:
+    try:
+        return make_sink(settings, name or settings.sink)
+    except KeyError:
+        known = ", ".join((settings.sink, *settings.more_sinks))
+        raise Failure(f"There is no sink {name!r}. There are: {known}.") from None
+
+
+def _resend(
+    sink: Sink, connection: Connection, tables: AuditTables, report: ReconcileReport
+) -> Resent:
+    done = resend(connection, tables, sink, report.missing)
+    _take_back(tables, sink.name, taken_since(connection, tables, sink, report, done))
+    return done
+
+
+def _take_back(tables: AuditTables, sink: str, event_ids: Sequence[str]) -> None:
+    """Let what was refused before count as delivered."""
+    if not event_ids:
+        return
+    try:
+        with opened_engine() as engine, engine.begin() as connection:
+            count = take_back(connection, tables, sink, event_ids)
+    except SQLAlchemyError as error:
+        say(
+            f"{len(event_ids)} records that the sink had refused are there now, and still count as "
+            f"undelivered, since that could not be noted ({type(error).__name__}): run it with the "
+            "worker's rights.",
+            err=True,
+        )
+    else:
+        say(f"{count} records that the sink had refused are delivered now", err=True)
+
+
+def _print_reconciled(report: ReconcileReport, resent: Resent | None, *, as_json: bool) -> None:
+    """Print the report, and what became of the events that were sent again."""
+    if as_json:
+        print_object(report.to_dict() | ({"resent": asdict(resent)} if resent else {}))
+        return
+    say(f"{report.rows} rows, {report.found} found, {report.duplicates} duplicates")
+    if report.announced is not None:
+        say(f"{report.announced} events announced on spans, {len(report.deleted)} not in the table")
+    if report.others:
+        say(f"{sum(report.others.values())} events of other trails: {_shortened(report.others)}")
+    for kind in ("missing", "unknown", "different", "deleted"):
+        _print_ids(kind, getattr(report, kind))
+    if report.damaged_lines:
+        say(f"{report.damaged_lines} pieces of the files are damaged")
+    if resent:
+        say(f"{len(resent.sent)} sent again, {resent.waiting} still waiting for the relay")
+        for event_id, reason in resent.refused.items():
+            say(f"refused  {event_id}  {reason}")
+    say("reconciled" if report.ok else "NOT reconciled")
+
+
+def _own_names(settings: Settings) -> set[str]:
+    """Return the name of the trail in the signing key file, if this process can read that."""
+    with suppress(KeyFileError):
+        keys = load_or_create_signing_keys(settings.signing_key_file, create=False)
+        return {key.name for key in keys}
+    return set()
+
+
+def _spans_place(settings: Settings, path: Path) -> Path:
+    """The place that was named, or that of the settings where none was."""
+    return settings.collector_files / "telemetry" if path == Path("-") else path
+
+
+def _shortened(names: Mapping[str, int]) -> str:
+    shown = [name[:100] for name in islice(names, _NAMES)]
+    return ", ".join(shown if len(names) <= _NAMES else [*shown, "…"])
+
+
+def _print_ids(kind: str, ids: list[str]) -> None:
+    for event_id in ids[:_SHOWN]:
+        say(f"{kind}  {event_id}")
+    if len(ids) > _SHOWN:
+        say(f"… and {len(ids) - _SHOWN} more")

@@ -1,0 +1,51 @@
+"""`auditspan trace`: the telemetry of one trace, read back from the collector's files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from auditspan.otlp import build_trace, read_logs, read_spans, render_trace, trace_as_dict
+from auditspan_service.cli.console import (
+    FOUND,
+    data_option,
+    json_option,
+    print_object,
+    say,
+    say_lines,
+)
+from auditspan_service.config import load_settings
+
+_TRACE_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def as_trace_id(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """As it is kept; what cannot be one is a mistake, and not a trace of which nothing is known."""
+    if value is not None and not _TRACE_ID.fullmatch(value.lower()):
+        raise click.BadParameter("it must be 32 hexadecimal digits.")
+    return value and value.lower()
+
+
+@click.command()
+@click.argument("trace_id", callback=as_trace_id)
+@click.option(
+    "--files",
+    type=click.Path(path_type=Path, exists=True),
+    help="The directory of the collector's files.  [default: AUDITSPAN_COLLECTOR_FILES]",
+)
+@json_option
+@data_option
+def trace(trace_id: str, *, files: Path | None, as_json: bool) -> None:
+    """Show the spans, span events and log records of one trace as a tree."""
+    place = files or load_settings().collector_files
+    spans, logs = read_spans(place, trace_id=trace_id), read_logs(place, trace_id=trace_id)
+    tree = build_trace(trace_id, spans, logs)
+    if as_json:
+        print_object(trace_as_dict(tree))
+    elif not tree.empty:
+        say_lines(render_trace(tree))
+    if tree.empty:
+        say(f"Nothing of trace {trace_id} is in the files under {place}.", err=True)
+        raise SystemExit(FOUND)
