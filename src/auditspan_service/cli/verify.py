@@ -170,7 +170,7 @@ def _print_verified(
     report: VerifyReport, live: StateReport | None, unchecked: list[str], *, as_json: bool
 ) -> None:
     if as_json:
-        print_object(_with_state({**report.to_dict(), "unchecked": unchecked}, live))
+        print_object(with_state({**report.to_dict(), "unchecked": unchecked}, live))
         return
     say(f"{report.rows} rows, {report.tree_size} sealed, {report.checkpoints} checkpoints")
     if report.since:
@@ -196,7 +196,7 @@ def _more(count: int) -> None:
         say(f"… and {count - _SHOWN} more")
 
 
-def _with_state(verified: Mapping[str, Any], state: StateReport | None) -> dict[str, Any]:
+def with_state(verified: Mapping[str, Any], state: StateReport | None) -> dict[str, Any]:
     """The JSON object of `verify`, with that of the state check where it was asked for."""
     if state is None:
         return dict(verified)
