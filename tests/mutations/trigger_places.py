@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from mutations.mutation import Mutation
 
-REPRODUCTIONS, TYPES = "staged/test_reproductions.py", "staged/test_types.py"
-LEFTOVERS, FAILED = "staged/test_leftovers.py", "staged/test_failed_drains.py"
-TRANSACTIONS, DATABASES = "staged/test_transactions.py", "staged/test_several_databases.py"
+REPRODUCTIONS = "integration/capture/test_reproductions.py"
+TYPES = "integration/capture/test_types.py"
+LEFTOVERS = "integration/capture/test_leftovers.py"
+FAILED = "integration/capture/test_failed_drains.py"
+TRANSACTIONS = "integration/capture/test_transactions.py"
+DATABASES = "integration/capture/test_several_databases.py"
 ON_POSTGRESQL = "integration/capture/test_postgresql_triggers.py"
 ON_SQLITE = "integration/capture/test_sqlite_triggers.py"
 SEQUENCES = "integration/library/test_sequences.py"
-JOINED = "staged/test_joined_classes.py"
+JOINED = "integration/capture/test_joined_classes.py"
 
 
 def _staged(

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("integration/library", "integration/capture", "staged")
+FOLDERS = ("integration/library", "integration/capture")
 PAGE = (ROOT / "docs" / "reference" / "capture.md").read_text(encoding="utf-8")
 
 

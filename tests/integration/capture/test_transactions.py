@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import sessionmaker
 
 from auditspan import AuditTrail, audit_context
-from staged.application import KIM, Application, make_application
+from integration.capture.application import KIM, Application, make_application
 
 WAITING = """
 CREATE FUNCTION echo() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -21,7 +21,7 @@ from auditspan.capture.leftovers import take_leftovers, unknown_tables
 from auditspan.capture.undrained import Undrained
 from auditspan.capture.writer import Capture, captures_of
 from auditspan.storage.tables import audit_tables
-from staged.application import KEY, Application, make_application
+from integration.capture.application import KEY, Application, make_application
 from support.patience import PATIENCE, promised
 
 

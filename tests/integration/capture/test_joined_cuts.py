@@ -12,8 +12,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from auditspan.capture import classes, drain, telling
 from auditspan.capture.leftovers import take_leftovers
-from staged.application import Application, make_application
-from staged.test_leftovers import capture_of, outside, work
+from integration.capture.application import Application, make_application
+from integration.capture.test_leftovers import capture_of, outside, work
 
 
 class Base(DeclarativeBase):

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from auditspan import Actor, AuditError, audit_context
 from auditspan.errors import AuditWriteError, MissingContextError, UnauditedWriteError
-from staged.application import Application, make_application
+from integration.capture.application import Application, make_application
 
 REFUSING = {
     "sqlite": (

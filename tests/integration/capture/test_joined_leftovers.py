@@ -12,7 +12,7 @@ from sqlalchemy import Engine, ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from auditspan.capture.undrained import Undrained
-from staged.application import KEY, Application, make_application
+from integration.capture.application import KEY, Application, make_application
 
 
 class Base(DeclarativeBase):

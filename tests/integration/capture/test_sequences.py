@@ -26,14 +26,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from auditspan import AuditError
 from auditspan.capture.undrained import Undrained
 from auditspan.telemetry import semconv
+from integration.capture.ledger import Entries, Ledger
+from integration.capture.mixture import Mixture, second_program
 from integration.library.models import KINDS, Base
 from integration.library.shapes import (
     SHAPES,
 )
 from integration.library.test_sequences import Program
 from integration.library.world import KEY, make_world
-from staged.ledger import Entries, Ledger
-from staged.mixture import Mixture, second_program
 from support.replay import Replay, live_tables
 
 EXAMPLES = 500

@@ -10,8 +10,8 @@ from sqlalchemy import Column, Engine, ForeignKey, Table, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from auditspan.storage.events import history
-from staged.application import Application, make_application
-from staged.test_leftovers import outside, work
+from integration.capture.application import Application, make_application
+from integration.capture.test_leftovers import outside, work
 
 Story = Callable[[Application], None]
 

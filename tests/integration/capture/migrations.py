@@ -20,7 +20,7 @@ from auditspan.capture.triggers import staged_tables
 from auditspan.storage.tables import audit_tables
 from auditspan.storage.triggers import postgresql, sqlite
 from auditspan.storage.triggers.live import triggered_tables
-from staged.application import KEY, Application
+from integration.capture.application import KEY, Application
 
 ENVIRONMENT = """
 from alembic import context

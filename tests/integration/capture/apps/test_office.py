@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from auditspan import Actor, AuditTrail, MissingContextError, audit_context
-from staged.application import KEY
-from staged.apps.watching import fresh, under, watched
+from integration.capture.application import KEY
+from integration.capture.apps.watching import fresh, under, watched
 
 SECRETS = ["planted-note", "planted-other"]
 PRICES = {"apple": "1.10", "pear": "2.05", "plum": "0.99"}

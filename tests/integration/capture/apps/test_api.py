@@ -13,8 +13,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 
 from auditspan import AuditTrail
-from staged.application import KEY
-from staged.apps.watching import fresh, under, watched
+from integration.capture.application import KEY
+from integration.capture.apps.watching import fresh, under, watched
 
 PLANTED = "planted-secret"
 

@@ -11,8 +11,8 @@ from sqlalchemy.orm import sessionmaker
 
 from auditspan import Actor, AuditTrail, Policy, audit_context
 from auditspan.capture.leftovers import unknown_tables
-from staged.application import Application
-from staged.migrations import Migrations, models, text_column, under_trail
+from integration.capture.application import Application
+from integration.capture.migrations import Migrations, models, text_column, under_trail
 
 TRAIL = """
 import auditspan.alembic

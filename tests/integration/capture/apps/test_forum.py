@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine
 
 from auditspan import AuditTrail
-from staged.application import KEY
-from staged.apps.watching import fresh, under, watched
+from integration.capture.application import KEY
+from integration.capture.apps.watching import fresh, under, watched
 
 SECRETS = ["planted-password", "planted-other"]
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, Text, insert, text
 
 from auditspan import audit_context
-from staged.application import KIM, Application, make_application
+from integration.capture.application import KIM, Application, make_application
 
 COMMITS = 300
 LARGE = "SELECT string_agg(md5(i::text), '') FROM generate_series(1, 32768) i"

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import Column, Engine, ForeignKey, Integer, MetaData, Table, Text, insert, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from staged.application import Application, make_application
-from staged.test_leftovers import outside, work
+from integration.capture.application import Application, make_application
+from integration.capture.test_leftovers import outside, work
 
 
 class Base(DeclarativeBase):

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import sessionmaker
 
 from auditspan import AuditTrail
-from staged.application import Application
+from integration.capture.application import Application
 
 
 def fresh(package: str) -> Any:

@@ -46,7 +46,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, registry
 from sqlalchemy.types import TypeDecorator
 
-from staged.application import Application, make_application
+from integration.capture.application import Application, make_application
 
 BOTH = ("sqlite", "postgresql")
 

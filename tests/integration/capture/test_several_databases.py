@@ -16,8 +16,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from auditspan import AuditTrail, AuditWriteError, audit_context
 from auditspan.storage.tables import audit_tables
+from integration.capture.application import KIM, Application
 from integration.library.world import sqlite_engine_at
-from staged.application import KIM, Application
 from support.postgres import empty_database
 
 

@@ -23,8 +23,8 @@ from auditspan.capture.undrained import Undrained
 from auditspan.guards.check import check_guards
 from auditspan.seal.sealer import Sealer
 from auditspan.storage.events import history
-from staged.application import KEY, KIM, Application
-from staged.test_leftovers import outside
+from integration.capture.application import KEY, KIM, Application
+from integration.capture.test_leftovers import outside
 
 NAMES = ("ada", 'Bob "B"')
 

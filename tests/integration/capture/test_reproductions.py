@@ -41,7 +41,7 @@ from sqlalchemy.orm import (
 from sqlalchemy.types import TypeDecorator
 
 from auditspan import Actor, audit_context
-from staged.application import make_application
+from integration.capture.application import make_application
 
 
 def test_a_child_of_an_expired_parent_is_recorded(engine: Engine) -> None:

@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from auditspan import Actor, audit_context
 from auditspan.capture.undrained import Undrained
+from integration.capture.ledger import Ledger
 from integration.library.models import Player, Seat, Team
 from integration.library.shapes import (
     Article,
@@ -35,7 +36,6 @@ from integration.library.shapes import (
 )
 from integration.library.test_sequences import Program
 from integration.library.test_statements import upsert
-from staged.ledger import Ledger
 
 ACTORS = ("1", "2", "3")
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, event, text
 
 from auditspan.capture.writes import may_write
-from staged.application import Application, make_application
+from integration.capture.application import Application, make_application
 
 READING = """
 WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3) SELECT max(i) FROM n

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from integration.capture.application import Application, make_application
+from integration.capture.test_leftovers import work
+from integration.capture.test_order import Base, Tag, Word, tagged
 from integration.library.world import sqlite_engine_at
-from staged.application import Application, make_application
-from staged.test_leftovers import work
-from staged.test_order import Base, Tag, Word, tagged
 from support.replay import Kind, Links, assert_replays
 
 EXAMPLES = 200

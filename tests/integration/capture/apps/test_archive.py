@@ -15,8 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from auditspan import Actor, AuditTrail, audit_context
-from staged.application import KEY
-from staged.apps.watching import fresh, under, watched
+from integration.capture.application import KEY
+from integration.capture.apps.watching import fresh, under, watched
 
 TABLES = {"alembic_version", "author", "box", "loan", "person", "record"}
 FULL = "0029"

@@ -13,7 +13,7 @@ from statistics import quantiles
 import pytest
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, insert, text
 
-from staged.application import Application, make_application
+from integration.capture.application import Application, make_application
 from support.cluster import Cluster
 
 IS_SOAK = os.environ.get("AUDITSPAN_SOAK") == "1"

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Column, Engine, Integer, Table, inspect, text
 
 from auditspan import Policy
-from staged.application import Application
-from staged.migrations import Migrations, models, text_column, under_trail
+from integration.capture.application import Application
+from integration.capture.migrations import Migrations, models, text_column, under_trail
 
 
 def key() -> Column[Any]:

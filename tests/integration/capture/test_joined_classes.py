@@ -13,7 +13,7 @@ from sqlalchemy import Column, Engine, ForeignKey, Table, delete, insert, join, 
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column, relationship
 
 from auditspan import AuditConfigError
-from staged.application import Application, make_application
+from integration.capture.application import Application, make_application
 
 
 def make_models(*, is_audited: bool, has_classes: bool = True) -> tuple[Any, Any, Any]:
