@@ -48,6 +48,10 @@ class CreateGuards(MigrateOperation):
         """The way back."""
         return DropGuards()
 
+    def to_diff_tuple(self) -> tuple[str, str]:
+        """The difference, for `alembic check`."""
+        return ("add_guards", "audit_event")
+
 
 class DropGuards(MigrateOperation):
     """No guards any more, before the tables go."""
@@ -55,6 +59,10 @@ class DropGuards(MigrateOperation):
     def reverse(self) -> CreateGuards:
         """The way back."""
         return CreateGuards()
+
+    def to_diff_tuple(self) -> tuple[str, str]:
+        """The difference, for `alembic check`."""
+        return ("remove_guards", "audit_event")
 
 
 @renderers.dispatch_for(CreateGuards)

@@ -108,13 +108,15 @@ def pin(connection: Connection, table: Table, excluded: frozenset[str] | None) -
 
 def can_record(connection: Connection, event: Table) -> bool:
     """Whether the audit tables exist, in the middle of a migration."""
-    transaction = open_transaction(connection)
-    if transaction.can_record is None:
-        names = inspect(connection).get_table_names(schema=event.schema)
-        transaction.can_record = {event.name, STAGING} <= set(names) and (
+    known = open_transaction(connection).can_record
+    if event.schema not in known:
+        looking = inspect(connection)
+        is_there = event.schema is None or event.schema in looking.get_schema_names()
+        names = looking.get_table_names(schema=event.schema) if is_there else ()
+        known[event.schema] = {event.name, STAGING} <= set(names) and (
             connection.dialect.name == "sqlite" or _has_drain(connection, event.schema)
         )
-    return transaction.can_record
+    return known[event.schema]
 
 
 def _has_drain(connection: Connection, schema: str | None) -> bool:
@@ -141,16 +143,14 @@ def before_schema_change(connection: Connection, statement: str) -> None:
     if connection.dialect.name == "sqlite" and change.verb in {"ALTER", "DROP"}:
         with busy(connection):
             _remove(connection, change.tables)
-    transaction.can_record = None
+    transaction.can_record.clear()
 
 
 def drain_first(connection: Connection) -> None:
     """Record what the transaction has staged so far, before that is no longer possible."""
-    transaction = open_transaction(connection)
-    if transaction.can_record is not False:
-        for drain in drains:
-            drain(connection)
-    transaction.can_record = None
+    for drain in drains:
+        drain(connection)
+    open_transaction(connection).can_record.clear()
 
 
 def _remove(connection: Connection, tables: frozenset[str]) -> None:

@@ -55,7 +55,7 @@ class OpenTransaction:
         peers: the connections of the session that this one belongs to.
         touched: names, in lower case, of tables whose triggers are to be made again.
         is_migrated: whether Alembic migrates in it; None where nobody has asked.
-        can_record: in a migration, whether the audit tables exist; None where that is not known.
+        can_record: in a migration, by schema, whether the audit tables exist, as far as known.
     """
 
     floor: int = 0
@@ -65,7 +65,7 @@ class OpenTransaction:
     peers: WeakSet[Connection] = field(default_factory=WeakSet)
     touched: set[str] = field(default_factory=set)
     is_migrated: bool | None = None
-    can_record: bool | None = None
+    can_record: dict[str | None, bool] = field(default_factory=dict)
     _origins: list[tuple[int, Origin]] = field(default_factory=list)
 
     def begin(self, floor: int, origin: Origin) -> None:

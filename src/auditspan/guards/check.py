@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, Dialect, Row, Table, inspect, text
 
+from auditspan.capture import busy
 from auditspan.errors import UnguardedError
 from auditspan.guards.indexes import weak_indexes
 from auditspan.guards.interference import interference
@@ -90,23 +91,24 @@ def check_guards(connection: Connection, tables: AuditTables) -> list[Finding]:
     It only reads. The connection MUST be one as those that write: role and `synchronous_commit` are
     those of a session, and so are SQLite's settings.
     """
-    if connection.dialect.name == "postgresql":
+    with busy(connection):  # capture would refuse at the first trigger that is missing
+        if connection.dialect.name == "postgresql":
+            return [
+                *_triggers(connection, tables),
+                *_staging(connection, tables),
+                *_roles(connection, tables),
+                *(Finding(kind="role", detail=one) for one in server_powers(connection)),
+                *_postgresql_durability(connection),
+                *_indexes(connection, tables),
+                *_partitions(connection, tables),
+            ]
         return [
             *_triggers(connection, tables),
             *_staging(connection, tables),
-            *_roles(connection, tables),
-            *(Finding(kind="role", detail=one) for one in server_powers(connection)),
-            *_postgresql_durability(connection),
+            *_sqlite_durability(connection),
             *_indexes(connection, tables),
-            *_partitions(connection, tables),
+            *_sqlite_settings(connection),
         ]
-    return [
-        *_triggers(connection, tables),
-        *_staging(connection, tables),
-        *_sqlite_durability(connection),
-        *_indexes(connection, tables),
-        *_sqlite_settings(connection),
-    ]
 
 
 def require_guards(
@@ -134,16 +136,17 @@ def require_guards(
 
 def restore_guards(connection: Connection, tables: AuditTables) -> None:
     """Make the triggers of this release in place of those that are there; for the owner only."""
-    for table in tables.append_only:
-        for statement in (
-            *removal(table, dialect_of(connection)),
-            *creation(table, dialect_of(connection)),
-            *guard_partitions(table, dialect_of(connection)),
-        ):
-            connection.execute(statement)
-    staging = staging_of(tables.event.metadata)
-    if staging is not None:
-        restore_staging(connection, staging)
+    dialect, staging = dialect_of(connection), staging_of(tables.event.metadata)
+    with busy(connection):
+        for table in tables.append_only:
+            for statement in (
+                *removal(table, dialect),
+                *creation(table, dialect),
+                *guard_partitions(table, dialect),
+            ):
+                connection.execute(statement)
+        if staging is not None:
+            restore_staging(connection, staging)
 
 
 def _staging(connection: Connection, tables: AuditTables) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Row, Table, inspect, text
 
-from auditspan.capture import busy, create_triggers, staged_tables, table_key
+from auditspan.capture import create_triggers, staged_tables, table_key
 from auditspan.guards.interference import interference
 from auditspan.storage import dialect_of, schema_in, translation_of
 from auditspan.storage.triggers import (
@@ -91,30 +91,27 @@ def check_staging(
             "out of the trail, or hide them. Drop it, and find out who made it.",
         )
     if connection.dialect.name == "postgresql":
-        with busy(connection):
-            problems = [
-                *drain_problems(connection, staging),
-                *_storage_problems(connection, staging),
-            ]
-        for problem in problems:
+        for problem in (
+            *drain_problems(connection, staging),
+            *_storage_problems(connection, staging),
+        ):
             yield StagingFinding("trigger", _weak(problem))
         yield from _roles(connection, staged, staging, event, leaf)
 
 
 def restore_staging(connection: Connection, staging: Table) -> None:
     """Make the table, its function and the triggers of this release; for the owner only."""
-    with busy(connection):
-        staging.create(connection, checkfirst=True)
-        if connection.dialect.name == "postgresql":
-            for statement in postgresql.staging_statements(staging, dialect_of(connection)):
-                connection.exec_driver_sql(statement)
-        for one in _present(connection, staging):
-            table = one.table
-            for statement in removal_statements(
-                table.name, connection.schema_for_object(table), connection.dialect, connection
-            ):
-                connection.exec_driver_sql(statement)
-            create_triggers(connection, one)
+    staging.create(connection, checkfirst=True)
+    if connection.dialect.name == "postgresql":
+        for statement in postgresql.staging_statements(staging, dialect_of(connection)):
+            connection.exec_driver_sql(statement)
+    for one in _present(connection, staging):
+        table = one.table
+        for statement in removal_statements(
+            table.name, connection.schema_for_object(table), connection.dialect, connection
+        ):
+            connection.exec_driver_sql(statement)
+        create_triggers(connection, one)
 
 
 def _present(connection: Connection, staging: Table) -> Iterator[StagedTable]:
@@ -129,10 +126,8 @@ def _has(connection: Connection, table: Table) -> bool:
 
 def _triggers(connection: Connection, staged: StagedTable) -> Iterator[StagingFinding]:
     of = postgresql if connection.dialect.name == "postgresql" else sqlite
-    with busy(connection):
-        ours = of.trigger_differences(connection, staged)
-        problems = of.trigger_problems(connection, staged)
-    for problem in problems:
+    ours = of.trigger_differences(connection, staged)
+    for problem in of.trigger_problems(connection, staged):
         if problem in ours:
             yield StagingFinding("trigger", _weak(problem))
         else:
@@ -196,8 +191,7 @@ def _roles(
         "leaf": quoted.format_table(leaf),
         "drain": f"{schema}auditspan_drain(integer)",
     }
-    with busy(connection):
-        found = connection.execute(_RIGHTS, names).one()
+    found = connection.execute(_RIGHTS, names).one()
     if not found.is_superuser:  # whom nothing binds, as another finding says
         for sentence in _wrong_rights(found, staging):
             yield StagingFinding("role", sentence)
