@@ -47,6 +47,10 @@ fmt: $(READY) ## format, and mend what can be mended
 	@$(RUN)/ruff check --fix $(SOURCES)
 	@$(RUN)/ruff format $(SOURCES)
 
+.PHONY: prose
+prose: $(READY) ## find clumsy English in messages, docstrings and documents
+	@$(RUN)/python tests/prose/check.py
+
 .PHONY: types
 types: $(READY) ## check the types, strictly
 	@$(RUN)/mypy

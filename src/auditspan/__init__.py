@@ -8,19 +8,19 @@ with audit_context(actor=Actor.system("nightly-billing")), Session.begin() as se
 
 from __future__ import annotations
 
-from auditspan.context import CarriedContext, audit_context, copy_context
+from auditspan.context import CarriedContext, audit_context, carry_context
 from auditspan.errors import (
     AuditBodyError,
     AuditConfigError,
     AuditError,
     AuditWriteError,
     CollectorFilesError,
-    MissingContextError,
+    MissingActorError,
     SinkError,
     SinkRejectedError,
     SinkUnavailableError,
     UnauditedWriteError,
-    UnguardedError,
+    UnprotectedTrailError,
 )
 from auditspan.format import Actor, MacKey, Request, Service, Target
 from auditspan.mapping import Exempt, Policy
@@ -37,7 +37,7 @@ __all__ = [
     "CollectorFilesError",
     "Exempt",
     "MacKey",
-    "MissingContextError",
+    "MissingActorError",
     "Policy",
     "Request",
     "Service",
@@ -46,7 +46,7 @@ __all__ = [
     "SinkUnavailableError",
     "Target",
     "UnauditedWriteError",
-    "UnguardedError",
+    "UnprotectedTrailError",
     "audit_context",
-    "copy_context",
+    "carry_context",
 ]

@@ -173,10 +173,10 @@ class CarriedContext:
             leave()
 
 
-def copy_context() -> CarriedContext:
+def carry_context() -> CarriedContext:
     """The current context, with the actor as it is now, for work that goes on elsewhere.
 
-    carried = auditspan.copy_context()
+    carried = auditspan.carry_context()
     executor.submit(carried.run, send_invoices, month)
     """
     context = current_context() or AuditContext()

@@ -3,10 +3,10 @@
     AuditError
     ├── AuditConfigError       the trail, a policy or a setting is wrong; nothing has been written
     ├── UnauditedWriteError    no trail knows the table of a write; it was refused
-    │   └── MissingContextError    nobody said who acts
+    │   └── MissingActorError  nobody said who acts
     ├── AuditBodyError         a value cannot stand in an audit body without being altered
     ├── AuditWriteError        the audit row could not be written; the change was refused with it
-    ├── UnguardedError         the database would let the trail be changed, or lose commits
+    ├── UnprotectedTrailError  the database would let the trail be changed, or lose commits
     ├── CollectorFilesError    the collector's files cannot be read
     └── SinkError              a sink did not take a batch
         ├── SinkUnavailableError        not now; the same batch must be sent again
@@ -46,10 +46,10 @@ class UnauditedWriteError(AuditError):
     code = "unaudited-write"
 
 
-class MissingContextError(UnauditedWriteError):
+class MissingActorError(UnauditedWriteError):
     """Nobody said who acts: wrap the work in `with audit_context(actor=...)`."""
 
-    code = "missing-context"
+    code = "missing-actor"
 
 
 class AuditBodyError(AuditError):
@@ -64,10 +64,10 @@ class AuditWriteError(AuditError):
     code = "write"
 
 
-class UnguardedError(AuditError):
+class UnprotectedTrailError(AuditError):
     """The database would let the audit trail be changed, or lose what it committed."""
 
-    code = "unguarded"
+    code = "unprotected-trail"
 
 
 class CollectorFilesError(AuditError):

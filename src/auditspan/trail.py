@@ -239,7 +239,7 @@ class AuditTrail:
         Raises:
             AuditConfigError: the trail has no key, rows without a MAC are not sealed yet or follow
                 a row with one, or the sealed rows are not those of the last checkpoint.
-            MissingContextError: no context says who acts.
+            MissingActorError: no context says who acts.
         """
         key = self.mac_key
         if key is None:

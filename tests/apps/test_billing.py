@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from apps.billing.database import open_engine
 from apps.billing.job import Billing
 from apps.billing.models import Base, Invoice
-from auditspan import Actor, AuditTrail, MissingContextError, Service, audit_context
+from auditspan import Actor, AuditTrail, MissingActorError, Service, audit_context
 from auditspan.testing import CapturedEvents, FixedClock, SequentialIds, rolled_back
 from support.postgres import empty_database
 
@@ -149,7 +149,7 @@ def test_a_change_that_nobody_answers_for_is_refused(
     billing: Billing, audit_events: CapturedEvents
 ) -> None:
     """Without a context nothing is written."""
-    with pytest.raises(MissingContextError):
+    with pytest.raises(MissingActorError):
         billing.add_customer("kim", Decimal(5))
     assert [] == audit_events
 

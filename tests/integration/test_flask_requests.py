@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
-from auditspan import Actor, AuditTrail, MissingContextError, audit_context, copy_context
+from auditspan import Actor, AuditTrail, MissingActorError, audit_context, carry_context
 from auditspan.flask import AuditExtension
 from auditspan.storage.events import EventFilter, find_events
 
@@ -89,7 +89,7 @@ def refuses(site: Site) -> bool:
     """Report whether a write is refused here for lack of an actor."""
     try:
         site.write()
-    except MissingContextError:
+    except MissingActorError:
         return True
     return False
 
@@ -299,12 +299,12 @@ def test_audit_context_around_a_pushed_request_context_still_names_the_actor(sit
 
 
 def test_carried_context_of_a_request_runs_in_a_thread(site: Site) -> None:
-    """`copy_context` carries the actor and the request of Flask's current request."""
+    """`carry_context` carries the actor and the request of Flask's current request."""
 
     @site.app.post("/carried")
     def carried() -> str:
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(copy_context().run, site.write).result()
+            pool.submit(carry_context().run, site.write).result()
         return "done"
 
     site.post("/carried", "kim")

@@ -28,7 +28,7 @@ INTENDED = {
     "Service",
     "Target",
     "audit_context",
-    "copy_context",
+    "carry_context",
 }
 CODES = {
     "AuditError": "audit",
@@ -36,12 +36,12 @@ CODES = {
     "AuditConfigError": "config",
     "AuditWriteError": "write",
     "CollectorFilesError": "collector-files",
-    "MissingContextError": "missing-context",
+    "MissingActorError": "missing-actor",
     "SinkError": "sink",
     "SinkRejectedError": "sink-rejected",
     "SinkUnavailableError": "sink-unavailable",
     "UnauditedWriteError": "unaudited-write",
-    "UnguardedError": "unguarded",
+    "UnprotectedTrailError": "unprotected-trail",
 }
 
 

@@ -41,7 +41,7 @@ def drain_now(connection: Connection) -> None:
 
     Raises:
         AuditWriteError: they could not be written.
-        MissingContextError: nobody said who acts.
+        MissingActorError: nobody said who acts.
     """
     transaction = open_transaction(connection)
     if not transaction.written or transaction.is_busy or not is_healthy(connection):

@@ -41,7 +41,7 @@ def note(connection: Connection, capture: Capture, table: Table | None) -> None:
     """Note who writes to this table, or by text, and that the transaction has something to drain.
 
     Raises:
-        MissingContextError: nobody said who acts.
+        MissingActorError: nobody said who acts.
         AuditWriteError: the audit tables do not exist.
     """
     staging = staging_of(capture.metadata)

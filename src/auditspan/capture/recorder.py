@@ -10,7 +10,7 @@ from typing import NamedTuple
 from opentelemetry import trace
 
 from auditspan.context import AuditContext, current_context
-from auditspan.errors import AuditConfigError, MissingContextError
+from auditspan.errors import AuditConfigError, MissingActorError
 from auditspan.format import (
     Actor,
     AuditRecord,
@@ -82,7 +82,7 @@ class Recorder:
         """One record in these surroundings; by default in those of now.
 
         Raises:
-            MissingContextError: strict, and no context says who acts.
+            MissingActorError: strict, and no context says who acts.
         """
         moment, context, actor, trace_id, span_id = surroundings or self.surroundings()
         return AuditRecord(
@@ -111,9 +111,9 @@ class Recorder:
         return Actor.unknown()
 
 
-def missing_actor(what: str) -> MissingContextError:
+def missing_actor(what: str) -> MissingActorError:
     """The error of a trail that is strict, where nobody said who acts."""
-    return MissingContextError(
+    return MissingActorError(
         f"{what} was refused because nobody said who acts: wrap the work in "
         "`with audit_context(actor=Actor.user(...))` (or Actor.system(...) for a job), "
         "or give the trail strict=False to record the actor as unknown"

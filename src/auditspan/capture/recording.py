@@ -16,7 +16,7 @@ def recorded(
     """A record of each change.
 
     Raises:
-        MissingContextError: nobody said who acts.
+        MissingActorError: nobody said who acts.
     """
     return [
         recorder.record(

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Dialect, Row, Table, inspect, text
 
 from auditspan.capture import busy
-from auditspan.errors import UnguardedError
+from auditspan.errors import UnprotectedTrailError
 from auditspan.guards.indexes import weak_indexes
 from auditspan.guards.interference import interference
 from auditspan.guards.privileges import dangerous_roles
@@ -125,12 +125,12 @@ def require_guards(
         What is wrong and was let pass.
 
     Raises:
-        UnguardedError: something breaks a promise; the message names all of it.
+        UnprotectedTrailError: something breaks a promise; the message names all of it.
     """
     findings = check_guards(connection, tables)
     refused = [f for f in findings if f.breaks_a_promise and f.kind not in tolerated]
     if refused:
-        raise UnguardedError(" ".join(finding.detail for finding in refused))
+        raise UnprotectedTrailError(" ".join(finding.detail for finding in refused))
     return findings
 
 

@@ -115,7 +115,7 @@ def captured(trail: AuditTrail, bind: Bind) -> Iterator[CapturedEvents]:
 
     Raises:
         AuditWriteError: the changes of the open transaction cannot be recorded.
-        MissingContextError: nobody said who made them.
+        MissingActorError: nobody said who made them.
     """
     events = since_now(trail, bind)
     try:

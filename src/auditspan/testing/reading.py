@@ -65,7 +65,7 @@ def read(bind: Bind, tables: AuditTables, reader: Reader[T]) -> T:
     Raises:
         AuditConfigError: looking would end a transaction that is not ours.
         AuditWriteError: the changes of the open transaction cannot be recorded.
-        MissingContextError: nobody said who made them.
+        MissingActorError: nobody said who made them.
     """
     found = _resolved(bind, tables)
     if isinstance(found, Engine):

@@ -27,7 +27,7 @@ def require_ready(settings: Settings) -> None:
 
     Raises:
         SchemaError: the schema is another; `auditspan db upgrade` mends that.
-        UnguardedError: it is not guarded, and the settings do not allow that.
+        UnprotectedTrailError: it is not guarded, and the settings do not allow that.
     """
     close_data_dir(settings, say=_say)
     with opened_engine() as engine:
@@ -41,7 +41,7 @@ def await_ready(settings: Settings, stop: threading.Event) -> None:
     Returns early when `stop` is set.
 
     Raises:
-        SchemaError, UnguardedError: as `require_ready`.
+        SchemaError, UnprotectedTrailError: as `require_ready`.
         DBAPIError: the database refuses this client, which does not pass by itself.
     """
     backoff, said = Backoff(first=0.5), ""

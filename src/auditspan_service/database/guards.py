@@ -7,7 +7,7 @@ from typing import get_args
 
 from sqlalchemy import Engine
 
-from auditspan.errors import UnguardedError
+from auditspan.errors import UnprotectedTrailError
 from auditspan.guards import Kind, require_guards
 from auditspan.storage import audit_tables
 from auditspan_service.config import Settings
@@ -33,14 +33,14 @@ def require_guarded(
         tolerated: kinds of findings that are only said.
 
     Raises:
-        UnguardedError: it is not guarded, and the settings do not allow that.
+        UnprotectedTrailError: it is not guarded, and the settings do not allow that.
     """
     let_pass = get_args(Kind) if settings.allow_unguarded else tolerated
     with snapshot(engine) as connection:
         try:
             findings = require_guards(connection, audit_tables(Base.metadata), tolerated=let_pass)
-        except UnguardedError as error:
-            raise UnguardedError(
+        except UnprotectedTrailError as error:
+            raise UnprotectedTrailError(
                 f"Nothing was started. {error.message} ({_OVERRIDE}=1 starts all the same, for "
                 "development only.)"
             ) from error

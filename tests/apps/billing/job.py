@@ -10,7 +10,7 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import sessionmaker
 
 from apps.billing.models import Base, Customer, Invoice, NoAccountError
-from auditspan import Actor, AuditTrail, audit_context, copy_context
+from auditspan import Actor, AuditTrail, audit_context, carry_context
 
 NIGHTLY = Actor.system("nightly-billing")
 
@@ -43,7 +43,7 @@ class Billing:
             audit_context(actor=NIGHTLY, reason=f"bill {month}", metadata={"month": month}),
             ThreadPoolExecutor(threads) as pool,
         ):
-            carried = copy_context()  # a thread starts without the context
+            carried = carry_context()  # a thread starts without the context
             jobs = [pool.submit(carried.run, self.bill, one, month) for one in customers]
             return sum(job.result() for job in jobs)
 

@@ -9,7 +9,7 @@ from sqlalchemy import Column, Engine, Integer, MetaData, Table, insert, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from auditspan import Actor, AuditError, audit_context
-from auditspan.errors import AuditWriteError, MissingContextError, UnauditedWriteError
+from auditspan.errors import AuditWriteError, MissingActorError, UnauditedWriteError
 from integration.capture.application import Application, make_application
 
 REFUSING = {
@@ -87,14 +87,14 @@ def test_text_without_an_actor_is_refused_before_the_commit(application: Applica
     """Where only the database sees which rows are written, and nobody said who acts."""
     with application.engine.connect() as connection:
         connection.execute(text("INSERT INTO word VALUES (1)"))
-        with pytest.raises(MissingContextError):
+        with pytest.raises(MissingActorError):
             connection.commit()
     assert ([], []) == (ids(application), application.events())
 
 
 def test_a_statement_without_an_actor_is_refused_at_once(application: Application) -> None:
     """Where SQLAlchemy knows the table."""
-    with application.engine.connect() as connection, pytest.raises(MissingContextError):
+    with application.engine.connect() as connection, pytest.raises(MissingActorError):
         connection.execute(insert(word(application)).values(id=1))
     assert ([], []) == (ids(application), application.events())
 

@@ -16,7 +16,7 @@ from auditspan import (
     AuditConfigError,
     AuditError,
     AuditTrail,
-    MissingContextError,
+    MissingActorError,
     Target,
     audit_context,
 )
@@ -84,7 +84,7 @@ def test_strict_a_change_without_an_actor_is_refused(
     """Nobody said who acts: nothing is changed, also when the application swallows the error."""
     with world.sessions() as session:
         write(session, verb)
-        with pytest.raises(MissingContextError, match="audit_context"):
+        with pytest.raises(MissingActorError, match="audit_context"):
             if inner:
                 with audit_context(reason="no actor"):
                     session.flush()

@@ -24,7 +24,7 @@ from auditspan import (
     AuditError,
     AuditTrail,
     AuditWriteError,
-    MissingContextError,
+    MissingActorError,
     audit_context,
 )
 from auditspan.capture.undrained import Undrained
@@ -419,7 +419,7 @@ def test_strict_a_connection_needs_an_actor_too(world: World) -> None:
     """The statement is refused before it runs, and the rest of the transaction can commit."""
     with world.engine.begin() as connection:
         connection.execute(insert(Plain).values(name="with it"))
-        with pytest.raises(MissingContextError, match="audit_context"):
+        with pytest.raises(MissingActorError, match="audit_context"):
             connection.execute(insert(Team).values(name="nobody"))
     with world.engine.connect() as connection:
         assert ["with it"] == list(connection.scalars(select(Plain.name)))

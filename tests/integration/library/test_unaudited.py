@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import delete, insert, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from auditspan import AuditConfigError, MissingContextError, audit_context
+from auditspan import AuditConfigError, MissingActorError, audit_context
 from integration.library.models import Player, Team
 from integration.library.raw_sql import MERGE, UPDATE
 from integration.library.shapes import Post, Tag
@@ -204,7 +204,7 @@ def test_strict_unaudited_sql_without_an_actor_refuses_its_commit(world: World) 
     before = world.actions()
     with world.trail.unaudited(reason="x"), world.sessions() as session:
         session.execute(text(UPDATE))
-        with pytest.raises(MissingContextError, match="audit_context"):
+        with pytest.raises(MissingActorError, match="audit_context"):
             session.commit()
     assert before == world.actions()
     with world.sessions() as session:

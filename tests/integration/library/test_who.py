@@ -27,10 +27,10 @@ from auditspan import (
     AuditConfigError,
     AuditError,
     AuditTrail,
-    MissingContextError,
+    MissingActorError,
     Target,
     audit_context,
-    copy_context,
+    carry_context,
 )
 from integration.library.models import Base, Seat, Team
 from integration.library.world import KEY, KIM, World, make_world
@@ -132,7 +132,7 @@ def test_a_thread_begins_without_an_actor(world: World) -> None:
     """Nobody acts in a thread that was not told: strict refuses, whoever started it."""
     with world.request():
         (error,) = in_threads([lambda: add_team(world)])
-    assert isinstance(error, MissingContextError)
+    assert isinstance(error, MissingActorError)
     assert [] == world.rows()
 
 
@@ -286,7 +286,7 @@ def test_an_inner_context_ends_with_its_block(world: World) -> None:
                 raise ZeroDivisionError
             add_team(world)
         add_team(world)
-    with pytest.raises(MissingContextError):
+    with pytest.raises(MissingActorError):
         add_team(world)
     assert ["7", "9", "x", "9", "7"] == actor_ids(world)
 
@@ -450,7 +450,7 @@ def test_a_job_acts_for_who_began_it(world: World, spans: InMemorySpanExporter) 
     world.counts_span_events = False
     with world.request(), audit_context(reason="month end", tenant="acme", on_behalf_of=LEE):
         origin = trace.get_current_span().get_span_context()
-        carried = copy_context()
+        carried = carry_context()
     with ThreadPoolExecutor(max_workers=2) as executor:
         for name in ("a", "b"):
             executor.submit(carried.run, add_team, world, name=name).result()
@@ -476,7 +476,7 @@ def test_jobs_at_once_have_a_context_each(world: World, spans: InMemorySpanExpor
         jobs = []
         for number in range(12):
             with audit_context(actor=Actor.user(number)):
-                jobs.append(executor.submit(copy_context().run, add_team, world, str(number)))
+                jobs.append(executor.submit(carry_context().run, add_team, world, str(number)))
         for job in jobs:
             job.result()
     events = world.events()
@@ -488,7 +488,7 @@ def test_a_block_may_be_attached(world: World, spans: InMemorySpanExporter) -> N
     """For jobs that are no function: the context of before is back afterwards, by whatever end."""
     world.counts_span_events = False
     with world.request():
-        carried = copy_context()
+        carried = carry_context()
         origin = trace.get_current_span().get_span_context()
     with audit_context(actor=LEE):
         with carried.attached("import"):
@@ -505,7 +505,7 @@ def test_a_block_may_be_attached(world: World, spans: InMemorySpanExporter) -> N
 
 def test_a_job_gives_back_what_its_function_gives(spans: InMemorySpanExporter) -> None:
     """Its result or its exception, as if it had been called directly; without a trace no link."""
-    carried = copy_context()
+    carried = carry_context()
     assert "1-2" == carried.run("{}-{b}".format, 1, b=2)
     lost: dict[str, str] = {}
     with pytest.raises(KeyError, match="lost"):
@@ -518,7 +518,7 @@ def test_a_job_keeps_the_actor_that_was(world: World, spans: InMemorySpanExporte
     world.counts_span_events = False
     current = [KIM]
     with audit_context(actor=lambda: current[0]):
-        carried = copy_context()
+        carried = carry_context()
     current[0] = LEE
     carried.run(add_team, world)
     assert ["7"] == actor_ids(world)
@@ -527,8 +527,8 @@ def test_a_job_keeps_the_actor_that_was(world: World, spans: InMemorySpanExporte
 
 def test_a_job_of_nobody_is_refused(world: World, spans: InMemorySpanExporter) -> None:
     """A copy of no context is none: strict refuses, also inside somebody else's block."""
-    carried = copy_context()
-    with audit_context(actor=LEE), pytest.raises(MissingContextError):
+    carried = carry_context()
+    with audit_context(actor=LEE), pytest.raises(MissingActorError):
         carried.run(add_team, world)
     assert 1 == len(spans.get_finished_spans())
 
@@ -596,9 +596,9 @@ def test_a_durable_event_needs_no_running_transaction(world: World) -> None:
 
 def test_strict_an_event_of_nobody_is_refused(world: World) -> None:
     """A durable event and one of a session need an actor as a change does."""
-    with pytest.raises(MissingContextError):
+    with pytest.raises(MissingActorError):
         world.trail.record_durable("login.failed")
-    with pytest.raises(MissingContextError), world.sessions.begin() as session:
+    with pytest.raises(MissingActorError), world.sessions.begin() as session:
         world.trail.record(session, "login.failed")
     assert [] == world.rows()
 

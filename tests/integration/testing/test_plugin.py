@@ -17,7 +17,7 @@ COMMAND = ["-W", "error", "-m", "pytest", "-W", "error", "-p", "no:cacheprovider
 MORE_TESTS = """
 import pytest
 from auditspan.telemetry.span_events import TelemetryErrors
-from auditspan.errors import MissingContextError
+from auditspan.errors import MissingActorError
 from shop import Order, Session, place
 
 @pytest.mark.parametrize("turn", [1, 2])
@@ -37,7 +37,7 @@ def test_the_actor_is_a_user_unless_another_is_given(audit_actor, audit_events):
     assert ["user/test"] == [event.by for event in audit_events]
 
 def test_the_actor_ends_with_its_test():
-    with pytest.raises(MissingContextError), Session.begin() as session:
+    with pytest.raises(MissingActorError), Session.begin() as session:
         session.add(Order(item="tea"))
 """
 

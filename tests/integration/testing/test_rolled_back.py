@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, func, select, text
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from auditspan import AuditTrail, MissingContextError
+from auditspan import AuditTrail, MissingActorError
 from auditspan.testing import captured, rolled_back
 from integration.testing.notes import Note, left, words, write
 
@@ -94,7 +94,7 @@ def test_a_commit_in_a_rolled_back_test_is_refused_where_a_real_one_would_be(
             session.execute(text("INSERT INTO note (words) VALUES ('lost')"))
 
     with rolled_back(engine, sessions) as connection, captured(trail, connection) as events:
-        with pytest.raises(MissingContextError):
+        with pytest.raises(MissingActorError):
             Context().run(write_without_an_actor)
         write(sessions, "a")
         assert ["a"] == list(connection.scalars(select(Note.words)))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, MetaData, create_engine, event, text
 
-from auditspan.errors import UnguardedError
+from auditspan.errors import UnprotectedTrailError
 from auditspan.guards.check import Finding, check_guards, require_guards, restore_guards
 from auditspan.storage.tables import audit_tables
 from support.cluster import Cluster
@@ -142,7 +142,7 @@ def test_rule_trigger_or_policy_of_others_breaks_a_promise(engine: Engine, table
     expected = {f"There is a {what} on {table} that is not auditspan's" for what in ways}
     assert expected == {sentence.partition(":")[0] for sentence in said}
     assert [] == findings(engine, "trigger")
-    with engine.connect() as connection, pytest.raises(UnguardedError):
+    with engine.connect() as connection, pytest.raises(UnprotectedTrailError):
         require_guards(connection, TABLES, tolerated={"role", "durability"})
 
 
@@ -312,9 +312,9 @@ def test_the_refusal_names_everything(tmp_path: Path) -> None:
     with engine.connect() as connection:
         connection.execute(text("DROP TRIGGER audit_leaf_no_delete"))
         connection.execute(text("PRAGMA journal_mode"))
-        with pytest.raises(UnguardedError, match="audit_leaf_no_delete") as caught:
+        with pytest.raises(UnprotectedTrailError, match="audit_leaf_no_delete") as caught:
             require_guards(connection, TABLES)
         passed = require_guards(connection, TABLES, tolerated={"trigger"})
-    assert "docs/errors/unguarded.md" in str(caught.value)
+    assert "docs/errors/unprotected-trail.md" in str(caught.value)
     assert {"trigger", "setting"} == {finding.kind for finding in passed}
     engine.dispose()

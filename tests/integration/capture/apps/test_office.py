@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from auditspan import Actor, AuditTrail, MissingContextError, audit_context
+from auditspan import Actor, AuditTrail, MissingActorError, audit_context
 from integration.capture.application import KEY
 from integration.capture.apps.watching import fresh, under, watched
 
@@ -157,5 +157,5 @@ def test_the_trail_names_the_clerk(office: Office) -> None:
 def test_an_order_without_an_actor_is_refused(office: Office) -> None:
     """Strict is the default: the application says who acts."""
     customer = office.desk.add_customer("kim")
-    with pytest.raises(MissingContextError):
+    with pytest.raises(MissingActorError):
         Context().run(office.desk.order, customer, {"apple": 1})
