@@ -77,7 +77,7 @@ def test_a_public_name_is_there_and_says_what_it_promises(name: str) -> None:
     ("module", "name"),
     [
         ("auditspan.flask", "AuditExtension"),
-        ("auditspan.telemetry.trace_boundary", "TraceBoundary"),
+        ("auditspan.telemetry", "TraceBoundary"),
     ],
 )
 def test_the_glue_is_where_the_documents_say(module: str, name: str) -> None:
