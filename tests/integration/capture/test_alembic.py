@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Engine, Integer, Table, inspect, text
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, inspect, text
+from sqlalchemy.orm import sessionmaker
 
-from auditspan import Policy
+from auditspan import AuditTrail, Policy
 from integration.capture.application import Application
 from integration.capture.migrations import Migrations, models, text_column, under_trail
 
@@ -234,3 +235,19 @@ def test_a_schema_of_its_own(engine: Engine, tmp_path: Path) -> None:
     assert [] == migrations.problems()
     migrations.downgrade("base")
     assert {} == migrations.triggered()
+
+
+def test_a_trail_of_another_schema_does_not_stop_a_migration(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """A trail whose engine is not known yet, and whose tables are elsewhere, is left alone."""
+    elsewhere = MetaData(schema="tenant")
+    trail = AuditTrail(sessionmaker(), metadata=elsewhere, mac_key=None)
+    migrations = Migrations(engine, tmp_path, models(key(), text_column("s")))
+    migrations.generate()
+    migrations.upgrade()
+    migrations.write("""op.execute("INSERT INTO word (id, s) VALUES (1, 'a')")""")
+    migrations.upgrade()
+    migrations.downgrade("base")
+    assert {} == migrations.triggered()
+    assert elsewhere is trail.tables.event.metadata
