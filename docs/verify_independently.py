@@ -88,7 +88,7 @@ def roots(leaves: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the root over the first 0, 1, 2 ... leaves: format page, "Tree"."""
     subtrees: list[
         tuple[int, bytes]
-    ] = []  # roots of perfect trees with their sizes, largest first
+    ] = []  # the roots of perfect trees with their sizes, largest first
     yield hashlib.sha256(b"").digest()
     for leaf in leaves:
         size, node = 1, leaf
