@@ -1,15 +1,16 @@
-"""Check audit records without auditspan, from its format page (docs/reference/format.md) alone.
+"""Independent verifier of audit records, written from docs/reference/format.md alone.
 
     python verify_independently.py --public-key KEY AUDIT.jsonl... [--export EVENTS.jsonl]
 
-AUDIT.jsonl are the files that an OpenTelemetry collector wrote. They hold every event and the
-signed checkpoints, so they prove themselves: every event is a leaf of a Merkle tree, and every
-checkpoint is the signed root of the leaves before it. EVENTS.jsonl, what `auditspan events --json`
-printed, is then compared with them. KEY is what `auditspan checkpoint --public-key` printed when
-the trail began; where it was changed, give the option once for each.
+AUDIT.jsonl are files written by an OpenTelemetry collector. They contain every event and the
+signed checkpoints, so they can be checked on their own: every event is a leaf of a Merkle tree, and
+every checkpoint is the signed root of the leaves before it. EVENTS.jsonl, the output of
+`auditspan events --json`, is then compared with them. KEY is the output of
+`auditspan checkpoint --public-key` when the trail began; if the key was rotated, repeat the option
+for each key.
 
-Needs Python 3.11 and the package `cryptography`. Exit code 0: everything fits; 1: something does
-not, or there was nothing to check; 2: it could not be checked.
+Requires Python 3.11 and the package `cryptography`. Exit code 0: everything matches; 1: something
+does not match, or there was nothing to check; 2: the check could not be done.
 """
 
 # ruff: noqa: INP001, T201 (a script, which prints)
@@ -34,7 +35,7 @@ Events: TypeAlias = dict[int, dict[str, Any]]
 
 
 def read_exports(path: str) -> Iterator[dict[str, Any]]:
-    """Every export of a file of OTLP JSON lines; what was torn in the middle is passed over."""
+    """Yield every export in a file of OTLP JSON lines; skip torn ones."""
     opening = '{"resourceLogs"'
     with Path(path).open(encoding="utf-8", errors="replace") as file:
         for line in file:
@@ -46,7 +47,7 @@ def read_exports(path: str) -> Iterator[dict[str, Any]]:
 
 
 def read_records(path: str) -> Iterator[tuple[str, str, int, dict[str, Any]]]:
-    """Every log record of a file: its event name, body, observed time and attributes."""
+    """Yield the event name, body, observed time and attributes of every log record in a file."""
     for export in read_exports(path):
         for resource in export["resourceLogs"]:
             for scope in resource["scopeLogs"]:
@@ -61,18 +62,18 @@ def read_records(path: str) -> Iterator[tuple[str, str, int, dict[str, Any]]]:
 
 
 def canonical(value: object) -> str:
-    """The canonical JSON of a value that has only ASCII keys and no fractions (RFC 8785)."""
+    """Return the canonical JSON (RFC 8785) of a value with ASCII keys and without fractions."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def timestamp(nanos: int) -> str:
-    """Nanoseconds since 1970 as UTC with six decimals and Z."""
+    """Format nanoseconds since 1970 as UTC with six decimals and Z."""
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=nanos // 1000)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def leaf_hash(row_id: int, recorded_at: str, mac: str | None, body: str) -> bytes:
-    """Format page, "Leaf"."""
+    """Return the leaf hash of a row: format page, "Leaf"."""
     leaf = {
         "body_sha256": hashlib.sha256(body.encode()).hexdigest(),
         "id": str(row_id),
@@ -84,7 +85,7 @@ def leaf_hash(row_id: int, recorded_at: str, mac: str | None, body: str) -> byte
 
 
 def roots(leaves: Iterable[bytes]) -> Iterator[bytes]:
-    """The root over the first 0, 1, 2 ... leaves: format page, "Tree"."""
+    """Yield the root over the first 0, 1, 2 ... leaves: format page, "Tree"."""
     subtrees: list[
         tuple[int, bytes]
     ] = []  # the roots of perfect trees with their sizes, largest first
@@ -102,7 +103,7 @@ def roots(leaves: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def parse_key(text: str) -> Key:
-    """The name, key hash and Ed25519 key of a public key: format page, "Checkpoint"."""
+    """Parse the name, key hash and Ed25519 key of a public key: format page, "Checkpoint"."""
     name, key_hash, encoded = text.split("+", 2)
     raw = base64.b64decode(encoded)
     if hashlib.sha256(name.encode() + b"\n" + raw).digest()[:4].hex() != key_hash or raw[0] != 1:
@@ -111,7 +112,7 @@ def parse_key(text: str) -> Key:
 
 
 def open_note(note: str, keys: list[Key]) -> tuple[int, bytes] | None:
-    """The size and root of a checkpoint that one of the keys has signed; None if none has."""
+    """Return the size and root of a checkpoint signed by one of the keys, or None."""
     text, _, signatures = note.rpartition("\n\n")
     text += "\n"
     for line in signatures.splitlines():
@@ -127,13 +128,13 @@ def open_note(note: str, keys: list[Key]) -> tuple[int, bytes] | None:
 
 
 def is_ours(attributes: dict[str, Any], keys: list[Key]) -> bool:
-    """Whether a record is not marked as one of another trail: format page, "Log records"."""
+    """Return False if a record names another trail: format page, "Log records"."""
     name = attributes.get("audit.trail.name")
     return name is None or name in [name for name, _, _ in keys]
 
 
 def check(files: list[str], keys: list[Key]) -> tuple[list[str], Events, int]:
-    """What is wrong with the collector's files, and the events by sequence number."""
+    """Return findings in the collector's files, events by sequence number, and checkpoint count."""
     wrong: list[str] = []
     events: Events = {}
     leaves: dict[int, bytes] = {}
@@ -163,7 +164,7 @@ def check(files: list[str], keys: list[Key]) -> tuple[list[str], Events, int]:
 
 
 def check_tree(leaves: dict[int, bytes], checkpoints: dict[tuple[int, bytes], None]) -> list[str]:
-    """Whether every checkpoint is the root of the leaves before it."""
+    """Check that every checkpoint is the root of the leaves before it; return the findings."""
     newest = max((size for size, _ in checkpoints), default=0)
     if not newest:
         return ["there is no checkpoint that one of the keys has signed"]
@@ -185,7 +186,7 @@ def check_tree(leaves: dict[int, bytes], checkpoints: dict[tuple[int, bytes], No
 
 
 def compare(path: str, events: Events) -> Iterator[str]:
-    """What an export says otherwise than the collector's files."""
+    """Yield the differences between an export and the collector's files."""
     with Path(path).open(encoding="utf-8") as file:
         for line in file:
             resource = json.loads(line)
@@ -198,7 +199,7 @@ def compare(path: str, events: Events) -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Check, print what was found, and return the exit code."""
+    """Check the files, print the findings, and return the exit code."""
     parser = argparse.ArgumentParser(description="Check audit records without auditspan.")
     parser.add_argument("--public-key", action="append", required=True, metavar="KEY")
     parser.add_argument("--export", metavar="EVENTS.jsonl")
