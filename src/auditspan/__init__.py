@@ -24,6 +24,7 @@ from auditspan.errors import (
 )
 from auditspan.format import Actor, MacKey, Request, Service, Target
 from auditspan.mapping import Exempt, Policy
+from auditspan.reading import Event
 from auditspan.trail import AuditTrail
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "AuditWriteError",
     "CarriedContext",
     "CollectorFilesError",
+    "Event",
     "Exempt",
     "MacKey",
     "MissingActorError",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Unpack
 
 from opentelemetry.sdk.resources import Resource
-from sqlalchemy import MetaData, inspect
+from sqlalchemy import MetaData
 from sqlalchemy.orm import Session, scoped_session
 
 from auditspan.capture import (
@@ -43,7 +43,8 @@ from auditspan.format import (
     require_outcome,
     uuid7,
 )
-from auditspan.mapping import audited_model, target_id
+from auditspan.mapping import as_target, target_of
+from auditspan.reading import Criteria, Event, Source, read_events, read_history, wanted_events
 from auditspan.storage import AuditTables, CoveredRows, audit_tables, find_uncovered
 from auditspan.telemetry import announce, semconv
 
@@ -170,7 +171,7 @@ class AuditTrail:
         record = self._recorder.record(
             action,
             tx_id=self._capture.tx_id(connection),
-            target=_as_target(target),
+            target=as_target(target),
             outcome=outcome,
             reason=reason,
             metadata=metadata,
@@ -211,6 +212,42 @@ class AuditTrail:
             return self.record(
                 session, action, target=target, outcome=outcome, reason=reason, metadata=metadata
             )
+
+    def history(self, source: Source, target: object, key: object = None) -> list[Event]:
+        """Return the events of one object, in the order in which the changes happened.
+
+        Changes of a transaction that has not committed yet are not among them. With asynchronous
+        sessions: `await session.run_sync(trail.history, invoice)`.
+
+        Args:
+            source: a session or a connection.
+            target: an audited object or a `Target`; or an audited model with its key.
+            key: with a model, the primary key; a tuple where it has several columns.
+
+        Raises:
+            AuditConfigError: the target is not audited.
+        """
+        found = as_target(target) if key is None else target_of(target, key)
+        if found is None or found.id is None:
+            raise AuditConfigError(
+                "history needs an object, a Target with an id, or a model with a key"
+            )
+        return read_history(source, self.tables, found.type, found.id)
+
+    def events(
+        self, source: Source, *, target: object = None, **criteria: Unpack[Criteria]
+    ) -> Iterator[Event]:
+        """Yield the events that meet all criteria, newest first; rows are read page by page.
+
+        Args:
+            source: a session or a connection.
+            target: an audited object, a `Target`, or an audited model for all of its objects.
+            criteria: see `reading.Criteria`.
+
+        Raises:
+            AuditConfigError: the target is not audited, or no event can meet a criterion.
+        """
+        return read_events(source, self.tables, wanted_events(target, criteria))
 
     def cover_rows_without_mac(
         self,
@@ -262,17 +299,3 @@ class AuditTrail:
         return self._capture.mac_key
 
     unaudited = staticmethod(unaudited)
-
-
-def _as_target(target: object) -> Target | None:
-    if target is None or isinstance(target, Target):
-        return target
-    state = inspect(target, raiseerr=False)
-    model = audited_model(state.mapper) if state is not None else None
-    if state is None or model is None:
-        raise AuditConfigError(
-            f"a {type(target).__name__} is no audited object: give it `__audit__`, or pass "
-            "target=Target(type=..., id=...)"
-        )
-    version = getattr(target, model.version_key) if model.version_key else None
-    return Target(type=model.type, id=target_id(state.identity or ()), version=version)

@@ -18,7 +18,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from auditspan import Actor, AuditTrail, MissingActorError, audit_context, carry_context
 from auditspan.flask import AuditExtension
-from auditspan.storage.events import EventFilter, find_events
+from auditspan.storage.event_filter import EventFilter
+from auditspan.storage.events import find_events
 
 JOB = Actor.system("job")
 

@@ -21,6 +21,7 @@ INTENDED = {
     "Actor",
     "AuditTrail",
     "CarriedContext",
+    "Event",
     "Exempt",
     "MacKey",
     "Policy",

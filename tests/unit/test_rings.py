@@ -21,7 +21,7 @@ FLOORS = (
     {"context"},
     {"storage", "telemetry", "otlp", "mapping"},
     {"capture"},
-    {"guards", "seal", "delivery"},
+    {"guards", "seal", "delivery", "reading"},
     {"verify"},
     {"__init__", "trail", "worker", "flask", "alembic", "testing"},
 )
@@ -37,6 +37,7 @@ FOREIGN = {
     "otlp": {"opentelemetry"},
     "capture": {"sqlalchemy", "opentelemetry"},
     "guards": {"sqlalchemy"},
+    "reading": {"sqlalchemy"},
     "seal": {"sqlalchemy", "opentelemetry"},
     "delivery": {"sqlalchemy", "opentelemetry", "urllib3", "google"},
     "verify": {"sqlalchemy", "opentelemetry"},

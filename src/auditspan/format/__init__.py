@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from auditspan.format.actions import require_action, require_outcome
+from auditspan.format.actions import OUTCOMES, require_action, require_outcome
 from auditspan.format.body import MEMBERS, is_change_id, read_body, read_event
 from auditspan.format.canonical import (
     MAX_INTEGER,
@@ -38,6 +38,7 @@ __all__ = [
     "MAX_INTEGER",
     "MAX_MILLIS",
     "MEMBERS",
+    "OUTCOMES",
     "RANDOM_BYTES",
     "SECRET_BYTES",
     "TARGET",

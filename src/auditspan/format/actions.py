@@ -11,7 +11,8 @@ from auditspan.errors import AuditBodyError, AuditConfigError
 from auditspan.format.record import Outcome
 
 _ACTION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
-_OUTCOMES = get_args(Outcome)
+OUTCOMES: tuple[str, ...] = get_args(Outcome)
+"""The outcomes that a record can have."""
 
 
 def require_action(action: object, registered: Collection[str] | None) -> None:
@@ -36,5 +37,5 @@ def require_outcome(outcome: object) -> None:
     Raises:
         AuditBodyError: it is not one of the three.
     """
-    if outcome not in _OUTCOMES:
-        raise AuditBodyError(f"the outcome must be one of {', '.join(_OUTCOMES)}, not {outcome!r}")
+    if outcome not in OUTCOMES:
+        raise AuditBodyError(f"the outcome must be one of {', '.join(OUTCOMES)}, not {outcome!r}")

@@ -11,6 +11,7 @@ from auditspan.mapping.mappers import all_mappers, is_on_join
 from auditspan.mapping.policy import Exempt, Policy, audited_model, decided_table
 from auditspan.mapping.row_image import Image, Number, parse_image, parse_value
 from auditspan.mapping.subjects import Subject, subject_of
+from auditspan.mapping.targets import as_target, model_of, target_of
 from auditspan.mapping.values import concealed, target_id
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Policy",
     "Subject",
     "all_mappers",
+    "as_target",
     "audited_model",
     "audited_table",
     "concealed",
@@ -35,10 +37,12 @@ __all__ = [
     "is_on_join",
     "link_table",
     "mappers_of",
+    "model_of",
     "parse_image",
     "parse_value",
     "subject_of",
     "table_named",
     "tables_of",
     "target_id",
+    "target_of",
 ]

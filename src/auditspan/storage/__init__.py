@@ -12,8 +12,8 @@ from auditspan.storage.append_only import (
 )
 from auditspan.storage.audit_change import STAGING, audit_change_table, staging_of
 from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime
+from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.events import (
-    EventFilter,
     StoredEvent,
     find_events,
     get_event,

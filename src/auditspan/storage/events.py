@@ -31,6 +31,7 @@ from auditspan.format import (
     in_change_order,
     read_event,
 )
+from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.insert import insert_rows
 from auditspan.storage.leaves import IsCounted, StoredText, UtcText
 from auditspan.storage.quarantine import is_quarantined
@@ -51,17 +52,6 @@ def insert_records(
 ) -> None:
     """Write the rows of these records in this order, in as few statements as the driver allows."""
     insert_rows(connection, tables.event, _COLUMNS, [_row(record, key) for record in records])
-
-
-@dataclass(frozen=True, kw_only=True)
-class EventFilter:
-    """Which events to read; what is None is not asked for."""
-
-    actor: str | None = None
-    action: str | None = None
-    target_type: str | None = None
-    target_id: str | None = None
-    trace_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +116,27 @@ def find_events(  # noqa: PLR0913 (a filter and two cursors)
         after: only rows with a larger `row_id`, oldest first (the cursor of a follower).
         limit: how many at most.
     """
+    found: list[StoredEvent] = []
+    while len(found) < limit:
+        page = _page(connection, tables, wanted, before=before, after=after, limit=limit)
+        found += [one for one in page if not wanted.needs_body or wanted.matches(one.resource())]
+        if len(page) < limit:
+            break
+        before, after = (None, page[-1].row_id) if after is not None else (page[-1].row_id, None)
+    return found[:limit]
+
+
+def _page(  # noqa: PLR0913 (a filter and two cursors)
+    connection: Connection,
+    tables: AuditTables,
+    wanted: EventFilter,
+    *,
+    before: int | None,
+    after: int | None,
+    limit: int,
+) -> list[StoredEvent]:
     event = tables.event
-    statement = _events(tables).where(*_conditions(tables, wanted)).limit(limit)
+    statement = _events(tables).where(*wanted.conditions(event)).limit(limit)
     if before is not None:
         statement = statement.where(event.c.id < before)
     if after is not None:
@@ -235,18 +244,6 @@ def _delivered(tables: AuditTables) -> ColumnElement[bool]:
         ~refused,
     )
     return func.coalesce(sent.correlate(leaf), False).label("delivered")
-
-
-def _conditions(tables: AuditTables, wanted: EventFilter) -> list[ColumnElement[bool]]:
-    columns = tables.event.c
-    pairs = [
-        (columns.actor_id, wanted.actor),
-        (columns.action, wanted.action),
-        (columns.target_type, wanted.target_type),
-        (columns.target_id, wanted.target_id),
-        (columns.trace_id, wanted.trace_id),
-    ]
-    return [column == value for column, value in pairs if value is not None]
 
 
 def _stored(row: Row[Any]) -> StoredEvent:

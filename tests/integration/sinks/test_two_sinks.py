@@ -14,7 +14,8 @@ from auditspan.delivery.otlp_sink import OtlpSink
 from auditspan.delivery.sinks import FileSink, Sink
 from auditspan.errors import AuditConfigError
 from auditspan.otlp.files import read_logs
-from auditspan.storage.events import EventFilter, find_events
+from auditspan.storage.event_filter import EventFilter
+from auditspan.storage.events import find_events
 from auditspan.worker import Worker
 from integration.sinks.faulty import GOOD, Answer, Rule, faulty_collector
 from integration.trust.world import KEY, MAC, Trail, opened

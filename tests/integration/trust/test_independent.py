@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 
 from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.otlp.files import read_logs
-from auditspan.storage.events import EventFilter, find_events
+from auditspan.storage.event_filter import EventFilter
+from auditspan.storage.events import find_events
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine, snapshot
 from auditspan_service.database.schema import upgrade

@@ -14,7 +14,8 @@ from sqlalchemy import insert
 from auditspan.delivery.cursors import Cursors, save_cursors
 from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.errors import SinkRejectedError
-from auditspan.storage.events import EventFilter, find_events
+from auditspan.storage.event_filter import EventFilter
+from auditspan.storage.events import find_events
 from auditspan.storage.quarantine import quarantined, take_back
 from auditspan.verify.reconcile import Resent, reconcile, resend, taken_since
 from auditspan_service.cli import main

@@ -1,0 +1,74 @@
+"""Criteria of a search, as applications name them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import TypedDict
+
+from auditspan.errors import AuditConfigError
+from auditspan.format import OUTCOMES
+from auditspan.mapping import as_target, model_of
+from auditspan.storage import EventFilter
+
+_TRACE_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class Criteria(TypedDict, total=False):
+    """What an event must meet; all of it.
+
+    Attributes:
+        actor: the id of the actor, or the label where no event has an actor of this id.
+        on_behalf_of: the id or label of the one on whose behalf the actor acted.
+        action: an action, as in ``invoice.update``; each ``*`` stands for any characters.
+        field: the name of a changed column.
+        outcome: ``success``, ``failure`` or ``unknown``.
+        since, until: the earliest time, and the first that is too late; aware.
+        tx_id, trace_id, request_id, tenant: the transaction, trace, request and tenant.
+        text: text anywhere in the body; the case of ASCII letters does not matter.
+    """
+
+    actor: str
+    on_behalf_of: str
+    action: str
+    field: str
+    outcome: str
+    since: datetime
+    until: datetime
+    tx_id: str
+    trace_id: str
+    request_id: str
+    tenant: str
+    text: str
+
+
+def wanted_events(target: object, criteria: Criteria) -> EventFilter:
+    """Return the filter for these criteria.
+
+    Raises:
+        AuditConfigError: the target is not audited, or no event can meet a criterion.
+    """
+    if isinstance(target, type):
+        wanted = EventFilter(target_type=model_of(target).type, **criteria)
+    elif (found := as_target(target)) is not None:
+        wanted = EventFilter(target_type=found.type, target_id=found.id, **criteria)
+    else:
+        wanted = EventFilter(**criteria)
+    _require_possible(wanted)
+    return wanted
+
+
+def _require_possible(wanted: EventFilter) -> None:
+    if wanted.outcome is not None and wanted.outcome not in OUTCOMES:
+        raise AuditConfigError(
+            f"invalid outcome {wanted.outcome!r}: expected one of {', '.join(OUTCOMES)}"
+        )
+    if wanted.trace_id is not None and not _TRACE_ID.fullmatch(wanted.trace_id):
+        raise AuditConfigError(
+            f"invalid trace_id {wanted.trace_id!r}: expected 32 hexadecimal digits in lower case"
+        )
+    for name, time in (("since", wanted.since), ("until", wanted.until)):
+        if time is not None and time.tzinfo is None:
+            raise AuditConfigError(f"{name} has no time zone: pass an aware datetime")
+    if wanted.since and wanted.until and wanted.since >= wanted.until:
+        raise AuditConfigError("since is not before until, so that no event can match")
