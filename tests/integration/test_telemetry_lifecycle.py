@@ -36,9 +36,9 @@ APPLICATION = """
 import logging, os, time
 from pathlib import Path
 import flask
-from auditspan_service.instrument import instrument_flask
-from auditspan_service.logs import setup_logging
-from auditspan_service.telemetry import TelemetryConfig, setup_telemetry
+from auditspan_service.telemetry.instrumentation import instrument_flask
+from auditspan_service.telemetry.logs import setup_logging
+from auditspan_service.telemetry.providers import TelemetryConfig, setup_telemetry
 
 config = TelemetryConfig(sink="file", files=Path(os.environ["FILES"]), span_delay_millis=3_600_000,
                          log_delay_millis=3_600_000, install_global=False)
