@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from auditspan.reading.criteria import Criteria, wanted_events
+from auditspan.reading.criteria import Criteria, require_possible, wanted_events
 from auditspan.reading.event import Event
-from auditspan.reading.search import Source, read_events, read_history
+from auditspan.reading.search import Source, by_id_or_label, read_events, read_history
 
-__all__ = ["Criteria", "Event", "Source", "read_events", "read_history", "wanted_events"]
+__all__ = [
+    "Criteria",
+    "Event",
+    "Source",
+    "by_id_or_label",
+    "read_events",
+    "read_history",
+    "require_possible",
+    "wanted_events",
+]

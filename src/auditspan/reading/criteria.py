@@ -11,6 +11,7 @@ from auditspan.format import OUTCOMES
 from auditspan.mapping import as_target, model_of
 from auditspan.storage import EventFilter
 
+_ACTION = re.compile(r"[A-Za-z0-9_.*-]+")
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -54,11 +55,20 @@ def wanted_events(target: object, criteria: Criteria) -> EventFilter:
         wanted = EventFilter(target_type=found.type, target_id=found.id, **criteria)
     else:
         wanted = EventFilter(**criteria)
-    _require_possible(wanted)
+    require_possible(wanted)
     return wanted
 
 
-def _require_possible(wanted: EventFilter) -> None:
+def require_possible(wanted: EventFilter) -> None:
+    """Refuse a filter that no event can pass.
+
+    Raises:
+        AuditConfigError: the message names the criterion.
+    """
+    if wanted.action is not None and not _ACTION.fullmatch(wanted.action):
+        raise AuditConfigError(
+            f"invalid action {wanted.action!r}: expected `type.verb`, where `*` stands for any text"
+        )
     if wanted.outcome is not None and wanted.outcome not in OUTCOMES:
         raise AuditConfigError(
             f"invalid outcome {wanted.outcome!r}: expected one of {', '.join(OUTCOMES)}"

@@ -25,7 +25,7 @@ def read_events(source: Source, tables: AuditTables, wanted: EventFilter) -> Ite
     The actor is matched by id, or by label where no event has an actor of this id.
     """
     connection, before = _connection(source), None
-    wanted = _by_id_or_label(connection, tables, wanted)
+    wanted = by_id_or_label(connection, tables, wanted)
     while page := find_events(connection, tables, wanted, before=before, limit=PAGE):
         yield from (Event.from_resource(one.resource()) for one in page)
         before = page[-1].row_id
@@ -39,9 +39,11 @@ def read_history(
     return [Event.from_resource(one.resource()) for one in found]
 
 
-def _by_id_or_label(
-    connection: Connection, tables: AuditTables, wanted: EventFilter
-) -> EventFilter:
+def by_id_or_label(connection: Connection, tables: AuditTables, wanted: EventFilter) -> EventFilter:
+    """Return the filter with the actor as a label where no event has an actor of this id.
+
+    By id there is an index; a label is looked for in the bodies.
+    """
     if wanted.actor is None or find_events(
         connection, tables, EventFilter(actor=wanted.actor), limit=1
     ):

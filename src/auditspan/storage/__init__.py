@@ -12,7 +12,7 @@ from auditspan.storage.append_only import (
 )
 from auditspan.storage.audit_change import STAGING, audit_change_table, staging_of
 from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime
-from auditspan.storage.event_filter import EventFilter
+from auditspan.storage.event_filter import FILTER_NAMES, EventFilter
 from auditspan.storage.events import (
     StoredEvent,
     find_events,
@@ -48,6 +48,7 @@ from auditspan.storage.timeouts import kept_alive, lift_time_limits
 from auditspan.storage.unkeyed import CoveredRows, find_uncovered, key_additions
 
 __all__ = [
+    "FILTER_NAMES",
     "LEASE_PREFIX",
     "REFUSE_SOURCE",
     "RELAY",

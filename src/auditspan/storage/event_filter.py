@@ -107,8 +107,8 @@ class EventFilter:
         ]
 
 
-FILTER_NAMES = tuple(one.name for one in fields(EventFilter))
-"""The names of all criteria."""
+FILTER_NAMES = tuple(one.name for one in fields(EventFilter) if one.name != "actor_label")
+"""The names of all criteria; the label is found by `actor`, too."""
 
 
 def _action(column: ColumnElement[str], wanted: str) -> ColumnElement[bool]:

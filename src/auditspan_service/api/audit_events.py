@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from flask import Blueprint, Response, jsonify
+from sqlalchemy import Connection
 
-from auditspan.storage import EventFilter, StoredEvent, find_events, get_event
+from auditspan.errors import AuditConfigError
+from auditspan.reading import by_id_or_label, require_possible
+from auditspan.storage import FILTER_NAMES, EventFilter, StoredEvent, find_events, get_event
 from auditspan_service.api.auth import requires
 from auditspan_service.api.current import services
 from auditspan_service.api.pagination import page_response
-from auditspan_service.api.query import page, parameters, trace_id
+from auditspan_service.api.query import malformed, page, parameters, time, trace_id
 from auditspan_service.errors import NotFoundError
 
 audit_events = Blueprint("audit_events", __name__, url_prefix="/v1/audit-events")
 
 _KIND = "events"
-_PARAMETERS = ("actor", "action", "target_type", "target_id", "trace_id", "limit", "cursor")
+_TIMES = ("since", "until")
+_PARAMETERS = (*FILTER_NAMES, "limit", "cursor")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -26,19 +32,15 @@ def search() -> Response:
     """The events that fit the filters, newest first, in pages."""
     given = parameters(_PARAMETERS)
     wanted = page(given, _KIND)
-    filters = EventFilter(
-        actor=given.get("actor"),
-        action=given.get("action"),
-        target_type=given.get("target_type"),
-        target_id=given.get("target_id"),
-        trace_id=trace_id(given),
-    )
-    tables = services().trail.tables
-    found = services().database.search(
-        lambda connection: find_events(
-            connection, tables, filters, before=wanted.position, limit=wanted.limit + 1
+    filters, tables = _filters(given), services().trail.tables
+
+    def find(connection: Connection) -> list[StoredEvent]:
+        named = by_id_or_label(connection, tables, filters)
+        return find_events(
+            connection, tables, named, before=wanted.position, limit=wanted.limit + 1
         )
-    )
+
+    found = services().database.search(find)
     return page_response(
         found,
         wanted,
@@ -46,6 +48,22 @@ def search() -> Response:
         row_id=lambda event: event.row_id,
         show=lambda event: event.resource(),
     )
+
+
+def _filters(given: Mapping[str, str]) -> EventFilter:
+    """Return the filter that these parameters ask for.
+
+    Raises:
+        Problem: no event can pass it.
+    """
+    named: dict[str, Any] = {name: given[name] for name in FILTER_NAMES if name in given}
+    named |= {name: time(name, given[name]) for name in _TIMES if name in given}
+    filters = EventFilter(**named | {"trace_id": trace_id(given)})
+    try:
+        require_possible(filters)
+    except AuditConfigError as error:
+        raise malformed(f"{error.message[:1].upper()}{error.message[1:]}.") from error
+    return filters
 
 
 @audit_events.get("/<event_id>")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from flask import request
 
@@ -40,11 +41,11 @@ def parameters(known: Collection[str]) -> dict[str, str]:
     """
     for name, values in request.args.lists():
         if name not in known:
-            raise _malformed(f"A parameter is unknown; the known ones are {', '.join(known)}.")
+            raise malformed(f"A parameter is unknown; the known ones are {', '.join(known)}.")
         if len(values) > 1:
-            raise _malformed(f"{name} is given more than once.")
+            raise malformed(f"{name} is given more than once.")
         if len(values[0]) > MAX_LENGTH or not values[0].isprintable() or not values[0]:
-            raise _malformed(f"{name} must be 1 to {MAX_LENGTH} printable characters.")
+            raise malformed(f"{name} must be 1 to {MAX_LENGTH} printable characters.")
     return request.args.to_dict()
 
 
@@ -57,7 +58,7 @@ def page(given: dict[str, str], kind: str) -> Page:
     cursor = given.get("cursor")
     limit = given.get("limit", str(DEFAULT_LIMIT))
     if not re.fullmatch(r"[0-9]{1,4}", limit) or not 1 <= int(limit) <= MAX_LIMIT:
-        raise _malformed(f"limit must be a number from 1 to {MAX_LIMIT}.")
+        raise malformed(f"limit must be a number from 1 to {MAX_LIMIT}.")
     filters = {name: given[name] for name in given if name not in {"limit", "cursor"}}
     if trace := trace_id(given):
         filters["trace_id"] = trace
@@ -65,7 +66,7 @@ def page(given: dict[str, str], kind: str) -> Page:
     return Page(position=position, limit=int(limit), filters=filters)
 
 
-def trace_id(given: dict[str, str]) -> str | None:
+def trace_id(given: Mapping[str, str]) -> str | None:
     """The trace id that is asked for, in lower case.
 
     Raises:
@@ -73,19 +74,33 @@ def trace_id(given: dict[str, str]) -> str | None:
     """
     text = given.get("trace_id")
     if text is not None and not re.fullmatch(r"[0-9a-fA-F]{32}", text):
-        raise _malformed("trace_id must be 32 hexadecimal digits.")
+        raise malformed("trace_id must be 32 hexadecimal digits.")
     return text.lower() if text else None
 
 
 def _position(cursor: str, kind: str, filters: Mapping[str, str]) -> int:
     position = position_of(cursor, kind, filters)
     if position is None:
-        raise _malformed(
+        raise malformed(
             "cursor is not one of this list with these filters; take it from `next` as it stands "
             "there, and repeat the filters."
         )
     return position
 
 
-def _malformed(detail: str) -> Problem:
+def time(name: str, text: str) -> datetime:
+    """Return the time that a parameter gives, in UTC where it has no zone.
+
+    Raises:
+        Problem: this is not a time (ISO 8601).
+    """
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise malformed(f"{name} must be a time (ISO 8601), as in 2026-01-31T12:00:00Z.") from error
+    return given if given.tzinfo else given.replace(tzinfo=UTC)
+
+
+def malformed(detail: str) -> Problem:
+    """Return the problem of a query that is not understood."""
     return Problem.of("malformed-query", detail)

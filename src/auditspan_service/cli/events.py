@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Never
 
 import click
 from sqlalchemy import Connection
 
-from auditspan.format import printable, printable_json
+from auditspan.errors import AuditConfigError
+from auditspan.format import OUTCOMES, printable, printable_json
+from auditspan.reading import by_id_or_label, require_possible
 from auditspan.storage import (
     AuditTables,
     EventFilter,
@@ -46,19 +49,44 @@ Search = Callable[[Callable[[Trail], Events]], Events]
 """Calls a function with the trail on the read replica, or on the database itself."""
 
 
+def _time(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
+    """Read a time, in UTC where it has no zone."""
+    try:
+        given = datetime.fromisoformat(value) if value is not None else None
+    except ValueError:
+        raise click.BadParameter("expected a date or time such as 2026-01-31T12:00:00Z.") from None
+    return given.replace(tzinfo=UTC) if given and given.tzinfo is None else given
+
+
 @click.command()
-@click.option("--actor", help="The actor's id.")
-@click.option("--action", help="As in user.update.")
-@click.option("--target-type", help="As in user.")
-@click.option("--target-id", help="The target's id.")
-@click.option("--trace-id", callback=as_trace_id, help="The trace in which it happened.")
+@click.option("--actor", help="Id of the actor, or the label.")
+@click.option("--on-behalf-of", help="Id or label of the one for whom the actor acted.")
+@click.option("--action", help="An action, as in user.update; * stands for any text.")
+@click.option("--target-type", help="Type of the target, as in user.")
+@click.option("--target-id", help="Id of the target.")
+@click.option("--field", help="A column that was changed.")
+@click.option("--outcome", type=click.Choice(OUTCOMES), help="Outcome.")
+@click.option(
+    "--since",
+    callback=_time,
+    metavar="TIME",
+    help="Earliest time (ISO 8601, UTC).",
+)
+@click.option(
+    "--until", callback=_time, metavar="TIME", help="First time that is too late (ISO 8601, UTC)."
+)
+@click.option("--tx-id", help="Id of the transaction.")
+@click.option("--trace-id", callback=as_trace_id, help="Id of the trace.")
+@click.option("--request-id", help="Id of the HTTP request.")
+@click.option("--tenant", help="Tenant.")
+@click.option("--text", help="Text anywhere in the body.")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many.")
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @json_option
 @data_option
 def events(*, limit: int, follow: bool, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401 (the criteria)
     """Show the trail, newest last."""
-    asked = EventFilter(**wanted)
+    asked = _filter(wanted)
     with _opened_search() as search:
         if follow:
             with suppress(KeyboardInterrupt):  # which is how one ends it
@@ -107,6 +135,20 @@ def history(target_type: str, target_id: str, *, as_json: bool) -> None:
         _print_changes(event.resource())
     if not found:
         say(f"Nothing is recorded of {target_type} {target_id}.")
+
+
+def _filter(wanted: Mapping[str, Any]) -> EventFilter:
+    """Return the filter of these options.
+
+    Raises:
+        click.UsageError: no event can pass it.
+    """
+    asked = EventFilter(**wanted)
+    try:
+        require_possible(asked)
+    except AuditConfigError as error:
+        raise click.UsageError(f"{error.message[:1].upper()}{error.message[1:]}.") from error
+    return asked
 
 
 def _print_newest(
@@ -159,11 +201,12 @@ def _still(connection: Connection) -> Connection:
 def _newest(
     connection: Connection, tables: AuditTables, wanted: EventFilter, limit: int
 ) -> list[StoredEvent]:
-    return find_events(connection, tables, wanted, limit=limit)[::-1]
+    named = by_id_or_label(connection, tables, wanted)
+    return find_events(connection, tables, named, limit=limit)[::-1]
 
 
 def _newer(wanted: EventFilter, last: int, trail: Trail) -> Events:
-    return find_events(*trail, wanted, after=last, limit=_PAGE)
+    return find_events(*trail, by_id_or_label(*trail, wanted), after=last, limit=_PAGE)
 
 
 def _print_events(

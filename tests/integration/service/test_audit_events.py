@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from auditspan_service.cli import main
 from auditspan_service.config import Settings
 from auditspan_service.files.key_files import rotate_mac_key
 from support.service import Caller, RunningService, problem, running_service
@@ -43,7 +46,14 @@ def story(service: RunningService) -> dict[str, Any]:
         headers={"If-Match": '"1"'},
     )
     trace_id = changed.headers["traceresponse"].split("-")[1]
-    return {"kim": kim, "lee": lee, "first": first, "second": second, "trace_id": trace_id}
+    return {
+        "kim": kim,
+        "lee": lee,
+        "first": first,
+        "second": second,
+        "trace_id": trace_id,
+        "request_id": kim.events()[0]["request"]["id"],
+    }
 
 
 def test_filters(story: dict[str, Any]) -> None:
@@ -62,7 +72,18 @@ def test_filters(story: dict[str, Any]) -> None:
         ({"trace_id": "0" * 32}, []),
         ({"actor": "nobody"}, []),
         ({"actor": "' OR 1=1 --"}, []),
-        ({"action": "user.%"}, []),
+        ({"actor": "kim"}, [update, create]),
+        ({"action": "user.*", "actor": "kim"}, [update, create]),
+        ({"action": "*.update"}, [update]),
+        ({"field": "full_name", "action": "*.update"}, [update]),
+        ({"action": "user.*", "outcome": "failure"}, []),
+        ({"actor": "kim", "since": "2000-01-01"}, [update, create]),
+        ({"action": "user.*", "until": "2000-01-01T00:00:00Z"}, []),
+        ({"request_id": story["request_id"]}, [update]),
+        ({"text": '"new":"First"'}, []),
+        ({"text": "first", "action": "user.update"}, [update]),
+        ({"on_behalf_of": "kim"}, []),
+        ({"tenant": "north"}, []),
         ({"target_type": "user", "actor": "test", "action": "api_key.create"}, []),
     ]
     found = [
@@ -70,6 +91,22 @@ def test_filters(story: dict[str, Any]) -> None:
         for wanted, _ in cases
     ]
     assert found == cases
+
+
+IMPOSSIBLE = {
+    "action=user.%25": "Invalid action 'user.%'",
+    "outcome=good": "Invalid outcome 'good'",
+    "since=noon": "since must be a time",
+    "since=2026-01-02&until=2026-01-01": "no event can match",
+    "actor_label=kim": "A parameter is unknown",
+}
+
+
+@pytest.mark.parametrize("query", IMPOSSIBLE)
+def test_a_filter_that_no_event_can_pass_is_refused(service: RunningService, query: str) -> None:
+    """With a sentence, and not with an empty list."""
+    refused = problem(service.caller()("GET", f"/v1/audit-events?{query}"))
+    assert (400, True) == (refused["status"], IMPOSSIBLE[query] in refused["detail"])
 
 
 def test_newest_first_in_pages(service: RunningService) -> None:
@@ -159,3 +196,18 @@ def test_cursor_outlives_a_rotation_of_the_mac_key(settings: Settings) -> None:
     with running_service(settings) as after:
         again = Caller(app=after.app, key=kim.key, user_id=kim.user_id)
         assert 200 == again("GET", f"/v1/audit-events?cursor={cursor}").status_code
+
+
+def test_the_command_has_the_same_filters(story: dict[str, Any], settings: Settings) -> None:
+    """`auditspan events` finds what the route finds, and refuses what it refuses."""
+    environ = {"AUDITSPAN_DATABASE_URL": settings.database_url}
+
+    def run(*options: str) -> Result:
+        return CliRunner().invoke(main, ["events", *options, "--json"], env=environ)
+
+    for name, value in (("actor", "kim"), ("action", "user.u*"), ("field", "full_name")):
+        found = run(f"--{name}", value).stdout.splitlines()
+        asked = [event["event_id"] for event in story["kim"].events(**{name: value})]
+        assert (name, asked) == (name, [json.loads(line)["event_id"] for line in found][::-1])
+    assert (2, True) == ((done := run("--since", "noon")).exit_code, "2026-01-31" in done.stderr)
+    assert (2, True) == ((done := run("--action", "a b")).exit_code, "type.verb" in done.stderr)
