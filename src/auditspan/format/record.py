@@ -91,7 +91,7 @@ class Actor(_Part):
 
     @classmethod
     def database(cls, role: str | None) -> Actor:
-        """Return the actor for a write outside every trail; the role is None without roles."""
+        """Return the actor for a write outside every trail: the database role, if there is one."""
         return cls(type="database", id=role, label=role)
 
 

@@ -111,7 +111,7 @@ def is_password_hash(value: Json) -> bool:
 
 
 def without_password_hashes(text: str) -> str:
-    """Return a message with each password hash replaced by ``(redacted)``."""
+    """Return the text with each password hash replaced by ``(redacted)``, for messages."""
     return _HASH_IN_TEXT.sub("(redacted)", text) if is_password_hash(text) else text
 
 

@@ -190,7 +190,7 @@ def _require_known_names(owner: str, known: Collection[str], policy: Policy) -> 
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(sorted(known))}"
         raise AuditConfigError(
-            f"the policy of {owner} names the column {name!r}, which does not exist{hint}"
+            f"the policy of {owner} names the column {name!r}, but {owner} has no such column{hint}"
         )
     for name in sorted(set(policy.redact) & set(policy.reveal)):
         raise AuditConfigError(

@@ -184,8 +184,8 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CollectorFilesError(
-            f"There are no collector files at {path}. Set AUDITSPAN_COLLECTOR_FILES to the"
-            " directory that the collector's file exporter writes to, and check that it is mounted."
+            f"There are no collector files at {path}. Pass the directory that the collector's file"
+            " exporter writes to (AUDITSPAN_COLLECTOR_FILES), and check that it is mounted here."
         ) from error
     except OSError as error:
         raise CollectorFilesError(

@@ -29,7 +29,8 @@ REFUSE_FUNCTION = "auditspan_refuse_change"
 """The function called by PostgreSQL's triggers; one in each schema with audit tables."""
 
 SQLSTATE = "23Z01"
-"""The SQLSTATE of a refusal: class 23 makes drivers raise IntegrityError, as on SQLite."""
+"""The SQLSTATE of a refusal: class 23, so that drivers raise IntegrityError as on SQLite, with a
+subclass of our own."""
 
 REFUSE_SOURCE = f"""
 BEGIN

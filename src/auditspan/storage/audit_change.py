@@ -1,4 +1,4 @@
-"""Staging table, which triggers write and the drain empties within one transaction.
+"""Staging table, written by triggers and read by the drain within one transaction.
 
 `audit_change` holds before- and after-images of rows. It is not append-only and not exported. It is
 empty except for open transactions and for writes of other programs since the worker's last poll. It

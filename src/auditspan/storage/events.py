@@ -218,7 +218,7 @@ def _from_columns(columns: Values) -> dict[str, Any]:
 
 
 def _delivered(tables: AuditTables) -> ColumnElement[bool]:
-    """Return the condition that a sink acknowledged the row and did not quarantine it.
+    """Return the condition that at least one sink acknowledged the row and has not refused it.
 
     A cursor beyond the newest row is ignored, as in `Cursors.within`.
     """

@@ -144,7 +144,7 @@ def measure_large(columns: list[ImageColumn], dialect: Dialect) -> Iterator[str]
 
 
 def tolerant(lines: str) -> str:
-    """Wrap PL/pgSQL so that it stops, with values kept whole, at a dropped or renamed column."""
+    """Wrap PL/pgSQL to stop at a column dropped or renamed since; later values are kept whole."""
     return (
         f"    BEGIN\n{lines}\n    EXCEPTION WHEN undefined_column THEN\n        NULL;\n    END;"
         if lines
@@ -189,7 +189,7 @@ def clear(record: str, column: ImageColumn, dialect: Dialect) -> Iterator[str]:
     if not column.domain:
         yield f"        {field} := NULL;"
         return
-    # The comparison raises if the column was renamed, since its value would then be in the image.
+    # The comparison raises if the column was renamed; otherwise its value would be in the image.
     hidden = f"{record.lower()}_hidden"
     yield f"        IF {field} IS NOT NULL THEN"
     yield f"        {hidden} := array_append({hidden}, {literal(column.name, dialect)}::text);"
