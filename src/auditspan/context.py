@@ -1,4 +1,4 @@
-"""Who acts and in which request, carried by a context variable to wherever a change happens."""
+"""Audit context (actor, reason, request, tenant), carried by a context variable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ActorSource = Actor | Callable[[], Actor]
 
 @dataclass(frozen=True, kw_only=True)
 class AuditContext:
-    """What a record takes from its surroundings."""
+    """Contextual members of a record."""
 
     actor: ActorSource | None = None
     on_behalf_of: Actor | None = None
@@ -32,11 +32,11 @@ class AuditContext:
     metadata: Mapping[str, Json] = field(default_factory=dict)
 
     def resolve_actor(self) -> Actor | None:
-        """The actor; one that was given as a function is asked now."""
+        """Return the actor; if it was given as a function, call that now."""
         return self.actor() if callable(self.actor) else self.actor
 
     def over(self, outer: AuditContext) -> AuditContext:
-        """Return this context with what it leaves out taken from `outer`."""
+        """Return this context, with missing values taken from `outer`."""
         return AuditContext(
             actor=self.actor or outer.actor,
             on_behalf_of=self.on_behalf_of or outer.on_behalf_of,
@@ -53,8 +53,8 @@ class RequestScope:
 
     Attributes:
         context: the actor and the request.
-        hides: the `audit_context` that was open when the framework began to handle the request,
-            and does not apply inside it.
+        hides: the `audit_context` that was open when the framework began to handle the request;
+            it does not apply inside the request.
     """
 
     context: AuditContext
@@ -68,12 +68,12 @@ _sources: list[ScopeSource] = []
 
 
 def add_scope_source(source: ScopeSource) -> None:
-    """Ask this function for the framework's current request whenever a record is made."""
+    """Register a function that returns the framework's current request; called for each record."""
     _sources.append(source)
 
 
 def current_context() -> AuditContext | None:
-    """The innermost context of this thread or task."""
+    """Return the innermost context of this thread or task."""
     scope = _request_scope()
     opened = _opened_in(scope)
     if scope is None:
@@ -82,7 +82,7 @@ def current_context() -> AuditContext | None:
 
 
 def opened_context() -> AuditContext | None:
-    """The innermost `audit_context` of this thread or task, without the framework's request."""
+    """Return the innermost `audit_context` of this thread or task, ignoring the request scope."""
     return _current.get()
 
 
@@ -97,7 +97,7 @@ def _request_scope() -> RequestScope | None:
 
 
 @contextmanager
-def audit_context(  # noqa: PLR0913 (each is a member of the body)
+def audit_context(  # noqa: PLR0913 (one for each member of the body)
     *,
     actor: ActorSource | None = None,
     on_behalf_of: Actor | None = None,
@@ -106,19 +106,19 @@ def audit_context(  # noqa: PLR0913 (each is a member of the body)
     tenant: str | None = None,
     metadata: Mapping[str, Json] | None = None,
 ) -> Iterator[AuditContext]:
-    """Say who acts, and why, for every change inside the block.
+    """Set the actor, the reason and other context for every change inside the block.
 
-    Contexts nest: what an inner one leaves out comes from the outer one, metadata is merged, and
-    the outer one is back when the block ends, also by an exception.
+    Contexts nest: missing values are taken from the outer context, metadata is merged, and the
+    outer context is restored when the block ends, also by an exception.
 
     Args:
-        actor: who acts, or a function that says so when a change is recorded (a web request knows
-            its user only after authentication).
-        on_behalf_of: for whom, where that is somebody else.
-        reason: why, in words.
-        request: the HTTP request in which it happens.
-        tenant: whose data it is.
-        metadata: anything else worth keeping; canonical JSON values.
+        actor: the actor, or a function that returns it when a change is recorded (the user of a
+            web request is known only after authentication).
+        on_behalf_of: the person or service for which the actor acts, if different from the actor.
+        reason: the reason, as free text.
+        request: the HTTP request that makes the changes.
+        tenant: the tenant that owns the data.
+        metadata: additional information, as canonical JSON values.
     """
     named = AuditContext(
         actor=actor,
@@ -137,9 +137,10 @@ def audit_context(  # noqa: PLR0913 (each is a member of the body)
 
 
 def enter_context(context: AuditContext) -> Callable[[], None]:
-    """Make this context the current one; the function returned restores the one before.
+    """Make this context current; call the returned function to restore the previous one.
 
-    For frameworks that know a beginning and an end but no block. `audit_context` is for people.
+    For framework hooks, which have a start and an end but no block. In application code, use
+    `audit_context`.
     """
     token = _current.set(replace(context))
     return lambda: _current.reset(token)
@@ -147,23 +148,23 @@ def enter_context(context: AuditContext) -> Callable[[], None]:
 
 @dataclass(frozen=True)
 class CarriedContext:
-    """The audit context of one moment, to be used once or often, in any thread or task.
+    """Snapshot of the audit context, reusable any number of times in any thread or task.
 
-    A job has a trace of its own, with a link to the trace that began it: its spans may come long
-    after those of the request, and belong to other work.
+    A job has its own trace, linked to the trace that started it: its spans may start long after
+    the request has ended, and belong to separate work.
     """
 
     context: AuditContext
     origin: trace.SpanContext
 
     def run(self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        """Call the function in this context, in a span of its own."""
+        """Call the function in this context, in a new span."""
         with self.attached(getattr(function, "__qualname__", "job")):
             return function(*args, **kwargs)
 
     @contextmanager
     def attached(self, name: str) -> Iterator[None]:
-        """Make this the current context for a block, in a span of this name."""
+        """Make this context current for a block, in a new span with this name."""
         links = [trace.Link(self.origin)] if self.origin.is_valid else []
         leave = enter_context(self.context)
         try:
@@ -174,7 +175,7 @@ class CarriedContext:
 
 
 def carry_context() -> CarriedContext:
-    """The current context, with the actor as it is now, for work that goes on elsewhere.
+    """Capture the current context and resolve its actor, for work in another thread or task.
 
     carried = auditspan.carry_context()
     executor.submit(carried.run, send_invoices, month)

@@ -1,19 +1,19 @@
-"""Every error that auditspan raises.
+"""Exceptions raised by auditspan.
 
     AuditError
-    ├── AuditConfigError       the trail, a policy or a setting is wrong; nothing has been written
-    ├── UnauditedWriteError    no trail knows the table of a write; it was refused
-    │   └── MissingActorError  nobody said who acts
-    ├── AuditBodyError         a value cannot stand in an audit body without being altered
-    ├── AuditWriteError        the audit row could not be written; the change was refused with it
-    ├── UnprotectedTrailError  the database would let the trail be changed, or lose commits
-    ├── CollectorFilesError    the collector's files cannot be read
-    └── SinkError              a sink did not take a batch
-        ├── SinkUnavailableError        not now; the same batch must be sent again
-        └── SinkRejectedError           never; the batch holds a record that the sink refuses
+    ├── AuditConfigError       invalid trail, policy or setting; nothing was written
+    ├── UnauditedWriteError    write to a table that no trail covers; it was refused
+    │   └── MissingActorError  no actor was given
+    ├── AuditBodyError         value that cannot be represented losslessly in an audit body
+    ├── AuditWriteError        audit row not written; the change was refused with it
+    ├── UnprotectedTrailError  database that allows changes to the trail or may lose commits
+    ├── CollectorFilesError    unreadable collector files
+    └── SinkError              batch not accepted by a sink
+        ├── SinkUnavailableError        temporarily; the same batch must be sent again
+        └── SinkRejectedError           permanently; the sink rejects a record of the batch
 
 Each has a short code and a page of the same name under ``docs/errors/``. Foreign exceptions are
-translated where they enter and stay reachable as ``__cause__``.
+translated at the boundary and remain available as ``__cause__``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import ClassVar
 
 
 class AuditError(Exception):
-    """Something about the audit trail went wrong; the message says what to do."""
+    """Base class of all auditspan errors; the message says what to do."""
 
     code: ClassVar[str] = "audit"
 
@@ -35,58 +35,58 @@ class AuditError(Exception):
 
 
 class AuditConfigError(AuditError):
-    """The audit trail is set up in a way that cannot work."""
+    """Invalid configuration of the audit trail."""
 
     code = "config"
 
 
 class UnauditedWriteError(AuditError):
-    """This write would change an audited table that no trail over its engine knows."""
+    """Write to an audited table that no trail on its engine covers."""
 
     code = "unaudited-write"
 
 
 class MissingActorError(UnauditedWriteError):
-    """Nobody said who acts: wrap the work in `with audit_context(actor=...)`."""
+    """Missing actor: wrap the work in `with audit_context(actor=...)`."""
 
     code = "missing-actor"
 
 
 class AuditBodyError(AuditError):
-    """A value cannot be represented in an audit body without being altered."""
+    """Value that cannot be represented losslessly in an audit body."""
 
     code = "body"
 
 
 class AuditWriteError(AuditError):
-    """The audit row could not be written, so the change was refused with it."""
+    """Audit row not written; the change was refused with it."""
 
     code = "write"
 
 
 class UnprotectedTrailError(AuditError):
-    """The database would let the audit trail be changed, or lose what it committed."""
+    """Database that allows changes to the audit trail or may lose commits."""
 
     code = "unprotected-trail"
 
 
 class CollectorFilesError(AuditError):
-    """The collector's files cannot be read."""
+    """Unreadable collector files."""
 
     code = "collector-files"
 
 
 class SinkError(AuditError):
-    """A sink did not take a batch."""
+    """Batch not accepted by a sink."""
 
     code = "sink"
 
 
 class SinkUnavailableError(SinkError):
-    """The sink cannot take the batch now; the same batch must be sent again.
+    """Sink temporarily unavailable; the same batch must be sent again.
 
     Attributes:
-        retry_after: seconds that the sink asked for, or None.
+        retry_after: the delay that the sink requested, in seconds, or None.
     """
 
     code = "sink-unavailable"
@@ -97,6 +97,6 @@ class SinkUnavailableError(SinkError):
 
 
 class SinkRejectedError(SinkError):
-    """The sink will never take this batch as it is."""
+    """Batch permanently rejected by the sink."""
 
     code = "sink-rejected"

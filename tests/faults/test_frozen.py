@@ -231,7 +231,9 @@ def test_sealing_session_that_reads_no_answer_is_ended(
         finally:
             driver.pgconn.finish()
             stuck.invalidate()
-    named = " ".join(one.message for one in caplog.records if "its answers" in one.message)
+    named = " ".join(
+        one.message for one in caplog.records if "does not read results" in one.message
+    )
     assert [str(pid)] == re.findall(r"database session (\d+) ", named)
 
 

@@ -89,7 +89,7 @@ def test_a_model_is_audited_exempt_or_missing(base: Any, decision: Any, expected
 @pytest.mark.parametrize("reason", ["", "  \n"])
 def test_an_exemption_needs_a_reason(reason: str) -> None:
     """An empty reason is refused where it is written."""
-    with pytest.raises(AuditConfigError, match="needs a reason"):
+    with pytest.raises(AuditConfigError, match="missing reason"):
         Exempt(reason)
 
 

@@ -239,7 +239,7 @@ def test_actor_without_a_usable_id_is_refused(id_: object) -> None:
 @pytest.mark.parametrize("name", [None, "", " "])
 def test_program_without_a_name_is_refused(make: Any, name: str | None) -> None:
     """A service or a job is recorded by its name."""
-    with pytest.raises(AuditConfigError, match="needs a name"):
+    with pytest.raises(AuditConfigError, match="invalid actor name"):
         make(name)
 
 

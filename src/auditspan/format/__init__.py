@@ -1,4 +1,4 @@
-"""The record and its canonical text: no clock, no randomness, no I/O."""
+"""Audit records and their canonical text. No clock, no randomness, no I/O."""
 
 from __future__ import annotations
 

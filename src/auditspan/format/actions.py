@@ -1,4 +1,4 @@
-"""Actions: `type.verb`, what people search the trail for."""
+"""Validation of actions (`type.verb`) and outcomes."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ OUTCOMES: tuple[str, ...] = get_args(Outcome)
 
 
 def require_action(action: object, registered: Collection[str] | None) -> None:
-    """Refuse an action that is not of the form, or not in the registry where there is one.
+    """Check that an action has the form `type.verb` and is registered, if there is a registry.
 
     Raises:
-        AuditConfigError: it is neither; the message names the nearest that is registered.
+        AuditConfigError: the action is malformed or not registered; the message suggests the
+            closest registered action.
     """
     if not isinstance(action, str) or not _ACTION.fullmatch(action):
         raise AuditConfigError(
-            f"{action!r} is no action: write `type.verb`, as in 'invoice.exported'"
+            f"invalid action {action!r}: expected `type.verb`, as in 'invoice.exported'"
         )
     if registered is not None and action not in registered:
         near = difflib.get_close_matches(action, registered, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "add it to AuditTrail(actions=...)"
-        raise AuditConfigError(f"the action {action!r} is not registered; {hint}")
+        raise AuditConfigError(f"action {action!r} is not registered; {hint}")
 
 
 def require_outcome(outcome: object) -> None:
-    """Refuse an outcome that is none.
+    """Check that an outcome is valid.
 
     Raises:
-        AuditBodyError: it is not one of the three.
+        AuditBodyError: the outcome is not one of the three.
     """
     if outcome not in OUTCOMES:
         raise AuditBodyError(f"the outcome must be one of {', '.join(OUTCOMES)}, not {outcome!r}")

@@ -1,4 +1,4 @@
-"""Audit bodies as a table holds them, read without trust in whoever wrote them."""
+"""Parser for stored audit bodies, which are treated as untrusted input."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MEMBERS = (
 """The members of body version 1."""
 
 _REQUIRED = tuple(name for name in MEMBERS if name != "change_id")
-"""The members of every body; those of earlier releases have no `change_id`."""
+"""The members that every body has; bodies of earlier releases lack `change_id`."""
 
 _TEXTS = ("action", "event_id", "occurred_at", "outcome", "tx_id")
 _TEXTS_OR_NULL = ("reason", "span_id", "tenant", "trace_id")
@@ -39,17 +39,17 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
     "service": ("name", "version", "instance"),
     "target": ("type", "id"),
 }
-"""The objects in a body, and their members that are text or null."""
+"""The nested objects of a body, with their members that are text or null."""
 
 _REQUIRED_PARTS = {"actor": "type", "service": "name"}
-"""The parts that are never null, and the member of each that is always text."""
+"""The parts that are never null, each with its member that is always text."""
 
 
 def read_body(body: str) -> dict[str, Any]:
-    """Parse a body that is a JSON object within the profile, of whatever members.
+    """Parse a body as a JSON object within the profile; its members are not checked.
 
     Raises:
-        AuditBodyError: it is none.
+        AuditBodyError: the body is not such an object.
     """
     try:
         members = json.loads(body)
@@ -64,18 +64,18 @@ def read_body(body: str) -> dict[str, Any]:
 
 
 def read_event(body: str) -> dict[str, Any]:
-    """Parse a body that has the members of version 1, each of its own type.
+    """Parse a body and check that it has the members of version 1, each of the right type.
 
     Raises:
-        AuditBodyError: it is none.
+        AuditBodyError: the body is not a valid event.
     """
     members = read_body(body)
     missing = next((name for name in _REQUIRED if name not in members), None)
     if missing is not None:
-        raise AuditBodyError(f"the body lacks the member {missing}")
+        raise AuditBodyError(f"the body has no member {missing}")
     wrong = next(_of_wrong_type(members), None)
     if wrong is not None:
-        raise AuditBodyError(f"the member {wrong} of the body is of the wrong type")
+        raise AuditBodyError(f"the member {wrong} of the body has the wrong type")
     return members
 
 
@@ -91,7 +91,7 @@ def _of_wrong_type(members: Mapping[str, Any]) -> Iterator[str]:
 
 
 def is_change_id(value: object) -> TypeGuard[int | None]:
-    """Report whether a value can be the `change_id` of a body: an integer or null."""
+    """Check whether a value is a valid `change_id` of a body: an integer or null."""
     return value is None or (isinstance(value, int) and not isinstance(value, bool))
 
 

@@ -1,8 +1,9 @@
-"""Canonical JSON (RFC 8785) in the profile of the audit body, and the way of any value into it.
+"""Canonical JSON (RFC 8785) in the audit body profile, and conversion of Python values to it.
 
-The profile: keys are ASCII and do not begin with ``$`` unless auditspan put them there; values are
-strings without NUL or lone surrogates, true, false, null, integers within ±(2**53 - 1), arrays and
-objects. What lies outside is represented losslessly as a string or refused, never altered silently.
+The profile: keys are ASCII and do not start with ``$``, except those that auditspan adds; values
+are strings without NUL or lone surrogates, true, false, null, integers within ±(2**53 - 1), arrays
+and objects. Any other value is represented losslessly as a string or refused, never altered
+silently.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from auditspan.errors import AuditBodyError
 Json: TypeAlias = "str | int | bool | list[Json] | dict[str, Json] | None"
 
 MAX_INTEGER = 2**53 - 1
-"""The largest integer that every JSON reader keeps exactly (RFC 8785 §3.2.2.3)."""
+"""The largest integer that every JSON parser reads exactly (RFC 8785 §3.2.2.3)."""
 
 _UNFIT_TEXT = re.compile("[\x00\ud800-\udfff]")
 _encode = json.JSONEncoder(
@@ -37,10 +38,10 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def canonical_json(value: Json | Mapping[str, Json]) -> str:
-    """The one RFC 8785 text of a value that is within the profile.
+    """Return the RFC 8785 text of a value within the profile.
 
     Raises:
-        AuditBodyError: the value is outside the profile; `represent` brings it in.
+        AuditBodyError: the value is outside the profile; convert it with `represent`.
     """
     try:
         text = _encode(value)
@@ -48,12 +49,12 @@ def canonical_json(value: Json | Mapping[str, Json]) -> str:
         _require_profile(value)
         raise
     if not _is_plain(value) or not _is_plain_text(text):
-        _require_profile(value)  # says what is wrong, where something is
+        _require_profile(value)  # raises an error that names the problem, if there is one
     return text
 
 
 def canonical_scalar(value: Json) -> str:
-    """As `canonical_json`, and quicker for a text, an integer, true, false and null.
+    """Return the canonical JSON of a value, with a fast path for scalars.
 
     Raises:
         AuditBodyError: the value is outside the profile.
@@ -71,17 +72,17 @@ def canonical_scalar(value: Json) -> str:
 
 @lru_cache(maxsize=1024, typed=True)
 def canonical_word(word: str | None) -> str:
-    """As `canonical_json`, and remembered: for what record after record has in common.
+    """Cached `canonical_json` for recurring strings.
 
     Raises:
-        AuditBodyError: the text is outside the profile.
+        AuditBodyError: the string is outside the profile.
     """
     return canonical_scalar(word)
 
 
 @lru_cache(maxsize=4096)
 def canonical_key(name: str) -> str:
-    """The text of a member's name, remembered.
+    """Return the canonical JSON of a member's name, cached.
 
     Raises:
         AuditBodyError: the name is outside the profile.
@@ -90,10 +91,10 @@ def canonical_key(name: str) -> str:
 
 
 def parse_canonical(text: str) -> Json:
-    """The value of a text that is the canonical text of it.
+    """Parse canonical JSON.
 
     Raises:
-        AuditBodyError: the text is none.
+        AuditBodyError: the text is not JSON, or not canonical.
     """
     try:
         value: Json = json.loads(text)
@@ -101,19 +102,19 @@ def parse_canonical(text: str) -> Json:
             return value
     except (ValueError, RecursionError) as error:
         raise AuditBodyError("the text is not JSON") from error
-    raise AuditBodyError("the text is not the canonical text of what it says")
+    raise AuditBodyError("the text is not canonical JSON")
 
 
-def represent(value: Any) -> Json:  # noqa: ANN401 (any Python value may stand in a column)
-    """The value as it stands in an audit body, without loss.
+def represent(value: Any) -> Json:  # noqa: ANN401 (a column may hold any Python value)
+    """Return the lossless representation of a value for an audit body.
 
     Integers beyond ±(2**53 - 1), floats and decimals become their decimal text (a decimal without
     trailing zeros, so that 1.50 and 1.5 are the same), timestamps ISO 8601 with microseconds
     (aware ones in UTC with ``Z``), intervals ISO 8601 durations, bytes base64, enumeration members
-    their names. A JSON value or a text outside the profile becomes ``{"$json": "<ASCII JSON>"}``.
+    their names. A JSON value or a string outside the profile becomes ``{"$json": "<ASCII JSON>"}``.
 
     Raises:
-        AuditBodyError: there is no lossless form for this type.
+        AuditBodyError: the type has no lossless representation.
     """
     if type(value) is str:
         return value if _UNFIT_TEXT.search(value) is None else represent_document(value)
@@ -142,10 +143,10 @@ def _represent(value: Any) -> Json:  # noqa: ANN401
 
 
 def represent_json(value: Any) -> Json:  # noqa: ANN401
-    """A JSON value as it stands in a body: a number with a fraction is not the text of it.
+    """Return the representation of a JSON value; a float stays distinct from its decimal text.
 
     Raises:
-        AuditBodyError: it is no JSON value.
+        AuditBodyError: the value cannot be represented as JSON.
     """
     if isinstance(value, float) or (isinstance(value, int) and abs(value) > MAX_INTEGER):
         return represent_document(value)
@@ -153,22 +154,22 @@ def represent_json(value: Any) -> Json:  # noqa: ANN401
 
 
 def timestamp(value: datetime) -> str:
-    """An aware timestamp in UTC with microseconds and ``Z``.
+    """Format an aware timestamp in UTC with microseconds and ``Z``.
 
     Raises:
-        AuditBodyError: it is not aware.
+        AuditBodyError: the timestamp is naive.
     """
     if value.tzinfo is None:
-        raise AuditBodyError("a timestamp without a time zone names no instant")
+        raise AuditBodyError("timestamp without a time zone: pass an aware datetime")
     utc = value if value.tzinfo is UTC else value.astimezone(UTC)
     return utc.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def _is_plain(value: Json | Mapping[str, Json]) -> bool:
-    """Whether the value is made of JSON's own types with ASCII keys and fitting integers.
+    """Check quickly that a value has only JSON types, ASCII keys and integers within the limit.
 
-    Quick, since it runs for every row; False says nothing. Strings are not looked into: what is
-    wrong with one shows in the text (`_is_plain_text`).
+    It runs for every row. False is inconclusive. Strings are not checked here but in the encoded
+    text (`_is_plain_text`).
     """
     kind = type(value)
     if kind is dict:
@@ -186,7 +187,7 @@ def _is_plain(value: Json | Mapping[str, Json]) -> bool:
 
 
 def _is_plain_text(text: str) -> bool:
-    """Whether no string in the text of a value can hold a NUL or a lone surrogate."""
+    """Check that no string in an encoded value contains a NUL or a lone surrogate."""
     return "\\u0000" not in text and (text.isascii() or _UNFIT_TEXT.search(text) is None)
 
 
@@ -194,7 +195,7 @@ def _require_profile(value: Json | Mapping[str, Json]) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
             if not _is_profile_key(key):
-                raise AuditBodyError(f"the key {key!r} is not an ASCII string without NUL")
+                raise AuditBodyError(f"invalid key {key!r}: expected an ASCII string without NUL")
             _require_profile(item)
     elif isinstance(value, list):
         for item in value:
@@ -220,7 +221,7 @@ def _text(value: str) -> Json:
 
 
 def represent_document(value: Any) -> Json:  # noqa: ANN401
-    """A JSON value that a body cannot hold as it is: the text of it.
+    """Represent a JSON value outside the profile by its text.
 
     >>> represent_document({"ratio": 1.5})
     {'$json': '{"ratio":1.5}'}
@@ -234,7 +235,7 @@ def _container(value: Mapping[Any, Any] | Sequence[Any] | AbstractSet[Any]) -> J
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401
-    """Containers as lists and dicts; what JSON itself knows stays, all else is represented."""
+    """Convert containers to lists and dicts, keep JSON types, and represent all other values."""
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             return [[_plain(key), _plain(item)] for key, item in value.items()]
@@ -279,8 +280,8 @@ def _scalar(value: Any) -> Json:  # noqa: ANN401, PLR0911 (one line per type)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _represent(dataclasses.asdict(value))
     raise AuditBodyError(
-        f"a value of type {type(value).__qualname__} has no lossless form in an audit body: store "
-        "it through a TypeDecorator, or leave the column out with Policy(exclude={...})"
+        f"a value of type {type(value).__qualname__} cannot be represented losslessly in an audit "
+        "body: store it through a TypeDecorator, or exclude the column with Policy(exclude={...})"
     )
 
 

@@ -1,8 +1,8 @@
-"""The order of changes, which is not that of the rows of the trail.
+"""Order of changes, which may differ from the order of the trail's rows.
 
-What another program wrote is recorded later than changes that came after it. A record of a staged
-change carries its `change_id`, and that order is the true one. A record without one keeps its place
-in the sequence: it follows everything that was recorded before it.
+A change by another program may be recorded after later changes. The record of a staged change has a
+`change_id`, which gives the true order. A record without one keeps its place in the sequence: it
+follows everything recorded before it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 def in_change_order(records: Iterable[T], change_id: Callable[[T], int | None]) -> list[T]:
-    """Sort records of the trail, given in the order of its rows, by when the changes happened.
+    """Sort records of the trail, given in row order, by when the changes happened.
 
-    Two records that both have a change id are in the order of these; any other two are in the order
-    of the rows, but for what is recorded late.
+    Two records that both have a change id are sorted by it; any other two stay in row order, except
+    around records that were recorded late.
     """
     newest = 0
     keyed: list[tuple[tuple[int, bool], T]] = []
@@ -25,5 +25,5 @@ def in_change_order(records: Iterable[T], change_id: Callable[[T], int | None]) 
         own = change_id(record)
         newest = max(newest, own or 0)
         keyed.append(((newest if own is None else own, own is None), record))
-    keyed.sort(key=lambda pair: pair[0])  # stable: equal ones stay in the order of the rows
+    keyed.sort(key=lambda pair: pair[0])  # stable: equal keys stay in row order
     return [record for _, record in keyed]

@@ -1,4 +1,4 @@
-"""The plain columns of `audit_event`, which a body determines."""
+"""Plain columns of `audit_event`, derived from the body."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ COLUMNS = (
     *("event_id", "occurred_at", "actor_type", "actor_id", "action", "outcome"),
     *("target_type", "target_id", "trace_id", "span_id", "tx_id", "tenant"),
 )
-"""Their names. Values of them stand in this order, too."""
+"""The names of the columns; `Values` are in the same order."""
 
 Values: TypeAlias = tuple[str | None, ...]
-"""What the table has in them, timestamps in the form of the body."""
+"""The stored values of the columns; timestamps are in the format of the body."""
 
 
 _VERSION_DIGITS = 16
-"""Of the largest version that a target can have."""
+"""The number of digits in the largest version that a target can have."""
 
 
 def derived_columns(members: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What a body says of the plain columns."""
+    """Return the values of the plain columns that a body determines."""
     say = members.get
     actor, target = say("actor"), say("target")
     who = actor.get if isinstance(actor, dict) else _nothing
@@ -33,16 +33,16 @@ def derived_columns(members: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def says(body: str, columns: Values) -> bool:
-    """Whether a body that auditspan has made says just this of the plain columns.
+    """Check quickly that the plain columns match a body made by auditspan.
 
-    Quick, since it runs for every row: it looks for the text that these values have in a canonical
-    body, and parses nothing. True is certain. False says nothing (there are bodies of rare shapes);
-    `derived_columns` of the parsed body knows.
+    It runs for every row, so it searches the canonical body for the text of these values and parses
+    nothing. True is certain. False is inconclusive, because of bodies with unusual shapes: compare
+    with `derived_columns` of the parsed body.
 
-    Inside of a string a quotation mark has a backslash before it. So text with a bare one is where
-    the members are, and from either end the first place with the name of a member is that member:
-    only `changes` and `metadata` hold names of others. `changes` follows on `actor` in bodies of
-    earlier releases, and `change_id` does in those of this one.
+    Quotation marks inside strings are escaped. A match with an unescaped one is therefore a member,
+    and the first match from either end is the member itself: only `changes` and `metadata` contain
+    arbitrary names. `actor` is followed by `changes` in bodies of earlier releases, and by
+    `change_id` in bodies of this release.
     """
     event_id, occurred_at, who, actor, action, outcome, what, target, trace, span, tx, tenant = (
         columns
@@ -50,7 +50,7 @@ def says(body: str, columns: Values) -> bool:
     try:
         plain = "".join([value for value in columns if value is not None])
     except TypeError:
-        return False  # somebody has put bytes into a column
+        return False  # the column holds bytes, so it was tampered with
     if '"' in plain or "\\" in plain:
         return False
     if None in {event_id, occurred_at, who, action, outcome, what, tx}:
@@ -74,4 +74,4 @@ def _text(value: str | None) -> str:
 
 
 def _nothing(_name: str) -> None:
-    """A part that is not there says nothing."""
+    """Return None for every member of a missing part."""

@@ -1,4 +1,4 @@
-"""The changes of one record: old and new values by column."""
+"""Changes of one record: old and new values by column."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Changes = dict[str, dict[str, Json]]
 
 
 def created(new: Mapping[str, Json]) -> Changes:
-    """Every audited column with its first value."""
+    """Return the changes of a create: the new value of every audited column."""
     return {name: {"new": value} for name, value in new.items()}
 
 
 def deleted(old: Mapping[str, Json]) -> Changes:
-    """Every audited column with its last value."""
+    """Return the changes of a delete: the old value of every audited column."""
     return {name: {"old": value} for name, value in old.items()}
 
 
 def updated(old: Mapping[str, Json], new: Mapping[str, Json]) -> Changes:
-    """The columns of `new` whose value differs from that in `old`."""
+    """Return the changes of an update: the columns of `new` whose value differs from `old`."""
     return {
         name: {"old": old.get(name), "new": value}
         for name, value in new.items()
@@ -31,7 +31,7 @@ def updated(old: Mapping[str, Json], new: Mapping[str, Json]) -> Changes:
 
 
 def canonical_changes(changes: Changes) -> str:
-    """As `canonical_json`, in a third of the time where the values are scalars.
+    """Return the canonical JSON of changes, three times as fast where the values are scalars.
 
     Raises:
         AuditBodyError: a name or a value is outside the profile.
@@ -50,7 +50,7 @@ def _sides(change: Mapping[str, Json]) -> str:
 
 
 def _is_same(old: Json, new: Json) -> bool:
-    """Equal as JSON; in Python 1 equals True, also inside containers."""
+    """Compare as JSON: in Python, 1 equals True, also inside containers."""
     if isinstance(old, list | dict) or isinstance(new, list | dict):
         return old == new and json.dumps(old, sort_keys=True) == json.dumps(new, sort_keys=True)
     return type(old) is type(new) and old == new

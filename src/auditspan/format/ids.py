@@ -6,27 +6,27 @@ import hashlib
 import uuid
 
 RANDOM_BYTES = 10
-"""How many random bytes `uuid7` takes."""
+"""The number of random bytes that `uuid7` takes."""
 
 MAX_MILLIS = (1 << 48) - 1
 """The latest time that fits into a version 7 UUID."""
 
 
 def uuid7(unix_millis: int, random: bytes) -> str:
-    """A version 7 UUID from a time in milliseconds and ten random bytes (RFC 9562 §5.7).
+    """Return a version 7 UUID for a time in milliseconds and ten random bytes (RFC 9562 §5.7).
 
-    Ids of later milliseconds sort after those of earlier ones, as text and as bytes, which keeps
-    the unique index append-mostly.
+    Ids from later milliseconds sort after earlier ones, as text and as bytes, which keeps inserts
+    near the end of the unique index.
     """
     if not 0 <= unix_millis <= MAX_MILLIS:
         raise ValueError("the time does not fit into the 48 bits of a version 7 UUID")
-    time = f"{unix_millis:012x}"  # put together as text: several times as quick as uuid.UUID
+    time = f"{unix_millis:012x}"  # formatted as text: several times as fast as uuid.UUID
     digits = random[:RANDOM_BYTES].hex()
     variant = "89ab"[int(digits[4], 16) & 0x3]
     return f"{time[:8]}-{time[8:]}-7{digits[1:4]}-{variant}{digits[5:8]}-{digits[8:]}"
 
 
 def copy_id(row_id: int) -> str:
-    """The event id in the leaf of a copied row, whose own another leaf has; a UUID."""
+    """Return a UUID for the leaf of a copied row, because another leaf has the row's event id."""
     digest = hashlib.sha256(b"auditspan-copy\0%d" % row_id).digest()
     return str(uuid.UUID(bytes=digest[:16], version=5))

@@ -1,8 +1,9 @@
-"""The record that covers the rows from before a trail had a MAC key.
+"""Record that covers the rows written before a trail had a MAC key.
 
 It states that the first `size` leaves have the root `root`, and that rows among them may lack a
-MAC. Two things under the key protect it: the MAC of its body, as in every record, and a proof over
-size and root alone. Recording an event of this action through the API makes no such proof.
+MAC. It is protected with the key in two ways: by the MAC of its body, as in every record, and by a
+proof over size and root alone. An event with this action that is recorded through the API does not
+contain such a proof.
 """
 
 from __future__ import annotations
@@ -21,25 +22,25 @@ KEY_ADDED = "trail.key_added"
 """The action of the record."""
 
 TARGET = ("trail", "mac-key")
-"""Type and id of its target."""
+"""The type and id of its target."""
 
 _ROOT = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeyAddition:
-    """The statement that rows among the first `size` leaves, of this root, may lack a MAC."""
+    """Statement that rows among the first `size` leaves, with this root, may lack a MAC."""
 
     size: int
     root: bytes
 
     def metadata(self, key: MacKey) -> dict[str, Json]:
-        """Return the metadata of the record, with the proof under this key."""
+        """Return the metadata of the record, including the proof made with this key."""
         return {"size": self.size, "root": self.root.hex(), "proof": self._proof(key)}
 
     @classmethod
     def read(cls, body: str, mac: str, key: MacKey) -> Self | None:
-        """Return the statement of a record; None unless MAC and proof are those of this key."""
+        """Return the statement of a record; None unless this key verifies its MAC and proof."""
         if not key.verifies(body, mac):
             return None
         members = json.loads(body)

@@ -1,4 +1,4 @@
-r"""Text that is safe to print: what moves the cursor or the eye is shown as `\x1b` or `\u202e`."""
+r"""Text that is safe to print: control and format characters are escaped (`\x1b`, `\u202e`)."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import re
 from typing import Any
 
 _SUSPECT = re.compile(r"[^ -~\xa1-\xac\xae-\u02ff]")
-"""Everything outside of the printable ASCII and Latin characters, to be looked at one by one."""
+"""Characters outside printable ASCII and Latin, which are checked one by one."""
 
 
 def printable(text: str) -> str:
-    r"""Return `text` on one line, every character of which can be printed.
+    r"""Return `text` on one line, with only printable characters.
 
     Control characters (C0, DEL, C1), bidirectional and other format characters, spaces other than
-    the ASCII one and lone surrogates are replaced by escapes, as in Python.
+    the ASCII one and lone surrogates are replaced with Python escapes.
     """
     return _SUSPECT.sub(_python_escape, text)
 
 
 def printable_json(value: Any, *, indent: int | None = None) -> str:  # noqa: ANN401 (any JSON)
-    """Return `value` as JSON that can be printed: as `printable`, with the escapes of JSON."""
+    """Return `value` as printable JSON: like `printable`, with JSON escapes."""
     lines = json.dumps(value, indent=indent, ensure_ascii=False).split("\n")
     return "\n".join(_SUSPECT.sub(_json_escape, line) for line in lines)
 

@@ -1,4 +1,4 @@
-"""The audit record: who did what to which thing, when, with what outcome (body version 1)."""
+"""Audit record: actor, action, target, changes, time and outcome (body version 1)."""
 
 from __future__ import annotations
 
@@ -25,27 +25,31 @@ Outcome = Literal["success", "failure", "unknown"]
 
 MAX_BODY_BYTES = 64 * 1024 - 1
 _EMPTY: dict[str, Any] = {}
-"""What nobody may add to: the changes, or the metadata, of records that have none."""
+"""The shared default for `changes` and `metadata`; never modified."""
 
 _of_utc = lru_cache(maxsize=16)(timestamp)
-"""What happens at once has the same time."""
+"""Cached `timestamp`: records of one flush share their time."""
 
-_LEAST_VALUE_BYTES = 128  # a digest takes about as much itself
+_LEAST_VALUE_BYTES = 128  # a digest is about as long
 
 
 @dataclass(frozen=True)
 class _Part:
-    """What many records have in common; its text is made once."""
+    """Part shared by many records; its text is computed once."""
 
     @cached_property
     def text(self) -> str:
-        """The canonical text of its fields."""
+        """The canonical JSON of the fields."""
         return canonical_json({one.name: getattr(self, one.name) for one in fields(self)})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Actor(_Part):
-    """Who acts. Anonymous (nobody said), system (we ourselves) and unknown are three things."""
+    """Actor of a record.
+
+    Anonymous (the caller did not identify itself), system (this program) and unknown (the actor
+    was never determined) are different types.
+    """
 
     type: ActorType
     id: str | None = None
@@ -53,10 +57,10 @@ class Actor(_Part):
 
     @classmethod
     def user(cls, id: object, *, label: str | None = None) -> Actor:  # noqa: A002 (the field)
-        """A person, by the id that the application knows them under.
+        """Return the actor for a person, identified by the application's user id.
 
         Raises:
-            AuditConfigError: it is no id, as that of a caller who is not logged in.
+            AuditConfigError: the id is invalid, like that of a caller who is not logged in.
         """
         if not _identifies(id):
             raise AuditConfigError(
@@ -67,33 +71,33 @@ class Actor(_Part):
 
     @classmethod
     def service(cls, name: str) -> Actor:
-        """Another program, by its name."""
+        """Return the actor for another program, identified by its name."""
         return cls(type="service", id=_named(name), label=name)
 
     @classmethod
     def system(cls, name: str) -> Actor:
-        """This program itself: a scheduled job, a migration, a command."""
+        """Return the actor for this program itself: a scheduled job, a migration, a command."""
         return cls(type="system", id=_named(name), label=name)
 
     @classmethod
     def anonymous(cls) -> Actor:
-        """Somebody who did not say who they are."""
+        """Return the actor for a caller that did not identify itself."""
         return cls(type="anonymous")
 
     @classmethod
     def unknown(cls) -> Actor:
-        """Nobody asked who it was."""
+        """Return the actor for a change whose actor was never determined."""
         return cls(type="unknown")
 
     @classmethod
     def database(cls, role: str | None) -> Actor:
-        """Whoever wrote past every trail: the database knows the role, where it has roles."""
+        """Return the actor for a write outside every trail: the database role, if there is one."""
         return cls(type="database", id=role, label=role)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The thing that was acted on, and its version after the act where it has one."""
+    """Object that was acted on, with its version after the action if it has one."""
 
     type: str
     id: str | None
@@ -102,7 +106,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Request(_Part):
-    """The HTTP request in which it happened. The route is the template, never the path."""
+    """HTTP request that caused the event. The route is the template, never the path."""
 
     id: str | None = None
     client_address: str | None = None
@@ -113,7 +117,7 @@ class Request(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Service(_Part):
-    """The program that wrote the record; the resource of its log record."""
+    """Program that wrote the record; it becomes the resource of the log record."""
 
     name: str
     version: str | None = None
@@ -121,12 +125,13 @@ class Service(_Part):
 
 
 class AuditRecord(NamedTuple):
-    """One audit event before it is stored. `body` is the single text that all else derives from.
+    """Audit event before it is stored; everything else is derived from its `body`.
 
-    `change_id` orders the changes of one target: the id of the staged change, and None where
-    nothing was staged.
+    `change_id` orders the changes of one target: it is the id of the staged change, or None if no
+    change was staged.
 
-    A tuple, since a flush makes many: a frozen dataclass takes four times as long to make.
+    It is a named tuple because a flush creates many: creating a frozen dataclass takes four times
+    as long.
     """
 
     event_id: str
@@ -148,17 +153,17 @@ class AuditRecord(NamedTuple):
     change_id: int | None = None
 
     def body(self) -> str:
-        """The canonical text, below 64 KiB.
+        """Return the canonical text, below 64 KiB.
 
-        Values over 16 KiB are replaced by length and hash; if the whole is still too long, the
+        Values over 16 KiB are replaced by their length and hash; if the text is still too long, the
         limit is halved until it fits.
 
         Raises:
-            AuditBodyError: a member, or so many columns changed at once, do not fit even with
-                hashes in place of values, or a value is outside the profile.
+            AuditBodyError: the text is too long even with hashes in place of values, because of one
+                member or the number of changed columns, or a value is outside the profile.
         """
         text = _text(self)
-        if len(text) * 4 <= MAX_VALUE_BYTES:  # then no value of it is longer either
+        if len(text) * 4 <= MAX_VALUE_BYTES:  # then no value is longer either
             return text
         limit = MAX_VALUE_BYTES
         while True:
@@ -171,7 +176,7 @@ class AuditRecord(NamedTuple):
 
 
 def _identifies(id_: object) -> bool:
-    """Report whether the text of this value identifies somebody."""
+    """Check that the text of this value can identify a user."""
     if id_ is None or isinstance(id_, bool | bytes):
         return False
     return str(id_).strip() not in {"", object.__repr__(id_)}
@@ -179,28 +184,30 @@ def _identifies(id_: object) -> bool:
 
 def _named(name: object) -> str:
     if not isinstance(name, str) or not name.strip():
-        raise AuditConfigError("a service or a job needs a name, as in Actor.system('billing')")
+        raise AuditConfigError(
+            "invalid actor name: pass the name of the service or job, as in Actor.system('billing')"
+        )
     return name
 
 
 def _too_long(action: str, text: str) -> AuditBodyError:
-    """Return the error for a body that is too long, which names its longest member."""
+    """Return the error for a body that is too long; its message names the longest member."""
     sizes = {name: len(json.dumps(value)) for name, value in json.loads(text).items()}
     longest = max(sizes, key=sizes.__getitem__)
     if longest == "changes":
         return AuditBodyError(
-            f"the audit body of {action} is over 64 KiB even with the values in its changes "
+            f"the audit body of {action} is over 64 KiB even with the values of its changes "
             "replaced by hashes: change fewer columns at once, or exclude some with "
             "Policy(exclude)"
         )
     return AuditBodyError(
-        f"the audit body of {action} is over 64 KiB, and most of it is its {longest} with "
+        f"the audit body of {action} is over 64 KiB; its longest member is {longest} with "
         f"{sizes[longest]} characters: shorten that member"
     )
 
 
 def _text(record: AuditRecord) -> str:
-    """The canonical text of the members of body version 1, in the order of their names."""
+    """Return the canonical text of body version 1, with the members sorted by name."""
     return (
         f'{{"action":{canonical_word(record.action)}'
         f',"actor":{_part(record.actor)}'
@@ -223,7 +230,7 @@ def _text(record: AuditRecord) -> str:
 
 
 def _moment(moment: datetime) -> str:
-    # Equal times of other zones may be two instants: those of the hour that a clock repeats.
+    # Equal times in other zones may be different instants: an hour is repeated when clocks go back.
     return _of_utc(moment) if moment.tzinfo is UTC else timestamp(moment)
 
 

@@ -1,4 +1,4 @@
-"""What may not stand in a body as it is: secrets, and values that are too large."""
+"""Redaction of secrets, and shortening of large values."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from auditspan.format.canonical import Json, canonical_json, represent_document,
 from auditspan.format.mac import MacKey
 
 MAX_VALUE_BYTES = 16 * 1024
-"""A larger value is replaced by its length and hash."""
+"""The limit above which a value is replaced by its length and hash."""
 
 _SECRET_WORDS = frozenset({"card", "cvc", "cvv", "otp", "pin", "pwd", "ssn", "totp"})
-"""Short words, that may stand by chance inside others: only as words of their own."""
+"""Short words that other words may contain by chance; matched only as whole words."""
 
 _SECRET_PARTS = re.compile(
     "apikey|authorization|cardnumber|cookie|creditcard|credential|encrypted|passcode|passphrase|passwd"
     "|password(?!less)|privatekey|secret(?!ar(?:y|i)|i(?:on|ve))|token(?!i[sz](?:e|ing|ation))"
 )
-"""Long words, wherever they stand: databases fold names to lower case and run words together."""
+"""Long words, matched anywhere: databases fold names to lower case and run words together."""
 
 _FACT = (
     "(?:expir(?:ation|es|y|ed)|changed|created|issued|revoked|rotated|updated)"
@@ -33,8 +33,8 @@ _ABOUT_A_SECRET = re.compile(
     r"|(?<=[a-z0-9])(?:At|Count|Date|Enabled|Length|Lifetime|On|Required|TTL|Ttl)$"
     r"|^(?i:(?:has|is|needs|requires)[_-])|^(?:has|is|needs|requires)(?=[A-Z])"
 )
-"""Names of columns that say something about a secret, such as when it expires, and do not hold it.
-A card is not meant: its expiry is a secret as well."""
+"""Names of columns with facts about a secret, such as its expiry, but not the secret itself.
+Cards are an exception: their expiry is secret as well."""
 
 _PASSWORD_HASH = re.compile(
     r"\$2[abxy]\$\S|\$2\$\d\d\$\S|\$argon2(?:id|i|d)?\$"
@@ -48,7 +48,7 @@ _PASSWORD_HASH = re.compile(
 )
 _HASH_IN_TEXT = re.compile(rf"(?:\bbcrypt_sha256\$|\bargon2)?(?:{_PASSWORD_HASH.pattern})\S*")
 _STARTS = ("scrypt:", "pbkdf2:", "{", "JDJ", "JGFyZ29uM", "c2NyeXB0O", "cGJrZGYy", " ", "\n", "\t")
-"""How a text begins that may match `_PASSWORD_HASH` and has no dollar sign."""
+"""The prefixes of texts without a dollar sign that may match `_PASSWORD_HASH`."""
 
 _SECRET_PAIRS = re.compile(r"(?:api|access|private|signing|encryption|secret)[_-]?key")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
@@ -56,11 +56,11 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 @dataclass(frozen=True, kw_only=True)
 class Secrets:
-    """The decision which values of a column, or of its members, are secret.
+    """Rules for which values of a column, or of its members, are secret.
 
     Attributes:
-        paths: members that are redacted, as in ``data.card.number``.
-        revealed: the column, or members of it, that are shown whatever their names and values.
+        paths: members that are redacted, such as ``data.card.number``.
+        revealed: the column, or its members, that are shown regardless of their names and values.
         by_name: redact members with secret names.
     """
 
@@ -69,18 +69,18 @@ class Secrets:
     by_name: bool = True
 
     def is_secret(self, path: str, name: str) -> bool:
-        """Return whether the member of this path and name is redacted as a whole."""
+        """Check whether the member with this path and name is redacted as a whole."""
         if path in self.paths:
             return True
         return self.by_name and is_secret_name(name) and not self.is_revealed(path)
 
     def is_revealed(self, path: str) -> bool:
-        """Return whether this path, or one above it, is shown as it is."""
+        """Check whether this path, or a parent of it, is shown unredacted."""
         return any(f"{path}.".startswith(f"{one}.") for one in self.revealed)
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a column of this name is redacted unless its model says otherwise.
+    """Check whether a column with this name is redacted by default.
 
     >>> [is_secret_name(n) for n in ("password_hash", "apiKey", "cardNumber", "pinned", "author")]
     [True, True, True, False, False]
@@ -98,7 +98,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def is_password_hash(value: Json) -> bool:
-    """Whether a text is or contains a password hash in one of the usual notations.
+    """Check whether a text contains a password hash in one of the usual notations.
 
     >>> [is_password_hash(v) for v in ("$2b$12$R9h/cIPz0gi", "pbkdf2:sha256:1$x$y", "$2 a day")]
     [True, True, False]
@@ -111,12 +111,12 @@ def is_password_hash(value: Json) -> bool:
 
 
 def without_password_hashes(text: str) -> str:
-    """A text for people with ``(redacted)`` in the place of each password hash."""
+    """Return the text with each password hash replaced by ``(redacted)``, for messages."""
     return _HASH_IN_TEXT.sub("(redacted)", text) if is_password_hash(text) else text
 
 
 def redact(field_name: str, value: Json, key: MacKey | None) -> Json:
-    """The stand-in of a secret: that it is there, and with a key, a digest that shows a change."""
+    """Return the placeholder for a secret; with a key, it contains a fingerprint."""
     if value is None:
         return None
     if key is None:
@@ -126,13 +126,13 @@ def redact(field_name: str, value: Json, key: MacKey | None) -> Json:
 
 
 def redact_members(path: str, value: Json, secrets: Secrets, key: MacKey | None) -> Json:
-    """A value with stand-ins for password hashes and for its secret members.
+    """Return a value with password hashes and secret members replaced by placeholders.
 
     Args:
-        path: where the value stands; a column's name for a whole column. A list adds nothing to it.
+        path: the path of the value, without list positions; for a whole column, its name.
         value: any value of a body.
-        secrets: what is secret, and what is not.
-        key: for fingerprints, in which the whole path takes part.
+        secrets: the rules for which members are secret.
+        key: the key for fingerprints, which depend on the whole path.
     """
     if isinstance(value, str):
         is_secret = is_password_hash(value) and not secrets.is_revealed(path)
@@ -155,7 +155,7 @@ def redact_members(path: str, value: Json, secrets: Secrets, key: MacKey | None)
 def _redact_document(
     path: str, value: dict[str, Json], secrets: Secrets, key: MacKey | None
 ) -> Json:
-    """As `redact_members`, for a value that stands in the body as the text of a document."""
+    """Redact members of a document that is stored in the body as text."""
     document = json.loads(str(value["$json"]))
     shown = redact_members(path, document, secrets, key)
     if shown == document:
@@ -166,16 +166,16 @@ def _redact_document(
 def _fingerprinted(value: Json) -> str:
     try:
         return canonical_json(value)
-    except AuditBodyError:  # a member of a document, which a body holds only as text
+    except AuditBodyError:  # a member of a document that is stored as text
         return canonical_json(represent_json(value))
 
 
 def shorten(value: Json, limit: int = MAX_VALUE_BYTES) -> Json:
-    """The value, or its length and SHA-256 where it is longer than `limit` bytes.
+    """Return the value, or its length and SHA-256 if it is longer than `limit` bytes.
 
-    Both are taken over the UTF-8 of a string, and over the canonical JSON of anything else.
+    Both are computed over the UTF-8 of a string, and over the canonical JSON of any other value.
     """
-    text = canonical_json(value)  # also refuses what is outside the profile
+    text = canonical_json(value)  # also refuses values outside the profile
     if len(text) * 4 <= limit:
         return value
     data = (value if isinstance(value, str) else text).encode()

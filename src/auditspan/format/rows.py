@@ -1,4 +1,4 @@
-"""Rows of the trail, as they are sealed, sent and checked."""
+"""Rows of the trail, as they are sealed, exported and verified."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from auditspan.format.columns import Values
 
 
 class SealedRow(NamedTuple):
-    """A row of the trail with its place in the sealed sequence.
+    """Row of the trail with its sequence number.
 
-    `recorded_at` is None where somebody has put a time there that cannot be told. `trail` is the
-    name of the trail, which tells it apart from others that deliver to the same collector.
+    `recorded_at` is None if the stored time was tampered with and cannot be parsed. `trail` is the
+    name of the trail, which distinguishes trails that deliver to the same collector.
     """
 
     seq: int
@@ -27,7 +27,7 @@ class SealedRow(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SignedCheckpoint:
-    """A checkpoint with its note, and when the sealer made it."""
+    """Checkpoint with its note and the time at which the sealer created it."""
 
     size: int
     root: bytes
@@ -36,10 +36,10 @@ class SignedCheckpoint:
 
 
 class SealedLeaf(NamedTuple):
-    """A leaf with the row that it stands for; `body` is None where the row is gone.
+    """Leaf with its row; `body` is None if the row is missing.
 
-    `columns` are the plain columns as the table has them, in the order of `COLUMNS`. All timestamps
-    are in the form of the body.
+    `columns` are the stored plain columns, in the order of `COLUMNS`. All timestamps are in the
+    format of the body.
     """
 
     seq: int

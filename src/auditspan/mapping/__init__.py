@@ -1,4 +1,4 @@
-"""Which models and tables are audited, and the values of their columns in a record."""
+"""Audited models and tables, and the representation of their values in a record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model of the application as it is audited: which columns, and how each is told."""
+"""Audited model: its recorded columns, and how each is recorded."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from auditspan.format import Secrets
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedColumn:
-    """One column of an audited model."""
+    """Column of an audited model."""
 
     name: str
     key: str
     column: Column[Any]
     redacted: bool
     secrets: Secrets
-    """Which of its values, or of their members, are redacted."""
+    """The rules for which of its values, or their members, are redacted."""
     ignored: bool
 
     def of(self, column: Column[Any]) -> AuditedColumn:
-        """The same as a column of another table of the same object."""
+        """Return this column as it is in another table of the same object."""
         return self if column is self.column else replace(self, column=column, name=column.name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedModel:
-    """A mapper and what is recorded of it."""
+    """Mapped class with its recorded columns."""
 
     type: str
     columns: tuple[AuditedColumn, ...]

@@ -1,9 +1,9 @@
-"""What is audited of a table: the decisions of its models, for statements that know no models.
+"""Audited tables: the policies of the models, for statements without models.
 
-A table is audited because a model on it is, because it says so itself (`info={"audit": ...}`), or
-because it links an audited model to another one (`link_table`). With inheritance one table holds
-rows of several classes, told apart by the discriminator, and one object may have a row in each of
-several tables; the table of the base class then holds the object and the others its parts.
+A table is audited because a model on it is, because its own `info={"audit": ...}` requests it, or
+because it links an audited model to another one (`link_table`). With inheritance, one table holds
+rows of several classes, distinguished by the discriminator, and one object may have a row in each
+of several tables; the table of the base class then holds the object and the others its parts.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from auditspan.mapping.policy import audited_model, decided_table
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedKind:
-    """The rows of one class in one table.
+    """Rows of one class in one table.
 
     Attributes:
         type: the target type.
-        columns: what is recorded, as columns of this table.
-        version: the column that counts the versions of a row.
-        is_part: the rows hold only a part of their objects, whose creation and deletion are told
-            by the rows of another table.
+        columns: the recorded columns, as columns of this table.
+        version: the column with the version number of a row.
+        is_part: the rows hold only a part of their objects, whose creation and deletion are
+            recorded through the rows of another table.
     """
 
     type: str
@@ -43,15 +43,15 @@ class AuditedKind:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AuditedTable:
-    """One table and what is recorded of its rows.
+    """Audited table, with the recorded kinds of rows.
 
     Attributes:
-        key: the primary key, in the order in which a target id names its columns.
-        discriminator: the column that tells the class of a row; it may be the base table's.
-        kinds: by value of the discriminator; None is a class that is not audited.
+        key: the primary key, with the columns in the order of a target id.
+        discriminator: the column that determines the class of a row; it may be in the base table.
+        kinds: the kinds by value of the discriminator; None for a class that is not audited.
         default: the kind of a row without a known discriminator.
-        subclasses: where no column tells the class, the tables of joined subclasses, the deepest
-            first, and the kind of a row of this table whose object has a row in one of them.
+        subclasses: without a discriminator, the tables of joined subclasses, the deepest first, and
+            the kind of a row of this table whose object has a row in one of them.
     """
 
     table: Table
@@ -63,7 +63,7 @@ class AuditedTable:
 
     @property
     def types(self) -> frozenset[str]:
-        """The target types of its rows."""
+        """The target types of the rows."""
         return frozenset(kind.type for kind in self._all_kinds)
 
     @cached_property
@@ -74,7 +74,7 @@ class AuditedTable:
 
     @cached_property
     def columns(self) -> frozenset[Column[Any]]:
-        """What a record needs of a row: its key, what is recorded, and what tells its class."""
+        """The columns that a record needs: the key, the recorded columns and the discriminator."""
         needed = {*self.key, self.discriminator}
         for kind in self._all_kinds:
             needed |= {kind.version, *(audited.column for audited in kind.columns)}
@@ -85,11 +85,11 @@ _tables: WeakKeyDictionary[Table, AuditedTable | None] = WeakKeyDictionary()
 
 
 def audited_table(table: Table) -> AuditedTable | None:
-    """What is audited of this table; None where no model on it and no word of its own says so.
+    """Return the audited table; None if neither a model on it nor its `info` requests auditing.
 
     Raises:
-        AuditConfigError: it has no primary key, by which a row could be named, or is audited by a
-            class that is mapped on a join and by nothing else.
+        AuditConfigError: the table has no primary key to identify its rows, or is audited only
+            through a class that is mapped on a join.
     """
     if table not in _tables:
         _tables[table] = _read(table)
@@ -97,7 +97,7 @@ def audited_table(table: Table) -> AuditedTable | None:
 
 
 def mappers_of(table: Table) -> list[Mapper[Any]]:
-    """The mappers with a row in this table, in the order of `all_mappers`."""
+    """Return the mappers with rows in this table, in the order of `all_mappers`."""
     return [mapper for mapper in all_mappers() if table in mapper.tables]
 
 
@@ -139,21 +139,21 @@ def _subclasses(base: Mapper[Any], table: Table) -> Iterator[tuple[Table, Audite
 
 
 def _require_no_join(table: Table, audited: list[Mapper[Any]]) -> None:
-    """Refuse to leave a table out that a class on a join asks to audit.
+    """Refuse to skip a table that a class on a join requests to audit.
 
     Raises:
-        AuditConfigError: one does.
+        AuditConfigError: an audited class is mapped on a join with this table.
     """
     for mapper in filter(is_on_join, audited):
         raise AuditConfigError(
-            f"{mapper.class_.__name__} is audited and mapped on a join, whose rows are recorded as "
-            f"those of its tables, and no audited class is mapped on the table {table.name!r} "
-            "alone: give `__audit__` to a class on each of them, or none to the class on the join"
+            f"{mapper.class_.__name__} is audited and mapped on a join, whose rows are recorded "
+            f"per table, but no audited class is mapped on the table {table.name!r} alone: set "
+            "`__audit__` on a class for each table, or remove it from the class on the join"
         )
 
 
 def _is_audited(base: Mapper[Any]) -> bool:
-    """Whether one of the classes below is: another class on the same table decides nothing."""
+    """Check whether a class of this hierarchy is audited; unrelated classes do not count."""
     return any(audited_model(mapper) for mapper in base.self_and_descendants)
 
 
@@ -195,8 +195,8 @@ def _read_core(table: Table) -> AuditedTable | None:
         return None
     if not table.primary_key.columns:
         raise AuditConfigError(
-            f"the table {table.name!r} is to be audited, but has no primary key, by which its rows "
-            "could be named: give it one, or leave it out"
+            f"cannot audit the table {table.name!r}: it has no primary key to identify its rows; "
+            "add one, or do not audit the table"
         )
     kind = AuditedKind(type=model.type, columns=model.columns)
     return AuditedTable(table=table, key=tuple(table.primary_key), kinds={}, default=kind)

@@ -1,7 +1,7 @@
-"""Which tables a trail is about, where its models are in several metadatas.
+"""Tables of a trail whose models use several metadatas.
 
-The models of one declarative base belong together, whatever metadata their tables are in:
-Flask-SQLAlchemy has one for each bind. The trail is over the metadata of that base.
+All models of one declarative base belong to the same trail, regardless of the metadata of their
+tables: Flask-SQLAlchemy has one for each bind. The trail uses the metadata of the base.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from auditspan.mapping.mappers import all_mappers
 
 @dataclass
 class _Homes:
-    """The metadata of the base, for each other metadata that its models have tables in."""
+    """Map from each further metadata with tables of a base's models to the base's metadata."""
 
     by_metadata: WeakKeyDictionary[MetaData, MetaData] = field(default_factory=WeakKeyDictionary)
     is_current: bool = False
@@ -42,23 +42,23 @@ _homes = _Homes()
 
 
 def home_of(metadata: MetaData) -> MetaData:
-    """The metadata of the base whose models have tables in this one; itself where it has none."""
+    """Return the metadata of the base whose models have tables in this one, or this one."""
     return _homes.of(metadata)
 
 
 def metadatas_of(metadata: MetaData) -> list[MetaData]:
-    """This metadata, and the others that models of its base have tables in."""
+    """Return this metadata and the others with tables of its base's models."""
     _homes.of(metadata)
     return [metadata, *(other for other, home in _homes.by_metadata.items() if home is metadata)]
 
 
 def tables_of(metadata: MetaData) -> Iterator[Table]:
-    """The tables of a metadata and of the others that models of its base have tables in."""
+    """Yield the tables of a metadata and of the others with tables of its base's models."""
     return (table for one in metadatas_of(metadata) for table in one.tables.values())
 
 
 def table_named(metadata: MetaData, key: str) -> Table | None:
-    """The table with this key, first of this metadata, then of the others."""
+    """Return the table with this key, from this metadata or else from the others."""
     found = (one.tables[key] for one in metadatas_of(metadata) if key in one.tables)
     return next(found, None)
 

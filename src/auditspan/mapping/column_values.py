@@ -1,9 +1,9 @@
-"""Stored values in the form of an audit body, by the type of their column.
+"""Conversion of stored values to the form of an audit body, by column type.
 
-The values come from an image, so they are what the table holds: of a `TypeDecorator` the trail has
-what the column keeps, never Python's value, and what Python cannot hold (an infinite date, a year
-before Christ) is recorded as the database writes it. One stored value has one recorded form,
-whatever the route by which it was written.
+The values come from a row image, so they are the stored ones: for a `TypeDecorator`, the trail
+records the value in the column, never the Python value, and values that Python cannot represent (an
+infinite date, a year before Christ) are recorded as the database writes them. A stored value has
+one recorded form, regardless of how it was written.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from auditspan.format import MAX_INTEGER, Json, represent, represent_json
 from auditspan.mapping.row_image import Number, Pairs, parse_json
 
 Raw: TypeAlias = Any
-"""A value as `parse_image` gives it: None, bool, str, bytes, `Number`, list, dict or `Pairs`."""
+"""A value from `parse_image`: None, bool, str, bytes, `Number`, list, dict or `Pairs`."""
 
 Convert: TypeAlias = Callable[[Raw], Json]
 
@@ -57,9 +57,10 @@ _HEX_UUID = re.compile(r"[0-9A-Fa-f]{32}")
 
 
 def converter(type_: TypeEngine[Any], dialect: Dialect) -> Convert:
-    """The function that turns stored values of a column of this type into values of a body.
+    """Return the function that converts stored values of this column type to values of a body.
 
-    It takes a value of an image of this database, and never fails for what the database can store.
+    It takes a value from a row image of this database, and never fails for a value that the
+    database can store.
     """
     kept = _impl(type_, dialect)
     if isinstance(kept, ARRAY):
@@ -79,10 +80,10 @@ def _has_scale(type_: TypeEngine[Any]) -> bool:
 
 
 def _impl(type_: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
-    """The type that the column has in this database, below all decorators and variants."""
+    """Return the column's type in this database, without decorators and variants."""
     kept: TypeEngine[Any] = type_.dialect_impl(dialect)
     if isinstance(type_, Float) and isinstance(kept, Numeric):
-        return type_  # psycopg's own type of floats is a Numeric
+        return type_  # psycopg implements floats with a Numeric
     if isinstance(kept, TypeDecorator) and not isinstance(kept, Interval):
         return _impl(kept.impl_instance, dialect)
     return kept
@@ -95,12 +96,12 @@ def _converted(raw: Raw, convert: Convert | None) -> Json:
         return _plain(raw)
     try:
         return convert(raw)
-    except (ValueError, ArithmeticError):  # a text in a number's column, on SQLite
+    except (ValueError, ArithmeticError):  # on SQLite, a numeric column may hold text
         return _plain(raw)
 
 
 def _plain(raw: Raw) -> Json:
-    """A value of which the column's type says nothing more: as the database writes it."""
+    """Convert a value without help from its column type: as the database writes it."""
     if isinstance(raw, Number):
         return _integer(raw) if _is_integer(raw) else _float(raw)
     if isinstance(raw, bytes | str | bool) or raw is None:
@@ -109,7 +110,7 @@ def _plain(raw: Raw) -> Json:
 
 
 def _number(raw: Raw) -> str:
-    """The text of a number; PostgreSQL's image has NaN and the infinities in quotes."""
+    """Return the text of a number; PostgreSQL images have NaN and infinities in quotes."""
     if type(raw) is Number or raw in {"NaN", "Infinity", "-Infinity"}:
         return str.__str__(raw)
     raise ValueError("expected a number")
@@ -117,7 +118,7 @@ def _number(raw: Raw) -> str:
 
 def _text(raw: Raw) -> str:
     if type(raw) is not str:
-        raise ValueError("expected a text")
+        raise ValueError("expected text")
     return raw
 
 
@@ -136,7 +137,7 @@ def _boolean(raw: Raw) -> Json:
     if isinstance(raw, bool):
         return represent(raw)
     if _number(raw) not in {"0", "1"}:
-        raise ValueError("expected a truth value")
+        raise ValueError("expected a boolean")
     return _number(raw) == "1"
 
 
@@ -145,7 +146,7 @@ def _float(raw: Raw) -> Json:
 
 
 def _sqlite_numeric(raw: Raw) -> Json:
-    """SQLite has no exact fractions: the shortest text of the double that it stores."""
+    """Convert a double to its shortest decimal text; SQLite has no exact fractions."""
     text = _number(raw)
     return represent(Decimal(text) if _is_integer(raw) else Decimal(repr(float(text))))
 
@@ -153,19 +154,19 @@ def _sqlite_numeric(raw: Raw) -> Json:
 def _numeric(raw: Raw) -> Json:
     text = _number(raw)
     exact = Decimal(text)
-    # Without an exponent, and with the zeros at the end that the database keeps.
+    # Without an exponent, and with the trailing zeros that the database stores.
     return format(exact, "f") if exact.is_finite() else text
 
 
 def _numeric_of_scale(raw: Raw) -> Json:
-    """Without zeros at the end: the column has its scale, and SQLite stores none of them."""
+    """Convert without trailing zeros: the column's scale is fixed, and SQLite stores none."""
     return represent(Decimal(_number(raw)))
 
 
 def _moment(raw: Raw) -> Json:
     match = _MOMENT.fullmatch(_text(raw))
     if match is None:
-        return represent(raw)  # infinity, -infinity, or a text that is no time at all
+        return represent(raw)  # infinity, -infinity, or text that is not a time
     fraction = (match["fraction"] or "").ljust(6, "0")
     zone = "Z" if match["zone"] else ""
     return f"{match['date']}T{match['time']}.{fraction}{zone}{match['era'] or ''}"
@@ -180,11 +181,11 @@ def _time(raw: Raw) -> Json:
 
 
 def _interval(raw: Raw) -> Json:
-    """An ISO 8601 duration of months, days and seconds, which no database converts by itself."""
+    """Convert to an ISO 8601 duration; months, days and seconds are not converted to each other."""
     text = _text(raw)
     match = _DURATION.fullmatch(text)
     if match is None:
-        return represent(datetime.fromisoformat(text) - _EPOCH)  # SQLite's form
+        return represent(datetime.fromisoformat(text) - _EPOCH)  # SQLite's format
     years, months, days, hours, minutes = (int(part or 0) for part in match.groups()[:5])
     seconds = Decimal(match[6] or 0) + 60 * minutes + 3600 * hours
     if 12 * years + months:
@@ -193,7 +194,7 @@ def _interval(raw: Raw) -> Json:
 
 
 def _signed(days: int, seconds: Decimal) -> str:
-    """As a `timedelta` is represented: one sign in front where both parts have it."""
+    """Format like a `timedelta`: with one leading sign if both parts are negative."""
     if days <= 0 and seconds <= 0 and (days or seconds):
         return f"-P{-days}DT{represent(-seconds)}S"
     return f"P{days}DT{represent(seconds)}S"
@@ -211,19 +212,19 @@ def _uuid(raw: Raw) -> Json:
 
 
 def _json_text(raw: Raw) -> Json:
-    """SQLite has a JSON document as a text, and one that is a number alone as that number."""
+    """Convert a JSON document of SQLite, which stores it as text, or a lone number as a number."""
     return _json(raw if isinstance(raw, Number) else parse_json(_text(raw)))
 
 
 def _json(raw: Raw) -> Json:
-    """A JSON document, with every number as the database writes it."""
+    """Convert a JSON document, with every number as the database writes it."""
     if _is_native(raw):
         return represent_json(_native(raw))
     return {"$json": _document(raw)}
 
 
 def _is_native(raw: Raw) -> bool:
-    """Whether Python's own types hold the document without loss."""
+    """Check whether Python's types represent the document losslessly."""
     if isinstance(raw, Number):
         return _is_integer(raw) and abs(int(raw)) <= MAX_INTEGER
     if isinstance(raw, Pairs):
@@ -242,7 +243,7 @@ def _native(raw: Raw) -> Json:
 
 
 def _document(raw: Raw) -> str:
-    """The text of a document in ASCII, its members in the order of their names."""
+    """Return the text of a document in ASCII, with the members sorted by name."""
     if isinstance(raw, Number):
         return str(raw)
     if isinstance(raw, dict | Pairs):

@@ -1,8 +1,8 @@
-"""Link tables: many-to-many through a plain table, told as a change of one of the two sides.
+"""Link tables: many-to-many tables, whose rows are recorded as changes of one of the two sides.
 
-A row of a link table is no thing of its own. Adding one adds the other side's key to a relationship
-of the parent: `post.update` with `{"tags": {"added": ["7"]}}`. Where both sides have a relationship
-over the table, the parent is the one whose class comes first in the order of `all_mappers`.
+A row of a link table is not an object by itself. Adding one adds the other side's key to a
+relationship of the parent: `post.update` with `{"tags": {"added": ["7"]}}`. If both sides have a
+relationship over the table, the parent is the class that is first in the order of `all_mappers`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from auditspan.mapping.policy import audited_model
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LinkTable:
-    """A table whose rows belong to a relationship of an audited model.
+    """Table whose rows belong to a relationship of an audited model.
 
     Attributes:
         type: the target type of the parent.
@@ -37,16 +37,16 @@ class LinkTable:
 
     @property
     def key(self) -> tuple[Column[Any], ...]:
-        """What tells one row from another."""
+        """The columns that identify a row."""
         return (*self.parent, *self.child)
 
     @property
     def types(self) -> frozenset[str]:
-        """The target type under which its rows are told."""
+        """The target type of the records of its rows."""
         return frozenset({self.type})
 
     def select(self) -> Select[Any]:
-        """A SELECT of the keys of both sides."""
+        """Return a SELECT of the keys of both sides."""
         return select(*self.key)
 
 
@@ -54,7 +54,7 @@ _links: WeakKeyDictionary[Table, LinkTable | None] = WeakKeyDictionary()
 
 
 def link_table(table: Table) -> LinkTable | None:
-    """The relationship that this table serves, or None."""
+    """Return the link table for the relationship that uses this table, or None."""
     if table not in _links:
         _links[table] = next(_found(table), None)
     return _links[table]
@@ -74,7 +74,7 @@ def _found(table: Table) -> Any:  # noqa: ANN401 (an iterator)
 
 def _link(table: Table, mapper: Mapper[Any], relationship: RelationshipProperty[Any]) -> LinkTable:
     model = audited_model(relationship.parent) or audited_model(mapper)
-    assert model is not None  # noqa: S101 (the caller has looked)
+    assert model is not None  # noqa: S101 (checked by the caller)
     here: dict[Any, Any] = dict(relationship.synchronize_pairs)
     there: dict[Any, Any] = dict(relationship.secondary_synchronize_pairs or ())
     return LinkTable(

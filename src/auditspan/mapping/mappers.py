@@ -1,4 +1,4 @@
-"""Every mapper of the process, found by what SQLAlchemy makes public."""
+"""All mappers of the process, found through SQLAlchemy's public API."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from weakref import WeakSet
 from sqlalchemy import Join, event
 from sqlalchemy.orm import Mapper, registry
 
-# A model may have been mapped before auditspan was imported, and SQLAlchemy lists no registries.
+# Models may be mapped before auditspan is imported, and SQLAlchemy has no list of registries.
 _registries: WeakSet[registry] = WeakSet(
     found.registry for found in gc.get_objects() if type(found) is Mapper
 )
 
 
 def all_mappers() -> Iterator[Mapper[Any]]:
-    """Every mapper of the process: base classes first, and those that are mapped on a join last."""
+    """Return all mappers of the process: base classes first, classes mapped on a join last."""
     found = {mapper for one in _registries for mapper in one.mappers}
     return iter(
         sorted(
@@ -28,7 +28,7 @@ def all_mappers() -> Iterator[Mapper[Any]]:
 
 
 def is_on_join(mapper: Mapper[Any]) -> bool:
-    """Whether the base class is mapped on a join, so that its rows are those of other classes."""
+    """Check whether the base class is mapped on a join, so that other classes own its rows."""
     return isinstance(mapper.base_mapper.local_table, Join)
 
 

@@ -1,4 +1,4 @@
-"""What of a model is audited, and how: `__audit__` read once per mapper."""
+"""Audit policies: `__audit__`, read once per mapper."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from auditspan.mapping.audited_model import AuditedColumn, AuditedModel
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """The decision about one model; all names are column names.
+    """Audit policy of one model; all names are column names.
 
     Attributes:
-        include: only these columns (and the primary key) are recorded, in the clear, even where a
-            name looks secret; but not a password hash. None: all columns.
-        exclude: these columns never appear.
-        redact: these columns appear as a stand-in with a keyed fingerprint, besides those whose
-            name or type (`EncryptedType`) looks secret. So do members of JSON columns, by their
-            path (`data.card.number`) and by their names. Password hashes in the usual notations
-            are redacted in every column.
-        reveal: these columns, or members of JSON columns, are shown although their names or
-            values look secret.
-        ignore: a change to these columns alone leaves no row.
+        include: record only these columns (and the primary key), unredacted even if a name looks
+            secret; password hashes are still redacted. None: all columns.
+        exclude: never record these columns.
+        redact: record these columns as a placeholder with a keyed fingerprint, in addition to those
+            whose name or type (`EncryptedType`) looks secret. Members of JSON columns are redacted
+            too, by their path (`data.card.number`) and by their names. Password hashes in the usual
+            notations are redacted in every column.
+        reveal: show these columns, or members of JSON columns, although their names or values look
+            secret.
+        ignore: write no row for a change to these columns alone.
         name: the target type; by default the class name in snake_case.
     """
 
@@ -44,26 +44,28 @@ class Policy:
 
 @dataclass(frozen=True)
 class Exempt:
-    """The decision that a model is not audited, and why: `__audit__ = Exempt("a cache")`.
+    """Exemption of a model from auditing, with the reason: `__audit__ = Exempt("a cache")`.
 
     Raises:
-        AuditConfigError: there is no reason.
+        AuditConfigError: the reason is empty.
     """
 
     reason: str
 
     def __post_init__(self) -> None:
         if not self.reason.strip():
-            raise AuditConfigError('an exemption needs a reason: Exempt("why it is not audited")')
+            raise AuditConfigError(
+                'missing reason for an exemption: write Exempt("why it is not audited")'
+            )
 
 
 _UNREAD: Any = object()
 _KEY = "auditspan.model"
-"""Where a mapper keeps what is audited of it, in the `info` of its class."""
+"""The key of a mapper's `AuditedModel` in the `info` of its class."""
 
 
 def audited_model(mapper: Mapper[Any]) -> AuditedModel | None:
-    """What is audited of this mapper, or None where the model has no `__audit__`.
+    """Return the audited model of this mapper, or None if the model has no `__audit__`.
 
     Raises:
         AuditConfigError: the policy names a column that the model does not have.
@@ -76,10 +78,10 @@ def audited_model(mapper: Mapper[Any]) -> AuditedModel | None:
 
 
 def decided_table(table: Table) -> AuditedModel | None:
-    """What is audited of a table without a model, by its `info={"audit": True or a Policy}`.
+    """Return the audited model of a plain table with `info={"audit": True or a Policy}`, or None.
 
     Raises:
-        AuditConfigError: its policy names a column that it does not have.
+        AuditConfigError: the policy names a column that the table does not have.
     """
     policy = _as_policy(table.info.get("audit"), f"info['audit'] of the table {table.name!r}")
     if policy is None:
@@ -116,7 +118,7 @@ def _as_policy(decision: object, where: str) -> Policy | None:
     if isinstance(decision, Policy):
         return decision
     raise AuditConfigError(
-        f"{where} must be True, a Policy, Exempt(reason) or False, not {decision!r}"
+        f"invalid {where} {decision!r}: expected True, a Policy, Exempt(reason) or False"
     )
 
 
@@ -168,7 +170,7 @@ def _is_redacted(column: Column[Any], policy: Policy) -> bool:
 
 
 def _secrets(column: Column[Any], policy: Policy) -> Secrets:
-    # A primary key is shown in every target id: a stand-in would hide nothing.
+    # Every target id contains the primary key, so redacting it would hide nothing.
     own = frozenset({column.name} if column.primary_key else ())
     return Secrets(
         paths=_at_or_below(column.name, policy.redact),
@@ -188,7 +190,7 @@ def _require_known_names(owner: str, known: Collection[str], policy: Policy) -> 
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(sorted(known))}"
         raise AuditConfigError(
-            f"the policy of {owner} names the column {name!r}, which it does not have{hint}"
+            f"the policy of {owner} names the column {name!r}, but {owner} has no such column{hint}"
         )
     for name in sorted(set(policy.redact) & set(policy.reveal)):
         raise AuditConfigError(
@@ -197,13 +199,13 @@ def _require_known_names(owner: str, known: Collection[str], policy: Policy) -> 
 
 
 def _require_open_key(owner: str, columns: Iterable[AuditedColumn]) -> None:
-    """Refuse a secret as a key: it would stand in the clear in every target id."""
+    """Refuse a secret primary key: every target id would contain it unredacted."""
     for audited in columns:
         if audited.redacted and audited.column.primary_key:
             raise AuditConfigError(
-                f"the primary key {audited.name!r} of {owner} looks like a secret, and a "
-                "key stands in the clear in every target id: use another key, or say with "
-                "Policy(reveal={...}) that it is none"
+                f"the primary key {audited.name!r} of {owner} looks like a secret, and every "
+                "target id would contain it unredacted: use another key, or declare that it is "
+                "not secret with Policy(reveal={...})"
             )
 
 

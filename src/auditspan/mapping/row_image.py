@@ -1,10 +1,10 @@
-"""Row images: the text that triggers stage, read without losing a value.
+"""Row images: the text staged by triggers, parsed losslessly.
 
     {"id": 7, "name": "kim", "photo": {"$blob": "FFD8"}}
     {"same": ["notes"], "long": {"report": {"$len": 70000, "$sha256": "..."}}}
 
 The first object has the values of one row by column. The second, after a newline, is optional: it
-names columns that are left out.
+lists omitted columns.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from typing import Any, TypeAlias
 
 
 class Number(str):
-    """A number as the database has written it, down to the last zero; no text equals it."""
+    """Number exactly as written by the database, trailing zeros included; never equal to a str."""
 
     __slots__ = ()
 
     __hash__ = str.__hash__
 
     def __eq__(self, other: object) -> bool:
-        """Whether the other is a number with the same digits."""
+        """Check whether the other is a number with the same digits."""
         return type(other) is Number and str.__eq__(self, other)
 
     def __ne__(self, other: object) -> bool:
-        """Whether the other is no number, or one with other digits."""
+        """Check whether the other is not a number, or has different digits."""
         return not self == other
 
 
 class Pairs(list[tuple[str, Any]]):
-    """A JSON object in which a key occurs more than once."""
+    """JSON object with duplicate keys."""
 
 
 Raw: TypeAlias = "str | Number | bytes | bool | list[Raw] | dict[str, Raw] | Pairs | None"
@@ -41,11 +41,11 @@ Raw: TypeAlias = "str | Number | bytes | bool | list[Raw] | dict[str, Raw] | Pai
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """The values of one row.
+    """Values of one row.
 
     Attributes:
-        values: the value of each column that was staged.
-        same: the columns that were left out because an update did not change them.
+        values: the value of each staged column.
+        same: the columns omitted because an update did not change them.
         long: the `$len` and `$sha256` of the columns that were too long to stage.
     """
 
@@ -55,12 +55,12 @@ class Image:
 
 
 def parse_image(text: str, *, tags: bool = True) -> Image:
-    """Read an image of either database.
+    """Parse a row image from either database.
 
     Args:
-        text: the text that a trigger has staged.
-        tags: read `{"$blob": "HEX"}` as bytes and `{"$text": "HEX"}` as text, which SQLite's
-            triggers write. False for PostgreSQL, where an object is the value of a JSON column.
+        text: the text staged by a trigger.
+        tags: parse `{"$blob": "HEX"}` as bytes and `{"$text": "HEX"}` as text, as written by
+            SQLite's triggers. False for PostgreSQL, where an object is the value of a JSON column.
 
     Raises:
         ValueError: the text is not an image.
@@ -74,7 +74,7 @@ def parse_image(text: str, *, tags: bool = True) -> Image:
 
 
 def parse_json(text: str) -> Raw:
-    """Read a JSON document as the values of images are read.
+    """Parse a JSON document the same way as the values of an image.
 
     Raises:
         ValueError: the text is not JSON.
@@ -87,7 +87,7 @@ def parse_json(text: str) -> Raw:
 
 
 def parse_value(text: str, *, tags: bool) -> Raw:
-    """Read the JSON text of one value of an image; `tags` as in `parse_image`.
+    """Parse the JSON text of one value of an image; `tags` as in `parse_image`.
 
     Raises:
         ValueError: the text is not JSON.

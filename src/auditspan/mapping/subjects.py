@@ -1,4 +1,4 @@
-"""What the trail tells of a table: of the objects in its rows, or of links between objects."""
+"""Subjects of a trail: tables whose rows are objects or links between objects."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ Subject = AuditedTable | LinkTable
 
 
 def subject_of(table: Table) -> Subject | None:
-    """What the trail tells of this table's rows; None where it tells nothing."""
+    """Return how the rows of this table are recorded; None if they are not."""
     return audited_table(table) or link_table(table)

@@ -1,4 +1,4 @@
-"""Values as the trail shows them: the id of an object, and a column without its secrets."""
+"""Recorded values: target ids, and column values without secrets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from auditspan.mapping.audited_model import AuditedColumn
 
 
 def target_id(identity: Sequence[Any]) -> str:
-    """The primary key as text; a composite one as a JSON array, from which it can be read back."""
+    """Return the primary key as text; a composite key as a JSON array, which can be parsed back."""
     if len(identity) == 1 and type(identity[0]) is int:
         return str(identity[0])
     parts = [represent(part) for part in identity]
@@ -20,7 +20,7 @@ def target_id(identity: Sequence[Any]) -> str:
 
 
 def concealed(column: AuditedColumn, value: Json, key: MacKey | None) -> Json:
-    """The value as a body shows it: without secrets."""
+    """Return the value for a body, with secrets redacted."""
     if column.redacted:
         return redact(column.name, value, key)
     return redact_members(column.name, value, column.secrets, key)

@@ -1,4 +1,4 @@
-"""Files of a collector (OTLP JSON), read back."""
+"""Readers for the collector's files (OTLP JSON)."""
 
 from __future__ import annotations
 

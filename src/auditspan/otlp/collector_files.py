@@ -1,8 +1,8 @@
-"""The files that a collector has written, found in their directories, opened and unpacked.
+"""Discovery, opening and unpacking of the collector's files.
 
-Rotated files are recognised by the names that the collector (`audit-2026-01-01T00-00-00.000.jsonl`)
-and logrotate (`audit.jsonl.1`, `audit.jsonl-20260101`) give them. gzip is recognised by the
-content of a file.
+Rotated files are recognised by the naming schemes of the collector
+(`audit-2026-01-01T00-00-00.000.jsonl`) and logrotate (`audit.jsonl.1`, `audit.jsonl-20260101`).
+gzip is recognised by the content of a file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UNPACKING_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile)
-"""Raised while a gzip file is read that is torn or damaged."""
+"""The errors of reading a truncated or damaged gzip file."""
 
 _FILE_NAME = re.compile(
     r"(?P<stem>.+?)(?P<time>-\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}(?:-[a-z]+)?)?\.jsonl"
@@ -30,11 +30,11 @@ _FILE_NAME = re.compile(
 )
 
 _DIRECTORIES = (".", "audit", "telemetry")
-"""Where files are looked for below a directory; the last two are the collector's own layout."""
+"""The subdirectories that are searched; the last two are the collector's default layout."""
 
 _GZIP = b"\x1f\x8b\x08"
 _FORMATS = (
-    (re.compile(rb"(?s)(?:.{4})?\x28\xb5\x2f\xfd"), "zstd"),  # the collector puts a length first
+    (re.compile(rb"(?s)(?:.{4})?\x28\xb5\x2f\xfd"), "zstd"),  # the collector adds a length prefix
     (re.compile(rb"(?s)[\x00\x01].{3}\x0a."), "protobuf"),
     (re.compile(rb"BZh[1-9]"), "bzip2"),
     (re.compile(rb"\xfd7zXZ\x00"), "xz"),
@@ -48,19 +48,19 @@ _HEAD = 64
 
 
 def foreign_format(file: Path, name: str) -> CollectorFilesError:
-    """The error for a file that is not OTLP JSON lines."""
+    """Return the error for a file that is not OTLP JSON lines."""
     return CollectorFilesError(
         f"{file} is {name}, not OTLP JSON lines, and was not read. Unpack or convert it first, or"
         " set `format: json` without compression in the collector's file exporter. Plain and gzip"
-        " files can be read."
+        " files are supported."
     )
 
 
 def open_files(path: Path) -> Iterator[tuple[Path, BufferedReader | gzip.GzipFile]]:
-    """The file, or the files of a directory by stem, each from the oldest to the live one.
+    """Yield the file, or the files of a directory by stem, from the oldest to the live one.
 
     Raises:
-        CollectorFilesError: a file cannot be read, or is of a format that is known and not read.
+        CollectorFilesError: a file cannot be read, or has a known but unsupported format.
     """
     for file, stream in _opened(path):
         yield file, _unpacked(file, stream)
@@ -84,7 +84,7 @@ def _unpacked(file: Path, stream: BufferedReader) -> BufferedReader | gzip.GzipF
         unpacked = gzip.GzipFile(fileobj=stream) if packed else stream
         try:
             head = unpacked.peek(_HEAD)
-        except UNPACKING_ERRORS:  # met again, and counted, when it is read
+        except UNPACKING_ERRORS:  # raised again, and counted, when the file is read
             return unpacked
     for pattern, name in _FORMATS:
         if pattern.match(head):
@@ -93,7 +93,7 @@ def _unpacked(file: Path, stream: BufferedReader) -> BufferedReader | gzip.GzipF
 
 
 class _Identity(NamedTuple):
-    """A file whatever its name; one that takes over the number of a deleted file is another."""
+    """Identity of a file regardless of its name; a reused inode number is a different file."""
 
     inode: int
     size: int
@@ -105,10 +105,10 @@ def _identity(status: os.stat_result) -> _Identity:
 
 
 def _family(directory: Path, stem: str) -> Iterator[tuple[Path, BufferedReader]]:
-    """The files of one stem, opened, oldest first, each once though the writer may rotate.
+    """Yield the opened files of one stem, oldest first, each once even if the writer rotates.
 
-    The live file is opened before the rotated ones are listed: when none of those is new, nothing
-    can have been written between them and what was opened.
+    The live file is opened before the rotated ones are listed: if none of those is new, nothing can
+    have been written between them and the opened file.
     """
     seen: set[_Identity] = set()
     while True:
@@ -127,7 +127,7 @@ def _family(directory: Path, stem: str) -> Iterator[tuple[Path, BufferedReader]]
 
 
 def _is_seen(file: Path, seen: set[_Identity]) -> bool:
-    """Whether a file was read under this or another name; a file that is gone counts as read."""
+    """Check whether a file was read under any name; a missing file counts as read."""
     with translated(file):
         try:
             return _identity(file.stat()) in seen
@@ -136,7 +136,7 @@ def _is_seen(file: Path, seen: set[_Identity]) -> bool:
 
 
 def _was_seen(stream: BufferedReader, seen: set[_Identity]) -> bool:
-    """Whether an open file was read before; it counts as read from now on."""
+    """Check whether an open file was read before, and mark it as read."""
     identity = _identity(os.fstat(stream.fileno()))
     known = identity in seen
     seen.add(identity)
@@ -169,7 +169,7 @@ def _rotated(directory: Path, stem: str) -> list[Path]:
 
 
 def _open(file: Path, stack: ExitStack) -> BufferedReader | None:
-    """The file, closed with the stack; None when the writer has moved or deleted it meanwhile."""
+    """Open a file until the stack is closed; return None if the writer has moved or deleted it."""
     with translated(file):
         try:
             return stack.enter_context(file.open("rb"))
@@ -179,16 +179,16 @@ def _open(file: Path, stack: ExitStack) -> BufferedReader | None:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Raise errors of the operating system as `CollectorFilesError`."""
+    """Translate operating system errors to `CollectorFilesError`."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CollectorFilesError(
-            f"There are no collector files at {path}. Give the directory that the collector's file"
-            " exporter writes to (AUDITSPAN_COLLECTOR_FILES), and see that it is mounted here."
+            f"There are no collector files at {path}. Pass the directory that the collector's file"
+            " exporter writes to (AUDITSPAN_COLLECTOR_FILES), and check that it is mounted here."
         ) from error
     except OSError as error:
         raise CollectorFilesError(
-            f"The collector's files at {path} cannot be read: {error.strerror}. Its directories are"
-            " not open to everybody: run this as the collector's user or in its group."
+            f"The collector's files at {path} cannot be read: {error.strerror}. Access to its"
+            " directories is restricted: run this as the collector's user or in its group."
         ) from error

@@ -1,8 +1,8 @@
-"""Spans and log records as values, decoded from one OTLP JSON document.
+"""Decoder for spans and log records in an OTLP JSON document.
 
 The encoding is https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding: ids are
 hexadecimal, 64-bit integers are strings, bytes are base64, and a field that is absent or null has
-its default. Unknown fields are passed over, as the specification asks.
+its default. Unknown fields are ignored, as the specification requires.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 Value: TypeAlias = "str | int | float | bool | bytes | list[Value] | dict[str, Value] | None"
-"""What an attribute or the body of a log record can hold (AnyValue)."""
+"""A value of an attribute or of the body of a log record (AnyValue)."""
 
 Attributes: TypeAlias = dict[str, Value]
 
@@ -35,7 +35,7 @@ class MalformedError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class SpanEvent:
-    """Something that happened during a span; `time` in nanoseconds since 1970."""
+    """Event on a span; `time` in nanoseconds since 1970."""
 
     name: str
     time: int
@@ -44,7 +44,7 @@ class SpanEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class SpanLink:
-    """A span, often of another trace, that a span points to."""
+    """Link to another span, often in another trace."""
 
     trace_id: str
     span_id: str
@@ -53,7 +53,7 @@ class SpanLink:
 
 @dataclass(frozen=True, kw_only=True)
 class SpanRecord:
-    """One ended span. Ids are lowercase hexadecimal, times nanoseconds since 1970."""
+    """Ended span. Ids are lowercase hexadecimal, times nanoseconds since 1970."""
 
     trace_id: str
     span_id: str
@@ -73,7 +73,7 @@ class SpanRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class LogEntry:
-    """One log record. Times in nanoseconds since 1970, 0 where the writer gave none."""
+    """Log record. Times in nanoseconds since 1970, 0 if missing."""
 
     trace_id: str | None
     span_id: str | None
@@ -89,9 +89,9 @@ class LogEntry:
 
 
 class _Fields:
-    """A JSON object whose fields are asked for by type; absent and null give the default.
+    """JSON object with typed access to its fields; absent and null give the default.
 
-    Every method raises `MalformedError` when the field is of another type.
+    Every method raises `MalformedError` if the field has another type.
     """
 
     def __init__(self, raw: object) -> None:
@@ -106,14 +106,14 @@ class _Fields:
         return 0 if raw is None else _number(int, raw)
 
     def identifier(self, key: str, size: int) -> str | None:
-        """The id of `size` bytes at `key`; None when it is absent, empty or all zeros."""
+        """Return the id of `size` bytes at `key`; None if it is absent, empty or all zeros."""
         text = self.text(key).lower()
         if text and not re.fullmatch(f"[0-9a-f]{{{2 * size}}}", text):
             raise MalformedError(f"{key} is not {size} bytes in hexadecimal")
         return text if text.strip("0") else None
 
     def required_identifier(self, key: str, size: int) -> str:
-        """The id of `size` bytes at `key`, which must be there."""
+        """Return the id of `size` bytes at `key`, which is required."""
         identifier = self.identifier(key, size)
         if identifier is None:
             raise MalformedError(f"{key} is missing")
@@ -137,7 +137,7 @@ class _Fields:
         return {pair.text("key"): pair.value("value") for pair in self.children(key)}
 
     def first(self, decoders: Mapping[str, Callable[[object], Value]]) -> Value:
-        """The one field that is set of those that `decoders` knows (a protobuf oneof)."""
+        """Return the decoded value of the field in `decoders` that is set (a protobuf oneof)."""
         for key, raw in self._raw.items():
             if raw is not None and key in decoders:
                 return decoders[key](raw)
@@ -153,7 +153,7 @@ R = TypeVar("R", SpanRecord, LogEntry)
 
 @dataclass(frozen=True, kw_only=True)
 class Signal(Generic[R]):
-    """Where the records of one signal stand in its documents, and how one is decoded."""
+    """Location of a signal's records in a document, and their decoder."""
 
     top: str
     scopes: str
@@ -161,10 +161,10 @@ class Signal(Generic[R]):
     decode: Callable[[_Fields, Attributes, str], R]
 
     def read(self, document: object) -> Iterator[R | MalformedError]:
-        """Every record of a document; in place of one that is not OTLP, the error that says why.
+        """Yield every record of a document; an error in place of a record that is not OTLP.
 
         Raises:
-            MalformedError: what stands around the records is not OTLP.
+            MalformedError: the structure around the records is not OTLP.
         """
         for group in _Fields(document).children(self.top):
             resource = group.child("resource").mapping("attributes")
@@ -237,9 +237,9 @@ LOGS = Signal(top="resourceLogs", scopes="scopeLogs", records="logRecords", deco
 
 
 def as_json(value: object) -> object:
-    """A value as JSON holds it without loss: bytes as base64, what JSON lacks as a string.
+    """Convert a value to JSON without loss: bytes to base64, unsupported numbers to strings.
 
-    JSON lacks integers over 53 bits, which readers round, and numbers that are not finite.
+    Unsupported are integers over 53 bits, which JSON parsers round, and non-finite numbers.
     """
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
@@ -265,7 +265,7 @@ def _any_value(raw: object) -> Value:
 
 def _expect(kind: type[T], raw: object) -> T:
     if not isinstance(raw, kind):
-        raise MalformedError(f"{type(raw).__name__} where {kind.__name__} belongs")
+        raise MalformedError(f"invalid {type(raw).__name__}: expected {kind.__name__}")
     return raw
 
 
@@ -274,11 +274,11 @@ _SPELLINGS = {int: (int, str), float: (int, float, str)}
 
 def _number(kind: type[N], raw: object) -> N:
     if isinstance(raw, bool) or not isinstance(raw, _SPELLINGS[kind]):
-        raise MalformedError(f"{type(raw).__name__} where a number belongs")
+        raise MalformedError(f"invalid {type(raw).__name__}: expected a number")
     try:
         return kind(raw)  # float also reads "NaN", the SDK's "Infinity" and the collector's "+Inf"
     except (ValueError, OverflowError) as error:
-        raise MalformedError("no number where one belongs") from error
+        raise MalformedError("invalid number") from error
 
 
 def _bytes(raw: object) -> bytes:

@@ -1,7 +1,7 @@
-"""The OTLP JSON documents of one file, found in its lines whether these are damaged or not.
+"""Extraction of OTLP JSON documents from the lines of a file, which may be damaged.
 
-A document stands on one line, or is laid out over several (pretty-printed). A line is parsed whole
-first; shortcuts on raw text apply only where no valid file can defeat them.
+A document is on one line, or spans several lines (pretty-printed). A line is first parsed whole;
+shortcuts on raw text are used only where they are correct for every valid file.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ OPENING = re.compile(
     rb"\{\s*+(?:" + _STRING + rb"\s*+:\s*+(?:" + _STRING + rb"|[\w.+-]++)\s*+,\s*+)*?"
     rb'"resource(?:Spans|Logs|Metrics|Profiles)"'
 )
-"""How an export begins, and nothing else: inside a string the quote is escaped (`{\\"resource`),
-and the objects within an export begin with `{"resource":`. An export whose first members are
-objects or lists begins otherwise; it is found all the same unless it is glued to a torn one."""
+"""The start of an export, which matches nothing else: inside strings the quote is escaped
+(`{\\"resource`), and objects in an export start with `{"resource":`. An export whose first members
+are objects or lists does not match; it is still found unless it directly follows a torn one."""
 
 _BRACKETS = re.compile(_STRING + rb'|[\[{]|[\]}]|"')
 _OUTERMOST = re.compile(rb"(?m)^\{")
@@ -38,11 +38,11 @@ _BLANK = b" \t\r\n\x00\xef\xbb\xbf"
 _HEAD = 1024
 
 _BLOCK_LIMIT = 64 * 1024 * 1024
-"""Bytes. A longer document that is laid out over several lines is damaged."""
+"""The maximum size of a pretty-printed document, in bytes; a longer one counts as damaged."""
 
 
 class Line(NamedTuple):
-    """A line, or the lines of a document, and where they begin in the (unpacked) file."""
+    """Line, or the lines of a document, with their offset in the (unpacked) file."""
 
     file: Path
     offset: int
@@ -51,10 +51,10 @@ class Line(NamedTuple):
 
 @dataclass(kw_only=True)
 class Documents:
-    """The exports of one file, and what can be said of a file that holds none.
+    """Exports of one file, and the detected format of a file without any.
 
     Attributes:
-        is_unwanted: whether a document that stands on one line need not be parsed.
+        is_unwanted: returns whether a one-line document can be skipped without parsing.
     """
 
     is_unwanted: Callable[[bytes], bool]
@@ -66,7 +66,7 @@ class Documents:
     _is_other_json: bool = False
 
     def read(self, lines: Iterable[Line]) -> Iterator[tuple[Line, object | None]]:
-        """Every export with its line, and a None for each stretch that is none, in order."""
+        """Yield every export with its line, in order, and None for each damaged piece."""
         for line, following in _with_next(lines):
             if len(self._head) < _HEAD:
                 self._head = (self._head + line.content).lstrip(_BLANK)[:_HEAD]
@@ -77,7 +77,7 @@ class Documents:
         yield from self._flush()
 
     def foreign_format(self) -> str | None:
-        """The name of the format when what was read is not OTLP JSON; None when it may be."""
+        """Return the format of a file that is not OTLP JSON; None if it may be OTLP JSON."""
         if self._is_otlp or not self._head:
             return None
         if self._is_other_json:
@@ -87,7 +87,7 @@ class Documents:
         return "binary (protobuf, or compressed)" if _is_binary(self._head) else "plain text"
 
     def _is_passed_over(self, line: Line, following: Line | None) -> bool:
-        """Whether a document is unwanted, and cannot go on in the next line."""
+        """Check whether a document is unwanted and cannot continue on the next line."""
         is_alone = following is None or OPENING.match(following.content)
         return bool(is_alone) and self.is_unwanted(line.content)
 
@@ -103,10 +103,10 @@ class Documents:
             yield from self._cut(line)
 
     def _append(self, line: Line) -> Iterator[tuple[Line, object | None]]:
-        """Add a line to the document that it may belong to, and end that where it is complete.
+        """Add a line to the current document, and emit the document once it is complete.
 
-        An undamaged document holds one opening only, unless it is a list: at a second one, the
-        first was torn.
+        An undamaged document has only one opening, unless it is a list: a second opening means that
+        the first document was torn.
         """
         if self._is_second(line):
             whole = _joined([*self._block, line])
@@ -145,11 +145,11 @@ class Documents:
         self._block, self._depth, self._size = [], 0, 0
 
     def _cut(self, line: Line) -> Iterator[tuple[Line, object | None]]:
-        """The exports of lines that may be damaged.
+        """Yield the exports in lines that may be damaged.
 
-        They are tried whole first. Otherwise they are cut at every opening: an undamaged export
-        holds one only, and a torn one can never swallow the next, since it leaves a bracket or a
-        string open.
+        The lines are first parsed whole. If that fails, they are split at every opening: an
+        undamaged export has only one, and a torn export never parses together with the next one,
+        since it leaves a bracket or a string open.
         """
         exports = _whole_exports(line.content)
         if exports is not None:
@@ -168,7 +168,7 @@ class Documents:
 
 
 def _place(line: Line, start: int, end: int) -> Line:
-    """The lines that a stretch of several lines stands on."""
+    """Return the full lines that contain this part of several lines."""
     begin = line.content.rfind(b"\n", 0, start) + 1
     stop = line.content.find(b"\n", max(end - 1, 0)) + 1 or len(line.content)
     return Line(line.file, line.offset + begin, line.content[begin:stop])
@@ -179,7 +179,7 @@ def _joined(lines: list[Line]) -> Line:
 
 
 def _with_next(lines: Iterable[Line]) -> Iterator[tuple[Line, Line | None]]:
-    """Every line with the next one; None behind the last."""
+    """Yield every line with its successor; None for the last line."""
     previous: Line | None = None
     for line in lines:
         if previous is not None:
@@ -190,7 +190,7 @@ def _with_next(lines: Iterable[Line]) -> Iterator[tuple[Line, Line | None]]:
 
 
 def _open_brackets(content: bytes) -> int | None:
-    """How many more brackets are opened than closed; None when a string is left open."""
+    """Return the number of unclosed brackets; None if a string is left open."""
     depth = 0
     for token in _BRACKETS.finditer(content):
         if token.group() == b'"':
@@ -200,7 +200,7 @@ def _open_brackets(content: bytes) -> int | None:
 
 
 def _whole_exports(content: bytes) -> list[object] | None:
-    """The exports of a text that holds nothing else; None when it is anything else."""
+    """Return the exports of a text that contains only exports; otherwise None."""
     exports, rest = _leading_exports(content)
     found = exports
     while rest and exports:
@@ -210,9 +210,9 @@ def _whole_exports(content: bytes) -> list[object] | None:
 
 
 def _leading_exports(raw: bytes) -> tuple[list[object], str]:
-    """The exports that the bytes begin with, and the text after them; all when there is none.
+    """Return the exports at the start of the bytes and the text after them; all text if none.
 
-    Strings may hold invalid UTF-8, which the collector passes on as it came: U+FFFD in its place.
+    Strings may contain invalid UTF-8, which the collector does not change: U+FFFD replaces it.
     """
     text = raw.decode("utf-8", "replace").removeprefix("\N{BOM}").strip(_SPACE)
     try:
@@ -230,7 +230,7 @@ def _is_export(value: object) -> bool:
 
 
 def _is_json(content: bytes) -> bool:
-    """Whether the bytes begin with a JSON object or list that is complete."""
+    """Check whether the bytes begin with a complete JSON object or list."""
     try:
         value, _ = _json.raw_decode(content.decode("utf-8", "replace").strip(_SPACE))
     except (ValueError, RecursionError):

@@ -1,13 +1,13 @@
-"""Spans and log records read back from files of OTLP JSON lines.
+"""Reader for spans and log records in files of OTLP JSON lines.
 
-Both writers are read: the collector's file exporter and the SDK's
-`opentelemetry-exporter-otlp-json-file`. A line is one export, `{"resourceSpans":[…]}`,
-`{"resourceLogs":[…]}` or `{"resourceMetrics":[…]}`.
+Files of both the collector's file exporter and the SDK's `opentelemetry-exporter-otlp-json-file`
+are supported. A line is one export, `{"resourceSpans":[…]}`, `{"resourceLogs":[…]}` or
+`{"resourceMetrics":[…]}`.
 
-The writer may have been killed, or its disk may have been full, in the middle of a line; the next
-export then stands right behind the torn one. Every complete export is found all the same, and what
-was left out is counted in a `Damage`. Files may be packed with gzip, and documents may be laid out
-over several lines; a file of another format is an error that names the format.
+If the writer was killed or its disk was full, a line may end early and be followed directly by the
+next export. Every complete export is still found, and skipped pieces are counted in a `Damage`.
+Files may be compressed with gzip, and documents may be pretty-printed; a file in another format
+raises an error that names the format.
 """
 
 from __future__ import annotations
@@ -41,15 +41,16 @@ __all__ = ["Damage", "LogEntry", "SpanEvent", "SpanLink", "SpanRecord", "read_lo
 
 _log = logging.getLogger(__name__)
 _ESCAPED = re.compile(rb"\\u00(?:3[0-9]|[46][1-9a-fA-F]|[57][0-9aA])")
-"""A letter or a digit that is written as an escape, which no writer needs to."""
+"""A letter or digit written as an escape, which is never necessary."""
 
 _LINE_LIMIT = 64 * 1024 * 1024
-"""Bytes. The collector takes requests of 20 MiB; a longer line is damaged, and read in pieces."""
+"""The maximum line size in bytes. The collector accepts requests of up to 20 MiB; a longer line is
+damaged, and read in pieces."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DamagedPiece:
-    """Where something was left out, and why; never what it said."""
+    """Location of a skipped piece and the reason, but never its content."""
 
     file: Path
     line_offset: int  # bytes from the start of the (unpacked) file to the start of the line
@@ -59,12 +60,12 @@ class DamagedPiece:
 
 @dataclass(kw_only=True)
 class Damage:
-    """What a reader left out; hand one in, and look at it when the reader is exhausted.
+    """Pieces that a reader skipped; pass one in, and check it after the reader is exhausted.
 
-    A piece is a stretch of a line that belongs to no complete export; it ends where a complete
-    export begins or another torn one shows its opening. (Where two torn ones meet and the second is
-    shorter than its opening, no reader can tell that there were two.) An export or a record that is
-    complete JSON but not OTLP is a piece as well.
+    A piece is a part of a line outside every complete export; it ends where a complete export
+    begins, or at the opening of another torn one. (If a torn export is directly followed by another
+    torn one that is shorter than an opening, the two cannot be told apart.) An export or a record
+    that is complete JSON but not OTLP is a piece as well.
     """
 
     KEPT: ClassVar[int] = 100
@@ -82,31 +83,31 @@ class Damage:
 def read_spans(
     path: Path | str, *, trace_id: str | None = None, damage: Damage | None = None
 ) -> Iterator[SpanRecord]:
-    """The spans in a file, or in the files of a directory; see `read_logs` for what is promised."""
+    """Return the spans in a file, or in a directory's files, with the guarantees of `read_logs`."""
     return _read(Path(path), SPANS, trace_id, damage)
 
 
 def read_logs(
     path: Path | str, *, trace_id: str | None = None, damage: Damage | None = None
 ) -> Iterator[LogEntry]:
-    """The log records in a file, or in the files of a directory, in the order they were written.
+    """Return the log records in a file, or in a directory's files, in the order they were written.
 
-    Of a directory, the `*.jsonl` files in it and in its `audit` and `telemetry` are read, rotated
-    (`audit.jsonl.1`) and packed ones (`audit.jsonl.1.gz`) too: each stem (`audit`, `logs` …) from
-    its oldest file to the live one, each file once even when the writer rotates meanwhile. Memory
-    does not grow with the files. What is appended to a live file while it is read may or may not be
-    seen. A record that was written twice comes twice.
+    In a directory, the `*.jsonl` files in it and in its `audit` and `telemetry` are read, including
+    rotated (`audit.jsonl.1`) and compressed ones (`audit.jsonl.1.gz`): each stem (`audit`, `logs`
+    …) from its oldest file to the live one, each file once even if the writer rotates meanwhile.
+    Memory use does not grow with the files. Data appended to a live file while it is read may be
+    missed. A record that was written twice is returned twice.
 
     Args:
         path: a file, or a directory such as the collector's data directory.
-        trace_id: only the records of this trace. Other lines are passed over unparsed, which is
+        trace_id: return only the records of this trace. Other lines are skipped unparsed, which is
             many times faster; their damage is not counted.
-        damage: counts what had to be left out. Without one, a warning is logged at the end.
-            Lines of another signal are passed over, so each reader counts its own damage.
+        damage: counts skipped pieces. Without it, a warning is logged at the end. Lines of another
+            signal are skipped, so each reader counts its own damage.
 
     Raises:
-        CollectorFilesError: there is no such file or directory, or it may not be read, or it is not
-            OTLP JSON. The first is raised by this call, the others possibly while iterating.
+        CollectorFilesError: the path does not exist, cannot be read, or is not OTLP JSON. The first
+            is raised by this call, the others possibly during iteration.
     """
     return _read(Path(path), LOGS, trace_id, damage)
 
@@ -127,7 +128,7 @@ def _warning_of_damage(path: Path, signal: Signal[R], trace_id: str | None) -> I
         yield from _records(path, signal, trace_id, damage)
     finally:
         if damage.pieces:
-            _log.warning("%d damaged pieces left out: %s", damage.pieces, damage.places[0])
+            _log.warning("skipped %d damaged pieces; first: %s", damage.pieces, damage.places[0])
 
 
 def _records(path: Path, signal: Signal[R], trace_id: str | None, damage: Damage) -> Iterator[R]:
@@ -143,10 +144,10 @@ def _records(path: Path, signal: Signal[R], trace_id: str | None, damage: Damage
 
 
 class _Unwanted:
-    """Whether a document is all of another signal or another trace, told from its raw text.
+    """Check of raw text for documents that belong entirely to another signal or trace.
 
-    Ids may be written in capitals, and any character as an escape: a document with an escaped
-    letter or digit is always wanted.
+    Ids may be in upper case, and any character may be escaped: a document with an escaped letter or
+    digit is always wanted.
     """
 
     def __init__(self, top: str, trace_id: str) -> None:

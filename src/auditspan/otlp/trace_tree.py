@@ -1,7 +1,7 @@
-"""One trace as a tree: its spans, and on them their span events and log records, in time order.
+"""Tree of a trace: its spans with their span events and log records, in time order.
 
-Nothing is left out: a span whose parent is not in the files stands under a heading that says so, a
-log record of no known span at the end; what was written twice stands once, with the number.
+Nothing is omitted: a span whose parent is not in the files is listed under a heading that says so,
+a log record without a known span at the end; duplicates are shown once, with their number.
 """
 
 from __future__ import annotations
@@ -40,39 +40,39 @@ _POINTERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """A trace as `build_trace` arranged it. Times in nanoseconds since 1970."""
+    """Trace as arranged by `build_trace`. Times in nanoseconds since 1970."""
 
     trace_id: str
     spans: tuple[SpanRecord, ...]
     logs: tuple[LogEntry, ...]
     roots: tuple[SpanRecord, ...]
     below: Mapping[str, tuple[Item, ...]]
-    """What stands on each span, by span id."""
+    """The items on each span, by span id."""
     detached: Mapping[str, tuple[SpanRecord, ...]]
-    """Spans that no root leads to, by the id of the parent they name."""
+    """The spans that cannot be reached from a root, by parent id."""
     unplaced: tuple[LogEntry, ...]
-    """Log records of no span that is here."""
+    """The log records without a known span."""
     times: Mapping[object, int]
-    """How often each span id and each `log.record.uid` was found."""
+    """The number of occurrences of each span id and each `log.record.uid`."""
 
     @property
     def empty(self) -> bool:
-        """Whether nothing of the trace was found."""
+        """True if neither a span nor a log record of the trace was found."""
         return not self.spans and not self.logs
 
     @cached_property
     def start(self) -> int:
-        """When the earliest span started; without spans, the time of the earliest log record."""
+        """The start of the earliest span; without spans, the time of the earliest log record."""
         return min(map(_moment, self.spans or self.logs), default=0)
 
     @property
     def duration(self) -> int:
-        """Nanoseconds from the start of the earliest span to the end of the latest."""
+        """The nanoseconds from the start of the earliest span to the end of the latest."""
         return max((span.end for span in self.spans), default=self.start) - self.start
 
 
 def build_trace(trace_id: str, spans: Iterable[SpanRecord], logs: Iterable[LogEntry]) -> Trace:
-    """Arrange what belongs to the trace; nothing else of `spans` and `logs` is kept in memory."""
+    """Arrange the items of the trace; other `spans` and `logs` are not kept in memory."""
     wanted = trace_id.lower()
     own_spans, span_times = _once((s for s in spans if s.trace_id == wanted), lambda s: s.span_id)
     own_logs, log_times = _once((r for r in logs if r.trace_id == wanted), _uid)
@@ -107,7 +107,7 @@ def _uid(log: LogEntry) -> str | None:
 def _once(
     found: Iterable[RecordT], identity: Callable[[RecordT], str | None]
 ) -> tuple[list[RecordT], Counter[object]]:
-    """The first of each identity, and how many there were; what has none is like nothing else."""
+    """Return the first record of each identity, and counts; without identity, each is unique."""
     first: dict[object, RecordT] = {}
     times: Counter[object] = Counter()
     for record in found:
@@ -118,7 +118,7 @@ def _once(
 
 
 def _circular(parents: Mapping[str, str | None]) -> set[str]:
-    """The spans that are their own ancestors: anybody can send such, and no root leads there."""
+    """Return spans that are their own ancestors: clients can send them; no root leads to them."""
     circular: set[str] = set()
     settled: set[str] = set()
     for start in parents:
@@ -144,10 +144,10 @@ def _in_order(items: Iterable[ItemT]) -> tuple[ItemT, ...]:
 
 
 def render_trace(trace: Trace) -> str:
-    """The trace for people, in lines of at most 120 columns; offsets are from its start.
+    """Render the trace as text in lines of at most 120 columns; offsets are from its start.
 
-    What cannot be printed comes out escaped, so that nothing that a client sent can forge a line
-    or drive the terminal. The diff of an audit record is never shown.
+    Unprintable characters are escaped, so that data sent by a client cannot forge a line or control
+    the terminal. The diff of an audit record is never shown.
     """
     events = sum(len(span.events) for span in trace.spans)
     counts = f"spans {len(trace.spans)}  span events {events}  log records {len(trace.logs)}"
@@ -159,9 +159,9 @@ def render_trace(trace: Trace) -> str:
 
 
 def trace_as_dict(trace: Trace) -> dict[str, object]:
-    """The trace for programs: the spans in the order of the tree, each with its log records.
+    """Return the trace as JSON data: the spans in tree order, each with its log records.
 
-    Offsets are from the start of the trace. An audit record comes without its body, so no diff.
+    Offsets are from the start of the trace. Audit records are returned without body, so no diff.
     """
     spans = [row for _, row in _rows(trace) if isinstance(row, SpanRecord)]
     return {
@@ -193,7 +193,7 @@ def _log_as_dict(trace: Trace, log: LogEntry) -> dict[str, object]:
 
 
 def _rows(trace: Trace) -> Iterator[tuple[str, Item | str]]:
-    """Every line of the tree, in order: what draws its branch, and an item or a heading."""
+    """Yield every line of the tree, in order: its branch prefix, and an item or a heading."""
     for root in trace.roots:
         yield "", root
         yield from _branches(trace, trace.below[root.span_id])
@@ -207,7 +207,7 @@ def _rows(trace: Trace) -> Iterator[tuple[str, Item | str]]:
 
 
 def _branches(trace: Trace, items: Sequence[Item]) -> Iterator[tuple[str, Item]]:
-    """The items and all that stands on them, depth first; a stack, for traces are deep."""
+    """Yield the items and their descendants, depth first; iteratively, because traces are deep."""
     stack = _on_one_stem("", items)
     while stack:
         stem, is_last, item = stack.pop()
@@ -255,7 +255,7 @@ def _span_parts(span: SpanRecord) -> Iterator[str]:
 
 
 def _named_parts(name: str, attributes: Attributes) -> Iterator[str]:
-    """What an event of this name says: an audit record what the row is, another its exception."""
+    """Yield the parts shown for an event: for an audit record its row, else its exception."""
     yield _shown(name)
     if not name.startswith(semconv.EVENT_PREFIX):
         raised = (attributes.get(key) for key in ("exception.type", "exception.message"))
@@ -287,7 +287,7 @@ def _milliseconds(nanoseconds: int) -> str:
 
 
 def _shown(value: object, width: int = _FIELD_WIDTH) -> str:
-    """A value on one line, every character of which can be printed; nothing for None."""
+    """Return a value as printable text on one line; empty for None."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(as_json(value), ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The audit tables: statements on them, their triggers and partitions."""
+"""Audit tables: statements, triggers and partitions."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
-"""Append-only audit tables: triggers that refuse every change of a row that is there.
+"""Append-only audit tables: triggers that refuse every change to an existing row.
 
-They bind the owner of the tables too, who has every right. Only who drops or disables a trigger
-gets past them: `auditspan.guards` sees that, and `verify` sees what was done meanwhile. Statements
-that redefine a table (DROP, ALTER) fire no trigger on either database.
+They also bind the owner of the tables, which has all privileges. The only way around them is to
+drop or disable a trigger: `auditspan.guards` detects that, and `verify` detects the changes made
+meanwhile. Statements that redefine a table (DROP, ALTER) fire no trigger on either database.
 
     PostgreSQL, ENABLE ALWAYS, so that `session_replication_role` does not switch them off
         BEFORE UPDATE OR DELETE, for each row
         BEFORE TRUNCATE, for the statement
     SQLite
         BEFORE UPDATE, BEFORE DELETE
-        BEFORE INSERT of a key that is there: INSERT OR REPLACE removes the row that is in its way,
-        and fires no DELETE trigger
+        BEFORE INSERT of an existing key: INSERT OR REPLACE removes the conflicting row and fires
+        no DELETE trigger
         AFTER INSERT of a rowid below 1: before an insert, -1 stands for "not given", so that a row
         -1 could be replaced
 """
@@ -26,10 +26,11 @@ from sqlalchemy import DDL, Connection, Dialect, Table, UniqueConstraint, event
 from auditspan.storage.schemas import dialect_of, schema_in
 
 REFUSE_FUNCTION = "auditspan_refuse_change"
-"""What the triggers of PostgreSQL call; one in each schema that has audit tables."""
+"""The function called by PostgreSQL's triggers; one in each schema with audit tables."""
 
 SQLSTATE = "23Z01"
-"""Of class 23, so that drivers raise IntegrityError, as SQLite's do; the rest is ours alone."""
+"""The SQLSTATE of a refusal: class 23, so that drivers raise IntegrityError as on SQLite, with a
+subclass of our own."""
 
 REFUSE_SOURCE = f"""
 BEGIN
@@ -43,12 +44,12 @@ END
 
 @dataclass(frozen=True, kw_only=True)
 class Trigger:
-    """One trigger of an append-only table.
+    """Trigger of an append-only table.
 
     Attributes:
         table: its table.
-        name: its name, unlike any other of the schema.
-        definition: what follows the name in CREATE TRIGGER.
+        name: its name, unique in the schema.
+        definition: the part of CREATE TRIGGER after the name.
     """
 
     table: Table
@@ -57,15 +58,15 @@ class Trigger:
 
 
 def append_only(table: Table) -> Table:
-    """Give this table its triggers whenever it is created, by `create_all` for instance."""
-    # Propagated to the copies that `Table.to_metadata` makes.
+    """Create the triggers of this table whenever it is created, for example by `create_all`."""
+    # Propagated to copies made by `Table.to_metadata`.
     event.listen(table, "after_create", _after_create, propagate=True)
     event.listen(table, "after_drop", _after_drop, propagate=True)
     return table
 
 
 def triggers_of(table: Table, dialect: Dialect) -> list[Trigger]:
-    """The triggers that this append-only table must have on this kind of database."""
+    """Return the triggers that this append-only table requires on this database."""
     make = _postgresql_definitions if dialect.name == "postgresql" else _sqlite_definitions
     return [
         Trigger(table=table, name=f"{table.name}_{suffix}", definition=definition)
@@ -74,7 +75,7 @@ def triggers_of(table: Table, dialect: Dialect) -> list[Trigger]:
 
 
 def creation(table: Table, dialect: Dialect) -> list[DDL]:
-    """What makes the triggers of this table."""
+    """Return the statements that create the triggers of this table."""
     statements = [create_trigger(trigger, dialect) for trigger in triggers_of(table, dialect)]
     if dialect.name == "postgresql":
         always = f"ALTER TABLE {_full(table, dialect)} ENABLE ALWAYS TRIGGER"
@@ -84,7 +85,7 @@ def creation(table: Table, dialect: Dialect) -> list[DDL]:
 
 
 def removal(table: Table, dialect: Dialect) -> list[DDL]:
-    """What takes away those triggers of this table that are there."""
+    """Return the statements that drop the existing triggers of this table."""
     schema, of = _schema(table, dialect), ""
     if dialect.name == "postgresql":
         schema, of = "", f" ON {_full(table, dialect)}"
@@ -98,8 +99,8 @@ def removal(table: Table, dialect: Dialect) -> list[DDL]:
 
 
 def create_trigger(trigger: Trigger, dialect: Dialect) -> str:
-    """The statement that makes this trigger."""
-    # SQLite has the schema at the trigger's name, PostgreSQL at the table's.
+    """Return the statement that creates this trigger."""
+    # The schema qualifies the trigger's name on SQLite, and the table's on PostgreSQL.
     schema = _schema(trigger.table, dialect) if dialect.name == "sqlite" else ""
     return f"CREATE TRIGGER {schema}{trigger.name} {trigger.definition}"
 
@@ -115,7 +116,7 @@ def _after_drop(table: Table, connection: Connection, **_: Any) -> None:  # noqa
 
 
 def _create_function(table: Table, dialect: Dialect) -> str:
-    # With a search path of its own: nobody can put another `||` in front of the real one.
+    # A fixed search path, so that the `||` operator cannot be replaced.
     return (
         f"CREATE OR REPLACE FUNCTION {_schema(table, dialect)}{REFUSE_FUNCTION}() RETURNS trigger "
         f"LANGUAGE plpgsql SET search_path = pg_catalog AS $refuse${REFUSE_SOURCE}$refuse$"
@@ -123,7 +124,7 @@ def _create_function(table: Table, dialect: Dialect) -> str:
 
 
 def _function_removal(table: Table, dialect: Dialect) -> list[DDL]:
-    """What takes away the function, unless triggers of other tables still call it."""
+    """Return the statement that drops the function unless other triggers still call it."""
     if dialect.name != "postgresql":
         return []
     function = f"{_schema(table, dialect)}{REFUSE_FUNCTION}()"
@@ -166,9 +167,9 @@ def _is_there(table: str, key: Sequence[str]) -> str:
 
 
 def _keys(table: Table) -> Iterator[list[str]]:
-    """The columns of every unique key, the hidden rowid first: INSERT OR REPLACE goes by each."""
+    """Yield the columns of every unique key, the hidden rowid first; REPLACE checks each key."""
     yield ["rowid"]
-    if table.autoincrement_column is None:  # else it is the rowid under another name
+    if table.autoincrement_column is None:  # otherwise it is an alias of the rowid
         yield [column.name for column in table.primary_key]
     for index in sorted(table.indexes, key=lambda index: str(index.name)):
         if index.unique:

@@ -1,8 +1,8 @@
-"""The staging table: what triggers write and the drain takes, within one transaction.
+"""Staging table, written by triggers and read by the drain within one transaction.
 
-`audit_change` holds before- and after-images of rows. It is not append-only and not exported, and
-empty but for open transactions and for what other programs have written since the worker last
-looked. It has no index on PostgreSQL: under SERIALIZABLE one fails transactions on different rows.
+`audit_change` holds before- and after-images of rows. It is not append-only and not exported. It is
+empty except for open transactions and for writes of other programs since the worker's last poll. It
+has no index on PostgreSQL: with one, SERIALIZABLE transactions on different rows would fail.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ STAGING = "audit_change"
 
 
 def staging_of(metadata: MetaData) -> Table | None:
-    """The staging table of this metadata, where it has one."""
+    """Return the staging table of this metadata, or None."""
     key = f"{metadata.schema}.{STAGING}" if metadata.schema else STAGING
     return metadata.tables.get(key)
 
 
 def audit_change_table(metadata: MetaData) -> Table:
-    """The staging table of this metadata; it is added the first time.
+    """Return the staging table of this metadata, and add it the first time.
 
     Columns:
-        id: the order of the changes of one transaction, and across transactions of one row.
-        xact_id, prev: the transaction, and the place of the row staged before it (PostgreSQL).
+        id: orders the changes of one transaction, and the changes of one row across transactions.
+        xact_id, prev: the transaction, and the ctid of the previous staged row (PostgreSQL).
         changed_at: the database clock.
         table_schema, table_name: the audited table.
         operation: INSERT, UPDATE, DELETE or TRUNCATE.
-        old, new: the images of the row, as `mapping.row_image` reads them.
-        role, application, client_address: the session that wrote (PostgreSQL).
-        position: grows with every change and is not rolled back by a savepoint (SQLite; on
+        old, new: the row images, which `mapping.row_image` parses.
+        role, application, client_address: the database session of the write (PostgreSQL).
+        position: increases with every change and is not rolled back by a savepoint (SQLite; on
             PostgreSQL `id` has this property).
     """
     known = staging_of(metadata)

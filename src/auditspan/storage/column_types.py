@@ -1,4 +1,4 @@
-"""Types of the columns of the audit tables, on PostgreSQL and SQLite."""
+"""Column types of the audit tables, on PostgreSQL and SQLite."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from auditspan.errors import AuditConfigError
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware timestamp in UTC with microseconds; naive values are refused."""
+    """Aware timestamp in UTC with microseconds; naive values are refused."""
 
     __module__ = "auditspan.alembic"  # where a generated migration imports it from
 
@@ -26,23 +26,23 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """In UTC; SQLite has no zone and stores the bare time."""
+        """Convert to UTC; SQLite stores it without a time zone."""
         if value is None:
             return None
         if value.tzinfo is None:
-            raise AuditConfigError("a timestamp without a time zone cannot be stored")
+            raise AuditConfigError("timestamp without a time zone: pass an aware datetime")
         utc = value.astimezone(UTC)
         return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """In UTC, whatever the session's time zone."""
+        """Convert to UTC, regardless of the session's time zone."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class TransactionId(UserDefinedType[str]):
-    """PostgreSQL's xid8. SQLite has no transaction ids; the column stays NULL there."""
+    """PostgreSQL's xid8. SQLite has no transaction ids; the column is NULL there."""
 
     __module__ = "auditspan.alembic"  # where a generated migration imports it from
 
@@ -60,7 +60,7 @@ def _no_xid8(_type: TransactionId, _compiler: TypeCompiler, **_: object) -> str:
 
 
 class TupleId(UserDefinedType[str]):
-    """PostgreSQL's tid, the place of a row. The column stays NULL on SQLite."""
+    """PostgreSQL's tid, the location of a row. The column is NULL on SQLite."""
 
     __module__ = "auditspan.alembic"  # where a generated migration imports it from
 
@@ -77,19 +77,19 @@ def _no_tid(_type: TupleId, _compiler: TypeCompiler, **_: object) -> str:
     return "TEXT"
 
 
-# Reflection (Alembic's autogenerate) would warn of an unknown type otherwise.
+# Otherwise reflection (Alembic's autogenerate) would warn about an unknown type.
 ischema_names.setdefault("xid8", TransactionId)
 ischema_names.setdefault("tid", TupleId)
 
 
 class DatabaseClock(FunctionElement[datetime]):
-    """The time by the clock of the database, at this statement."""
+    """Current time by the database clock."""
 
     inherit_cache = True
 
 
 class TransactionIdNow(FunctionElement[str]):
-    """The id of the running transaction (PostgreSQL); NULL elsewhere."""
+    """Id of the current transaction (PostgreSQL); NULL elsewhere."""
 
     inherit_cache = True
 
@@ -101,7 +101,7 @@ def _clock_postgresql(_e: DatabaseClock, _c: SQLCompiler, **_: object) -> str:
 
 @compiles(DatabaseClock)
 def _clock_sqlite(_e: DatabaseClock, _c: SQLCompiler, **_: object) -> str:
-    # SQLite's clock has milliseconds; the zeros make the stored text as wide as SQLAlchemy's own.
+    # SQLite's clock has milliseconds; the zeros make the text as long as SQLAlchemy's format.
     return "(strftime('%Y-%m-%d %H:%M:%f000', 'now'))"
 
 

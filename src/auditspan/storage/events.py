@@ -1,4 +1,4 @@
-"""Reading and writing audit rows."""
+"""Queries and inserts of audit rows."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ from auditspan.storage.quarantine import is_quarantined
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables
 
 _COLUMNS = (*COLUMNS, "body", "mac", "mac_key_id")
-"""What a row is given; the rest of it is the database's."""
+"""The columns that are inserted; the database sets the others."""
 
 _PAGE = 500
-"""Events of a history that are read together."""
+"""The number of events of a history that are read at once."""
 
 
 def insert_records(
@@ -50,17 +50,17 @@ def insert_records(
     records: Sequence[AuditRecord],
     key: MacKey | None,
 ) -> None:
-    """Write the rows of these records in this order, in as few statements as the driver allows."""
+    """Insert the rows of these records in this order, with as few statements as possible."""
     insert_rows(connection, tables.event, _COLUMNS, [_row(record, key) for record in records])
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredEvent:
-    """One row of the trail with what the workers have made of it.
+    """Row of the trail, with its sequence number and delivery state.
 
     Attributes:
-        body: its text; whatever stands in the table, if a stranger has written it.
-        recorded_at: the time as text, in the form of the body.
+        body: the stored text, which may be anything after tampering.
+        recorded_at: the time as text, in the format of the body.
         columns: the plain columns, in the order of `COLUMNS`.
     """
 
@@ -72,7 +72,7 @@ class StoredEvent:
     delivered: bool
 
     def change_id(self) -> int | None:
-        """Return the change id that the body has; None where it has none, or is no event."""
+        """Return the change id in the body; None if there is none or the body is not an event."""
         try:
             found: int | None = read_event(self.body).get("change_id")
         except AuditBodyError:
@@ -80,10 +80,10 @@ class StoredEvent:
         return found
 
     def resource(self) -> dict[str, Json]:
-        """The event resource: the body's members, `seq`, `recorded_at` and `delivered`.
+        """Return the event resource: the body's members, `seq`, `recorded_at` and `delivered`.
 
-        If the body is no event, the members are those of the plain columns, and `unreadable` says
-        what is wrong with it.
+        If the body is not a valid event, the members are taken from the plain columns, and
+        `unreadable` contains the reason.
         """
         try:
             members = read_event(self.body)
@@ -106,15 +106,15 @@ def find_events(  # noqa: PLR0913 (a filter and two cursors)
     after: int | None = None,
     limit: int = 50,
 ) -> list[StoredEvent]:
-    """Events newest first, or with `after` oldest first.
+    """Return events newest first, or with `after` oldest first.
 
     Args:
-        connection: where to read.
+        connection: the connection to read from.
         tables: the audit tables.
         wanted: the filter.
-        before: only rows with a smaller `row_id` (the keyset cursor of a list).
-        after: only rows with a larger `row_id`, oldest first (the cursor of a follower).
-        limit: how many at most.
+        before: return only rows with a smaller `row_id` (the keyset cursor of a list).
+        after: return only rows with a larger `row_id`, oldest first (the cursor of a follower).
+        limit: the maximum number of events.
     """
     found: list[StoredEvent] = []
     while len(found) < limit:
@@ -151,8 +151,8 @@ def history(
 ) -> list[StoredEvent]:
     """Return every event of one target, in the order in which the changes happened.
 
-    What the worker recorded later than it happened is where it happened, also when newer changes
-    had been recorded before.
+    A change that the worker recorded late is at its actual position, even if newer changes were
+    recorded before it.
     """
     wanted = EventFilter(target_type=target_type, target_id=target_id)
     found: list[StoredEvent] = []
@@ -164,14 +164,14 @@ def history(
 
 
 def get_event(connection: Connection, tables: AuditTables, event_id: str) -> StoredEvent | None:
-    """The event of this id, or None; of several, which a partitioned trail may have, the first."""
+    """Return the event with this id, or None; the first of several in a partitioned trail."""
     statement = _events(tables).where(tables.event.c.event_id == event_id)
     row = connection.execute(statement.order_by(tables.event.c.id).limit(1)).one_or_none()
     return _stored(row) if row else None
 
 
 def _row(record: AuditRecord, key: MacKey | None) -> list[Any]:
-    """The values of a record's row, in the order of `_COLUMNS`."""
+    """Return the values of a record's row, in the order of `_COLUMNS`."""
     body = record.body()
     actor, target = record.actor, record.target
     return [
@@ -195,7 +195,7 @@ def _row(record: AuditRecord, key: MacKey | None) -> list[Any]:
 
 def _events(tables: AuditTables) -> Select[Any]:
     event, leaf = tables.event, tables.leaf
-    # As text: a stranger may have put values there that Python cannot hold.
+    # As text: after tampering, columns may hold values that Python cannot represent.
     return select(
         event.c.id,
         StoredText(event.c.body).label("body"),
@@ -211,7 +211,7 @@ def _as_text(column: Column[Any]) -> FunctionElement[str]:
 
 
 def _from_columns(columns: Values) -> dict[str, Any]:
-    """The members that the plain columns tell; the others are null or empty."""
+    """Return the members that are in the plain columns; the others are null or empty."""
     told = dict(zip(COLUMNS, columns, strict=True))
     actor = {"type": told.pop("actor_type"), "id": told.pop("actor_id"), "label": None}
     target = {"type": told.pop("target_type"), "id": told.pop("target_id"), "version": None}
@@ -227,9 +227,9 @@ def _from_columns(columns: Values) -> dict[str, Any]:
 
 
 def _delivered(tables: AuditTables) -> ColumnElement[bool]:
-    """Acknowledged by at least one sink, and not refused by all.
+    """Return the condition that at least one sink acknowledged the row and has not refused it.
 
-    A cursor beyond the newest row is not believed, as in `Cursors.within`.
+    A cursor beyond the newest row is ignored, as in `Cursors.within`.
     """
     leaf, delivery, sealed = tables.leaf, tables.delivery.c, tables.leaf.alias("sealed")
     newest = select(func.max(sealed.c.seq)).scalar_subquery()

@@ -1,11 +1,11 @@
-"""Rows into the audit table, past what SQLAlchemy does for each row of any INSERT.
+"""Fast inserts into the audit table, without SQLAlchemy's overhead for each row.
 
-The rows of the audit table always have the same columns. So their SQL is written once, a value
-goes through the bind processor of its type and nothing else, and one statement takes several rows.
+The rows of the audit table always have the same columns. Their SQL is therefore built once, values
+pass only through the bind processor of their type, and one statement inserts several rows.
 
-A rule or a trigger of the database can drop a row without an error. So the driver's row count is
-compared; on PostgreSQL with RETURNING, since a rule that inserts the row elsewhere reports the same
-count, and cannot return anything.
+A rule or a trigger in the database can drop a row without an error. The driver's row count is
+therefore checked; on PostgreSQL with RETURNING, since a rule that inserts the row elsewhere reports
+the same count but cannot return anything.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from sqlalchemy import Connection, Dialect, Table, func, select
 from auditspan.errors import AuditWriteError
 
 _TOGETHER = 20
-"""Rows in one statement, which both drivers keep prepared; more are no quicker."""
+"""The number of rows in one statement, which both drivers keep prepared; more are not faster."""
 
 _COUNTED: dict[str, Any] = {"preserve_rowcount": True}
 
 _RETURNING = {"postgresql": " RETURNING 1"}
 
 _MARKS = {"pysqlite": "?", "aiosqlite": "?", "psycopg": "%s", "psycopg_async": "%s"}
-"""Drivers that are quick at this, with their mark of a parameter."""
+"""The drivers for which this is faster, with their parameter placeholder."""
 
 
 def insert_rows(
     connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[list[Any]]
 ) -> None:
-    """Insert rows in this order, their values in the order of the columns; they are used up.
+    """Insert rows in this order, with values in column order; the lists are modified.
 
     Raises:
         AuditWriteError: the database did not insert exactly these rows.
@@ -43,7 +43,7 @@ def insert_rows(
         _insert_compiled(connection, table, columns, rows)
         return
     for position, process in _processors(connection.dialect, table, columns):
-        known = lru_cache(maxsize=1)(process)  # rows that are written together often agree
+        known = lru_cache(maxsize=1)(process)  # rows of one batch often have equal values
         for row in rows:
             row[position] = known(row[position])
     name = connection.dialect.identifier_preparer.format_table(table)
@@ -75,23 +75,23 @@ def insert_counted(connection: Connection, table: Table, values: dict[str, Any])
 
 
 def _require_inserted(table: str, inserted: int, expected: int) -> None:
-    """Refuse to continue when the database did not insert exactly the given rows.
+    """Check that the database inserted exactly the given number of rows.
 
     Raises:
-        AuditWriteError: it did not.
+        AuditWriteError: the numbers differ.
     """
     if inserted != expected:
         raise AuditWriteError(
-            f"the database inserted {inserted} of {expected} rows into {table} and reported no "
-            "error: a rule or a trigger of that table drops rows. Roll back, and run "
-            "`auditspan db check`, which names it"
+            f"the database inserted {inserted} of {expected} rows into {table} without an error: "
+            "a rule or trigger on that table drops rows. Roll back, and run `auditspan db check` "
+            "to find it"
         )
 
 
 def _insert_compiled(
     connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[list[Any]]
 ) -> None:
-    """Insert rows through SQLAlchemy; not every driver counts the rows of several executions."""
+    """Insert rows through SQLAlchemy; some drivers do not count rows of multiple executions."""
     values = [dict(zip(columns, row, strict=True)) for row in rows]
     statement = table.insert().execution_options(**_COUNTED)
     inserted = connection.execute(statement, values).rowcount
@@ -101,7 +101,7 @@ def _insert_compiled(
 
 
 def _count(connection: Connection, table: Table, event_ids: Sequence[str]) -> int:
-    """The number of rows with these event ids."""
+    """Count the rows with these event ids."""
     counted = select(func.count()).select_from(table)
     return sum(
         connection.execute(counted.where(table.c.event_id.in_(some))).scalar_one()

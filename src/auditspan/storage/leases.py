@@ -1,13 +1,13 @@
-"""Leases: which process delivers to a sink, and until when.
+"""Leases: the exclusive right of a process to deliver to a sink, for a limited time.
 
 A lease is a row of `audit_delivery` whose sink has the reserved form `lease:NAME HOLDER`. The key
-names the holder and carries a random token, so a transaction that renews the lease by its key is
-fenced: once another process has taken over, the key is gone and the transaction must not commit.
-Nothing lives on the server session, so leases work behind a transaction pooler, and a role without
-UPDATE on `audit_delivery` can neither take a lease nor block one.
+contains the holder and a random token, so a transaction that renews the lease by its key is fenced:
+after another process has taken over, the key no longer exists and the transaction must not commit.
+No state is kept in the server session, so leases work behind a transaction pooler, and a role
+without UPDATE on `audit_delivery` can neither take a lease nor block one.
 
-A lease ends when it is released, when it was not renewed for `DURATION` seconds by the database's
-clock, or when the database session of a holder that connects without a pooler has ended.
+A lease ends when it is released, when it has not been renewed for `DURATION` seconds by the
+database clock, or when the database session of a holder that connects without a pooler has ended.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from auditspan.storage.tables import LEASE_PREFIX, AuditTables
 RELAY = "auditspan.relay"
 
 DURATION = 10.0
-"""Seconds after the last renewal at which a lease expires."""
+"""The seconds after the last renewal at which a lease expires."""
 
 RENEWAL = 2.0
-"""Seconds between two renewals."""
+"""The seconds between two renewals."""
 
 _VACANT = "-"
 NO_CURSOR = {"sent_seq": -1, "safe_seq": -1}
@@ -51,15 +51,15 @@ _logger = logging.getLogger(__name__)
 
 
 class LeaseLostError(Exception):
-    """Another process holds the lease, or it may do so by now."""
+    """Lease that another process holds, or may hold by now."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredLease:
-    """A lease as the table has it.
+    """Lease as stored in the table.
 
     Attributes:
-        name: what it is for.
+        name: the purpose of the lease.
         holder: `HOST/PROCESS/SESSION/TOKEN`; the session is `-` behind a pooler.
         age: seconds since the last renewal.
         is_connected: whether the holder's database session exists; None behind a pooler.
@@ -77,17 +77,17 @@ class StoredLease:
 
     @property
     def is_vacant(self) -> bool:
-        """Whether it was released."""
+        """True if the lease was released."""
         return self.holder == _VACANT
 
     @property
     def is_current(self) -> bool:
-        """Whether its holder may work. A time far in the future was not set by a holder."""
+        """True if the lease is valid. A time far in the future was not set by a holder."""
         return not self.is_vacant and self.is_connected is not False and abs(self.age) <= DURATION
 
     @property
     def description(self) -> str:
-        """The holder, for people."""
+        """The description of the holder for messages."""
         host, process, session, _ = [*self.holder.split("/"), "-", "-", "-"][:4]
         where = "through a pooler" if session == _VACANT else f"database session {session}"
         return f"process {process} on {host} ({where})"
@@ -95,13 +95,13 @@ class StoredLease:
 
 @dataclass(kw_only=True)
 class Lease:
-    """A lease that this process holds.
+    """Lease held by this process.
 
     Attributes:
         tables: the audit tables.
-        name: what it is for.
+        name: the purpose of the lease.
         holder: this process.
-        renewed_at: when it was renewed last, by the monotonic clock.
+        renewed_at: the time of the last renewal, by the monotonic clock.
     """
 
     tables: AuditTables
@@ -115,16 +115,16 @@ class Lease:
         return lease_key(self.name, self.holder)
 
     def require_current(self) -> None:
-        """Refuse to continue with a lease that may have expired.
+        """Check that the lease cannot have expired.
 
         Raises:
-            LeaseLostError: it was not renewed in time.
+            LeaseLostError: the lease was not renewed in time.
         """
         if time.monotonic() - self.renewed_at > DURATION:
             raise LeaseLostError(f"the lease {self.name} was not renewed in time")
 
     def renew(self, connection: Connection) -> None:
-        """Renew it; the transaction that does so excludes every other holder until it ends.
+        """Renew the lease; until this transaction ends, no other process can take it.
 
         Raises:
             LeaseLostError: another process has taken it; the transaction MUST be rolled back.
@@ -138,17 +138,17 @@ class Lease:
         self.renewed_at = started
 
     def release(self, connection: Connection) -> None:
-        """Let another process take it at once."""
+        """Release the lease, so that another process can take it at once."""
         _rename(connection, self.tables, self.key, self.name, _VACANT)
 
 
 def limit_idleness(connection: Connection) -> None:
-    """Let the server end this transaction when its client is frozen for `DURATION` seconds."""
+    """Let the server end this transaction if its client is frozen for `DURATION` seconds."""
     connection.execute(_PATIENCE, {"millis": str(round(DURATION * 1000))})
 
 
 def read_leases(connection: Connection, tables: AuditTables) -> dict[str, StoredLease]:
-    """The leases in the table by name, the youngest where there are several."""
+    """Return the leases in the table by name; the newest if a name has several."""
     table = tables.delivery.c
     statement = select(StoredText(table.sink), UtcText(table.updated_at), DatabaseClock())
     rows = connection.execute(statement.where(table.sink.startswith(LEASE_PREFIX)))
@@ -158,11 +158,11 @@ def read_leases(connection: Connection, tables: AuditTables) -> dict[str, Stored
 
 
 def acquire(connection: Connection, tables: AuditTables, name: str) -> Lease | StoredLease:
-    """Take a lease in a transaction of its own, or tell which lease is in the way."""
+    """Take a lease in a new transaction, or return the existing lease that prevents it."""
     try:
         with connection.begin():
             return _acquire(connection, tables, name)
-    except IntegrityError:  # another process has just made the row
+    except IntegrityError:  # another process has just inserted the row
         return StoredLease(name=name, holder=_VACANT, age=0.0)
 
 
@@ -173,7 +173,7 @@ def _acquire(connection: Connection, tables: AuditTables, name: str) -> Lease | 
         return stored
     limit_idleness(connection)
     if stored is None:
-        # The key is the same for all, so two processes that begin at once wait for each other here.
+        # The key is the same for every process, so two that start at once wait for each other here.
         values = {"sink": vacant.key, "updated_at": DatabaseClock(), **NO_CURSOR}
         insert_counted(connection, tables.delivery, values)
         stored = read_leases(connection, tables)[name]
@@ -191,10 +191,10 @@ def _acquire(connection: Connection, tables: AuditTables, name: str) -> Lease | 
 def holding(
     engine: Engine, connection: Connection, tables: AuditTables, name: str
 ) -> Iterator[Lease | StoredLease]:
-    """Hold a lease for the length of a `with` block, or yield the one that is in the way.
+    """Hold a lease for the duration of a `with` block, or yield the lease that prevents it.
 
-    A thread with connections of its own renews it, so slow work does not lose it; a frozen process
-    does.
+    A thread with its own connections renews the lease, so slow work does not lose it; a frozen
+    process does.
     """
     lease = acquire(connection, tables, name)
     if isinstance(lease, StoredLease):
@@ -208,12 +208,12 @@ def holding(
     finally:
         done.set()
         thread.join()
-        with suppress(SQLAlchemyError), engine.begin() as another:  # it expires by itself, too
+        with suppress(SQLAlchemyError), engine.begin() as another:  # otherwise it expires
             lease.release(another)
 
 
 def _keep(engine: Engine, lease: Lease, done: threading.Event) -> None:
-    """Renew the lease until it is done or lost; a failure is tried again until it expires."""
+    """Renew the lease until it is done or lost; retry after failures until the lease expires."""
     while not done.wait(RENEWAL):
         try:
             with engine.begin() as connection:
@@ -221,14 +221,14 @@ def _keep(engine: Engine, lease: Lease, done: threading.Event) -> None:
         except LeaseLostError:
             lease.renewed_at = -DURATION
             return
-        except Exception as error:  # noqa: BLE001 (whatever the database does)
-            _logger.debug("the lease %s was not renewed: %s", lease.name, type(error).__name__)
+        except Exception as error:  # noqa: BLE001 (any database error)
+            _logger.debug("failed to renew lease %s: %s", lease.name, type(error).__name__)
 
 
 def _rename(
     connection: Connection, tables: AuditTables, before: str, name: str, holder: str
 ) -> bool:
-    """Give the row of a lease its next key and a new time; false where the row has another key."""
+    """Set the next key and a new time on the row of a lease; return False if its key changed."""
     table = tables.delivery
     renamed = update(table).where(table.c.sink == before)
     values = {"sink": lease_key(name, holder), "updated_at": DatabaseClock()}
@@ -236,7 +236,7 @@ def _rename(
 
 
 def _lock(connection: Connection, tables: AuditTables, stored: StoredLease) -> bool:
-    """Lock the row of a lease unless a transaction has it, and see that it was not renewed."""
+    """Lock the row of a lease if it is not locked, and check that it was not renewed."""
     table = tables.delivery.c
     row = select(table.sink).where(table.sink == stored.key).with_for_update(skip_locked=True)
     if connection.execute(row).first() is None:
@@ -258,7 +258,7 @@ def _age(updated_at: str, now: datetime) -> float:
 
 
 def _examined(connection: Connection, stored: StoredLease) -> StoredLease:
-    """The lease, and whether its holder is connected."""
+    """Return the lease, with `is_connected` set if its holder names a database session."""
     session = [*stored.holder.split("/"), "", "", ""][2]
     if not (session.isascii() and session.isdecimal()):
         return stored
@@ -267,10 +267,9 @@ def _examined(connection: Connection, stored: StoredLease) -> StoredLease:
 
 
 def _session(connection: Connection) -> str:
-    """The server's process for this connection; `-` behind a pooler, where it changes.
+    """Return the server process of this connection; `-` behind a pooler, where it changes.
 
-    A pooler gives its clients keys of its own to cancel with, and a driver takes them for the
-    server's.
+    A pooler gives clients its own cancellation keys, which drivers mistake for the server's.
     """
     driver: Any = connection.connection.driver_connection
     told = getattr(getattr(driver, "info", None), "backend_pid", None)
@@ -283,5 +282,5 @@ def _token() -> str:
 
 
 def lease_key(name: str, holder: str = _VACANT) -> str:
-    """The sink of the row of a lease."""
+    """Return the sink of the row of a lease."""
     return f"{LEASE_PREFIX}{name} {holder}"

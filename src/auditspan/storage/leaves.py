@@ -1,7 +1,7 @@
-"""Sealed leaves with their rows as the database has them now, read as text in sequence order.
+"""Sealed leaves with their current rows, read as text in sequence order.
 
-As text, because whoever tampers can put anything into a column: a time that no Python value can
-hold must become a finding, and not an error of the reader.
+They are read as text because tampering can put any value into a column: a time that Python cannot
+represent must be reported as a finding, and must not make the reader fail.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from auditspan.storage.tables import AuditTables
 from auditspan.tlog import hash_leaf
 
 _CHUNK = 100
-"""Rows that are read at once. Thousands do not fit the processor's cache: the reading alone then
-takes half as long again (measured on SQLite and on PostgreSQL)."""
+"""The number of rows that are read at once. Thousands do not fit the CPU cache: reading alone then
+takes 50 % longer (measured on SQLite and on PostgreSQL)."""
 
 _LARGEST = 2**63 - 1
 _UNHASHED = len(SealedLeaf._fields) - 1
-"""Where the plain columns begin in a row of the query."""
+"""The position of the first plain column in a row of the query."""
 
 
 class _Decoded(Text):
-    """Text that SQLite gives as bytes, since nothing keeps others from putting any into it."""
+    """Text that is read from SQLite as bytes, because the column may hold any bytes."""
 
     def result_processor(self, dialect: Dialect, _coltype: object) -> Any:  # noqa: ANN401 (as its base)
         return _decode if dialect.name == "sqlite" else None
@@ -51,7 +51,7 @@ def _decode(value: bytes | None) -> str | None:
 
 
 class StoredText(FunctionElement[str]):
-    """A column as text; on SQLite a literal of SQL stands for what is no text."""
+    """Column as text; on SQLite, a value of another type is returned as an SQL literal."""
 
     inherit_cache = True
     type = _Decoded()
@@ -73,13 +73,13 @@ def _stored_sqlite(element: StoredText, compiler: SQLCompiler, **options: Any) -
 
 
 def _text_or_literal(name: str) -> str:
-    # NULL stays NULL: none of the branches is taken.
+    # NULL stays NULL: no branch matches.
     known = f"CASE WHEN typeof({name}) = 'text' THEN {name}"
     return f"{known} WHEN {name} IS NOT NULL THEN quote({name}) END"
 
 
 class StoredNumber(FunctionElement[int]):
-    """A column of integers; on SQLite one that no trail reaches stands for what is none."""
+    """Integer column; on SQLite, a value of another type is read as a number no trail reaches."""
 
     inherit_cache = True
     type = BigInteger()
@@ -102,10 +102,10 @@ def _number_sqlite(element: StoredNumber, compiler: SQLCompiler, **options: Any)
 
 
 class IsCounted(FunctionElement[bool]):
-    """Whether the column holds a whole number.
+    """Condition that the column holds an integer.
 
-    On SQLite somebody can put a text there, and that comes behind all numbers: it would be the
-    newest of all.
+    On SQLite, tampering can put text there, which sorts after all numbers: it would appear to be
+    the newest row.
     """
 
     inherit_cache = True
@@ -117,7 +117,7 @@ class IsCounted(FunctionElement[bool]):
 
 @compiles(IsCounted, "postgresql")
 def _counted_postgresql(_e: IsCounted, _c: SQLCompiler, **_: Any) -> str:  # noqa: ANN401
-    return "TRUE"  # and no comparison: the planner would take it for one that leaves few rows
+    return "TRUE"  # not a comparison, which the planner would assume to be selective
 
 
 @compiles(IsCounted)
@@ -127,12 +127,12 @@ def _counted_sqlite(element: IsCounted, compiler: SQLCompiler, **options: Any) -
 
 
 def stored_bytes(column: Column[Any]) -> Cast[bytes]:
-    """A column as bytes, also on SQLite where it is text."""
+    """Return a column as bytes, even if SQLite has text in it."""
     return cast(column, LargeBinary)
 
 
 class UtcText(FunctionElement[str]):
-    """A timestamp column as text in the form of the body: UTC, microseconds, ``Z``."""
+    """Timestamp column as text in the format of the body: UTC, microseconds, ``Z``."""
 
     inherit_cache = True
     type = _Decoded()
@@ -146,7 +146,7 @@ def _utc_postgresql(element: UtcText, compiler: SQLCompiler, **options: Any) -> 
     (column,) = element.clauses
     form = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
     name = compiler.process(column, **options)
-    # There is no form for infinity.
+    # to_char has no format for infinity.
     return f"coalesce(to_char({name} AT TIME ZONE 'UTC', {form}), CAST({name} AS text))"
 
 
@@ -160,7 +160,7 @@ def _utc_sqlite(element: UtcText, compiler: SQLCompiler, **options: Any) -> str:
 def sealed_leaves(
     connection: Connection, tables: AuditTables, first: int = 0
 ) -> Iterator[SealedLeaf]:
-    """The leaves from sequence number `first` on, with their rows."""
+    """Yield the leaves from sequence number `first` on, with their rows."""
     event, leaf = tables.event, tables.leaf
     statement = (
         select(
@@ -180,14 +180,14 @@ def sealed_leaves(
     with connection.execute(statement) as result:
         for rows in result.partitions():
             for row in rows:
-                plain = tuple(row)  # slices of it are quicker than those of a row
+                plain = tuple(row)  # slicing it is faster than slicing a row
                 yield SealedLeaf._make((*plain[:_UNHASHED], plain[_UNHASHED:]))
 
 
 def sealed_hashes(
     connection: Connection, tables: AuditTables, first: int
 ) -> Generator[tuple[bytes, bytes | None], None, None]:
-    """For every leaf from `first` on its hash, and the hash of its row; None where that is gone."""
+    """Yield the stored hash of each leaf and the hash of its row, or None if the row is missing."""
     event, leaf = tables.event.c, tables.leaf.c
     columns = (
         *(leaf.row_id, UtcText(event.recorded_at)),
@@ -209,7 +209,7 @@ def sealed_hashes(
 
 
 def newest_size(connection: Connection, tables: AuditTables) -> int:
-    """How many leaves there are when the sequence is dense."""
+    """Return the number of leaves, assuming a dense sequence."""
     seq = tables.leaf.c.seq
     newest = connection.execute(select(func.max(seq)).where(IsCounted(seq))).scalar_one()
     return 0 if newest is None else int(newest) + 1

@@ -1,8 +1,8 @@
-"""The sealer's lock: one sealing transaction at a time.
+"""Sealer's lock: one sealing transaction at a time.
 
-On PostgreSQL it is the lock of a row of `audit_delivery`, held until the transaction ends. It
-survives a transaction pooler, and only a role with UPDATE on that table can hold it; an advisory
-lock can be held by every role. On SQLite a writing transaction excludes every other one.
+On PostgreSQL it is a row lock in `audit_delivery`, held until the transaction ends. It works behind
+a transaction pooler, and only a role with UPDATE on that table can hold it, whereas any role can
+hold an advisory lock. On SQLite a writing transaction excludes all others.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class LockHolder:
-    """The database session that holds the sealer's lock.
+    """Database session that holds the sealer's lock.
 
     Attributes:
-        xid: its transaction.
-        pid: the server's process.
-        role: the role that it connected as.
-        application: the name that it connected with.
-        wait_event: what it waits for; None where this role must not know.
+        xid: its transaction id.
+        pid: the id of the server process.
+        role: the role of the session.
+        application: the application name of the session.
+        wait_event: the current wait event; None if this role may not see it.
     """
 
     xid: str
@@ -57,16 +57,16 @@ class LockHolder:
 
     @property
     def description(self) -> str:
-        """The holder, for people."""
+        """The description of the holder for messages."""
         return f"database session {self.pid} of role {self.role} ({self.application})"
 
 
 def try_sealer_lock(connection: Connection, tables: AuditTables) -> bool:
-    """Take the lock until this transaction ends; false where another transaction has it.
+    """Take the lock until this transaction ends; return False if another transaction holds it.
 
-    Nothing may have been written in the transaction: where the row of the lock is missing, it is
-    made in a transaction of its own. The server ends the transaction of a frozen client after
-    `DURATION` seconds.
+    The transaction must not contain writes: if the row of the lock is missing, it is inserted in a
+    separate transaction. The server ends the transaction of a frozen client after `DURATION`
+    seconds.
     """
     if connection.dialect.name != "postgresql":
         return True
@@ -91,10 +91,10 @@ def _is_row(tables: AuditTables) -> ColumnElement[bool]:
 
 
 def _make_row(connection: Connection, tables: AuditTables) -> bool:
-    """Insert the row, the first time, and lock it.
+    """Insert the missing row, and lock it.
 
-    Sealing continues where the database drops the row: the keys of the leaves exclude two sealers,
-    too, and `db check` names what drops it.
+    Sealing continues if the database drops the row: the keys of the leaves also exclude a second
+    sealer, and `db check` reports the cause.
     """
     values = {"sink": _KEY, "updated_at": DatabaseClock(), **NO_CURSOR}
     try:
@@ -103,13 +103,13 @@ def _make_row(connection: Connection, tables: AuditTables) -> bool:
     except IntegrityError:  # another sealer was faster
         connection.rollback()
     except AuditWriteError as error:
-        _logger.debug("sealing without its lock: %s", error)
+        _logger.debug("sealing without the sealer's lock: %s", error)
         return True
     return _lock(connection, tables)
 
 
 def lock_holder(connection: Connection, tables: AuditTables) -> LockHolder | None:
-    """The session that holds the lock; None where it is free, and on SQLite."""
+    """Return the session that holds the lock; None if it is free, and on SQLite."""
     if connection.dialect.name != "postgresql":
         return None
     xmax = literal_column("CAST(xmax AS text)", Text())
@@ -123,10 +123,10 @@ def lock_holder(connection: Connection, tables: AuditTables) -> LockHolder | Non
 
 @dataclass(kw_only=True)
 class LockWatch:
-    """Observes a lock that is busy: names a slow holder, ends the session of a frozen one.
+    """Watch of a busy lock, which reports a slow holder and ends the session of a frozen one.
 
-    The server ends an idle transaction by itself. It does not end one whose client has stopped
-    reading an answer; such a session waits for nothing but its client each time it is looked at.
+    The server ends an idle transaction, but not one whose client has stopped reading a result; such
+    a session waits only for its client at every observation.
     """
 
     holder: LockHolder | None = None
@@ -135,7 +135,7 @@ class LockWatch:
     is_named: bool = field(default=False)
 
     def observe(self, connection: Connection, tables: AuditTables) -> None:
-        """Look at the holder; call this each time the lock was busy."""
+        """Check the holder; call this each time the lock is busy."""
         now, holder = time.monotonic(), lock_holder(connection, tables)
         if holder is None or self.holder is None or holder.xid != self.holder.xid:
             self.since, self.frozen_since, self.is_named = now, now, False
@@ -154,6 +154,6 @@ class LockWatch:
                 *(now - self.since, holder.description),
             )
         if now - self.frozen_since > DURATION:
-            _logger.error("%s does not read its answers and is ended", holder.description)
+            _logger.error("terminating %s: its client does not read results", holder.description)
             connection.execute(_TERMINATE, {"pid": holder.pid})
             self.frozen_since = now

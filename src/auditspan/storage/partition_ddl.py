@@ -1,20 +1,20 @@
-"""What turns `audit_event` into a partitioned table, once, on PostgreSQL.
+"""Conversion of `audit_event` to a partitioned table, once, on PostgreSQL.
 
-    1. bound       all rows are of before the next month: a valid CHECK, so that they are not read
-                   again when they become a partition, and stay where they lie
-    2. move over   name, indexes and primary key (now with `recorded_at`) make room
-    3. take over   a new table has the same columns, the next ids, the same indexes and rights
-    4. attach      the old table is the first partition; one for everything else is beside it
-    5. functions   those that make more (`partitions`), for who seals
-    6. guards      the triggers of the table, and of every partition
+    1. bound       add a valid CHECK that all rows are from before the next month, so that they are
+                   neither read again nor moved when the table becomes a partition
+    2. rename      rename the table and its indexes; its primary key now includes `recorded_at`
+    3. create      create a new table with the same columns, next ids, indexes and privileges
+    4. attach      attach the old table as the first partition, and add a default partition
+    5. functions   create the functions that add partitions (`partitions`), for the sealing role
+    6. guards      create the triggers of the table, and of every partition
 
-All of it is one transaction, and nobody else reads or writes meanwhile. Steps 1 and 2 read the
-table once each, unless the check and the index are there: a large trail is prepared before.
+Everything is one transaction, which blocks all other readers and writers. Steps 1 and 2 read the
+table once each, unless the check and the index exist: prepare them in advance for a large trail.
 
-What changes: `event_id` is unique in each partition and no longer in all of them, since PostgreSQL
-has unique indexes over partitions only with the column that they are by. The leaves' index is made
-like that too: a row with a second-hand `event_id` must be sealed and seen, and not stop the sealing
-of all others.
+Afterwards `event_id` is unique in each partition but not across partitions, since PostgreSQL
+supports unique indexes across partitions only if they include the partition key. The index of the
+leaves is no longer unique either: a row with a reused `event_id` must be sealed and reported, and
+must not stop the sealing of all others.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ KEY_INDEX = "audit_event_id_recorded_at"
 """The unique index that becomes the primary key of the first partition."""
 
 ATTEMPTS = 40
-"""To get hold of the tables; each takes at most half a second."""
+"""The maximum number of attempts to lock the tables; each takes at most half a second."""
 
 _CONVERT = rf"""
 DO $partition$
@@ -185,15 +185,15 @@ END $equip$
 
 
 def partitioning(event: Table, leaf: Table, dialect: Dialect) -> list[DDL]:
-    """What turns the table into a partitioned one; where it is one, what mends its equipment.
+    """Return the statements that partition the table, or repair a table that is partitioned.
 
     Raises:
         AuditConfigError: the database is not PostgreSQL.
     """
     if dialect.name != "postgresql":
         raise AuditConfigError(
-            f"partitions of audit_event are for PostgreSQL, not for {dialect.name}: leave this "
-            "step out there"
+            f"partitions of audit_event are not supported on {dialect.name}: use PostgreSQL, or "
+            "skip this step"
         )
     staging = audit_change_table(MetaData(schema=event.schema))
     return [

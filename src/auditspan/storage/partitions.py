@@ -1,15 +1,15 @@
-"""Partitions of `audit_event` by month, on PostgreSQL.
+"""Monthly partitions of `audit_event`, on PostgreSQL.
 
     audit_event                      RANGE (recorded_at), months in UTC; holds nothing itself
-    ├── audit_event_before_2026_12   what was there when the table was partitioned
-    ├── audit_event_2026_12          a month, and so on
-    └── audit_event_default          what no other one takes, so that nothing is ever refused
+    ├── audit_event_before_2026_12   the rows from before the table was partitioned
+    ├── audit_event_2026_12          one month, and so on
+    └── audit_event_default          all other rows, so that no row is ever refused
 
-`auditspan.alembic.partition_audit_event` makes them. After that the worker, who does not own the
-table, keeps three months ahead by calling `auditspan_make_partitions()`, which runs as the owner,
-takes no argument and can do nothing else (docs/adr/0015).
+`auditspan.alembic.partition_audit_event` creates them. After that the worker, which does not own
+the table, creates partitions three months ahead by calling `auditspan_make_partitions()`, which
+runs as the owner, takes no argument and can do nothing else (docs/adr/0015).
 
-Only the owner has rights on a partition: everybody else reads and writes through `audit_event`.
+Only the owner has privileges on a partition: all other roles use `audit_event`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from auditspan.storage.append_only import REFUSE_FUNCTION
 from auditspan.storage.schemas import dialect_of
 
 MAKE_ONE = "auditspan_make_partition"
-"""Makes the partition of one month; for the owner."""
+"""The function that creates the partition of one month; for the owner."""
 
 MAKE_AHEAD = "auditspan_make_partitions"
-"""Makes those of this month and the next three, as the owner; for who seals."""
+"""The function that creates partitions for this month and the next three, as the owner; for the
+sealing role."""
 
 MONTHS_AHEAD = 3
 
@@ -48,8 +49,9 @@ _NEXT_MONTH = text(
     """
 )
 
-# In the plpgsql below: no percent sign and no colon before a word, which drivers and SQLAlchemy
-# would take for parameters. `@name@` is replaced by Python, or where the schema is known, by SQL.
+# The PL/pgSQL below must not contain percent signs or a colon before a word, which drivers and
+# SQLAlchemy would treat as parameters. `@name@` is replaced by Python, or by SQL once the schema is
+# known.
 
 GUARD = f"""
     -- Row triggers come from the parent, those of statements do not. ENABLE ALWAYS is each one's.
@@ -70,7 +72,8 @@ GUARD = f"""
         EXECUTE 'REVOKE ALL ON ' || target || ' FROM ' || grantee;
     END LOOP;
 """  # noqa: S608 (no input)
-"""Makes the partition `target` of the schema `home` as closed as the table; wants `grantee`."""
+"""PL/pgSQL that protects the partition `target` in the schema `home` like the table; requires a
+variable `grantee`."""
 
 _MAKE_ONE_SOURCE = f"""
 DECLARE
@@ -124,8 +127,8 @@ BEGIN
     END LOOP;
 END
 """
-# A search path of their own, since they run as the owner; and short waits, since who waits for a
-# lock on a partition has others waiting behind.
+# A fixed search path, since they run as the owner; and a short lock timeout, since others queue
+# behind a session that waits for a lock on a partition.
 _SETTINGS = "SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'"
 FUNCTIONS = (
     f"""
@@ -138,13 +141,13 @@ LANGUAGE plpgsql SECURITY DEFINER {_SETTINGS} SET lock_timeout = '2s'
 AS $make${_MAKE_AHEAD_SOURCE}$make$
 """,
 )
-"""The functions in the schema of the table; `@schema@` and `@literal@` stand for its name."""
+"""The functions in the schema of the table; `@schema@` and `@literal@` are replaced by its name."""
 
 
 def partitions_of(connection: Connection, table: Table) -> list[Row[tuple[str, str, bool]]]:
-    """The partitions of this table with `name` as SQL has it, and whether `event_id` is unique.
+    """Return the partitions of this table, with `name` quoted for SQL and uniqueness of `event_id`.
 
-    None where the table is not partitioned, and on SQLite.
+    The list is empty if the table is not partitioned, and on SQLite.
     """
     if connection.dialect.name != "postgresql":
         return []
@@ -153,15 +156,15 @@ def partitions_of(connection: Connection, table: Table) -> list[Row[tuple[str, s
 
 
 def make_ahead(connection: Connection, table: Table) -> list[str]:
-    """Make the partitions of this month and the next three where they are missing.
+    """Create missing partitions for this month and the next three.
 
-    Nothing happens where the table is not partitioned, and while another worker is at it.
+    Do nothing if the table is not partitioned, or while another worker creates partitions.
 
     Returns:
-        The names of those that were made; they are there when the transaction is committed.
+        The names of the created partitions, which exist once the transaction is committed.
 
     Raises:
-        DBAPIError: this role may not, or others hold the table: it may be tried again.
+        DBAPIError: this role lacks the privilege, or the table is locked and a retry may succeed.
     """
     if connection.dialect.name != "postgresql":
         return []
@@ -174,12 +177,12 @@ def make_ahead(connection: Connection, table: Table) -> list[str]:
 
 
 def guard_partitions(table: Table, dialect: Dialect) -> list[DDL]:
-    """What makes the partitions that are there as closed as the table; for its owner."""
+    """Return the statements that protect existing partitions like the table; for its owner."""
     return _for_each_partition(table, dialect, GUARD)
 
 
 def unguard_partitions(table: Table, dialect: Dialect) -> list[DDL]:
-    """What takes those triggers of partitions away that do not go with the table's."""
+    """Return statements that drop the partition triggers which outlast those of the table."""
     drop = "EXECUTE 'DROP TRIGGER IF EXISTS ' || 'audit_event_no_truncate ON ' || target;"
     return _for_each_partition(table, dialect, drop)
 
@@ -203,24 +206,24 @@ END $each$"""  # noqa: S608 (names of our own tables)
 
 
 def weak_points(connection: Connection, table: Table) -> Iterator[str]:
-    """What is not as it should be with the partitions, though it breaks no promise; sentences."""
+    """Yield a sentence for each weakness of the partitions that does not break a promise."""
     partitions = partitions_of(connection, table)
     if not partitions:
         return
     for one in partitions:
         if not one.has_unique_event_id:
             yield (
-                f"The partition {one.name} has no unique index on event_id: an event could be in "
-                f"it twice, and looking one up reads all of it. CREATE UNIQUE INDEX ON {one.name} "
-                "(event_id)."
+                f"The partition {one.name} has no unique index on event_id: it could contain an "
+                "event twice, and looking one up reads the whole partition. CREATE UNIQUE INDEX ON "
+                f"{one.name} (event_id)."
             )
     month = connection.execute(_NEXT_MONTH).scalar_one()
     names = [one.bare for one in partitions]
     if f"audit_event_{month}" not in names and not any(_covers(name, month) for name in names):
         yield (
             f"There is no partition of audit_event for {month.replace('_', '-')}: its rows will go "
-            "to audit_event_default, and stay there. See that a worker is running and may execute "
-            f"{MAKE_AHEAD}(), as docs/how-to/partition-the-trail.md says."
+            "to audit_event_default, and stay there. Check that a worker is running and may "
+            f"execute {MAKE_AHEAD}(); see docs/how-to/partition-the-trail.md."
         )
 
 

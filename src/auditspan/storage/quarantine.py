@@ -1,7 +1,7 @@
-"""Records that a sink has refused, and those of them that it has taken since.
+"""Quarantine: records that a sink has refused, and has not accepted since.
 
-`audit_quarantine` only grows. That a sink has taken a record after all, because somebody mended the
-sink and sent the record again, is a second row: under the name of the sink and ` (taken)`.
+`audit_quarantine` is append-only. If a sink accepts a record after all, because the sink was fixed
+and the record was sent again, a second row is added under the name of the sink and ` (taken)`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from auditspan.storage.insert import insert_counted
 from auditspan.storage.tables import AuditTables
 
 TAKEN = " (taken)"
-"""What the name of a sink ends with in the row that says so; no sink is called like that."""
+"""The suffix of the sink name in the second row; no sink name ends with it."""
 
 _REASON = "sent again, and acknowledged"
 _CHUNK = 1000
@@ -23,7 +23,7 @@ _CHUNK = 1000
 def is_quarantined(
     tables: AuditTables, sink: ColumnElement[str], seq: ColumnElement[int]
 ) -> ColumnElement[bool]:
-    """Whether this sink has refused the record of this sequence number, and not taken it since."""
+    """Return the condition that a sink refused a sequence number and has not accepted it since."""
     refused, taken = tables.quarantine, tables.quarantine.alias("taken")
     was_refused = exists().where(refused.c.sink == sink, refused.c.seq == seq)
     was_taken = exists().where(taken.c.sink == sink + TAKEN, taken.c.seq == seq)
@@ -33,7 +33,7 @@ def is_quarantined(
 def quarantined(
     connection: Connection, tables: AuditTables, sink: str, *, limit: int | None = None
 ) -> list[str]:
-    """The event ids of records that this sink has refused, and not taken since."""
+    """Return the event ids of records that this sink has refused, and has not accepted since."""
     refused = tables.quarantine.alias("refused")
     statement = (
         select(refused.c.event_id)
@@ -47,9 +47,9 @@ def quarantined(
 def take_back(
     connection: Connection, tables: AuditTables, sink: str, event_ids: Sequence[str]
 ) -> int:
-    """Note that this sink has taken these records after all; how many of them it had refused.
+    """Record that this sink accepted these records; return the number that it had refused.
 
-    The sink MUST have acknowledged them, or hold them.
+    The sink MUST have acknowledged the records, or hold them.
     """
     refused = tables.quarantine.alias("refused")
     count = 0

@@ -1,4 +1,4 @@
-"""The schema of a table under `schema_translate_map`, for SQL that SQLAlchemy does not compile."""
+"""Schema translation (`schema_translate_map`) for SQL that SQLAlchemy does not compile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Translation = frozenset[tuple[str | None, str | None]]
 
 
 def translation_of(connection: Connection) -> Translation:
-    """Return the `schema_translate_map` of a connection or its engine; empty without one."""
+    """Return the `schema_translate_map` of a connection or its engine; empty if there is none."""
     return frozenset((connection.get_execution_options().get("schema_translate_map") or {}).items())
 
 
@@ -32,7 +32,7 @@ def schema_in(dialect: Dialect, table: Table) -> str | None:
 def _translating(dialect: Dialect, translation: Translation) -> Dialect:
     schemas = dict(translation)
 
-    def translated(table: Any) -> str | None:  # noqa: ANN401 (whatever has a schema)
+    def translated(table: Any) -> str | None:  # noqa: ANN401 (any object with a schema)
         return schemas.get(table.schema, table.schema)
 
     made, preparer = copy(dialect), copy(dialect.identifier_preparer)

@@ -1,9 +1,9 @@
-"""The audit tables (design: PostgreSQL 13 or newer, and SQLite).
+"""Audit tables, for PostgreSQL 13 or newer and SQLite.
 
-`audit_event` is the source of record and takes INSERT only, as all of them do but `audit_delivery`,
-whose cursors move (`append_only` has the triggers that keep it so). Its plain columns are derived
-from `body` and exist for indexes; the body is what is sealed. Nothing has a foreign key into an
-audit table or out of one, so that deleting a thing never touches its history.
+`audit_event` is the source of record and allows INSERT only, like all the tables except
+`audit_delivery`, whose cursors move (`append_only` contains the triggers that enforce it). Its
+plain columns are derived from `body` and exist for indexes; the body is what is sealed. There are
+no foreign keys to or from an audit table, so that deleting an object never affects its history.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ SUPPORTED_DIALECTS = ("postgresql", "sqlite")
 MIN_POSTGRESQL = (13,)
 
 LEASE_PREFIX = "lease:"
-"""How the sink of a row of `audit_delivery` begins that holds a lease, and no cursors."""
+"""The prefix of the sink in a row of `audit_delivery` that holds a lease and no cursors."""
 
 
-_ID = BigInteger().with_variant(Integer(), "sqlite")  # AUTOINCREMENT wants INTEGER
+_ID = BigInteger().with_variant(Integer(), "sqlite")  # AUTOINCREMENT requires INTEGER
 _EVENT_ID = Uuid(as_uuid=False).with_variant(String(36), "sqlite")  # readable with any tool
 
 
@@ -58,12 +58,12 @@ class AuditTables:
 
     @property
     def append_only(self) -> tuple[Table, ...]:
-        """Those whose rows are never changed or removed; only the cursors of delivery move."""
+        """The tables whose rows are never changed or removed: all except `delivery`."""
         return (self.event, self.leaf, self.checkpoint, self.quarantine)
 
 
 def audit_tables(metadata: MetaData) -> AuditTables:
-    """The audit tables of this metadata; they are added to it the first time."""
+    """Return the audit tables of this metadata, and add them the first time."""
     known = metadata.tables
     prefix = f"{metadata.schema}." if metadata.schema else ""
     makers = {
@@ -83,21 +83,21 @@ def audit_tables(metadata: MetaData) -> AuditTables:
 
 
 def require_supported(dialect: Dialect) -> None:
-    """Refuse a database on which the promises cannot be kept; the version is known once connected.
+    """Refuse an unsupported database; its version is known only after a connection.
 
     Raises:
-        AuditConfigError: it is neither PostgreSQL 13 or newer nor SQLite.
+        AuditConfigError: the database is neither PostgreSQL 13 or newer nor SQLite.
     """
     version: tuple[int, ...] | None = getattr(dialect, "server_version_info", None)
     if dialect.name not in SUPPORTED_DIALECTS:
         raise AuditConfigError(
-            f"auditspan keeps its promises on PostgreSQL 13 or newer and on SQLite, not on "
-            f"{dialect.name}: bind the session to one of those"
+            f"unsupported database {dialect.name}: auditspan requires PostgreSQL 13 or newer, or "
+            "SQLite; bind the session to one of those"
         )
     if dialect.name == "postgresql" and version and version < MIN_POSTGRESQL:
         raise AuditConfigError(
-            f"auditspan needs PostgreSQL 13 or newer (for pg_current_xact_id), this one is "
-            f"{'.'.join(map(str, version))}"
+            f"unsupported PostgreSQL version {'.'.join(map(str, version))}: auditspan requires "
+            "PostgreSQL 13 or newer (for pg_current_xact_id)"
         )
 
 

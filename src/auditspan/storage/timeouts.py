@@ -1,8 +1,8 @@
-"""Time limits of the database role, lifted for transactions that are long for good reason.
+"""Removal of the database role's time limits for transactions that are legitimately long.
 
 The sealer signs between two statements, `verify` reads and hashes the whole trail, `reconcile`
 reads files, `export` waits for its reader. A limit on the role is meant for runaway and forgotten
-transactions, and would end these, too. As pg_dump does, they lift it for themselves.
+transactions, but would end these too. Like pg_dump, they therefore disable it for themselves.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ _LIMITS = {
     "idle_in_transaction_session_timeout": (),
     "transaction_timeout": (17,),
 }
-"""Settings with the first version of PostgreSQL that has them."""
+"""The settings, each with the first version of PostgreSQL that supports it."""
 
 
 def lift_time_limits(connection: Connection) -> None:
-    """Let the transaction of this connection, and each of its statements, take any time.
+    """Disable time limits for this connection's transaction and each of its statements.
 
-    Only this transaction is affected: nothing is left on the session. A transaction is begun where
-    there is none, without a snapshot, so that the limit on idle sessions does not apply either.
+    Only this transaction is affected, not the session. If there is no transaction, one is begun
+    without a snapshot, so that the limit on idle sessions does not apply either.
     """
     if connection.dialect.name != "postgresql":
         return
     version = connection.dialect.server_version_info or ()
     known = [name for name, first in _LIMITS.items() if version >= first]
-    for name in known:  # each by itself: several in one text could be writes
+    for name in known:  # one by one: several statements in one text could be writes
         connection.exec_driver_sql(f"SET LOCAL {name} = 0")
 
 
 @contextmanager
 def kept_alive(connection: Connection) -> Iterator[None]:
-    """Keep the session from being ended as idle while it waits for something else.
+    """Prevent the server from ending the session as idle while it waits for something else.
 
-    It waits in a transaction without a snapshot, which holds no lock and keeps no row from VACUUM.
-    SQLite has no such limits, and a transaction there could keep writers waiting.
+    It waits in a transaction without a snapshot, which holds no lock and does not hold back VACUUM.
+    SQLite has no such limits, and a transaction there could block writers.
     """
     if connection.dialect.name != "postgresql":
         yield

@@ -21,8 +21,8 @@ class CoveredRows:
     """Rows without a MAC that a record covers.
 
     Attributes:
-        rows: how many they are.
-        size: the rows with smaller sequence numbers are covered.
+        rows: the number of these rows.
+        size: rows with smaller sequence numbers are covered.
         root: the root of the tree at that size.
         event_id: the id of the record.
     """
@@ -33,21 +33,21 @@ class CoveredRows:
     event_id: str = ""
 
     def to_dict(self) -> dict[str, str | int]:
-        """The fixed JSON form."""
+        """Return the fixed JSON form."""
         return {**asdict(self), "root": self.root.hex()}
 
     @property
     def statement(self) -> KeyAddition:
-        """What the record states."""
+        """The statement of the record."""
         return KeyAddition(size=self.size, root=self.root)
 
 
 def key_additions(
     connection: Connection, tables: AuditTables, keys: Sequence[MacKey]
 ) -> list[KeyAddition]:
-    """Return the statements of all records that cover rows without a MAC, under these keys.
+    """Return the statements of all records that cover rows without a MAC, verified with these keys.
 
-    A record that is not sealed yet counts too: its MAC and its proof are all that is needed.
+    A record that is not sealed yet counts too: its MAC and its proof are sufficient.
     """
     event, by_id = tables.event.c, {key.key_id: key for key in keys}
     statement = select(*map(StoredText, (event.body, event.mac, event.mac_key_id))).where(
@@ -69,14 +69,14 @@ def find_uncovered(
     """Return the sealed rows without a MAC that no record covers yet; None if there are none.
 
     Args:
-        connection: where to read.
+        connection: the connection to read from.
         tables: the audit tables.
         keys: all MAC keys of the trail.
         later: include rows that follow a row with a MAC.
 
     Raises:
-        AuditConfigError: rows without a MAC are not sealed yet, rows follow that `later` excludes,
-            or the leaves do not have the root of the last checkpoint.
+        AuditConfigError: some rows without a MAC are not sealed yet, or are excluded because
+            `later` is false, or the leaves do not match the root of the last checkpoint.
     """
     lift_time_limits(connection)
     covered = max((one.size for one in key_additions(connection, tables, keys)), default=0)
@@ -96,8 +96,9 @@ def find_uncovered(
 def _left_out(count: int, first: int) -> str:
     return (
         f"{count} sealed rows without a MAC follow a row with one, at or after sequence number "
-        f"{first}: find out whether a process without the key wrote them, or somebody inserted "
-        "them; `auditspan keys cover --later` or cover_rows_without_mac(later=True) covers them too"
+        f"{first}: find out whether a process without the key wrote them or they were inserted by "
+        "other means; `auditspan keys cover --later` or cover_rows_without_mac(later=True) covers "
+        "them too"
     )
 
 
@@ -111,7 +112,7 @@ def _require_sealed(connection: Connection, tables: AuditTables) -> None:
     if count:
         raise AuditConfigError(
             f"{count} rows without a MAC are not sealed yet: give the key to every process that "
-            "writes, restart them, let the worker seal what is there, and try again"
+            "writes, restart these processes, let the worker seal the rows, and retry"
         )
 
 
@@ -150,7 +151,7 @@ def _count(connection: Connection, tables: AuditTables, first: int, until: int) 
 def _root(
     connection: Connection, tables: AuditTables, wanted: int, size: int, expected: bytes
 ) -> bytes:
-    """Return the root at a size, where rows and leaves have the root of the last checkpoint."""
+    """Return the root at a size, after checking rows and leaves against the last checkpoint."""
     builder, root = TreeBuilder(), b""
     is_whole = True
     with closing(sealed_hashes(connection, tables, 0)) as hashes:
@@ -163,7 +164,7 @@ def _root(
                 root = builder.tree().root
     if not is_whole or builder.size != size or builder.tree().root != expected:
         raise AuditConfigError(
-            "the sealed rows are not those of the last checkpoint: run `auditspan verify` without "
-            "a MAC key, and put back what it names before the rows are covered"
+            "the sealed rows do not match the last checkpoint: run `auditspan verify` without a "
+            "MAC key, and restore the rows that it reports before covering rows"
         )
     return root

@@ -1,4 +1,4 @@
-"""What the application emits about its audit records: names, span events, log records, metrics."""
+"""Telemetry about audit records: names, span events, log records, metrics."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""From a sealed row, or a signed checkpoint, to its OpenTelemetry log record, by itself alone.
+"""OpenTelemetry log records of sealed rows and signed checkpoints.
 
-The record is made directly: the SDK's logger would cut attributes at its limits, silently.
+Records are built without the SDK's logger, which would silently truncate attributes at its limits.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SCOPE = InstrumentationScope(semconv.SCOPE)
 _UNTRACED = set_span_in_context(INVALID_SPAN, Context())
-"""Of no trace. An empty Context would not do: LogRecord takes the *current* one in its place."""
+"""A context without a trace. LogRecord replaces an empty Context with the *current* one."""
 
 
 def log_record(row: SealedRow) -> ReadableLogRecord:
-    """The log record of a row: body byte for byte, trace id and span id of the request.
+    """Return the log record of a row: the exact body, with trace id and span id of the request.
 
     Raises:
-        one of `delivery.batch.UNFIT`: somebody has tampered with it so that there is none.
+        one of `delivery.batch.UNFIT`: the row was tampered with and has no valid log record.
     """
-    body, end = _decode(row.body)  # `json.loads` takes a fourth longer, to look for white space
+    body, end = _decode(row.body)  # `json.loads` also skips white space, and takes a fourth longer
     if end != len(row.body):
-        raise ValueError("text follows on the body")
+        raise ValueError("text after the body")
     failed = body["outcome"] == "failure"
     record = LogRecord(
         timestamp=unix_nanos(datetime.fromisoformat(body["occurred_at"])),
@@ -50,7 +50,7 @@ def log_record(row: SealedRow) -> ReadableLogRecord:
         attributes=_attributes(row, body),
         event_name=semconv.EVENT_PREFIX + body["action"],
     )
-    if body["trace_id"] is not None and body["span_id"] is not None:  # a context takes far longer
+    if body["trace_id"] is not None and body["span_id"] is not None:  # far faster than a context
         record.trace_id, record.span_id = int(body["trace_id"], 16), int(body["span_id"], 16)
     service = body["service"]
     resource = _resource(service["name"], service["version"], service["instance"])
@@ -60,14 +60,14 @@ def log_record(row: SealedRow) -> ReadableLogRecord:
 def checkpoint_record(
     checkpoint: SignedCheckpoint, *, observed: datetime | None = None
 ) -> ReadableLogRecord:
-    """The log record of a checkpoint: the signed note byte for byte, of no trace.
+    """Return the log record of a checkpoint: the exact signed note, without a trace.
 
     Args:
-        checkpoint: what to say.
-        observed: when it is said again, as a heartbeat; else when it was made.
+        checkpoint: the checkpoint.
+        observed: the time at which it is repeated as a heartbeat; by default, its creation time.
 
     Raises:
-        NoteError: its note is none.
+        NoteError: the note is malformed.
     """
     record = LogRecord(
         timestamp=unix_nanos(checkpoint.created_at),
@@ -93,7 +93,7 @@ def _checkpoint_attributes(checkpoint: SignedCheckpoint) -> dict[str, AnyValue]:
 
 
 def unix_nanos(moment: datetime) -> int:
-    """Nanoseconds since 1970, exact to the microsecond."""
+    """Return nanoseconds since 1970, exact to the microsecond."""
     return (moment - _EPOCH) // _MICROSECOND * 1000
 
 
@@ -124,7 +124,7 @@ def _attributes(row: SealedRow, body: dict[str, Any]) -> dict[str, AnyValue]:
 
 
 class _Service(Resource):
-    """A resource whose hash is taken once; the encoder asks for it with every record."""
+    """Resource with a cached hash; the encoder computes it for every record."""
 
     @cached_property
     def _hash(self) -> int:
@@ -139,7 +139,7 @@ class _Service(Resource):
 
 @lru_cache(maxsize=64)
 def _resource(name: str, version: str | None, instance: str | None) -> Resource:
-    """The resource of a service; made once, since making one takes longer than all the rest."""
+    """Return the cached resource of a service; creating one dominates the cost of a log record."""
     attributes = {
         semconv.SERVICE_NAME: name,
         semconv.SERVICE_VERSION: version,

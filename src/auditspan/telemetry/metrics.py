@@ -1,4 +1,4 @@
-"""The metrics of those who write, seal, relay and verify (names in `semconv`)."""
+"""Metrics of writers, sealers, relays and verifications (names in `semconv`)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from opentelemetry import metrics
 from auditspan.telemetry import semconv
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-"""Bounds of a histogram of seconds; the SDK's own are for milliseconds."""
+"""Bucket bounds of a histogram in seconds; the SDK's defaults are for milliseconds."""
 
 emitted = metrics.get_meter(semconv.SCOPE).create_counter(
     semconv.METRIC_EMITTED, unit="{record}", description="Audit rows committed"
 )
-"""Counted by the process that commits, when the outermost transaction has committed."""
+"""Counter of committed rows; the committing process increments it after the outermost commit."""
 
 
 class SealMeters:
-    """What the sealer does."""
+    """Metrics of the sealer."""
 
     def __init__(self) -> None:
         meter = metrics.get_meter(semconv.SCOPE)
@@ -27,16 +27,16 @@ class SealMeters:
         )
 
     def sealed(self, oldest: str) -> None:
-        """A batch was sealed, of rows that the database recorded from this time on."""
+        """Record the seal lag of a batch whose oldest row has this time."""
         try:
             moment = datetime.fromisoformat(oldest)
         except ValueError:
-            return  # somebody has put a time into the table that is none; verify names it
+            return  # the stored time was tampered with; `verify` reports it
         self._lag.set((datetime.now(UTC) - moment).total_seconds())
 
 
 class RelayMeters:
-    """What happens to records on their way to one sink."""
+    """Metrics of the delivery to one sink."""
 
     def __init__(self, sink: str) -> None:
         meter = metrics.get_meter(semconv.SCOPE)
@@ -64,29 +64,29 @@ class RelayMeters:
         )
 
     def retry_after_capped(self) -> None:
-        """A sink asked for a longer pause than the relay grants."""
+        """Count an answer that requested a longer pause than the relay allows."""
         self._capped.add(1, self._attributes)
 
     def exported(self, records: int, seconds: float) -> None:
-        """A batch was acknowledged."""
+        """Record that a batch was acknowledged."""
         self._exported.add(records, self._attributes)
         self._duration.record(seconds, self._attributes)
 
     def queued(self, records: int) -> None:
-        """How many sealed records wait."""
+        """Record the number of sealed records that wait for delivery."""
         self._depth.set(records, self._attributes)
-        # Nothing is ever dropped; the zero is exported so that an alert on it can be written. Said
-        # again each time: the provider may be installed after the relay was made.
+        # Nothing is ever dropped; the zero is exported so that alerts can be defined on it. It is
+        # repeated because the provider may be installed after the relay was created.
         self._dropped.add(0, self._attributes)
 
 
 class VerifyMeters:
-    """What one verification has found, for whoever watches a verification that a clock starts."""
+    """Metrics of a verification, for monitoring scheduled verifications."""
 
     def __init__(self, provider: metrics.MeterProvider) -> None:
         meter = provider.get_meter(semconv.SCOPE)
         self._findings = meter.create_gauge(
-            semconv.METRIC_VERIFY_FINDINGS, unit="{finding}", description="What is not as written"
+            semconv.METRIC_VERIFY_FINDINGS, unit="{finding}", description="Verification findings"
         )
         self._sealed = meter.create_gauge(
             semconv.METRIC_VERIFY_SEALED, unit="{record}", description="Sealed rows, when verified"
@@ -96,7 +96,7 @@ class VerifyMeters:
         )
 
     def verified(self, *, findings: int, sealed: int) -> None:
-        """A verification has ended now."""
+        """Record the result of a verification that has just ended."""
         self._findings.set(findings)
         self._sealed.set(sealed)
         self._time.set(datetime.now(UTC).timestamp())

@@ -1,14 +1,14 @@
-"""Every telemetry name that auditspan emits; equal to `telemetry-schema/registry.yaml`.
+"""Telemetry names that auditspan emits; equal to `telemetry-schema/registry.yaml`.
 
 They follow the semantic conventions where those exist, and otherwise OTEP 0267, a proposal for an
-audit signal whose pull request (opentelemetry-specification#5059) is closed. The
-proposal for an audit logging SIG (open-telemetry/community#2409) is open.
+audit signal whose pull request (opentelemetry-specification#5059) is closed. The proposal for an
+audit logging SIG (open-telemetry/community#2409) is open.
 """
 
 from __future__ import annotations
 
 EVENT_PREFIX = "audit."
-"""Span events and log records are named ``audit.`` + action."""
+"""The prefix of span event and log record names, which are ``audit.`` + action."""
 
 EVENT_TRUNCATED = "audit.truncated"
 EVENT_CHECKPOINT = "audit.checkpoint"
@@ -41,7 +41,7 @@ SERVICE_VERSION = "service.version"
 SERVICE_INSTANCE_ID = "service.instance.id"
 
 SCOPE = "auditspan"
-"""The instrumentation scope of everything below."""
+"""The instrumentation scope of all names below."""
 
 SINK = "audit.sink"
 

@@ -2,7 +2,7 @@
 
 The caller MUST call `announce` only after the outermost commit. `announce` MUST NOT raise into the
 caller, whose change is already in the database: a failure is logged, and raised under test. A span
-event is a pointer for people; the log record that the relay sends is the complete account.
+event only points to the row; the log record that the relay sends is complete.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from auditspan.telemetry import semconv
 from auditspan.telemetry.metrics import emitted
 
 MAX_SPAN_EVENTS = 100
-"""A span keeps 128 events by default; the rest of the room is the application's."""
+"""The maximum per span, which by default keeps 128 events; the rest is for the application."""
 
 _logger = logging.getLogger(__name__)
 
 
 class TelemetryErrors:
-    """Whether a failure to emit is raised. Only test suites set it."""
+    """Switch for raising failures to emit. Only test suites set it."""
 
     raised: bool = False
 
 
 def announce(records: Sequence[AuditRecord], counts: Mapping[ActorType, int]) -> None:
-    """Count the records of a transaction, and add one event for each to the current span.
+    """Count the records of a transaction, and add an event for each of them to the current span.
 
-    At most `MAX_SPAN_EVENTS`, and one more that says how many were left out.
+    At most `MAX_SPAN_EVENTS` are added, and then one more with the number of omitted events.
 
     Args:
-        records: the first of them, at least `MAX_SPAN_EVENTS` where there are so many.
-        counts: how many there are, by type of actor; those whose actor nobody said are `unknown`.
+        records: the first records, at least `MAX_SPAN_EVENTS` if there are that many.
+        counts: the number of records by actor type; records without an actor count as `unknown`.
     """
     count = sum(counts.values())
     try:
@@ -46,7 +46,7 @@ def announce(records: Sequence[AuditRecord], counts: Mapping[ActorType, int]) ->
     except Exception:
         if TelemetryErrors.raised:
             raise
-        _logger.exception("the telemetry of %d committed records was lost", count)
+        _logger.exception("lost the telemetry of %d committed records", count)
 
 
 def _add_events(span: trace.Span, records: Sequence[AuditRecord], count: int) -> None:
@@ -59,7 +59,7 @@ def _add_events(span: trace.Span, records: Sequence[AuditRecord], count: int) ->
 
 
 def pointer(record: AuditRecord) -> Mapping[str, AttributeValue]:
-    """The attributes that lead from a span to the row: no values, no personal data."""
+    """Return the attributes that identify the row on a span: no values, no personal data."""
     attributes: dict[str, str | None] = {
         semconv.RECORD_ID: record.event_id,
         semconv.ACTION: record.action,

@@ -1,13 +1,13 @@
-"""The boundary that a request crosses before anything reads its trace headers.
+"""WSGI middleware that removes untrusted trace headers before instrumentation reads them.
 
-A client that sends `traceparent: …-00` would switch our own span off, and one that sends another's
-trace id would write into another's trace. So trace headers are believed only when the peer that
-holds the connection is trusted. What an untrusted client sent is not lost: it stands in the environ
-as `REMOTE_SPAN_CONTEXT`, and `link_remote_span` puts it on our span as a link.
+A client that sends `traceparent: …-00` could disable our span, and a client that sends a foreign
+trace id could write into that trace. Trace headers are therefore accepted only from a trusted peer.
+The context sent by an untrusted client is kept: it is stored in the environ as
+`REMOTE_SPAN_CONTEXT`, and `link_remote_span` adds it to our span as a link.
 
 `TraceBoundary` MUST be the outermost middleware: outside the instrumentation, which reads the
-headers, and outside ProxyFix, which replaces the peer's address by one that the client may have
-written. Specification: https://www.w3.org/TR/trace-context/
+headers, and outside ProxyFix, which replaces the peer's address with one that the client may have
+forged. Specification: https://www.w3.org/TR/trace-context/
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 Network: TypeAlias = IPv4Network | IPv6Network
 
 REMOTE_SPAN_CONTEXT = "auditspan.remote_span_context"
-"""Where the environ keeps the span context that an untrusted client claimed."""
+"""The environ key of the span context that an untrusted client claimed."""
 
-# Configured propagators are asked for theirs; these are what the usual ones read, so that turning
-# one on later, in a part of the program we do not see, opens no hole.
+# The headers of common propagators, in addition to those of the configured ones: enabling another
+# propagator later, elsewhere in the program, must not open a hole.
 _TRACE_HEADERS = frozenset(
     {
         "HTTP_TRACEPARENT",
@@ -46,10 +46,10 @@ _TRACE_HEADER_PREFIXES = ("HTTP_X_B3_", "HTTP_UBERCTX_", "HTTP_OT_TRACER_", "HTT
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
-    """The networks in a comma-separated list such as ``127.0.0.1,10.0.0.0/8``; none if empty.
+    """Parse a comma-separated list of networks such as ``127.0.0.1,10.0.0.0/8``; it may be empty.
 
     Raises:
-        AuditConfigError: a part is neither an IP address nor a network.
+        AuditConfigError: an entry is neither an IP address nor a network.
     """
     return tuple(_parse_network(part.strip()) for part in text.split(",") if part.strip())
 
@@ -59,8 +59,8 @@ def _parse_network(part: str) -> Network:
         return ip_network(part)
     except ValueError as error:
         raise AuditConfigError(
-            f"Trusted proxies: {error}. Write IP addresses and networks separated by commas, "
-            "such as 127.0.0.1,10.0.0.0/8; names are not looked up."
+            f"Invalid trusted proxies: {error}. Write IP addresses and networks separated by "
+            "commas, such as 127.0.0.1,10.0.0.0/8; host names are not resolved."
         ) from error
 
 
@@ -69,8 +69,8 @@ class TraceBoundary:
 
     Args:
         wsgi_app: the application, with its instrumentation.
-        trusted: the networks whose trace headers are believed; by default nobody's. A peer without
-            an IP address, as behind a Unix socket, is not trusted.
+        trusted: the networks whose trace headers are accepted; none by default. A peer without an
+            IP address, for example on a Unix socket, is not trusted.
     """
 
     def __init__(self, wsgi_app: WSGIApplication, *, trusted: Sequence[Network] = ()) -> None:
@@ -80,7 +80,7 @@ class TraceBoundary:
         self._headers = _TRACE_HEADERS | {_environ_name(field) for field in fields}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Serve one request; an untrusted one is as if it had no trace headers."""
+        """Serve a request; remove the trace headers of an untrusted peer."""
         if not self._trusts(environ.get("REMOTE_ADDR", "")):
             self._withdraw(environ)
         return self._wsgi_app(environ, start_response)
@@ -109,14 +109,14 @@ class TraceBoundary:
 
 
 def link_remote_span(environ: WSGIEnvironment, span: trace.Span | None = None) -> None:
-    """Link `span`, or else the current span, to the span that an untrusted client claimed."""
+    """Link `span`, or by default the current span, to the span that an untrusted client claimed."""
     claimed: Any = environ.get(REMOTE_SPAN_CONTEXT)
     if isinstance(claimed, trace.SpanContext):
         (span or trace.get_current_span()).add_link(claimed)
 
 
 def _claimed_context(traceparent: str) -> trace.SpanContext:
-    """What a `traceparent` header says, or the invalid context; its `tracestate` is not kept."""
+    """Parse a `traceparent` header, without `tracestate`; return an invalid context on failure."""
     context = TraceContextTextMapPropagator().extract({"traceparent": traceparent})
     return trace.get_current_span(context).get_span_context()
 

@@ -1,4 +1,4 @@
-"""The transparency log: Merkle tree, proofs, signed notes and checkpoints."""
+"""Transparency log: Merkle tree, proofs, signed notes and checkpoints."""
 
 from __future__ import annotations
 

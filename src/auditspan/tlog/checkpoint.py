@@ -1,7 +1,7 @@
-"""What the checkpoints of one trail are called, and how they are signed.
+"""Names and signatures of checkpoints.
 
-The origin is `<key name>/<incarnation>`. The incarnation grows when the trail goes on from a
-restored backup: sizes may come a second time then, and must not look like the same log.
+The origin is `<key name>/<incarnation>`. The incarnation is incremented when a trail resumes from a
+restored backup: sizes may then repeat, and must not appear to belong to the same log.
 """
 
 from __future__ import annotations
@@ -13,41 +13,41 @@ from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import Checkpoint, NoteError, PublicKey, SigningKey, open_note, sign_note
 
 KEY_PREFIX = "auditspan/"
-"""How the name of every signing key begins; the rest names the trail."""
+"""The prefix of every signing key name; the rest is the name of the trail."""
 
 _INCARNATION = re.compile(r"[^\n]*/([1-9][0-9]{0,8})\n")
 
 
 def sign_checkpoint(keys: SigningKey | Sequence[SigningKey], tree: Tree, incarnation: int) -> str:
-    """The signed note of a tree. The caller MUST NOT sign a size at or below the last one.
+    """Return the signed note of a tree. The caller MUST NOT sign a size at or below the last one.
 
-    Several keys sign while one takes the place of another: whoever trusts the old one sees that it
-    vouches for the new. They have one name, which is the log's.
+    During key rotation several keys sign: verifiers that trust the old key see that it vouches for
+    the new one. All keys have the same name, which is the name of the log.
 
     Raises:
-        NoteError: there is no key, or they have not one name.
+        NoteError: there is no key, or the names differ.
     """
     signers = [keys] if isinstance(keys, SigningKey) else list(keys)
     if len({key.name for key in signers}) != 1:
-        raise NoteError("the keys of a log have one name")
+        raise NoteError("invalid signing keys: expected at least one, all with the same name")
     origin = f"{signers[0].name}/{incarnation}"
     return sign_note(Checkpoint(origin=origin, size=tree.size, root=tree.root).text(), signers)
 
 
 def incarnation_of(note: str | None) -> int:
-    """The incarnation that a note of the table names; the first where there is no note yet."""
+    """Return the incarnation that a stored note names; 1 if there is no note yet."""
     match = _INCARNATION.match(note or "")
     return int(match[1]) if match else 1
 
 
 def split_origin(origin: str) -> tuple[str, int]:
-    """The name of the log, and its incarnation; the first where the origin names none."""
+    """Return the name and the incarnation of a log; the incarnation is 1 if not in the origin."""
     name, _, _ = origin.rpartition("/")
     return name, incarnation_of(f"{origin}\n")
 
 
 def log_name(note: str | None) -> str | None:
-    """Return the name of the log that a note claims, unverified; None if it claims none."""
+    """Return the log name in a note, without verifying it; None if there is none."""
     try:
         return split_origin(Checkpoint.parse((note or "").partition("\n\n")[0] + "\n").origin)[0]
     except NoteError:
@@ -55,9 +55,9 @@ def log_name(note: str | None) -> str | None:
 
 
 def goes_on_from(last: Checkpoint, tree: Tree, incarnation: int) -> bool:
-    """Whether a trail at this tree is the one that `last` was signed for, or has grown from it.
+    """Check whether a tree can be the one that `last` was signed for, or a later state of it.
 
-    No certain answer for a larger tree: what it was at the size of `last` is not known here.
+    For a larger tree the answer is not certain: its root at the size of `last` is not known here.
     """
     _, signed = split_origin(last.origin)
     if incarnation != signed:
@@ -68,7 +68,7 @@ def goes_on_from(last: Checkpoint, tree: Tree, incarnation: int) -> bool:
 def check_checkpoint(
     note: str, *, size: int, root: bytes, keys: tuple[PublicKey, ...]
 ) -> str | None:
-    """What is wrong with the note of a checkpoint; None when it is signed and says the same."""
+    """Return the problem with a checkpoint's note; None if it is signed and matches."""
     try:
         opened = open_note(note, keys)
         said = Checkpoint.parse(opened.text)
@@ -76,5 +76,5 @@ def check_checkpoint(
         return str(error)
     names = {said.origin == f"{key.name}/{incarnation_of(note)}" for key in opened.signers}
     if (said.size, said.root) != (size, root) or True not in names:
-        return f"the note speaks of {said.origin}, size {said.size}, root {said.root.hex()}"
+        return f"the note is for {said.origin}, size {said.size}, root {said.root.hex()}"
     return None

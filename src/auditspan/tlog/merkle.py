@@ -1,8 +1,8 @@
-"""The Merkle tree over the trail (RFC 6962 §2.1, RFC 9162 §2.1): leaves, nodes, growth.
+"""Merkle tree over the trail (RFC 6962 §2.1, RFC 9162 §2.1).
 
-A tree is kept as its frontier: the roots of the perfect subtrees that make it up, largest first,
-one for every bit that is set in its size. Appending n leaves takes about n hashes, computing the
-root a number that is logarithmic in the size. The proofs are in `proofs`.
+A tree is stored as its frontier: the roots of its perfect subtrees, largest first, one for each set
+bit of its size. Appending n leaves takes about n hashes; computing the root takes O(log size)
+hashes. Proofs are in `proofs`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ HASH_BYTES = 32
 
 
 def hash_leaf(*, row_id: int, recorded_at: str, mac: str | None, body: str) -> bytes:
-    """The leaf of one row: what the database added, the MAC, and the hash of the body.
+    """Return the leaf hash of a row: of its id, its time, its MAC and the hash of its body.
 
     Args:
         row_id: `audit_event.id`.
-        recorded_at: the database's clock, UTC with microseconds and ``Z``.
-        mac: the MAC of the body in hexadecimal, or None where the trail has no key.
+        recorded_at: the time by the database clock, in UTC with microseconds and ``Z``.
+        mac: the MAC of the body in hexadecimal, or None if the trail has no key.
         body: the exact canonical text.
     """
-    # Canonical JSON written out, since this runs once for every row. A MAC that somebody put into
-    # the table may be any text, so it is quoted as JSON where it is not plain.
+    # Canonical JSON is written by hand because this runs once for every row. After tampering, a MAC
+    # may be any text, so it is quoted as JSON unless it is alphanumeric.
     if mac is not None and mac.isalnum():
         quoted = f'"{mac}"'
     else:
@@ -39,29 +39,29 @@ def hash_leaf(*, row_id: int, recorded_at: str, mac: str | None, body: str) -> b
 
 
 def hash_node(left: bytes, right: bytes) -> bytes:
-    """The hash of an inner node."""
+    """Return the hash of an inner node."""
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A Merkle tree of `size` leaves, kept as its frontier."""
+    """Merkle tree of `size` leaves, stored as its frontier."""
 
     size: int = 0
     frontier: tuple[bytes, ...] = ()
 
     @classmethod
     def load(cls, size: int, frontier: bytes) -> Tree:
-        """A tree from what `dump` wrote."""
+        """Return the tree with this size and a frontier from `dump`."""
         steps = range(0, len(frontier), HASH_BYTES)
         return cls(size, tuple(frontier[i : i + HASH_BYTES] for i in steps))
 
     def dump(self) -> bytes:
-        """The frontier as bytes, 32 for every bit that is set in the size."""
+        """Return the frontier as bytes, 32 for each set bit of the size."""
         return b"".join(self.frontier)
 
     def append(self, leaves: Iterable[bytes]) -> Tree:
-        """The tree with these leaf hashes added at its end."""
+        """Return the tree with these leaf hashes appended."""
         builder = TreeBuilder(self)
         for leaf in leaves:
             builder.append(leaf)
@@ -69,7 +69,7 @@ class Tree:
 
     @property
     def root(self) -> bytes:
-        """The root hash; that of the empty tree is the hash of nothing."""
+        """The root hash; for the empty tree, the hash of the empty string."""
         if not self.frontier:
             return hashlib.sha256().digest()
         node = self.frontier[-1]
@@ -79,7 +79,7 @@ class Tree:
 
 
 class TreeBuilder:
-    """A tree that grows in place, leaf by leaf, for those who pass over many leaves.
+    """Mutable Merkle tree, for appending many leaves one by one.
 
     Attributes:
         size: the number of leaves so far.
@@ -91,7 +91,7 @@ class TreeBuilder:
         self._frontier = list(start.frontier)
 
     def append(self, leaf: bytes) -> None:
-        """Add a leaf hash at the end."""
+        """Append a leaf hash."""
         node, bits, frontier = leaf, self.size, self._frontier
         while bits & 1:
             node = hashlib.sha256(b"\x01" + frontier.pop() + node).digest()
@@ -100,5 +100,5 @@ class TreeBuilder:
         self.size += 1
 
     def tree(self) -> Tree:
-        """The tree as it is now; later leaves do not change it."""
+        """Return a snapshot of the tree, which later leaves do not change."""
         return Tree(self.size, tuple(self._frontier))

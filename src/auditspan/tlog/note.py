@@ -1,13 +1,13 @@
 """Signed notes and checkpoints (C2SP signed-note and tlog-checkpoint, Ed25519).
 
-A note is a text, an empty line, and one line for each signature:
+A note consists of a text, an empty line, and one line for each signature:
 
     <text, ends with a newline>
 
     — <key name> <base64(key hash, 4 bytes ‖ signature)>
 
-The text of a checkpoint is the origin, the size and the base64 root, a line each, and possibly
-extension lines. A key hash is SHA256(name ‖ 0x0A ‖ 0x01 ‖ public key)[:4].
+The text of a checkpoint contains the origin, the size and the base64 root, one per line, optionally
+followed by extension lines. A key hash is SHA256(name ‖ 0x0A ‖ 0x01 ‖ public key)[:4].
 """
 
 from __future__ import annotations
@@ -37,32 +37,32 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\ud800-\udfff]")
 
 
 class NoteError(ValueError):
-    """A text is no note, no key or no checkpoint, or its signature does not hold."""
+    """Invalid note, key, checkpoint or signature."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublicKey:
-    """What signatures are verified with; its text form (vkey) is `name+hash+base64`."""
+    """Key that verifies signatures; its text form (vkey) is `name+hash+base64`."""
 
     name: str
     raw: bytes
 
     @classmethod
     def parse(cls, vkey: str) -> PublicKey:
-        """The key of a vkey text.
+        """Parse a vkey.
 
         Raises:
-            NoteError: it is none, or its hash is not its own.
+            NoteError: the vkey is malformed, or its hash does not match the key.
         """
         name, key_id, raw = _parse_key(_PUBLIC, vkey, "public")
         key = cls(name=name, raw=raw)
         if key.key_id != key_id:
-            raise NoteError("the hash in the public key is not that of the key")
+            raise NoteError("invalid public key: its hash does not match")
         return key
 
     @property
     def key_hash(self) -> bytes:
-        """The four bytes by which a signature names its key."""
+        """The four bytes that identify the key in a signature."""
         named = self.name.encode() + b"\n" + _ED25519 + self.raw
         return hashlib.sha256(named).digest()[:_HASH_PREFIX]
 
@@ -77,7 +77,7 @@ class PublicKey:
         return f"{self.name}+{self.key_id}+{_base64(_ED25519 + self.raw)}"
 
     def verifies(self, text: str, signature: bytes) -> bool:
-        """Whether the signature is that of this key over the text."""
+        """Check that this key made the signature over the text."""
         try:
             Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, text.encode())
         except (InvalidSignature, ValueError):
@@ -87,39 +87,42 @@ class PublicKey:
 
 @dataclass(frozen=True, kw_only=True)
 class SigningKey:
-    """A secret that signs notes; its text form (skey) is `PRIVATE+KEY+name+hash+base64`."""
+    """Secret key that signs notes; its text form (skey) is `PRIVATE+KEY+name+hash+base64`."""
 
     name: str
     seed: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or len(self.seed) != _KEY_BYTES:
-            raise NoteError("a signing key has a name without spaces or +, and 32 secret bytes")
+            raise NoteError(
+                "invalid signing key: expected a name without spaces or +, and 32 secret bytes"
+            )
 
     @classmethod
     def parse(cls, skey: str) -> SigningKey:
-        """The key of an skey text.
+        """Parse an skey.
 
         Raises:
-            NoteError: it is none, or its hash is not its own; nothing of it is repeated.
+            NoteError: the skey is malformed, or its hash does not match; the message does not
+                contain any part of it.
         """
         name, key_id, seed = _parse_key(_PRIVATE, skey, "private")
         key = cls(name=name, seed=seed)
         if key.public.key_id != key_id:
-            raise NoteError("the hash in the private key is not that of the key")
+            raise NoteError("invalid private key: its hash does not match")
         return key
 
     @property
     def public(self) -> PublicKey:
-        """The key that everybody may have."""
+        """The public key."""
         return PublicKey(name=self.name, raw=self._private().public_key().public_bytes_raw())
 
     def dump(self) -> str:
-        """The text form. It is secret."""
+        """Return the text form, which is secret."""
         return f"PRIVATE+KEY+{self.name}+{self.public.key_id}+{_base64(_ED25519 + self.seed)}"
 
     def sign(self, text: str) -> bytes:
-        """The signature over a text, 64 bytes."""
+        """Return the signature over a text, 64 bytes."""
         return self._private().sign(text.encode())
 
     def _private(self) -> Ed25519PrivateKey:
@@ -128,11 +131,11 @@ class SigningKey:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedNote:
-    """A note of which at least one signature holds.
+    """Note with at least one valid signature.
 
     Attributes:
-        text: what was signed.
-        signers: the keys whose signatures hold, in the order of the note.
+        text: the signed text.
+        signers: the keys with a valid signature, in the order of the note.
     """
 
     text: str
@@ -141,7 +144,7 @@ class OpenedNote:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """The size and root of the log called `origin` at one moment."""
+    """Size and root of the log named `origin` at one moment."""
 
     origin: str
     size: int
@@ -150,45 +153,48 @@ class Checkpoint:
 
     @classmethod
     def parse(cls, text: str) -> Checkpoint:
-        """Read the text of a note, strictly.
+        """Parse the text of a note strictly.
 
         Raises:
-            NoteError: it is no checkpoint.
+            NoteError: the text is not a checkpoint.
         """
         if not text.endswith("\n"):
-            raise NoteError("a checkpoint ends with a newline")
+            raise NoteError("invalid checkpoint: expected a newline at the end")
         lines = text[:-1].split("\n")
         if len(lines) < 3 or not all(lines) or not _DECIMAL.fullmatch(lines[1]):  # noqa: PLR2004
-            raise NoteError("a checkpoint has an origin, a decimal size and a root, a line each")
+            raise NoteError(
+                "invalid checkpoint: expected an origin, a decimal size and a root, one per line"
+            )
         root, size = _unbase64(lines[2]), int(lines[1])
         if len(root) != HASH_BYTES or size > _MAX_SIZE:
-            raise NoteError("a checkpoint's root has 32 bytes, and its size 63 bits")
+            raise NoteError("invalid checkpoint: expected a root of 32 bytes and a 63-bit size")
         return cls(origin=lines[0], size=size, root=root, extensions=tuple(lines[3:]))
 
     def text(self) -> str:
-        """The text that is signed."""
+        """Return the text that is signed."""
         lines = (self.origin, str(self.size), _base64(self.root), *self.extensions)
         return "".join(f"{line}\n" for line in lines)
 
 
 def sign_note(text: str, keys: Sequence[SigningKey]) -> str:
-    """The text as a note signed by every one of these keys.
+    """Return the text as a note signed with all of these keys.
 
     Raises:
-        NoteError: the text cannot stand in a note, or nobody signs it.
+        NoteError: the text is not valid in a note, or there is no key.
     """
     if not keys or not text.endswith("\n") or _CONTROL.search(text):
-        raise NoteError("a note is text that ends with a newline, signed by somebody")
+        raise NoteError("invalid note: expected text that ends with a newline, and a signing key")
     signatures = [_base64(key.public.key_hash + key.sign(text)) for key in keys]
     lines = [f"— {key.name} {done}\n" for key, done in zip(keys, signatures, strict=True)]
     return f"{text}\n{''.join(lines)}"
 
 
 def open_note(note: str, keys: Sequence[PublicKey]) -> OpenedNote:
-    """Verify a note; signatures of keys that are not among `keys` are passed over.
+    """Verify a note; signatures of keys that are not in `keys` are ignored.
 
     Raises:
-        NoteError: it is malformed, a signature of one of the keys is false, or none is theirs.
+        NoteError: the note is malformed, a signature of one of the keys is invalid, or none of the
+            keys has signed it.
     """
     text, signatures = _split(note)
     known = {(key.name, key.key_hash): key for key in keys}
@@ -198,18 +204,18 @@ def open_note(note: str, keys: Sequence[PublicKey]) -> OpenedNote:
         if key is None:
             continue
         if not key.verifies(text, blob[_HASH_PREFIX:]):
-            raise NoteError(f"the signature of {key.name}+{key.key_id} is false")
+            raise NoteError(f"invalid signature of {key.name}+{key.key_id}")
         signers[key] = None
     if not signers:
-        raise NoteError("none of the known keys has signed the note")
+        raise NoteError("the note is not signed with any of the known keys")
     return OpenedNote(text=text, signers=tuple(signers))
 
 
 def key_ids(note: str) -> list[str]:
-    """The key hashes that the signatures of a note name, in hexadecimal; nothing is verified.
+    """Return the key hashes in the signatures of a note, in hexadecimal, without verifying them.
 
     Raises:
-        NoteError: it is malformed.
+        NoteError: the note is malformed.
     """
     return [blob[:_HASH_PREFIX].hex() for _name, blob in _split(note)[1]]
 
@@ -218,9 +224,9 @@ def _split(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     head, separator, tail = note.rpartition("\n\n")
     lines = tail.split("\n")
     if not separator or _CONTROL.search(note) or lines.pop() or not lines:
-        raise NoteError("a note is text, an empty line, and signature lines")
+        raise NoteError("invalid note: expected text, an empty line, and signature lines")
     if len(lines) > _MAX_SIGNATURES:
-        raise NoteError(f"a note has at most {_MAX_SIGNATURES} signatures")
+        raise NoteError(f"invalid note: more than {_MAX_SIGNATURES} signatures")
     return head + "\n", [_parse_signature(line) for line in lines]
 
 
@@ -228,7 +234,7 @@ def _parse_signature(line: str) -> tuple[str, bytes]:
     match = _SIGNATURE.fullmatch(line)
     blob = _unbase64(match[2]) if match else b""
     if match is None or len(blob) <= _HASH_PREFIX:
-        raise NoteError("a signature line is a dash, a key name and base64")
+        raise NoteError("invalid signature line: expected a dash, a key name and base64")
     return match[1], blob
 
 
@@ -236,7 +242,7 @@ def _parse_key(form: re.Pattern[str], text: str, kind: str) -> tuple[str, str, b
     match = form.fullmatch(text)
     blob = _unbase64(match[3]) if match else b""
     if match is None or blob[:1] != _ED25519 or len(blob) != 1 + _KEY_BYTES:
-        raise NoteError(f"that is no {kind} key of the signed note format (Ed25519)")
+        raise NoteError(f"invalid {kind} key: expected the signed note format (Ed25519)")
     return match[1], match[2], blob[1:]
 
 
@@ -245,11 +251,11 @@ def _base64(raw: bytes) -> str:
 
 
 def _unbase64(text: str) -> bytes:
-    """Strictly: the one spelling of the bytes."""
+    """Decode canonical base64 only."""
     try:
         raw = base64.b64decode(text, validate=True)
     except ValueError:
-        raise NoteError("that is not base64") from None
+        raise NoteError("invalid base64") from None
     if _base64(raw) != text:
-        raise NoteError("that is not the canonical base64")
+        raise NoteError("invalid base64: not canonical")
     return raw

@@ -1,7 +1,7 @@
-"""Proofs about a Merkle tree (RFC 9162 §2.1.3 and §2.1.4), made from leaf hashes.
+"""Inclusion and consistency proofs for a Merkle tree (RFC 9162 §2.1.3 and §2.1.4).
 
-They are made by whoever has all leaves, and verified by anybody from bytes alone: that a leaf is in
-a tree, and that a tree is the beginning of a later one.
+Making a proof requires all leaf hashes; anyone can verify one from bytes alone. A proof shows that
+a leaf is in a tree, or that a tree is the beginning of a later one.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from auditspan.tlog.merkle import HASH_BYTES, Tree, hash_node
 
 
 def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """The path of the leaf at `index` in the tree of these leaf hashes (RFC 9162 §2.1.3.1).
+    """Return the inclusion path of the leaf at `index` in this tree (RFC 9162 §2.1.3.1).
 
     Raises:
         ValueError: there is no leaf at `index`.
     """
     if not 0 <= index < len(leaves):
-        raise ValueError(f"there is no leaf {index} in a tree of {len(leaves)}")
+        raise ValueError(f"there is no leaf {index} in a tree of {len(leaves)} leaves")
     if len(leaves) == 1:
         return []
     split = _split(len(leaves))
@@ -30,9 +30,9 @@ def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
 def verify_inclusion(
     *, leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes
 ) -> bool:
-    """Whether the proof shows that `leaf` is at `index` in the tree of `size` and `root`.
+    """Check the proof that `leaf` is at `index` in the tree of `size` and `root`.
 
-    RFC 9162 §2.1.3.2. A proof that is malformed in any way shows nothing.
+    RFC 9162 §2.1.3.2. A malformed proof is invalid.
     """
     if not 0 <= index < size or not _is_hashes([leaf, root, *proof]):
         return False
@@ -51,24 +51,24 @@ def verify_inclusion(
 
 
 def consistency_proof(leaves: Sequence[bytes], size: int) -> list[bytes]:
-    """The proof that the first `size` of these leaves are a tree that the whole has grown from.
+    """Return the proof that the whole tree begins with the tree of the first `size` leaves.
 
-    RFC 9162 §2.1.4.1. It is empty for the whole tree itself.
+    RFC 9162 §2.1.4.1. It is empty if `size` is the size of the whole tree.
 
     Raises:
         ValueError: `size` is not between 1 and the number of leaves.
     """
     if not 0 < size <= len(leaves):
-        raise ValueError(f"no tree of {size} leaves is the beginning of one of {len(leaves)}")
+        raise ValueError(f"invalid size {size}: expected 1 to {len(leaves)}, the number of leaves")
     return _subproof(leaves, size, is_whole=True)
 
 
 def verify_consistency(
     *, size: int, root: bytes, later_size: int, later_root: bytes, proof: Sequence[bytes]
 ) -> bool:
-    """Whether the proof shows that the later tree begins with the earlier one.
+    """Check the proof that the later tree begins with the earlier one.
 
-    RFC 9162 §2.1.4.2. A proof that is malformed in any way shows nothing.
+    RFC 9162 §2.1.4.2. A malformed proof is invalid.
     """
     if not 0 < size <= later_size or not _is_hashes([root, later_root, *proof]):
         return False
@@ -84,7 +84,7 @@ def verify_consistency(
 
 
 def _walk(path: Sequence[bytes], at: int, last: int) -> tuple[bytes, bytes] | None:
-    """The two roots that a consistency path leads to (RFC 9162 §2.1.4.2, steps 4 to 6)."""
+    """Return the two roots that a consistency path leads to (RFC 9162 §2.1.4.2, steps 4 to 6)."""
     earlier = later = path[0]
     for node in path[1:]:
         if last == 0:
@@ -109,7 +109,7 @@ def _subproof(leaves: Sequence[bytes], size: int, *, is_whole: bool) -> list[byt
 
 
 def _split(size: int) -> int:
-    """The largest power of two that is smaller than `size`."""
+    """Return the largest power of two that is smaller than `size`."""
     return 1 << (size - 1).bit_length() - 1
 
 

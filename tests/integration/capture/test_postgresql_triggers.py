@@ -335,7 +335,7 @@ def test_new_partition_without_truncate_trigger_is_reported(database: Staged) ->
     before = database.problems(staged)
     database.run("CREATE TABLE more PARTITION OF thing DEFAULT")
     expected = (
-        "trigger zz_auditspan_truncate on partition more does not exist: make the triggers again"
+        "trigger zz_auditspan_truncate on partition more does not exist: recreate the triggers"
     )
     found = database.problems(staged)
     database.table(staged.table)
@@ -603,7 +603,7 @@ def test_serializable_transactions_on_different_rows_do_not_fail(
 
 
 def _shown(problems: list[str]) -> list[str]:
-    return [problem.removesuffix(": make the triggers again") for problem in problems]
+    return [problem.removesuffix(": recreate the triggers") for problem in problems]
 
 
 @pytest.mark.parametrize(
@@ -622,7 +622,7 @@ def _shown(problems: list[str]) -> list[str]:
             'ALTER TABLE thing ENABLE TRIGGER "00_auditspan_insert"',
             [
                 (
-                    "trigger 00_auditspan_insert on table thing is not ENABLE ALWAYS, "
+                    "trigger 00_auditspan_insert on table thing is not ENABLE ALWAYS, so "
                     "session_replication_role disables it"
                 )
             ],
@@ -633,7 +633,7 @@ def _shown(problems: list[str]) -> list[str]:
                 "AFTER UPDATE ON thing FOR EACH ROW WHEN (OLD.id <> NEW.id) "
                 "EXECUTE FUNCTION auditspan_stage_thing()"
             ),
-            ["trigger 00_auditspan_update on table thing differs from the one that was made"],
+            ["trigger 00_auditspan_update on table thing differs from the one that was created"],
         ),
         (
             (
@@ -644,7 +644,7 @@ def _shown(problems: list[str]) -> list[str]:
         ),
         (
             "ALTER FUNCTION auditspan_stage_thing() SECURITY INVOKER",
-            ["function public.auditspan_stage_thing has other settings than it was made with"],
+            ["function public.auditspan_stage_thing has unexpected settings"],
         ),
         (
             "DROP FUNCTION auditspan_truncate_thing() CASCADE",
@@ -660,7 +660,7 @@ def _shown(problems: list[str]) -> list[str]:
             ),
             [
                 (
-                    "trigger !first on thing fires before 00_auditspan_delete, so that changes are "
+                    "trigger !first on thing fires before 00_auditspan_delete, so changes are "
                     "staged in the wrong order: rename it to sort after"
                 )
             ],
@@ -691,7 +691,7 @@ def test_missing_tables_are_reported(database: Staged, thing: StagedTable) -> No
     first = database.problems(thing)
     database.run("DROP TABLE audit_change")
     assert (
-        ["table thing does not exist: create it, then make the triggers again"],
+        ["table thing does not exist: create it, then recreate the triggers"],
         ["table audit_change does not exist: create the audit tables"],
     ) == (first, database.problems(thing))
 

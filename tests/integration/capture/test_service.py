@@ -129,14 +129,14 @@ def test_db_guard_names_and_mends_what_is_wrong(
         ("ALTER TABLE users DISABLE TRIGGER ALL", "is disabled"),
         (
             'ALTER TABLE users ENABLE TRIGGER "00_auditspan_update"',
-            "is not ENABLE ALWAYS, session_replication_role disables it",
+            "is not ENABLE ALWAYS, so session_replication_role disables it",
         ),
         ("DROP FUNCTION auditspan_drain(integer)", "auditspan_drain does not exist"),
         ("ALTER TABLE audit_change ADD PRIMARY KEY (id)", "audit_change has an index"),
         ("ALTER TABLE audit_change REPLICA IDENTITY DEFAULT", "not REPLICA IDENTITY FULL"),
         (
             "ALTER FUNCTION auditspan_drain(integer) RESET ALL",
-            "auditspan_drain has other settings",
+            "auditspan_drain has unexpected settings",
         ),
         (
             "ALTER TABLE audit_event DISABLE TRIGGER audit_event_recorded",

@@ -134,9 +134,9 @@ def test_a_key_takes_the_place_of_another(fresh: Trail, kept: list[SigningKey]) 
 
 def test_two_logs_are_not_signed_in_one() -> None:
     """The keys of a log have one name."""
-    with pytest.raises(NoteError, match="one name"):
+    with pytest.raises(NoteError, match="the same name"):
         sign_checkpoint([KEY, OTHER_LOG], Tree(), 1)
-    with pytest.raises(NoteError, match="one name"):
+    with pytest.raises(NoteError, match="the same name"):
         sign_checkpoint([], Tree(), 1)
 
 

@@ -1,4 +1,4 @@
-"""Triggers that stage the images of rows, by database."""
+"""Triggers that stage row images, by database."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The triggers of ours that a database has, found without the models.
+"""Discovery of auditspan's triggers in a database, without the models.
 
-A migration may meet tables that the models no longer have, under names that they no longer have.
+A migration may find tables that are no longer in the models, or have been renamed since.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _SQLITE_OF = """
 
 @dataclass(frozen=True, kw_only=True)
 class TriggeredTable:
-    """A table that has our triggers.
+    """Table with auditspan's triggers.
 
     Attributes:
-        name, schema: the table; no schema where that is the default one.
-        excluded: the columns that its triggers leave out.
+        name, schema: the table; the schema is None if it is the default one.
+        excluded: the columns that its triggers exclude.
     """
 
     name: str
@@ -55,7 +55,7 @@ class TriggeredTable:
 
 
 def triggered_tables(connection: Connection) -> list[TriggeredTable]:
-    """Find every table of the database that has our triggers; children of tables excepted."""
+    """Return every table of the database with auditspan's triggers, except child tables."""
     if connection.dialect.name == "postgresql":
         rows = connection.execute(_POSTGRESQL).all()
     else:
@@ -67,7 +67,7 @@ def triggered_tables(connection: Connection) -> list[TriggeredTable]:
 
 
 def fitted(connection: Connection, staged: StagedTable) -> StagedTable:
-    """Return the table with the columns that it has in the database now."""
+    """Return the staged table, restricted to the columns that exist in the database."""
     table, schema = staged.table, connection.schema_for_object(staged.table)
     found = inspect(connection).get_columns(table.name, schema=schema)
     live = frozenset(column["name"] for column in found)
@@ -76,15 +76,15 @@ def fitted(connection: Connection, staged: StagedTable) -> StagedTable:
 
 
 def live_table(connection: Connection, table: Table) -> Table:
-    """Return the table of the models where it has the same columns as the database, else that one.
+    """Return the table as in the models if its columns match the database, else as reflected.
 
-    The models of a migration are those of the last revision, and not of the one that runs.
+    The models match the last revision, not the revision that is running.
     """
     found = inspect(connection).get_columns(table.name, schema=table.schema)
     if {column["name"] for column in found} == {column.name for column in table.columns}:
         return table
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SAWarning)  # of indexes that cannot be read
+        warnings.simplefilter("ignore", SAWarning)  # about indexes that cannot be reflected
         return Table(
             table.name,
             MetaData(),
@@ -97,10 +97,10 @@ def live_table(connection: Connection, table: Table) -> Table:
 def removal_statements(
     name: str, schema: str | None, dialect: Dialect, connection: Connection | None
 ) -> list[str]:
-    """Return what removes our triggers of a table, and functions that no other table needs.
+    """Return the statements that drop auditspan's triggers of a table, and their unused functions.
 
-    Whatever the table was called when they were made. Without a connection, SQLite's are those of
-    its present name.
+    This works even if the table was renamed since. Without a connection, SQLite's triggers are
+    named after its current name.
     """
     table = Table(name, MetaData(), schema=schema)
     if dialect.name == "postgresql":

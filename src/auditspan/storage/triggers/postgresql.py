@@ -1,21 +1,21 @@
-"""The staging of row images on PostgreSQL 13 and later: functions and triggers.
+"""Staging of row images on PostgreSQL 13 and later: functions and triggers.
 
 Triggers of an audited table, in the order in which PostgreSQL fires them:
 
     00_auditspan_insert, 00_auditspan_update, 00_auditspan_delete
         AFTER, for each row. The names sort before the application's, whose AFTER triggers may write
-        to the same row: images would be staged in reverse order.
+        to the same row: otherwise images would be staged in reverse order.
     zz_auditspan_truncate
-        BEFORE TRUNCATE, for the statement; it stages each row that is left. The name sorts after
-        the application's, whose BEFORE triggers may still change rows.
+        BEFORE TRUNCATE, for the statement; it stages each remaining row. The name sorts after the
+        application's, whose BEFORE triggers may still change rows.
 
-All are ENABLE ALWAYS: `session_replication_role` does not switch them off, and a subscriber of a
-logical replication stages what it applies. PostgreSQL copies row triggers to partitions, but not
-TRUNCATE triggers, and copies none to inheritance children: `trigger_statements` covers those that
-exist, `trigger_problems` names those that were added since.
+All are ENABLE ALWAYS: `session_replication_role` does not disable them, and a logical replication
+subscriber stages the changes that it applies. PostgreSQL copies row triggers to partitions, but not
+TRUNCATE triggers, and copies none to inheritance children: `trigger_statements` covers existing
+ones, `trigger_problems` reports those that were added since.
 
-Execute each statement with `Connection.exec_driver_sql`: percent signs in names are doubled where
-the driver asks for it. Unqualified names are looked up when a statement runs, by its search path.
+Execute each statement with `Connection.exec_driver_sql`: percent signs in names are doubled if the
+driver requires it. Unqualified names are resolved with the search path when a statement runs.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ TREE = """
 
 
 def staging_statements(staging: Table, dialect: Dialect) -> list[str]:
-    """Return what follows CREATE TABLE of the staging table and of `audit_event`.
+    """Return the statements to run after creating the staging table and `audit_event`.
 
-    The table loses its primary key (SERIALIZABLE transactions on different rows would fail), is
-    published with whole rows, and is closed to PUBLIC. So is the drain: grant EXECUTE on it to the
-    roles of the application. `audit_event`, if it exists, gets the trigger that removes drained
-    rows.
+    They drop the primary key of the staging table (with it, SERIALIZABLE transactions on different
+    rows would fail), publish whole rows, and revoke access from PUBLIC. PUBLIC cannot execute the
+    drain either: grant EXECUTE on it to the roles of the application. On `audit_event`, if it
+    exists, they create the trigger that removes drained rows.
     """
     table = dialect.identifier_preparer.format_table(staging)
     return [
@@ -89,7 +89,7 @@ def staging_statements(staging: Table, dialect: Dialect) -> list[str]:
 
 
 def recorded_trigger(staging: Table, dialect: Dialect) -> str:
-    """Return what makes the trigger of `audit_event`, where that and the staging table exist."""
+    """Return the block that creates the trigger of `audit_event`, if both tables exist."""
     event = "home || '.audit_event"
     return do_block(
         "home text;\n    staging text;",
@@ -104,9 +104,9 @@ def recorded_trigger(staging: Table, dialect: Dialect) -> str:
 
 
 def staging_removal(staging: Table, dialect: Dialect) -> list[str]:
-    """Return what removes the drain and the trigger of `audit_event`.
+    """Return the statements that drop the drain and the trigger of `audit_event`.
 
-    It runs before or after DROP TABLE of the staging table.
+    They can run before or after dropping the staging table.
     """
     return [
         _function_removal([drain_function()], "(integer)", staging, dialect),
@@ -115,10 +115,10 @@ def staging_removal(staging: Table, dialect: Dialect) -> list[str]:
 
 
 def trigger_statements(staged: StagedTable, dialect: Dialect) -> list[str]:
-    """Return what makes the functions and triggers of a table, and replaces those that exist.
+    """Return the statements that create or replace the functions and triggers of a table.
 
-    Partitions get the TRUNCATE trigger and inheritance children all triggers, unless they are
-    staged as tables of their own.
+    On partitions they create the TRUNCATE trigger, and on inheritance children all triggers, unless
+    these tables are staged separately.
     """
     return [
         _function_creation(functions_of(staged, dialect), "()", staged.staging, dialect),
@@ -127,7 +127,7 @@ def trigger_statements(staged: StagedTable, dialect: Dialect) -> list[str]:
 
 
 def trigger_removal(staged: StagedTable, dialect: Dialect) -> list[str]:
-    """Return what removes the triggers and functions of a table; missing ones are skipped."""
+    """Return the statements that drop the triggers and functions of a table, if they exist."""
     return [
         _trigger_drop(staged, dialect),
         _function_removal(functions_of(staged, dialect), "()", staged.staging, dialect),
@@ -232,7 +232,7 @@ def _settings(function: Function) -> list[tuple[str, str]]:
 
 
 def _home(staging: Table, dialect: Dialect) -> str:
-    """Look up the schema and the full name of the staging table."""
+    """Return the PL/pgSQL that looks up the schema and the full name of the staging table."""
     table = dialect.identifier_preparer.format_table(staging)
     full = "quote_ident(n.nspname) || '.' || quote_ident(c.relname)"
     return f"""    SELECT quote_ident(n.nspname), {full} INTO home, staging
@@ -241,7 +241,7 @@ def _home(staging: Table, dialect: Dialect) -> str:
 
 
 def do_block(declarations: str, body: str) -> str:
-    """Return an anonymous block of PL/pgSQL."""
+    """Return an anonymous PL/pgSQL block."""
     text = f"\nDECLARE\n    {declarations}\nBEGIN\n{body.strip(chr(10))}\nEND\n"
     tag = "auditspan"
     while f"${tag}$" in text:
@@ -250,5 +250,5 @@ def do_block(declarations: str, body: str) -> str:
 
 
 def quoted_text(sql: str) -> str:
-    """Quote SQL whose names are quoted already, percent signs included."""
+    """Quote SQL as a literal; its names must be quoted, with percent signs doubled."""
     return "'" + sql.replace("'", "''") + "'"

@@ -1,15 +1,16 @@
-"""PL/pgSQL of the staging on PostgreSQL: the functions that stage row images, and the drain.
+"""PL/pgSQL functions that stage row images on PostgreSQL, and the drain.
 
-Each staged row keeps the ctid of the row staged before it (`prev`). A transaction-local setting
-keeps the transaction, the last ctid and the number of rows, so that ROLLBACK TO SAVEPOINT sets the
-end of the chain back together with the rows. A value of another transaction counts as empty.
+Each staged row stores the ctid of the row staged before it (`prev`). A transaction-local setting
+stores the transaction id, the last ctid and the number of rows, so that ROLLBACK TO SAVEPOINT
+resets the end of the chain together with the rows. A value from another transaction counts as
+empty.
 
-The drain returns rows and keeps them. The next INSERT of an audit row removes them, in a trigger of
-`audit_event`: a role that drains and records nothing leaves them to the worker.
+The drain returns rows without removing them. A trigger of `audit_event` removes them at the next
+INSERT of an audit row: if a role drains without recording, the rows are left to the worker.
 
-The functions run as their owner with every setting pinned on which the text of a value depends.
-Their source contains the name of the staging table as a parameter: the schema is known only where
-the function is made.
+The functions run as their owner, with every setting pinned that affects the text of a value. Their
+source contains a placeholder for the name of the staging table: the schema is known only when the
+function is created.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ from auditspan.storage.triggers.staged_table import StagedTable
 CHAIN = "auditspan.chain"
 """The transaction-local setting: transaction id, last ctid, number of staged rows.
 
-Once they are drained, and until another row is staged, also the word `drained`.
+After a drain, and until another row is staged, also the word `drained`.
 """
 
 CHAIN_BROKEN = "23Z02"
-"""SQLSTATE of a drain that cannot follow the chain."""
+"""The SQLSTATE of a drain that cannot follow the chain."""
 
 LONGEST_NAME = 63
 """PostgreSQL's limit on names, in bytes."""
@@ -56,10 +57,10 @@ PINNED = {
     "extra_float_digits": "1",
     "lc_monetary": "C",
 }
-"""Settings of the functions that take images."""
+"""The settings of the functions that take images."""
 
 PINNED_TRUNCATE = {**PINNED, "row_security": "off"}
-"""As `PINNED`; a row level policy that would hide removed rows is an error."""
+"""`PINNED`, with an error if a row-level security policy would hide removed rows."""
 
 PINNED_DRAIN = {
     "search_path": "pg_catalog, pg_temp",
@@ -67,7 +68,7 @@ PINNED_DRAIN = {
     "enable_tidscan": "on",
     "plan_cache_mode": "force_generic_plan",
 }
-"""Settings of the drain: a table that was analyzed while empty must not be scanned."""
+"""The settings of the drain: a table that was analyzed while empty must not be scanned."""
 
 _DRAINED = (
     "id bigint, changed_at timestamptz, table_schema text, table_name text, operation text, "
@@ -82,13 +83,13 @@ _ROLE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Function:
-    """A function of the staging.
+    """Database function for staging.
 
     Attributes:
         name: its unquoted name, in the schema of the staging table.
-        head: what CREATE FUNCTION says between the name and the settings.
-        settings: the settings in force while it runs.
-        source: its body; NUL stands for the quoted name of the staging table.
+        head: the part of CREATE FUNCTION between the name and the settings.
+        settings: the settings that apply while it runs.
+        source: its body, with NUL in place of the quoted name of the staging table.
     """
 
     name: str
@@ -118,7 +119,7 @@ def functions_of(staged: StagedTable, dialect: Dialect) -> tuple[Function, Funct
 
 
 def drain_function() -> Function:
-    """Return the function that takes the rows staged by the current transaction."""
+    """Return the function that reads the rows staged by the current transaction."""
     return Function(
         name="auditspan_drain",
         head=f"(at_most integer) RETURNS TABLE ({_DRAINED}) LANGUAGE plpgsql SECURITY DEFINER",
@@ -128,7 +129,7 @@ def drain_function() -> Function:
 
 
 def recorded_function() -> Function:
-    """Return the trigger function of `audit_event` that removes the rows that were drained."""
+    """Return the trigger function of `audit_event` that removes drained rows."""
     return Function(
         name="auditspan_recorded",
         head="() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER",
@@ -281,7 +282,7 @@ END
 
 
 def _function_name(prefix: str, table: Table) -> str:
-    """Name a function after its table; with a hash where that would be ambiguous or too long."""
+    """Name a function after its table, with a hash if that would be ambiguous or too long."""
     plain = f"{prefix}_{table.name}"
     if not table.schema and len(plain.encode()) <= LONGEST_NAME:
         return plain

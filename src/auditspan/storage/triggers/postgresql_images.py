@@ -1,4 +1,4 @@
-"""PL/pgSQL that takes the image of a row, and leaves out what must or need not be staged."""
+"""PL/pgSQL that takes the image of a row, without excluded and unchanged large values."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from sqlalchemy.types import CHAR, TypeDecorator, TypeEngine
 from auditspan.storage.triggers.staged_table import StagedTable
 
 LARGE = 2_000
-"""Unchanged values that take more bytes than this in storage are left out of an UPDATE's images."""
+"""The stored size in bytes above which the images of an UPDATE omit unchanged values."""
 
 LONG = 16 * 1024
-"""Texts, and base64 texts of bytes, above this size are staged as length and SHA-256."""
+"""The size above which texts, and base64 texts of bytes, are staged as length and SHA-256."""
 
 _BOUNDED = (Boolean, Date, DateTime, Enum, Float, Integer, Interval, INTERVAL, Time, Uuid)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageColumn:
-    """A column that an image does not always show.
+    """Column that an image does not always contain.
 
     Attributes:
         name: its name.
-        excluded: it is never shown.
+        excluded: the column is never in an image.
         domain: its type may refuse NULL, so that it cannot be cleared in the record.
         measured: the kind of value that may be staged as a digest, `text` or `bytes`.
     """
@@ -72,7 +72,7 @@ def image_columns(staged: StagedTable, dialect: Dialect) -> list[ImageColumn]:
     known = {column.name for column in staged.table.columns}
     return found + [
         ImageColumn(name=name, excluded=True, domain=True, measured=None)
-        for name in sorted(staged.excluded - known)  # of an earlier or later revision
+        for name in sorted(staged.excluded - known)  # from an earlier or later revision
     ]
 
 
@@ -100,7 +100,7 @@ def _measured(kind: TypeEngine[object]) -> str | None:
 
 
 def shown_columns(columns: list[ImageColumn], dialect: Dialect) -> str:
-    """Select NULL in place of excluded columns that refuse it."""
+    """Return PL/pgSQL that selects NULL in place of excluded columns that refuse it."""
     names = [
         literal(column.name, dialect) for column in columns if column.excluded and column.domain
     ]
@@ -113,7 +113,7 @@ def shown_columns(columns: list[ImageColumn], dialect: Dialect) -> str:
 
 
 def clear_excluded(columns: list[ImageColumn], dialect: Dialect) -> Iterator[str]:
-    """Clear the excluded columns; return early where nothing else changed."""
+    """Yield PL/pgSQL that clears excluded columns, and returns if nothing else changed."""
     excluded = [column for column in columns if column.excluded]
     for record, other in (("OLD", "INSERT"), ("NEW", "DELETE")) if excluded else ():
         yield f"    IF TG_OP <> '{other}' THEN"
@@ -127,7 +127,7 @@ def clear_excluded(columns: list[ImageColumn], dialect: Dialect) -> Iterator[str
 
 
 def measure_large(columns: list[ImageColumn], dialect: Dialect) -> Iterator[str]:
-    """Note large values that did not change, and digests of long ones."""
+    """Yield PL/pgSQL that notes unchanged large values, and digests of long values."""
     if not columns:
         return
     lines = ["    IF TG_OP = 'UPDATE' THEN"]
@@ -144,7 +144,7 @@ def measure_large(columns: list[ImageColumn], dialect: Dialect) -> Iterator[str]
 
 
 def tolerant(lines: str) -> str:
-    """Keep values whole from the first column on that was dropped or renamed since."""
+    """Wrap PL/pgSQL to stop at a column dropped or renamed since; later values are kept whole."""
     return (
         f"    BEGIN\n{lines}\n    EXCEPTION WHEN undefined_column THEN\n        NULL;\n    END;"
         if lines
@@ -163,7 +163,7 @@ def _unchanged(column: ImageColumn, dialect: Dialect) -> Iterator[str]:
 
 
 def digest(record: str, column: ImageColumn, dialect: Dialect) -> Iterator[str]:
-    """Note the length and SHA-256 of a long value in place of the value."""
+    """Yield PL/pgSQL that replaces a long value with a note of its length and SHA-256."""
     value = f"{record}.{identifier(column.name, dialect)}"
     if column.measured == "bytes":
         size, limit = f"octet_length({value})", LONG // 4 * 3
@@ -184,12 +184,12 @@ def digest(record: str, column: ImageColumn, dialect: Dialect) -> Iterator[str]:
 
 
 def clear(record: str, column: ImageColumn, dialect: Dialect) -> Iterator[str]:
-    """Remove a value from a record, or hide it where its domain may refuse NULL."""
+    """Yield PL/pgSQL that clears a value in a record, or hides it if its domain may refuse NULL."""
     field = f"{record}.{identifier(column.name, dialect)}"
     if not column.domain:
         yield f"        {field} := NULL;"
         return
-    # The comparison raises when the column was renamed: its value would be shown otherwise.
+    # The comparison raises if the column was renamed; otherwise its value would be in the image.
     hidden = f"{record.lower()}_hidden"
     yield f"        IF {field} IS NOT NULL THEN"
     yield f"        {hidden} := array_append({hidden}, {literal(column.name, dialect)}::text);"
@@ -201,7 +201,7 @@ def _key(column: ImageColumn, dialect: Dialect) -> str:
 
 
 def take_image(record: str, columns: list[ImageColumn]) -> str:
-    """Take the image of a record, followed by its notes."""
+    """Return PL/pgSQL that takes the image of a record, followed by its notes."""
     name = record.lower()
     noted = any(not column.excluded for column in columns)
     whole = f"        {name}_image := row_to_json({record})::text"
@@ -221,18 +221,18 @@ def take_image(record: str, columns: list[ImageColumn]) -> str:
 
 
 def notes(long: str, same: str = "NULL::text") -> str:
-    """Append the notes to an image, where there are any."""
+    """Return the expression that appends notes to an image, if there are any."""
     return f"""
             || coalesce(chr(10) || '{{' || nullif(concat_ws(', ', '"same": [' || {same} || ']',
                         '"long": {{' || {long} || '}}'), '') || '}}', '')"""
 
 
 def literal(name: str, dialect: Dialect) -> str:
-    """Quote a text as a literal, with percent signs doubled where the driver asks for it."""
+    """Quote text as a literal, with percent signs doubled if the driver requires it."""
     processor = String().literal_processor(dialect)  # type: ignore[no-untyped-call]
     return str(processor(name)) if processor else "'" + name.replace("'", "''") + "'"
 
 
 def identifier(name: str, dialect: Dialect) -> str:
-    """Quote a name; PL/pgSQL reserves more words than SQL, so that no name is left unquoted."""
+    """Quote a name, always: PL/pgSQL reserves more words than SQL."""
     return str(dialect.identifier_preparer.quote_identifier(name))

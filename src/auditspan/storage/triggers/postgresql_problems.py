@@ -1,4 +1,4 @@
-"""Check that the database has the functions and triggers that stage an audited table."""
+"""Checks of the functions and triggers that stage an audited table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from auditspan.storage.triggers.postgresql_functions import (
 from auditspan.storage.triggers.postgresql_triggers import RECORDED, TRIGGERS, Trigger
 from auditspan.storage.triggers.staged_table import StagedTable
 
-_REPAIR = "make the triggers again"
+_REPAIR = "recreate the triggers"
 
 _STAGING = text("""
     SELECT n.nspname AS schema, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name
@@ -69,9 +69,9 @@ _OWN = {trigger.name for trigger in TRIGGERS}
 
 
 def trigger_problems(connection: Connection, staged: StagedTable) -> list[str]:
-    """Return a sentence for each difference from what `trigger_statements` makes; none if equal.
+    """Return a sentence for each difference from the result of `trigger_statements`.
 
-    Triggers of others that fire on the wrong side of ours are named as well.
+    Triggers of the application that fire in the wrong order relative to ours are reported too.
     """
     problems = trigger_differences(connection, staged)
     name = _plain(dialect_of(connection).identifier_preparer.format_table(staged.table), connection)
@@ -82,7 +82,7 @@ def trigger_problems(connection: Connection, staged: StagedTable) -> list[str]:
 
 
 def trigger_differences(connection: Connection, staged: StagedTable) -> list[str]:
-    """Return a sentence for each difference that making the triggers again would mend."""
+    """Return a sentence for each difference that recreating the triggers would repair."""
     format_table = dialect_of(connection).identifier_preparer.format_table
     tables = {name: _plain(format_table(getattr(staged, name)), connection) for name in _NAMES}
     staging = connection.execute(_STAGING, {"table": tables["staging"]}).one_or_none()
@@ -105,7 +105,7 @@ _NAMES = ("staging", "table")
 
 
 def drain_problems(connection: Connection, staging: Table) -> list[str]:
-    """Return a sentence for each thing that is wrong with what takes staged rows."""
+    """Return a sentence for each problem with the drain and its trigger."""
     name = dialect_of(connection).identifier_preparer.format_table(staging)
     found = connection.execute(_STAGING, {"table": _plain(name, connection)}).one()
     trigger = {"schema": found.schema, "name": RECORDED}
@@ -135,7 +135,7 @@ def _function_problems(
     elif found.source != source:
         yield f"{full} differs from the model and its policy: {_REPAIR}"
     elif not found.definer or set(found.settings) != settings:
-        yield f"{full} has other settings than it was made with: {_REPAIR}"
+        yield f"{full} has unexpected settings: {_REPAIR}"
 
 
 def _relation_problems(
@@ -160,17 +160,17 @@ def _trigger_problems(
     if found is None:
         yield f"{full} does not exist: {_REPAIR}"
     elif not _equal(trigger, found, relation, function):
-        yield f"{full} differs from the one that was made: {_REPAIR}"
+        yield f"{full} differs from the one that was created: {_REPAIR}"
     elif found.enabled == "D":
         yield f"{full} is disabled: {_REPAIR}"
     elif found.enabled != "A":
-        yield f"{full} is not ENABLE ALWAYS, session_replication_role disables it: {_REPAIR}"
+        yield f"{full} is not ENABLE ALWAYS, so session_replication_role disables it: {_REPAIR}"
 
 
 def _equal(
     trigger: Trigger, found: Row[Any], relation: Row[Any], function: tuple[str, str]
 ) -> bool:
-    # A child table that is audited itself has triggers that call functions of its own.
+    # The triggers of a child table that is itself audited call its own functions.
     prefix = function[1].split("_", 2)[:2]
     same_function = (found.schema, found.function) == function or (
         not relation.root
@@ -186,7 +186,7 @@ def _equal(
 
 
 def _order_problems(found: Sequence[Row[Any]], relation: Row[Any]) -> Iterator[str]:
-    """Report triggers of the application that fire on the wrong side of ours."""
+    """Yield a sentence for each application trigger that fires in the wrong order."""
     others = [one for one in found if not (one.internal and one.name.startswith("RI_"))]
     for trigger in TRIGGERS:
         for other in others:
@@ -194,30 +194,30 @@ def _order_problems(found: Sequence[Row[Any]], relation: Row[Any]) -> Iterator[s
                 continue
             if _fires_first(other, trigger):
                 yield (
-                    f"trigger {other.name} on {relation.name} fires before {trigger.name}, so that "
+                    f"trigger {other.name} on {relation.name} fires before {trigger.name}, so "
                     "changes are staged in the wrong order: rename it to sort after"
                 )
             elif _fires_last(other, trigger):
                 yield (
-                    f"trigger {other.name} on {relation.name} fires after {trigger.name}, so that "
-                    "what it changes is staged in the wrong order: rename it to sort before"
+                    f"trigger {other.name} on {relation.name} fires after {trigger.name}, so its "
+                    "changes are staged in the wrong order: rename it to sort before"
                 )
 
 
 def _fires_first(other: Row[Any], trigger: Trigger) -> bool:
-    """An AFTER trigger for each row of the same event whose name sorts before."""
+    """Check for an AFTER trigger for each row of the same event whose name sorts before."""
     same = other.kind & trigger.kind & _EVENTS and other.kind & (_ROW | _BEFORE | _INSTEAD) == _ROW
     return trigger.row and bool(same) and other.name.encode() < trigger.name.encode()
 
 
 def _fires_last(other: Row[Any], trigger: Trigger) -> bool:
-    """A BEFORE TRUNCATE trigger whose name sorts after."""
+    """Check for a BEFORE TRUNCATE trigger whose name sorts after."""
     both = _BEFORE | _TRUNCATE
     same = other.kind & both == both and trigger.kind == both
     return same and other.name.encode() > trigger.name.encode()
 
 
 def _plain(sql: str, connection: Connection, *, doubled: bool = True) -> str:
-    """Undo the doubling of percent signs that SQL for the driver has."""
+    """Undo the doubling of percent signs in SQL for the driver."""
     percents = doubled and connection.dialect.paramstyle in {"format", "pyformat"}
     return sql.replace("%%", "%") if percents else sql

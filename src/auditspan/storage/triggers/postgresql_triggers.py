@@ -1,4 +1,4 @@
-"""The triggers of an audited table on PostgreSQL."""
+"""Triggers of an audited table on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from auditspan.storage.triggers.staged_table import StagedTable
 
 @dataclass(frozen=True, kw_only=True)
 class Trigger:
-    """One trigger of an audited table.
+    """Trigger of an audited table.
 
     Attributes:
         name: its name, the same on every table.
-        event: what CREATE TRIGGER says between the name and the table.
-        rest: what it says between the table and the function.
+        event: the part of CREATE TRIGGER between the name and the table.
+        rest: the part between the table and the function.
         kind: `pg_trigger.tgtype`.
-        condition: what `pg_get_triggerdef` shows of its WHEN clause.
+        condition: its WHEN clause as shown by `pg_get_triggerdef`.
     """
 
     name: str
@@ -30,17 +30,17 @@ class Trigger:
 
     @property
     def row(self) -> bool:
-        """It fires for each row; PostgreSQL copies it to partitions."""
+        """True if the trigger fires for each row; PostgreSQL copies it to partitions."""
         return self.kind & 1 == 1
 
     def function(self, staged: StagedTable, dialect: Dialect) -> Function:
-        """Return the function that it calls."""
+        """Return the function that the trigger calls."""
         row, truncate = functions_of(staged, dialect)
         return row if self.row else truncate
 
 
 RECORDED = "audit_event_recorded"
-"""The trigger of `audit_event` that removes what was drained; for each statement, AFTER INSERT."""
+"""The trigger of `audit_event` that removes drained rows; for each statement, AFTER INSERT."""
 
 TRIGGERS = (
     Trigger(name="00_auditspan_insert", event="AFTER INSERT", rest="FOR EACH ROW", kind=5),

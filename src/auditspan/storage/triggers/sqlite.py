@@ -5,8 +5,8 @@ Per table:
     BEFORE INSERT, BEFORE UPDATE   rows that REPLACE could displace (`sqlite_displaced`)
     AFTER INSERT, UPDATE, DELETE   the displaced rows, then the image of the row itself
 
-SQLite fires the newest trigger of a table first. Made last, these fire before the AFTER triggers of
-the application, whose own writes are then staged in the order in which they happen.
+SQLite fires the newest trigger of a table first. These triggers are created last, so they fire
+before the application's AFTER triggers, whose own writes are then staged in the right order.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _REPAIR = "drop and create the auditspan triggers of this table again"
 
 
 def trigger_statements(staged: StagedTable, dialect: Dialect) -> list[str]:
-    """Return the statements that make the triggers of one table, replacing those that exist.
+    """Return the statements that create or replace the triggers of one table.
 
-    They are driver SQL (`Connection.exec_driver_sql`): a `%` or `:` in them means itself.
+    They are driver SQL (`Connection.exec_driver_sql`): `%` and `:` are not special.
     """
     schema = _schema(staged, dialect)
     created = [
@@ -43,7 +43,7 @@ def trigger_statements(staged: StagedTable, dialect: Dialect) -> list[str]:
 
 
 def trigger_removal(staged: StagedTable, dialect: Dialect) -> list[str]:
-    """Return the statements that drop the triggers of one table, those that exist."""
+    """Return the statements that drop the existing triggers of one table."""
     schema = _schema(staged, dialect)
     return [
         f"DROP TRIGGER IF EXISTS {schema}{quoted(_name(staged, key), dialect)}" for key in _NAMES
@@ -51,16 +51,16 @@ def trigger_removal(staged: StagedTable, dialect: Dialect) -> list[str]:
 
 
 def trigger_problems(connection: Connection, staged: StagedTable) -> list[str]:
-    """Return one sentence for each reason why writes to this table may not be staged.
+    """Return a sentence for each reason why writes to this table may not be staged.
 
-    An empty list means that the triggers exist as this release makes them, fire before those of the
-    application, and can read every value and unique key.
+    An empty list means that the triggers match this release, fire before those of the application,
+    and can read every value and unique key.
     """
     return [*trigger_differences(connection, staged), *_unreadable(connection, staged)]
 
 
 def trigger_differences(connection: Connection, staged: StagedTable) -> list[str]:
-    """Return a sentence for each difference that making the triggers again would mend."""
+    """Return a sentence for each difference that recreating the triggers would repair."""
     found = _triggers(connection, staged)
     return [
         *_differences(staged, found, connection.dialect),
@@ -69,7 +69,7 @@ def trigger_differences(connection: Connection, staged: StagedTable) -> list[str
 
 
 def _definitions(staged: StagedTable, dialect: Dialect) -> Iterator[tuple[str, str]]:
-    """Yield each trigger's key in `_NAMES`, and what follows the trigger's name."""
+    """Yield the key of each trigger in `_NAMES`, and its definition after the name."""
     displaced = DisplacedRows(staged, dialect)
     columns = image_columns(staged)
     old, new = image(staged, "OLD", dialect), image(staged, "NEW", dialect)
@@ -132,7 +132,7 @@ def _differences(staged: StagedTable, found: dict[str, str], dialect: Dialect) -
 
 
 def _late_triggers(staged: StagedTable, found: dict[str, str]) -> Iterator[str]:
-    """Yield the application's triggers that are newer, and so fire before the images are taken."""
+    """Yield a sentence for each newer application trigger, which fires before images are taken."""
     names, own = list(found), {_name(staged, key) for key in _NAMES}
     first = next((place for place, name in enumerate(names) if name in own), len(names))
     for name in names[first:]:
@@ -146,8 +146,8 @@ def _late_triggers(staged: StagedTable, found: dict[str, str]) -> Iterator[str]:
 def _unreadable(connection: Connection, staged: StagedTable) -> Iterator[str]:
     for name in unreadable_keys(staged.table):
         yield (
-            f"Unique index {name} of table {staged.table.name} is over SQL text, so rows that"
-            " REPLACE displaces by it are not recorded; declare it with column expressions."
+            f"Unique index {name} of table {staged.table.name} uses SQL text, so rows that REPLACE"
+            " displaces through it are not recorded; declare it with column expressions."
         )
     encoding = connection.exec_driver_sql("PRAGMA encoding").scalar_one()
     if encoding != "UTF-8":

@@ -1,12 +1,12 @@
-"""Rows that REPLACE displaces on SQLite, which fire no DELETE trigger.
+"""Rows displaced by REPLACE on SQLite, for which no DELETE trigger fires.
 
-`recursive_triggers` would make them fire one, and the application's own triggers recurse. Instead a
-BEFORE trigger stages each row that shares a unique key with the new one as a candidate, and the
-AFTER trigger stages a DELETE for the candidates that are gone.
+With `recursive_triggers` one would fire, but the application's own triggers would recurse. Instead,
+a BEFORE trigger stages each row that shares a unique key with the new one as a candidate, and the
+AFTER trigger stages a DELETE for the candidates that no longer exist.
 
-A candidate is a row of the staging table whose id is below zero. It MUST be ignored by the drain,
-which may delete it. One is left behind where no row was displaced (OR IGNORE, ON CONFLICT): the
-triggers keep it true to its row, and about 16 are kept.
+A candidate is a row of the staging table whose id is below zero. The drain MUST ignore candidates,
+and may delete them. A candidate remains if no row was displaced (OR IGNORE, ON CONFLICT): the
+triggers keep it in sync with its row, and about 16 are kept.
 """
 
 # ruff: noqa: S608 (names are quoted, values are literals of this module)
@@ -28,13 +28,13 @@ CANDIDATE = "CANDIDATE"
 """The operation of a candidate; its id is below zero."""
 
 _KEPT = 16
-"""Candidates that are kept, the newest; rows in progress at one time have far fewer."""
+"""The number of newest candidates that are kept; rows in progress need far fewer."""
 
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
 
 
 class DisplacedRows:
-    """The parts of one table's triggers that stage the rows REPLACE displaces.
+    """Parts of one table's triggers that stage rows displaced by REPLACE.
 
     Args:
         staged: the table.
@@ -51,11 +51,11 @@ class DisplacedRows:
         self._conflict = " OR ".join(_conflicts(staged, self._name, dialect))
 
     def __bool__(self) -> bool:
-        """Whether the table has a unique key."""
+        """Return True if the table has a unique key."""
         return bool(self._conflict)
 
     def before(self, verb: str) -> str:
-        """Return what follows the trigger's table: WHEN and the statements that add candidates."""
+        """Return the WHEN clause of a BEFORE trigger and the statements that add candidates."""
         conflict, changed = self._conflict, ""
         if verb == "UPDATE":
             conflict = f"({conflict}) AND {self._key(self._name)}<>{self._key('OLD')}"
@@ -68,18 +68,18 @@ class DisplacedRows:
         )
 
     def after_insert(self) -> str:
-        """Return the statements that stage the rows which an INSERT has displaced."""
+        """Return the statements that stage rows displaced by an INSERT."""
         return self._settle(self._gone()) if self else ""
 
     def after_update(self) -> str:
-        """Return the statements that stage the rows which an UPDATE has displaced."""
+        """Return the statements that stage rows displaced by an UPDATE."""
         if not self:
             return ""
         other = f"new<>{self._key('OLD')} AND ({self._gone()})"
         return self._settle(f"({self._key_changes()}) AND {other}")
 
     def follow_update(self) -> str:
-        """Return the statement that keeps a candidate true to its row, after that is staged."""
+        """Return the statement that updates a candidate after its row is staged."""
         if not self:
             return ""
         last = f"id=(SELECT max(id) FROM {self._staging}) AND operation='UPDATE'"
@@ -91,13 +91,13 @@ class DisplacedRows:
         )
 
     def follow_delete(self) -> str:
-        """Return the statement that forgets a candidate whose row was deleted."""
+        """Return the statement that removes a candidate whose row was deleted."""
         if not self:
             return ""
         return f"DELETE FROM {self._staging} WHERE {self._own} AND new={self._key('OLD')};\n"
 
     def _key(self, alias: str) -> str:
-        """Return the identity of a row: its rowid, else the image of its primary key."""
+        """Return SQL for the identity of a row: its rowid, or the image of its primary key."""
         if self._rowid:
             return f"CAST({alias}.{self._rowid} AS TEXT)"
         names = [column.name for column in self._staged.table.primary_key]
@@ -107,11 +107,11 @@ class DisplacedRows:
         return differs(_key_columns(self._staged), self._dialect)
 
     def _pending(self) -> str:
-        """Without a rowid the trigger runs where candidates exist, to forget those of this row."""
+        """Return the condition that candidates may need removal, for tables without a rowid."""
         return "" if self._rowid else f"EXISTS (SELECT 1 FROM {self._staging} WHERE id<0) OR "
 
     def _forget(self, found: str) -> str:
-        """Remove candidates that are too many, or are about to be staged again."""
+        """Return the statements that remove excess candidates and those to be staged again."""
         again = f"new IN ({found})" + ("" if self._rowid else f" OR role={self._key('NEW')}")
         return (
             f"DELETE FROM {self._staging} WHERE id<0 AND id>={_KEPT - 1}+"
@@ -132,8 +132,8 @@ class DisplacedRows:
     def _gone(self) -> str:
         """Return the condition that the row of a candidate is no longer in the table.
 
-        The primary key of another row cannot be looked up by its image. Without a rowid the search
-        is among the rows that share a key with NEW, and for candidates that NEW has added.
+        A row cannot be looked up by the image of its primary key. Without a rowid, the search is
+        therefore limited to rows that share a key with NEW, and to candidates added for NEW.
         """
         found = f"SELECT 1 FROM {self._name} WHERE "
         if self._rowid:
@@ -153,7 +153,7 @@ class DisplacedRows:
 
 
 def unreadable_keys(table: Table) -> list[str]:
-    """Return the names of unique indexes over SQL text, which the triggers cannot follow."""
+    """Return the names of unique indexes that use SQL text, which the triggers do not support."""
     return sorted(
         str(index.name) for index in table.indexes if index.unique and _has_sql_text(index)
     )
@@ -168,7 +168,7 @@ def _has_sql_text(index: Index) -> bool:
 
 
 def _rowid(table: Table) -> str | None:
-    """Return a name of the hidden rowid; None where the table has none or columns hide it."""
+    """Return a name of the hidden rowid; None if the table has none or columns hide it."""
     names = {column.name.lower() for column in table.columns}
     if not table.dialect_options["sqlite"]["with_rowid"] and table.primary_key:
         return None
@@ -203,7 +203,7 @@ def _declared_keys(table: Table) -> Iterator[Key]:
 
 
 def table_column(table: Table, name: str) -> Column[Any]:
-    """Return the column of this name in the database, whatever its key is in Python."""
+    """Return the column with this name in the database, regardless of its key in Python."""
     return next(column for column in table.columns if column.name == name)
 
 
@@ -213,7 +213,7 @@ def _where(index: Index) -> ColumnElement[Any] | None:
 
 
 def _conflicts(staged: StagedTable, name: str, dialect: Dialect) -> Iterator[str]:
-    """Yield for each unique key the condition that a row of the table shares it with NEW."""
+    """Yield, for each unique key, the condition that a row of the table shares it with NEW."""
     for expressions, where in _keys(staged):
         terms = [
             f"{_sql(part, name, dialect)}={_sql(part, 'NEW', dialect)}" for part in expressions
@@ -231,7 +231,7 @@ def _key_columns(staged: StagedTable) -> list[str]:
 
 
 def _sql(expression: ColumnElement[Any], alias: str, dialect: Dialect) -> str:
-    """Compile an expression of the table's columns for this row."""
+    """Compile an expression over the table's columns for the row with this alias."""
 
     def replace(element: object, **_: object) -> ColumnElement[Any] | None:
         if isinstance(element, Column):

@@ -8,7 +8,8 @@ REALs. The `||` form a balanced tree, since SQLite limits the depth of an expres
     TEXT      "ASCII as a JSON string", anything else as {"$text":"HEX"}
     BLOB      {"$blob":"HEX"}
 
-SQL cannot tell -0.0 from 0.0; only a column without affinity stores the difference. Both are 0.0.
+SQL cannot distinguish -0.0 from 0.0, and only a column without affinity stores the difference. Both
+are written as 0.0.
 """
 
 from __future__ import annotations
@@ -53,14 +54,14 @@ def image_columns(staged: StagedTable) -> list[str]:
 def differs(names: Sequence[str], dialect: Dialect) -> str:
     """Return the SQL condition that OLD and NEW differ in one of these columns.
 
-    Values of different storage classes differ (1 is not 1.0), and so does text that a collation
-    of the column calls equal.
+    Values of different storage classes differ (1 is not 1.0), and so do texts that are equal only
+    by the collation of the column.
     """
     return balanced([_differs(quoted(name, dialect)) for name in names], " OR ") if names else "0"
 
 
 def quoted(name: str, dialect: Dialect) -> str:
-    """Quote an identifier, whether or not it needs to be."""
+    """Quote an identifier, even if it is not necessary."""
     return dialect.identifier_preparer.quote_identifier(name)
 
 
@@ -70,7 +71,7 @@ def string(value: str) -> str:
 
 
 def balanced(parts: Sequence[str], operator: str) -> str:
-    """Join expressions by an associative operator, in a tree as shallow as possible."""
+    """Join expressions with an associative operator, in a tree as shallow as possible."""
     if len(parts) == 1:
         return parts[0]
     middle = len(parts) // 2
@@ -98,9 +99,9 @@ def image_value(column: str) -> str:
 def _is_ascii(text: str) -> str:
     """Return the SQL condition that text is ASCII without U+0000 and U+0001.
 
-    Three quick scans that together are exact, where `GLOB '*[...]*'` takes 33 ns a character:
-    each byte counts as one character, so none is NUL and no lead byte has a continuation byte;
-    no continuation byte is left, which `instr` would skip; no lead byte is left, which GLOB reads
+    Three fast scans are exact together, whereas `GLOB '*[...]*'` takes 33 ns per character: each
+    byte counts as one character, so none is NUL and no lead byte has a continuation byte; no stray
+    continuation byte exists, which `instr` would skip; no stray lead byte exists, which GLOB reads
     as U+FFFD.
     """
     return (

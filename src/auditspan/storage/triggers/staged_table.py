@@ -1,4 +1,4 @@
-"""A table whose rows are staged by triggers."""
+"""Table whose rows are staged by triggers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import Column, Table
 
 @dataclass(frozen=True, kw_only=True)
 class StagedTable:
-    """One audited table as its triggers see it.
+    """Audited table as its triggers see it.
 
     Attributes:
         table: the table of the application.
@@ -28,13 +28,13 @@ class StagedTable:
 
     @property
     def columns(self) -> list[Column[Any]]:
-        """The columns that the table has in the database, by name, whatever their order there."""
+        """The columns of the table in the database, sorted by name."""
         found = (column for column in self.table.columns if column.name not in self.absent)
         return sorted(found, key=lambda column: column.name)
 
     @property
     def note(self) -> str:
-        """A comment in the source of triggers that says which columns they exclude."""
+        """The comment in the source of triggers that lists the excluded columns."""
         if not self.excluded:
             return ""
         names = json.dumps(sorted(self.excluded)).replace("%", "\\u0025")
@@ -45,6 +45,6 @@ _EXCLUDED = "auditspan leaves out: "
 
 
 def excluded_in(source: str) -> frozenset[str]:
-    """Read the comment that `StagedTable.note` has written."""
+    """Parse the excluded columns from the comment `StagedTable.note`."""
     found = re.search(rf"^\s*-- {_EXCLUDED}(\[.*\])$", source, re.MULTILINE)
     return frozenset(json.loads(found[1])) if found else frozenset()
