@@ -60,7 +60,10 @@ def fresh_id() -> str:
 
 
 def service_from_resource() -> Service:
-    """Return OpenTelemetry's service (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`)."""
+    """Return this program as named by OpenTelemetry.
+
+    `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` apply.
+    """
     attributes = Resource.create().attributes
     named = {name: attributes.get(name) for name in _SERVICE_ATTRIBUTES}
     name, version, instance = (None if v is None else str(v) for v in named.values())

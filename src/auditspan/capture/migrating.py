@@ -81,11 +81,11 @@ def migrated_metadata(connection: Connection) -> tuple[MetaData, ...] | None:
 def is_migrated(connection: Connection, *, anew: bool = False) -> bool:
     """Return whether Alembic migrates on this connection; cached for the transaction.
 
-    Looking costs 20 microseconds, and most programs that import Alembic do not migrate.
+    The check costs 20 microseconds, and most programs that import Alembic do not migrate.
 
     Args:
         connection: the connection.
-        anew: look again.
+        anew: check again.
     """
     transaction = open_transaction(connection)
     if transaction.is_migrated is None or anew:

@@ -84,7 +84,7 @@ def _changes(found: Found) -> Changes:
 
 
 def _of_part(told: Changes, kind: AuditedKind) -> Changes:
-    """Return the changes of a row that is added to or removed from an object, without its key."""
+    """Return the changes, without the key, of a row added to or removed from an object."""
     keys = {column.name for column in kind.columns if column.column.primary_key}
     return {
         name: {"old": None, "new": None, **sides}

@@ -91,7 +91,7 @@ class Recorder:
             action=action,
             outcome=outcome,
             reason=_clean(reason or context.reason),
-            actor=actor or self._nobody(action),
+            actor=actor or self._unknown_actor(action),
             on_behalf_of=context.on_behalf_of,
             target=target,
             changes=changes or {},
@@ -105,7 +105,7 @@ class Recorder:
             change_id=change_id,
         )
 
-    def _nobody(self, action: str) -> Actor:
+    def _unknown_actor(self, action: str) -> Actor:
         if self.strict:
             raise missing_actor(action)
         return Actor.unknown()

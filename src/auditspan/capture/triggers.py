@@ -121,7 +121,8 @@ def require_triggers(connection: Connection, metadata: MetaData) -> None:
     """Compare the triggers with the models; on SQLite, replace those that differ.
 
     Raises:
-        AuditConfigError: triggers are missing or differ, so that a write could go unrecorded.
+        AuditConfigError: on PostgreSQL, triggers are missing or differ, so that a write could go
+            unrecorded.
     """
     with busy(connection):
         problems = [*_problems(connection, metadata)]

@@ -69,7 +69,7 @@ _nowhere: WeakKeyDictionary[MetaData, Capture] = WeakKeyDictionary()
 
 
 def register(capture: Capture, engines: Iterable[Engine]) -> None:
-    """Register the capture of a metadata; if there are several, it is for these engines."""
+    """Register a capture for its metadata and, if that has several, for these engines."""
     _by_metadata[capture.metadata] = _nowhere[capture.metadata] = capture
     for engine in engines:
         _by_engine.setdefault(engine.dialect, {})[capture.metadata] = capture

@@ -82,7 +82,7 @@ def _try(sink: Sink, prepared: _Prepared) -> str | None:
 
 
 def record_of(item: Item) -> ReadableLogRecord:
-    """The log record of a row or a checkpoint.
+    """Return the log record of a row or a checkpoint.
 
     Raises:
         one of `UNFIT`: the row was tampered with, so its record cannot be built.

@@ -23,7 +23,7 @@ _logger = logging.getLogger(__name__)
 
 
 IsGrownFrom: TypeAlias = Callable[[int, bytes], bool]
-"""Returns whether the leaves of the table have this root at this size, and grow to its tree."""
+"""Returns whether the leaves have this root at this size, and the last checkpoint's at the end."""
 
 
 class LastSigned(Protocol):

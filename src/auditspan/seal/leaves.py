@@ -93,7 +93,7 @@ def is_taken(connection: Connection, tables: AuditTables, seq: int) -> bool:
 def is_grown_from(
     connection: Connection, tables: AuditTables, tree: Tree, size: int, root: bytes
 ) -> bool:
-    """Return whether the leaves have this root at this size, and grow to this larger tree.
+    """Return whether the leaves have this root at this size, and make up this larger tree.
 
     Every leaf up to the end of the tree is read, in constant memory.
     """

@@ -44,7 +44,7 @@ BATCH = 5000
 """Maximum number of rows per sealing transaction."""
 
 _READ_ONLY = {"postgresql_readonly": True}
-"""Also read by engines for SQLite, which then need not wait for the write lock."""
+"""An engine for SQLite may check this option too, and begin without the write lock."""
 
 Key = TypeVar("Key", MacKey, SigningKey)
 
@@ -136,8 +136,8 @@ class Sealer:
     def sweep(self) -> int:
         """Seal rows that `seal` never finds, at most one batch; return their number.
 
-        Such rows exist only if they were written without the application, so each is logged as an
-        error. The search takes time in proportion to the table, and blocks no other process.
+        Such rows exist only if something other than the application wrote them, so each is logged
+        as an error. The search takes time in proportion to the table, and blocks no other process.
         """
         with self._engine.connect().execution_options(**_READ_ONLY) as connection:
             last = last_position(connection, self._tables)
@@ -174,7 +174,7 @@ class Sealer:
         ]
         given = distinct_rows(connection, self._tables, rows) if self._has_copies else rows
         insert_leaves(connection, self._tables, first, given, leaves)
-        if not self._stand_as_read(connection, first, leaves):
+        if not self._are_unchanged(connection, first, leaves):
             connection.rollback()
             _logger.error(
                 "audit rows changed while they were being sealed, from %s on: nothing of this "
@@ -196,12 +196,12 @@ class Sealer:
             _logger.error(
                 "nothing is sealed: the last checkpoint in audit_checkpoint covers %d leaves, but "
                 "audit_leaf has more: a checkpoint was removed or changed, or a leaf was inserted. "
-                "Run `auditspan verify` to find the fault, and restore it from a backup",
+                "Run `auditspan verify` to find what changed, and restore it from a backup",
                 size,
             )
         self._refused = size
 
-    def _stand_as_read(self, connection: Connection, first: int, expected: Sequence[bytes]) -> bool:
+    def _are_unchanged(self, connection: Connection, first: int, expected: Sequence[bytes]) -> bool:
         """Return whether rows and leaves, read again, match those that were hashed."""
         with closing(sealed_hashes(connection, self._tables, first)) as again:
             return all(pair == (leaf, leaf) for pair, leaf in zip_longest(again, expected))
@@ -238,8 +238,9 @@ class Sealer:
             key = self._mac_keys.get(row.mac_key_id or "")
             if key is None or row.mac is None or not key.verifies(row.body, row.mac):
                 _logger.error(
-                    "invalid MAC of audit row %s (event %s): the row was not written with a key of "
-                    "this trail; it is sealed unchanged, and `auditspan verify` reports it",
+                    "invalid MAC of audit row %s (event %s): the application did not write the "
+                    "row, or wrote it with another key; it is sealed unchanged, and `auditspan "
+                    "verify` reports it",
                     row.id,
                     row.event_id,
                 )

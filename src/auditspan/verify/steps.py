@@ -60,8 +60,8 @@ Kind: TypeAlias = Literal[
 
 _NO_ADDITION = (
     ": if the trail had no key when the row was written, record that once for all such rows, with "
-    "`auditspan keys cover` or `trail.cover_rows_without_mac`; otherwise the row was inserted "
-    "without the application"
+    "`auditspan keys cover` or `trail.cover_rows_without_mac`; otherwise the row was not "
+    "inserted by the application"
 )
 _NOT_COVERED = (
     "are not those that trail.key_added covers: do not trust rows without a MAC among them"

@@ -204,10 +204,12 @@ def _leaves(
     leaves = sealed_leaves(connection, tables, first)
     if progress is None:
         return leaves
-    return _told(leaves, newest_size(connection, tables) - first, progress)
+    return _with_progress(leaves, newest_size(connection, tables) - first, progress)
 
 
-def _told(leaves: Iterator[SealedLeaf], total: int, progress: Progress) -> Iterator[SealedLeaf]:
+def _with_progress(
+    leaves: Iterator[SealedLeaf], total: int, progress: Progress
+) -> Iterator[SealedLeaf]:
     done = 0
     for done, leaf in enumerate(leaves, start=1):
         yield leaf

@@ -1,7 +1,7 @@
 """Check of the rows that have no leaf yet.
 
 Such a row is checked like a sealed one, except for its leaf. It may wait only as long as the sealer
-can still find it: a row that is older than the last checkpoint was inserted without the
+can still find it: a row that is older than the last checkpoint was not inserted by the
 application, or its leaf was removed.
 """
 
