@@ -99,7 +99,7 @@ class Telling:
     _objects: dict[tuple[Table, str], tuple[Origin, ObjectChange]] = field(default_factory=dict)
 
     def told(self, batches: Iterable[list[StagedChange]]) -> Iterator[list[Told]]:
-        """Yield the changes of each batch; joined-inheritance objects once all their rows arrived.
+        """Yield the changes of each batch, joined-inheritance objects once all their rows are read.
 
         Raises:
             AuditWriteError: the trail does not know the table of a staged change.

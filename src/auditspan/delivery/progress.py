@@ -19,7 +19,7 @@ FIRST_REPEATED = 128
 
 @dataclass(kw_only=True)
 class Unconfirmed:
-    """Rows that earlier relays sent but ended before they could confirm.
+    """Rows that earlier relays sent but could not confirm before they ended.
 
     A relay confirms a row when `SAFE_AFTER` seconds have passed since the acknowledgement without
     a transport error. A crash of the sink between two relays is seen by neither, so a relay cannot

@@ -288,7 +288,9 @@ class Relay:
 
     def _report(self, error: SinkUnavailableError, wait: float) -> None:
         if self._backoff.failures == 1:
-            _logger.warning("%s; records wait in the table until it is available", error.message)
+            _logger.warning(
+                "%s; records wait in the table, and are sent when it is available", error.message
+            )
         else:
             _logger.debug("%s; retrying in %.1f s", error.message, wait)
 

@@ -99,7 +99,7 @@ async def read_async(bind: AsyncBind, tables: AuditTables, reader: Reader[T]) ->
 
 
 def _resolved(bind: Bind, tables: AuditTables) -> Engine | Connection:
-    """Return the connection or engine of a bind; for a session, its open transaction's first."""
+    """Return the engine or connection of a bind; for a session in a transaction, its connection."""
     if isinstance(bind, Engine | Connection):
         return bind
     session: Session = bind if isinstance(bind, Session) else bind()
