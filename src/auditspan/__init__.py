@@ -1,4 +1,4 @@
-"""An audit trail that can be trusted, for Flask and SQLAlchemy services.
+"""A trustworthy audit trail for Flask and SQLAlchemy services.
 
 Session = sessionmaker(engine)
 trail = AuditTrail(Session, metadata=Base.metadata)

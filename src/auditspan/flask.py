@@ -2,10 +2,10 @@
 
 AuditExtension(trail, actor=lambda: Actor.user(current_user.id)).init_app(app)
 
-Flask is asked for its current request whenever a record is made, so it does not matter how the
-request context was entered: by a request, by one inside another, by `stream_with_context`, by
-`copy_current_request_context`, by `test_request_context`. What a response does after its request
-context is gone (a plain generator, `call_on_close`) is run with the actor that the request had.
+The current request is looked up in Flask whenever a record is made, so it does not matter how the
+request context was entered: by a request, a nested request, `stream_with_context`,
+`copy_current_request_context` or `test_request_context`. Code of a response that runs after its
+request context has ended (a plain generator, `call_on_close`) runs with the actor of the request.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _T = TypeVar("_T")
 
 
 class AuditExtension:
-    """Opens an audit context for every request of an application.
+    """Flask extension that opens an audit context for every request of an application.
 
     Args:
         trail: the trail of the application's sessions.
-        actor: says who makes the current request. It is asked when a change is recorded, so that
-            authentication may happen at any point before. By default everybody is anonymous.
+        actor: returns the actor of the current request. It is called when a change is recorded, so
+            that authentication may happen at any point before. By default the actor is anonymous.
     """
 
     def __init__(self, trail: AuditTrail, *, actor: Callable[[], Actor] = Actor.anonymous) -> None:
@@ -52,24 +52,24 @@ class AuditExtension:
         self._actor = actor
 
     def init_app(self, app: Flask) -> None:
-        """Install the extension; `app.extensions["auditspan"]` is it.
+        """Install the extension, as `app.extensions["auditspan"]`.
 
         Raises:
-            AuditConfigError: the application has one already.
+            AuditConfigError: the application already has one.
         """
         if _KEY in app.extensions:
             raise AuditConfigError(
-                "this application has an AuditExtension already: call init_app once, where the "
-                "application is made"
+                "this application already has an AuditExtension: call init_app once, where the "
+                "application is created"
             )
         app.extensions[_KEY] = self
-        # First, so that whatever another before_request writes has a context too.
+        # First, so that writes of other before_request functions have a context too.
         app.before_request_funcs.setdefault(None, []).insert(0, self._begin)
-        # Flask calls these in reverse, so this one sees what the others made of the response.
+        # Flask calls these in reverse, so this one sees the final response.
         app.after_request_funcs.setdefault(None, []).insert(0, _carry_into)
 
     def scope(self) -> RequestScope:
-        """The scope of the current request, which stays the same while the request lives."""
+        """Return the scope of the current request, the same one throughout the request."""
         found: RequestScope | None = getattr(request, _SCOPE, None)
         return found or self._opened(hides=None)
 
@@ -85,7 +85,7 @@ class AuditExtension:
 
 
 def _current_scope() -> RequestScope | None:
-    """The scope of Flask's current request, if its application has the extension."""
+    """Return the scope of Flask's current request, if its application has the extension."""
     if not has_request_context():
         return None
     found: RequestScope | None = getattr(request, _SCOPE, None)
@@ -97,12 +97,12 @@ add_scope_source(_current_scope)
 
 
 def _carry_into(response: Response) -> Response:
-    """Let the body and the `call_on_close` functions of a response run with its actor."""
+    """Run the body and the `call_on_close` functions of a response with its actor."""
     streams = response.is_streamed and not response.direct_passthrough
     if streams or vars(response).get("_on_close", True):
         carried = _Carried(_with_known_actor(current_context() or AuditContext()))
         if streams:
-            # The parts may also be text: they are passed on as they are.
+            # The parts may also be text: they are passed on unchanged.
             parts = iter(cast("Iterable[bytes]", response.response))
             response.response = _Body(parts, carried)
         setattr(response, "close", partial(carried.run, response.close))  # noqa: B010 (mypy)
@@ -110,7 +110,7 @@ def _carry_into(response: Response) -> Response:
 
 
 def _with_known_actor(context: AuditContext) -> AuditContext:
-    """Ask for the actor while the request is there; an error is raised when a record needs it."""
+    """Resolve the actor during the request; raise an error only when a record needs it."""
     try:
         return replace(context, actor=context.resolve_actor())
     except Exception as error:  # noqa: BLE001 (the application's own)
@@ -137,7 +137,7 @@ class _Carried:
 
 
 class _Body:
-    """The parts of a streamed response, each made in the carried context."""
+    """The parts of a streamed response, each produced in the carried context."""
 
     def __init__(self, parts: Iterator[bytes], carried: _Carried) -> None:
         self._parts = parts
@@ -150,17 +150,17 @@ class _Body:
         return self._carried.run(self._parts.__next__)
 
     def close(self) -> None:
-        """Close what makes the parts, inside `Response.close` and so in the carried context."""
+        """Close the source of the parts, inside `Response.close` and so in the carried context."""
         close = getattr(self._parts, "close", None)
         if close is not None:
             close()
 
 
 def request_info() -> Request:
-    """What the body says of the current request.
+    """Return the current request for the body of a record.
 
-    The route is the rule, never the path, which may hold personal data. An `X-Request-ID` of an
-    honest form is kept; else one is made.
+    The route is the rule, never the path, which may hold personal data. A well-formed
+    `X-Request-ID` is kept; otherwise an id is generated.
     """
     given = request.headers.get("X-Request-ID", "")
     agent = request.headers.get("User-Agent")

@@ -1,4 +1,4 @@
-"""The facade: one object that puts a session factory under an audit trail."""
+"""The facade: one object that attaches an audit trail to a session factory."""
 
 from __future__ import annotations
 
@@ -50,18 +50,21 @@ from auditspan.telemetry import announce, semconv
 
 
 def utc_now() -> datetime:
-    """The clock of a trail unless another is given."""
+    """Return the current time; the default clock of a trail."""
     return datetime.now(UTC)
 
 
 def fresh_id() -> str:
-    """The ids of a trail unless another source is given: UUID version 7."""
+    """Return a new version 7 UUID; the default source of a trail's ids."""
     millis = int(time.time_ns()) // 1_000_000  # libraries that freeze time may return a float
     return uuid7(min(max(millis, 0), MAX_MILLIS), os.urandom(RANDOM_BYTES))
 
 
 def service_from_resource() -> Service:
-    """This program as OpenTelemetry names it (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`)."""
+    """Return this program as named by OpenTelemetry.
+
+    `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` apply.
+    """
     attributes = Resource.create().attributes
     named = {name: attributes.get(name) for name in _SERVICE_ATTRIBUTES}
     name, version, instance = (None if v is None else str(v) for v in named.values())
@@ -72,28 +75,30 @@ _SERVICE_ATTRIBUTES = (semconv.SERVICE_NAME, semconv.SERVICE_VERSION, semconv.SE
 
 
 class AuditTrail:
-    """An audit row for every changed row of an audited table, in the transaction of the change.
+    """An audit trail: a row for every change of an audited table, in the change's transaction.
 
-    Triggers see the changes, however they are written (docs/adr/0016). AUTOCOMMIT and programs
-    that know nothing of the trail leave theirs to the worker (`capture.Undrained`).
+    Triggers capture the changes, however they are written (docs/adr/0016). The worker records
+    changes written under AUTOCOMMIT or by other programs (`capture.Undrained`).
 
     Args:
         sessions: a `sessionmaker`, `scoped_session` (Flask-SQLAlchemy's `db.session` is one),
             `async_sessionmaker` or `async_scoped_session`.
-        metadata: where the audit tables are added, so that `create_all` and Alembic see them.
-        strict: refuse a change when no `audit_context` says who acts: a statement of SQLAlchemy
-            before it runs, SQL as text when its transaction commits. Else the actor is unknown.
-        actions: what `record` and `record_durable` may be asked to record; None is anything.
-        service: this program; by default as OpenTelemetry's resource names it.
-        mac_key: authenticates every body and fingerprints redacted values. Without it rows carry
-            no MAC, and a redacted value shows only that it is there. Left out, it is warned of
-            once per process; None is a choice. Added later: see `cover_rows_without_mac`.
-        clock: the time, aware.
-        new_id: a fresh version 7 UUID.
+        metadata: the metadata that the audit tables are added to, so that `create_all` and Alembic
+            see them.
+        strict: whether to refuse a change without an actor from `audit_context`: a SQLAlchemy
+            statement before it runs, raw SQL when its transaction commits. Otherwise the actor is
+            unknown.
+        actions: the actions that `record` and `record_durable` accept; None accepts any.
+        service: this program; by default as named by OpenTelemetry's resource.
+        mac_key: authenticates every body and fingerprints redacted values. Without it, rows carry
+            no MAC, and only the presence of a redacted value is recorded. If it is omitted, a
+            warning is logged once per process; pass None to run without a key. To add a key
+            later, see `cover_rows_without_mac`.
+        clock: returns the current time, aware.
+        new_id: returns a new version 7 UUID.
 
     Raises:
-        AuditConfigError: the sessions are under a trail already, or on a database on which the
-            promises cannot be kept.
+        AuditConfigError: the sessions already have a trail, or their database is unsupported.
     """
 
     def __init__(  # noqa: PLR0913 (keyword-only settings of the one entry point)
@@ -111,8 +116,8 @@ class AuditTrail:
         target = hook_target(sessions)
         if target in attached:
             raise AuditConfigError(
-                "these sessions are under an audit trail already: make one AuditTrail per session "
-                "factory and pass it around"
+                "these sessions already have an audit trail: create one AuditTrail per session "
+                "factory, and pass it around"
             )
         require_supported_binds(target)
         self.tables: AuditTables = audit_tables(metadata)
@@ -141,25 +146,25 @@ class AuditTrail:
         reason: str | None = None,
         metadata: Mapping[str, Json] | None = None,
     ) -> str:
-        """Record an event that is no change of a row, in the caller's transaction.
+        """Record an event that is not a change of a row, in the caller's transaction.
 
-        It commits or rolls back with the transaction, and is announced only when it has committed.
+        It commits or rolls back with the transaction, and is announced only after the commit.
 
         Args:
-            session: a session under this trail.
+            session: a session of this trail.
             action: ``type.verb``, as in ``invoice.exported``.
             target: an audited object, a `Target`, or None.
-            outcome: how it ended.
-            reason: why, in words.
-            metadata: what else is worth keeping; canonical JSON values.
+            outcome: the outcome of the action.
+            reason: the reason, in words.
+            metadata: further details; canonical JSON values.
 
         Returns:
             The event id.
 
         Raises:
-            AuditConfigError: the action is not `type.verb` or not registered, or the target is no
-                audited object.
-            AuditBodyError: a value cannot stand in a body.
+            AuditConfigError: the action is not `type.verb` or not registered, or the target is not
+                an audited object.
+            AuditBodyError: a value cannot be represented losslessly.
             AuditWriteError: the row could not be written; the transaction can only be rolled back.
         """
         require_action(action, self._actions)
@@ -188,24 +193,24 @@ class AuditTrail:
         reason: str | None = None,
         metadata: Mapping[str, Json] | None = None,
     ) -> str:
-        """Record an event in a transaction of its own, which outlives the caller's rollback.
+        """Record an event in a transaction of its own, unaffected by the caller's rollback.
 
-        It is in the database when this returns. On SQLite, which has one writer at a time, it MUST
-        NOT be called while the same thread has written and not yet committed: it would wait for
-        itself until the driver's timeout, and then fail.
+        The event is committed when this returns. On SQLite, which has one writer at a time, it MUST
+        NOT be called while the same thread has uncommitted writes: it would wait for itself until
+        the driver's timeout, and then fail.
 
         Returns:
             The event id.
 
         Raises:
-            AuditConfigError: as `record`, and where the sessions are asynchronous.
-            AuditBodyError: a value cannot stand in a body.
+            AuditConfigError: as `record`, and if the sessions are asynchronous.
+            AuditBodyError: a value cannot be represented losslessly.
             AuditWriteError: the row could not be written.
         """
         factory = getattr(self._sessions, "session_factory", self._sessions)
         if is_of_asyncio(factory, "async_sessionmaker"):
             raise AuditConfigError(
-                "record_durable needs synchronous sessions: with asynchronous ones, await "
+                "record_durable requires synchronous sessions: with asynchronous ones, await "
                 "session.run_sync(trail.record, action, ...) in a session of its own"
             )
         with factory() as session, session.begin():
@@ -259,15 +264,15 @@ class AuditTrail:
     ) -> CoveredRows | None:
         """Record that the rows sealed before the trail had a MAC key have no MAC.
 
-        The event is `trail.key_added`. `verify` with the key accepts these rows from then on, and
-        no row without a MAC that is sealed later. What was changed or inserted among them before
-        this call cannot be found. So call it as soon as every process that writes has the key, and
-        the worker has sealed what is there.
+        The event is `trail.key_added`. From then on, `verify` with the key accepts these rows, but
+        no row without a MAC that is sealed later. Changes and insertions among them before this
+        call cannot be detected. So call it as soon as every process that writes has the key, and
+        the worker has sealed the existing rows.
 
         Args:
-            session: a session under this trail; the record commits with it.
-            reason: why, for the trail.
-            later: cover rows without a MAC that follow a row with one, too.
+            session: a session of this trail; the record commits with it.
+            reason: the reason, which is recorded.
+            later: also cover rows without a MAC that follow a row with one.
             earlier_keys: MAC keys that the trail had before its present one.
 
         Returns:
@@ -276,7 +281,7 @@ class AuditTrail:
         Raises:
             AuditConfigError: the trail has no key, rows without a MAC are not sealed yet or follow
                 a row with one, or the sealed rows are not those of the last checkpoint.
-            MissingActorError: no context says who acts.
+            MissingActorError: no actor is set.
         """
         key = self.mac_key
         if key is None:
@@ -295,7 +300,7 @@ class AuditTrail:
 
     @property
     def mac_key(self) -> MacKey | None:
-        """The key that rows are written under; None without one."""
+        """The key that authenticates new rows; None without one."""
         return self._capture.mac_key
 
     unaudited = staticmethod(unaudited)

@@ -1,4 +1,4 @@
-"""The worker: sealer and relays side by side, in a process of their own or in the service's."""
+"""The worker: sealer and relays side by side, in a process of their own or in the service."""
 
 from __future__ import annotations
 
@@ -24,36 +24,35 @@ SEAL_INTERVAL = 0.25
 """Seconds between two passes of the sealer when there is nothing to do."""
 
 SWEEP_INTERVAL = 600.0
-"""Seconds between two looks for rows that the sealer would never come upon."""
+"""Seconds between two sweeps for rows that the sealer would never find."""
 
 PARTITION_INTERVAL = 3600.0
-"""Seconds between two looks whether the partitions of the months ahead are there."""
+"""Seconds between two checks for missing partitions of the months ahead."""
 
 _logger = logging.getLogger(__name__)
 
 
 class Worker:
-    """Seals committed rows and relays them to a sink, or to each of several.
+    """Worker that seals committed rows and relays them to one or more sinks.
 
-    Every sink has a thread, a connection and cursors of its own: what one of them does, or does not
-    do, delays none of the others.
+    Every sink has its own thread, connection and cursors, so that none delays another.
 
-    Its own HTTP and SQL leave no telemetry: a relay that traced itself would never be idle.
+    The worker's own HTTP and SQL emit no telemetry: a relay that traced itself would never be idle.
 
     Args:
-        engine: where the trail is.
+        engine: the database of the trail.
         tables: the audit tables.
-        sink: where to deliver; several have names of their own.
-        interval: seconds between two looks when there is nothing to do.
-        signing_key: signs every checkpoint; its name is that of the trail.
-        mac_key: the keys that rows may be under.
-        last_signed: knows what was signed before.
+        sink: the sink, or several sinks with different names.
+        interval: seconds between two polls when there is nothing to do.
+        signing_key: signs every checkpoint; its name is the name of the trail.
+        mac_key: the keys that rows may be authenticated with.
+        last_signed: remembers what was signed before.
         trail_name: the name of a trail without a signing key, in each record that is delivered. It
-            tells the trail apart from others that deliver to the same collector.
+            distinguishes the trail from others that deliver to the same collector.
 
     Raises:
-        AuditConfigError: two sinks have one name, one has a reserved name, or a trail with a
-            signing key has another name.
+        AuditConfigError: two sinks have the same name, one has a reserved name, or `trail_name`
+            differs from the name of the signing key.
     """
 
     def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
@@ -94,12 +93,12 @@ class Worker:
         )
 
     def start(self) -> None:
-        """Start its threads."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Finish the batches under way and end the threads. What is left waits in the table."""
+        """Finish the batches in flight and end the threads. Remaining rows wait in the table."""
         self._stop.set()
         for thread in self._threads:
             if thread.is_alive():
@@ -108,7 +107,7 @@ class Worker:
             sink.close()
 
     def drain(self, seconds: float) -> bool:
-        """Wait until every sink has every committed row; whether that came true in time."""
+        """Wait until every sink has every committed row; return False on timeout."""
         deadline = time.monotonic() + seconds
         while not self.is_caught_up():
             if time.monotonic() > deadline:
@@ -117,7 +116,7 @@ class Worker:
         return True
 
     def is_caught_up(self) -> bool:
-        """Whether every row that is committed now is sealed, and acknowledged by every sink."""
+        """Return whether every committed row is sealed, and acknowledged by every sink."""
         with quiet(), self._engine.connect() as connection:
             rows = connection.execute(
                 select(func.count()).select_from(self._tables.event)
@@ -133,13 +132,13 @@ class Worker:
                 try:
                     sealed = self._sealer.seal()
                     if not sealed and time.monotonic() - swept >= SWEEP_INTERVAL:
-                        swept = time.monotonic()  # also of one that fails: it reads the table
+                        swept = time.monotonic()  # even if it fails: it reads the whole table
                         self._sealer.sweep()
                     wait = 0.0 if sealed else self._interval
                     backoff.reset()
-                except Exception:  # a worker must outlive whatever the database does
+                except Exception:  # a worker must survive any database error
                     wait = backoff.next()
-                    _logger.exception("sealing failed; it will be tried again in %.1f s", wait)
+                    _logger.exception("sealing failed; retrying in %.1f s", wait)
                 self._stop.wait(wait)
 
     def _take_undrained(self) -> None:
@@ -148,17 +147,17 @@ class Worker:
                 self._undrained.run(self._stop)
 
     def _keep_ahead(self) -> None:
-        """Have partitions for the months to come, where the table is partitioned."""
+        """Create partitions for the coming months, if the table is partitioned."""
         with quiet():
             while self._engine.dialect.name == "postgresql" and not self._stop.is_set():
                 try:
                     with self._engine.begin() as connection:
                         made = make_ahead(connection, self._tables.event)
-                except Exception:  # there is a partition for everything else
-                    _logger.exception("no partitions were made ahead; it will be tried again")
+                except Exception:  # the default partition takes all other rows
+                    _logger.exception("creating partitions ahead failed; will retry")
                 else:
                     for name in made:
-                        _logger.info("made the partition %s", name)
+                        _logger.info("created the partition %s", name)
                 self._stop.wait(PARTITION_INTERVAL)
 
     def _deliver(self, relay: Relay) -> None:
@@ -167,7 +166,7 @@ class Worker:
 
 
 def _trail_name(keys: SigningKey | Sequence[SigningKey] | None, given: str | None) -> str | None:
-    """Return the name in every delivered record: that of the signing key, if there is one."""
+    """Return the name in every delivered record: the signing key's, if there is one."""
     signers = [keys] if isinstance(keys, SigningKey) else list(keys or ())
     if signers and given not in {None, signers[0].name}:
         raise AuditConfigError(
@@ -178,26 +177,26 @@ def _trail_name(keys: SigningKey | Sequence[SigningKey] | None, given: str | Non
 
 
 def _require_fit_names(names: Sequence[str]) -> None:
-    """Refuse sinks whose cursors could not be told from others.
+    """Refuse sinks whose names would make cursors ambiguous.
 
     Raises:
-        AuditConfigError: two sinks have one name, or one has a name that is reserved.
+        AuditConfigError: two sinks have the same name, or one has a reserved name.
     """
     if len(set(names)) != len(names):
         raise AuditConfigError(
-            "two sinks have one name, and would share one cursor, so that one of them would "
-            "get nothing: give each a name of its own, as OtlpSink(endpoint, name=...)"
+            "two sinks have the same name, so they would share one cursor, and one of them would "
+            "get nothing: give each a name of its own, as in OtlpSink(endpoint, name=...)"
         )
     if any(name.startswith(LEASE_PREFIX) for name in names):
         raise AuditConfigError(
-            f"a sink has a name that begins with {LEASE_PREFIX!r}, which is reserved for leases: "
-            "choose another name, as OtlpSink(endpoint, name=...)"
+            f"the name of a sink begins with {LEASE_PREFIX!r}, which is reserved for leases: "
+            "choose another name, as in OtlpSink(endpoint, name=...)"
         )
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No instrumentation of what happens inside."""
+    """Suppress instrumentation inside the block."""
     token = context.attach(context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, value=True))
     try:
         yield

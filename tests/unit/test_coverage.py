@@ -205,7 +205,7 @@ def test_metadata_is_found_behind_every_kind_of_application(base: Any) -> None:
 @pytest.mark.parametrize("thing", [None, 7, Flask("bare"), sessionmaker()], ids=repr)
 def test_what_leads_to_no_models_is_refused(thing: Any) -> None:
     """With a sentence that says what would do."""
-    with pytest.raises(AuditConfigError, match="name a MetaData"):
+    with pytest.raises(AuditConfigError, match="pass a MetaData"):
         metadata_of(thing)
 
 
@@ -291,7 +291,7 @@ def test_an_application_that_is_covered_ends_with_0(shop: Any) -> None:
         ("shop_nowhere:Base", "there is no module shop_nowhere here or on Python's path."),
         ("shop_bad:Bas", "shop_bad has no Bas; did you mean Base?"),
         ("shop_bad:Base.metadata.x", "shop_bad has no Base.metadata.x"),
-        ("shop_bad:number", "name a MetaData"),
+        ("shop_bad:number", "pass a MetaData"),
         ("shop_bad:nothing", "There is no model"),
         ("shop_bad:Base", "'yes'"),
         ("shop_needs:Base", "shop_needs needs shop_missing, which is not installed."),

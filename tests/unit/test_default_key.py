@@ -24,7 +24,7 @@ def test_a_trail_without_a_key_warns_once() -> None:
     """The warning says what is missing, and how it is silenced; a second trail says nothing."""
     (line,) = said("", "").splitlines()
     assert "AuditTrail has no mac_key" in line
-    assert "mac_key=None to do without" in line
+    assert "mac_key=None to run without a key" in line
 
 
 def test_a_trail_with_a_key_does_not_warn() -> None:

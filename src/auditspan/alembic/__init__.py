@@ -1,4 +1,4 @@
-"""What a migration needs."""
+"""Alembic operations and column types for migrations."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""What Alembic's autogenerate writes for the audit tables: their types' import, and their guards.
+"""Alembic autogenerate support for the audit tables: the import of their types, and guards.
 
 Import it where migrations are generated: in `env.py`, or beside Flask-Migrate's `Migrate`.
 
     import auditspan.alembic.autogenerate  # noqa: F401
 
-A generated migration that makes the audit tables then runs as it is, and the next one is empty;
-also when `audit_event` is partitioned, which no metadata says. Without this module Alembic would
-propose to drop the partitions.
+A generated migration that creates the audit tables then runs unchanged, and the next one is empty,
+even when `audit_event` is partitioned, which metadata does not describe. Without this module,
+Alembic would propose to drop the partitions.
 """
 
 from __future__ import annotations
@@ -38,30 +38,30 @@ _PARTITIONED = text(
     """
 )
 _OTHER_INDEXES = {"ix_audit_event_event_id", "ix_audit_leaf_event_id"}
-"""Where the table is partitioned, the first is each partition's own, and the second not unique."""
+"""On a partitioned table, the first belongs to each partition, and the second is not unique."""
 
 
 class CreateGuards(MigrateOperation):
-    """The guards of the audit tables, behind the tables."""
+    """Operation that creates the guards of the audit tables, after the tables."""
 
     def reverse(self) -> DropGuards:
-        """The way back."""
+        """Return the reverse operation."""
         return DropGuards()
 
     def to_diff_tuple(self) -> tuple[str, str]:
-        """The difference, for `alembic check`."""
+        """Return the difference, for `alembic check`."""
         return ("add_guards", "audit_event")
 
 
 class DropGuards(MigrateOperation):
-    """No guards any more, before the tables go."""
+    """Operation that drops the guards, before the tables are dropped."""
 
     def reverse(self) -> CreateGuards:
-        """The way back."""
+        """Return the reverse operation."""
         return CreateGuards()
 
     def to_diff_tuple(self) -> tuple[str, str]:
-        """The difference, for `alembic check`."""
+        """Return the difference, for `alembic check`."""
         return ("remove_guards", "audit_event")
 
 
@@ -95,13 +95,13 @@ def _add_guards(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatc
 
 
 def _leave_out_policy(table: CreateTableOp) -> None:
-    """Do not write a `Policy` into the migration, which would not import it."""
+    """Omit a `Policy` from the migration, which would not import it."""
     if not isinstance(table.info.get("audit", True), bool):
         table.info = {key: value for key, value in table.info.items() if key != "audit"}
 
 
 def _leave_partitions(connection: Connection, upgrade: UpgradeOps) -> None:
-    """Propose nothing about partitions, nor about what is otherwise because of them."""
+    """Drop proposals about partitions, and about indexes that differ because of them."""
     found = connection.execute(_PARTITIONED).all()
     whole = {one.schema for one in found if one.is_whole}
     parts = {(one.schema, one.name) for one in found if not one.is_whole}
@@ -124,5 +124,5 @@ def _leave_partitions(connection: Connection, upgrade: UpgradeOps) -> None:
 
 
 def _schema(connection: Connection, schema: str | None) -> str | None:
-    """None for the schema that tables are in when nobody names one."""
+    """Return the schema, or None if it is the default schema."""
     return None if schema == connection.dialect.default_schema_name else schema

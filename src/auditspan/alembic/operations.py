@@ -1,4 +1,4 @@
-"""What a migration needs to make the audit tables append-only.
+"""Alembic operations that make the audit tables append-only and stage changes.
 
     from alembic import op
     from auditspan.alembic import create_guards, drop_guards
@@ -10,22 +10,21 @@
         drop_guards(op)
 
 `partition_audit_event(op)` turns `audit_event` into a table that is partitioned by month, on
-PostgreSQL; docs/how-to/partition-the-trail.md says when, and what changes.
+PostgreSQL; docs/how-to/partition-the-trail.md explains when to do so, and what changes.
 
-With `auditspan.alembic.autogenerate` imported, Alembic writes this by itself where it makes the
-tables. On SQLite, add it again behind a batch migration of an audit table, which makes the table
-anew.
+With `auditspan.alembic.autogenerate` imported, Alembic generates this where it creates the tables.
+On SQLite, add it again after a batch migration of an audit table, which creates the table again.
 
-Where changes are captured by triggers, it writes these as well:
+If changes are captured by triggers, Alembic generates these as well:
 
-    create_staging(op)                                  # behind the table audit_change
+    create_staging(op)                                  # after the table audit_change
     create_triggers(op, "customer", exclude=["iban"])   # again when the table or its policy changes
     drop_triggers(op, "customer")
     drop_staging(op)
 
-Where `env.py` imports the trail, triggers are also made again at the end of every migration that
-has changed a table, by whatever means. What a migration writes is recorded as one
-`migration.statement` for each table and operation; `with record_rows():` records it row by row.
+If `env.py` imports the trail, triggers are also created again at the end of every migration that
+has changed a table, by any means. The writes of a migration are recorded as one
+`migration.statement` for each table and operation; `with record_rows():` records them row by row.
 """
 
 from __future__ import annotations
@@ -69,17 +68,17 @@ __all__ = [
 
 
 class MigrationOperations(Protocol):
-    """What is used of `alembic.op`, with a database or with `--sql`."""
+    """The used part of `alembic.op`, with a database or with `--sql`."""
 
     def get_context(self) -> Any:  # noqa: ANN401 (Alembic's MigrationContext, which we do not import)
-        """The context with its `dialect`."""
+        """Return the context with its `dialect`."""
 
     def execute(self, sqltext: Executable | str) -> None:
         """Run a statement, or print it."""
 
 
 def create_guards(op: MigrationOperations, *, schema: str | None = None) -> None:
-    """Make the triggers of this release on the audit tables, in place of any that are there."""
+    """Create the triggers of this release on the audit tables, replacing existing ones."""
     dialect: Dialect = op.get_context().dialect
     for table in _append_only(schema):
         for statement in (
@@ -91,7 +90,7 @@ def create_guards(op: MigrationOperations, *, schema: str | None = None) -> None
 
 
 def drop_guards(op: MigrationOperations, *, schema: str | None = None) -> None:
-    """Take the triggers away; until they are back, rows can be changed and removed."""
+    """Drop the triggers; until they are created again, rows can be changed and removed."""
     dialect: Dialect = op.get_context().dialect
     for table in _append_only(schema):
         for statement in (*unguard_partitions(table, dialect), *removal(table, dialect)):
@@ -99,10 +98,11 @@ def drop_guards(op: MigrationOperations, *, schema: str | None = None) -> None:
 
 
 def partition_audit_event(op: MigrationOperations, *, schema: str | None = None) -> None:
-    """Partition `audit_event` by month; what is in it becomes the first partition, where it lies.
+    """Partition `audit_event` by month; the existing table becomes the first partition, in place.
 
-    For the owner of the tables. It takes ACCESS EXCLUSIVE, and reads the table twice unless that
-    was prepared. Where the table is partitioned, its functions, rights and guards are made again.
+    Only the owner of the tables can. It takes an ACCESS EXCLUSIVE lock, and reads the table twice
+    unless that was prepared. If the table is already partitioned, its functions, privileges and
+    guards are created again.
 
     Raises:
         AuditConfigError: the database is not PostgreSQL.
@@ -114,10 +114,11 @@ def partition_audit_event(op: MigrationOperations, *, schema: str | None = None)
 
 
 def create_staging(op: MigrationOperations, *, schema: str | None = None) -> None:
-    """Prepare `audit_change`, and make what takes rows from it; behind it and `audit_event`.
+    """Prepare `audit_change`, and create its drain function; after it and `audit_event`.
 
-    On PostgreSQL the role of the application needs EXECUTE on `auditspan_drain(integer)`, and USAGE
-    on the sequence of `audit_change.id`; docs/how-to/guard-the-tables.md has all rights.
+    On PostgreSQL, the role of the application needs EXECUTE on `auditspan_drain(integer)`, and
+    USAGE on the sequence of `audit_change.id`; docs/how-to/guard-the-tables.md lists all
+    privileges.
     """
     dialect: Dialect = op.get_context().dialect
     if dialect.name == "postgresql":
@@ -127,9 +128,9 @@ def create_staging(op: MigrationOperations, *, schema: str | None = None) -> Non
 
 
 def drop_staging(op: MigrationOperations, *, schema: str | None = None) -> None:
-    """Remove what takes rows from `audit_change`; before the table goes.
+    """Drop the drain function of `audit_change`, before the table is dropped.
 
-    What this transaction has written so far is recorded first.
+    Changes that this transaction has written so far are recorded first.
     """
     connection, dialect = _connection(op), op.get_context().dialect
     if connection is not None:
@@ -146,15 +147,15 @@ def create_triggers(
     schema: str | None = None,
     staging_schema: str | None = None,
 ) -> None:
-    """Make the triggers that stage the changes of a table, in place of any that are there.
+    """Create the triggers that stage the changes of a table, replacing existing ones.
 
-    They are made for the columns that the table has now; where the target metadata of `env.py` does
+    They are created for the current columns of the table; if the target metadata of `env.py` does
     not have the table, it is read from the database.
 
     Args:
         op: `alembic.op`.
         table: the audited table.
-        exclude: the columns that its policy excludes, and those that are not mapped.
+        exclude: the columns that its policy excludes, and unmapped columns.
         schema: the schema of the table.
         staging_schema: the schema of `audit_change`.
 
@@ -176,7 +177,7 @@ def create_triggers(
 
 
 def drop_triggers(op: MigrationOperations, table: str, *, schema: str | None = None) -> None:
-    """Remove the triggers that stage the changes of a table, and functions that no other needs."""
+    """Drop the triggers that stage the changes of a table, and functions no longer needed."""
     connection = _connection(op)
     _run(op, removal_statements(table, schema, op.get_context().dialect, connection))
     if connection is not None:
@@ -184,13 +185,13 @@ def drop_triggers(op: MigrationOperations, table: str, *, schema: str | None = N
 
 
 def _connection(op: MigrationOperations) -> Connection | None:
-    """The connection that is migrated; None with `--sql`."""
+    """Return the connection that is migrated; None with `--sql`."""
     context = op.get_context()
     return None if context.as_sql else context.bind
 
 
 def _table(op: MigrationOperations, name: str, schema: str | None) -> Table:
-    """The table as the models have it, else as the database has it."""
+    """Return the table from the models, else from the database."""
     key = f"{schema}.{name}" if schema else name
     metadatas = target_metadata(op.get_context().opts)
     found = next((one.tables[key] for one in metadatas if key in one.tables), None)
@@ -200,7 +201,7 @@ def _table(op: MigrationOperations, name: str, schema: str | None) -> Table:
         return live_table(connection, empty if found is None else found)
     if found is None and op.get_context().dialect.name == "sqlite":
         raise AuditConfigError(
-            f"the triggers of {key!r} cannot be printed, because its columns are not known: give "
+            f"the triggers of {key!r} cannot be printed, because its columns are unknown: pass "
             "`context.configure` the target_metadata that has this table, or migrate with a "
             "database"
         )
@@ -208,7 +209,7 @@ def _table(op: MigrationOperations, name: str, schema: str | None) -> Table:
 
 
 def _run(op: MigrationOperations, statements: Collection[str]) -> None:
-    """Execute driver SQL, in which percent signs are doubled where the driver asks for it."""
+    """Execute driver SQL, in which percent signs are doubled if the driver requires it."""
     dialect = op.get_context().dialect
     with _own(op):
         for statement in statements:
@@ -218,7 +219,7 @@ def _run(op: MigrationOperations, statements: Collection[str]) -> None:
 
 
 def _own(op: MigrationOperations) -> AbstractContextManager[None]:
-    """What runs inside is auditspan's own, and no write of the migration."""
+    """Mark statements inside the block as auditspan's own, not writes of the migration."""
     connection = _connection(op)
     return nullcontext() if connection is None else busy(connection)
 

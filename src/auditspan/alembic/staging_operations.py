@@ -1,12 +1,12 @@
-"""What Alembic's autogenerate proposes for the triggers that stage changes.
+"""Autogenerate proposals for the triggers that stage changes.
 
-audit_change is made        its function, and the triggers of every audited table
-an audited table is made    its triggers
+audit_change is created     its function, and the triggers of every audited table
+an audited table is created its triggers
 columns, unique keys or the policy change so that triggers differ
-                            its triggers anew: at the end of the upgrade as the models have
-                            them, at the end of the downgrade as the database has them now
-a table goes, or is no longer audited
-                            its triggers go first
+                            its triggers again: those of the models at the end of the upgrade,
+                            those now in the database at the end of the downgrade
+a table is dropped, or is no longer audited
+                            its triggers are dropped first
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ from auditspan.storage.triggers import StagedTable, postgresql, sqlite, triggere
 
 
 class CreateStaging(MigrateOperation):
-    """The function that takes rows from `audit_change`, behind the table."""
+    """Operation that creates the drain function of `audit_change`, after the table."""
 
     def __init__(self, schema: str | None) -> None:
         self.schema = schema
 
     def reverse(self) -> DropStaging:
-        """The way back."""
+        """Return the reverse operation."""
         return DropStaging(self.schema)
 
     def to_diff_tuple(self) -> tuple[str, str]:
-        """The difference, for `alembic check`."""
+        """Return the difference, for `alembic check`."""
         return ("add_staging", STAGING)
 
 
 class DropStaging(CreateStaging):
-    """No function any more, before the table goes."""
+    """Operation that drops the drain function, before the table is dropped."""
 
     def reverse(self) -> CreateStaging:  # type: ignore[override]
-        """The way back."""
+        """Return the reverse operation."""
         return CreateStaging(self.schema)
 
     def to_diff_tuple(self) -> tuple[str, str]:
-        """The difference, for `alembic check`."""
+        """Return the difference, for `alembic check`."""
         return ("remove_staging", STAGING)
 
 
 class TriggersOperation(MigrateOperation):
-    """Triggers of one table.
+    """Operation on the triggers of one table.
 
     Args:
         table: the name of the table.
         schema: its schema.
-        excluded: the columns that the triggers leave out.
+        excluded: the columns that the triggers omit.
         staging_schema: the schema of `audit_change`.
     """
 
@@ -77,43 +77,43 @@ class TriggersOperation(MigrateOperation):
         self.staging_schema = staging_schema
 
     def to_diff_tuple(self) -> tuple[str, str]:
-        """The difference, for `alembic check`."""
+        """Return the difference, for `alembic check`."""
         return (type(self).__name__, self.table)
 
     def like(self, kind: type[TriggersOperation]) -> TriggersOperation:
-        """Another operation on the same triggers."""
+        """Return another operation on the same triggers."""
         return kind(self.table, self.schema, self.excluded, self.staging_schema)
 
 
 class CreateTriggers(TriggersOperation):
-    """Triggers where there were none."""
+    """Operation that creates triggers for a table without any."""
 
     def reverse(self) -> TriggersOperation:
-        """The way back."""
+        """Return the reverse operation."""
         return self.like(DropTriggers)
 
 
 class DropTriggers(TriggersOperation):
-    """No triggers any more."""
+    """Operation that drops triggers."""
 
     def reverse(self) -> TriggersOperation:
-        """The way back."""
+        """Return the reverse operation."""
         return self.like(CreateTriggers)
 
 
 class ReplaceTriggers(TriggersOperation):
-    """Triggers in place of others, as a migration leaves them."""
+    """Operation that replaces triggers, at the end of a migration."""
 
     def reverse(self) -> TriggersOperation:
-        """Nothing, where the way back begins."""
+        """Return the reverse operation, which does nothing at the start of a downgrade."""
         return self.like(FormerTriggers)
 
 
 class FormerTriggers(TriggersOperation):
-    """Nothing where a migration begins; on the way back, the triggers as they were."""
+    """Operation that does nothing at the start of a migration, but restores on downgrade."""
 
     def reverse(self) -> TriggersOperation:
-        """The way back ends with them."""
+        """Return the reverse operation, which restores triggers at the end of a downgrade."""
         return self.like(ReplaceTriggers)
 
 
@@ -157,7 +157,7 @@ def _call(context: AutogenContext, name: str, *arguments: str, **options: object
 
 
 def add_triggers(context: AutogenContext, upgrade: UpgradeOps) -> None:
-    """Add what is to be done about triggers to what is to be done about tables."""
+    """Add operations on triggers to the operations on tables."""
     if context.connection is None:
         return
     proposal = _Proposal(connection=context.connection, upgrade=upgrade)
@@ -170,7 +170,7 @@ def add_triggers(context: AutogenContext, upgrade: UpgradeOps) -> None:
 
 
 class _Proposal:
-    """Operations that go before and behind those on tables."""
+    """Operations to run before and after those on tables."""
 
     def __init__(self, *, connection: Connection, upgrade: UpgradeOps) -> None:
         self._connection = connection
@@ -199,7 +199,7 @@ class _Proposal:
         ]
 
     def want(self, staged: StagedTable) -> None:
-        """Add what makes the triggers of a table as the models have them."""
+        """Add the operations that create or replace the triggers of a table."""
         table = staged.table
         self._wanted.add(table.key)
         wanted = CreateTriggers(table.name, table.schema, staged.excluded, staged.staging.schema)
@@ -213,7 +213,7 @@ class _Proposal:
             self.last.append(wanted.like(ReplaceTriggers))
 
     def add_removals(self, known: set[str]) -> None:
-        """Add what removes triggers: of tables that go, and of those no longer audited."""
+        """Add the operations that drop triggers of dropped or no longer audited tables."""
         for key, found in self._found.items():
             if key in self._gone or (key in known and key not in self._wanted):
                 self.first.append(DropTriggers(found.name, found.schema, found.excluded))

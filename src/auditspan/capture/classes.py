@@ -1,6 +1,6 @@
-"""The class of an object of several tables whose base row is not among its changed rows.
+"""Lookup of the class of a joined-inheritance object whose base row is not among its changes.
 
-The rows of one object may be cut apart, since a batch holds a bounded number of rows.
+The rows of one object may end up in different batches, since the size of a batch is bounded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _IN_MEMORY = 2000
 """States of base rows that are kept in memory."""
 
 _CACHE_KIB = 32 * 1024
-"""What SQLite keeps in memory before it writes to its temporary file."""
+"""The size of SQLite's page cache, beyond which it writes to its temporary file."""
 
 _SCHEMA = "CREATE TABLE state (row, at, value, PRIMARY KEY (row, at)) WITHOUT ROWID"
 _PUT = "INSERT OR REPLACE INTO state VALUES (?, ?, ?)"
@@ -34,7 +34,7 @@ LIMIT 1
 """
 
 Standing = tuple[AuditedKind | None, int]
-"""What is recorded of a row, and the change id of that.
+"""The kind of a row, which decides what is recorded, and the change id of the record.
 
 A row that is deleted after its base row counts as deleted just before it: the object ends with the
 base row.
@@ -43,14 +43,14 @@ base row.
 
 @dataclass(kw_only=True)
 class ObjectClasses:
-    """Finds the class that an object had when a row of it was changed.
+    """Lookup of the class that an object had when one of its rows was changed.
 
-    It is looked for in changes of the base row that were read, in the live base row, in the trail,
-    and in changes of the base row that are still to be read.
+    The lookup searches the changes of the base row that were read, the live base row, the trail,
+    and the changes of the base row that are still to be read, in that order.
 
     Attributes:
-        trail: the table of events; without it, what was read and live rows have to do.
-        read_on: adds further changes of base rows; False where there are no more.
+        trail: the table of events; None to search only the staged changes and the live rows.
+        read_on: reads further changes of base rows; returns False when there are no more.
     """
 
     connection: Connection
@@ -59,7 +59,7 @@ class ObjectClasses:
     _seen: Discriminators = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin without any change."""
+        """Start with no discriminators."""
         self._seen = Discriminators()
 
     def add(self, part: Part) -> None:
@@ -67,7 +67,7 @@ class ObjectClasses:
         self._seen.add(part)
 
     def find(self, part: Part) -> Standing:
-        """Look for the class of the object that a row of another table than the base belongs to."""
+        """Find the class of the object that a row outside the base table belongs to."""
         seen = self._seen.find(part)
         live = None if seen else _read_live(self.connection, part)
         if live:
@@ -81,12 +81,12 @@ class ObjectClasses:
         return part.reader.kind_of(value), _change_id(part, end)
 
     def has_row(self, table: Table, part: Part) -> bool:
-        """Whether the object of this row has a row in the table of a subclass."""
+        """Return whether the object of this row has a row in the table of a subclass."""
         key = table.primary_key.columns[0]
         return _row_of(self.connection, table, key, part) is not None
 
     def _recorded(self, part: Part) -> Standing | None:
-        """What the events of the object say."""
+        """Return the class that the object's recorded events give, if there are any."""
         if self.trail is None:
             return None
         audited, event, last = part.reader.audited, self.trail.c, func.max(self.trail.c.id)
@@ -110,9 +110,9 @@ def _change_id(part: Part, end: int | None) -> int:
 
 
 class Discriminators:
-    """Discriminators of base rows by the changes that made and removed them.
+    """Discriminators of base rows, by the changes that made and removed them.
 
-    Beyond a fixed number they are in a temporary file of SQLite.
+    Beyond a fixed number, they are kept in a temporary SQLite file.
     """
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ class Discriminators:
         self._file: sqlite3.Connection | None = None
 
     def add(self, part: Part) -> None:
-        """Remember those before and after a change of a base row."""
+        """Remember the discriminators before and after a change of a base row."""
         table = part.reader.audited.table
         for at, image in ((2 * part.change.id, part.old), (2 * part.change.id + 1, part.new)):
             if image is not None:
@@ -130,9 +130,9 @@ class Discriminators:
             self._write()
 
     def find(self, part: Part) -> tuple[Json, int | None] | None:
-        """The last one before the change of another row, else the first one after it.
+        """Return the last discriminator before a change of another row, else the first after it.
 
-        With the change that had removed the base row, if any.
+        The second value is the change that had removed the base row, if any.
         """
         column = part.reader.audited.discriminator
         if column is None or (not self._near and self._file is None):
@@ -160,7 +160,7 @@ class Discriminators:
 
 
 def is_base(audited: AuditedTable) -> bool:
-    """Whether the rows of this table tell the class of their objects."""
+    """Return whether this table holds the discriminator of its objects."""
     return audited.discriminator is not None and audited.discriminator.table is audited.table
 
 
@@ -169,7 +169,7 @@ def _row(table: Table, id_: str) -> str:
 
 
 def _read_live(connection: Connection, part: Part) -> tuple[Json] | None:
-    """The discriminator of the base row in the database; None where there is no row."""
+    """Return the discriminator of the base row in the database; None if there is no row."""
     column = part.reader.audited.discriminator
     row = None if column is None else _row_of(connection, column.table, column, part)
     return None if row is None else (represent(row[0]),)
@@ -178,7 +178,7 @@ def _read_live(connection: Connection, part: Part) -> tuple[Json] | None:
 def _row_of(
     connection: Connection, table: Table, column: Column[Any], part: Part
 ) -> Row[Any] | None:
-    """A column of another row of the object; None where there is no such row."""
+    """Return a column of another row of the object; None if there is no such row."""
     quote = dialect_of(connection).identifier_preparer
     keys = [quote.format_column(one).replace(":", r"\:") for one in table.primary_key]
     where = " AND ".join(f"{key} = :key_{place}" for place, key in enumerate(keys))
@@ -190,7 +190,7 @@ def _row_of(
 
 
 def _driver_value(image: Image, name: str) -> object:
-    """A value of an image as a parameter: the database compares it with what it has stored."""
+    """Return a value of an image as a parameter that the database compares with its own."""
     raw = image.values[name]
     if isinstance(raw, Number):
         return int(raw) if raw.lstrip("-").isdecimal() else float(raw)

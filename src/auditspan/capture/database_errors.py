@@ -1,4 +1,4 @@
-"""Errors of the database while a record is written."""
+"""Conversion of database errors raised while a record is written."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _RETRIED = frozenset({"40001", "40P01"})
 
 @contextmanager
 def refused_as(message: str) -> Iterator[None]:
-    """Raise errors of the database as errors of the trail.
+    """Raise database errors as `AuditWriteError`.
 
-    Those that ask the application to run its transaction again stay as they are: that is how it
-    recognizes them, and without a trail its own COMMIT would have raised them.
+    Errors that ask the application to retry its transaction are raised unchanged, since that is
+    how the application recognizes them; without a trail, its own COMMIT would have raised them.
 
     Raises:
         AuditWriteError: the database refused for any other reason.

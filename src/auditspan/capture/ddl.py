@@ -1,4 +1,4 @@
-"""The tables that a statement makes, changes or removes, as far as its text tells."""
+"""Parser for the tables that a DDL statement creates, alters or drops."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _INDEX = re.compile(
 
 
 class Change(NamedTuple):
-    """What a statement does to tables.
+    """A change of the schema by one statement.
 
     Attributes:
         verb: ALTER, DROP, CREATE or INDEX.
-        tables: their names without schema, in lower case; of a renamed one, both.
+        tables: the table names without schema, in lower case; both names of a renamed table.
     """
 
     verb: str
@@ -35,7 +35,7 @@ class Change(NamedTuple):
 
 @lru_cache(maxsize=500)
 def schema_change(statement: str) -> Change | None:
-    """Read the tables that a statement defines anew; None where it names no table."""
+    """Return the schema change that a statement makes; None if it changes no table."""
     found = _TABLE.match(statement)
     if found:
         renamed = _RENAMED.search(statement, found.end()) if found[1].upper() == "ALTER" else None

@@ -1,8 +1,8 @@
-"""The drain: takes what a transaction has staged, before it commits.
+"""The drain: takes the staged changes of a transaction before it commits.
 
-The caller MUST write an audit row for everything it is given, in the same transaction, and MUST let
-an error fail the commit. On SQLite, what was taken and not written is recorded nowhere. On
-PostgreSQL the rows stay until the transaction inserts into `audit_event`.
+The caller MUST write an audit row for every change that it is given, in the same transaction, and
+MUST let an error fail the commit. On SQLite, a change that was taken but not written is recorded
+nowhere. On PostgreSQL, the rows stay until the transaction inserts into `audit_event`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from sqlalchemy import Connection, Dialect, Table
 from auditspan.storage import dialect_of, schema_in
 
 BATCH = 2000
-"""Rows that are taken together from a large transaction."""
+"""Rows per batch of a large transaction."""
 
 _AT_ONCE = 1000
-"""Rows up to which PostgreSQL gives all in one answer."""
+"""The number of rows up to which PostgreSQL returns all of them in one result."""
 
 _COLUMNS = "id, table_schema, table_name, operation, old, new"
 _CURSOR = "auditspan_drain"
@@ -29,11 +29,11 @@ class StagedChange(NamedTuple):
     """One row of the staging table: the images of a row before and after one change.
 
     Attributes:
-        id: the order of the changes.
-        position: what the positions of contexts are compared with.
+        id: orders the changes.
+        position: is compared with the positions at which contexts were noted.
         table: the key of the audited table in its metadata.
         operation: INSERT, UPDATE, DELETE or TRUNCATE.
-        old, new: the images; None where there was or is no row.
+        old, new: the images; None where the row did not exist before or after the change.
     """
 
     id: int
@@ -45,7 +45,7 @@ class StagedChange(NamedTuple):
 
 
 Look = Callable[[list[StagedChange]], bool]
-"""Is shown changes that are to come, and returns whether it needs more of them."""
+"""Receives changes ahead of time, and returns whether it needs more of them."""
 
 
 def drain(
@@ -56,9 +56,9 @@ def drain(
     Args:
         connection: the connection of the transaction.
         staging: the staging table.
-        look: where there are several batches, is shown all of them before the first one.
+        look: if there are several batches, is called with all of them before the first is yielded.
         floor: on SQLite, the newest id that others had staged when the transaction began to write.
-            On PostgreSQL the rows know their transaction.
+            On PostgreSQL, the rows carry their transaction id.
     """
     if connection.dialect.name == "postgresql":
         return _drain_postgresql(connection, staging, look)
@@ -76,7 +76,7 @@ def _drain_postgresql(
 
 
 def _fetch(connection: Connection, staging: Table, look: Look) -> Iterator[list[StagedChange]]:
-    """Read by a cursor of the server, so that no more than a batch is in memory here."""
+    """Read through a server-side cursor, so that at most one batch is in memory here."""
     every = _all_sql(staging, dialect_of(connection), None)
     fetch = f"FETCH {BATCH} FROM {_CURSOR}"
     connection.exec_driver_sql(f"DECLARE {_CURSOR} SCROLL CURSOR FOR {every} ORDER BY id")
@@ -96,7 +96,7 @@ def _drain_sqlite(
     ahead = batch if len(batch) == BATCH else []
     while ahead and look(ahead):
         ahead = _read_sqlite(connection, take, ahead[-1].id)
-    # Below zero are rows that REPLACE might have displaced, and did not.
+    # Negative ids are rows that REPLACE might have displaced but did not.
     clear = f"{clear} WHERE id < 0 OR id BETWEEN ? AND ?"
     if not batch:
         connection.exec_driver_sql(clear, (0, 0))
@@ -121,7 +121,7 @@ def _changes(rows: Iterator[Any] | Sequence[Any]) -> list[StagedChange]:
 
 
 def table_key(schema: str | None, name: str) -> str:
-    """The key of a table in its metadata."""
+    """Return the key of a table in its metadata."""
     return f"{schema}.{name}" if schema else name
 
 

@@ -1,4 +1,4 @@
-"""The hooks of connections: who wrote what, and the drain before COMMIT and PREPARE."""
+"""Connection hooks: they note the context of each write, and drain before COMMIT and PREPARE."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from auditspan.storage import staging_of
 _peers: WeakKeyDictionary[SessionTransaction, WeakSet[Connection]] = WeakKeyDictionary()
 
 
-def listen(capture: Capture, sessions: Any) -> None:  # noqa: ANN401 (a target as SQLAlchemy has it)
-    """Learn which engines the sessions of a factory use, and which connections work together."""
+def listen(capture: Capture, sessions: Any) -> None:  # noqa: ANN401 (an event target of SQLAlchemy)
+    """Register the engines that a factory's sessions use, and the connections of each session."""
 
     def after_begin(session: Session, begun: SessionTransaction, connection: Connection) -> None:
         meet(capture, connection.engine)
@@ -41,7 +41,7 @@ def drain_now(connection: Connection) -> None:
 
     Raises:
         AuditWriteError: they could not be written.
-        MissingActorError: nobody said who acts.
+        MissingActorError: no actor is set.
     """
     transaction = open_transaction(connection)
     if not transaction.written or transaction.is_busy or not is_healthy(connection):
@@ -51,7 +51,7 @@ def drain_now(connection: Connection) -> None:
             staging = staging_of(capture.metadata)
             if staging is not None and staging.metadata in transaction.written:
                 _drain(connection, capture, staging)
-    # A savepoint that is rolled back stages again what it has drained.
+    # Rolling back a savepoint restores the staged rows that were drained in it.
     if not connection.in_nested_transaction():
         transaction.written.clear()
 
@@ -80,8 +80,8 @@ def _drain(connection: Connection, capture: Capture, staging: Table) -> None:
         origin_at=origin_at,
     )
     with refused_as(
-        "the changes of this transaction could not be recorded, so its commit was refused: look"
-        " at the error above, and see that the audit tables exist (`auditspan db check`)"
+        "the changes of this transaction could not be recorded, so its commit was refused: see"
+        " the error above, and check that the audit tables exist (`auditspan db check`)"
     ):
         for told in telling.told(drain(connection, staging, telling.look, transaction.floor)):
             if told:
@@ -121,7 +121,7 @@ def _before(
 
 
 def _captures(connection: Connection, table: Table | None) -> list[Capture]:
-    """The trails of this engine, of what it migrates, and of the table that is written."""
+    """Return the trails of this engine, of the migrated metadata, and of the written table."""
     found = captures_of(connection)
     unknown = set() if is_met(connection) else set(migrated_metadata(connection) or ())
     if table is not None and all(one.metadata is not table.metadata for one in found):
@@ -132,9 +132,9 @@ def _captures(connection: Connection, table: Table | None) -> list[Capture]:
 
 
 def _table_of(context: Any) -> Table | None:  # noqa: ANN401
-    """The table that a statement of SQLAlchemy's writes to; None for text."""
+    """Return the table that a SQLAlchemy statement writes to; None for raw SQL."""
     table = getattr(getattr(getattr(context, "compiled", None), "statement", None), "table", None)
-    if isinstance(table, Table):  # the ORM names annotated copies
+    if isinstance(table, Table):  # the ORM passes annotated copies
         return table.metadata.tables.get(table.key, table)
     return None
 
@@ -144,10 +144,10 @@ def _is_write(context: Any, statement: str) -> bool:  # noqa: ANN401
 
 
 def _drain_or_roll_back(connection: Connection) -> None:
-    """Drain, also the other connections of the session, so that none commits where one refuses.
+    """Drain every connection of the session, so that none commits when one refuses.
 
-    Where that fails, end the transaction, which nobody may commit any more. SQLAlchemy would leave
-    it open: the next `commit()` on SQLite would take the changes without their audit rows.
+    If that fails, roll back, because the transaction must not be committed. SQLAlchemy would leave
+    it open, and the next `commit()` on SQLite would commit the changes without their audit rows.
     """
     peers = [peer for peer in open_transaction(connection).peers if _is_open(peer)]
     try:
@@ -165,9 +165,9 @@ def _is_open(peer: Connection) -> bool:
 
 
 def _fire_deferred(connection: Connection) -> None:
-    """Run deferred triggers of the application now, because what they write has to be drained.
+    """Run the application's deferred triggers now, because their writes must be drained.
 
-    The errors of deferred constraints come here, as the driver's own.
+    A deferred constraint that is violated raises here, as the driver's own error.
     """
     transaction = open_transaction(connection)
     if transaction.written and has_deferred(connection) and is_healthy(connection):

@@ -1,10 +1,10 @@
-"""What a database transaction has recorded and not yet announced, savepoint by savepoint.
+"""Journal of the records of a transaction that are not yet announced, savepoint by savepoint.
 
-Kept on the connection and not on the session, since only the connection knows when the database
-has committed: a session may be joined into a transaction of somebody else, two sessions may share
-one, and statements on a bare connection have no session at all. A rolled-back savepoint takes only
-its own records with it; a released one hands them to the one around it; what is left is announced
-when COMMIT has returned without an error.
+The journal belongs to the connection and not to the session, since only the connection knows when
+the database has committed: a session may join an outer transaction, two sessions may share one,
+and statements on a bare connection have no session at all. Rolling back a savepoint drops only its
+own records; releasing one hands them to the enclosing one; the remaining records are announced
+after COMMIT has returned without an error.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from auditspan.errors import AuditWriteError
 from auditspan.format import ActorType, AuditRecord
 
 Announce = Callable[[Sequence[AuditRecord], Mapping[ActorType, int]], None]
-"""Takes the first records of a transaction, at most `KEPT_RECORDS`, and how many there are."""
+"""Receives the first records of a transaction, at most `KEPT_RECORDS`, and the counts of all."""
 
 KEPT_RECORDS = 100
-"""How many records are kept to be announced one by one; the others are counted."""
+"""The number of records that are announced one by one; the others are only counted."""
 
 
 @dataclass(kw_only=True)
@@ -44,7 +44,7 @@ class Journal:
     """The records of one connection's running transaction.
 
     Attributes:
-        is_transactional: whether it is known that a change and its row share this transaction.
+        is_transactional: whether a change and its row are known to share this transaction.
     """
 
     is_transactional: bool = False
@@ -54,27 +54,27 @@ class Journal:
     _context: Context = field(default_factory=copy_context)
 
     def tx_id(self, new_id: Callable[[], str]) -> str:
-        """The id of the transaction, one for all its savepoints."""
+        """Return the id of the transaction, one for all its savepoints."""
         self._tx_id = self._tx_id or new_id()
         return self._tx_id
 
     def add(self, records: Sequence[AuditRecord], announce: Announce) -> None:
-        """Remember records that have just been written, and how to announce them."""
+        """Remember records that were just written, and the function that announces them."""
         self._frames[-1].extend(records, Counter(record.actor.type for record in records))
         self._announce = announce
 
     def fail(self, error: Exception) -> None:
-        """Remember that something was written whose record was not.
+        """Remember that a change was written but not its record.
 
-        The transaction, or the savepoint in which it happened, can only be rolled back from here
-        on, also when the caller swallows the error.
+        From here on the transaction, or the savepoint in which it happened, can only be rolled
+        back, even if the caller swallows the error.
         """
         self._frames[-1].failure = error
 
     def give_up(self) -> None:
-        """Note that the database will not commit this: PostgreSQL after any failed statement.
+        """Note that the database will not commit: PostgreSQL after any failed statement.
 
-        It answers COMMIT with a silent ROLLBACK then, and only a rolled-back savepoint mends it.
+        PostgreSQL then answers COMMIT with a silent ROLLBACK, unless a savepoint is rolled back.
         """
         self._frames[-1].is_given_up = True
 
@@ -82,13 +82,13 @@ class Journal:
         """Refuse to commit a transaction that lacks a record.
 
         Raises:
-            AuditWriteError: it does.
+            AuditWriteError: a change in it has no record.
         """
         for frame in self._frames:
             if frame.failure is not None:
                 raise AuditWriteError(
                     "this transaction cannot be committed, because a change in it has no audit "
-                    "row: roll it back, and look at the error above, which was raised at the change"
+                    "row: roll it back, and see the error above, which was raised at the change"
                 ) from frame.failure
 
     def savepoint(self, name: str) -> None:
@@ -100,7 +100,7 @@ class Journal:
         del self._frames[self._position(name) :]
 
     def release(self, name: str) -> None:
-        """Hand the records of a savepoint, and of those inside it, to the one around it."""
+        """Hand the records of a savepoint, and of those inside it, to the enclosing one."""
         position = self._position(name)
         released = self._frames[position:]
         del self._frames[position:]
@@ -110,11 +110,11 @@ class Journal:
             self._frames[-1].is_given_up |= frame.is_given_up
 
     def committing(self) -> None:
-        """Note the context of the one who commits; its span is where the events belong."""
+        """Note the context of the commit; the span events go on its span."""
         self._context = copy_context()
 
     def committed(self) -> None:
-        """Announce what is left."""
+        """Announce the remaining records."""
         whole = _Frame()
         for frame in self._frames:
             whole.extend(frame.first, frame.counts)
@@ -123,7 +123,7 @@ class Journal:
             self._context.run(self._announce, whole.first, whole.counts)
 
     def _position(self, name: str) -> int:
-        """Where the innermost savepoint of this name stands; the root has none."""
+        """Return the position of the innermost savepoint of this name; the root has no name."""
         for position in range(len(self._frames) - 1, 0, -1):
             if self._frames[position].name == name:
                 return position

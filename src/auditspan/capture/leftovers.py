@@ -1,8 +1,8 @@
-"""Staged changes that nobody drained: another program's, AUTOCOMMIT's, those of a raw driver.
+"""Undrained staged changes: written by another program, under AUTOCOMMIT, or by a raw driver.
 
-Whatever is committed in the staging table, the program that wrote it will not drain any more. The
-caller MUST commit the transaction in which it takes them, or roll it back; nothing is lost or told
-twice either way, whoever is killed in between.
+Once a change is committed in the staging table, the program that wrote it no longer drains it. The
+caller MUST commit or roll back the transaction in which it takes the changes; either way, and
+whichever process is killed in between, nothing is lost or recorded twice.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ from auditspan.storage import staging_of
 
 
 def take_leftovers(connection: Connection, capture: Capture, limit: int = BATCH) -> int:
-    """Record committed changes that nobody drained, oldest first, in the running transaction.
+    """Record committed changes that were not drained, oldest first, in the running transaction.
 
-    Rows of tables of which this metadata knows no policy stay where they are (`unknown_tables`).
+    Rows of tables without a policy in this metadata stay where they are (`unknown_tables`).
 
     Args:
         connection: in a transaction of its own.
         capture: the trail; its models MUST have been imported.
-        limit: how many rows at most.
+        limit: the maximum number of rows.
 
     Returns:
-        How many rows were taken. Fewer than `limit` means that no more are waiting.
+        The number of rows taken. Fewer than `limit` means that no more are waiting.
 
     Raises:
-        AuditWriteError: they could not be recorded.
+        AuditWriteError: the changes could not be recorded.
     """
     staging = staging_of(capture.metadata)
     if staging is None:
@@ -78,7 +78,7 @@ def take_leftovers(connection: Connection, capture: Capture, limit: int = BATCH)
 
 
 def unknown_tables(connection: Connection, metadata: MetaData) -> dict[str, int]:
-    """How many staged rows wait of tables of which this metadata knows no policy, by table."""
+    """Count the staged rows of tables without a policy in this metadata, by table."""
     staging = staging_of(metadata)
     if staging is None:
         return {}
@@ -94,7 +94,7 @@ def _known(metadata: MetaData) -> set[str]:
 
 
 def _bases(metadata: MetaData) -> set[str]:
-    """The tables whose rows tell the class of an object that has rows in other tables too."""
+    """Return the base tables whose discriminator gives the class of rows in other tables."""
     found = (audited_table(staged.table) for staged in staged_tables(metadata))
     return {one.table.key for one in found if one and is_base(one) and joined_base(one) is not None}
 
@@ -104,7 +104,8 @@ def _take(
 ) -> Sequence[Any]:
     """Delete the oldest rows of these tables, and return them oldest first.
 
-    Where a row tells the class of others, wait for another worker: they are recorded in order.
+    If a row may determine the class of others, wait for other workers, so that rows are recorded
+    in order.
     """
     place = literal_column("ctid") if connection.dialect.name == "postgresql" else staging.c.id
     oldest = _oldest(staging, known, limit, place).with_for_update(skip_locked=not bases)
@@ -115,7 +116,7 @@ def _take(
 def _waiting(
     connection: Connection, staging: Table, tables: set[str]
 ) -> Iterator[list[StagedChange]]:
-    """Read the changes of these tables that wait for this worker or for another one."""
+    """Read the changes of these tables that this worker or another one has yet to record."""
     last = 0
     while rows := connection.execute(
         _oldest(staging, tables, BATCH, *_columns(staging), after=last)
@@ -149,9 +150,9 @@ def _change(row: Any) -> StagedChange:  # noqa: ANN401 (a row)
 
 
 def _origins(rows: Sequence[Any]) -> dict[int, Origin]:
-    """Where each row comes from, by its id; what one transaction wrote has one origin.
+    """Return the origin of each row, by its id; rows of one transaction share an origin.
 
-    SQLite knows no transactions: there it is what was written at one time.
+    SQLite records no transaction ids: there, rows written at the same time share an origin.
     """
     known: dict[tuple[Any, ...], Origin] = {}
     found = {}

@@ -1,7 +1,7 @@
-"""Changes of link tables, told as what was added to and removed from a relationship of the parent.
+"""Changes of link tables, recorded as ids added to and removed from a parent's relationship.
 
-Rows of one link table that are staged one after the other make one record for each parent. A child
-that comes a second time begins a new one, so that replay keeps the order.
+Consecutively staged rows of one link table become one record for each parent. A child that occurs
+a second time starts a new record, so that replay keeps the order.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Parent:
 
 @dataclass(kw_only=True)
 class LinkRun:
-    """Rows of one link table that were staged one after the other, in one context."""
+    """Consecutively staged rows of one link table, in one context."""
 
     link: LinkTable
     dialect: Dialect
@@ -38,7 +38,7 @@ class LinkRun:
     _open: dict[str, _Parent] = field(default_factory=dict)
 
     def add(self, change: StagedChange) -> None:
-        """Take a row of the link table."""
+        """Add a change of one row of the link table."""
         old, new = self._ids(change.old), self._ids(change.new)
         if old != new:
             for side, ids in (("removed", old), ("added", new)):
@@ -46,7 +46,7 @@ class LinkRun:
                     self._note(change.id, side, *ids)
 
     def changes(self) -> Iterator[RowChange]:
-        """One change for each parent, and one more for each time that a child came again."""
+        """Yield one change for each parent, and one more for each repetition of a child."""
         for id_, parent in self._parents:
             yield RowChange(
                 verb="update",
@@ -68,7 +68,7 @@ class LinkRun:
         parent.sides.setdefault(side, []).append(child)
 
     def _ids(self, text: str | None) -> tuple[str, str] | None:
-        """The ids of the parent and the child of a row."""
+        """Return the ids of the parent and the child of a row."""
         if text is None:
             return None
         image = parse_image(text, tags=self.dialect.name == "sqlite")

@@ -1,9 +1,9 @@
-"""What Alembic does on a connection: triggers follow its changes, and its writes are counted.
+"""Capture during Alembic migrations: triggers follow schema changes, and writes are counted.
 
-A migration knows the tables as they were, and the models know them as they will be. So triggers are
-made for the columns that a table has at that moment, and what a revision writes is recorded as one
-`migration.statement` for each table and operation. Before the audit tables exist nothing is
-recorded, and nothing is refused.
+A migration works on the tables as they were, and the models describe them as they will be. So
+triggers are created for the columns that a table has at that moment, and the writes of a revision
+are recorded as one `migration.statement` for each table and operation. Before the audit tables
+exist, nothing is recorded and nothing is refused.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ from auditspan.storage.triggers import (
 )
 
 ACTION = "migration.statement"
-"""The action of what a migration writes."""
+"""The action that is recorded for writes of a migration."""
 
 ACTOR = Actor.system("alembic")
-"""Who acts in a migration that does not say so itself."""
+"""The actor of a migration that sets none itself."""
 
 StagedTables = Callable[[MetaData], Iterable[StagedTable]]
 CreateTriggers = Callable[[Connection, StagedTable], None]
 
 drains: list[Callable[[Connection], None]] = []
-"""What records the changes of the running transaction, before their staging table goes."""
+"""Functions that record the changes of the running transaction before their table is dropped."""
 
 _by_row: ContextVar[bool] = ContextVar("auditspan_migrated_rows", default=False)
 _pinned: WeakKeyDictionary[Connection, dict[str, frozenset[str] | None]] = WeakKeyDictionary()
-"""The excluded columns of tables, as operations of a migration have said; None: no triggers."""
+"""The excluded columns of tables, as set by operations of a migration; None: no triggers."""
 
 
 @contextmanager
 def record_rows() -> Iterator[None]:
-    """Record what a migration writes inside row by row, and not as counts.
+    """Record the writes of a migration inside the block row by row, and not as counts.
 
-    The values are those of columns that the models have.
+    Only values of columns that the models have are recorded.
     """
     token = _by_row.set(True)
     try:
@@ -63,25 +63,29 @@ def record_rows() -> Iterator[None]:
 
 
 def is_counted() -> bool:
-    """Whether what a migration writes now is only counted."""
+    """Return whether writes of a migration are only counted now."""
     return not _by_row.get()
 
 
 def migrated_metadata(connection: Connection) -> tuple[MetaData, ...] | None:
-    """The target metadata of the migration that runs on this connection; None where none does."""
+    """Return the target metadata of the migration on this connection; None if none runs."""
     alembic: Any = sys.modules.get("alembic.context")
     if alembic is None:
         return None
-    with suppress(Exception):  # outside of an environment, or before its `configure`
+    with suppress(Exception):  # outside an environment, or before its `configure`
         context = alembic.get_context()
         return target_metadata(context.opts) if context.bind is connection else None
     return None
 
 
 def is_migrated(connection: Connection, *, anew: bool = False) -> bool:
-    """Whether Alembic migrates on this connection; asked once per transaction, and when told to.
+    """Return whether Alembic migrates on this connection; cached for the transaction.
 
-    Asking costs 20 microseconds, and most programs that import Alembic do not migrate.
+    The check costs 20 microseconds, and most programs that import Alembic do not migrate.
+
+    Args:
+        connection: the connection.
+        anew: check again.
     """
     transaction = open_transaction(connection)
     if transaction.is_migrated is None or anew:
@@ -90,24 +94,24 @@ def is_migrated(connection: Connection, *, anew: bool = False) -> bool:
 
 
 def target_metadata(options: Mapping[str, Any]) -> tuple[MetaData, ...]:
-    """The target metadata among the options of Alembic's context, which may be several."""
+    """Return the target metadata, one or several, from the options of Alembic's context."""
     given = options.get("target_metadata") or ()
     return (given,) if isinstance(given, MetaData) else tuple(given)
 
 
 def acting(surroundings: Surroundings) -> Surroundings:
-    """The surroundings of a write in a migration."""
+    """Return the surroundings of a write in a migration, with an actor."""
     return surroundings if surroundings.actor else surroundings._replace(actor=ACTOR)
 
 
 def pin(connection: Connection, table: Table, excluded: frozenset[str] | None) -> None:
-    """Note what an operation of a migration has said of the triggers of a table."""
+    """Note the excluded columns that an operation of a migration has set for a table's triggers."""
     _pinned.setdefault(connection, {})[table.key] = excluded
     open_transaction(connection).touched.discard(table.name.lower())
 
 
 def can_record(connection: Connection, event: Table) -> bool:
-    """Whether the audit tables exist, in the middle of a migration."""
+    """Return whether the audit tables exist, in the middle of a migration."""
     known = open_transaction(connection).can_record
     if event.schema not in known:
         looking = inspect(connection)
@@ -127,10 +131,10 @@ def _has_drain(connection: Connection, schema: str | None) -> bool:
 
 
 def before_schema_change(connection: Connection, statement: str) -> None:
-    """Take triggers out of the way of a statement, and note for which tables they are made again.
+    """Drop triggers that are in the way of a statement, and note the tables to restore them for.
 
-    SQLite cannot drop or rename what a trigger names. On PostgreSQL triggers stay, and are made
-    again only by a migration: an application has no right to.
+    SQLite cannot drop or rename a table or column that a trigger names. On PostgreSQL, triggers
+    stay, and only a migration creates them again: an application has no privilege to.
     """
     change = schema_change(statement)
     is_own = is_migrated(connection, anew=True) or connection.dialect.name == "sqlite"
@@ -147,7 +151,7 @@ def before_schema_change(connection: Connection, statement: str) -> None:
 
 
 def drain_first(connection: Connection) -> None:
-    """Record what the transaction has staged so far, before that is no longer possible."""
+    """Record what the transaction has staged so far, while that is still possible."""
     for drain in drains:
         drain(connection)
     open_transaction(connection).can_record.clear()
@@ -166,7 +170,7 @@ def _remove(connection: Connection, tables: frozenset[str]) -> None:
 def restore_triggers(
     connection: Connection, metadata: MetaData, staged_in: StagedTables, create: CreateTriggers
 ) -> None:
-    """Make the triggers of changed tables again, for the columns that these have now."""
+    """Create the triggers of changed tables again, for their current columns."""
     touched = open_transaction(connection).touched
     staging = staging_of(metadata)
     if not touched or staging is None:
@@ -194,7 +198,7 @@ def _restore(connection: Connection, staged: StagedTable, create: CreateTriggers
 
 
 def _restore_staging(connection: Connection, staging: Table) -> None:
-    """Make what belongs to the staging table, which is new."""
+    """Create the functions and triggers of a new staging table."""
     if connection.dialect.name == "postgresql":
         for sql in postgresql.staging_statements(staging, connection.dialect):
             connection.exec_driver_sql(sql)

@@ -1,7 +1,7 @@
-"""Staged changes of rows become changes of objects.
+"""Conversion of staged row changes to changes of objects.
 
-An object that has a row in each of several tables (joined inheritance) is told in one change, at
-the place of the first of its rows.
+An object that has a row in each of several tables (joined inheritance) becomes one change, at the
+position of the first of its rows.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ Found = list[tuple[Part, AuditedKind]]
 
 @dataclass(kw_only=True)
 class ObjectChange:
-    """The rows of one object that one operation has changed."""
+    """Rows of one object that one operation has changed."""
 
     parts: list[Part]
 
     def takes(self, part: Part) -> bool:
-        """Whether the part belongs to the same operation on the same object."""
+        """Return whether the part belongs to the same operation on the same object."""
         tables = {one.reader.audited.table for one in self.parts}
         first = self.parts[0].change.operation
         return part.reader.audited.table not in tables and part.change.operation == first
 
     def change(self, classes: ObjectClasses) -> RowChange | None:
-        """What is told of it; None where it is not audited or nothing that counts has changed."""
+        """Return the change to record; None if it is not audited or changes nothing relevant."""
         standings = [(part, *self._standing(part, classes)) for part in self.parts]
         found = [(part, kind) for part, kind, _ in standings if kind]
         if not found:
@@ -51,7 +51,7 @@ class ObjectChange:
 
     def _standing(self, part: Part, classes: ObjectClasses) -> Standing:
         audited = part.reader.audited
-        if part.change.operation == "UPDATE":  # else the other rows are made or deleted with it
+        if part.change.operation == "UPDATE":  # else the other rows are created or deleted with it
             for table, kind in audited.subclasses:
                 if classes.has_row(table, part):
                     return kind, part.change.id
@@ -65,7 +65,7 @@ class ObjectChange:
 
 
 def joined_base(audited: AuditedTable) -> Table | None:
-    """The table of the base class where its objects have rows in several tables."""
+    """Return the table of the base class if its objects have rows in several tables."""
     for mapper in mappers_of(audited.table):
         base = mapper.base_mapper
         joined = any(len(one.tables) > 1 for one in base.self_and_descendants)
@@ -84,7 +84,7 @@ def _changes(found: Found) -> Changes:
 
 
 def _of_part(told: Changes, kind: AuditedKind) -> Changes:
-    """A row that is added to an object, or removed from one, changes values and no key."""
+    """Return the changes, without the key, of a row added to or removed from an object."""
     keys = {column.name for column in kind.columns if column.column.primary_key}
     return {
         name: {"old": None, "new": None, **sides}
@@ -94,7 +94,7 @@ def _of_part(told: Changes, kind: AuditedKind) -> Changes:
 
 
 def _type(found: Found) -> str:
-    """The class of the object: of several, that whose rows are made last and removed first."""
+    """Return the class of the object: of several, the one created last and removed first."""
     last = 0 if found[0][0].new is None else -1
     return found[last][1].type
 

@@ -1,7 +1,7 @@
-"""What is known of the running transaction of a connection: who wrote which part of it.
+"""State of a connection's running transaction: the context of each part of it.
 
 When the context changes while a transaction is open, a position in the order of the staged changes
-is noted which savepoints do not roll back. A change belongs to the last context that was noted at
+is noted, which savepoints do not roll back. A change belongs to the last context that was noted at
 or before its position.
 """
 
@@ -26,16 +26,16 @@ _IN_TRANSACTION = 2
 """libpq's PQTRANS_INTRANS: in a transaction that has not failed."""
 
 _PRECISION = timedelta(seconds=1)
-"""How far from the statement the time may be that its records tell."""
+"""The maximum difference between the time of a statement and the time in its records."""
 
 
 class Origin(NamedTuple):
-    """Where a change comes from.
+    """The context that a change was written in.
 
     Attributes:
-        surroundings: when, who, in which request and trace.
-        unaudited: why its rows are only counted; None where each is told.
-        is_migration: they are counted because a migration writes them.
+        surroundings: the time, actor, request and trace.
+        unaudited: the reason why its rows are only counted; None if each is recorded.
+        is_migration: whether the rows are counted because a migration writes them.
     """
 
     surroundings: Surroundings
@@ -45,16 +45,16 @@ class Origin(NamedTuple):
 
 @dataclass(kw_only=True)
 class OpenTransaction:
-    """Notes about one transaction.
+    """State of one transaction.
 
     Attributes:
         floor: on SQLite, the newest id that others had staged before this transaction wrote.
-        has_begun: a write has been noted.
-        is_busy: auditspan itself is using the connection.
-        written: the metadatas of which something may have been staged since the last drain.
+        has_begun: whether a write has been noted.
+        is_busy: whether auditspan itself is using the connection.
+        written: the metadata whose tables may have staged changes since the last drain.
         peers: the connections of the session that this one belongs to.
-        touched: names, in lower case, of tables whose triggers are to be made again.
-        is_migrated: whether Alembic migrates in it; None where nobody has asked.
+        touched: names, in lower case, of tables whose triggers must be created again.
+        is_migrated: whether Alembic migrates in it; None if not looked up yet.
         can_record: in a migration, by schema, whether the audit tables exist, as far as known.
     """
 
@@ -69,12 +69,12 @@ class OpenTransaction:
     _origins: list[tuple[int, Origin]] = field(default_factory=list)
 
     def begin(self, floor: int, origin: Origin) -> None:
-        """Note where the first write comes from; all before another context belongs to it."""
+        """Note the origin of the first write; changes before the next origin belong to it."""
         self.has_begun, self.floor = True, floor
         self.note(0, origin)
 
     def needs(self, origin: Origin) -> bool:
-        """Whether a position has to be noted, because the context is not the last one."""
+        """Return whether a position must be noted, because the context has changed."""
         last = self._origins[-1][1]
         is_counted = origin.is_migration or origin.unaudited is not None
         moved = origin.surroundings.moment - last.surroundings.moment > _PRECISION
@@ -82,17 +82,17 @@ class OpenTransaction:
         return is_new or (moved and not is_counted)
 
     def note(self, position: int, origin: Origin) -> None:
-        """Note that what is written from this position on comes from here."""
+        """Note the origin of changes from this position on."""
         self._origins.append((position, origin))
 
     def at(self, position: int) -> Origin | None:
-        """Where a change comes from; None where nobody noted it."""
+        """Return the origin of a change; None if none was noted."""
         found = (one for start, one in reversed(self._origins) if start <= position)
         return next(found, None)
 
 
 def open_transaction(connection: Connection) -> OpenTransaction:
-    """The notes about the connection's running transaction."""
+    """Return the state of the connection's running transaction."""
     found: OpenTransaction | None = connection.info.get(_KEY)
     if found is None:
         found = connection.info[_KEY] = OpenTransaction()
@@ -101,7 +101,7 @@ def open_transaction(connection: Connection) -> OpenTransaction:
 
 @contextmanager
 def busy(connection: Connection) -> Iterator[None]:
-    """Note that what runs inside is auditspan's own."""
+    """Mark the statements inside the block as auditspan's own."""
     info, transaction = connection.info, open_transaction(connection)
     before, transaction.is_busy = transaction.is_busy, True
     info[_BUSY] = info.get(_BUSY, 0) + 1
@@ -114,7 +114,7 @@ def busy(connection: Connection) -> Iterator[None]:
 
 
 def is_healthy(connection: Connection) -> bool:
-    """Whether the driver reports an open transaction that has not failed."""
+    """Return whether the driver reports an open transaction that has not failed."""
     driver: Any = connection.connection.driver_connection
     if connection.dialect.name == "sqlite":
         return bool(driver.in_transaction)
@@ -122,12 +122,12 @@ def is_healthy(connection: Connection) -> bool:
 
 
 def is_read_only(connection: Connection) -> bool:
-    """Whether nothing can be staged, nor a position be noted."""
+    """Return whether the connection is read-only, so that nothing can be staged or noted."""
     return bool(connection.get_execution_options().get("postgresql_readonly"))
 
 
 def is_autocommit(connection: Connection) -> bool:
-    """Whether every statement commits by itself: the worker records what such statements change."""
+    """Return whether every statement commits by itself; the worker records such changes."""
     if connection.dialect.name == "sqlite":
         return connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
     driver: Any = connection.connection.driver_connection
@@ -135,12 +135,12 @@ def is_autocommit(connection: Connection) -> bool:
 
 
 def begin_to_write(connection: Connection, staging: Table) -> int | None:
-    """Take SQLite's lock for writing, and find out what others have staged before.
+    """Take SQLite's write lock, and return the newest id that others have staged before.
 
-    None where this connection cannot write.
+    Return None if this connection cannot write.
 
-    The lock comes first: a read before it would make the first write fail where another has
-    committed in between, and not wait for it.
+    The lock comes first: after a read, the first write would fail instead of waiting if another
+    connection had committed in between.
     """
     if connection.dialect.name != "sqlite":
         return 0
@@ -156,7 +156,7 @@ def begin_to_write(connection: Connection, staging: Table) -> int | None:
 
 
 def position(connection: Connection, staging: Table) -> int:
-    """A position behind all that is staged now, and at or before what will be."""
+    """Return a position after all changes staged so far, and not after any later one."""
     if connection.dialect.name == "sqlite":
         driver: Any = connection.connection.driver_connection
         return int(driver.total_changes)

@@ -1,4 +1,4 @@
-"""Where each write comes from, noted before it runs."""
+"""Notes of the origin of each write, taken before it runs."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from auditspan.storage import require_supported, staging_of
 
 
 def require_known(table: Table, captures: list[Capture]) -> None:
-    """Refuse an audited table that no trail of this engine knows.
+    """Refuse a write to an audited table that no trail of this engine knows.
 
     Raises:
-        UnauditedWriteError: so it is.
+        UnauditedWriteError: no trail of this engine knows the table.
     """
     known = (table_named(capture.metadata, table.key) for capture in captures)
     if not any(found is not None and subject_of(found) is not None for found in known):
         raise UnauditedWriteError(
-            f"a write to {table.name!r} was refused: it is audited, and no trail over this engine "
-            "knows it, so that no trigger would record it: make an AuditTrail over the metadata of "
-            "its declarative base"
+            f"a write to {table.name!r} was refused: the table is audited, but no trail over this "
+            "engine knows it, so no trigger would record the write: create an AuditTrail over the "
+            "metadata of its declarative base"
         )
 
 
 def note(connection: Connection, capture: Capture, table: Table | None) -> None:
-    """Note who writes to this table, or by text, and that the transaction has something to drain.
+    """Note the origin of a write to this table, or by raw SQL, and that a drain is needed.
 
     Raises:
-        MissingActorError: nobody said who acts.
+        MissingActorError: no actor is set.
         AuditWriteError: the audit tables do not exist.
     """
     staging = staging_of(capture.metadata)
@@ -61,7 +61,7 @@ def note(connection: Connection, capture: Capture, table: Table | None) -> None:
 
 
 def note_migrated(connection: Connection, capture: Capture) -> None:
-    """Note a write of a migration; there is nothing to note before the audit tables exist."""
+    """Note the origin of a migration's write; do nothing before the audit tables exist."""
     staging = staging_of(capture.metadata)
     if staging is None or is_autocommit(connection):
         return
@@ -73,7 +73,7 @@ def note_migrated(connection: Connection, capture: Capture) -> None:
 
 
 def restore_touched(connection: Connection) -> None:
-    """Make triggers again that a statement has removed, or that no longer fit their table."""
+    """Create triggers again that a statement has dropped, or that no longer fit their table."""
     transaction = open_transaction(connection)
     if transaction.touched:
         for capture in captures_of(connection):

@@ -1,4 +1,4 @@
-"""What one staged change says of the object that its row belongs to.
+"""Parts: staged changes, each read as one part of the object that its row belongs to.
 
 An object may have a row in each of several tables (joined inheritance); a `Part` is one of them.
 """
@@ -41,7 +41,7 @@ class Part:
 
     @property
     def last(self) -> Image:
-        """The row as it is now, or as it was last."""
+        """The current image of the row, or the last one of a deleted row."""
         found = self.new or self.old
         if found is None:
             raise ValueError("invalid staged change: expected an image")
@@ -60,7 +60,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PartReader:
-    """Reads the images of one audited table in one kind of database."""
+    """Reader of the images of one audited table in one kind of database."""
 
     audited: AuditedTable
     dialect: Dialect
@@ -73,32 +73,32 @@ class PartReader:
         )
 
     def id(self, image: Image) -> str:
-        """The target id: the primary key in the form that the table has."""
+        """Return the target id: the primary key in its stored form."""
         return target_id([self._value(column, image) for column in self.audited.key])
 
     def kind(self, image: Image) -> AuditedKind | None:
-        """What is recorded of this row, by its discriminator where the table has one."""
+        """Return the kind of this row, by its discriminator if the table has one."""
         column = self.audited.discriminator
         if column is None or column.table is not self.audited.table:
             return self.audited.default
         return self.kind_of(self._value(column, image))
 
     def kind_of(self, discriminator: Json) -> AuditedKind | None:
-        """What is recorded of rows with this value, in stored form, of the discriminator."""
+        """Return the kind of rows with this discriminator, which is given in stored form."""
         return self._kinds.get(canonical_json(discriminator), self.audited.default)
 
     def discriminator(self, image: Image) -> Json:
-        """The stored form of the discriminator of a row of the base table."""
+        """Return the stored form of the discriminator of a row of the base table."""
         column = self.audited.discriminator
         return None if column is None else self._value(column, image)
 
     def version(self, kind: AuditedKind, image: Image) -> int | None:
-        """The version of the row, where the model counts them."""
+        """Return the version of the row, if the model has a version counter."""
         version = None if kind.version is None else self._value(kind.version, image)
         return version if type(version) is int else None
 
     def changes(self, part: Part, kind: AuditedKind) -> Changes:
-        """The columns that the change has changed, as a body shows them."""
+        """Return the changed columns, with their values redacted as in a body."""
         old, new = part.old, part.new
         if old is None or new is None:
             side = "new" if old is None else "old"
@@ -123,7 +123,7 @@ class PartReader:
                     )
 
     def _shown(self, column: AuditedColumn, image: Image) -> Any:  # noqa: ANN401
-        """The value as a body shows it; `_ABSENT` where the image has none."""
+        """Return the value, redacted as in a body; `_ABSENT` if the image has none."""
         value = self._stored(column.column, image)
         return value if value is _ABSENT else concealed(column, value, self.mac_key)
 
@@ -166,7 +166,7 @@ class PartReader:
 
 
 def bound(type_: TypeEngine[Any], value: Any, dialect: Dialect) -> Json:  # noqa: ANN401
-    """The stored form of a Python value of this type: what its driver would be given."""
+    """Return the stored form of a Python value of this type, as passed to its driver."""
     process = type_.dialect_impl(dialect).bind_processor(dialect)
     return represent(process(value) if process else value)
 

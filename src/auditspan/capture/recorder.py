@@ -1,4 +1,4 @@
-"""From what happened to an audit record: adds who, when, where and the ids."""
+"""Recorder: builds audit records from changes and their context."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from auditspan.format import (
 
 
 class Surroundings(NamedTuple):
-    """What all that happens at once has in common: when, who acts, in which request and trace.
+    """The time, actor, request and trace that records written together share.
 
-    The rows of one flush happen at once, and those of one batch of a statement.
+    The rows of one flush are written together, and so are those of one batch of a statement.
     """
 
     moment: datetime
@@ -40,13 +40,13 @@ class Surroundings(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Recorder:
-    """Makes records. The clock and the ids come from outside, so that tests can fix them.
+    """Builder of records. The clock and the ids are injected, so that tests can fix them.
 
     Attributes:
         service: the program that writes; the resource of its log records.
-        clock: the time now, aware.
-        new_id: a fresh version 7 UUID.
-        strict: refuse a record when nobody said who acts; else the actor is unknown.
+        clock: returns the current time, aware.
+        new_id: returns a new version 7 UUID.
+        strict: whether to refuse a record without an actor; otherwise its actor is unknown.
     """
 
     service: Service
@@ -55,7 +55,7 @@ class Recorder:
     strict: bool
 
     def surroundings(self) -> Surroundings:
-        """The time, the context and the span now; a function that says who acts is asked."""
+        """Return the current time, context and span; call the function that gives the actor."""
         context = current_context() or AuditContext()
         span = trace.get_current_span().get_span_context()
         return Surroundings(
@@ -79,10 +79,10 @@ class Recorder:
         metadata: Mapping[str, Json] | None = None,
         change_id: int | None = None,
     ) -> AuditRecord:
-        """One record in these surroundings; by default in those of now.
+        """Return a record in these surroundings, by default the current ones.
 
         Raises:
-            MissingActorError: strict, and no context says who acts.
+            MissingActorError: the recorder is strict, and no actor is set.
         """
         moment, context, actor, trace_id, span_id = surroundings or self.surroundings()
         return AuditRecord(
@@ -91,7 +91,7 @@ class Recorder:
             action=action,
             outcome=outcome,
             reason=_clean(reason or context.reason),
-            actor=actor or self._nobody(action),
+            actor=actor or self._unknown_actor(action),
             on_behalf_of=context.on_behalf_of,
             target=target,
             changes=changes or {},
@@ -105,16 +105,16 @@ class Recorder:
             change_id=change_id,
         )
 
-    def _nobody(self, action: str) -> Actor:
+    def _unknown_actor(self, action: str) -> Actor:
         if self.strict:
             raise missing_actor(action)
         return Actor.unknown()
 
 
 def missing_actor(what: str) -> MissingActorError:
-    """The error of a trail that is strict, where nobody said who acts."""
+    """Return the error that a strict trail raises when no actor is set."""
     return MissingActorError(
-        f"{what} was refused because nobody said who acts: wrap the work in "
+        f"{what} was refused because no actor is set: wrap the work in "
         "`with audit_context(actor=Actor.user(...))` (or Actor.system(...) for a job), "
         "or give the trail strict=False to record the actor as unknown"
     )
@@ -127,7 +127,7 @@ def _clean(reason: str | None) -> str | None:
 def _aware(moment: object) -> datetime:
     if not isinstance(moment, datetime) or moment.tzinfo is None:
         raise AuditConfigError(
-            f"the clock of the trail must return an aware datetime, not a {_kind(moment)}: use "
+            f"the clock of the trail must return an aware datetime, not a {_kind(moment)}: pass "
             "AuditTrail(clock=lambda: datetime.now(UTC))"
         )
     return moment
@@ -140,9 +140,9 @@ def _kind(moment: object) -> str:
 def _without_secrets(
     common: Mapping[str, Json], own: Mapping[str, Json] | None
 ) -> Mapping[str, Json]:
-    """What the application adds, without secret members and password hashes."""
+    """Return the application's metadata without secret members and password hashes."""
     if not common and not own:
         return {}
     found = redact_members("metadata", {**common, **(own or {})}, Secrets(), None)
-    assert isinstance(found, dict)  # noqa: S101 (as what was given)
+    assert isinstance(found, dict)  # noqa: S101 (redaction keeps the type)
     return found

@@ -1,4 +1,4 @@
-"""Told changes become audit records."""
+"""Conversion of captured changes to audit records."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from auditspan.format import AuditRecord
 def recorded(
     told: Iterable[Told], recorder: Recorder, tx_id: Callable[[Origin], str]
 ) -> list[AuditRecord]:
-    """A record of each change.
+    """Return a record of each change.
 
     Raises:
-        MissingActorError: nobody said who acts.
+        MissingActorError: no actor is set.
     """
     return [
         recorder.record(

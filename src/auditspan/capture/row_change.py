@@ -1,4 +1,4 @@
-"""What became of one target."""
+"""The change of one target, before it becomes a record."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from auditspan.format import Changes, Json, Target
 
 @dataclass(frozen=True, kw_only=True)
 class RowChange:
-    """What became of one target.
+    """The change of one target.
 
     Attributes:
-        change_id: the id of its last staged change, which gives the order; None where nothing was
+        change_id: the id of its last staged change, which gives the order; None if nothing was
             staged.
-        metadata: what else is told of it.
-        action: the action; None where it is the type of the target and the verb.
+        metadata: further details to record.
+        action: the action; None if it is `type.verb`, with the type of the target.
     """
 
     verb: str

@@ -1,4 +1,4 @@
-"""The kinds of sessions that a trail can be put over."""
+"""Kinds of sessions that a trail can be attached to."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import async_sessionmaker
 
 attached: WeakSet[Any] = WeakSet()
-"""The factories and classes of sessions that are under a trail."""
+"""The session factories and classes that a trail is attached to."""
 
 
 def hook_target(sessions: Any) -> Any:  # noqa: ANN401
-    """What SQLAlchemy's session events are listened on for these sessions."""
+    """Return the target to listen on for SQLAlchemy's events of these sessions."""
     if isinstance(sessions, scoped_session) or is_of_asyncio(sessions, "async_scoped_session"):
         return hook_target(sessions.session_factory)
     if is_of_asyncio(sessions, "async_sessionmaker"):
@@ -36,17 +36,17 @@ def hook_target(sessions: Any) -> Any:  # noqa: ANN401
 
 
 def is_of_asyncio(sessions: Any, name: str) -> bool:  # noqa: ANN401
-    """Whether it is of this class of `sqlalchemy.ext.asyncio`.
+    """Return whether `sessions` is an instance of this class of `sqlalchemy.ext.asyncio`.
 
-    SQLAlchemy 2.1 does not import that without greenlet, which it does not install by itself; who
-    has not imported it has none of its sessions.
+    SQLAlchemy 2.1 does not import that module without greenlet, which it does not install by
+    default; a program that has not imported it has none of its sessions.
     """
     kind = getattr(sys.modules.get("sqlalchemy.ext.asyncio"), name, None)
     return isinstance(kind, type) and isinstance(sessions, kind)
 
 
 def _audited_sync_class(sessions: async_sessionmaker[Any]) -> type[Session]:
-    """A Session class of this factory's own, since async sessions have no events themselves."""
+    """Return a Session class for this factory only, since async sessions have no events."""
     current: type[Session] = sessions.kw.get("sync_session_class", Session)
     if current in attached:
         return current
@@ -56,17 +56,17 @@ def _audited_sync_class(sessions: async_sessionmaker[Any]) -> type[Session]:
 
 
 def require_supported_binds(target: Any) -> None:  # noqa: ANN401
-    """Refuse sessions of a database on which the promises cannot be kept.
+    """Refuse sessions of an unsupported database.
 
     Raises:
-        AuditConfigError: as `require_supported`.
+        AuditConfigError: the database is unsupported (`require_supported`).
     """
     for engine in engines_of(target):
         require_supported(engine.dialect)
 
 
 def engines_of(target: Any) -> list[Engine]:  # noqa: ANN401
-    """The engines that these sessions are known to use; others are met later."""
+    """Return the engines that these sessions are known to use; others are registered later."""
     settings = target.kw if isinstance(target, sessionmaker) else {}
     binds = [settings.get("bind"), *(settings.get("binds") or {}).values()]
     return [getattr(bind, "sync_engine", bind).engine for bind in binds if bind is not None]

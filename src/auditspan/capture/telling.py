@@ -1,4 +1,4 @@
-"""Drained changes become changes that a record tells, each in the context that wrote it."""
+"""Conversion of drained changes to recordable changes, each with its origin."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from auditspan.mapping import (
 Told = tuple[Origin, RowChange]
 
 _KEPT_OBJECTS = 10_000
-"""Objects of several tables whose other rows are waited for, in a transaction of many batches."""
+"""The number of joined-inheritance objects that may wait for further rows between batches."""
 
 
 @dataclass(kw_only=True)
 class Counted:
-    """Rows of one table that are only counted, because somebody has said `unaudited`."""
+    """Rows of one table that are only counted, because of an `unaudited` block."""
 
     types: list[str]
     operation: str
@@ -44,7 +44,7 @@ class Counted:
     change_id: int = 0
 
     def changes(self) -> Iterator[RowChange]:
-        """One record for each type that the table may hold."""
+        """Yield one change for each type that the table may hold."""
         for type_ in self.types:
             yield RowChange(
                 verb="statement",
@@ -57,12 +57,12 @@ class Counted:
 
 @dataclass(kw_only=True)
 class Migrated(Counted):
-    """Rows of one table that a migration has written; the models may not know it any more."""
+    """Rows of one table that a migration has written; the models may no longer have the table."""
 
     table: str
 
     def changes(self) -> Iterator[RowChange]:
-        """One record, of the first type that the table may hold."""
+        """Yield one change, of the first type that the table may hold."""
         yield RowChange(
             verb="statement",
             target=Target(type=next(iter(self.types), self.table), id=None),
@@ -74,14 +74,14 @@ class Migrated(Counted):
 
 @dataclass(kw_only=True)
 class Telling:
-    """The changes of one transaction as they are told.
+    """Converter of the staged changes of one transaction to recordable changes.
 
     Attributes:
-        origin_at: the context of a position.
-        knows_transactions: changes of one transaction have the same origin. False for what others
-            wrote to SQLite, where nothing tells that two rows were written in one transaction.
-        ahead: changes that will be told later; read only as far as the class of an object needs it.
-        trail: the table of events, where earlier ones may tell the class of an object.
+        origin_at: returns the origin of a position.
+        knows_transactions: whether changes of one transaction have the same origin. False for
+            leftovers on SQLite, where rows carry no transaction id.
+        ahead: changes that are recorded later; read only as far as finding a class requires.
+        trail: the table of events, in which the class of an object may be found.
     """
 
     connection: Connection
@@ -99,10 +99,10 @@ class Telling:
     _objects: dict[tuple[Table, str], tuple[Origin, ObjectChange]] = field(default_factory=dict)
 
     def told(self, batches: Iterable[list[StagedChange]]) -> Iterator[list[Told]]:
-        """The changes of each batch; those of objects of several tables when all their rows came.
+        """Yield the changes of each batch, joined-inheritance objects once all their rows are read.
 
         Raises:
-            AuditWriteError: a table is staged that the trail does not know.
+            AuditWriteError: the trail does not know the table of a staged change.
         """
         for batch in batches:
             for change in batch:
@@ -113,7 +113,7 @@ class Telling:
         yield self._closed([])
 
     def look(self, batch: list[StagedChange]) -> bool:
-        """Learn the classes of objects of several tables; False where no model has such."""
+        """Note the classes of joined-inheritance objects; return False if no model has such."""
         for change in batch:
             table = table_named(self.metadata, change.table)
             audited = None if table is None else audited_table(table)
@@ -165,7 +165,7 @@ class Telling:
         self._entries.append(found)
 
     def _is_one(self, origin: Origin, other: Origin, part: Part) -> bool:
-        """Whether rows of one object belong together: an object is made, and is deleted, once."""
+        """Return whether a row belongs to this change: an object is created and deleted once."""
         made_or_deleted = part.change.operation != "UPDATE"
         return origin is other or (made_or_deleted and not self.knows_transactions)
 
@@ -223,8 +223,8 @@ def _subject(metadata: MetaData, key: str) -> tuple[AuditedTable | LinkTable, Ta
     subject = None if table is None else subject_of(table)
     if not isinstance(subject, AuditedTable | LinkTable):
         raise AuditWriteError(
-            f"changes of the table {key!r} are staged by triggers, and the trail knows no audited "
-            "table of this name: audit it again, or drop its triggers"
+            f"triggers stage changes of the table {key!r}, but the trail knows no audited table of "
+            "this name: audit it again, or drop its triggers"
         )
     return subject, joined_base(subject) if isinstance(subject, AuditedTable) else None
 

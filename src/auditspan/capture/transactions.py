@@ -1,9 +1,9 @@
-"""Where a connection's transactions begin, end and nest: keeps the journals true.
+"""Hooks that keep journals in step with a connection's transactions and savepoints.
 
-SQLAlchemy's own events come before the database is asked, and the one of a savepoint does not know
-its name. So the dialect's `do_…` methods are wrapped, once per engine: what they return from has
-happened. `Connection.info` belongs to the driver's connection and is emptied when that is lost,
-and a lost transaction takes its journal with it.
+SQLAlchemy's own events fire before the database acts, and the savepoint event lacks the name. So
+the dialect's `do_…` methods are wrapped, once per engine: when they return, the database has
+acted. `Connection.info` belongs to the driver's connection and is emptied when that is lost, so a
+lost transaction takes its journal with it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _watched: WeakSet[Dialect] = WeakSet()
 
 
 def journal_of(connection: Connection) -> Journal:
-    """The journal of the connection's running transaction; it begins with the first record.
+    """Return the journal of the connection's running transaction.
 
     Raises:
         AuditConfigError: the connection commits every statement by itself, so that no event could
@@ -39,7 +39,7 @@ def _require_transactions(connection: Connection) -> None:
     level = connection.get_execution_options().get("isolation_level")
     if level == "AUTOCOMMIT" or _commits_by_itself(connection):
         raise AuditConfigError(
-            "an event was refused, because this connection is in AUTOCOMMIT mode, where it cannot "
+            "an event was refused, because its connection is in AUTOCOMMIT mode, so it could not "
             "commit or roll back with the caller's transaction: use an engine "
             "without isolation_level='AUTOCOMMIT' (on SQLite with isolation_level=None, emit "
             "BEGIN in an event listener for `begin`)"
@@ -47,7 +47,7 @@ def _require_transactions(connection: Connection) -> None:
 
 
 def _commits_by_itself(connection: Connection) -> bool:
-    """Whether the driver itself has been told to leave transactions to the application alone."""
+    """Return whether the driver is set to leave transactions to the application."""
     driver: Any = connection.connection.driver_connection
     if connection.dialect.name != "sqlite":
         return getattr(driver, "autocommit", None) is True
@@ -157,7 +157,7 @@ def _watch_savepoints(dialect: Any) -> None:  # noqa: ANN401
 
 
 def _begin_before_savepoint(connection: Connection) -> None:
-    """Begin what SQLite's driver has not begun yet.
+    """Begin the transaction that SQLite's driver has not begun yet.
 
     In its legacy mode the driver begins a transaction at the first INSERT, UPDATE or DELETE. A
     SAVEPOINT before that would be the transaction itself, and its RELEASE would commit.

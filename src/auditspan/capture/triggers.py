@@ -1,4 +1,4 @@
-"""The triggers of all audited tables of a metadata: made with them, and compared."""
+"""Triggers of all audited tables of a metadata: creation and comparison."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from auditspan.storage.triggers import StagedTable, fitted, postgresql, sqlite
 
 
 def staged_tables(metadata: MetaData) -> list[StagedTable]:
-    """The audited tables and link tables of a metadata that has a staging table, and of its base.
+    """Return the audited tables and link tables of a metadata with a staging table, and its base.
 
     Raises:
         AuditConfigError: two tables have the same name, by which a trail tells tables apart.
@@ -34,7 +34,7 @@ def staged_tables(metadata: MetaData) -> list[StagedTable]:
             continue
         if table.key in found:
             raise AuditConfigError(
-                f"two audited tables of one declarative base are named {table.key!r}, and a trail "
+                f"two audited tables of one declarative base are named {table.key!r}, but a trail "
                 "tells tables apart by their names: rename one, or give it a schema"
             )
         excluded = {column.name for column in table.columns} - _kept(subject)
@@ -43,18 +43,18 @@ def staged_tables(metadata: MetaData) -> list[StagedTable]:
 
 
 def create_triggers(connection: Connection, staged: StagedTable) -> None:
-    """Make the triggers of one table, in place of those that exist."""
+    """Create the triggers of one table, replacing existing ones."""
     made = postgresql if connection.dialect.name == "postgresql" else sqlite
     for statement in made.trigger_statements(staged, dialect_of(connection)):
         connection.exec_driver_sql(statement)
 
 
 _checked: WeakKeyDictionary[Dialect, set[tuple[MetaData, Translation]]] = WeakKeyDictionary()
-"""For which engines the triggers have been compared since a statement last changed the schema."""
+"""The metadata whose triggers were compared since the schema last changed, by engine."""
 
 
 _own: WeakKeyDictionary[Dialect, set[MetaData]] = WeakKeyDictionary()
-"""For which engines the database was found to have audited tables of a metadata."""
+"""The metadata whose audited tables were found in the database, by engine."""
 
 _deferred: WeakSet[Dialect] = WeakSet()
 _HAS_DEFERRED = text(
@@ -63,10 +63,10 @@ _HAS_DEFERRED = text(
 
 
 def has_triggers(connection: Connection, staging: Table) -> bool:
-    """Whether writes are staged: not before the staging table exists, in a migration.
+    """Return whether writes are staged; they are not before the staging table exists.
 
     Raises:
-        AuditConfigError: as `require_triggers`.
+        AuditConfigError: triggers are missing or differ (`require_triggers`).
     """
     checked = _checked.setdefault(connection.dialect, set())
     key = (staging.metadata, translation_of(connection))
@@ -81,9 +81,9 @@ def has_triggers(connection: Connection, staging: Table) -> bool:
 
 
 def is_of_others(connection: Connection, metadata: MetaData) -> bool:
-    """Whether the database has no audited table of this metadata.
+    """Return whether the database has no audited table of this metadata.
 
-    A trail of which no engine is known may be asked about the database of another application.
+    A trail without a known engine may be checked against the database of another application.
     """
     known = _own.setdefault(connection.dialect, set())
     if metadata not in known and _present(connection, [s.table for s in staged_tables(metadata)]):
@@ -92,12 +92,12 @@ def is_of_others(connection: Connection, metadata: MetaData) -> bool:
 
 
 def has_deferred(connection: Connection) -> bool:
-    """Whether the database had triggers that may run at COMMIT when the triggers were compared."""
+    """Return whether the database had deferrable triggers at the last comparison."""
     return connection.dialect in _deferred
 
 
 def forget_triggers(dialect: Dialect) -> None:
-    """Compare them again before the next write through this engine."""
+    """Forget the comparison, so that the next write through this engine repeats it."""
     _checked.pop(dialect, None)
     _own.pop(dialect, None)
     _deferred.discard(dialect)
@@ -112,23 +112,24 @@ def _after_schema_change(
     _context: object,
     _executemany: object,
 ) -> None:
-    """Forget what was compared before the change: a text of several statements is a write, too."""
+    """Forget the comparison that ran before: text of several statements is also a write."""
     if connection.dialect in _checked and changes_schema(statement):
         forget_triggers(connection.dialect)
 
 
 def require_triggers(connection: Connection, metadata: MetaData) -> None:
-    """Compare the triggers with the models; on SQLite, make those anew that differ.
+    """Compare the triggers with the models; on SQLite, replace those that differ.
 
     Raises:
-        AuditConfigError: on PostgreSQL, a write could go by unseen.
+        AuditConfigError: on PostgreSQL, triggers are missing or differ, so that a write could go
+            unrecorded.
     """
     with busy(connection):
         problems = [*_problems(connection, metadata)]
     if problems:
         raise AuditConfigError(
             "writes were refused, because triggers that record them are missing or differ from the "
-            f"models: `MetaData.create_all` makes them again. {'; '.join(problems)}"
+            f"models: create them again with `MetaData.create_all`. {'; '.join(problems)}"
         )
 
 
@@ -155,7 +156,7 @@ def _staging(metadata: MetaData) -> Table | None:
 
 
 def _kept(subject: AuditedTable | LinkTable) -> set[str]:
-    """The names of the columns that a record needs."""
+    """Return the names of the columns that a record needs."""
     if isinstance(subject, LinkTable):
         return {column.name for column in subject.key}
     return {column.name for column in subject.columns if column.table is subject.table}
@@ -176,14 +177,14 @@ def _has(connection: Connection, table: Table) -> bool:
 
 @event.listens_for(MetaData, "before_create")
 def _before_create(_metadata: MetaData, connection: Connection, **_options: object) -> None:
-    """What `create_all` itself writes needs no triggers, which do not exist yet."""
+    """Ignore the writes of `create_all` itself; the triggers do not exist yet."""
     if _is_database(connection):
         open_transaction(connection).is_busy = True
 
 
 @event.listens_for(Table, "after_create")
 def _after_create_table(table: Table, connection: Connection, **_options: object) -> None:
-    """Make triggers where a table is made by itself."""
+    """Create triggers for a table that is created by itself."""
     if _is_database(connection) and not open_transaction(connection).is_busy:
         with busy(connection):
             _create_all(table.metadata, connection, [table])
@@ -191,7 +192,7 @@ def _after_create_table(table: Table, connection: Connection, **_options: object
 
 @event.listens_for(MetaData, "before_drop")
 def _before_drop(_metadata: MetaData, connection: Connection, **_options: object) -> None:
-    """Record what was staged so far; what `drop_all` itself does is not recorded."""
+    """Record what was staged so far, and ignore the writes of `drop_all` itself."""
     if _is_database(connection):
         drain_first(connection)
         open_transaction(connection).is_busy = True
@@ -205,7 +206,7 @@ def _after_drop(_metadata: MetaData, connection: Connection, **_options: object)
 
 @event.listens_for(Table, "after_drop")
 def _after_drop_table(table: Table, connection: Connection, **_options: object) -> None:
-    """Remove functions, which PostgreSQL keeps when it drops triggers with their table."""
+    """Drop functions, which PostgreSQL keeps when it drops triggers with their table."""
     staging = staging_of(table.metadata)
     if staging is None or not _is_database(connection) or connection.dialect.name != "postgresql":
         return
@@ -227,7 +228,7 @@ def _after_drop_table(table: Table, connection: Connection, **_options: object) 
 def _after_create(
     metadata: MetaData, connection: Connection, *, tables: Collection[Table], **_options: object
 ) -> None:
-    """Make triggers wherever `create_all` makes tables."""
+    """Create triggers for the tables that `create_all` creates."""
     if not _is_database(connection):
         return
     try:
@@ -237,7 +238,7 @@ def _after_create(
 
 
 def _is_database(connection: object) -> bool:
-    """Whether there is a database, and statements are not printed."""
+    """Return whether statements go to a database and are not printed (offline mode)."""
     return isinstance(connection, Connection)
 
 

@@ -1,4 +1,4 @@
-"""Work whose rows are counted and not recorded one by one."""
+"""Blocks in which rows are counted and not recorded one by one."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _reason: ContextVar[str | None] = ContextVar("auditspan_unaudited", default=None
 
 
 def unaudited_reason() -> str | None:
-    """Why rows are only counted now; None: they are recorded one by one."""
+    """Return the reason why rows are only counted now; None if they are recorded one by one."""
     return _reason.get()
 
 
 @contextmanager
 def unaudited(*, reason: str) -> Iterator[None]:
-    """Count the rows that are written inside, by whatever way, and do not record their values.
+    """Count the rows that are written in the block, by any means, without recording their values.
 
-    A transaction leaves one `type.statement` for each table and operation, with the reason and the
-    number of rows. An object counts where it is flushed, not where it is added.
+    A transaction records one `type.statement` for each table and operation, with the reason and
+    the number of rows. An object counts where it is flushed, not where it is added.
 
     Raises:
         AuditConfigError: the reason is empty.

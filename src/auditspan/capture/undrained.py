@@ -1,4 +1,4 @@
-"""The worker's part of the capture: what no application has drained becomes audit records."""
+"""Worker that records changes that no application has drained."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from auditspan.format import RANDOM_BYTES, MacKey, Service, uuid7
 from auditspan.storage import AuditTables, staging_of
 
 INTERVAL = 1.0
-"""Seconds between two looks when nothing is waiting."""
+"""Seconds between two polls when nothing is waiting."""
 
 _logger = logging.getLogger(__name__)
 
 
 class Undrained:
-    """Records committed changes that another program has written, or AUTOCOMMIT, or a raw driver.
+    """Worker for changes committed by another program, under AUTOCOMMIT, or by a raw driver.
 
     Two may run side by side: each change is recorded once.
 
@@ -33,7 +33,7 @@ class Undrained:
         engine: the database.
         tables: the audit tables, in the metadata of the application's models. Rows of other tables
             stay where they are, and are reported once for each table.
-        mac_key: the key of the records; of several, the first.
+        mac_key: the key of the records; if there are several, the first is used.
     """
 
     def __init__(
@@ -60,17 +60,17 @@ class Undrained:
         )
 
     def run(self, stop: threading.Event) -> None:
-        """Record what is waiting, again and again; errors are logged and tried again."""
+        """Record waiting changes until stopped; log errors and retry."""
         while not stop.is_set():
             try:
                 taken = self.take()
-            except Exception:  # a worker must outlive whatever the database does
+            except Exception:  # a worker must survive any database error
                 taken = 0
-                _logger.exception("recording undrained changes failed; it will be tried again")
+                _logger.exception("recording undrained changes failed; will retry")
             stop.wait(0.0 if taken == BATCH else INTERVAL)
 
     def take(self) -> int:
-        """Record the oldest changes that are waiting, at most 2,000; how many there were."""
+        """Record the oldest waiting changes, at most 2,000; return their number."""
         staging = staging_of(self._metadata)
         if staging is None:
             return 0
@@ -86,8 +86,8 @@ class Undrained:
     def _report(self, unknown: dict[str, int]) -> None:
         for table in sorted(unknown.keys() - self._reported):
             _logger.error(
-                "%d changes of the table %s are staged, and no model that this worker knows is "
-                "audited on it: they are kept; import the models in the worker",
+                "%d changes of the table %s are staged, but this worker knows no audited model of "
+                "it, so they are kept: import the models in the worker",
                 unknown[table],
                 table,
             )

@@ -1,7 +1,7 @@
-"""One trail's capture: turns changes into rows of the audit table, in their own transaction.
+"""The capture of one trail: writes changes as audit rows, in the transaction that made them.
 
-The hooks are installed once for the process and see every session, connection and engine. Which
-trail a change belongs to follows from the engine and the metadata of its table.
+The hooks are installed once for the process and see every session, connection and engine. The
+engine and the metadata of its table determine the trail that a change belongs to.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from auditspan.storage import AuditTables, insert_records, require_supported
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Capture:
-    """What one trail writes, and how."""
+    """The tables, recorder and key that one trail writes with."""
 
     tables: AuditTables
     recorder: Recorder
@@ -32,27 +32,27 @@ class Capture:
 
     @property
     def metadata(self) -> MetaData:
-        """The metadata of the tables that this trail is about."""
+        """The metadata of the tables that this trail audits."""
         return self.tables.event.metadata
 
     def tx_id(self, connection: Connection) -> str:
-        """The id of the connection's running transaction."""
+        """Return the id of the connection's running transaction."""
         return journal_of(connection).tx_id(self.recorder.new_id)
 
     def write(self, connection: Connection, records: list[AuditRecord]) -> None:
         """Insert records in the running transaction; they are announced when it has committed.
 
         Raises:
-            AuditWriteError: they could not be written. The transaction, or the savepoint, cannot
-                be committed any more, also when the caller swallows this.
-            DBAPIError: the database asks to run the transaction again.
+            AuditWriteError: they could not be written. The transaction, or the savepoint, can no
+                longer be committed, even if the caller swallows this error.
+            DBAPIError: the database asks to retry the transaction.
         """
         journal = journal_of(connection)
         require_supported(connection.dialect)
         try:
             with refused_as(
-                "the audit row could not be written, so the change was refused with it: look at "
-                "the error above, and see that the audit tables exist (`auditspan db check`)"
+                "the audit row could not be written, so the change was refused with it: see "
+                "the error above, and check that the audit tables exist (`auditspan db check`)"
             ):
                 insert_records(connection, self.tables, records, self.mac_key)
         except Exception as error:
@@ -65,11 +65,11 @@ _by_metadata: WeakKeyDictionary[MetaData, Capture] = WeakKeyDictionary()
 _by_engine: WeakKeyDictionary[Dialect, dict[MetaData, Capture]] = WeakKeyDictionary()
 _by_url: dict[URL, dict[MetaData, Capture]] = {}
 _nowhere: WeakKeyDictionary[MetaData, Capture] = WeakKeyDictionary()
-"""Those of which no engine is known yet: any may be theirs."""
+"""Captures whose engine is not known yet: it may be any engine."""
 
 
 def register(capture: Capture, engines: Iterable[Engine]) -> None:
-    """Make this the capture of its metadata; where there are several, on these engines."""
+    """Register a capture for its metadata and, if that has several, for these engines."""
     _by_metadata[capture.metadata] = _nowhere[capture.metadata] = capture
     for engine in engines:
         _by_engine.setdefault(engine.dialect, {})[capture.metadata] = capture
@@ -77,7 +77,7 @@ def register(capture: Capture, engines: Iterable[Engine]) -> None:
 
 
 def meet(capture: Capture, engine: Engine) -> None:
-    """Learn that an engine is used by sessions under this capture's trail."""
+    """Register an engine that is used by sessions of this capture's trail."""
     known = _by_engine.setdefault(engine.dialect, {})
     if known.setdefault(capture.metadata, capture) is capture:
         _nowhere.pop(capture.metadata, None)
@@ -86,25 +86,26 @@ def meet(capture: Capture, engine: Engine) -> None:
 
 
 def adopt(metadata: MetaData, engine: Engine) -> None:
-    """Learn that an engine is used for this metadata, where that is under a trail."""
+    """Register an engine that is used for this metadata, if a trail is over the metadata."""
     if metadata in _by_metadata:
         for known in [*_by_url.get(engine.url, {}).values(), _by_metadata[metadata]]:
             meet(known, engine)
 
 
 def captures_of(connection: Connection) -> list[Capture]:
-    """Every capture that may be meant by a statement that only names tables.
+    """Return every capture that may apply to a statement that only names tables.
 
-    Those of this engine, or of another one to the same database; else those of no known engine.
+    These are the captures of this engine, or of another one to the same database; otherwise those
+    without a known engine.
     """
     return list((_known(connection) or _nowhere).values())
 
 
 def may_record(capture: Capture, connection: Connection, table: Table | None) -> bool:
-    """Return whether a write to this table, or by text, may change what the capture records.
+    """Return whether a write to this table, or by raw SQL, may concern this capture.
 
-    A capture of no known engine is found for every engine, also for those of other databases: it
-    takes only writes to tables that have the name of one of its own.
+    A capture without a known engine is found for every engine, also for those of other databases:
+    it takes only writes to tables that have the name of one of its own.
     """
     if table is None or _known(connection):
         return True
@@ -112,7 +113,7 @@ def may_record(capture: Capture, connection: Connection, table: Table | None) ->
 
 
 def is_met(connection: Connection) -> bool:
-    """Return whether a trail is known to be about this engine, or another one to its database."""
+    """Return whether a trail is registered for this engine, or another one to its database."""
     return bool(_known(connection))
 
 

@@ -1,4 +1,4 @@
-"""Which statements may write to an audited table, as far as their text tells."""
+"""Detection, by their text, of statements that may write to an audited table."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ _READERS = frozenset(
     )
 )
 _KEPT = 2000
-"""Texts whose answer is remembered."""
+"""Statements whose result is cached."""
 
 
 @lru_cache(maxsize=_KEPT)
 def may_write(statement: str) -> bool:
-    """Whether a statement may change rows.
+    """Return whether a statement may change rows.
 
-    A SELECT does by a function that is not well known, also where it fills a table, and by a second
-    statement behind it.
+    A SELECT may if it calls a function that is not known to only read, if it fills a table, or if
+    a second statement follows it.
     """
     if _SEVERAL.search(statement) or _FILLED.match(statement):
         return True
@@ -68,5 +68,5 @@ def may_write(statement: str) -> bool:
 
 @lru_cache(maxsize=_KEPT)
 def changes_schema(statement: str) -> bool:
-    """Whether a statement may make or remove tables and triggers."""
+    """Return whether a statement may create or drop tables and triggers."""
     return _SCHEMA.match(statement) is not None

@@ -1,4 +1,4 @@
-"""Delivery: every sealed row to every sink, until the sink has acknowledged it."""
+"""Delivery of every sealed row to every sink, until the sink has acknowledged it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers of collectors, of which no more is read and unpacked than an acknowledgement may have."""
+"""Bounded reading of collectors' responses: no more than an acknowledgement can need."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import dataclass
 import urllib3
 
 MAX_BYTES = 256 * 1024
-"""The largest body that is read, packed or unpacked."""
+"""The largest body that is read, compressed or decompressed."""
 
 _EITHER_FORMAT = 47
-"""`wbits` of zlib for gzip and for deflate, told apart by their first bytes."""
+"""`wbits` of zlib that accepts gzip and deflate, detected by their first bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """An HTTP answer.
+    """An HTTP response.
 
     Attributes:
-        status: its status code.
-        headers: by name, in any case.
-        data: the unpacked body, or its beginning.
-        is_whole: whether `data` is all of the body.
+        status: the status code.
+        headers: the headers by name, case-insensitive.
+        data: the decompressed body, or its beginning.
+        is_whole: whether `data` is the whole body.
     """
 
     status: int
@@ -33,7 +33,7 @@ class Answer:
 
 
 def read_answer(response: urllib3.BaseHTTPResponse) -> Answer:
-    """Read a response that was requested with `preload_content=False`, and give it back.
+    """Read a response that was requested with `preload_content=False`, and release it.
 
     Raises:
         urllib3.exceptions.HTTPError: the body ended early, or took too long.
@@ -42,7 +42,7 @@ def read_answer(response: urllib3.BaseHTTPResponse) -> Answer:
     if len(raw) > MAX_BYTES:
         response.close()
     else:
-        response.read(1, decode_content=False)  # only now it is told that the body ended early
+        response.read(1, decode_content=False)  # raises if the body ended early
     response.release_conn()
     data = _unpack(raw[:MAX_BYTES], response.headers.get("Content-Encoding", ""))
     return Answer(
@@ -54,7 +54,7 @@ def read_answer(response: urllib3.BaseHTTPResponse) -> Answer:
 
 
 def _unpack(raw: bytes, encoding: str) -> bytes | None:
-    """The body, and at most one byte too much of it; None where it cannot be unpacked."""
+    """Return the decompressed body, at most one byte beyond the limit; None if that fails."""
     match encoding.strip().lower() if raw else "":
         case "" | "identity":
             return raw

@@ -1,7 +1,7 @@
-"""What is committed and not sealed yet, or sealed and not delivered, and since when.
+"""Backlog: rows committed but not sealed, or sealed but not delivered, and their age.
 
-For probes that ask every few seconds: everything is read from indexes, and counted up to a limit,
-however long the trail is and however much of it waits.
+Made for probes that run every few seconds: everything is read from indexes and counted up to a
+limit, however long the trail and the backlog are.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from auditspan.seal import last_position
 from auditspan.storage import RELAY, AuditTables, IsCounted, UtcText, quarantined, read_leases
 
 MOST = 10_000
-"""What waits is counted up to here."""
+"""The limit up to which waiting rows are counted."""
 
 _FEW = 1000
 _FRESH = "1:1:"
-"""The snapshot before everything, until the first batch is sealed."""
+"""The earliest snapshot, used until the first batch is sealed."""
 
 _UNSEALED = text(
     """
@@ -43,18 +43,18 @@ _UNSEALED = text(
     ) AS waiting
     """
 )
-"""Ids become visible out of order, so beside those that are larger than all that is sealed there
-may be some of transactions that ran while the last batch was read (see `unsealed`). Each of the
-three is read from an index, up to its limit."""
+"""Ids become visible out of order, so besides ids above every sealed one there may be ids of
+transactions that ran while the last batch was read (see `unsealed`). Each of the three sets is read
+from an index, up to its limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """Rows that wait for something.
+    """Waiting rows.
 
     Attributes:
-        rows: how many; unsealed ones are counted up to `MOST`.
-        oldest_seconds: since when the first of them is recorded; None where none waits.
+        rows: their number; unsealed rows are counted up to `MOST`.
+        oldest_seconds: the age of the oldest one; None if none is waiting.
     """
 
     rows: int
@@ -66,7 +66,7 @@ class Undelivered(Waiting):
     """Sealed rows that a sink has not acknowledged, as the metric `audit.queue.depth` counts them.
 
     Attributes:
-        quarantined: those that the sink refused, and nobody has sent again; up to `MOST`.
+        quarantined: refused rows that were not sent again, counted up to `MOST`.
     """
 
     quarantined: int = 0
@@ -74,12 +74,12 @@ class Undelivered(Waiting):
 
 @dataclass(frozen=True, kw_only=True)
 class Backlog:
-    """How far the workers are behind.
+    """The backlog of the workers.
 
     Attributes:
         unsealed: committed rows without a leaf.
-        undelivered: what waits for each sink, by its name.
-        last_seen_seconds: since when no worker has left a sign in the tables; None without any.
+        undelivered: undelivered rows for each sink, by its name.
+        last_seen_seconds: seconds since a worker last wrote to the tables; None if none ever did.
         is_working: whether workers hold the leases of every sink and renew them; None without
             leases (SQLite).
     """
@@ -91,7 +91,7 @@ class Backlog:
 
 
 def read_backlog(connection: Connection, tables: AuditTables, sinks: Sequence[str]) -> Backlog:
-    """How far the workers are behind, with these sinks; nothing is locked, and nothing written."""
+    """Return the backlog of the workers, for these sinks, without locks and writes."""
     now = _now(connection)
     return Backlog(
         unsealed=_unsealed(connection, tables, now),
@@ -102,7 +102,7 @@ def read_backlog(connection: Connection, tables: AuditTables, sinks: Sequence[st
 
 
 def _now(connection: Connection) -> datetime:
-    """The time of the clock that stamps the rows."""
+    """Return the time of the clock that timestamps the rows."""
     if connection.dialect.name != "postgresql":
         return datetime.now(UTC)
     now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
@@ -122,7 +122,7 @@ def _unsealed(connection: Connection, tables: AuditTables, now: datetime) -> Wai
 
 
 def _behind(tables: AuditTables) -> Select[tuple[int, int | None]]:
-    """On SQLite ids commit in order."""
+    """Select the unsealed rows on SQLite, where ids commit in order."""
     event, leaf = tables.event.c, tables.leaf.c
     counted = select(func.coalesce(func.max(leaf.row_id), 0)).where(IsCounted(leaf.row_id))
     newest = counted.scalar_subquery()
@@ -157,7 +157,7 @@ def _last_seen(connection: Connection, tables: AuditTables, now: datetime) -> fl
 
 
 def _is_working(connection: Connection, tables: AuditTables, sinks: Sequence[str]) -> bool | None:
-    """Whether a process holds the lease of each relay and renews it."""
+    """Return whether a process holds the lease of each relay and renews it."""
     if connection.dialect.name != "postgresql":
         return None
     leases = read_leases(connection, tables)
@@ -166,9 +166,10 @@ def _is_working(connection: Connection, tables: AuditTables, sinks: Sequence[str
 
 
 def _age(connection: Connection, moment: Select[tuple[str]], now: datetime) -> float | None:
-    """Seconds since then, to the millisecond; None where there is no such row.
+    """Return the seconds since this moment, to the millisecond; None if there is no such row.
 
-    Read as text: whoever tampers can put a time there that is none, and no probe must fail of it.
+    The moment is read as text, since a tampered row may hold an invalid time, and a probe must not
+    fail because of it.
     """
     found = connection.execute(moment).scalars().first()
     try:

@@ -1,4 +1,4 @@
-"""Waiting times after failures."""
+"""Backoff between attempts after failures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 LONGEST_ASKED = 300.0
-"""Seconds that a sink may ask the relay to wait; a longer `Retry-After` is cut to this."""
+"""Seconds that a sink may ask the relay to wait; a longer `Retry-After` is capped at this."""
 
 
 @dataclass(kw_only=True)
@@ -18,12 +18,12 @@ class Backoff:
     failures: int = 0
 
     def next(self, asked: float | None = None) -> float:
-        """Seconds to wait now: not less than the sink asked for, up to `LONGEST_ASKED`."""
+        """Return the seconds to wait: at least as long as the sink asks, up to `LONGEST_ASKED`."""
         whole = min(self.longest, self.first * float(2 ** min(self.failures, 16)))
         self.failures += 1
         jittered = whole * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
         return max(jittered, min(asked or 0.0, LONGEST_ASKED))  # jittered first: NaN loses
 
     def reset(self) -> None:
-        """After a success."""
+        """Start again from the first waiting time, after a success."""
         self.failures = 0

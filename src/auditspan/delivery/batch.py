@@ -1,4 +1,4 @@
-"""One batch to one sink, down to the single record that the sink refuses."""
+"""Delivery of one batch to one sink, halved to find the records that the sink refuses."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from auditspan.format import SignedCheckpoint
 from auditspan.telemetry import checkpoint_record, log_record
 
 UNFIT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What making or encoding a record of a row can raise that somebody has tampered with."""
+"""Errors that building or encoding the record of a tampered row can raise."""
 
 Refused: TypeAlias = list[tuple[Item, str]]
-"""What the sink refuses one by one, with its reasons."""
+"""The items that the sink refuses, each with its reason."""
 
 _Prepared: TypeAlias = Sequence[tuple[Item, ReadableLogRecord]]
 
 
 def send_all(sink: Sink, items: Sequence[Item]) -> Refused:
-    """Send a batch; what of it the sink refuses. All else is acknowledged.
+    """Send a batch; return the items that the sink refuses. All others are acknowledged.
 
-    A batch that is refused is halved until the single records are found.
+    A refused batch is halved until the single refused records are found.
 
     Raises:
-        SinkUnavailableError: not now, or the sink refuses whatever it is sent.
+        SinkUnavailableError: the sink is unavailable, or it refuses everything.
     """
     prepared: list[tuple[Item, ReadableLogRecord]] = []
     unfit: Refused = []
@@ -36,7 +36,7 @@ def send_all(sink: Sink, items: Sequence[Item]) -> Refused:
         try:
             prepared.append((item, record_of(item)))
         except UNFIT as error:
-            unfit.append((item, f"no record can be made of it ({type(error).__name__})"))
+            unfit.append((item, f"its log record cannot be built ({type(error).__name__})"))
     if not prepared:
         return unfit
     reason = _try(sink, prepared)
@@ -47,7 +47,7 @@ def send_all(sink: Sink, items: Sequence[Item]) -> Refused:
 
 
 def _halve(sink: Sink, prepared: _Prepared, reason: str) -> Refused:
-    """Find what is refused in a batch that is refused as a whole."""
+    """Return the refused records of a batch that is refused as a whole."""
     if len(prepared) == 1:
         _probe(sink)
         return [(prepared[0][0], reason)]
@@ -61,7 +61,7 @@ def _halve(sink: Sink, prepared: _Prepared, reason: str) -> Refused:
 
 
 def _probe(sink: Sink) -> None:
-    """Make sure that a refusal speaks of the records: else all of them would be set aside."""
+    """Check that a refusal concerns the records; otherwise all would be quarantined."""
     try:
         sink.send([])
     except SinkRejectedError as error:
@@ -71,7 +71,7 @@ def _probe(sink: Sink) -> None:
 
 
 def _try(sink: Sink, prepared: _Prepared) -> str | None:
-    """Send; why it is refused, None where it is acknowledged."""
+    """Send; return the reason if it is refused, None if it is acknowledged."""
     try:
         sink.send([record for _, record in prepared])
     except SinkRejectedError as error:
@@ -82,9 +82,9 @@ def _try(sink: Sink, prepared: _Prepared) -> str | None:
 
 
 def record_of(item: Item) -> ReadableLogRecord:
-    """The log record of a row or a checkpoint.
+    """Return the log record of a row or a checkpoint.
 
     Raises:
-        one of `UNFIT`: somebody has tampered with it so that there is none.
+        one of `UNFIT`: the row was tampered with, so its record cannot be built.
     """
     return checkpoint_record(item) if isinstance(item, SignedCheckpoint) else log_record(item)

@@ -1,4 +1,4 @@
-"""What has been delivered to a sink, as the database remembers it."""
+"""Delivery cursors of each sink, stored in the database, and the rows beyond them."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ from auditspan.storage import (
 from auditspan.tlog import log_name
 
 Item: TypeAlias = SealedRow | SignedCheckpoint
-"""What the relay sends."""
+"""An item that the relay sends."""
 
 NOTHING = -1
 """The cursor before the first row; sequence numbers begin at 0."""
 
 _CHUNK = 1000
 _FETCHED = 64
-"""Rows that are fetched at once: large ones beyond the limit of a batch are not."""
+"""Rows per fetch; kept small, so that few large rows beyond the limit of a batch are fetched."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cursors:
-    """How far a sink has come.
+    """The cursors of a sink.
 
     Attributes:
         sent: the last sequence number that the sink acknowledged.
         safe: the last one that it acknowledged long enough ago, with no transport error since, to
-            believe that it survived whatever happened to the sink.
+            believe that the record would survive a crash of the sink.
     """
 
     sent: int = NOTHING
     safe: int = NOTHING
 
     def within(self, newest: int) -> Cursors:
-        """These cursors as far as they can be true, where this is the newest sequence number.
+        """Return these cursors, reset as far as this newest sequence number contradicts them.
 
-        A cursor beyond the newest row was set by something other than the relay, so it says
+        A cursor beyond the newest row was set by something other than the relay, so it proves
         nothing about the rows before it either: `sent` falls back to `safe`, and `safe` to the
         beginning. Records are then sent a second time, and none is left out.
         """
@@ -61,7 +61,7 @@ class Cursors:
 
 
 def stored_cursors(connection: Connection, tables: AuditTables) -> dict[str, Cursors]:
-    """The cursors of every sink as the table has them, whether they can be true or not."""
+    """Return the cursors of every sink as stored, plausible or not."""
     table = tables.delivery.c
     columns = (StoredText(table.sink), StoredNumber(table.sent_seq), StoredNumber(table.safe_seq))
     of_sinks = select(*columns).where(~table.sink.startswith(LEASE_PREFIX))
@@ -70,14 +70,14 @@ def stored_cursors(connection: Connection, tables: AuditTables) -> dict[str, Cur
 
 
 def load_cursors(connection: Connection, tables: AuditTables, sink: str) -> Cursors:
-    """The cursors of a sink, as far as they can be true; before the first row where it is new."""
-    # The cursors first: what is sealed in between makes them no less true.
+    """Return the plausible cursors of a sink; a new sink starts before the first row."""
+    # Cursors first: rows that are sealed between the two reads do not invalidate them.
     stored = stored_cursors(connection, tables).get(sink, Cursors())
     return stored.within(newest_seq(connection, tables))
 
 
 def save_cursors(connection: Connection, tables: AuditTables, sink: str, cursors: Cursors) -> None:
-    """Remember how far a sink has come."""
+    """Store the cursors of a sink."""
     table = tables.delivery
     values = {
         "sent_seq": cursors.sent,
@@ -98,18 +98,18 @@ def outgoing(  # noqa: PLR0913 (keyword-only limits)
     max_bytes: int,
     trail: str | None = None,
 ) -> list[Item]:
-    """The next rows in sequence order, and behind each the checkpoint that ends with it.
+    """Return the next rows in sequence order, each followed by the checkpoint that ends with it.
 
     A checkpoint needs no cursor of its own: it belongs to its last row, is written in the same
-    transaction as that, and is sent in the same batch. Unsigned ones are not sent.
+    transaction, and is sent in the same batch. Unsigned checkpoints are not sent.
 
     Args:
-        connection: where to read.
+        connection: the connection to read from.
         tables: the audit tables.
         after: the last sequence number that was sent.
-        limit: how many items at most.
-        max_bytes: about how many bytes of bodies.
-        trail: the name of the trail.  [default: as its newest signed checkpoint names it]
+        limit: the maximum number of items.
+        max_bytes: the approximate maximum size of the bodies.
+        trail: the name of the trail.  [default: the name in its newest signed checkpoint]
 
     Returns:
         At most `limit` items, and about `max_bytes` of bodies.
@@ -145,12 +145,12 @@ def log_names(connection: Connection, tables: AuditTables) -> set[str]:
         .where(tables.checkpoint.c.note.is_not(None))
         .execution_options(yield_per=_CHUNK)
     )
-    origins = {note.partition("\n")[0]: note for (note,) in notes}  # few, of many notes
+    origins = {note.partition("\n")[0]: note for (note,) in notes}  # few origins, many notes
     return {name for note in origins.values() if (name := log_name(note))}
 
 
 def newest_checkpoint(connection: Connection, tables: AuditTables) -> SignedCheckpoint | None:
-    """The last checkpoint, if it is signed."""
+    """Return the last checkpoint if it is signed."""
     table = tables.checkpoint.c
     columns = (table.tree_size, table.root_hash, table.note, table.created_at)
     statement = select(*columns).where(IsCounted(table.tree_size))
@@ -161,10 +161,10 @@ def newest_checkpoint(connection: Connection, tables: AuditTables) -> SignedChec
 def sealed_rows(
     connection: Connection, tables: AuditTables, after: int, *, limit: int, max_bytes: int
 ) -> list[SealedRow]:
-    """The next rows in sequence order: at most `limit`, and about `max_bytes` of bodies."""
+    """Return the next rows in sequence order: at most `limit`, and about `max_bytes` of bodies."""
     ordered = _sealed(tables).where(tables.leaf.c.seq > after).order_by(tables.leaf.c.seq)
-    # Within as many numbers first: of everything behind `after` PostgreSQL might join and sort all,
-    # for each batch, while it has no statistics. Farther where somebody has taken rows away.
+    # Search `limit` numbers first: without statistics, PostgreSQL might join and sort everything
+    # after `after` for each batch. Search further only if rows were removed.
     near = ordered.where(tables.leaf.c.seq <= after + limit)
     return _fetch(connection, near, max_bytes) or _fetch(
         connection, ordered.limit(limit), max_bytes
@@ -187,7 +187,7 @@ def _fetch(
 
 
 def rows_of(connection: Connection, tables: AuditTables, ids: Sequence[str]) -> list[SealedRow]:
-    """The sealed rows with these event ids, in sequence order."""
+    """Return the sealed rows with these event ids, in sequence order."""
     wanted = tables.event.c.event_id.in_(ids)
     statement = _sealed(tables).where(wanted).order_by(tables.leaf.c.seq)
     return [_sealed_row(row) for row in connection.execute(statement)]
@@ -207,7 +207,7 @@ def _sealed_row(row: Row[tuple[Any, ...]]) -> SealedRow:
     try:
         moment = datetime.fromisoformat(recorded_at)
     except ValueError:
-        moment = None  # somebody has put a time there that is none; verify names it
+        moment = None  # tampered: an invalid time; `verify` reports it
     return SealedRow(seq, row_id, event_id, moment, body, mac)
 
 
@@ -230,14 +230,14 @@ def _checkpoint(row: Row[Any]) -> SignedCheckpoint:
 
 
 def newest_seq(connection: Connection, tables: AuditTables) -> int:
-    """The last sequence number that has been given; `NOTHING` where there is none."""
+    """Return the last assigned sequence number; `NOTHING` if there is none."""
     return newest_size(connection, tables) - 1
 
 
 def quarantine(
     connection: Connection, tables: AuditTables, sink: str, row: SealedRow, reason: str
 ) -> None:
-    """Set a record aside that the sink refuses, so that the rest flows; it stays undelivered."""
+    """Quarantine a record that the sink refuses, so that others pass; it stays undelivered."""
     table = tables.quarantine
     known = select(table.c.seq).where(table.c.sink == sink, table.c.seq == row.seq)
     if connection.execute(known).first() is None:

@@ -1,7 +1,7 @@
 """The sender of audit log records over OTLP/HTTP (OTLP specification 1.x, protobuf).
 
-Our own, on the official encoder: the SDK's exporter takes any 2xx or 3xx for success and does not
-read the answer, and its batch processor drops records when it is full.
+A separate implementation on the official encoder: the SDK's exporter treats any 2xx or 3xx as
+success and does not read the response, and its batch processor drops records when it is full.
 """
 
 from __future__ import annotations
@@ -30,34 +30,34 @@ from auditspan.errors import AuditConfigError, SinkRejectedError, SinkUnavailabl
 
 _PROTOBUF = "application/x-protobuf"
 _REFUSED = frozenset({400, 413, 422})
-"""Answers that speak of the records themselves; all others speak of the way there."""
+"""Status codes that concern the records themselves; all others concern the transport."""
 
 _TOGETHER = 64
-"""Records that are encoded at once. The encoder makes some 10 KB of objects for each: those of 512
-do not fit the processor's cache, and take a sixth longer (measured)."""
+"""Records per call of the encoder. It creates some 10 KB of objects for each: those of 512 records
+exceed the processor's cache, and take a sixth longer (measured)."""
 
 Compression: TypeAlias = Literal["none", "gzip", "deflate"]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _OURS = frozenset({"content-type", "content-encoding", "content-length", "transfer-encoding"})
-"""Headers that belong to the sender; given ones are passed over."""
+"""Headers that the sender sets itself; given ones are ignored."""
 
 _URLLIB3_OBJECT = re.compile(r"HTTPS?Connection(Pool)?\(.*?\): ")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TlsFiles:
-    """The files in PEM with which a sender meets an ``https://`` collector.
+    """PEM files for connections to an ``https://`` collector.
 
-    They are read anew for every connection: renewed ones count from the next on, and those that
-    are not there yet make the collector unavailable until they are.
+    They are read again for every connection: renewed files apply from the next connection on, and
+    while a file is missing, the collector is unavailable.
 
     Attributes:
         certificate: the authorities that may have signed the collector's certificate; by default
             those of the system.
-        client_certificate: our own, for a collector that asks for one.
-        client_key: its key, where that is not in the same file; not encrypted.
+        client_certificate: the client certificate, for a collector that requires one.
+        client_key: its key, not encrypted, if that is not in the same file.
     """
 
     certificate: Path | None = None
@@ -66,21 +66,22 @@ class TlsFiles:
 
 
 class OtlpSink:
-    """Posts batches to a collector's audit receiver.
+    """Sink that posts batches to a collector's audit receiver.
 
-    A batch is delivered only by HTTP 200 with a body that parses as `ExportLogsServiceResponse`
-    and rejects nothing. Redirects are not followed: the next answerer may not be a collector.
+    A batch is delivered only when the collector responds with HTTP 200 and a body that parses as
+    `ExportLogsServiceResponse` and rejects nothing. Redirects are not followed, because their
+    target may not be a collector.
 
     Args:
         endpoint: the full URL, as in ``http://127.0.0.1:4319/v1/audit``.
-        name: under which the relay keeps how far this sink has come; another for each sink.
-        timeout: seconds for the whole of one exchange; a hanging collector costs no more.
-        tls: the certificates, where they are not those of the system.
-        headers: sent with every request, as for authorization.
-        compression: of the requests.
+        name: the unique name under which the relay stores this sink's cursors.
+        timeout: seconds for one whole request; a hanging collector blocks for no longer.
+        tls: the certificates, if they are not those of the system.
+        headers: headers to send with every request, for example for authorization.
+        compression: the compression of the requests.
 
     Raises:
-        AuditConfigError: a header cannot be sent, or the proxy of the environment cannot be used.
+        AuditConfigError: a header is invalid, or the proxy of the environment is not supported.
     """
 
     def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
@@ -146,8 +147,8 @@ class OtlpSink:
             partial = _parse(answer).partial_success
         except DecodeError as error:
             raise SinkUnavailableError(
-                f"{self._endpoint} answered HTTP 200 but not as a collector does ({error}): is it "
-                "the audit receiver?"
+                f"{self._endpoint} answered HTTP 200, but not as a collector ({error}): check that "
+                "it is the audit receiver"
             ) from error
         if partial.rejected_log_records:
             raise SinkRejectedError(
@@ -157,10 +158,9 @@ class OtlpSink:
 
 
 def encode(records: Sequence[ReadableLogRecord]) -> bytes:
-    """The export request with these records, in their order.
+    """Encode an export request with these records, in their order.
 
-    The parts of a request one behind the other are that request: protobuf puts what is repeated
-    together.
+    Encoded parts of a request can be concatenated, because protobuf merges repeated fields.
     """
     starts = range(0, len(records), _TOGETHER)
     parts = (encode_logs(records[start : start + _TOGETHER]) for start in starts)
@@ -168,15 +168,15 @@ def encode(records: Sequence[ReadableLogRecord]) -> bytes:
 
 
 def _given(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers in small letters, without those that are the sender's own.
+    """Return the headers in lower case, without those that the sender sets itself.
 
-    Checked here: a header that fails when it is sent would look like a record that cannot be.
+    They are checked here, since a header that fails on sending would look like a bad record.
     """
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise AuditConfigError(
-                f"The header {name!r} of the audit receiver cannot be sent: a name is a token, and "
-                "a value has no line breaks, control characters or characters beyond Latin-1."
+                f"Invalid header {name!r} for the audit receiver: a name must be a token, and a "
+                "value must have no line breaks, control characters or characters beyond Latin-1."
             )
     lowered = {name.lower(): value for name, value in headers.items()}
     return {name: value for name, value in lowered.items() if name not in _OURS}
@@ -210,14 +210,14 @@ def _path(path: Path | None) -> str | None:
 
 
 def _reason(error: urllib3.exceptions.HTTPError) -> str:
-    """What went wrong, without the names that urllib3 gives to its own objects."""
+    """Return the reason of an error, without the names of urllib3's own objects."""
     if isinstance(error, urllib3.exceptions.ProtocolError) and error.args:
         return str(error.args[-1])  # ("Connection aborted.", the reason)
     return _URLLIB3_OBJECT.sub("", str(error), count=1)
 
 
 def _advice(error: urllib3.exceptions.HTTPError) -> str:
-    """What else to say when it was not the network but the certificates."""
+    """Return a pointer to the documentation if certificates caused the error."""
     reasons = (error, *error.args)
     if any(isinstance(one, urllib3.exceptions.SSLError | ssl.SSLError) for one in reasons):
         return " (see docs/how-to/encrypt-with-tls.md)"
@@ -229,7 +229,7 @@ def _parse(answer: Answer) -> ExportLogsServiceResponse:
     if media_type != _PROTOBUF:
         raise DecodeError(media_type or "no content type")
     if not answer.is_whole:
-        raise DecodeError(f"not unpacked, or larger than {MAX_BYTES} bytes")
+        raise DecodeError(f"not decompressible, or larger than {MAX_BYTES} bytes")
     return ExportLogsServiceResponse.FromString(answer.data)
 
 
@@ -238,9 +238,9 @@ def _text(answer: Answer) -> str:
 
 
 def _retry_after(answer: Answer) -> float | None:
-    """Seconds from a Retry-After header, in either of its forms (RFC 9110 §10.2.3).
+    """Return the seconds of a Retry-After header, in either of its forms (RFC 9110 §10.2.3).
 
-    None for anything else. How long to wait at most is the caller's decision.
+    Return None for anything else. The caller decides on an upper limit.
     """
     value = answer.headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():

@@ -1,7 +1,7 @@
-"""The proxy rule of everything that auditspan sends over HTTP.
+"""Proxy settings for all outbound HTTP of auditspan.
 
 HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY keep their usual meaning, and NO_PROXY may also name
-networks such as 10.0.0.0/8. A loopback address is never reached by proxy.
+networks such as 10.0.0.0/8. A loopback address is never reached through a proxy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from auditspan.errors import AuditConfigError
 
 
 def pool_manager(url: str, **options: Any) -> urllib3.PoolManager:  # noqa: ANN401 (urllib3's own)
-    """A pool of connections for this URL, by proxy where the rule says so.
+    """Return a connection pool for this URL, through the proxy that applies to it.
 
     Raises:
         AuditConfigError: the environment names a proxy that is not an HTTP proxy.
@@ -38,7 +38,7 @@ def pool_manager(url: str, **options: Any) -> urllib3.PoolManager:  # noqa: ANN4
 
 
 def proxy_for(url: str) -> str | None:
-    """The URL of the proxy by which this URL is reached; None where it is reached directly."""
+    """Return the URL of the proxy for this URL; None if it is reached directly."""
     parts = urlsplit(url)
     proxies = getproxies_environment()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
@@ -48,7 +48,7 @@ def proxy_for(url: str) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this host is the machine itself; names other than localhost are not looked up."""
+    """Return whether this host is the local machine; only localhost is recognized by name."""
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:

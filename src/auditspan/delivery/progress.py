@@ -1,4 +1,4 @@
-"""The progress of one relay: its cursors, and which acknowledgements are recent."""
+"""Progress of one relay: its cursors and recent acknowledgements."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SAFE_AFTER = 5.0
 """Seconds after which an acknowledged record is believed to be on the sink's disk."""
 
 SAVED_EVERY = 0.25
-"""Seconds between two commits of the cursors while batch follows batch."""
+"""Seconds between two commits of the cursors while batches are being sent."""
 
 FIRST_REPEATED = 128
 """Unconfirmed rows that a relay sends again before it has confirmed any."""
@@ -19,7 +19,7 @@ FIRST_REPEATED = 128
 
 @dataclass(kw_only=True)
 class Unconfirmed:
-    """Rows that relays before this one sent, and whose fate none of them lived to see.
+    """Rows that earlier relays sent but could not confirm before they ended.
 
     A relay confirms a row when `SAFE_AFTER` seconds have passed since the acknowledgement without
     a transport error. A crash of the sink between two relays is seen by neither, so a relay cannot
@@ -28,10 +28,10 @@ class Unconfirmed:
     few copies.
 
     Attributes:
-        first: the safe cursor where the relay began.
+        first: the safe cursor at which the relay started.
         last: the last of the rows.
-        repeated: how far they were sent again.
-        fresh: acknowledgements of copies that are too recent to confirm them.
+        repeated: the last row that was sent again.
+        fresh: acknowledgements of copies that are too recent to confirm the rows.
     """
 
     first: int = NOTHING
@@ -41,21 +41,21 @@ class Unconfirmed:
 
     @classmethod
     def between(cls, safe: int, sent: int) -> Unconfirmed:
-        """The rows behind the safe cursor up to the one that was sent last."""
+        """Create the state for the rows after the safe cursor up to the last one sent."""
         return cls(first=safe, last=sent, repeated=safe)
 
     def due(self, safe: int) -> int:
-        """How many rows may be sent again now, with this safe cursor."""
+        """Return the number of rows that may be sent again now, with this safe cursor."""
         ahead = max(FIRST_REPEATED, 2 * (safe - self.first))
         return max(0, min(self.last, safe + ahead) - self.repeated)
 
 
 @dataclass(kw_only=True)
 class Progress:
-    """The cursors, and which acknowledgements are still too fresh to be safe.
+    """The cursors, and the acknowledgements that are still too recent to be safe.
 
-    `saved` are the cursors as the database has them, since `saved_at`; `witnessed_at` is when a
-    checkpoint was sent last.
+    `saved` holds the cursors in the database, stored at `saved_at`; a checkpoint was last sent at
+    `witnessed_at`.
     """
 
     cursors: Cursors
@@ -67,7 +67,7 @@ class Progress:
 
     @classmethod
     def begun(cls, cursors: Cursors, now: float) -> Progress:
-        """The progress of a relay that begins with these cursors; its first batch is saved."""
+        """Create the progress of a relay that starts at these cursors; its first batch is saved."""
         return cls(
             cursors=cursors,
             saved=cursors,
@@ -78,7 +78,7 @@ class Progress:
 
     @property
     def repeatable(self) -> int:
-        """How many unconfirmed rows may be sent again now."""
+        """The number of unconfirmed rows that may be sent again now."""
         return self.unconfirmed.due(self.cursors.safe)
 
     def acknowledged(self, seq: int, now: float) -> None:
@@ -92,32 +92,32 @@ class Progress:
         self.unconfirmed.fresh.append((now, self.unconfirmed.repeated))
 
     def settle(self, now: float) -> None:
-        """Move the safe cursor over what was acknowledged long enough ago."""
+        """Move the safe cursor past rows that were acknowledged long enough ago."""
         safe = _settled(self.unconfirmed.fresh, now, self.cursors.safe)
         if safe >= self.unconfirmed.last:
             safe = _settled(self.fresh, now, safe)
         self.cursors = Cursors(sent=self.cursors.sent, safe=safe)
 
     def is_due(self, now: float, *, is_busy: bool) -> bool:
-        """Whether the database is to know how far it has come."""
+        """Return whether the cursors are due to be saved."""
         is_early = is_busy and now < self.saved_at + SAVED_EVERY
         return self.cursors != self.saved and not is_early
 
     def keep_within(self, newest: int) -> None:
-        """Go back from rows that have been taken away: others have their numbers now."""
+        """Move back before rows that were removed, because others may get their numbers."""
         self.cursors = self.cursors.within(newest)
         self.fresh.clear()
         self.unconfirmed = Unconfirmed.between(self.cursors.safe, self.cursors.sent)
 
     def rewind(self) -> None:
-        """Go back to what is safe."""
+        """Move back to the safe cursor."""
         self.cursors = Cursors(sent=self.cursors.safe, safe=self.cursors.safe)
         self.fresh.clear()
         self.unconfirmed = Unconfirmed.between(self.cursors.safe, self.cursors.sent)
 
 
 def _settled(fresh: deque[tuple[float, int]], now: float, safe: int) -> int:
-    """Take the acknowledgements that are old enough; the last of them, or this safe cursor."""
+    """Remove acknowledgements that are old enough; return the last, or else the safe cursor."""
     while fresh and fresh[0][0] <= now - SAFE_AFTER:
         safe = fresh.popleft()[1]
     return safe

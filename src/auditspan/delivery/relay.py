@@ -3,19 +3,18 @@
     1. read the next batch after the cursor      at most 512 records, about 1 MiB
     2. send it                                   one batch in flight
     3. acknowledged: move the cursor
-       unavailable: go back to what is safe, wait, try again without end
-       rejected: halve the batch until the single record is found, and quarantine that
+       unavailable: move back to the safe cursor, wait, retry without limit
+       rejected: halve the batch until the single record is found, and quarantine it
 
-The cursor is saved after the first batch, four times a second meanwhile, and when there is nothing
-more to send: a commit waits for the disk.
+The cursor is saved after the first batch, four times a second while sending, and when there is
+nothing more to send, because a commit waits for the disk.
 
-A relay that starts continues behind the rows that were acknowledged, so relays that crash again and
-again deliver a backlog. Beside that it sends the rows again that no relay has confirmed, see
-`progress.Unconfirmed`.
+A relay starts after the last acknowledged row, so even relays that crash repeatedly deliver a
+backlog. In addition it sends rows again that no relay has confirmed, see `progress.Unconfirmed`.
 
-A record that was sent is sent again after a crash or a transport error: at least once, same id.
-Signed checkpoints go behind the rows that they cover, and the newest one again when nothing else
-has been said for a minute: so the collector's file tells a trail without news from a cut line.
+A record is sent again after a crash or a transport error: at least once, under the same id. Signed
+checkpoints follow the rows that they cover, and the newest one is sent again after a minute without
+a checkpoint, so the collector's file distinguishes a trail without new rows from a lost connection.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Relay:
-    """Delivers to one sink; any number may run against one database, one works at a time."""
+    """Relay to one sink; any number may run against one database, one works at a time."""
 
     def __init__(
         self,
@@ -88,9 +87,9 @@ class Relay:
         self._waits_for = ""
 
     def run(self, stop: threading.Event, *, idle: float = 0.25) -> None:
-        """Deliver until `stop` is set; a batch that is under way is finished first.
+        """Deliver until `stop` is set; finish a batch that is in flight first.
 
-        Errors of the database end the turn as the leader, not the thread.
+        A database error ends the leadership, not the thread.
         """
         backoff = Backoff(first=idle)
         while not stop.is_set():
@@ -102,13 +101,13 @@ class Relay:
             except LeaseLostError as error:
                 wait = idle
                 _logger.warning("%s; this relay stands by", error)
-            except Exception:  # a worker must outlive whatever the database does
+            except Exception:  # a worker must survive any database error
                 wait = backoff.next()
-                _logger.exception("the relay was interrupted; it takes up again in %.1f s", wait)
+                _logger.exception("the relay was interrupted; retrying in %.1f s", wait)
             stop.wait(wait)
 
     def _try_to_lead(self, connection: Connection, stop: threading.Event, idle: float) -> None:
-        """Deliver while the lease is ours; on SQLite without one."""
+        """Deliver while holding the lease; SQLite needs none."""
         if connection.dialect.name != "postgresql":
             self._lead(connection, stop, idle)
             return
@@ -124,7 +123,7 @@ class Relay:
                 self._lease = None
 
     def _stand_by(self, lease: StoredLease) -> None:
-        """Say, once for each, which process delivers to the sink."""
+        """Log, once for each leader, which process delivers to the sink."""
         if not lease.is_vacant and lease.key != self._waits_for:
             self._waits_for = lease.key
             _logger.info("standing by: %s delivers to %s", lease.description, self._sink.name)
@@ -139,10 +138,10 @@ class Relay:
             self._lease.renew(connection)
 
     def deliver(self, connection: Connection) -> int:
-        """Send what is there now, from the safe cursor on; how many records were acknowledged.
+        """Send all rows after the safe cursor; return the number of acknowledged records.
 
         Raises:
-            SinkUnavailableError: the sink does not take them now.
+            SinkUnavailableError: the sink is unavailable.
         """
         progress = self._begin(connection)
         progress.rewind()
@@ -175,13 +174,13 @@ class Relay:
             self._save(connection, progress)
 
     def _begin(self, connection: Connection) -> Progress:
-        """Start behind what was acknowledged, with the unconfirmed rows to be sent again."""
+        """Start after the last acknowledged row, with unconfirmed rows to send again."""
         with connection.begin():
             name = self._sink.name
             stored = stored_cursors(connection, self._tables).get(name, Cursors())
             cursors = load_cursors(connection, self._tables, name)
             self._fence(connection)
-            # Fails here where nothing could be saved, before anything is sent again and again.
+            # If cursors cannot be saved, fail here, before anything is sent repeatedly.
             save_cursors(connection, self._tables, name, cursors)
         if cursors != stored:
             self._report_false(stored, cursors)
@@ -189,14 +188,14 @@ class Relay:
 
     def _report_false(self, stored: Cursors, start: Cursors) -> None:
         _logger.error(
-            "the cursor of the sink %s in audit_delivery cannot be true (sent_seq %d, safe_seq "
-            "%d): something other than the relay changed it, or the newest rows were taken away; "
-            "delivery starts again behind row %d",
+            "invalid cursor of the sink %s in audit_delivery (sent_seq %d, safe_seq %d): something "
+            "other than the relay changed it, or the newest rows were removed; delivery starts "
+            "again after row %d",
             *(self._sink.name, stored.sent, stored.safe, start.sent),
         )
 
     def _step(self, connection: Connection, progress: Progress) -> int:
-        """Send the next batch, and one of unconfirmed rows; how many rows they had."""
+        """Send the next batch and one of unconfirmed rows; return the number of rows."""
         self._require_lease()
         progress.settle(self._clock())
         following = self._next(connection, progress)
@@ -211,7 +210,7 @@ class Relay:
         items: list[Item],
         acknowledged: Callable[[int, float], None],
     ) -> int:
-        """Send a batch, note that the sink has it, and save if it is time; how many rows it had."""
+        """Send a batch, note its acknowledgement, save if due; return the number of rows."""
         rows = [item for item in items if isinstance(item, SealedRow)]
         refused: Refused = []
         if rows:
@@ -245,7 +244,7 @@ class Relay:
             )
 
     def _unconfirmed(self, connection: Connection, progress: Progress) -> list[Item]:
-        """The next rows to be sent again, if it is time for any."""
+        """Return the next rows to send again, if any are due."""
         limit = min(progress.repeatable, MAX_RECORDS)
         if not limit:
             return []
@@ -253,12 +252,12 @@ class Relay:
         with connection.begin():
             lift_time_limits(connection)
             items = outgoing(connection, self._tables, after, limit=limit, max_bytes=MAX_BYTES)
-        if not items:  # the rows have been taken away
+        if not items:  # the rows were removed
             progress.repeated(progress.unconfirmed.last, self._clock())
         return items
 
     def _beat(self, connection: Connection, progress: Progress) -> None:
-        """Send the newest checkpoint again when nothing has been said for long."""
+        """Send the newest checkpoint again after `HEARTBEAT` seconds without one."""
         if self._clock() - progress.witnessed_at < HEARTBEAT:
             return
         with connection.begin():
@@ -269,9 +268,9 @@ class Relay:
                 with kept_alive(connection):
                     self._sink.send([checkpoint_record(newest, observed=datetime.now(UTC))])
             except (SinkRejectedError, *UNFIT) as error:
-                _logger.error("the checkpoint of size %d is refused: %s", newest.size, error)  # noqa: TRY400 (a sentence)
+                _logger.error("the checkpoint of size %d is refused: %s", newest.size, error)  # noqa: TRY400 (no traceback wanted)
         progress.witnessed_at = self._clock()
-        self._save(connection, progress)  # a sign of life, for whoever reads `updated_at`
+        self._save(connection, progress)  # a sign of life, in `updated_at`
 
     def _save(
         self, connection: Connection, progress: Progress, refused: Refused | None = None
@@ -289,9 +288,11 @@ class Relay:
 
     def _report(self, error: SinkUnavailableError, wait: float) -> None:
         if self._backoff.failures == 1:
-            _logger.warning("%s; records wait in the table until it is back", error.message)
+            _logger.warning(
+                "%s; records wait in the table, and are sent when it is available", error.message
+            )
         else:
-            _logger.debug("%s; again in %.1f s", error.message, wait)
+            _logger.debug("%s; retrying in %.1f s", error.message, wait)
 
     def _report_cap(self, asked: float, wait: float) -> None:
         if asked > LONGEST_ASKED:

@@ -1,4 +1,4 @@
-"""Where audit log records go: the contract of a sink, and the two that need no collector."""
+"""Sinks of audit log records: the contract, and the two sinks that need no collector."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from opentelemetry.sdk._logs.export import LogRecordExportResult
 from auditspan.errors import SinkUnavailableError
 
 AUDIT_FILE = Path("audit", "audit.jsonl")
-"""Where audit records lie below the collector's data directory."""
+"""The path of the audit records below the collector's data directory."""
 
 
 class Sink(Protocol):
-    """Takes batches of audit log records.
+    """Destination of audit log records.
 
-    `send` MUST NOT return before the sink is answerable for the whole batch: for a file that is
-    after fsync, for a collector after its parsed acknowledgement. It MUST raise otherwise. The
-    caller MUST send a batch again after `SinkUnavailableError`, so records may arrive twice,
-    under the same id.
+    `send` MUST NOT return before the sink has taken responsibility for the whole batch: a file
+    after fsync, a collector after its parsed acknowledgement. It MUST raise otherwise. The caller
+    MUST send a batch again after `SinkUnavailableError`, so records may arrive twice, under the
+    same id.
     """
 
     name: str
@@ -34,16 +34,16 @@ class Sink(Protocol):
         """Deliver a batch.
 
         Raises:
-            SinkUnavailableError: not now; send the same batch again later.
-            SinkRejectedError: never; the batch holds a record that the sink refuses.
+            SinkUnavailableError: the sink is unavailable; send the same batch again later.
+            SinkRejectedError: the sink permanently refuses a record of the batch.
         """
 
     def close(self) -> None:
-        """Give back what the sink holds; a later `send` takes it again."""
+        """Release the resources of the sink; a later `send` acquires them again."""
 
 
 class FileSink:
-    """Appends OTLP JSON lines below a directory, in the layout of the collector's files."""
+    """Sink that appends OTLP JSON lines below a directory, laid out like the collector's files."""
 
     name = "file"
 
@@ -52,7 +52,7 @@ class FileSink:
         self._stream: IO[str] | None = None
 
     def send(self, records: Sequence[ReadableLogRecord]) -> None:
-        """Append the batch as one line and wait until it is on the disk."""
+        """Append the batch as one line and fsync it."""
         try:
             stream = self._open()
             write_records(stream, records)
@@ -74,7 +74,7 @@ class FileSink:
         return self._stream
 
     def _drop(self) -> None:
-        """Forget the stream: what a failed write left in its buffer must not come later."""
+        """Discard the stream with the buffer of a failed write, which must not be written later."""
         stream, self._stream = self._stream, None
         if stream is not None:
             descriptor = os.open(os.devnull, os.O_WRONLY)
@@ -84,7 +84,7 @@ class FileSink:
 
 
 class ConsoleSink:
-    """Prints OTLP JSON lines on standard output."""
+    """Sink that prints OTLP JSON lines on standard output."""
 
     name = "console"
 
@@ -99,7 +99,7 @@ class ConsoleSink:
             raise SinkUnavailableError(f"standard output cannot be written: {error}") from error
 
     def close(self) -> None:
-        """Nothing to do: standard output is not ours."""
+        """Do nothing: standard output stays open."""
 
 
 def write_records(stream: IO[str], records: Sequence[ReadableLogRecord]) -> None:
@@ -112,6 +112,6 @@ def write_records(stream: IO[str], records: Sequence[ReadableLogRecord]) -> None
     line = StringIO()
     result = FileLogExporter(stream=line).export(records)
     if result is not LogRecordExportResult.SUCCESS:
-        raise SinkUnavailableError("the records cannot be encoded; the log above says why")
+        raise SinkUnavailableError("the records cannot be encoded; see the log above")
     stream.write(line.getvalue())
     stream.flush()

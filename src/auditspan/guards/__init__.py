@@ -1,4 +1,4 @@
-"""What a database does for the trail, looked at while it lives, and put right."""
+"""Guards: checks that the database protects the trail, and their repair."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
-"""What a database does for the trail, looked at while it lives: triggers, rights, durability.
+"""Checks that a live database protects the trail: triggers, privileges, durability.
 
-    1. the triggers of every append-only table are there, enabled, as this release makes them
-    2. PostgreSQL: the role that is connected cannot change the trail, nor become one that can
-    3. what is committed stays committed when the machine fails
-    4. no rule, row security or trigger of others on an audit table, which could drop or hide rows
-    5. the unique indexes of the audit tables are there, and no others on them
-    6. partitions that are missing, and settings of SQLite that help: warnings
+    1. the triggers of every append-only table exist, are enabled, and match this release
+    2. PostgreSQL: the connected role cannot change the trail, nor become a role that can
+    3. committed data survives a crash of the machine
+    4. no foreign rule, row security or trigger on an audit table could drop or hide rows
+    5. the audit tables have their unique indexes, and no foreign ones
+    6. warnings: missing partitions, and recommended settings of SQLite
 
-A partition is looked at as the table that it is a part of.
+A partition is checked like the table that it belongs to.
 
-Each of 1 to 5 breaks a promise: who serves writes MUST NOT start. They are looked at when a process
-starts; what somebody does to the triggers after that is for `verify` to find.
+A violation of 1 to 5 breaks a promise: a process that serves writes MUST NOT start. The checks run
+when a process starts; `verify` finds later changes to the triggers.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ _SQLITE_TRIGGERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something that is not as it must be.
+    """A problem with the database.
 
     Attributes:
-        kind: what it is about: a trigger of ours, something foreign on an audit table, an
-            index, the connected role, durability, or a setting.
-        detail: what is wrong, and what to do, in sentences.
+        kind: the subject: a trigger of ours, something foreign on an audit table, an index, the
+            connected role, durability, or a setting.
+        detail: the problem and its remedy, in sentences.
     """
 
     kind: Kind
@@ -81,17 +81,17 @@ class Finding:
 
     @property
     def breaks_a_promise(self) -> bool:
-        """Whether writes must not be served like this; else it is a warning."""
+        """True if writes must not be served with this problem; otherwise it is a warning."""
         return self.kind != "setting"
 
 
 def check_guards(connection: Connection, tables: AuditTables) -> list[Finding]:
-    """All that is wrong with this database, and with the role of this connection.
+    """Return every problem with this database and with the role of this connection.
 
-    It only reads. The connection MUST be one as those that write: role and `synchronous_commit` are
-    those of a session, and so are SQLite's settings.
+    The check only reads. The connection MUST be set up like those that write: the role,
+    `synchronous_commit` and SQLite's settings belong to a session.
     """
-    with busy(connection):  # capture would refuse at the first trigger that is missing
+    with busy(connection):  # capture would refuse at the first missing trigger
         if connection.dialect.name == "postgresql":
             return [
                 *_triggers(connection, tables),
@@ -117,15 +117,15 @@ def require_guards(
     """Refuse a database that would break a promise.
 
     Args:
-        connection: one as those that write.
+        connection: a connection set up like those that write.
         tables: the audit tables.
-        tolerated: kinds that are let pass.
+        tolerated: kinds of problems that are tolerated.
 
     Returns:
-        What is wrong and was let pass.
+        The tolerated problems and the warnings.
 
     Raises:
-        UnprotectedTrailError: something breaks a promise; the message names all of it.
+        UnprotectedTrailError: a problem breaks a promise; the message names all of them.
     """
     findings = check_guards(connection, tables)
     refused = [f for f in findings if f.breaks_a_promise and f.kind not in tolerated]
@@ -135,7 +135,7 @@ def require_guards(
 
 
 def restore_guards(connection: Connection, tables: AuditTables) -> None:
-    """Make the triggers of this release in place of those that are there; for the owner only."""
+    """Replace existing triggers with those of this release; only the owner of the tables can."""
     dialect, staging = dialect_of(connection), staging_of(tables.event.metadata)
     with busy(connection):
         for table in tables.append_only:
@@ -163,7 +163,7 @@ def _triggers(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
         ):
             if table is not tables.delivery:
                 detail = (
-                    f"There is no table {table.name}, or this role may not see it: migrate first."
+                    f"Table {table.name} does not exist, or this role cannot see it: migrate first."
                 )
                 yield Finding(kind="trigger", detail=detail)
             continue
@@ -175,7 +175,7 @@ def _triggers(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
 def _triggers_at(
     connection: Connection, table: Table, place: str, full_name: str
 ) -> Iterator[Finding]:
-    """What is wrong with the triggers of a table, or of a partition of it."""
+    """Yield the problems with the triggers of a table, or of one of its partitions."""
     dialect = dialect_of(connection)
     state_of = _postgresql_state if dialect.name == "postgresql" else _sqlite_state
     found = _triggers_on(connection, table, full_name)
@@ -190,13 +190,13 @@ def _triggers_at(
     for what in (*(f"trigger {name}" for name in found), *interference(connection, full_name)):
         detail = (
             f"There is a {what} on {place} that is not auditspan's: it could keep rows out of the "
-            "trail, change them or hide them. Drop it, and find out who made it."
+            "trail, change them or hide them. Drop it, and find out who created it."
         )
         yield Finding(kind="foreign", detail=detail)
 
 
 def _triggers_on(connection: Connection, table: Table, full_name: str) -> dict[str, Row[Any]]:
-    """Every trigger that this table, or partition, has, by its name."""
+    """Return every trigger of this table or partition, by its name."""
     if connection.dialect.name == "postgresql":
         rows = connection.execute(_POSTGRESQL_TRIGGERS, {"table": full_name})
         return {row.name: row for row in rows}
@@ -209,25 +209,25 @@ def _triggers_on(connection: Connection, table: Table, full_name: str) -> dict[s
 def _weak(trigger: Trigger, place: str, state: str) -> Finding:
     detail = (
         f"The trigger {trigger.name} on {place} {state}: rows of that table can be changed or "
-        "removed. Put it back as docs/how-to/guard-the-tables.md says, find out who took it away, "
-        "and run `auditspan verify`."
+        "removed. Restore it as docs/how-to/guard-the-tables.md describes, find out who changed "
+        "it, and run `auditspan verify`."
     )
     return Finding(kind="trigger", detail=detail)
 
 
 def _postgresql_state(trigger: Trigger, row: Row[Any], _dialect: Dialect) -> str | None:
-    """What is wrong with a trigger."""
+    """Return the problem with a trigger, as a predicate; None if there is none."""
     wanted = _POSTGRESQL_TYPES[trigger.name.removeprefix(f"{trigger.table.name}_")]
     if row.type != wanted or not row.is_unconditional or row.source != REFUSE_SOURCE:
-        return "is not the one of this release"
+        return "differs from that of this release"
     if row.enabled == "A":
         return None
-    return "is disabled" if row.enabled == "D" else "is not ENABLE ALWAYS, so it can be passed by"
+    return "is disabled" if row.enabled == "D" else "is not ENABLE ALWAYS, so it can be bypassed"
 
 
 def _sqlite_state(trigger: Trigger, row: Row[Any], dialect: Dialect) -> str | None:
     is_ours = row.sql == create_trigger(trigger, dialect)
-    return None if is_ours else "is not the one of this release"
+    return None if is_ours else "differs from that of this release"
 
 
 def _roles(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
@@ -241,7 +241,7 @@ def _postgresql_durability(connection: Connection) -> Iterator[Finding]:
     for name in ("fsync", "full_page_writes", "synchronous_commit"):
         if connection.exec_driver_sql(f"SHOW {name}").scalar_one() == "off":
             detail = (
-                f"{name} is off: what was committed, and announced, can be gone after a crash of "
+                f"{name} is off: data that was committed and announced can be lost in a crash of "
                 f"the machine. Turn {name} on for this server, role and database."
             )
             yield Finding(kind="durability", detail=detail)
@@ -263,7 +263,7 @@ def _indexes(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
 def _sqlite_durability(connection: Connection) -> Iterator[Finding]:
     synchronous = connection.exec_driver_sql("PRAGMA synchronous").scalar_one()
     journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
-    lost = "what was committed, and announced, can be gone after a power cut"
+    lost = "data that was committed and announced can be lost in a power failure"
     if synchronous < _FULL:
         detail = f"PRAGMA synchronous is below FULL: {lost}. Set it to FULL on every connection."
         yield Finding(kind="durability", detail=detail)
@@ -276,12 +276,13 @@ def _sqlite_settings(connection: Connection) -> Iterator[Finding]:
     journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
     if journal != "wal" and journal not in _LOSSY_JOURNALS:
         detail = (
-            f"PRAGMA journal_mode is {journal}: readers and writers stop each other. Set it to WAL."
+            f"PRAGMA journal_mode is {journal}: readers and writers block each other. Set it to "
+            "WAL."
         )
         yield Finding(kind="setting", detail=detail)
     if not connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one():
         detail = (
-            "PRAGMA foreign_keys is off: the application's own references are not checked. Set it "
+            "PRAGMA foreign_keys is off: the application's foreign keys are not checked. Set it "
             "to ON on every connection."
         )
         yield Finding(kind="setting", detail=detail)

@@ -1,4 +1,4 @@
-"""Check that the audit tables have their indexes, and no unique one of others."""
+"""Check that the audit tables have their indexes, and no foreign unique ones."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _INVALID = text(
 
 
 class WeakIndex(NamedTuple):
-    """What is wrong with an index, in sentences, and whether a promise depends on it."""
+    """A problem with an index: sentences that describe it, and whether it breaks a promise."""
 
     detail: str
     breaks_a_promise: bool
 
 
 def weak_indexes(connection: Connection, event: Table, table: Table) -> Iterator[WeakIndex]:
-    """What is wrong with the indexes of this audit table.
+    """Yield the problems with the indexes of this audit table.
 
-    Where `event` is partitioned, an event id is unique in each partition only.
+    If `event` is partitioned, an event id is unique only within each partition.
     """
     schema = connection.schema_for_object(table)
     found = {
@@ -40,7 +40,7 @@ def weak_indexes(connection: Connection, event: Table, table: Table) -> Iterator
     for index in sorted(table.indexes, key=lambda one: str(one.name)):
         columns = tuple(column.name for column in index.columns)
         if is_partitioned and columns == ("event_id",):
-            continue  # `partitions` looks at those of each partition
+            continue  # `partitions` checks the index of each partition
         if found.get(str(index.name), ((), False)) != (columns, bool(index.unique)):
             yield _missing(table, str(index.name), columns, is_unique=bool(index.unique))
     key = {column.name for column in table.primary_key}
@@ -51,7 +51,7 @@ def weak_indexes(connection: Connection, event: Table, table: Table) -> Iterator
     for name, (stored_columns, is_unique) in found.items():
         if is_unique and not any(known <= set(stored_columns) for known in unique):
             yield WeakIndex(
-                f"The unique index {name} on {table.name} is not auditspan's: it could refuse rows "
+                f"The unique index {name} on {table.name} is not auditspan's: it could reject rows "
                 "of the trail. Drop it.",
                 breaks_a_promise=True,
             )
@@ -68,12 +68,12 @@ def _missing(table: Table, name: str, columns: tuple[str, ...], *, is_unique: bo
     on = f"{name} on {table.name} ({', '.join(columns)})"
     if is_unique:
         return WeakIndex(
-            f"The unique index {on} is missing, invalid or another one: rows of the trail can be "
-            "copied. Run `auditspan verify`, which names copies, and create it again.",
+            f"The unique index {on} is missing, invalid or different: rows of the trail can be "
+            "duplicated. Run `auditspan verify`, which names copies, and create it again.",
             breaks_a_promise=True,
         )
     return WeakIndex(
-        f"The index {on} is missing, invalid or another one: searches read the whole table. Create "
+        f"The index {on} is missing, invalid or different: searches read the whole table. Create "
         "it again.",
         breaks_a_promise=False,
     )

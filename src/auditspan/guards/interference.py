@@ -16,7 +16,7 @@ _POSTGRESQL_INTERFERENCE = text(
 
 
 def interference(connection: Connection, full_name: str) -> list[str]:
-    """The rules and the row security of a table or partition."""
+    """Return the rules and the row security of a table or partition."""
     if connection.dialect.name != "postgresql":
         return []
     return list(connection.scalars(_POSTGRESQL_INTERFERENCE, {"table": full_name}))

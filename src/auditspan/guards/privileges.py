@@ -34,13 +34,13 @@ def dangerous_roles(connection: Connection, names: Sequence[str]) -> Iterator[st
     for row in connection.execute(_RIGHTS, {"tables": names}):
         rights[row.role].append(row)
     own = [rows for rows in rights.values() if rows[0].is_own]
-    # A superuser can become everybody: that is said once.
+    # A superuser can become any role: it is reported once.
     for rows in [rows for rows in own if rows[0].is_superuser] or rights.values():
         if power := _power(rows):
             yield (
                 f"The role {rows[0].role}, {_connection_of(rows[0])}, {power}: it could change the "
-                "trail. Connect as a role that may only insert and select there, as "
-                "deploy/postgres/grants.sql has it."
+                "trail. Connect as a role that may only insert and select there, as granted in "
+                "deploy/postgres/grants.sql."
             )
 
 
@@ -49,9 +49,9 @@ def _connection_of(row: Row[Any]) -> str:
 
 
 def _power(rows: Sequence[Row[Any]]) -> str | None:
-    """What a role could do to the trail."""
+    """Return the power of a role over the trail; None if it has none."""
     if rows[0].is_superuser:
-        return "is a superuser, whom nothing binds"
+        return "is a superuser, which no privilege restricts"
     if owned := [row.name for row in rows if row.owns]:
         return f"owns {', '.join(owned)}, or the schema they are in"
     may = [f"{', '.join(row.verbs)} on {row.name}" for row in rows if row.verbs]

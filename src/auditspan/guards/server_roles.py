@@ -1,4 +1,4 @@
-"""Powers over the whole server of PostgreSQL that no privilege on a table shows."""
+"""Server-wide powers of PostgreSQL roles, which table privileges do not show."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _POWERS = text(
 
 
 def server_powers(connection: Connection) -> Iterator[str]:
-    """Yield one sentence for each role by which this connection could take over the server.
+    """Yield one sentence for each role with which this connection could take over the server.
 
-    That is the connected role and every role that it can become. Of a superuser nothing is said.
+    The connected role and every role that it can become are checked. Superusers are not reported.
     """
     for row in connection.execute(_POWERS):
         yield f"{_who(row)} {_why(row)}"
@@ -42,10 +42,10 @@ def _who(row: Row[Any]) -> str:
 def _why(row: Row[Any]) -> str:
     if row.creates_roles:
         return (
-            "has CREATEROLE: it could make itself, or another role, one that may change the trail. "
-            f"Take it away with ALTER ROLE {row.role} NOCREATEROLE."
+            "has CREATEROLE: it could create or become a role that may change the trail. "
+            f"Revoke it with ALTER ROLE {row.role} NOCREATEROLE."
         )
     return (
-        "reaches the server's own files and programs: it could change the trail past every "
-        f"privilege. Take it away with REVOKE {row.role} FROM the role that has it."
+        "reaches the server's own files and programs: it could change the trail despite every "
+        f"privilege. Revoke it with REVOKE {row.role} FROM the role that has it."
     )

@@ -1,9 +1,9 @@
-"""Check that the database stages what is written to audited tables, and put that right.
+"""Check that the database stages writes to audited tables, and repair it.
 
-1. the table, its function and the triggers of every audited table are there and enabled
-2. no trigger of others fires where it would change the order of what is staged
-3. no table has our triggers that the models do not audit
-4. PostgreSQL: the connected role may do what it needs, and could not hide what it writes
+1. the table, its function and the triggers of every audited table exist and are enabled
+2. no foreign trigger changes the order of staged changes
+3. only tables that the models audit have our triggers
+4. PostgreSQL: the connected role has the privileges that it needs, and cannot hide its writes
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _STORAGE = text(
 
 
 class StagingFinding(NamedTuple):
-    """Something that is not as it has to be, and what it is about."""
+    """A problem with staging, and its subject."""
 
     kind: Literal["trigger", "foreign", "role", "setting"]
     detail: str
@@ -72,12 +72,12 @@ class StagingFinding(NamedTuple):
 def check_staging(
     connection: Connection, staging: Table, event: Table, leaf: Table
 ) -> Iterator[StagingFinding]:
-    """Yield what keeps writes from being staged, or staged changes from being recorded."""
+    """Yield the problems that keep writes from being staged, or changes from being recorded."""
     if not _has(connection, staging):
         yield StagingFinding(
             "trigger",
-            f"There is no table {staging.name}, or this role may not see it: what is written to "
-            "audited tables is not recorded. Migrate first, or run `auditspan db guard`.",
+            f"Table {staging.name} does not exist, or this role cannot see it: writes to audited "
+            "tables are not recorded. Migrate first, or run `auditspan db guard`.",
         )
         return
     staged = list(_present(connection, staging))
@@ -88,7 +88,7 @@ def check_staging(
         yield StagingFinding(
             "foreign",
             f"There is a {what} on {staging.name} that is not auditspan's: it could keep changes "
-            "out of the trail, or hide them. Drop it, and find out who made it.",
+            "out of the trail, or hide them. Drop it, and find out who created it.",
         )
     if connection.dialect.name == "postgresql":
         for problem in (
@@ -100,7 +100,7 @@ def check_staging(
 
 
 def restore_staging(connection: Connection, staging: Table) -> None:
-    """Make the table, its function and the triggers of this release; for the owner only."""
+    """Create the table, function and triggers of this release; only the owner can."""
     staging.create(connection, checkfirst=True)
     if connection.dialect.name == "postgresql":
         for statement in postgresql.staging_statements(staging, dialect_of(connection)):
@@ -131,12 +131,12 @@ def _triggers(connection: Connection, staged: StagedTable) -> Iterator[StagingFi
         if problem in ours:
             yield StagingFinding("trigger", _weak(problem))
         else:
-            yield StagingFinding("foreign", f"What is staged would be wrong: {problem}")
+            yield StagingFinding("foreign", f"Changes would be staged incorrectly: {problem}")
 
 
 def _weak(problem: str) -> str:
     return (
-        f"What is written may go by unrecorded: {problem}. As the owner of the tables, run "
+        f"Writes may go unrecorded: {problem}. As the owner of the tables, run "
         "`auditspan db guard`, or `auditspan.guards.restore_guards` in your own application; find "
         "out who changed it, and run `auditspan verify --state`."
     )
@@ -146,19 +146,19 @@ def _foreign(connection: Connection, staging: Table) -> Iterator[StagingFinding]
     tables = (staged.table for staged in staged_tables(staging.metadata))
     known = {(connection.schema_for_object(one), one.name) for one in tables}
     near = {schema for schema, _ in known} if translation_of(connection) else None
-    for found in triggered_tables(connection) if known else ():  # else the models are elsewhere
+    for found in triggered_tables(connection) if known else ():  # else the models are not imported
         name = table_key(found.schema, found.name)
         if (near is None or found.schema in near) and (found.schema, found.name) not in known:
             yield StagingFinding(
                 "setting",
-                f"The table {name} has auditspan's triggers, and no model says that it is audited: "
-                f"its changes stay in {staging.name}. Audit it, or remove them with "
+                f"The table {name} has auditspan's triggers, but no model audits it: its changes "
+                f"stay in {staging.name}. Audit it, or remove the triggers with "
                 f"`auditspan.alembic.drop_triggers`.",
             )
 
 
 def _on_staging(connection: Connection, staging: Table) -> list[str]:
-    """The triggers, rules and row security of the staging table, which has none of ours."""
+    """Return the triggers, rules and row security of the staging table; none are ours."""
     name = dialect_of(connection).identifier_preparer.format_table(staging)
     if connection.dialect.name == "sqlite":
         rows = connection.exec_driver_sql(_SQLITE_TRIGGERS, (staging.name,)).scalars().all()
@@ -192,7 +192,7 @@ def _roles(
         "drain": f"{schema}auditspan_drain(integer)",
     }
     found = connection.execute(_RIGHTS, names).one()
-    if not found.is_superuser:  # whom nothing binds, as another finding says
+    if not found.is_superuser:  # no privilege restricts it; another finding reports it
         for sentence in _wrong_rights(found, staging):
             yield StagingFinding("role", sentence)
 
@@ -202,10 +202,10 @@ def _wrong_rights(found: Row[Any], staging: Table) -> Iterator[str]:
     if found.writes and not (found.drains and found.counts):
         what = "EXECUTE auditspan_drain" if not found.drains else "USE the sequence of its id"
         yield (
-            f"The role {found.role} writes to audited tables, and may not {what}: its commits are "
+            f"The role {found.role} writes to audited tables, but may not {what}: its commits are "
             f"refused. {grants}"
         )
-    if found.owned and not found.owns_trail:  # which another finding says
+    if found.owned and not found.owns_trail:  # reported by another finding
         yield (
             f"The role {found.role} owns {', '.join(found.owned)}, or has the rights of the owner: "
             "it could switch off the triggers that record its writes. Connect as another role."
@@ -217,12 +217,12 @@ def _wrong_rights(found: Row[Any], staging: Table) -> Iterator[str]:
         )
     if found.seals and not found.writes and not found.takes:
         yield (
-            f"The role {found.role} works on the trail, and may not record what other programs "
-            f"wrote, which waits in {staging.name}. {grants}"
+            f"The role {found.role} seals the trail, but may not record the changes of other "
+            f"programs, which wait in {staging.name}. {grants}"
         )
 
 
 def _plain(name: str, connection: Connection) -> str:
-    """Undo the doubling of percent signs that SQL for the driver has."""
+    """Undo the doubling of percent signs in SQL for the driver."""
     is_doubled = connection.dialect.paramstyle in {"format", "pyformat"}
     return name.replace("%%", "%") if is_doubled else name

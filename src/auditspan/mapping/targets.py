@@ -26,8 +26,8 @@ def as_target(target: object) -> Target | None:
     model = audited_model(state.mapper) if state is not None else None
     if state is None or model is None:
         raise AuditConfigError(
-            f"a {type(target).__name__} is no audited object: give it `__audit__`, or pass "
-            "target=Target(type=..., id=...)"
+            f"invalid target: {type(target).__name__} is not an audited object: give it "
+            "`__audit__`, or pass target=Target(type=..., id=...)"
         )
     version = getattr(target, model.version_key) if model.version_key else None
     return Target(type=model.type, id=target_id(state.identity or ()), version=version)

@@ -1,4 +1,4 @@
-"""The seal: every committed row gets its place in one sequence and its Merkle leaf."""
+"""Sealing: assignment of a sequence number and a Merkle leaf to every committed row."""
 
 from __future__ import annotations
 

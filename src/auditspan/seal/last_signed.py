@@ -1,9 +1,9 @@
-"""What was signed last, as it is remembered outside of the database.
+"""The last signed note, remembered outside the database.
 
-A database can be put back to what it was; what has been signed cannot. Whoever signs a size a
-second time, with other rows, under the same origin, says two things that cannot both be true. So
-the sealer asks somebody whom no backup of the database takes back: where the table has fallen
-behind what was signed, the trail goes on as another incarnation.
+A database can be restored to an older state; a signature cannot be taken back. Signing a size a
+second time, with other rows, under the same origin, makes two contradictory statements. So the
+sealer asks a source that no restored backup affects: if the table has fallen behind what was
+signed, the trail continues as another incarnation.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ _logger = logging.getLogger(__name__)
 
 
 IsGrownFrom: TypeAlias = Callable[[int, bytes], bool]
-"""Whether the leaves of the table have this root at this size, and its last checkpoint's after."""
+"""Returns whether the leaves have this root at this size, and the last checkpoint's at the end."""
 
 
 class LastSigned(Protocol):
-    """Says under which incarnation to sign."""
+    """Source of the incarnation to sign under."""
 
     def incarnation(
         self, tree: Tree, incarnation: int, *, is_grown_from: IsGrownFrom | None = None
     ) -> int:
-        """The incarnation of the next checkpoint, where the table stands at this tree and one.
+        """Return the next checkpoint's incarnation, given the table's tree and incarnation.
 
-        It MUST NOT be smaller than that of the table. `is_grown_from` compares the leaves of the
-        table with a tree that was signed before.
+        It MUST NOT be smaller than the incarnation of the table. `is_grown_from` compares the
+        leaves of the table with a tree that was signed before.
         """
 
     def remember(self, note: str) -> None:
-        """This note is committed. It MUST NOT raise: the rows are sealed already."""
+        """Remember a committed note. This MUST NOT raise: the rows are already sealed."""
 
 
 class LastSignedFile:
-    """Keeps the last note in a file, which best lies beside the key.
+    """File that holds the last note, best kept beside the key.
 
-    Where it cannot be written (keys are often mounted for reading) it is remembered as long as this
-    process lives. A note that is lost is a check that is not made, and never a false alarm.
+    If the file cannot be written (keys are often mounted read-only), the note is remembered while
+    this process runs. A lost note means a check that is not made, and never a false alarm.
 
     Args:
-        path: the file; its directory is there.
-        log: the name of the signing key. What another log has signed is nothing to us.
+        path: the file; its directory must exist.
+        log: the name of the signing key. Notes of other logs are ignored.
     """
 
     def __init__(self, path: Path, *, log: str) -> None:
@@ -62,7 +62,7 @@ class LastSignedFile:
     def incarnation(
         self, tree: Tree, incarnation: int, *, is_grown_from: IsGrownFrom | None = None
     ) -> int:
-        """That of the table, unless it does not go on from the last note: then an unused one."""
+        """Return the table's incarnation, or a new one if it does not continue the last note."""
         last = self.last()
         if last is None:
             return incarnation
@@ -72,31 +72,31 @@ class LastSignedFile:
                 return self._compared(last, incarnation, is_grown_from)
             return incarnation
         _logger.error(
-            "%d leaves were signed as %s, and the table has %d: an older backup stands in its "
-            "place, or rows were taken away; the trail goes on as incarnation %d, and `auditspan "
-            "verify --witness` names what is lost",
+            "%d leaves were signed as %s, but the table has %d: an older backup was restored, or "
+            "rows were removed; the trail continues as incarnation %d; run `auditspan verify "
+            "--witness` to list what is lost",
             *(last.size, last.origin, tree.size, following),
         )
         return following
 
     def _compared(self, last: Checkpoint, incarnation: int, is_grown_from: IsGrownFrom) -> int:
-        """The incarnation of a table that is larger than the last note."""
+        """Return the incarnation of a table that is larger than the last note."""
         if is_grown_from(last.size, last.root):
             return incarnation
         _logger.error(
-            "the leaves of the table do not go on from what was signed as %s at size %d: rows were "
-            "taken away or changed, or a checkpoint was put there; the trail goes on as "
-            "incarnation %d, and `auditspan verify --witness` names what is lost",
+            "the leaves of the table do not continue the tree signed as %s at size %d: rows were "
+            "removed or changed, or a checkpoint was inserted; the trail continues as incarnation "
+            "%d; run `auditspan verify --witness` to list what is lost",
             *(last.origin, last.size, incarnation + 1),
         )
         return incarnation + 1
 
     def last(self) -> Checkpoint | None:
-        """The last checkpoint of the log that is known; None where there is none."""
+        """Return the last known checkpoint of the log; None if there is none."""
         kept = ""
         with suppress(OSError, UnicodeDecodeError):
             kept = self._path.read_text(encoding="utf-8")
-        # The file may be behind, where it can be read and not written, or ahead by another process.
+        # The file may be behind, if it is read-only, or ahead, if another process wrote it.
         known = [one for note in (kept, self._note) if note and (one := self._parse(note))]
         return max(known, key=lambda one: (split_origin(one.origin)[1], one.size), default=None)
 
@@ -104,14 +104,14 @@ class LastSignedFile:
         try:
             last = Checkpoint.parse(note.partition("\n\n")[0] + "\n")
         except NoteError as error:
-            _logger.warning("%s holds no checkpoint (%s) and is not used", self._path, error)
+            _logger.warning("%s does not hold a checkpoint (%s) and is ignored", self._path, error)
             return None
         return last if split_origin(last.origin)[0] == self._log else None
 
     def remember(self, note: str) -> None:
-        """Put it into the file, whole or not at all; on return it is on the disk."""
+        """Write the note atomically and fsync it."""
         self._note = note
-        # Two processes, or two threads of one, never write one draft.
+        # No two processes or threads ever write the same draft.
         draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.{secrets.token_hex(8)}")
         try:
             _write_durably(draft, note)
@@ -119,7 +119,7 @@ class LastSignedFile:
             _sync_directory(self._path.parent)
             self._is_writable = True
         except OSError as error:
-            if self._is_writable:  # said once, and tried again: a disk is full for a while only
+            if self._is_writable:  # logged once, and retried: a full disk may be temporary
                 _logger.log(_level(error), "%s cannot be written: %s", self._path, error.strerror)
             self._is_writable = False
             with suppress(OSError):
@@ -127,12 +127,12 @@ class LastSignedFile:
 
 
 def _level(error: OSError) -> int:
-    """A read-only mount is a choice, and that of the shipped worker; anything else is a fault."""
+    """Return INFO for a read-only mount, as in the shipped worker; anything else is a fault."""
     return logging.INFO if error.errno == errno.EROFS else logging.WARNING
 
 
 def _write_durably(path: Path, text: str) -> None:
-    """A new file with this text, on the disk: else a crash could leave an empty one."""
+    """Write a new file and fsync it, because a crash could otherwise leave it empty."""
     with path.open("x", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -140,7 +140,7 @@ def _write_durably(path: Path, text: str) -> None:
 
 
 def _sync_directory(path: Path) -> None:
-    """Have a name that was changed in it on the disk."""
+    """Fsync a directory, so that a renamed file in it is durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

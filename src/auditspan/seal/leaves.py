@@ -1,4 +1,4 @@
-"""Leaves of sealed rows, as the sealer writes and compares them."""
+"""Writing and comparison of the leaves of sealed rows."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _INSERT = text(
            WITH ORDINALITY AS given (row_id, event_id, place)
     """  # noqa: S608 (no input)
 )
-"""One statement with four parameters: a row at a time takes twice as long, and the driver's arrays
-a third longer (measured)."""
+"""One statement with four parameters: inserting row by row takes twice as long, and the driver's
+arrays take a third longer (measured)."""
 
 
 _CHUNK = 1000
-"""Leaf hashes that are read at once."""
+"""Leaf hashes per read."""
 
 
 def insert_leaves(
@@ -42,7 +42,7 @@ def insert_leaves(
     rows: Sequence[UnsealedRow],
     leaves: Sequence[bytes],
 ) -> None:
-    """Give these rows the sequence numbers from `first` on, and these leaf hashes."""
+    """Insert leaves for these rows, with sequence numbers from `first` on."""
     if connection.dialect.name == "postgresql":
         given = {
             "first": first,
@@ -62,7 +62,7 @@ def insert_leaves(
 def distinct_rows(
     connection: Connection, tables: AuditTables, rows: Sequence[UnsealedRow]
 ) -> Sequence[UnsealedRow]:
-    """The rows with `copy_id` in place of an event id that is sealed, or was met before."""
+    """Return the rows, with `copy_id` in place of an event id that is sealed or repeated."""
     column = tables.leaf.c.event_id
     taken: set[str] = set()
     for start in range(0, len(rows), _ASKED):
@@ -72,8 +72,8 @@ def distinct_rows(
     for row in rows:
         if row.event_id in taken:
             _logger.error(
-                "audit row %s has the event id %s of another row: it is a copy. It is sealed as it "
-                "stands, and verify names it",
+                "audit row %s has the event id %s of another row: it is a copy; it is sealed "
+                "unchanged, and `auditspan verify` reports it",
                 *(row.id, row.event_id),
             )
             given.append(row._replace(event_id=copy_id(row.id)))
@@ -84,7 +84,7 @@ def distinct_rows(
 
 
 def is_taken(connection: Connection, tables: AuditTables, seq: int) -> bool:
-    """Whether a leaf has this sequence number already, or a later one."""
+    """Return whether a leaf has this sequence number or a later one."""
     leaf = tables.leaf.c
     later = select(leaf.seq).where(leaf.seq >= seq, IsCounted(leaf.seq)).limit(1)
     return connection.execute(later).first() is not None
@@ -93,9 +93,9 @@ def is_taken(connection: Connection, tables: AuditTables, seq: int) -> bool:
 def is_grown_from(
     connection: Connection, tables: AuditTables, tree: Tree, size: int, root: bytes
 ) -> bool:
-    """Whether the leaves have this root at this size, and are those of this larger tree.
+    """Return whether the leaves have this root at this size, and make up this larger tree.
 
-    It reads every leaf before the end of the tree, in constant memory.
+    Every leaf up to the end of the tree is read, in constant memory.
     """
     leaf = tables.leaf.c
     statement = (

@@ -1,13 +1,13 @@
 """The sealer: gives every committed row its place in one dense sequence and its Merkle leaf.
 
-A pass is one transaction: the rows that have no leaf yet (`unsealed`), their leaves, and one
-checkpoint over them. Before it signs, the sealer reads the rows and leaves again as the database
-has them now; where the two do not fit, nothing of the batch is kept.
+A pass is one transaction: it reads the rows without a leaf (`unsealed`), and inserts their leaves
+and one checkpoint over them. Before signing, the sealer reads the rows and leaves again from the
+database; if they do not match, the whole batch is rolled back.
 
-A row whose MAC is false is sealed all the same, and loudly: it is named in an error of the log, and
-`verify` names it ever after. Stopping there would let whoever can insert one row stop the sealing
-of all others, and passing over it would let them take the row away again unseen; its leaf is the
-evidence. So is a row whose event id was sealed before: its leaf gets an id of its own.
+A row with an invalid MAC is still sealed: it is logged as an error, and every later `verify`
+reports it. If the sealer stopped there, an attacker who can insert one row could stop the sealing
+of all others; if it skipped the row, the attacker could remove it again unnoticed. The leaf is the
+evidence. A row whose event id was sealed before is also sealed: its leaf gets an id of its own.
 """
 
 from __future__ import annotations
@@ -41,25 +41,26 @@ from auditspan.tlog import SigningKey, Tree, hash_leaf, sign_checkpoint
 _logger = logging.getLogger(__name__)
 
 BATCH = 5000
-"""Rows in one sealing transaction."""
+"""Maximum number of rows per sealing transaction."""
 
 _READ_ONLY = {"postgresql_readonly": True}
-"""An engine for SQLite may look at it too, and not take the turn of a writer."""
+"""An engine for SQLite may check this option too, and begin without the write lock."""
 
 Key = TypeVar("Key", MacKey, SigningKey)
 
 
 class Sealer:
-    """Seals committed rows, one batch per transaction; any number may run, one works at a time.
+    """Sealer of committed rows, one batch per transaction; any number may run, one works at a time.
 
     Args:
-        engine: where the trail is.
+        engine: the database of the trail.
         tables: the audit tables.
-        batch: rows in one transaction.
-        signing_key: signs every checkpoint; all of several do, the first names the log. Without one
-            checkpoints carry no note.
-        mac_key: the key, or the keys, that rows may be under; without one no MAC is checked.
-        last_signed: knows what was signed before, whatever happens to the database.
+        batch: the maximum number of rows per transaction.
+        signing_key: signs every checkpoint. If there are several keys, each signs, and the first
+            names the log. Without a key, checkpoints carry no note.
+        mac_key: the key or keys that rows may be authenticated with; without one, no MAC is
+            checked.
+        last_signed: remembers what was signed before, independently of the database.
     """
 
     def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
@@ -85,15 +86,15 @@ class Sealer:
         self._watch = LockWatch()
 
     def seal(self) -> int:
-        """Seal what has been committed, at most one batch; how many rows it was.
+        """Seal committed rows, at most one batch; return their number.
 
-        Leaves and checkpoint are one transaction: a crash leaves both or neither. Zero also when
-        another sealer is at work.
+        Leaves and checkpoint are one transaction: a crash leaves both or neither. The number is
+        also zero when another sealer is at work.
         """
         return self._without_copies(self._seal_fresh)
 
     def _without_copies(self, work: Callable[[], int]) -> int:
-        """Do one pass; again, with ids of their own for copied rows, where a key was refused."""
+        """Run one pass; if an id is not unique, run it again with own ids for copied rows."""
         self._has_copies = False
         try:
             return work()
@@ -113,9 +114,10 @@ class Sealer:
             return sealed
 
     def _is_next(self, connection: Connection, last: Position) -> bool:
-        """Take the sealer's lock; false where another sealer has it, or has sealed meanwhile.
+        """Take the sealer's lock; return False if another sealer has it, or has sealed meanwhile.
 
-        Taken only when there are rows to seal: a row lock writes, and most passes find nothing.
+        The lock is taken only when there are rows to seal, since a row lock causes a write, and
+        most passes find nothing.
         """
         if not try_sealer_lock(connection, self._tables):
             self._watch.observe(connection, self._tables)
@@ -123,7 +125,7 @@ class Sealer:
         return last_position(connection, self._tables).tree.size == last.tree.size
 
     def _go_on(self, last: Position) -> Position:
-        """The last position with the backlog of the pass before, where that was the last pass."""
+        """Return the last position, with the previous pass's backlog if that pass was the last."""
         before = self._after
         if before is None or before.backlog is None or before.snapshot != last.snapshot:
             return last
@@ -132,10 +134,10 @@ class Sealer:
         return replace(last, backlog=before.backlog)
 
     def sweep(self) -> int:
-        """Seal rows that `seal` will never come upon, at most one batch; how many it was.
+        """Seal rows that `seal` never finds, at most one batch; return their number.
 
-        There are none unless somebody wrote them past the application, so each is an error in the
-        log. Looking takes time in proportion to the table, and keeps nobody waiting.
+        Such rows exist only if something other than the application wrote them, so each is logged
+        as an error. The search takes time in proportion to the table, and blocks no other process.
         """
         with self._engine.connect().execution_options(**_READ_ONLY) as connection:
             last = last_position(connection, self._tables)
@@ -152,8 +154,8 @@ class Sealer:
                 return 0
             for row in rows:
                 _logger.error(
-                    "audit row %s (event %s) was put behind the sealer's back: its id or its "
-                    "transaction id is older than what was sealed; it is sealed now",
+                    "audit row %s (event %s) was inserted out of order: its id or its transaction "
+                    "id is older than what was sealed; it is sealed now",
                     *(row.id, row.event_id),
                 )
             return self._seal(connection, rows, last)
@@ -172,11 +174,11 @@ class Sealer:
         ]
         given = distinct_rows(connection, self._tables, rows) if self._has_copies else rows
         insert_leaves(connection, self._tables, first, given, leaves)
-        if not self._stand_as_read(connection, first, leaves):
+        if not self._are_unchanged(connection, first, leaves):
             connection.rollback()
             _logger.error(
                 "audit rows changed while they were being sealed, from %s on: nothing of this "
-                "batch is sealed, and it is tried again",
+                "batch is sealed; will retry",
                 rows[0].id,
             )
             return 0
@@ -189,25 +191,25 @@ class Sealer:
         return len(rows)
 
     def _refuse(self, size: int) -> None:
-        """Say, once for each size, that the trail cannot be gone on with from there."""
+        """Log, once for each size, that the trail cannot be continued from there."""
         if self._refused != size:
             _logger.error(
-                "nothing is sealed: the last checkpoint in audit_checkpoint covers %d leaves, and "
-                "audit_leaf has more: a checkpoint was taken away or changed, or a leaf put there. "
-                "`auditspan verify` names what is wrong; put it back as a backup has it",
+                "nothing is sealed: the last checkpoint in audit_checkpoint covers %d leaves, but "
+                "audit_leaf has more: a checkpoint was removed or changed, or a leaf was inserted. "
+                "Run `auditspan verify` to find what changed, and restore it from a backup",
                 size,
             )
         self._refused = size
 
-    def _stand_as_read(self, connection: Connection, first: int, expected: Sequence[bytes]) -> bool:
-        """Whether rows and leaves, read again, are those that were hashed."""
+    def _are_unchanged(self, connection: Connection, first: int, expected: Sequence[bytes]) -> bool:
+        """Return whether rows and leaves, read again, match those that were hashed."""
         with closing(sealed_hashes(connection, self._tables, first)) as again:
             return all(pair == (leaf, leaf) for pair, leaf in zip_longest(again, expected))
 
     def _insert_checkpoint(
         self, connection: Connection, tree: Tree, position: Position
     ) -> str | None:
-        """Insert the checkpoint over a tree that has grown from the position; its note."""
+        """Insert the checkpoint over a tree grown from the position; return its note."""
         incarnation = position.incarnation
         if self._last_signed:
             own = incarnation - position.restored
@@ -236,8 +238,9 @@ class Sealer:
             key = self._mac_keys.get(row.mac_key_id or "")
             if key is None or row.mac is None or not key.verifies(row.body, row.mac):
                 _logger.error(
-                    "the MAC of audit row %s (event %s) is not ours: somebody else wrote it, or it "
-                    "is under another key; it is sealed as it stands, and verify names it",
+                    "invalid MAC of audit row %s (event %s): the application did not write the "
+                    "row, or wrote it with another key; it is sealed unchanged, and `auditspan "
+                    "verify` reports it",
                     row.id,
                     row.event_id,
                 )

@@ -1,12 +1,12 @@
-"""Which committed rows have no leaf yet, and where the tree stands.
+"""Reader of committed rows without a leaf, and of the last checkpoint.
 
-On PostgreSQL ids become visible out of order, so a cursor on `id` would miss rows. The reader asks
-instead for what has become visible since the last checkpoint's snapshot: rows of transactions that
-had not begun then, or were running then (design §5, measured). On SQLite there is one writer at a
-time, and ids commit in order.
+On PostgreSQL, ids become visible out of order, so a cursor on `id` would miss rows. The reader
+selects instead the rows that have become visible since the last checkpoint's snapshot: rows of
+transactions that had not begun then, or were running then (design §5, measured). On SQLite, there
+is one writer at a time, and ids commit in order.
 
-Whoever can write the table can also write a row that this reader never looks at, with a transaction
-id or an id of long ago; `missed_rows` looks everywhere.
+A client with write access can insert a row that this reader never finds, with an old id or
+transaction id; `missed_rows` searches the whole table.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from auditspan.storage import AuditTables, IsCounted, StoredText, UtcText
 from auditspan.tlog import Tree, incarnation_of
 
 _FRESH = "1:1:"
-"""The snapshot before everything, for the first pass and after a cluster was restored."""
+"""The earliest snapshot, for the first pass and after a cluster was restored."""
 
 _COLUMNS = r"""
     e.id, CAST(e.event_id AS text),
@@ -59,8 +59,8 @@ _VISIBLE_SINCE_ABOVE = text(
     ORDER BY e.id LIMIT :limit
     """  # noqa: S608 (no input)
 )
-"""The same above an id: of a backlog in the order of ids, nearly every row is wanted, so that the
-first LIMIT ends a scan by id. Without an id to begin at, that scan could begin years ago."""
+"""The same, above an id: nearly every row of a backlog is wanted in id order, so the first LIMIT
+ends a scan by id. Without an id to start at, that scan could start years back."""
 
 _MISSED = text(
     f"""
@@ -80,7 +80,7 @@ _SNAPSHOT = text(
 
 
 class UnsealedRow(NamedTuple):
-    """A committed row without a leaf, as the database has it; the timestamp as in a leaf."""
+    """A committed row without a leaf, as stored; the timestamp has the format of a leaf."""
 
     id: int
     event_id: str
@@ -92,14 +92,14 @@ class UnsealedRow(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Backlog:
-    """More rows than one pass takes, while they are worked off in the order of their ids.
+    """A backlog of more rows than one pass takes, sealed in the order of their ids.
 
-    It is remembered by the sealer that does it, and not in the database: another one begins at the
+    It is remembered by its sealer, and not in the database: another sealer starts at the
     checkpoint's snapshot again, and finds the leaves.
 
     Attributes:
-        seen: the snapshot of the first pass; when all is done, everything in it is sealed.
-        floor: rows up to this id have been looked at in that time.
+        seen: the snapshot of the first pass; at the end, everything in it is sealed.
+        floor: rows up to this id have been read since then.
     """
 
     seen: str
@@ -108,11 +108,12 @@ class Backlog:
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """The tree of the last checkpoint, and from where the next rows are looked for.
+    """The tree of the last checkpoint, and the starting point of the search for further rows.
 
     Attributes:
-        incarnation: that of the next checkpoint, as far as the tables tell.
-        restored: whether they tell that it is another one, since an older backup stands there.
+        incarnation: the incarnation of the next checkpoint, according to the tables.
+        restored: whether the tables show that an older backup was restored, so that the
+            incarnation is a new one.
     """
 
     tree: Tree
@@ -123,7 +124,7 @@ class Position:
 
 
 def last_position(connection: Connection, tables: AuditTables) -> Position:
-    """Where the last checkpoint stands; at nothing where there is none."""
+    """Return the position of the last checkpoint; an empty one if there is none."""
     table = tables.checkpoint.c
     row = connection.execute(
         select(
@@ -145,15 +146,15 @@ def last_position(connection: Connection, tables: AuditTables) -> Position:
 def fresh_rows(
     connection: Connection, tables: AuditTables, position: Position, limit: int
 ) -> tuple[Sequence[UnsealedRow], Position]:
-    """The next rows in the order of their ids, and the position for the checkpoint over them."""
+    """Return the next rows in id order, and the position for the checkpoint over them."""
     if connection.dialect.name != "postgresql":
         event, leaf = tables.event.c, tables.leaf.c
         newest = select(func.coalesce(func.max(leaf.row_id), 0)).where(IsCounted(leaf.row_id))
         return _read(
             connection, _where(tables, event.id > newest.scalar_subquery(), limit)
         ), position
-    # The snapshot is taken BEFORE the rows are read: what commits between the two is read again by
-    # the next pass, and known by its leaf.
+    # The snapshot is taken BEFORE the rows are read: rows that commit between the two are found
+    # again by the next pass, and recognized by their leaves.
     previous = position.snapshot or _FRESH
     taken = connection.execute(_SNAPSHOT, {"prev": previous}).one()
     previous = _FRESH if taken.restored else previous
@@ -163,8 +164,8 @@ def fresh_rows(
         rows = _read(connection, _VISIBLE_SINCE_ABOVE, **above)
     else:
         rows = _read(connection, _VISIBLE_SINCE, prev=previous, limit=limit)
-    # Ids that became visible meanwhile below the floor are not in the first pass's snapshot, and so
-    # are found from there.
+    # Ids below the floor that became visible meanwhile are not in the first pass's snapshot, so
+    # a pass from that snapshot finds them.
     seen = backlog.seen if backlog else taken.cur
     is_full = len(rows) == limit
     return rows, Position(
@@ -179,7 +180,7 @@ def fresh_rows(
 def missed_rows(
     connection: Connection, tables: AuditTables, position: Position, limit: int
 ) -> Sequence[UnsealedRow]:
-    """Rows that `fresh_rows` will never return, though they are committed."""
+    """Return committed rows that `fresh_rows` never returns."""
     if connection.dialect.name != "postgresql":
         event, leaf = tables.event.c, tables.leaf.c
         newest = select(func.max(leaf.row_id)).where(IsCounted(leaf.row_id))
@@ -188,7 +189,7 @@ def missed_rows(
         return _read(connection, _where(tables, passed & has_no_leaf, limit))
     previous = position.snapshot or _FRESH
     if connection.execute(_SNAPSHOT, {"prev": previous}).one().restored:
-        return []  # the next ordinary pass begins anew
+        return []  # the next ordinary pass starts over
     return _read(connection, _MISSED, prev=previous, limit=limit)
 
 

@@ -1,17 +1,17 @@
-"""For the tests of an application under a trail. PYTEST_DONT_REWRITE: no test is in here.
+"""Test support for applications with a trail. PYTEST_DONT_REWRITE: this package has no tests.
 
 with captured(trail, engine) as events:
     bill_everybody()
 assert ["invoice.create"] == events.actions
 
 - `captured`, `captured_async`: the audit events of a block, as event resources.
-- `rolled_back`: a block of which nothing is left, commits included.
+- `rolled_back`: a block that is rolled back at its end, commits included.
 - `reset`: empties the tables of a test database, for suites that commit.
 - `SequentialIds`, `FixedClock`, `SteppingClock`: for `AuditTrail(new_id=..., clock=...)`.
-- `telemetry_errors_raised`: a failure to emit telemetry fails the test.
+- `telemetry_errors_raised`: makes a failure to emit telemetry fail the test.
 
 With pytest, `pytest_plugins = ["auditspan.testing"]` adds the fixtures of `plugin`. Nothing else in
-here imports pytest.
+this package imports pytest.
 """
 
 from __future__ import annotations
@@ -40,5 +40,5 @@ __all__ = [
 
 KeyWarning.is_due = False  # a trail under test needs no key
 
-# pytest follows this name when it is told to load this module; nobody else reads it.
+# pytest follows this name when it loads this module; nothing else reads it.
 pytest_plugins = ("auditspan.testing.plugin",)

@@ -1,4 +1,4 @@
-"""The audit events of a block, read from the table itself: what is in there has happened."""
+"""Capture of the audit events of a block, read from the table itself."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class CapturedEvents(Sequence[Event]):
-    """Audit events in the order in which they were written, with questions that assertions ask.
+    """Audit events in the order in which they were written, with lookups for assertions.
 
-    It equals a list of the same events.
+    They equal a list of the same events.
     """
 
     def __init__(self, look: Callable[[], list[Event]]) -> None:
@@ -28,13 +28,13 @@ class CapturedEvents(Sequence[Event]):
 
     @property
     def actions(self) -> list[str]:
-        """What was done, one action for each event."""
+        """The action of each event."""
         return [event.action for event in self]
 
     def of(
         self, action: str | None = None, *, by: str | None = None, about: str | None = None
     ) -> list[Event]:
-        """The events of this action, actor and target; what is left out is not asked for.
+        """Return the events of this action, actor and target; omitted arguments match any.
 
         Args:
             action: as in ``invoice.update``.
@@ -52,10 +52,10 @@ class CapturedEvents(Sequence[Event]):
     def one(
         self, action: str | None = None, *, by: str | None = None, about: str | None = None
     ) -> Event:
-        """The one event of this action, actor and target.
+        """Return the one event of this action, actor and target.
 
         Raises:
-            AssertionError: there is none, or more than one; it lists what there is instead.
+            AssertionError: there is none, or more than one; the message lists the events found.
         """
         found = self.of(action, by=by, about=about)
         if len(found) != 1:
@@ -64,7 +64,7 @@ class CapturedEvents(Sequence[Event]):
         return found[0]
 
     def keep(self) -> None:
-        """Stay as they are now, whatever is written later."""
+        """Keep the current events, and ignore later ones."""
         kept = self._look()
         self._look = lambda: kept
 
@@ -93,29 +93,29 @@ class CapturedEvents(Sequence[Event]):
 
 
 def since_now(trail: AuditTrail, bind: Bind) -> CapturedEvents:
-    """The events that are written from now on; each look at them reads again."""
+    """Return the events that are written from now on; each access reads again."""
     after = read(bind, trail.tables, newest)
     return CapturedEvents(lambda: read(bind, trail.tables, events_after(after)))
 
 
 @contextmanager
 def captured(trail: AuditTrail, bind: Bind) -> Iterator[CapturedEvents]:
-    """The audit events that are written while the block runs, by whomever.
+    """Capture the audit events that are written while the block runs, by any program.
 
-    Inside the block each look at them reads again; when it ends they stay as they are. If it ends
-    by an exception and nothing can be read (an aborted transaction), the next look reads.
+    Inside the block, each access reads again; when the block ends, the events are fixed. If it
+    ends with an exception and reading fails (an aborted transaction), the next access reads.
 
-    To look into an open transaction records what it has changed so far, as its COMMIT would.
+    Reading in an open transaction records its changes so far, as its COMMIT would.
 
     Args:
-        trail: whose events.
-        bind: where to look, which decides what is seen. An engine or a `sessionmaker` sees what is
-            committed. A connection or a session with an open transaction sees also what is written
-            in that, and takes nothing else: no flush, no commit, no rollback.
+        trail: the trail that records the events.
+        bind: the bind to read through, which determines the visible events. An engine or a
+            `sessionmaker` sees committed events. A connection or a session with an open
+            transaction also sees events written in it; reading does not flush, commit or roll back.
 
     Raises:
         AuditWriteError: the changes of the open transaction cannot be recorded.
-        MissingActorError: nobody said who made them.
+        MissingActorError: no actor is set for these changes.
     """
     events = since_now(trail, bind)
     try:
@@ -129,18 +129,18 @@ def captured(trail: AuditTrail, bind: Bind) -> Iterator[CapturedEvents]:
 
 @asynccontextmanager
 async def captured_async(trail: AuditTrail, bind: AsyncBind) -> AsyncIterator[CapturedEvents]:
-    """As `captured`, for the async kinds of engine, connection and session.
+    """Capture audit events like `captured`, for async engines, connections and sessions.
 
-    The events are there when the block has ended without an exception.
+    The events are available after the block has ended without an exception.
     """
     events = CapturedEvents(_too_early)
     after = await read_async(bind, trail.tables, newest)
     yield events
     kept = await read_async(bind, trail.tables, events_after(after))
-    events._look = lambda: kept  # noqa: SLF001 (made above)
+    events._look = lambda: kept  # noqa: SLF001 (created above)
 
 
 def _too_early() -> list[Event]:
     raise AuditConfigError(
-        "the events of captured_async are read when its block ends: look at them after it"
+        "the events of captured_async are read when its block ends: access them after the block"
     )

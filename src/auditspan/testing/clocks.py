@@ -1,4 +1,4 @@
-"""Clocks that are the same in every run."""
+"""Deterministic clocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SECOND = timedelta(seconds=1)
 
 
 class FixedClock:
-    """A clock that stands until it is moved. For `AuditTrail(clock=FixedClock())`.
+    """A clock that stands still until it is moved. For `AuditTrail(clock=FixedClock())`.
 
     It sets `occurred_at`; `recorded_at` is the database's own time.
 
@@ -20,14 +20,14 @@ class FixedClock:
         now: the time, aware; 2026-01-01T00:00:00Z unless another is given.
 
     Raises:
-        AuditConfigError: the time has no zone.
+        AuditConfigError: the time has no time zone.
     """
 
     def __init__(self, now: datetime = _NEW_YEAR) -> None:
         self.now = _aware(now)
 
     def __call__(self) -> datetime:
-        """The time."""
+        """Return the time."""
         return self.now
 
     def advance(self, by: timedelta) -> None:
@@ -36,17 +36,17 @@ class FixedClock:
 
 
 class SteppingClock:
-    """A clock that goes one step further whenever it is asked.
+    """A clock that advances one step at every call.
 
-    It is asked at every statement that writes. Changes of one transaction share a recorded time
+    It is called at every statement that writes. Changes of one transaction share a recorded time
     until it is more than a second old.
 
     Args:
         start: the first time, aware; 2026-01-01T00:00:00Z unless another is given.
-        step: how far it goes; a second unless another is given.
+        step: the size of a step; one second unless another is given.
 
     Raises:
-        AuditConfigError: the time has no zone.
+        AuditConfigError: the time has no time zone.
     """
 
     def __init__(self, start: datetime = _NEW_YEAR, *, step: timedelta = _SECOND) -> None:
@@ -55,7 +55,7 @@ class SteppingClock:
         self._lock = Lock()
 
     def __call__(self) -> datetime:
-        """The time, which is later at the next call."""
+        """Return the time, and advance it for the next call."""
         with self._lock:
             now = self._next
             self._next += self._step
@@ -65,6 +65,6 @@ class SteppingClock:
 def _aware(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise AuditConfigError(
-            "a clock's time needs a zone, as the times of events do: datetime(..., tzinfo=UTC)"
+            "a clock's time must have a time zone: pass datetime(..., tzinfo=UTC)"
         )
     return moment

@@ -1,4 +1,4 @@
-"""One audit event as a test wants to see it."""
+"""Audit events for assertions in tests."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from typing import Any
 
 
 class Event(dict[str, Any]):
-    """An event resource, with short forms of what assertions ask for.
+    """An event resource, with shortcuts for assertions.
 
-    As a dictionary it is the whole: the members of the body, `seq`, `recorded_at`, `delivered`.
+    As a dictionary it is complete: the members of the body, `seq`, `recorded_at`, `delivered`.
     """
 
     @property
     def action(self) -> str:
-        """What was done, as in ``invoice.update``."""
+        """The action, as in ``invoice.update``."""
         return str(self["action"])
 
     @property
     def by(self) -> str:
-        """Who did it, as in ``user/7``; ``anonymous`` and ``unknown`` have no id."""
+        """The actor, as in ``user/7``; ``anonymous`` and ``unknown`` have no id."""
         return _path(self["actor"])
 
     @property
     def about(self) -> str | None:
-        """What it was done to, as in ``invoice/42``; None for an event without a target."""
+        """The target, as in ``invoice/42``; None for an event without a target."""
         return _path(self["target"]) if self["target"] else None
 
     @property
     def old(self) -> dict[str, Any]:
-        """The changed columns as they were; empty for a create."""
+        """The old values of the changed columns; empty for a create."""
         return self._side("old")
 
     @property
     def new(self) -> dict[str, Any]:
-        """The changed columns as they are; empty for a delete."""
+        """The new values of the changed columns; empty for a delete."""
         return self._side("new")
 
     def _side(self, side: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Ids that are the same in every run."""
+"""Deterministic ids."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ _EPOCH_MILLIS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 
 
 class SequentialIds:
-    """Version 7 UUIDs that count: ``019b76da-a800-7000-8000-000000000001``, ``…002`` and so on.
+    """Sequential version 7 UUIDs: ``019b76da-a800-7000-8000-000000000001``, ``…002`` and so on.
 
     For `AuditTrail(new_id=SequentialIds())`. Every event takes one, and so does every transaction
-    (`tx_id`), before its first event. Safe to share between threads. A database refuses an event id
-    that it has already: begin again only on an empty one, or after a rollback.
+    (`tx_id`), before its first event. Safe to share between threads. A database rejects an event
+    id that it already has: restart only on an empty database, or after a rollback.
     """
 
     def __init__(self) -> None:
         self._numbers = count(1)
 
     def __call__(self) -> str:
-        """The next id; as text it sorts after all before it."""
+        """Return the next id, which sorts after all earlier ones as text."""
         return self.id(next(self._numbers))
 
     def restart(self) -> None:
-        """Begin again at 1, for a trail that outlives the test."""
+        """Restart at 1, for a trail that outlives the test."""
         self._numbers = count(1)
 
     @staticmethod
     def id(number: int) -> str:
-        """The id of this number, to compare with."""
+        """Return the id of this number, for comparisons."""
         return uuid7(_EPOCH_MILLIS, number.to_bytes(RANDOM_BYTES, "big"))

@@ -1,6 +1,6 @@
-"""The pytest fixtures. PYTEST_DONT_REWRITE: no test is in here.
+"""The pytest fixtures. PYTEST_DONT_REWRITE: this module has no tests.
 
-An application says once, in its `conftest.py`, what is under test:
+An application defines once, in its `conftest.py`, the trail and the bind under test:
 
 @pytest.fixture
 def audit_trail(): return trail
@@ -25,33 +25,33 @@ from auditspan.trail import AuditTrail
 
 @pytest.fixture
 def audit_trail() -> AuditTrail:
-    """The trail under test. To be overridden."""
+    """Return the trail under test; override this fixture."""
     raise pytest.UsageError(
-        "say which trail is under test: define a fixture `audit_trail` in conftest.py that "
-        "returns your AuditTrail"
+        "no trail is under test: define a fixture `audit_trail` in conftest.py that returns your "
+        "AuditTrail"
     )
 
 
 @pytest.fixture
 def audit_bind() -> Bind:
-    """Where to look for events; see `captured`. To be overridden."""
+    """Return the bind to read events through, see `captured`; override this fixture."""
     raise pytest.UsageError(
-        "say where to look for audit events: define a fixture `audit_bind` in conftest.py that "
+        "no bind to read audit events through: define a fixture `audit_bind` in conftest.py that "
         "returns your engine, or with rollback-per-test the connection that is rolled back"
     )
 
 
 @pytest.fixture
 def audit_events(audit_trail: AuditTrail, audit_bind: Bind) -> CapturedEvents:
-    """The audit events that are written from where the fixture is set up; each look reads again."""
+    """Return the audit events written since the fixture's setup; each access reads again."""
     return since_now(audit_trail, audit_bind)
 
 
 @pytest.fixture
 def audit_actor(request: pytest.FixtureRequest) -> Iterator[Actor]:
-    """The actor of the test, in an `audit_context` from here to the end of the test.
+    """Set the actor of the test, in an `audit_context` until the end of the test.
 
-    It is the user ``test`` unless another is given:
+    The actor is the user ``test`` unless another is given:
     ``@pytest.mark.parametrize("audit_actor", [Actor.user(7)], indirect=True)``.
     """
     actor: Actor = getattr(request, "param", None) or Actor.user("test")
@@ -61,6 +61,6 @@ def audit_actor(request: pytest.FixtureRequest) -> Iterator[Actor]:
 
 @pytest.fixture
 def audit_telemetry_errors() -> Iterator[None]:
-    """A failure to emit telemetry fails the test: `pytest.mark.usefixtures(...)`."""
+    """Fail the test on a failure to emit telemetry: `pytest.mark.usefixtures(...)`."""
     with telemetry_errors_raised():
         yield

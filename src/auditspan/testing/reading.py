@@ -1,4 +1,4 @@
-"""Reading the trail through whatever a test has at hand, without disturbing it."""
+"""Reading of the trail through an engine, connection or session, without disturbing it."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _PAGE = 1000
 
 
 def newest(connection: Connection, tables: AuditTables) -> int:
-    """The row id of the last event there is; 0 for none."""
+    """Return the row id of the last event; 0 if there is none."""
     return connection.scalar(select(func.max(tables.event.c.id))) or 0
 
 
 def events_after(row_id: int) -> Reader[list[Event]]:
-    """A reader of all events after this one, oldest first."""
+    """Return a reader of all events after this one, oldest first."""
 
     def since(connection: Connection, tables: AuditTables) -> list[Event]:
         found: list[Event] = []
@@ -60,12 +60,12 @@ def events_after(row_id: int) -> Reader[list[Event]]:
 
 
 def read(bind: Bind, tables: AuditTables, reader: Reader[T]) -> T:
-    """What the reader finds through this bind, an open transaction's changes included.
+    """Read through this bind, including the changes of its open transaction.
 
     Raises:
-        AuditConfigError: looking would end a transaction that is not ours.
+        AuditConfigError: reading would end a transaction of the application.
         AuditWriteError: the changes of the open transaction cannot be recorded.
-        MissingActorError: nobody said who made them.
+        MissingActorError: no actor is set for these changes.
     """
     found = _resolved(bind, tables)
     if isinstance(found, Engine):
@@ -80,8 +80,8 @@ def read(bind: Bind, tables: AuditTables, reader: Reader[T]) -> T:
 
 
 async def read_async(bind: AsyncBind, tables: AuditTables, reader: Reader[T]) -> T:
-    """What the reader finds through this bind, as `read`."""
-    # SQLAlchemy 2.1 imports it only where greenlet is installed.
+    """Read through this async bind, like `read`."""
+    # SQLAlchemy 2.1 imports it only if greenlet is installed.
     from sqlalchemy.ext.asyncio import (  # noqa: PLC0415 (see above)
         AsyncConnection,
         AsyncEngine,
@@ -99,7 +99,7 @@ async def read_async(bind: AsyncBind, tables: AuditTables, reader: Reader[T]) ->
 
 
 def _resolved(bind: Bind, tables: AuditTables) -> Engine | Connection:
-    """Where to look; through a session, its transaction if it has one, else where it would go."""
+    """Return the engine or connection of a bind; for a session in a transaction, its connection."""
     if isinstance(bind, Engine | Connection):
         return bind
     session: Session = bind if isinstance(bind, Session) else bind()
@@ -109,20 +109,23 @@ def _resolved(bind: Bind, tables: AuditTables) -> Engine | Connection:
 
 
 def require_room(engine: Engine) -> None:
-    """Refuse an engine whose only connection is in the middle of something.
+    """Refuse an engine whose only connection has an open transaction.
 
-    SQLite in memory has one connection, for a thread or for all. To give it back after reading
-    would roll back whatever transaction is open on it, without a word.
+    SQLite in memory has one connection, per thread or for all threads. Returning it to the pool
+    after reading would silently roll back the open transaction on it.
+
+    Raises:
+        AuditConfigError: a transaction is open on the only connection.
     """
     driver: Any = None
     if isinstance(engine.pool, StaticPool):
-        made = vars(engine.pool).get("connection")  # asking the pool would make it
+        made = vars(engine.pool).get("connection")  # asking the pool would create it
         driver = getattr(made, "driver_connection", None)
     elif isinstance(engine.pool, SingletonThreadPool):
-        with engine.connect() as connection:  # counted: it goes on for whoever else has it
+        with engine.connect() as connection:  # reference-counted: stays open for others
             driver = connection.connection.driver_connection
     if getattr(driver, "in_transaction", False):
         raise AuditConfigError(
-            "this engine has one connection, and a transaction is open on it, which looking would "
-            "end: look through its session or connection, or when it has ended"
+            "a transaction is open on the only connection of this engine, and reading would end "
+            "it: read through its session or connection, or after it has ended"
         )

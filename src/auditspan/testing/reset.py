@@ -1,4 +1,4 @@
-"""Emptying the database of a test suite, append-only tables included."""
+"""Reset of the database of a test suite, append-only tables included."""
 
 from __future__ import annotations
 
@@ -32,21 +32,22 @@ _ENABLE = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA"}
 def reset(engine: Engine, trail: AuditTrail, *, database: str | None = None) -> None:
     """Empty every table of the trail's metadata: the audit tables and those of the application.
 
-    For suites that commit, where `rolled_back` does not help. Plain `DELETE` of an audit table is
-    refused by its triggers, and `DELETE` of an audited one is itself recorded. Here triggers are
-    set aside and put back in one transaction, nothing is recorded, and ids begin at 1 again. The
-    connected role must own the tables. Tables that do not exist are left out. End the sessions of
+    For suites that commit, where `rolled_back` does not help. The triggers of an audit table refuse
+    a plain `DELETE`, and a `DELETE` on an audited table is itself recorded. `reset` disables and
+    restores triggers in one transaction, nothing is recorded, and ids start at 1 again. The
+    connected role must own the tables. Tables that do not exist are skipped. End the sessions of
     the test before: PostgreSQL waits ten seconds for a table that one of them still uses.
 
     It cannot be undone, and is refused unless a test runner is loaded (pytest or unittest) and the
     database is one for tests: its name contains `test`, or it is SQLite in memory or below the
-    directory for temporary files. A database with another name has to be named.
+    directory for temporary files. Any other database must be named explicitly.
 
     Args:
-        engine: of the database. With an async engine, make a sync one for the same database.
-        trail: whose tables, and whose metadata's, are emptied.
-        database: the name of the database, exactly, if it does not tell that it is for tests; for
-            SQLite the path as it stands in the URL.
+        engine: the engine of the database. If yours is async, create a sync one for the same
+            database.
+        trail: the trail; all tables of its metadata are emptied.
+        database: the exact name of the database, if the name does not show that it is for tests;
+            for SQLite, the path in the URL.
 
     Raises:
         AuditConfigError: no test runner is loaded, the database is not known to be for tests, or
@@ -57,7 +58,7 @@ def reset(engine: Engine, trail: AuditTrail, *, database: str | None = None) -> 
     tables = _sorted(trail.tables.event.metadata)
     looking = inspect(engine)
     there = [table for table in tables if looking.has_table(table.name, schema=table.schema)]
-    # A cursor of the driver: SQLAlchemy's events, and with them the capture, see nothing of it.
+    # A driver cursor bypasses SQLAlchemy's events, and so the capture.
     with closing(engine.raw_connection()) as connection:
         cursor = connection.cursor()
         try:
@@ -71,11 +72,13 @@ def reset(engine: Engine, trail: AuditTrail, *, database: str | None = None) -> 
 def _require_tests(engine: Engine, database: str | None) -> None:
     name = engine.url.database or ""
     if not any(runner in sys.modules for runner in _RUNNERS):
-        raise AuditConfigError("reset is refused: it is for tests, and no test runner is loaded")
+        raise AuditConfigError(
+            "reset is refused: it is only for tests, but no test runner is loaded"
+        )
     if database != name and not _is_for_tests(engine, name):
         raise AuditConfigError(
-            f"reset is refused: nothing says that the database {name!r} is for tests; use one "
-            f"whose name contains 'test', or pass database={name!r}"
+            f"reset is refused: the database {name!r} is not known to be for tests; use one whose "
+            f"name contains 'test', or pass database={name!r}"
         )
 
 
@@ -89,7 +92,7 @@ def _is_for_tests(engine: Engine, name: str) -> bool:
 
 
 def _sorted(metadata: MetaData) -> list[Table]:
-    """The tables, those that others refer to first; without the warning that cycles give."""
+    """Return the tables, referenced ones first; without the warning about cycles."""
     pairs: Iterable[tuple[Table | None, object]] = sort_tables_and_constraints(  # type: ignore[no-untyped-call]
         metadata.tables.values()
     )
@@ -135,7 +138,7 @@ def _delete_all(cursor: Any, table: Table) -> None:  # noqa: ANN401 (SQLite's)
         cursor.execute(f'DROP TRIGGER {schema}"{name}"')
     cursor.execute(f'DELETE FROM {schema}"{table.name}"')  # noqa: S608 (likewise)
     for _, sql in triggers:
-        # The stored text has no schema.
+        # The stored SQL lacks the schema.
         cursor.execute(sql.replace("CREATE TRIGGER ", f"CREATE TRIGGER {schema}", 1))
     cursor.execute(f"SELECT 1 FROM {schema}sqlite_master WHERE name = 'sqlite_sequence'")  # noqa: S608
     if cursor.fetchone():

@@ -1,4 +1,4 @@
-"""Rollback-per-test: work that commits as ever, and of which nothing is left."""
+"""Rollback-per-test: sessions commit as usual, and everything is rolled back."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from auditspan.capture import drain_now
 def rolled_back(
     engine: Engine, sessions: sessionmaker[Any] | scoped_session[Any]
 ) -> Iterator[Connection]:
-    """Undo at the end of the block whatever these sessions do in it, commits included.
+    """Roll back everything that these sessions do in the block, commits included.
 
-    SQLAlchemy's recipe for test suites: one connection, an outer transaction on it, and every
-    session joins that with a savepoint. Other connections see none of it, and no span hears of it,
-    since nothing is ever committed. One connection is for one thread at a time.
+    This is SQLAlchemy's recipe for test suites: one connection with an outer transaction, which
+    every session joins with a savepoint. Nothing is ever committed, so other connections see no
+    changes and spans get no events. One connection is for one thread at a time.
 
-    A session's commit records its changes, and is refused where a real one would be.
+    A session's commit records its changes, and is refused if a real one would be.
 
     Args:
-        engine: where the connection comes from.
+        engine: the engine to connect to.
         sessions: the factory; sessions that it made before are not affected.
 
     Yields:
-        The connection, on which `captured` sees what the sessions have written.
+        The connection, on which `captured` sees the events of the sessions.
     """
     factory = sessions.session_factory if isinstance(sessions, scoped_session) else sessions
     before = dict(factory.kw)

@@ -1,4 +1,4 @@
-"""Telemetry that fails loudly."""
+"""Telemetry errors that fail tests."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from auditspan.telemetry import TelemetryErrors
 
 @contextmanager
 def telemetry_errors_raised() -> Iterator[None]:
-    """Raise what fails while span events and counts are emitted; in production it is only logged.
+    """Raise errors from emitting span events and counts; in production they are only logged.
 
-    The change is committed when that happens. For the whole process, all threads included.
+    The change is already committed by then. This applies to all threads of the process.
     """
     before = TelemetryErrors.raised
     TelemetryErrors.raised = True

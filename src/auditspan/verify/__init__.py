@@ -1,4 +1,4 @@
-"""Read-only checks: the seal, the witness, reconciliation, the state."""
+"""Read-only checks of the seal, the witness, the collector's files and the live tables."""
 
 from __future__ import annotations
 

@@ -12,13 +12,13 @@ from auditspan.telemetry import semconv
 def announced_ids(files: Iterable[Path], damage: Damage) -> set[str]:
     """Return the event ids that span events name.
 
-    A span event is added after the commit only, so each of these events was once in the table. Not
-    every event is announced: spans may be sampled, and a span names the first events of a large
-    transaction only (`span_events.MAX_SPAN_EVENTS`).
+    A span event is added only after the commit, so each of these events was once in the table. Not
+    every event is announced: spans may be sampled, and of a large transaction, a span names only
+    the first events (`span_events.MAX_SPAN_EVENTS`).
 
     Args:
         files: files of the collector, or directories of them.
-        damage: counts what had to be left out.
+        damage: counts unreadable pieces.
 
     Raises:
         CollectorFilesError: the files cannot be read.

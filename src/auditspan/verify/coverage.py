@@ -1,4 +1,4 @@
-"""Coverage: for every model and table a decision, audited or exempt with a reason."""
+"""Coverage: the decision about every model and table, audited or exempt with a reason."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from auditspan.verify.state.object_types import mappers, table_name
 _NOT_THE_APPLICATIONS = frozenset(
     {"alembic_version", STAGING, *(f"audit_{field.name}" for field in fields(AuditTables))}
 )
-"""Alembic's table and our own: nobody decides about them."""
+"""Alembic's table and our own, which need no decision."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What has been decided about one model, or about one table without a model.
+    """The decision about one model, or about one table without a model.
 
     Attributes:
         model: the class with its module; None for a table without a model.
         table: its table.
         decision: `audited`, `exempt`, or `missing`.
-        type: the target type in the trail, where it is audited.
-        reason: why it is exempt.
-        advice: what to write, where the decision is missing.
+        type: the target type in the trail, if it is audited.
+        reason: the reason, if it is exempt.
+        advice: how to decide, if the decision is missing.
     """
 
     model: str | None
@@ -41,18 +41,18 @@ class Decision:
     advice: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
+        """Return the JSON form."""
         return asdict(self)
 
 
 def coverage(metadata: MetaData) -> list[Decision]:
-    """The decision about every model and every table of this metadata, models first.
+    """Return the decision about every model and table of this metadata, models first.
 
-    A table that links an audited model to another is told as a change of that model and needs no
-    decision of its own. The modules that define the models MUST have been imported.
+    A table that links an audited model to another is recorded as a change of that model and needs
+    no decision of its own. The modules that define the models MUST have been imported.
 
     Raises:
-        AuditConfigError: a decision is of no known kind, or names a column that is not there.
+        AuditConfigError: a decision is invalid, or names a column that does not exist.
     """
     models = mappers(metadata)
     mapped = {table for mapper in models for table in mapper.tables}
@@ -61,14 +61,14 @@ def coverage(metadata: MetaData) -> list[Decision]:
 
 
 def metadata_of(application: object) -> list[MetaData]:
-    """The metadata behind what an application calls its models.
+    """Return the metadata of an application's models.
 
     Args:
         application: a `MetaData`, a declarative base, an `AuditTrail`, a Flask-SQLAlchemy `db`, or
             a Flask application that has one.
 
     Raises:
-        AuditConfigError: it is none of these.
+        AuditConfigError: the argument is none of these.
     """
     extensions = getattr(application, "extensions", None)
     if isinstance(extensions, Mapping) and "sqlalchemy" in extensions:
@@ -83,7 +83,7 @@ def metadata_of(application: object) -> list[MetaData]:
     if isinstance(metadata, MetaData):
         return [metadata]
     raise AuditConfigError(
-        f"a {type(application).__name__} does not lead to any models: name a MetaData, a "
+        f"a {type(application).__name__} does not lead to any models: pass a MetaData, a "
         "declarative base, an AuditTrail, Flask-SQLAlchemy's db, or a Flask application with one"
     )
 

@@ -1,7 +1,7 @@
-"""`reconcile`: is every committed event in the collector's files, and nothing else?
+"""`reconcile`: comparison of the committed events with those in the collector's files.
 
-What is missing can be sent again. Exactly that is sent, and the relay's cursor stays where it is: a
-cursor that went back would bring everything after it a second time.
+Missing events can be sent again. Only those are sent, and the relay's cursor stays where it is:
+moving it back would deliver everything after it a second time.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _RESEND_BATCH = 200
 
 @dataclass(kw_only=True)
 class ReconcileReport:
-    """Which committed events are in the collector's files, and the reverse.
+    """The differences between the committed events and the collector's files.
 
     Attributes:
-        rows: committed events.
-        found: those that are in the files.
+        rows: the number of committed events.
+        found: the number of committed events that are in the files.
         missing: ids of the table that are not in the files.
         unknown: ids in the files that are not in the table.
-        different: ids whose body differs from the table's, or from one copy to the next.
-        duplicates: copies beyond the first; delivery is at least once.
-        announced: events that span events name; None where no spans were given.
-        deleted: those of them that are not in the table. They were committed once.
-        others: how many events in the files carry the name of another trail, by name.
-        damaged_lines: pieces of the files that could not be read.
+        different: ids whose body differs from the table's, or between copies.
+        duplicates: the number of copies beyond the first; delivery is at least once.
+        announced: the number of events that span events name; None if no spans were given.
+        deleted: ids of announced events that are not in the table. They were committed once.
+        others: the number of events in the files that carry the name of another trail, by name.
+        damaged_lines: the number of pieces of the files that could not be read.
     """
 
     rows: int = 0
@@ -57,11 +57,11 @@ class ReconcileReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every row was found with its own body, and nothing else was or is announced."""
+        """True if every row was found with its body, and nothing else was found or announced."""
         return not (self.missing or self.unknown or self.different or self.deleted)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fixed JSON form."""
+        """Return the fixed JSON form."""
         return {"ok": self.ok, **asdict(self)}
 
 
@@ -76,15 +76,16 @@ def reconcile(
     """Compare the ids and bodies of the table with those in the collector's files, both ways.
 
     Args:
-        connection: where to read. It MUST NOT have read in this transaction: its snapshot would be
-            older than the files, and events committed meanwhile would seem unknown or deleted.
+        connection: the connection to read from. It MUST NOT have read in this transaction: its
+            snapshot would be older than the files, and events committed meanwhile would seem
+            unknown or deleted.
         tables: the audit tables.
         files: files of the collector, or directories of them.
         spans: files of spans, whose span events announce committed rows. A row that was deleted
-            before it was sealed is known from them alone.
+            before it was sealed is known only from them.
         names: names of this trail, besides those in its checkpoints and in records of its rows.
-            Events that carry any other name are those of other trails; without any name all
-            events in the files are taken for this trail's.
+            Events that carry any other name belong to other trails; without any name, all events
+            in the files count as this trail's.
 
     Raises:
         CollectorFilesError: the files cannot be read.
@@ -110,12 +111,12 @@ def reconcile(
 
 @dataclass(kw_only=True)
 class Resent:
-    """What became of the events that were missing.
+    """The result of sending missing events again.
 
     Attributes:
-        sent: those that the sink has acknowledged now.
-        waiting: how many the relay has not come to yet; it will send them itself.
-        refused: those that the sink refuses, and why.
+        sent: ids of events that the sink has now acknowledged.
+        waiting: the number of events that the relay has yet to send itself.
+        refused: ids of events that the sink refuses, with the reasons.
     """
 
     sent: list[str] = field(default_factory=list)
@@ -134,14 +135,14 @@ def resend(
     """Send events of the table once more, in sequence order within every batch.
 
     Args:
-        connection: where to read.
+        connection: the connection to read from.
         tables: the audit tables.
-        sink: where they are missing.
+        sink: the sink that lacks the events.
         missing: their ids, as `reconcile` reports them.
-        trail: the name of the trail.  [default: as its newest signed checkpoint names it]
+        trail: the name of the trail.  [default: the name in its newest signed checkpoint]
 
     Raises:
-        SinkUnavailableError: the sink does not take them now; what was sent before stays sent.
+        SinkUnavailableError: the sink is unavailable; events sent before that stay sent.
     """
     done = Resent()
     trail = trail or trail_name(connection, tables)
@@ -164,10 +165,10 @@ def taken_since(
     report: ReconcileReport,
     resent: Resent,
 ) -> list[str]:
-    """The events that the sink once refused and has by now.
+    """Return the events that the sink once refused and has taken since.
 
-    They are in its files, or it has acknowledged them when they were sent again. `take_back` notes
-    it, so that they count as delivered.
+    They are in its files, or it acknowledged them when they were sent again. `take_back` records
+    this, so that they count as delivered.
     """
     absent = {*report.missing, *report.different}.difference(resent.sent)
     refused = quarantined(connection, tables, sink.name)
@@ -175,17 +176,17 @@ def taken_since(
         row.event_id
         for start in range(0, len(refused), _CHUNK)
         for row in rows_of(connection, tables, refused[start : start + _CHUNK])
-    }  # what is not in the table is not in the report
+    }  # an event that is not in the table is not in the report
     known -= absent
     return [event_id for event_id in refused if event_id in known]
 
 
 @dataclass(kw_only=True)
 class _Copies:
-    """What the files hold: one digest, a count and the name of a trail for every id.
+    """The content of the files: a digest, a count and the name of a trail for every id.
 
     Attributes:
-        names: the name of the trail, for ids whose copies all carry the same.
+        names: the name of the trail, for ids whose copies all carry the same name.
         own: the names of this trail.
     """
 
@@ -206,7 +207,7 @@ class _Copies:
         self.counts[event_id] = self.counts.get(event_id, 0) + 1
 
     def others(self) -> dict[str, str]:
-        """Return the events of other trails with the names of those, once all rows are known."""
+        """Return the events of other trails with their trails' names, once all rows are known."""
         return {
             event_id: name
             for event_id, name in self.names.items()

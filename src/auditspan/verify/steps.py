@@ -1,22 +1,22 @@
-"""What makes a trail whole, checked row by row in sequence order.
+"""The verification steps, checked row by row in sequence order.
 
 1. the sequence is dense from 0, and every leaf has its row
-2. the MAC is that of the body, where the key is at hand; a row has none only if it was sealed
-   before the trail had a key, and a record under the key covers it (`format.key_addition`)
-3. the body is the canonical text of itself
-4. the plain columns are what the body says
+2. the MAC matches the body, if the key is given; a row lacks a MAC only if it was sealed before
+   the trail had a key, and a record under the key covers it (`format.key_addition`)
+3. the body is canonical JSON
+4. the plain columns match the body
 5. the leaf is the hash of the row
 6. every checkpoint's root is the root of the leaves before it
-7. the notes of the checkpoints are signed and say the same, where a public key is at hand
+7. the notes of the checkpoints are signed and match them, if a public key is given
 8. no two rows have the same event id (`trail`)
-9. what a witness has seen is still there (`witness`)
-10. replaying the trail gives the live tables (`state`)
-11. no sink has acknowledged more rows than there are (`trail`)
-12. rows without a leaf hold steps 2 to 4, and are no older than the last checkpoint
+9. everything that the witness has seen still exists (`witness`)
+10. a replay of the trail matches the live tables (`state`)
+11. no sink has acknowledged more rows than exist (`trail`)
+12. rows without a leaf pass steps 2 to 4, and are not older than the last checkpoint
     (`unsealed_rows`)
 
-Only canonical text is ever given a MAC, and nobody without the key can make one: where step 2
-holds, step 3 does, and the text is not made a second time.
+Only canonical text ever gets a MAC, which requires the key: if step 2 passes, step 3 does too, so
+the canonical text is not built again.
 """
 
 from __future__ import annotations
@@ -59,19 +59,19 @@ Kind: TypeAlias = Literal[
 ]
 
 _NO_ADDITION = (
-    ": if the trail had no key when it was written, `auditspan keys cover` or "
-    "`trail.cover_rows_without_mac` records that, once for all such rows; otherwise somebody else "
-    "inserted it"
+    ": if the trail had no key when the row was written, record that once for all such rows, with "
+    "`auditspan keys cover` or `trail.cover_rows_without_mac`; otherwise the row was not "
+    "inserted by the application"
 )
 _NOT_COVERED = (
-    "are not those that trail.key_added covers: do not believe rows without a MAC among them"
+    "are not those that trail.key_added covers: do not trust rows without a MAC among them"
 )
 _decode = json.JSONDecoder().raw_decode
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that is not as it was written."""
+    """One failure of verification."""
 
     kind: Kind
     seq: int | None
@@ -82,7 +82,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredCheckpoint:
-    """A checkpoint as the table has it."""
+    """A checkpoint in the table."""
 
     size: int
     root: bytes
@@ -92,13 +92,13 @@ class StoredCheckpoint:
 
 @dataclass(kw_only=True)
 class Verifier:
-    """Checks leaves that are fed in sequence order.
+    """Verifier of leaves that are given in sequence order.
 
     Attributes:
         roots: the root of every checkpoint by its tree size.
-        keys: one of these must have made the MAC of every row; without any, step 2 is left out.
-        start: the tree of the leaves that are not fed, because they were checked before.
-        wanted: sizes of which the root is kept in `seen` too.
+        keys: one of these must have made the MAC of every row; without keys, step 2 is skipped.
+        start: the tree of the leaves that are not given, because they were checked before.
+        wanted: further sizes for which to keep the root in `seen`.
         additions: the statements that cover rows without a MAC.
         seen: the root of the leaves at every size of `roots` and `wanted` that was reached.
     """
@@ -123,7 +123,7 @@ class Verifier:
         return self._builder.tree()
 
     def check(self, leaves: Iterable[SealedLeaf]) -> Iterator[Finding]:
-        """Yield what is wrong, as it is found."""
+        """Yield findings as they are made."""
         yield from self._reach()
         expected = self.start.size
         for leaf in leaves:
@@ -139,7 +139,7 @@ class Verifier:
         yield from self._check_end()
 
     def _is_whole(self, leaf: SealedLeaf) -> bool:
-        """Whether steps 2 to 5 find nothing; quick, and False says nothing."""
+        """Return True if steps 2 to 5 find nothing; False means that they must be run."""
         _, row_id, event_id, leaf_hash, recorded_at, body, mac, mac_key_id, columns = leaf
         key = self._keys.get(mac_key_id or "")
         if key is None or body is None or mac is None or recorded_at is None:
@@ -158,11 +158,11 @@ class Verifier:
         if leaf.leaf_hash != hash_leaf(  # 5
             row_id=leaf.row_id, recorded_at=leaf.recorded_at, mac=leaf.mac, body=leaf.body
         ):
-            wrong.append(("leaf", "the row is not the one that was sealed"))
+            wrong.append(("leaf", "the row differs from the one that was sealed"))
         return wrong
 
     def check_row(self, leaf: SealedLeaf, body: str) -> list[tuple[Kind, str]]:
-        """Check the row alone, steps 2 to 4; also for a row that has no leaf yet."""
+        """Check only the row, steps 2 to 4; also for a row that has no leaf yet."""
         wrong: list[tuple[Kind, str]] = []
         is_checked = bool(self._keys) and not self._is_covered(leaf)
         false_mac = self._false_mac(leaf, body) if is_checked else None  # 2
@@ -177,11 +177,11 @@ class Verifier:
             if leaf.event_id == copy_id(leaf.row_id):  # 8
                 wrong.append(("duplicate", "another row had this event id when it was sealed"))
             else:
-                wrong.append(("column", "the leaf's event_id is not what the body says"))
+                wrong.append(("column", "the leaf's event_id differs from the body"))
         return wrong
 
     def _is_covered(self, leaf: SealedLeaf) -> bool:
-        """Report whether the row may lack a MAC; a row without a leaf may not."""
+        """Return whether the row may lack a MAC; a row without a leaf may not."""
         return leaf.mac is None and leaf.mac_key_id is None and 0 <= leaf.seq < self._covered
 
     def _false_mac(self, leaf: SealedLeaf, body: str) -> str | None:
@@ -189,8 +189,8 @@ class Verifier:
         if leaf.mac is None and leaf.mac_key_id is None:
             return "the row has no MAC" + ("" if self._covered else _NO_ADDITION)
         if leaf.mac is None or key is None:
-            return f"the row is not under the key {' or '.join(self._keys)}"
-        return None if key.verifies(body, leaf.mac) else "the MAC is not that of the body"
+            return f"the row has no MAC under the key {' or '.join(self._keys)}"
+        return None if key.verifies(body, leaf.mac) else "the MAC does not match the body"
 
     def _reach(self) -> Iterator[Finding]:
         """Compare the tree at the size reached with the checkpoint of that size."""
@@ -206,25 +206,25 @@ class Verifier:
             )
 
     def _check_end(self) -> Iterator[Finding]:
-        # Leaves and their checkpoint are one transaction: without one, it was taken away.
+        # Leaves and their checkpoint are one transaction: a missing checkpoint was removed.
         size = self._builder.size
         if size and size not in self.roots:  # 6
             yield about_size("checkpoint", size, f"no checkpoint covers all {size} leaves")
         for claimed in sorted(claimed for claimed in self._covering if claimed > size):  # 2
             yield about_size("mac", claimed, f"the first {claimed} rows {_NOT_COVERED}")
         for claimed in sorted(claimed for claimed in self.roots if claimed > size):  # 6
-            detail = f"a checkpoint covers {claimed} leaves, the table has {size}"
+            detail = f"a checkpoint covers {claimed} leaves, but the table has {size}"
             yield about_size("checkpoint", claimed, detail)
 
 
 def check_notes(
     checkpoints: Sequence[StoredCheckpoint], keys: Sequence[PublicKey]
 ) -> Iterator[Finding]:
-    """Step 7, over all checkpoints in the order of their sizes.
+    """Run step 7 over all checkpoints in the order of their sizes.
 
-    A checkpoint without a note is a finding, also before the first that is signed: its note may
-    have been taken away. Those at the beginning are one finding, at the last of them. The
-    incarnations only grow.
+    A checkpoint without a note is a finding, even before the first signed one: its note may have
+    been removed. Unsigned checkpoints at the beginning are one finding, at the last of them.
+    Incarnations must not decrease.
     """
     newest = 0
     for place, checkpoint in enumerate(checkpoints, start=1):
@@ -235,7 +235,7 @@ def check_notes(
                 checkpoint.note, size=checkpoint.size, root=checkpoint.root, keys=tuple(keys)
             )
             if not wrong and incarnation < newest:
-                wrong = f"it is of incarnation {incarnation}, and one before it of {newest}"
+                wrong = f"it is of incarnation {incarnation}, but one before it is of {newest}"
             newest = max(newest, incarnation)
         elif newest or place == len(checkpoints) or checkpoints[place].note is not None:  # 7
             wrong = "the checkpoint is not signed"
@@ -245,17 +245,17 @@ def check_notes(
 
 
 def about_size(kind: Kind, size: int, detail: str) -> Finding:
-    """A finding about the tree of this size; it names the last sequence number in it."""
+    """Return a finding about the tree of this size, with the last sequence number in it."""
     return Finding(kind=kind, seq=size - 1, row_id=None, event_id=None, detail=detail)
 
 
 def _differing(stored: Sequence[object], derived: Sequence[object]) -> list[tuple[Kind, str]]:
     pairs = zip(COLUMNS, stored, derived, strict=True)
-    return [("column", f"{name} is not what the body says") for name, a, b in pairs if a != b]
+    return [("column", f"{name} differs from the body") for name, a, b in pairs if a != b]
 
 
 def _parse(body: str, *, is_known: bool) -> dict[str, Any] | None:
-    """The members of a body; None where it is no canonical object."""
+    """Return the members of a body; None if it is not a canonical object."""
     try:
         members = _decode(body)[0] if is_known else parse_canonical(body)
     except (ValueError, RecursionError, AuditBodyError):

@@ -1,4 +1,4 @@
-"""`verify_trail`: is the trail in this database as it was written?"""
+"""`verify_trail`: verification of the trail in a database."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ _STEP = 1000
 """Leaves between two reports of the progress."""
 
 Progress = Callable[[int, int], None]
-"""Is told how many leaves were checked since it was told last, and how many there are in all."""
+"""Receives the number of leaves checked since the last call, and the number of all leaves."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyReport:
-    """What `verify_trail` found. Nothing to check is not success: an empty trail is not `ok`.
+    """The result of `verify_trail`. Nothing to check is not success: an empty trail is not `ok`.
 
     Attributes:
-        rows: committed rows.
-        unsealed: those that have no leaf yet.
-        tree_size: leaves.
+        rows: the number of committed rows.
+        unsealed: the number of rows without a leaf.
+        tree_size: the number of leaves.
         root: the root over all leaves, in hexadecimal.
-        checkpoints: checkpoints in the table.
-        findings: what is not as it was written.
-        since: the leaf that the check began with; those before it were not read.
-        witnessed: checkpoints that the witness has seen.
+        checkpoints: the number of checkpoints in the table.
+        findings: the failures that were found.
+        since: the first leaf that was checked; those before it were not read.
+        witnessed: the number of checkpoints that the witness has seen.
     """
 
     rows: int
@@ -58,15 +58,15 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
-        """Whether there was something to check, and all of it is as it was written."""
+        """True if there was something to check, and nothing was found."""
         return self.tree_size > 0 and not self.findings
 
     def to_dict(self) -> dict[str, Any]:
-        """The fixed JSON form."""
+        """Return the fixed JSON form."""
         return {"ok": self.ok, **asdict(self)}
 
 
-def verify_trail(  # noqa: PLR0913 (what to compare with, each with a default)
+def verify_trail(  # noqa: PLR0913 (sources to compare with, each with a default)
     connection: Connection,
     tables: AuditTables,
     key: MacKey | Sequence[MacKey] | None,
@@ -76,20 +76,20 @@ def verify_trail(  # noqa: PLR0913 (what to compare with, each with a default)
     since: int = 0,
     progress: Progress | None = None,
 ) -> VerifyReport:
-    """Check every row, in constant memory; those that are not sealed yet have no leaf to check.
+    """Check every row, in constant memory; rows that are not sealed yet have no leaf to check.
 
     The connection MUST see one snapshot throughout (REPEATABLE READ on PostgreSQL), or rows that
     are sealed meanwhile look like findings.
 
     Args:
-        connection: where to read.
+        connection: the connection to read from.
         tables: the audit tables.
-        key: the key of the MACs, or all that there were; without any MACs are not checked.
-        public_keys: the keys of the notes; without any they are not checked.
-        witness: what the collector's files hold of the checkpoints.
-        since: begin at the last checkpoint of at most this size; what is before it counts as
-            checked. The checkpoints before it are checked all the same.
-        progress: is told how far it is.
+        key: the key of the MACs, or all past and present keys; without keys, MACs are not checked.
+        public_keys: the keys of the notes; without keys, notes are not checked.
+        witness: the checkpoints in the collector's files.
+        since: start at the last checkpoint of at most this size; leaves before it count as
+            checked. The checkpoints before it are checked in any case.
+        progress: called with the progress of the check.
     """
     lift_time_limits(connection)
     checkpoints = _checkpoints(connection, tables)
@@ -128,7 +128,7 @@ def _count(connection: Connection, tables: AuditTables) -> int:
 
 
 def _start(checkpoints: Sequence[StoredCheckpoint], since: int) -> Tree:
-    """The tree of the last checkpoint of at most this size; an unusable frontier is not used."""
+    """Return the tree of the last checkpoint of at most this size with a valid frontier."""
     usable = [point for point in checkpoints if 0 < point.size <= since]
     for point in reversed(usable):
         tree = Tree.load(point.size, point.frontier)
@@ -138,19 +138,21 @@ def _start(checkpoints: Sequence[StoredCheckpoint], since: int) -> Tree:
 
 
 def _check_skipped(connection: Connection, tables: AuditTables, first: int) -> Iterator[Finding]:
-    """Whether the leaves that are not read are there at all."""
+    """Check that the leaves that are not read exist."""
     leaf = tables.leaf.c
     count = connection.execute(
         select(func.count()).select_from(tables.leaf).where(leaf.seq < first)
     ).scalar_one()
     if count != first:
-        yield about_size("gap", first, f"{count} leaves are before sequence number {first}")
+        yield about_size(
+            "gap", first, f"expected {first} leaves before sequence number {first}, found {count}"
+        )
 
 
 def _duplicates(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
-    """Event ids that two rows have. An index forbids them, unless it is dropped or partitioned."""
+    """Yield duplicate event ids. An index prevents them, unless it is dropped or partitioned."""
     leaf = tables.leaf.c
-    often = (  # by the index alone, and hardly ever any
+    often = (  # an index-only scan, which rarely finds any
         select(leaf.event_id, func.count().label("rows"))
         .group_by(leaf.event_id)
         .having(func.count() > 1)
@@ -180,9 +182,9 @@ def _cursors_ahead(
     checkpoints: Sequence[StoredCheckpoint],
     witness: Witness | None,
 ) -> Iterator[Finding]:
-    """Cursors beyond every row that is known to have been sealed.
+    """Yield cursors beyond every row that is known to have been sealed.
 
-    Rows that a checkpoint or the witness knows of have a finding of their own if they are gone.
+    Missing rows that a checkpoint or the witness covers have a finding of their own.
     """
     known = {point.size for point in checkpoints} | (witness.sizes if witness else set())
     size = max({verifier.tree.size} | known)
@@ -190,8 +192,8 @@ def _cursors_ahead(
         ahead = max(cursors.sent, cursors.safe)
         if ahead >= size:
             detail = (
-                f"the cursor of the sink {sink} is at {ahead}, and {size} rows were sealed: it was "
-                "changed, or the newest rows were taken away"
+                f"the cursor of the sink {sink} is at {ahead}, but {size} rows were sealed: it was "
+                "changed, or the newest rows were removed"
             )
             yield Finding(kind="delivery", seq=None, row_id=None, event_id=None, detail=detail)
 
@@ -202,10 +204,12 @@ def _leaves(
     leaves = sealed_leaves(connection, tables, first)
     if progress is None:
         return leaves
-    return _told(leaves, newest_size(connection, tables) - first, progress)
+    return _with_progress(leaves, newest_size(connection, tables) - first, progress)
 
 
-def _told(leaves: Iterator[SealedLeaf], total: int, progress: Progress) -> Iterator[SealedLeaf]:
+def _with_progress(
+    leaves: Iterator[SealedLeaf], total: int, progress: Progress
+) -> Iterator[SealedLeaf]:
     done = 0
     for done, leaf in enumerate(leaves, start=1):
         yield leaf

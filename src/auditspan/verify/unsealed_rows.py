@@ -1,8 +1,8 @@
 """Check of the rows that have no leaf yet.
 
-Such a row is checked as a sealed one is, but for its leaf. It may wait only as long as the sealer
-can still find it: a row that is older than what the last checkpoint has covered was put there past
-the application, or its leaf was taken away.
+Such a row is checked like a sealed one, except for its leaf. It may wait only as long as the sealer
+can still find it: a row that is older than the last checkpoint was not inserted by the
+application, or its leaf was removed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SNAPSHOT = re.compile(r"([0-9]+):([0-9]+):((?:[0-9]+(?:,[0-9]+)*)?)")
 
 
 class _WaitingRow(NamedTuple):
-    """A row without a leaf, as text; `is_copy` where a sealed row has the same event id."""
+    """A row without a leaf, as text; `is_copy` if a sealed row has the same event id."""
 
     row_id: int
     event_id: str
@@ -40,9 +40,9 @@ class Horizon:
     """The boundary before which every row is sealed.
 
     Attributes:
-        newest: on SQLite the newest id that is sealed; else -1.
-        before: transactions with a smaller id are sealed; 0 where that is not known.
-        running: those of them that ran while the last checkpoint was made.
+        newest: on SQLite, the newest sealed id; else -1.
+        before: transactions with a smaller id are sealed; 0 if that is unknown.
+        running: transactions with a smaller id that ran while the last checkpoint was made.
     """
 
     newest: int = -1
@@ -50,7 +50,7 @@ class Horizon:
     running: frozenset[int] = frozenset()
 
     def covers(self, row_id: int, xact_id: str | None) -> bool:
-        """Whether a row must have been sealed."""
+        """Return whether a row must have been sealed."""
         if not self.before:
             return row_id <= self.newest
         number = int(xact_id) if xact_id else 0
@@ -58,7 +58,7 @@ class Horizon:
 
 
 class Unsealed(NamedTuple):
-    """How many rows have no leaf, and what is wrong with them."""
+    """The number of rows without a leaf, and the findings about them."""
 
     rows: int
     findings: list[Finding]
@@ -93,7 +93,7 @@ def _wrong(row: _WaitingRow, verifier: Verifier, horizon: Horizon) -> Iterator[t
     for kind, detail in verifier.check_row(leaf, row.body):
         yield kind, f"unsealed row {row.row_id}: {detail}"
     if horizon.covers(row.row_id, row.xact_id):
-        yield "unsealed", f"row {row.row_id} is older than the last checkpoint and has no leaf"
+        yield "unsealed", f"row {row.row_id} is older than the last checkpoint but has no leaf"
     if row.is_copy:
         yield "duplicate", f"unsealed row {row.row_id} has the event id of a sealed row"
 
@@ -126,7 +126,7 @@ def _waiting(connection: Connection, tables: AuditTables) -> Iterator[_WaitingRo
 
 
 def _horizon(connection: Connection, tables: AuditTables) -> tuple[Horizon, list[Finding]]:
-    """The horizon of the last checkpoint, and what is wrong with that."""
+    """Return the horizon of the last checkpoint, and findings about it."""
     if connection.dialect.name != "postgresql":
         row_id = tables.leaf.c.row_id
         newest = connection.execute(select(func.max(row_id)).where(IsCounted(row_id))).scalar_one()
@@ -138,10 +138,10 @@ def _horizon(connection: Connection, tables: AuditTables) -> tuple[Horizon, list
         return Horizon(), []
     read = _SNAPSHOT.fullmatch(last.snapshot)
     if read is None or int(read[1]) > int(read[2]):
-        detail = "the snapshot of the last checkpoint cannot be read"
+        detail = "invalid snapshot in the last checkpoint"
         return Horizon(), [about_size("checkpoint", last.tree_size, detail)]
     now = connection.execute(select(func.pg_snapshot_xmax(func.pg_current_snapshot())))
     if int(read[2]) > int(now.scalar_one()):
-        return Horizon(), []  # restored into another cluster: the sealer begins anew
+        return Horizon(), []  # restored into another cluster: the sealer starts over
     running = frozenset(map(int, read[3].split(","))) if read[3] else frozenset()
     return Horizon(before=int(read[2]), running=running), []

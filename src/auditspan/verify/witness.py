@@ -1,8 +1,8 @@
-"""The witness: signed checkpoints in the collector's files, which the database cannot take back.
+"""The witness: signed checkpoints in the collector's files, out of reach of the database.
 
-Whoever has every right in the database, and even the signing key, can make tables that are whole in
-themselves: without their tail, from an older backup, rewritten and signed again, or empty. What was
-sent to the collector before says otherwise.
+An attacker with every privilege in the database, and even the signing key, can produce tables that
+are consistent in themselves: truncated, restored from an older backup, rewritten and signed again,
+or empty. The checkpoints that were sent to the collector before contradict them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from auditspan.verify.steps import Finding, StoredCheckpoint, Verifier, about_si
 
 @dataclass(frozen=True, kw_only=True)
 class Witness:
-    """What the collector's files hold of the checkpoints of one trail.
+    """The checkpoints of one trail in the collector's files.
 
     Attributes:
-        checkpoints: those that are signed by a known key, each once, in the order of the files.
-        findings: those that bear the name of a known key and are not signed by one.
+        checkpoints: checkpoints signed by a known key, each once, in the order of the files.
+        findings: checkpoints that carry the name of a known key but are not signed by it.
     """
 
     checkpoints: tuple[Checkpoint, ...] = ()
@@ -31,7 +31,7 @@ class Witness:
 
     @property
     def sizes(self) -> set[int]:
-        """The tree sizes that were seen."""
+        """The tree sizes of the checkpoints."""
         return {checkpoint.size for checkpoint in self.checkpoints}
 
 
@@ -45,7 +45,7 @@ class _Gathered:
     findings: list[Finding] = field(default_factory=list)
 
     def add(self, note: str) -> None:
-        """Take in a note; heartbeats and duplicates bring the same one many times."""
+        """Add a note; heartbeats and duplicates repeat the same one many times."""
         if note in self.notes:
             return
         if not self._is_ours(note):
@@ -62,7 +62,7 @@ class _Gathered:
         self.checkpoints[checkpoint] = None
 
     def _add_other(self, note: str) -> None:
-        """Report another log, once for each name, where the files should hold ours alone."""
+        """Report another log, once for each name, if the files should hold only ours."""
         try:
             name, _ = split_origin(Checkpoint.parse(note.partition("\n\n")[0] + "\n").origin)
         except NoteError:
@@ -72,13 +72,13 @@ class _Gathered:
             self.findings.append(
                 _finding(
                     f"the files hold checkpoints of another log ({ascii(name)[:100]}): the signing "
-                    "key was swapped, or the collector serves several trails; give the public key "
-                    "that was noted when the trail began"
+                    "key was swapped, or the collector serves several trails; pass the public key "
+                    "that was noted when the trail was created"
                 )
             )
 
     def _is_ours(self, note: str) -> bool:
-        """Whether it bears the name of our log; a collector may serve several."""
+        """Return whether the note carries the name of our log; a collector may serve several."""
         origin, _, _ = note.partition("\n")
         name, _, _ = origin.rpartition("/")
         return any(key.name == name for key in self.keys)
@@ -87,13 +87,13 @@ class _Gathered:
 def read_witness(
     files: Iterable[Path], keys: Sequence[PublicKey], *, is_only_log: bool = False
 ) -> Witness:
-    """The checkpoints in the collector's files that these keys have signed.
+    """Read the checkpoints in the collector's files that these keys have signed.
 
     Args:
         files: files of the collector, or directories of them.
-        keys: every key that the trail was ever signed with; other logs are passed over.
-        is_only_log: report other logs as findings. MUST be set where the keys come from the machine
-            that signs: swapping the key there would hide what was signed before.
+        keys: every key that the trail was ever signed with; other logs are ignored.
+        is_only_log: report other logs as findings. MUST be set if the keys come from the machine
+            that signs: swapping the key there would hide earlier checkpoints.
 
     Raises:
         CollectorFilesError: the files cannot be read.
@@ -109,12 +109,12 @@ def read_witness(
 def check_witness(
     witness: Witness, verifier: Verifier, checkpoints: Sequence[StoredCheckpoint]
 ) -> Iterator[Finding]:
-    """What the witness has seen and the tables do not show.
+    """Yield contradictions between the witness and the tables.
 
     Args:
-        witness: what was seen; its sizes MUST have been `wanted` of the verifier.
-        verifier: after it has checked all leaves.
-        checkpoints: those of the table.
+        witness: the witness; its sizes MUST have been passed to the verifier as `wanted`.
+        verifier: the verifier, after it has checked all leaves.
+        checkpoints: the checkpoints of the table.
     """
     yield from witness.findings
     if not witness.checkpoints:
@@ -122,7 +122,7 @@ def check_witness(
     stored = {checkpoint.size: checkpoint.root for checkpoint in checkpoints}
     now = {**stored, **verifier.seen}
     ends = _ends(checkpoints)
-    first = verifier.start.size  # what is before it counts as checked
+    first = verifier.start.size  # leaves before it count as checked
     abandoned = {
         seen
         for seen in witness.checkpoints
@@ -144,24 +144,24 @@ def check_witness(
 
 
 def _ends(checkpoints: Sequence[StoredCheckpoint]) -> dict[int, int]:
-    """The last size of every incarnation that the table has, the oldest incarnation first."""
+    """Return the last size of every incarnation in the table, oldest incarnation first."""
     return {incarnation_of(point.note): point.size for point in checkpoints}
 
 
 def _is_abandoned(seen: Checkpoint, ends: Mapping[int, int], now: Mapping[int, bytes]) -> bool:
-    """Whether a later incarnation goes on from before this checkpoint, with something else."""
+    """Return whether a later incarnation starts before this checkpoint, with other leaves."""
     incarnation = split_origin(seen.origin)[1]
     is_past = incarnation < max(ends, default=1)
     return is_past and seen.size > _end(ends, incarnation) and now.get(seen.size) != seen.root
 
 
 def _end(ends: Mapping[int, int], incarnation: int) -> int:
-    """How far the table is that of an incarnation."""
+    """Return the size up to which the table belongs to an incarnation."""
     return max((size for own, size in ends.items() if own <= incarnation), default=0)
 
 
 def _restored(abandoned: Iterable[Checkpoint], ends: Mapping[int, int]) -> Iterator[Finding]:
-    """One finding for every incarnation of which something is lost, with the largest that is."""
+    """Yield a finding for every incarnation with lost rows, at its largest checkpoint."""
     largest = {seen.origin: seen for seen in sorted(abandoned, key=_by_size)}
     for seen in sorted(largest.values(), key=lambda seen: split_origin(seen.origin)[1]):
         incarnation = split_origin(seen.origin)[1]
@@ -169,8 +169,8 @@ def _restored(abandoned: Iterable[Checkpoint], ends: Mapping[int, int]) -> Itera
         following = min(own for own in ends if own > incarnation)
         detail = (
             f"the witness has seen a checkpoint of size {seen.size} of incarnation {incarnation}, "
-            f"and incarnation {following} goes on from size {first}: an older backup was restored, "
-            f"and what was sealed from {first} on is lost"
+            f"but incarnation {following} continues from size {first}: an older backup was "
+            f"restored, and the rows sealed from {first} on are lost"
         )
         yield Finding(kind="tail", seq=first, row_id=None, event_id=None, detail=detail)
 
@@ -178,16 +178,16 @@ def _restored(abandoned: Iterable[Checkpoint], ends: Mapping[int, int]) -> Itera
 def _compare(
     witnessed: Sequence[Checkpoint], stored: Mapping[int, bytes], now: Mapping[int, bytes]
 ) -> Iterator[Finding]:
-    """Compare what was seen with the tree at the same sizes, smallest first.
+    """Compare the witnessed roots with the tree at the same sizes, smallest first.
 
-    A tree that differs from its own checkpoint has been named already.
+    A tree that differs from its own checkpoint was reported before.
     """
     agreed = 0
     for seen in witnessed:
         if seen.root in {now.get(seen.size), stored.get(seen.size)}:
             agreed = seen.size
             if seen.size not in stored:
-                detail = f"the witness has seen a checkpoint of size {seen.size}; it is gone"
+                detail = f"the witness has seen a checkpoint of size {seen.size}, which is missing"
                 yield about_size("checkpoint", seen.size, detail)
         elif seen.size in now:
             yield _rewritten(seen, agreed)
@@ -196,8 +196,8 @@ def _compare(
 
 def _lost(newest: Checkpoint, size: int) -> Finding:
     detail = (
-        f"the witness has seen a checkpoint of size {newest.size}, the table has {size} leaves: "
-        "the newest rows were taken away, or an older backup stands in their place"
+        f"the witness has seen a checkpoint of size {newest.size}, but the table has {size} "
+        "leaves: the newest rows were removed, or an older backup was restored"
     )
     return Finding(
         kind="tail" if size else "emptied", seq=size, row_id=None, event_id=None, detail=detail
@@ -206,8 +206,8 @@ def _lost(newest: Checkpoint, size: int) -> Finding:
 
 def _rewritten(seen: Checkpoint, agreed: int) -> Finding:
     detail = (
-        f"the witness has seen root {seen.root.hex()} at size {seen.size} ({seen.origin}), and the "
-        f"table has another: rows from {agreed} on are not those that were sealed then"
+        f"the witness has seen root {seen.root.hex()} at size {seen.size} ({seen.origin}), but the "
+        f"table has another root: rows from {agreed} on are not those that were sealed then"
     )
     return Finding(kind="rewritten", seq=agreed, row_id=None, event_id=None, detail=detail)
 

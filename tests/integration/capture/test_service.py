@@ -287,7 +287,7 @@ def test_drained_changes_without_audit_row_are_recorded_by_the_worker(deployed: 
             "worker",
             "REVOKE DELETE ON audit_change FROM {worker}",
             "GRANT DELETE ON audit_change TO {worker}",
-            "may not record what other programs wrote",
+            "may not record the changes of other programs",
         ),
     ],
 )

@@ -179,7 +179,7 @@ class NamedFiles(FileSink):
 def test_two_destinations_of_one_name_are_refused(trail: Trail, tmp_path: Path) -> None:
     """They would share a cursor, and one of them would miss what the other has taken."""
     sinks = [FileSink(tmp_path / "one"), FileSink(tmp_path / "two")]
-    with pytest.raises(AuditConfigError, match="two sinks have one name"):
+    with pytest.raises(AuditConfigError, match="two sinks have the same name"):
         Worker(trail.engine, trail.tables, sinks)
 
 

@@ -150,7 +150,7 @@ def test_the_only_connection_is_not_taken_away(pool: type[Pool]) -> None:
         with sessions.begin() as session:
             session.add(Note(words="b"))
             session.flush()
-            with pytest.raises(AuditConfigError, match="engine has one connection"):
+            with pytest.raises(AuditConfigError, match="only connection of this engine"):
                 stack.enter_context(captured(trail, engine))
             with captured(trail, session) as more:
                 session.add(Note(words="c"))

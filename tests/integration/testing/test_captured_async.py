@@ -46,7 +46,7 @@ async def look(
         bind = kinds[kind] if kind in kinds else await session.connection()
         writer = scope() if kind == "scoped" else session
         async with captured_async(trail, bind) as events:
-            with pytest.raises(AuditConfigError, match="look at them after it"):
+            with pytest.raises(AuditConfigError, match="access them after the block"):
                 len(events)
             writer.add(Note(words=f"{kind}-1"))
             if kind in {"engine", "sessionmaker"}:
@@ -79,7 +79,7 @@ async def in_memory() -> list[list[str]]:
     async with sessions.begin() as session:
         session.add(Note(words="b"))
         await session.flush()
-        with pytest.raises(AuditConfigError, match="engine has one connection"):
+        with pytest.raises(AuditConfigError, match="only connection of this engine"):
             async with captured_async(trail, engine):
                 pass
         async with captured_async(trail, session) as more:

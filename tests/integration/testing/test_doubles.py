@@ -55,7 +55,7 @@ def test_a_clock_stands_or_steps() -> None:
 @pytest.mark.parametrize("make", [FixedClock, SteppingClock])
 def test_a_clock_has_a_zone(make: Callable[[datetime], object]) -> None:
     """A time without a zone is refused where the clock is made."""
-    with pytest.raises(AuditConfigError, match="needs a zone"):
+    with pytest.raises(AuditConfigError, match="must have a time zone"):
         make(datetime(2026, 1, 1))  # noqa: DTZ001 (which is the point)
 
 

@@ -67,7 +67,7 @@ def test_no_tables_at_all(tmp_path: Path, postgres_url: str) -> None:
         engine = create_engine(url)
         said = findings(engine, "trigger")
         tables = (*GUARDED, "audit_change")
-        assert [f"There is no table {table}" for table in tables] == [
+        assert [f"Table {table} does not exist" for table in tables] == [
             s[: s.index(",")] for s in said
         ]
         engine.dispose()
@@ -79,15 +79,15 @@ ALWAYS = "; ALTER TABLE audit_leaf ENABLE ALWAYS TRIGGER audit_leaf_append_only"
 WEAKENED = {
     "ALTER TABLE audit_leaf DISABLE TRIGGER USER": "is disabled",
     "ALTER TABLE audit_leaf DISABLE TRIGGER audit_leaf_append_only": "is disabled",
-    "ALTER TABLE audit_leaf ENABLE TRIGGER audit_leaf_append_only": "can be passed by",
-    "ALTER TABLE audit_leaf ENABLE REPLICA TRIGGER audit_leaf_append_only": "can be passed by",
-    f"{MAKE} BEFORE UPDATE ON audit_leaf {CALL}{ALWAYS}": "not the one",
-    f"{MAKE} AFTER UPDATE OR DELETE ON audit_leaf {CALL}{ALWAYS}": "not the one",
-    f"{MAKE} BEFORE UPDATE OF seq OR DELETE ON audit_leaf {CALL}{ALWAYS}": "not the one",
+    "ALTER TABLE audit_leaf ENABLE TRIGGER audit_leaf_append_only": "can be bypassed",
+    "ALTER TABLE audit_leaf ENABLE REPLICA TRIGGER audit_leaf_append_only": "can be bypassed",
+    f"{MAKE} BEFORE UPDATE ON audit_leaf {CALL}{ALWAYS}": "differs from",
+    f"{MAKE} AFTER UPDATE OR DELETE ON audit_leaf {CALL}{ALWAYS}": "differs from",
+    f"{MAKE} BEFORE UPDATE OF seq OR DELETE ON audit_leaf {CALL}{ALWAYS}": "differs from",
     f"{MAKE} BEFORE UPDATE OR DELETE ON audit_leaf FOR EACH ROW WHEN (OLD.seq > 5) "
-    f"EXECUTE FUNCTION auditspan_refuse_change(){ALWAYS}": "not the one",
+    f"EXECUTE FUNCTION auditspan_refuse_change(){ALWAYS}": "differs from",
     "CREATE OR REPLACE FUNCTION auditspan_refuse_change() RETURNS trigger LANGUAGE plpgsql "
-    "AS 'BEGIN RETURN OLD; END'": "not the one",
+    "AS 'BEGIN RETURN OLD; END'": "differs from",
 }
 
 
@@ -111,7 +111,7 @@ def test_a_trigger_that_was_weakened_on_sqlite(tmp_path: Path) -> None:
     TABLES.event.metadata.create_all(engine)
     weak = "CREATE TRIGGER audit_leaf_no_delete BEFORE DELETE ON audit_leaf BEGIN SELECT 1; END"
     (said,) = findings(engine, "trigger", "DROP TRIGGER audit_leaf_no_delete", weak)
-    assert "audit_leaf_no_delete on audit_leaf is not the one" in said
+    assert "audit_leaf_no_delete on audit_leaf differs from that of this release" in said
     engine.dispose()
 
 

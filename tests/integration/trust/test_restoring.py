@@ -84,7 +84,7 @@ def test_the_sealer_notices_by_itself(
         assert [("tail", 5)] == lost(restored)
         assert no_size_is_signed_twice(restored)
         (said,) = ours(caplog)
-        assert "16 leaves were signed as auditspan/test/1, and the table has 5" in said.getMessage()
+        assert "16 leaves were signed as auditspan/test/1, but the table has 5" in said.getMessage()
 
 
 def test_without_a_memory_it_would_be_signed_twice(fresh: Trail, tmp_path: Path) -> None:

@@ -315,7 +315,7 @@ def test_a_rebuilt_history_under_an_unsigned_checkpoint_is_found(
     trail.write(1)
     with caplog.at_level(logging.ERROR, logger="auditspan.seal.last_signed"):
         trail.seal(last_signed=remembered)
-    assert ["do not go on" in one.getMessage() for one in ours(caplog)] == [True]
+    assert ["do not continue" in one.getMessage() for one in ours(caplog)] == [True]
     assert "auditspan/test/2" == str(trail.notes()[-1]).partition("\n")[0]
     assert {("note", SIZE)} == trail.found()
 

@@ -1,8 +1,8 @@
-"""The state check: does replaying the trail give the live tables?
+"""The state check: comparison of a replay of the trail with the live tables.
 
-`chronology` reads the trail in the order of the changes, `replay` makes every object from its
-`events`, `object_store` keeps them, `object_types` says where they live, `comparison` compares them
-by `equality`, `report` has what was found.
+`chronology` reads the trail in the order of the changes, `replay` rebuilds every object from its
+`events`, `object_store` keeps the objects, `object_types` maps them to tables, `comparison`
+compares them by `equality`, and `report` holds the differences.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`check_state`: replay the trail and compare with the live tables."""
+"""`check_state`: replay of the trail and comparison with the live tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CHUNK = 1000
 _SNAPSHOTS = frozenset({"repeatable read", "serializable"})
 
 Progress = Callable[[int, int], None]
-"""Is told how many more rows of the trail have been read, and how many there are."""
+"""Receives the number of rows read since the last call, and the number of all rows."""
 
 
 def check_state(
@@ -34,29 +34,29 @@ def check_state(
     mac_key: MacKey | Sequence[MacKey] | None = None,
     progress: Progress | None = None,
 ) -> StateReport:
-    """Replay the whole trail, sealed or not, and compare with the live tables.
+    """Replay the whole trail, sealed or not, and compare it with the live tables.
 
-    Events are replayed in the order of the changes, also those that the worker recorded late.
+    Events are replayed in the order of the changes, including those that the worker recorded late.
 
-    Trail and tables are read at one moment: the connection MUST be in, or able to begin, a
-    transaction that sees one snapshot. On PostgreSQL that is REPEATABLE READ or SERIALIZABLE; on
-    SQLite every transaction, and one is begun where the driver would not. Nothing is written.
+    Trail and tables are read in one snapshot: the connection MUST be in, or able to begin, a
+    transaction with one snapshot. On PostgreSQL that is REPEATABLE READ or SERIALIZABLE; on SQLite
+    it is every transaction, and one is begun if the driver would not begin it. Nothing is written.
 
     Memory does not grow with the trail or the tables, only with the differences that are found:
-    objects beyond a fixed number are in a temporary file of SQLite, in the directory that
-    SQLITE_TMPDIR or TMPDIR names.
+    objects beyond a fixed number are kept in a temporary SQLite file, in the directory given by
+    SQLITE_TMPDIR or TMPDIR.
 
     Args:
-        connection: where to read.
+        connection: the connection to read from.
         tables: the audit tables.
-        metadata: that of the audited models, which MUST be imported already.
-        mac_key: the key of the fingerprints, or all that there were. Where it is not at hand, of a
-            redacted value only the presence is compared.
+        metadata: the metadata of the audited models, which MUST be imported already.
+        mac_key: the key of the fingerprints, or all past and present keys. Without the right key,
+            only the presence of a redacted value is compared.
         progress: called after every 1,000 rows of the trail and after the last.
 
     Raises:
-        AuditConfigError: the connection sees no snapshot, no model is audited, or there is no room
-            for the temporary file.
+        AuditConfigError: the transaction has no single snapshot, no model is audited, or there is
+            no room for the temporary file.
     """
     lift_time_limits(connection)
     _require_snapshot(connection)
@@ -65,7 +65,7 @@ def check_state(
     types = {type_.name: type_ for type_ in found}
     link_tables = links(metadata)
     agreement = Agreement(keys=_by_id(mac_key))
-    with busy(connection), ObjectStore() as store:  # its reads are no writes of the application
+    with busy(connection), ObjectStore() as store:  # its reads are not writes of the application
         replay = Replay(types=types, links=link_tables, store=store, agreement=agreement)
         _replay(connection, tables, replay, progress)
         differences = replay.finish()
@@ -110,13 +110,13 @@ def _require_snapshot(connection: Connection) -> None:
     level = connection.execute(text("SHOW transaction_isolation")).scalar_one()
     if level not in _SNAPSHOTS:
         raise AuditConfigError(
-            f"the state check needs one snapshot, and this transaction is {level}: open the "
+            f"the state check needs one snapshot, but this transaction is {level}: open the "
             'connection with execution_options(isolation_level="REPEATABLE READ")'
         )
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Python's driver begins a transaction only before a write; each SELECT would be a moment."""
-    connection.execute(select(1))  # the engine's own way of beginning goes first
+    """Begin a transaction; Python's driver begins one only before a write."""
+    connection.execute(select(1))  # lets the engine's own listeners begin one first
     if not getattr(connection.connection.driver_connection, "in_transaction", True):
         connection.exec_driver_sql("BEGIN")

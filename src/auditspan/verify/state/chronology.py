@@ -1,9 +1,9 @@
-"""The events of a trail in the order in which the changes happened.
+"""Reader of a trail's events in the order in which the changes happened.
 
-That is the order of the rows, but for events that were recorded late (`change_order`). The trail is
-read twice: first the change ids alone, to find the late ones, which are below one that was
-recorded before; then everything, with the late events put where they belong. Only the ids of late
-ones are kept, in a temporary file.
+That is the order of the rows, except for events that were recorded late (`change_order`). The trail
+is read twice: first only the change ids, to find the late events, whose ids are smaller than an id
+recorded before; then everything, with the late events in their right place. Only the ids of late
+events are kept, in a temporary file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from auditspan.verify.state.temporary_file import explained, open_temporary_file
 
 _CHUNK = 1000
 _FETCHED = 200
-"""Late events that are read together."""
+"""Late events per read."""
 
 _SCHEMA = "CREATE TABLE late (change_id, row_id, PRIMARY KEY (change_id, row_id)) WITHOUT ROWID"
 _PUT = "INSERT OR IGNORE INTO late VALUES (?, ?)"
@@ -31,7 +31,7 @@ _ALL = "SELECT row_id FROM late ORDER BY change_id, row_id"
 
 
 class Row(NamedTuple):
-    """A row of the trail as a replay needs it."""
+    """The columns of a trail's row that a replay needs."""
 
     row_id: int
     body: str
@@ -69,7 +69,7 @@ def _find_late(connection: Connection, tables: AuditTables, late: sqlite3.Connec
 
 
 def _on_time(connection: Connection, tables: AuditTables) -> Iterator[Row]:
-    """Read the rows that are not late: their change ids never fall."""
+    """Read the rows that are not late: their change ids never decrease."""
     statement = _rows(tables).order_by(tables.event.c.id)
     newest = 0
     for values in connection.execute(statement, execution_options={"yield_per": _CHUNK}):
@@ -80,7 +80,7 @@ def _on_time(connection: Connection, tables: AuditTables) -> Iterator[Row]:
 
 
 def _late(connection: Connection, tables: AuditTables, late: sqlite3.Connection) -> Iterator[Row]:
-    """Read the late rows, those of the oldest changes first."""
+    """Read the late rows, oldest changes first."""
     with explained(), closing(late.execute(_ALL)) as found:
         while ids := [row_id for (row_id,) in found.fetchmany(_FETCHED)]:
             statement = _rows(tables).where(tables.event.c.id.in_(ids))
@@ -107,7 +107,7 @@ def _rows(tables: AuditTables) -> Select[Any]:
 
 
 class ChangeId(FunctionElement[int]):
-    """The change id of a canonical body, read in the database; NULL where there is none."""
+    """The change id of a canonical body, read in the database; NULL if there is none."""
 
     inherit_cache = True
     type = BigInteger()
@@ -117,7 +117,7 @@ class ChangeId(FunctionElement[int]):
 
 
 _FOUND = """substr({body}, nullif({find}({body}, '}},"change_id":'), 0) + 14, 16)"""
-"""The text that begins with the change id: it follows on the actor, which is an object."""
+"""The text that begins with the change id, which follows the actor, an object."""
 
 
 @compiles(ChangeId, "postgresql")
@@ -131,4 +131,4 @@ def _change_id_postgresql(element: ChangeId, compiler: SQLCompiler, **options: A
 def _change_id_sqlite(element: ChangeId, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
     (body,) = element.clauses
     found = _FOUND.format(body=compiler.process(body, **options), find="instr")
-    return f"nullif(CAST({found} AS INTEGER), 0)"  # `null` is no number, which makes 0
+    return f"nullif(CAST({found} AS INTEGER), 0)"  # `null` casts to 0

@@ -1,4 +1,4 @@
-"""The live tables against the objects of a replay."""
+"""Comparison of the live tables with the objects of a replay."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _CHUNK = 1000
 
 @dataclass(kw_only=True)
 class Comparison:
-    """Compares tables one after the other.
+    """Comparison of tables, one after the other.
 
     Attributes:
-        connection: where to read.
-        store: the objects and links of the replay; those that are found are taken out of it.
-        agreement: tells whether two values are the same.
-        objects: how many rows have been compared.
+        connection: the connection to read from.
+        store: the objects and links of the replay; found ones are removed from it.
+        agreement: the test for equal values.
+        objects: the number of rows compared so far.
     """
 
     connection: Connection
@@ -39,14 +39,14 @@ class Comparison:
     objects: int = 0
 
     def compare(self, type_: ObjectType) -> Iterator[Difference]:
-        """Yield what differs in the rows of one type."""
+        """Yield the differences in the rows of one type."""
         width = len(type_.key_names)
         for row in self._read(type_.rows):
             self.objects += 1
             yield from self._compare_row(type_, target_id(row[:width]), row[width:])
 
     def compare_links(self, link: LinkTable) -> Iterator[Difference]:
-        """Yield the rows of a link table of which the trail says nothing."""
+        """Yield the rows of a link table that are not in the trail."""
         width = len(link.parent)
         place = link_place(link.type, link.name)
         for row in self._read(link.select()):
@@ -60,7 +60,7 @@ class Comparison:
     def missing(
         self, types: Mapping[str, ObjectType], links: Mapping[tuple[str, str], LinkTable]
     ) -> Iterator[Difference]:
-        """Yield the objects and links of which no row was found; after all comparisons."""
+        """Yield the objects and links without a row; call this after all comparisons."""
         tables = {link_place(*place): link.table.fullname for place, link in links.items()}
         for name, key, _fields in self.store.rest():
             if name in types:

@@ -1,4 +1,4 @@
-"""Whether two forms of a value, recorded or live, are of the same value."""
+"""Equality of two forms of a value, recorded or live."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import TypeGuard
 from auditspan.format import Json, MacKey, redact, shorten
 
 KEY_ID = "$key"
-"""The member of a stand-in that names the key of its fingerprint."""
+"""The member of a stand-in that holds the id of its fingerprint's key."""
 
 StandIn = dict[str, Json]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """Compares stand-ins by their fingerprints where the key is at hand, else by presence.
+    """Equality test that compares stand-ins by fingerprint if the key is known, else by presence.
 
     Attributes:
-        keys: the keys of the fingerprints by id; one of another key cannot be checked.
+        keys: the keys of the fingerprints by id; fingerprints of other keys cannot be checked.
     """
 
     keys: Mapping[str, MacKey]
 
     def holds(self, name: str, one: Json, other: Json, *, zoned: bool = False) -> bool:
-        """Whether both are forms of one value of the column of this name.
+        """Return whether both are forms of one value of the column of this name.
 
         Args:
             name: the column; fingerprints depend on it.
             one: a form of the value.
-            other: another.
-            zoned: the column is a timestamp with a zone, which SQLite does not keep: there a value
-                without a zone is in UTC.
+            other: another form.
+            zoned: whether the column is a timestamp with a time zone, which SQLite does not keep:
+                there, a value without a time zone is in UTC.
         """
         if is_same(one, other):
             return True
@@ -48,14 +48,14 @@ class Agreement:
         return zoned and _in_utc(one) == _in_utc(other)
 
     def _containers_agree(self, name: str, one: Json, other: Json) -> bool:
-        """Compare by member; what is nested too deeply for that has only the text to go by."""
+        """Compare by member; values nested too deeply for that are equal only as text."""
         try:
             return self._members_agree(name, one, other)
         except RecursionError:
             return False
 
     def _members_agree(self, name: str, one: Json, other: Json) -> bool:
-        """Whether objects or lists agree member by member: some may stand for a secret."""
+        """Return whether objects or lists agree by member, since some may be stand-ins."""
         if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
             return all(self.holds(f"{name}.{key}", value, other[key]) for key, value in one.items())
         if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
@@ -65,19 +65,19 @@ class Agreement:
     def _fingerprints_agree(self, name: str, one: Json, other: Json) -> bool:
         key_ids = {value.get(KEY_ID) for value in (one, other) if is_stand_in(value)}
         if len(key_ids) > 1:
-            return True  # of two keys: nobody can tell
+            return True  # two keys: cannot be compared
         key = self.keys.get(str(key_ids.pop()))
         first, second = (_fingerprint(name, value, key) for value in (one, other))
         return first is None or second is None or first == second
 
 
 def with_key_id(value: Json, key_id: str | None) -> Json:
-    """A stand-in that says under which key its fingerprint is; anything else as it is."""
+    """Return a stand-in with the id of its fingerprint's key; anything else unchanged."""
     return {KEY_ID: key_id, **value} if is_stand_in(value) else value
 
 
 def is_same(one: Json, other: Json) -> bool:
-    """Equal as JSON; in Python 1 equals True, also inside containers."""
+    """Return whether two values are equal as JSON; in Python, 1 equals True, even nested."""
     if type(one) is not type(other) or one != other:
         return False
     if isinstance(one, dict | list):
@@ -86,12 +86,12 @@ def is_same(one: Json, other: Json) -> bool:
 
 
 def is_stand_in(value: Json) -> TypeGuard[StandIn]:
-    """Whether it stands for a redacted value."""
+    """Return whether it stands for a redacted value."""
     return isinstance(value, dict) and "$redacted" in value
 
 
 def is_digest(value: Json) -> TypeGuard[StandIn]:
-    """Whether it stands for a value that was too long."""
+    """Return whether it stands for a value that was too long."""
     return isinstance(value, dict) and "$sha256" in value
 
 
@@ -100,7 +100,7 @@ def _digest(value: Json) -> Json:
 
 
 def _fingerprint(name: str, value: Json, key: MacKey | None) -> Json:
-    """The fingerprint of a value; None where it has none and none can be made."""
+    """Return the fingerprint of a value; None if it has none and none can be computed."""
     if is_stand_in(value):
         return value.get("$fingerprint")
     if key is None or is_digest(value):

@@ -1,4 +1,4 @@
-"""What an event says about one object, and about its links to others."""
+"""Events of one object and of its links to others."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from auditspan.verify.state.object_types import ObjectType
 from auditspan.verify.state.report import Difference, Kind, shown
 
 Change = Mapping[str, Any]
-"""The old and the new value of a column, or the ids that a relationship gained and lost."""
+"""The old and the new value of a column, or the ids added to and removed from a relationship."""
 
 _MEMBERS = frozenset({"added", "removed"})
 
 
 @dataclass(kw_only=True, slots=True)  # not frozen: there is one for each row of the trail
 class Event:
-    """A create, an update or a delete.
+    """A create, update or delete event.
 
     Attributes:
-        changes: by column.
-        links: by relationship.
+        changes: the changes by column.
+        links: the changes by relationship.
         mac_key_id: the key of the row, and so of the fingerprints in it.
     """
 
@@ -38,10 +38,10 @@ class Event:
 
     @classmethod
     def read(cls, members: Mapping[str, Any], type_: ObjectType, mac_key_id: str | None) -> Self:
-        """The event of a body.
+        """Read the event of a body.
 
         Raises:
-            KeyError, TypeError, AttributeError: the body is not one of version 1.
+            KeyError, TypeError, AttributeError: the body is not a valid version 1 body.
         """
         if not is_change_id(members.get("change_id")):
             raise TypeError("the change_id is not an integer or null")
@@ -57,16 +57,16 @@ class Event:
         )
 
     def value(self, change: Change, side: str) -> Json:
-        """The old or the new value; a stand-in with the id of the key it was made with."""
+        """Return the old or new value; a stand-in with the id of its key."""
         return with_key_id(change[side], self.mac_key_id)
 
     def applied_to(self, fields: Fields) -> Fields:
-        """The fields after the event."""
+        """Return the fields after the event."""
         new = {n: self.value(one, "new") for n, one in self.changes.items() if "new" in one}
         return fields | new
 
     def former_key(self) -> str:
-        """The id that the object had before an update, which may have changed its primary key."""
+        """Return the object's id before an update, which may have changed its primary key."""
         old = {n: self.changes[n]["old"] for n in self.type.key_names if self._has_old(n)}
         if not old:
             return self.key
@@ -78,7 +78,7 @@ class Event:
         return canonical_json(parts)
 
     def difference(self, kind: Kind, name: str | None = None, **values: Json) -> Difference:
-        """A difference in the history of this object."""
+        """Return a difference in the history of this object."""
         hidden = name in self.type.redacted or any(map(is_stand_in, values.values()))
         return Difference(
             kind=kind,
@@ -94,10 +94,10 @@ class Event:
 
 
 def link_place(type_name: str, relationship: str) -> str:
-    """The type under which the links of a relationship are stored."""
+    """Return the type under which the links of a relationship are stored."""
     return f"{type_name}\0{relationship}"
 
 
 def link_key(parent: str, child: Json) -> str:
-    """The key under which one link is stored."""
+    """Return the key under which one link is stored."""
     return canonical_json([parent, child])

@@ -1,4 +1,4 @@
-"""Columns of live rows in the form that an image of the row has of them."""
+"""Columns of live rows, in the form of a row image."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _sqlite(element: ImageValue, compiler: SQLCompiler, **options: Any) -> str: 
 
 
 def pin_settings(connection: Connection) -> None:
-    """Set, until the transaction ends, what the text of values depends on."""
+    """Pin, for this transaction, the settings that the text of values depends on."""
     if connection.dialect.name == "postgresql":
         for name, value in PINNED.items():
             if name != "search_path":
@@ -44,13 +44,13 @@ def pin_settings(connection: Connection) -> None:
 
 
 def as_images(statement: Select[Any]) -> Select[Any]:
-    """The same SELECT with each of its columns as an `ImageValue`."""
+    """Return the same SELECT with each of its columns as an `ImageValue`."""
     columns = [ImageValue(column) for column in statement.selected_columns]
     return statement.with_only_columns(*columns, maintain_column_froms=True)
 
 
 def stored_forms(statement: Select[Any], dialect: Dialect) -> Callable[[Row[Any]], list[Json]]:
-    """What turns a row of `as_images(statement)` into values as a body has them."""
+    """Return a function that converts a row of `as_images(statement)` to stored values."""
     converters = [converter(column.type, dialect) for column in statement.selected_columns]
     tags = dialect.name == "sqlite"
 

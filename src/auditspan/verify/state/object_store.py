@@ -1,4 +1,4 @@
-"""The objects of a replay: a bounded number in memory, all others in a temporary file."""
+"""Store of the objects of a replay: a bounded number in memory, others in a temporary file."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _ALL = "SELECT type, key, fields FROM object ORDER BY type, key"
 
 
 class ObjectStore:
-    """Fields by type and key, in memory that does not grow with their number.
+    """Store of fields by type and key, in memory that does not grow with their number.
 
-    There is no file as long as all objects fit into 32 MiB.
+    No file is written while all objects fit into 32 MiB.
 
     Args:
-        kept: how many objects are in memory.
-        cache_kib: what SQLite keeps in memory before it writes to the file at all.
+        kept: the number of objects in memory.
+        cache_kib: the size of SQLite's page cache, beyond which it writes to the file.
     """
 
     def __init__(self, *, kept: int = _KEPT, cache_kib: int = CACHE_KIB) -> None:
         self._kept = kept
         self._near: dict[tuple[str, str], Fields | None] = {}
         self._file = open_temporary_file(_SCHEMA, cache_kib=cache_kib)
-        self._cursor = self._file.cursor()  # one for all lookups, which are most of the work
+        self._cursor = self._file.cursor()  # reused, since lookups are most of the work
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +54,7 @@ class ObjectStore:
         self._file.close()
 
     def get(self, type_: str, key: str) -> Fields | None:
-        """The fields of an object, to be changed only through `put`; None where there is none."""
+        """Return the fields of an object; None if there is none. Change them only with `put`."""
         place = (type_, key)
         if place not in self._near:
             with explained():
@@ -63,17 +63,17 @@ class ObjectStore:
         return self._near[place]
 
     def put(self, type_: str, key: str, fields: Fields) -> None:
-        """Keep an object in place of the one that may be there."""
+        """Store an object, replacing an existing one."""
         self._keep((type_, key), fields)
 
     def pop(self, type_: str, key: str) -> Fields | None:
-        """Take an object away."""
+        """Remove an object, and return its fields; None if there is none."""
         fields = self.get(type_, key)
         self._near[type_, key] = None
         return fields
 
     def rest(self) -> Iterator[tuple[str, str, Fields]]:
-        """Every object that is left, by type and key. The store MUST NOT change meanwhile."""
+        """Yield the remaining objects, by type and key. The store MUST NOT change meanwhile."""
         self._write()
         with explained(), closing(self._file.execute(_ALL)) as found:
             for type_, key, fields in found:

@@ -1,4 +1,4 @@
-"""Which types of object a trail speaks of, and where each lives."""
+"""Object types of a trail and their tables."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class ObjectType:
     """A type of object.
 
     Attributes:
-        name: what the trail calls it.
-        table: where its rows live; a joined subclass has columns elsewhere too.
-        columns: what is recorded of it.
-        key_names: the names in `changes` of the columns of its primary key.
-        rows: reads its rows: the primary key, then `columns`.
+        name: the name in the trail.
+        table: the table of its rows; a joined subclass has columns in other tables too.
+        columns: the recorded columns.
+        key_names: the names of its primary key columns in `changes`.
+        rows: selects its rows: the primary key, then `columns`.
     """
 
     name: str
@@ -53,15 +53,15 @@ class ObjectType:
 
     @cached_property
     def zoned(self) -> frozenset[str]:
-        """Columns that are timestamps with a zone."""
+        """Columns that are timestamps with a time zone."""
         return frozenset(column.name for column in self.columns if is_zoned(column))
 
 
 def object_types(metadata: MetaData) -> list[ObjectType]:
-    """Every audited type of this metadata.
+    """Return every audited type of this metadata.
 
     Raises:
-        AuditConfigError: there is none, so nothing could be compared.
+        AuditConfigError: no model is audited, so nothing could be compared.
     """
     found = [*_mapped_types(metadata), *_core_types(metadata)]
     if not found:
@@ -73,13 +73,13 @@ def object_types(metadata: MetaData) -> list[ObjectType]:
 
 
 def links(metadata: MetaData) -> dict[tuple[str, str], LinkTable]:
-    """Every table that serves a relationship of an audited model, by type and relationship."""
+    """Return every link table of an audited model, by type and relationship."""
     found = (link_table(table) for table in metadata.tables.values())
     return {(link.type, link.name): link for link in found if link is not None}
 
 
 def mappers(metadata: MetaData) -> list[Mapper[Any]]:
-    """Every mapper whose objects are rows of tables of this metadata, by the name of its class."""
+    """Return every mapper of tables of this metadata, sorted by class name."""
     found = [
         mapper
         for mapper in all_mappers()
@@ -93,12 +93,12 @@ def mappers(metadata: MetaData) -> list[Mapper[Any]]:
 
 
 def is_zoned(column: AuditedColumn) -> bool:
-    """Whether a column is declared as a timestamp with a zone; SQLite keeps none."""
+    """Return whether a column is declared as a timestamp with time zone; SQLite keeps none."""
     return isinstance(column.column.type, DateTime) and column.column.type.timezone
 
 
 def table_name(mapper: Mapper[Any]) -> str:
-    """The name of the table of a mapper, with its schema."""
+    """Return the name of the table of a mapper, with its schema."""
     table = mapper.local_table
     return table.fullname if isinstance(table, Table) else str(mapper.class_.__name__)
 
@@ -140,7 +140,7 @@ def _rows(mapper: Mapper[Any], model: AuditedModel) -> Select[Any]:
 
 
 def _only_this_class(mapper: Mapper[Any]) -> Iterator[ColumnElement[bool]]:
-    """The trail names an object by its own class; a table holds those of subclasses too."""
+    """Yield conditions that exclude rows of subclasses, which have types of their own."""
     if _has_discriminator(mapper):
         yield _is_of_class(mapper)
         return
@@ -154,7 +154,7 @@ def _has_discriminator(mapper: Mapper[Any]) -> bool:
     on = mapper.polymorphic_on
     if on is None or mapper.concrete:
         return False
-    # That of a base of concrete classes is a column of their union, and not of its table.
+    # The discriminator of a concrete base is a column of the union, and not of its table.
     return all(table in mapper.tables for table in select(on).get_final_froms())
 
 
@@ -163,5 +163,5 @@ def _is_of_class(mapper: Mapper[Any]) -> ColumnElement[bool]:
     is_own: ColumnElement[bool] = on == mapper.polymorphic_identity
     if mapper.inherits is not None:
         return is_own
-    # A row of no known class is the base's: it must not hide from every comparison.
+    # A row of an unknown class belongs to the base, so that it is compared at all.
     return or_(is_own, on.is_(None), on.not_in(list(mapper.polymorphic_map)))

@@ -1,8 +1,8 @@
-"""Replaying a trail: every object as its events, in their order, leave it.
+"""Replay of a trail: the state of every object after its events, in their order.
 
-A create makes an object, an update changes the fields that it names and finds each at its old
-value, a delete takes away an object that is as it was left. What does not fit is a difference, and
-the event is believed from there on, so that one hole is not reported over and over.
+A create adds an object; an update changes the fields that it names, whose current values must be
+the event's old values; a delete removes an object, whose state must match the event. A mismatch is
+a difference, and the replay continues with the event's values, so that one gap is reported once.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from auditspan.verify.state.object_types import ObjectType
 from auditspan.verify.state.report import Difference, Kind
 
 PARTIAL = "$partial"
-"""Marks an object whose history does not begin with a create; no column is called that."""
+"""Marks an object whose history does not begin with a create; not a possible column name."""
 
 _CHANGES = frozenset({"create", "update", "delete"})
 _STATEMENT = "statement"
 _UNREADABLE = (
     *(AuditBodyError, AttributeError, KeyError, IndexError, RecursionError, TypeError, ValueError),
 )
-"""What a body that is no event can raise."""
+"""Errors that an invalid body can raise."""
 
 
 @dataclass(kw_only=True)
 class Replay:
-    """Applies events in the order in which they are given.
+    """Replay of events in the order in which they are given.
 
     Attributes:
         types: the known types by name.
         links: the known link tables by type and relationship.
-        store: where the objects are, and the links between them.
-        agreement: tells whether an old value is the one that was there.
-        events: how many have been applied.
-        differences: what did not fit so far.
+        store: holds the objects and the links between them.
+        agreement: compares an event's old value with the replayed one.
+        events: the number of events applied so far.
+        differences: the mismatches found so far.
     """
 
     types: Mapping[str, ObjectType]
@@ -64,7 +64,7 @@ class Replay:
             self.differences.append(unreadable)
 
     def finish(self) -> list[Difference]:
-        """Everything that did not fit; after the last event."""
+        """Return all differences; call this after the last event."""
         for name, key in self._displaced:
             type_ = self.types[name]
             twice = Difference(kind="contradiction", table=type_.table, key=key)
@@ -117,7 +117,7 @@ class Replay:
             self._check_old(event, fields)
 
     def _take(self, event: Event, key: str) -> Fields | None:
-        """Take an object from its key; one that was moved there meanwhile takes its place."""
+        """Remove the object at a key; an object that was moved there meanwhile replaces it."""
         place = (event.type.name, key)
         fields = self.store.pop(*place)
         if place in self._displaced:
@@ -128,8 +128,8 @@ class Replay:
         return fields
 
     def _place(self, event: Event, former: str, fields: Fields) -> None:
-        # `UPDATE … SET id = id + 1` is right as a whole, but row by row an id may still be taken
-        # by the row that moves next.
+        # `UPDATE … SET id = id + 1` is valid as a whole, but row by row, an id may still belong
+        # to the row that moves next.
         place = (event.type.name, event.key)
         if former != event.key and self.store.get(*place) is not None:
             self._displaced.setdefault(place, []).append(fields)
@@ -153,7 +153,7 @@ class Replay:
         return self.agreement.holds(name, one, other, zoned=name in event.type.zoned)
 
     def _link(self, event: Event, relationship: str, change: Change) -> None:
-        """Each link is an object of its own, so that a parent may have any number of them."""
+        """Apply a change of links; each is an object, so a parent may have any number of them."""
         link = (event.type.name, relationship)
         if link not in self.links:
             self._unknown[".".join(link)] += 1
@@ -178,7 +178,7 @@ class Replay:
 
 
 def _has_changed(members: Mapping[str, Any]) -> bool:
-    """Whether something became of it: an explicit event has no changes, a failure has no effect."""
+    """Return whether an event has changed anything; explicit events and failures have not."""
     return bool(members["changes"]) and members["outcome"] != "failure"
 
 

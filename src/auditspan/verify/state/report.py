@@ -1,4 +1,4 @@
-"""What the state check found."""
+"""Report of the state check."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ Kind = Literal[
     "unknown-type",
     "unaudited-statement",
 ]
-"""What a difference is.
+"""The kind of a difference.
 
-`missing-row`: the trail has it, the table does not. `no-history`: the table has a row, or a field
-of one, of which the trail says nothing. `no-create`: a history that begins with a change or a
-delete. `field`: both have it, with other values. `fingerprint`: the same of a redacted column.
-`contradiction`: an event does not fit those before it. `unreadable`: an event that is none.
+`missing-row`: the trail has the object, but the table does not. `no-history`: the table has a row
+or field that is not in the trail. `no-create`: a history begins with a change or a delete. `field`:
+the values of a field differ. `fingerprint`: the values of a redacted field differ. `contradiction`:
+an event contradicts those before it. `unreadable`: the body of a row is not a valid event.
 `unknown-type`, `unaudited-statement`: a notice, once for each type, with a count.
 """
 
 NOTICES: frozenset[Kind] = frozenset({"unknown-type", "unaudited-statement"})
-"""Kinds that alone do not make the tables differ from the trail."""
+"""Kinds that do not count as a difference between the tables and the trail."""
 
 _SHOWN_LENGTH = 80
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
-    """One thing in which the live tables are not what the trail says.
+    """One difference between the live tables and the trail.
 
     Attributes:
-        kind: what it is.
-        table: the name of the table; of an unknown type, the type.
-        key: the id of the object as the trail has it, None where it is about no single one.
-        field: the column, None where it is about the whole row.
-        recorded: what the trail says, shortened for people; of a notice, how many events.
-        live: what the table has; of a contradiction, what the event says was there.
+        kind: the kind of difference.
+        table: the name of the table, or an unknown type.
+        key: the id of the object in the trail; None if the difference concerns no single object.
+        field: the column; None if the difference concerns the whole row.
+        recorded: the recorded value, shortened for display; for a notice, the number of events.
+        live: the value in the table; for a contradiction, the old value in the event.
         event_id: the event that contradicts those before it, or begins a history without a create.
     """
 
@@ -60,12 +60,12 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class StateReport:
-    """What `check_state` found.
+    """The result of `check_state`.
 
     Attributes:
-        events: how many events made, changed or removed an object.
-        objects: how many live rows were compared.
-        differences: everything found, notices included, in the order in which it was found.
+        events: the number of events that created, changed or deleted an object.
+        objects: the number of live rows that were compared.
+        differences: all differences, notices included, in the order in which they were found.
     """
 
     events: int
@@ -74,15 +74,15 @@ class StateReport:
 
     @property
     def ok(self) -> bool:
-        """Whether there was something to compare, and the tables are what the trail says."""
+        """True if there was something to compare, and the tables match the trail."""
         return self.events > 0 and all(one.kind in NOTICES for one in self.differences)
 
     def counts(self) -> dict[Kind, int]:
-        """How many differences there are of each kind."""
+        """Return the number of differences of each kind."""
         return dict(Counter(one.kind for one in self.differences))
 
     def to_dict(self) -> dict[str, Any]:
-        """The fixed JSON form."""
+        """Return the fixed JSON form."""
         return {
             "ok": self.ok,
             "objects": self.objects,
@@ -91,7 +91,7 @@ class StateReport:
 
 
 def shown(value: Json, *, hidden: bool = False) -> Json:
-    """A value for people: long ones are cut, and of a hidden one only that it is there."""
+    """Return a value for display: long values are cut, hidden ones show only their presence."""
     if value is None:
         return None
     if hidden or is_stand_in(value) or is_password_hash(value):

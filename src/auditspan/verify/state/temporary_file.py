@@ -1,4 +1,4 @@
-"""A temporary file of SQLite, for what does not fit into memory."""
+"""A temporary SQLite file, for data that does not fit into memory."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from auditspan.errors import AuditConfigError
 
 CACHE_KIB = 32 * 1024
-"""What SQLite itself keeps in memory before it writes to the file at all."""
+"""The size of SQLite's page cache, beyond which it writes to the file."""
 
 
 def open_temporary_file(schema: str, *, cache_kib: int = CACHE_KIB) -> sqlite3.Connection:
     """Open a private temporary database with this schema.
 
-    It has no name on POSIX and is gone when it is closed or the process dies. There is no file as
-    long as everything fits into the cache.
+    On POSIX the file has no name, and it is removed when it is closed or the process ends. No file
+    is written while everything fits into the cache.
     """
     file = sqlite3.connect("", isolation_level=None)  # "": private and temporary
     for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{cache_kib}"):
@@ -27,15 +27,15 @@ def open_temporary_file(schema: str, *, cache_kib: int = CACHE_KIB) -> sqlite3.C
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn an error of the file into one that says what to do.
+    """Convert an error of the file to one that names the remedy.
 
     Raises:
-        AuditConfigError: there was one.
+        AuditConfigError: the file could not be used.
     """
     try:
         yield
     except sqlite3.OperationalError as error:
         raise AuditConfigError(
-            f"the temporary file of the state check cannot be used ({error}): let SQLITE_TMPDIR "
-            "name a directory with room for the objects of the trail"
+            f"the temporary file of the state check cannot be used ({error}): set SQLITE_TMPDIR "
+            "to a directory with room for the objects of the trail"
         ) from error
