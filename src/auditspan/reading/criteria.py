@@ -16,7 +16,7 @@ _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Criteria(TypedDict, total=False):
-    """What an event must meet; all of it.
+    """Criteria of a search; an event must meet all that are given.
 
     Attributes:
         actor: the id of the actor, or the label where no event has an actor of this id.

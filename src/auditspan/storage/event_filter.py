@@ -17,7 +17,7 @@ _ESCAPE = "\\"
 
 @dataclass(frozen=True, kw_only=True)
 class EventFilter:
-    """Criteria that an event must meet; None is no criterion.
+    """Criteria that an event must meet; those that are None do not apply.
 
     Attributes:
         actor: the id of the actor.
