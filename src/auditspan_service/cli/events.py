@@ -1,4 +1,4 @@
-"""`auditspan events`, `show` and `history`: the trail, read back."""
+"""`auditspan events`, `show` and `history`: queries on the trail."""
 
 from __future__ import annotations
 
@@ -43,28 +43,30 @@ _FOLLOW_SECONDS = 0.5
 Events = list[StoredEvent]
 Trail = tuple[Connection, AuditTables]
 Search = Callable[[Callable[[Trail], Events]], Events]
-"""Calls a function with the trail on the read replica, or on the database itself."""
+"""Call of a function with the trail of the read replica, or of the database itself."""
 
 
 @click.command()
-@click.option("--actor", help="The actor's id.")
-@click.option("--action", help="As in user.update.")
-@click.option("--target-type", help="As in user.")
-@click.option("--target-id", help="The target's id.")
-@click.option("--trace-id", callback=as_trace_id, help="The trace in which it happened.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many.")
-@click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("--actor", help="Only events of the actor with this id.")
+@click.option("--action", help="Only events with this action, such as user.update.")
+@click.option("--target-type", help="Only events on targets of this type, such as user.")
+@click.option("--target-id", help="Only events on the target with this id.")
+@click.option("--trace-id", callback=as_trace_id, help="Only events of this trace.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=50, show_default=True, help="Maximum number shown."
+)
+@click.option("--follow", is_flag=True, help="Print new events as they arrive, until Ctrl-C.")
 @json_option
 @data_option
 def events(*, limit: int, follow: bool, as_json: bool, **wanted: str | None) -> None:
-    """Show the trail, newest last."""
+    """Show events, newest last."""
     asked = EventFilter(**wanted)
     with _opened_search() as search:
         if follow:
-            with suppress(KeyboardInterrupt):  # which is how one ends it
+            with suppress(KeyboardInterrupt):  # the usual way to stop
                 _follow(search, asked, limit, as_json=as_json)
         elif not _print_newest(search, asked, limit, as_json=as_json):
-            say("No event fits.", err=True)
+            say("No event matches.", err=True)
 
 
 @click.command()
@@ -72,14 +74,14 @@ def events(*, limit: int, follow: bool, as_json: bool, **wanted: str | None) -> 
 @json_option
 @data_option
 def show(event_id: str, *, as_json: bool) -> None:
-    """Show one event whole."""
+    """Show one event with all its members."""
     with _opened_search() as search:
         found = search(lambda trail: list(filter(None, [get_event(*trail, event_id.lower())])))
     if not found:
         with opened_trail() as trail:  # a replica may not have it yet
             found = list(filter(None, [get_event(*trail, event_id.lower())]))
     if not found:
-        raise Failure(f"There is no event {event_id}.")
+        raise Failure(f"Event {event_id} was not found.")
     (event,) = found
     if as_json:
         print_object(event.resource())
@@ -93,10 +95,10 @@ def show(event_id: str, *, as_json: bool) -> None:
 @json_option
 @data_option
 def history(target_type: str, target_id: str, *, as_json: bool) -> None:
-    """Show everything that happened to one thing, oldest first.
+    """Show every event on one target, oldest first.
 
-    Events are in the order in which the changes happened. What another program
-    wrote is recorded later, and still shown where it happened.
+    Events are listed in the order of the changes. A change that another program made is recorded
+    later, but listed where it happened.
     """
     with _opened_search() as search:
         found = search(lambda trail: target_history(*trail, target_type, target_id))
@@ -106,7 +108,7 @@ def history(target_type: str, target_id: str, *, as_json: bool) -> None:
     for event in found:
         _print_changes(event.resource())
     if not found:
-        say(f"Nothing is recorded of {target_type} {target_id}.")
+        say(f"No events are recorded for {target_type} {target_id}.")
 
 
 def _print_newest(
@@ -130,10 +132,10 @@ def _follow(search: Search, wanted: EventFilter, limit: int, *, as_json: bool) -
 
 @contextmanager
 def _opened_search() -> Iterator[Search]:
-    """A search in the trail as of one moment; each call has its own.
+    """Open a search of the trail; each call reads its own snapshot.
 
     Raises:
-        SettingsError, SchemaError: there is something to be set up first.
+        SettingsError, SchemaError: the set-up is incomplete.
     """
     settings = load_settings()
     database = Database.connect(settings.database_url, settings.read_database_url)
@@ -150,8 +152,8 @@ def _opened_search() -> Iterator[Search]:
 
 
 def _still(connection: Connection) -> Connection:
-    """The connection, on which nothing moves until its transaction ends."""
-    if connection.dialect.name == "postgresql":  # SQLite's readers have it anyway
+    """Return the connection with snapshot isolation for its transaction."""
+    if connection.dialect.name == "postgresql":  # SQLite always reads a snapshot
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     return connection
 
@@ -204,6 +206,6 @@ def _print_changes(event: Mapping[str, Any]) -> None:
 
 
 def _short(value: str, width: int) -> str:
-    """At most `width` characters, on one line."""
+    """Return at most `width` characters of `value`, on one line."""
     text = printable(" ".join(value.split()))
     return text if len(text) <= width else text[: width - 1] + "…"
