@@ -88,7 +88,7 @@ def parse_destinations(value: object) -> object:
     for name in found:
         if name in _TAKEN or not _NAME.fullmatch(name):
             raise ValueError(
-                "invalid name of a sink: expected at most 31 lowercase letters, digits and hyphens, "
+                "invalid sink name: expected at most 31 lowercase letters, digits and hyphens, "
                 "beginning with a letter, and not otlp, file or console"
             )
     return {

@@ -31,8 +31,8 @@ EMAIL_LENGTH = 254  # RFC 5321 §4.5.3.1.3, without the angle brackets
 FULL_NAME_LENGTH = 200
 KEY_NAME_LENGTH = 100
 
-# On SQLite only INTEGER PRIMARY KEY AUTOINCREMENT never reuses the id of a deleted row: an old audit
-# row must not seem to refer to a new object.
+# On SQLite only INTEGER PRIMARY KEY AUTOINCREMENT never reuses the id of a deleted row: an old
+# audit row must not seem to refer to a new object.
 _ID = BigInteger().with_variant(Integer(), "sqlite")
 _SQLITE: dict[str, Any] = {"sqlite_autoincrement": True}
 

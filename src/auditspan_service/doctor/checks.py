@@ -138,7 +138,7 @@ def examine_keys(examination: Examination, settings: Settings) -> None:
     elif signing.exists():
         examination.add(
             "signing-key",
-            f"The signing key {signing} is readable where rows are written: an attacker who takes "
+            f"The signing key {signing} is stored where rows are written: an attacker who takes "
             "over this process could sign a forged history. Give the key to the worker only.",
         )
 
