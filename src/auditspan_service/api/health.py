@@ -43,7 +43,7 @@ def ready() -> Response:
     except SQLAlchemyError:
         raise _not_ready("The database does not answer.") from None
     if not writes:
-        services().database.engine.dispose()  # it may be a demoted primary: reconnect to the new one
+        services().database.engine.dispose()  # it may be a demoted primary
         raise _not_ready("The database is read-only.")
     if backlog is None:
         raise _not_ready(state.sentence())
