@@ -40,7 +40,7 @@ PROCESSORS = {
     "probabilistic_sampler": "drops records",
     "tail_sampling": "drops records",
     "logdedup": "drops records",
-    "transform": "must get to its file as it was sent",
+    "transform": "must reach their file unchanged",
 }
 
 

@@ -124,7 +124,7 @@ def test_cursor_is_bound_to_its_list_and_filters(service: RunningService, path: 
     cursor = first_cursor(kim, "/v1/audit-events?action=user.create&limit=1")
     refused = kim("GET", f"{path}cursor={cursor}")
     assert 400 == problem(refused)["status"]
-    assert "with these filters" in refused.get_json()["detail"]
+    assert "and these filters" in refused.get_json()["detail"]
 
 
 def test_cursor_that_was_changed_is_refused(service: RunningService) -> None:

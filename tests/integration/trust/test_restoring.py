@@ -342,7 +342,7 @@ def test_a_worker_that_is_quicker_is_noticed(
         patched.setattr(import_module("auditspan_service.cli.restored"), "Sealer", late)
         done = place.run("db", "restored")
     assert (2, "") == (done.exit_code, done.stdout)
-    assert "stop the workers, and run this again" in done.stderr
+    assert "stop the workers and run this again" in done.stderr
     assert 2 == place.said("db", "restored")["incarnation"]
     assert {7: f"{LOG}/1", 8: f"{LOG}/2"}.items() <= origins(migrated).items()
 
