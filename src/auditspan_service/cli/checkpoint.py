@@ -24,9 +24,10 @@ from auditspan_service.files.key_files import (
 @json_option
 @data_option
 def checkpoint(*, public_key: bool, init: bool, rotate: bool, as_json: bool) -> None:
-    """Print the newest checkpoint, a signed note (C2SP), or the keys that verify it.
+    """Print the newest checkpoint or the public keys.
 
-    Keep both outside the database: a signed checkpoint cannot be retracted.
+    A checkpoint is a signed note (C2SP), and the public keys verify it. Keep both outside the
+    database: a signed checkpoint cannot be retracted.
     """
     if public_key or init or rotate:
         _print_keys(as_json=as_json, create=init, rotate=rotate)

@@ -68,9 +68,10 @@ def check(*, as_json: bool) -> None:
 @json_option
 @data_option
 def guard(*, as_json: bool) -> None:
-    """Restore the triggers that keep the audit tables append-only; run it as the tables' owner.
+    """Restore missing append-only triggers.
 
-    Rows may have been changed while a trigger was missing: run `auditspan verify` as well.
+    Run it as the owner of the tables. Rows may have been changed while a trigger was missing: run
+    `auditspan verify` as well.
     """
     with opened_engine() as engine:
         require_current(engine)
@@ -89,11 +90,11 @@ def guard(*, as_json: bool) -> None:
 @json_option
 @data_option
 def partition(*, as_json: bool) -> None:
-    """Partition the trail by month on PostgreSQL; run it as the tables' owner.
+    """Partition the trail by month (PostgreSQL).
 
-    Writes block while it runs. Afterwards the worker creates the partitions of the coming months.
-    On a trail that is already partitioned, it repairs the functions, privileges and triggers of the
-    partitions.
+    Run it as the owner of the tables. Writes block while it runs. Afterwards the worker creates the
+    partitions of the coming months. On a trail that is already partitioned, it repairs the
+    functions, privileges and triggers of the partitions.
     """
     with opened_engine() as engine:
         require_current(engine)

@@ -35,10 +35,11 @@ _BATCH_BYTES = 1 << 20
 )
 @data_option
 def export(*, path: Path | None, since: int) -> None:
-    """Write every sealed record and signed checkpoint in order, as OTLP JSON lines.
+    """Write the sealed trail as OTLP JSON lines.
 
-    The output can be used like the collector's files: with `verify --witness`, `reconcile --files`,
-    and docs/verify_independently.py, which does not need auditspan.
+    Writes every sealed record and signed checkpoint in order. The output can be used like the
+    collector's files: with `verify --witness`, `reconcile --files`, and
+    docs/verify_independently.py, which does not need auditspan.
 
     Exits with 1 if a row is too damaged to make a record of it; `auditspan verify` reports the
     damage.

@@ -60,7 +60,10 @@ def create(
 @json_option
 @data_option
 def list_(*, as_json: bool) -> None:
-    """List the API keys, without their secrets, which are not stored."""
+    """List all API keys, without their secrets.
+
+    The secrets are not stored.
+    """
     with opened_services() as services, services.database.reading() as session:
         rows = [key_resource(key) for key in list_keys(session)]
     print_rows(rows, as_json=as_json)
@@ -84,7 +87,10 @@ def revoke(*, key_id: int, as_json: bool) -> None:
 @json_option
 @data_option
 def init(*, as_json: bool) -> None:
-    """Create the MAC key of the trail (AUDITSPAN_MAC_KEY_FILE) if it does not exist."""
+    """Create the MAC key if it does not exist.
+
+    The key is stored in AUDITSPAN_MAC_KEY_FILE.
+    """
     path = load_settings().mac_key_file
     is_new = not path.exists()
     key = load_or_create_mac_key(path, create=True)
@@ -99,9 +105,10 @@ def init(*, as_json: bool) -> None:
 @json_option
 @data_option
 def rotate_mac(*, as_json: bool) -> None:
-    """Add a new MAC key at the top of AUDITSPAN_MAC_KEY_FILE; keep the old keys for checking.
+    """Add a new MAC key, and keep the old ones.
 
-    A process reads the file when it starts: it writes rows with the first key, and `verify` accepts
+    The new key becomes the first in AUDITSPAN_MAC_KEY_FILE; the old keys stay for checking. A
+    process reads the file when it starts: it writes rows with the first key, and `verify` accepts
     every key in the file. So distribute the new file to all hosts that read it, restart the
     workers, and then restart the services. An interrupted rotation changes nothing.
     """
@@ -122,11 +129,12 @@ def rotate_mac(*, as_json: bool) -> None:
 @json_option
 @data_option
 def cover(*, reason: str | None, later: bool, as_json: bool) -> None:
-    """Record that rows sealed before the trail had a MAC key have no MAC (trail.key_added).
+    """Record that earlier rows have no MAC.
 
-    From then on `verify` accepts them, but no row without a MAC that is sealed later. They are
-    covered as they are now: changes made to them before this command cannot be detected. Run it
-    once, after every writing process has the key and the worker has sealed their earlier rows.
+    Covers rows that were sealed before the trail had a MAC key (trail.key_added). From then on
+    `verify` accepts them, but no row without a MAC that is sealed later. They are covered as they
+    are now: changes made to them before this command cannot be detected. Run it once, after every
+    writing process has the key and the worker has sealed their earlier rows.
     """
     with opened_services() as services, services.database.writing() as session:
         found = services.trail.cover_rows_without_mac(

@@ -73,10 +73,11 @@ def reconcile(  # noqa: PLR0913 (one for each option)
     sink_name: str | None,
     as_json: bool,
 ) -> None:
-    """Compare the ids and bodies of the table with those in the collector's files, both ways.
+    """Compare the table with the collector's files.
 
-    Events of another trail are only counted. Exits with 1 if records are missing, unknown,
-    different or deleted, even if they were sent again: run it once more to check that they arrived.
+    Compares ids and bodies, both ways. Events of another trail are only counted. Exits with 1 if
+    records are missing, unknown, different or deleted, even if they were sent again: run it once
+    more to check that they arrived.
     """
     if spans and more:
         raise click.UsageError(

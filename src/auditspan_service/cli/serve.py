@@ -26,9 +26,10 @@ from auditspan_service.files.key_files import load_or_create_mac_key
 )
 @data_option
 def serve(*, host: str, port: int, workers: int | None) -> None:
-    """Serve the API; run `auditspan worker` beside it to seal and relay.
+    """Serve the API.
 
-    All other settings are AUDITSPAN_* variables.
+    Run `auditspan worker` beside it to seal and relay. All other settings are AUDITSPAN_*
+    variables.
     """
     settings = load_settings()
     # A failure here is one sentence; in gunicorn it would be a stack trace for each worker.

@@ -62,8 +62,9 @@ Say = Callable[[str], None]
 def tour(
     *, data_dir: Path | None, url: str | None, key: str | None, files: Path | None, as_json: bool
 ) -> None:
-    """Make requests, show the row, span event and log record of each, and check that they match.
+    """Demonstrate the trail with real requests.
 
+    Makes requests, shows the row, span event and log record of each, and checks that they match.
     Uses a real service, SQLite, HTTP, and an OpenTelemetry collector, which is built once if it is
     not installed (two minutes). With PostgreSQL or --url, the requests go to the running service.
 

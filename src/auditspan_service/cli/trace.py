@@ -38,7 +38,10 @@ def as_trace_id(_context: click.Context, _option: click.Parameter, value: str | 
 @json_option
 @data_option
 def trace(trace_id: str, *, files: Path | None, as_json: bool) -> None:
-    """Show the spans, span events and log records of one trace as a tree."""
+    """Show the telemetry of one trace as a tree.
+
+    The tree has the spans, span events and log records of the trace.
+    """
     place = files or load_settings().collector_files
     spans, logs = read_spans(place, trace_id=trace_id), read_logs(place, trace_id=trace_id)
     tree = build_trace(trace_id, spans, logs)

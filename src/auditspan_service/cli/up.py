@@ -26,10 +26,11 @@ from auditspan_service.server.stack import Stack
 @json_option
 @data_option
 def up(*, host: str, port: int, as_json: bool) -> None:
-    """Run service, worker and collector in the foreground, for development.
+    """Run the whole service, for development.
 
-    The first start migrates the database and creates the keys; restarting on the same data resumes.
-    Ctrl-C and SIGTERM shut it down gracefully.
+    Runs service, worker and collector in the foreground. The first start migrates the database and
+    creates the keys; restarting on the same data resumes. Ctrl-C and SIGTERM shut it down
+    gracefully.
     """
     settings = load_settings()
     binary = _collector(settings)
