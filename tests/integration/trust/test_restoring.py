@@ -306,7 +306,7 @@ def test_what_waits_in_the_backup_is_sealed_with_it(migrated: Trail, tmp_path: P
     with restored_after(migrated, tmp_path, 5) as restored:
         done = restored.run("db", "restored")
         assert 0 == done.exit_code
-        assert "goes on as auditspan/test/2; its first checkpoint has size 10." in done.stdout
+        assert "continues as auditspan/test/2; its first checkpoint has size 10." in done.stdout
         assert {4: "/1", 6: "/1", 10: "/2"} == {
             size: origin[-2:] for size, origin in origins(restored.trail).items()
         }
