@@ -1,6 +1,6 @@
-"""The audited microservice: users and API keys, and the API by which auditors read the trail.
+"""The audited microservice: users, API keys, and an API for reading the trail.
 
-It is built on `auditspan` as any second application would be, with public names only.
+It uses only the public names of `auditspan`, as any other application would.
 """
 
 from __future__ import annotations

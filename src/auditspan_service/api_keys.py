@@ -1,7 +1,7 @@
-"""API keys: `ask_<id>_<secret>`, given out once, of which only a hash is kept.
+"""API keys: `ask_<id>_<secret>`, shown once and stored only as a hash.
 
-The text of a key MUST NOT reach a body, a span, a log record or an exception. It exists in the
-caller's hand, in `IssuedKey.text`, and for a moment in `authenticate`.
+The text of a key MUST NOT reach a body, a span, a log record or an exception. It exists only with
+the caller, in `IssuedKey.text`, and briefly in `authenticate`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from auditspan_service.users import create_user, find_user
 
 ADMIN = "admin"
 SCOPES = ("users:read", "users:write", "audit:read", ADMIN)
-"""What a key may do: each opens a route, and `admin` is all of it."""
+"""The scopes of a key: each permits some routes, and `admin` permits all."""
 
 _SECRET_BYTES = 32
 _KEY = re.compile(r"ask_([1-9][0-9]{0,18})_([A-Za-z0-9_-]{43})")
@@ -32,7 +32,7 @@ _NO_HASH = hashlib.sha256(b"").hexdigest()
 
 @dataclass(frozen=True, kw_only=True)
 class IssuedKey:
-    """A new key with its text, which cannot be had again."""
+    """New key with its text, which cannot be retrieved later."""
 
     key: ApiKey
     text: str = field(repr=False)
@@ -41,10 +41,10 @@ class IssuedKey:
 def create_key(
     session: Session, username: str, scopes: Iterable[str], *, name: str | None = None
 ) -> IssuedKey:
-    """Give a user a new key; the user is made when there is none of this name.
+    """Create a key for a user, and the user if it does not exist.
 
     Raises:
-        InvalidInputError: a scope is unknown, none was given, or the username is no username.
+        InvalidInputError: a scope is unknown, none was given, or the username is invalid.
     """
     wanted = _scopes(scopes)
     new_user = read(NewUser, {"username": username})
@@ -57,43 +57,43 @@ def create_key(
 
 
 def authenticate(session: Session, text: str) -> ApiKey | None:
-    """The key of this text with its user, or None where it does not open anything (any more)."""
+    """Return the key with this text and its user, or None if the key is not valid (any more)."""
     match = _KEY.fullmatch(text)
     key_id = int(match[1]) if match else 0
     key = (
         session.get(ApiKey, key_id, options=[joinedload(ApiKey.user)]) if key_id <= MAX_ID else None
     )
     expected = key.secret_hash if key else _NO_HASH
-    # Compared also where there is no such key, so that the time does not tell which ids exist.
+    # Compared even if the key does not exist, so that timing does not reveal which ids exist.
     is_right = hmac.compare_digest(_hash(match[2] if match else ""), expected)
     return key if key and match and is_right and _is_live(key) else None
 
 
 def allows(key: ApiKey, scope: str) -> bool:
-    """Whether the key may do what this scope names."""
+    """Return whether the key has this scope."""
     return scope in key.scopes or ADMIN in key.scopes
 
 
 def is_administrator(user: User) -> bool:
-    """Whether the user has a key for everything that is good now, or is again once it is active."""
+    """Return whether the user has an `admin` key that is valid while the user is active."""
     return any(ADMIN in key.scopes and _is_unspent(key) for key in user.keys)
 
 
 def list_keys(session: Session) -> list[ApiKey]:
-    """All keys with their users, oldest first."""
+    """Return all keys with their users, oldest first."""
     statement = select(ApiKey).options(joinedload(ApiKey.user)).order_by(ApiKey.id)
     return list(session.scalars(statement))
 
 
 def revoke_key(session: Session, key_id: int) -> ApiKey:
-    """Make a key useless from now on; one that was revoked before stays as it is.
+    """Revoke a key, effective immediately; a key that was revoked before is unchanged.
 
     Raises:
-        NotFoundError: there is no such key.
+        NotFoundError: the key does not exist.
     """
     key = session.get(ApiKey, key_id) if 0 < key_id <= MAX_ID else None
     if key is None:
-        raise NotFoundError(f"There is no key {key_id}.")
+        raise NotFoundError(f"Key {key_id} does not exist.")
     key.revoked_at = key.revoked_at or utc_now()
     session.flush()
     return key

@@ -1,4 +1,4 @@
-"""The composition root: settings in, a Flask application out. Nothing is put together elsewhere."""
+"""The composition root: creation of the Flask application from the settings."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, se
 
 
 def create_app(settings: Settings | None = None, telemetry: Telemetry | None = None) -> Flask:
-    """The service as a WSGI application.
+    """Create the service as a WSGI application.
 
     Args:
-        settings: by default those of the environment.
-        telemetry: by default made for the configured sink and installed for the process, together
-            with logging. Who brings their own sets up logging too.
+        settings: the settings, by default those of the environment.
+        telemetry: the telemetry, by default created for the configured sink and installed for the
+            process, together with logging. A caller that passes its own also sets up logging.
 
     Raises:
         SettingsError: a setting is invalid.
@@ -43,7 +43,7 @@ def create_app(settings: Settings | None = None, telemetry: Telemetry | None = N
     app = Flask(__name__, static_folder=None)
     app.extensions[current.EXTENSION] = services
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # members in the order of the design
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # keep the order of members
     _install(app, services)
     for blueprint in (users, audit_events, health, problems.pages):
         app.register_blueprint(blueprint)
@@ -77,7 +77,7 @@ def _install(app: Flask, services: Services) -> None:
 
 
 def _private(response: Response) -> Response:
-    """Nobody between us and the client keeps an answer, or guesses at its type."""
+    """Prevent intermediaries from caching a response and clients from sniffing its type."""
     response.headers.setdefault("Cache-Control", "private, no-cache")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     return response

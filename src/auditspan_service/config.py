@@ -1,8 +1,8 @@
-"""The settings of the service: the one file that reads the environment.
+"""Settings of the service; only this module reads the environment.
 
 Every field is the variable `AUDITSPAN_<FIELD>`, or a file `auditspan_<field>` in the directory that
-`AUDITSPAN_SECRETS_DIR` names (by default `/run/secrets`, when there is one). The `OTEL_*` variables
-are read by the OpenTelemetry SDK and keep their standard meaning.
+`AUDITSPAN_SECRETS_DIR` names (by default `/run/secrets`, if it exists). The `OTEL_*` variables are
+read by the OpenTelemetry SDK and keep their standard meaning.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ _PREFIX = "AUDITSPAN_"
 _SECRETS_DIR = Path("/run/secrets")
 _MIB = 1024 * 1024
 _CONSEQUENCE = "default_factory_not_called"
-"""What pydantic calls it when a default depends on a setting that is invalid."""
+"""Pydantic's error type for a default that depends on an invalid setting."""
 
 
 def _database_url(text: str) -> str:
-    """The URL with the driver that we ship, and an absolute path for a file."""
+    """Return the URL with the bundled driver, and with an absolute path for a file."""
     try:
         url = make_url(text)
     except ArgumentError:
-        # Nothing of the text is repeated: it may hold a password.
-        raise ValueError("it is no database URL such as postgresql://user@host/name") from None
+        # The text is not repeated: it may contain a password.
+        raise ValueError("expected a database URL such as postgresql://user@host/name") from None
     if url.drivername in {"postgres", "postgresql"}:
         url = url.set(drivername="postgresql+psycopg")
     _require_usable(url)
@@ -64,7 +64,7 @@ def _require_usable(url: URL) -> None:
 
 
 def _for_logs(what: str) -> str:
-    """What OpenTelemetry's own variables say for logs, or else for every signal."""
+    """Return OpenTelemetry's own variable for logs, or else for all signals."""
     specific = os.environ.get(f"OTEL_EXPORTER_OTLP_LOGS_{what}")
     return specific or os.environ.get(f"OTEL_EXPORTER_OTLP_{what}", "")
 
@@ -78,14 +78,14 @@ def _as_for_logs(what: str) -> Callable[[], Path | None]:
 
 
 def _headers_for_logs() -> Mapping[str, str]:
-    """The headers of the log signal; as its exporter does, a malformed one is passed over."""
+    """Return the headers for logs; like the exporter, skip a malformed one."""
     parts = [part for part in _for_logs("HEADERS").split(",") if "=" in part]
     headers: Any = parse_headers(",".join(parts))
     return dict(headers)
 
 
 def _timeout_for_logs() -> float:
-    """The timeout of the log signal; as its exporter does, an invalid one is passed over."""
+    """Return the timeout for logs; like the exporter, ignore an invalid one."""
     try:
         seconds = float(_for_logs("TIMEOUT"))
     except ValueError:
@@ -94,7 +94,7 @@ def _timeout_for_logs() -> float:
 
 
 def _compression_for_logs() -> Compression:
-    """The compression of the log signal; as its exporter does, an unknown one is passed over."""
+    """Return the compression for logs; like the exporter, ignore an unknown one."""
     named = _for_logs("COMPRESSION").strip().lower()
     return "gzip" if named == "gzip" else "deflate" if named == "deflate" else "none"
 
@@ -103,7 +103,7 @@ def _replica_url(text: str, info: ValidationInfo) -> str:
     url, primary = _database_url(text), str(info.data.get("database_url", "postgresql:"))
     if not (url.startswith("postgresql") and primary.startswith("postgresql")):
         raise ValueError(
-            "a read replica is a PostgreSQL that streams from the one of AUDITSPAN_DATABASE_URL"
+            "the read replica must be a PostgreSQL streaming replica of AUDITSPAN_DATABASE_URL"
         )
     return url
 
@@ -125,7 +125,7 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class Settings(BaseSettings):
-    """What can be set. Values are validated, and none of them is shown by an error."""
+    """Settings of the service. Values are validated, and errors do not repeat them."""
 
     model_config = SettingsConfigDict(
         env_prefix=_PREFIX,
@@ -136,7 +136,7 @@ class Settings(BaseSettings):
     )
 
     data_dir: AbsolutePath = Field(
-        default=Path(".auditspan"), validate_default=True, description="where everything lies"
+        default=Path(".auditspan"), validate_default=True, description="the data directory"
     )
     database_url: Annotated[str, AfterValidator(_database_url)] = Field(
         default_factory=lambda data: sqlite_url(data["data_dir"] / "auditspan.db"),
@@ -146,55 +146,57 @@ class Settings(BaseSettings):
     read_database_url: Annotated[str, AfterValidator(_replica_url)] | None = Field(
         default=None,
         repr=False,
-        description="a PostgreSQL that streams from the database; searches are answered there",
+        description="a PostgreSQL streaming replica of the database, which answers searches",
     )
     sink: Literal["otlp", "file", "console"] = Field(
-        default="otlp", description="where telemetry and audit records go"
+        default="otlp", description="the destination of telemetry and audit records"
     )
     audit_endpoint: HttpUrl = Field(
-        default="http://127.0.0.1:4319/v1/audit", description="the collector's audit receiver"
+        default="http://127.0.0.1:4319/v1/audit",
+        description="the URL of the collector's audit receiver",
     )
     audit_certificate: AbsolutePath | None = Field(
         default_factory=_as_for_logs("CERTIFICATE"),
         validate_default=True,
-        description="the authorities that sign the audit receiver's certificate, a PEM file; by "
-        "default OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE or OTEL_EXPORTER_OTLP_CERTIFICATE",
+        description="a PEM file of the CA certificates trusted for the audit receiver; by default "
+        "OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE or OTEL_EXPORTER_OTLP_CERTIFICATE",
     )
     audit_client_certificate: AbsolutePath | None = Field(
         default_factory=_as_for_logs("CLIENT_CERTIFICATE"),
         validate_default=True,
-        description="the certificate to show to it; by default OTEL_…_CLIENT_CERTIFICATE",
+        description="a PEM file of the client certificate; by default OTEL_…_CLIENT_CERTIFICATE",
     )
     audit_client_key: AbsolutePath | None = Field(
         default_factory=_as_for_logs("CLIENT_KEY"),
         validate_default=True,
-        description="the key of that certificate; by default OTEL_…_CLIENT_KEY",
+        description="a PEM file of the client certificate's key; by default OTEL_…_CLIENT_KEY",
     )
     audit_headers: Annotated[Mapping[str, str], NoDecode, BeforeValidator(parse_headers)] = Field(
         default_factory=_headers_for_logs,
         repr=False,
-        description="sent with audit records, as in Authorization=Bearer%20x; by default "
+        description="HTTP headers of audit records, such as Authorization=Bearer%20x; by default "
         "OTEL_EXPORTER_OTLP_LOGS_HEADERS or OTEL_EXPORTER_OTLP_HEADERS",
     )
     audit_timeout: float = Field(
         default_factory=_timeout_for_logs,
         gt=0,
         le=MAX_TIMEOUT,
-        description="seconds for one batch of audit records; by default OTEL_…_TIMEOUT, or 10",
+        description="the timeout for one batch of audit records in seconds; by default "
+        "OTEL_…_TIMEOUT, or 10",
     )
     audit_compression: Compression = Field(
         default_factory=_compression_for_logs,
-        description="of audit records, by default OTEL_…_COMPRESSION or none",
+        description="the compression of audit records; by default OTEL_…_COMPRESSION or none",
     )
     more_sinks: Annotated[
         Mapping[str, Destination], NoDecode, BeforeValidator(parse_destinations)
     ] = Field(
         default_factory=dict,
-        description="further audit receivers, by name, each with a cursor of its own",
+        description="further audit receivers by name, each with its own cursor",
     )
     collector_files: AbsolutePath = Field(
         default_factory=lambda data: data["data_dir"] / "collector",
-        description="where the collector's files are read, and with the sink `file` written",
+        description="the directory of the collector's files; the sink `file` writes them",
     )
     signing_key_file: AbsolutePath = Field(
         default_factory=lambda data: data["data_dir"] / "keys" / "signing.key",
@@ -205,34 +207,34 @@ class Settings(BaseSettings):
         description="the key of the MAC over every audit body",
     )
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
-        default=(), description="networks whose X-Forwarded-* and trace headers are believed"
+        default=(), description="networks whose X-Forwarded-* and trace headers are trusted"
     )
-    strict: bool = Field(default=True, description="refuse a change when nobody says who acts")
+    strict: bool = Field(default=True, description="refuse changes without an actor")
     allow_unguarded: bool = Field(
         default=False,
-        description="for development: start although the database does not guard the trail",
+        description="for development: start even if the database does not guard the trail",
     )
     log_level: Annotated[LogLevel, BeforeValidator(_upper)] = Field(
-        default="INFO", description="the least severe log record that is kept"
+        default="INFO", description="the minimum severity of log records"
     )
     log_format: Literal["json", "text"] = Field(
-        default="json", description="how log records look on standard error"
+        default="json", description="the format of log records on standard error"
     )
     max_content_length: int = Field(
-        default=_MIB, gt=0, le=64 * _MIB, description="bytes of the largest request body"
+        default=_MIB, gt=0, le=64 * _MIB, description="the largest request body in bytes"
     )
 
     @property
     def is_embedded(self) -> bool:
-        """Whether the database is a SQLite file of ours, and no server that others share."""
+        """True if the database is an embedded SQLite file rather than a server."""
         return make_url(self.database_url).get_backend_name() == "sqlite"
 
 
 def load_settings(**given: Any) -> Settings:  # noqa: ANN401 (fields of Settings, validated there)
-    """The settings from `given`, the environment and the secret files, in this order.
+    """Load settings from `given`, the environment and the secret files, in this order.
 
     Raises:
-        SettingsError: some are invalid; one sentence for each, naming its variable.
+        SettingsError: settings are invalid; one sentence for each, naming its variable.
     """
     try:
         return Settings(**{"_secrets_dir": _secrets_dir(), **given})
@@ -242,12 +244,12 @@ def load_settings(**given: Any) -> Settings:  # noqa: ANN401 (fields of Settings
 
 
 def use_data_dir(path: Path) -> None:
-    """Make this the data directory of this process and of those it starts."""
+    """Set the data directory of this process and its children."""
     os.environ[f"{_PREFIX}DATA_DIR"] = str(absolute(path))
 
 
 def environment() -> dict[str, str]:
-    """A copy of the environment, for programs that are started as children."""
+    """Return a copy of the environment for child processes."""
     return dict(os.environ)
 
 
@@ -255,7 +257,9 @@ def _secrets_dir() -> Path | None:
     named = os.environ.get(f"{_PREFIX}SECRETS_DIR")
     if named:
         if not Path(named).is_dir():
-            raise SettingsError([f"{_PREFIX}SECRETS_DIR names {named}, which is no directory."])
+            raise SettingsError(
+                [f"{_PREFIX}SECRETS_DIR is invalid: {named} is not an existing directory."]
+            )
         return Path(named)
     return _SECRETS_DIR if _SECRETS_DIR.is_dir() else None
 

@@ -1,4 +1,4 @@
-"""A further collector that gets every audit record: its name, its address, its certificates."""
+"""Further collectors for audit records: their names, addresses and certificates."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from auditspan.delivery import Compression
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _TAKEN = frozenset({"otlp", "file", "console"})
-"""The names of the sinks that AUDITSPAN_SINK chooses from."""
+"""The values of AUDITSPAN_SINK."""
 
 DEFAULT_TIMEOUT = 10.0
 MAX_TIMEOUT = 600.0
 
 _FORM = (
-    'it must be a JSON object of names and URLs, as in {"archive": "https://host:4319/v1/audit"}'
+    'expected a JSON object of names and URLs, such as {"archive": "https://host:4319/v1/audit"}'
 )
 
 
 def http_url(text: str) -> str:
-    """The URL, if it is one that can be posted to."""
+    """Return the URL if it is a valid HTTP URL without credentials."""
     parts = urlsplit(text)
     if parts.username is not None or parts.password is not None:
-        raise ValueError("it must not hold a user or a password: use a client certificate")
+        raise ValueError("it must not contain a user or a password: use a client certificate")
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
-        raise ValueError("it must be a URL such as http://127.0.0.1:4319/v1/audit")
+        raise ValueError("expected a URL such as http://127.0.0.1:4319/v1/audit")
     return text
 
 
 def absolute(path: Path) -> Path:
-    """The path from where the process started; a server may change its directory later."""
+    """Return the absolute path, because a server may change its directory later."""
     return path.expanduser().absolute()
 
 
@@ -45,16 +45,16 @@ AbsolutePath = Annotated[Path, AfterValidator(absolute)]
 
 
 class Destination(BaseModel):
-    """A collector's audit receiver.
+    """Audit receiver of a collector.
 
     Attributes:
-        endpoint: its whole URL.
-        certificate: PEM file of the authorities that may have signed its certificate.
-        client_certificate: PEM file of the certificate to show to it.
-        client_key: PEM file of that one's key.
-        headers: sent with every request.
-        timeout: seconds for one exchange.
-        compression: of the requests.
+        endpoint: the complete URL.
+        certificate: the PEM file of the trusted CA certificates.
+        client_certificate: the PEM file of the client certificate.
+        client_key: the PEM file of the client certificate's key.
+        headers: the headers of every request.
+        timeout: the timeout for one request in seconds.
+        compression: the compression of request bodies.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -69,27 +69,27 @@ class Destination(BaseModel):
 
 
 def parse_headers(value: object) -> object:
-    """Headers from a list such as ``Authorization=Bearer%20x,X-Tenant=a``.
+    """Parse headers from a list such as ``Authorization=Bearer%20x,X-Tenant=a``.
 
-    The form is that of OTEL_EXPORTER_OTLP_HEADERS. No value is repeated by an error.
+    The format is that of OTEL_EXPORTER_OTLP_HEADERS. Errors do not repeat values.
     """
     if not isinstance(value, str):
         return value
     parts = [part.strip() for part in value.split(",") if part.strip()]
     if not all("=" in part for part in parts):
-        raise ValueError("it must be a list such as Authorization=Bearer%20x,X-Tenant=a")
+        raise ValueError("expected a list such as Authorization=Bearer%20x,X-Tenant=a")
     pairs = [part.split("=", 1) for part in parts]
     return {unquote(name).strip().lower(): unquote(text).strip() for name, text in pairs}
 
 
 def parse_destinations(value: object) -> object:
-    """Destinations by name, from the JSON text of a setting; a URL alone is its endpoint."""
+    """Parse destinations by name from the JSON text of a setting; a string is an endpoint."""
     found = _object(value)
     for name in found:
         if name in _TAKEN or not _NAME.fullmatch(name):
             raise ValueError(
-                "a name has small letters, digits and hyphens, at most 31, and is not otlp, file "
-                "or console"
+                "invalid sink name: expected at most 31 lowercase letters, digits and hyphens, "
+                "beginning with a letter, and not otlp, file or console"
             )
     return {
         name: {"endpoint": given} if isinstance(given, str) else given

@@ -1,16 +1,16 @@
-"""Every error that the service itself raises, in words for people.
+"""Errors of the service, with messages for people.
 
     ServiceError
     ├── SettingsError         a setting is invalid; nothing was started
     ├── KeyFileError          a key file is missing, unreadable or damaged
-    ├── SchemaError           the database is at another schema than this release
-    ├── InvalidInputError     a member of the input is not what it must be
-    ├── NotFoundError         there is no such thing
-    ├── DuplicateError        another thing has this name already
-    └── StaleError            it has changed since it was read
+    ├── SchemaError           the database schema does not match this release
+    ├── InvalidInputError     a member of the input is invalid
+    ├── NotFoundError         the object does not exist
+    ├── DuplicateError        the name is already taken
+    └── StaleError            the object has changed since it was read
 
-None of them knows HTTP: `api/problems.py` makes problem documents of them, the command line one
-sentence and an exit code.
+They are independent of HTTP: `api/problems.py` turns them into problem documents, the command line
+into one sentence and an exit code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 
 class ServiceError(Exception):
-    """The service could not do what it was asked to; the message says why."""
+    """The operation failed."""
 
     def __init__(self, message: str | None = None) -> None:
         self.message = message or (type(self).__doc__ or "").partition("\n")[0]
@@ -40,19 +40,19 @@ class KeyFileError(ServiceError):
 
 
 class SchemaError(ServiceError):
-    """The database is at another schema than this release."""
+    """The database schema does not match this release."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FieldError:
-    """What is wrong with one member of the input; never the value itself."""
+    """Error in one member of the input, without its value."""
 
     field: str
     message: str
 
 
 class InvalidInputError(ServiceError):
-    """The input is well-formed, but its members are not what they must be."""
+    """The input is well-formed, but some members are invalid."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         self.errors = tuple(errors)
@@ -62,12 +62,12 @@ class InvalidInputError(ServiceError):
 
 
 class NotFoundError(ServiceError):
-    """There is no such thing."""
+    """The object does not exist."""
 
 
 class DuplicateError(ServiceError):
-    """Another one has this name already."""
+    """The name is already taken."""
 
 
 class StaleError(ServiceError):
-    """It has changed since it was read: read it again, and repeat the change."""
+    """The object has changed since it was read: read it again and repeat the change."""

@@ -1,4 +1,4 @@
-"""The tables of the service: users and the keys with which they call the API. Both are audited."""
+"""Tables of the service: users and their API keys. Both are audited."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from auditspan import Policy
 from auditspan.storage import UtcDateTime, audit_tables
 
 MAX_ID = 2**63 - 1
-"""The largest id that a row can have on PostgreSQL and on SQLite."""
+"""The largest possible row id in PostgreSQL and SQLite."""
 
 USERNAME_LENGTH = 50
 EMAIL_LENGTH = 254  # RFC 5321 §4.5.3.1.3, without the angle brackets
 FULL_NAME_LENGTH = 200
 KEY_NAME_LENGTH = 100
 
-# On SQLite only INTEGER PRIMARY KEY AUTOINCREMENT never gives an id again that was deleted: an old
-# audit row must not seem to speak of a new thing.
+# On SQLite only INTEGER PRIMARY KEY AUTOINCREMENT never reuses the id of a deleted row: an old
+# audit row must not seem to refer to a new object.
 _ID = BigInteger().with_variant(Integer(), "sqlite")
 _SQLITE: dict[str, Any] = {"sqlite_autoincrement": True}
 
@@ -40,18 +40,18 @@ RowId = Annotated[int, mapped_column(_ID, Identity(always=True), primary_key=Tru
 
 
 def utc_now() -> datetime:
-    """The clock of the service, aware, with microseconds."""
+    """Return the current time, timezone-aware, with microseconds."""
     return datetime.now(UTC)
 
 
 def _created_at(context: DefaultExecutionContext) -> datetime:
-    """The first `updated_at` is `created_at`, not some microseconds later."""
+    """Return `created_at`, so that the first `updated_at` is exactly equal to it."""
     created_at: datetime = context.get_current_parameters()["created_at"]  # type: ignore[no-untyped-call]
     return created_at
 
 
 class Base(DeclarativeBase):
-    """Every table of the service, the audit tables included, under named constraints."""
+    """Base class of the service's models, with a naming convention for constraints."""
 
     metadata = MetaData(
         naming_convention={
@@ -65,11 +65,11 @@ class Base(DeclarativeBase):
 
 
 class User(Base):
-    """Somebody who may call the API, and on whose behalf the trail speaks."""
+    """User of the API, recorded as the actor of its changes."""
 
     __tablename__ = "users"
-    # The version stands in the target of every record, and `updated_at` is when it occurred: as
-    # changes they would only repeat that in every diff.
+    # Every record already has the version in its target, and `updated_at` as its time: in the
+    # changes they would only be repeated.
     __audit__: ClassVar = Policy(exclude={"updated_at", "version"})
     __table_args__ = (
         CheckConstraint(
@@ -89,7 +89,7 @@ class User(Base):
     )
     version: Mapped[int] = mapped_column(Integer())
 
-    # Deleted one by one and not by the database, so that each leaves its own audit row.
+    # Deleted one by one and not by the database, so that each has its own audit row.
     keys: Mapped[list[ApiKey]] = relationship(
         back_populates="user", cascade="all, delete-orphan", order_by="ApiKey.id"
     )
@@ -98,7 +98,7 @@ class User(Base):
 
 
 class ApiKey(Base):
-    """A key of a user. Of its secret only a hash is kept."""
+    """API key of a user. Its secret is stored only as a hash."""
 
     __tablename__ = "api_keys"
     __audit__: ClassVar = Policy(exclude={"secret_hash", "version"})
@@ -108,7 +108,7 @@ class ApiKey(Base):
     user_id: Mapped[int] = mapped_column(_ID, ForeignKey("users.id"))
     name: Mapped[str | None] = mapped_column(String(KEY_NAME_LENGTH))
     secret_hash: Mapped[str] = mapped_column(String(64))
-    """SHA-256 of the secret, hexadecimal. A secret of 256 random bits needs no slow hash."""
+    """SHA-256 of the secret, hexadecimal. A random 256-bit secret needs no slow hash."""
     scopes: Mapped[list[str]] = mapped_column(JSON().with_variant(JSONB(), "postgresql"))
     """Sorted; replaced as a whole, never changed in place."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
@@ -121,4 +121,4 @@ class ApiKey(Base):
     __mapper_args__: Any = {"version_id_col": version}  # noqa: RUF012 (read once, by the mapper)
 
 
-audit_tables(Base.metadata)  # the metadata is complete as soon as it can be imported
+audit_tables(Base.metadata)  # the metadata is complete once this module is imported

@@ -1,7 +1,7 @@
-"""What people may say of a user or a key, checked before anything is read or written.
+"""Input schemas of users and keys, validated before the database is used.
 
-Nothing is trimmed, folded or guessed: what is not right is refused, with the member's name and
-without its value. Only what Unicode calls the same text becomes one form of it (NFC).
+Input is not trimmed, folded or guessed: invalid members are refused by name, without repeating
+their values. Text is only normalized to Unicode NFC.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _Input = TypeVar("_Input", bound=BaseModel)
 
 _MAX_ERRORS = 20
 _MAX_NAME = 64
-"""An answer repeats no more errors and characters of a name, however large the request was."""
+"""Limits of a response to an invalid request: errors listed, and characters of a name."""
 
-# Where pydantic's words speak of Python.
+# Messages that replace pydantic's, which use Python's terms.
 _WORDS = {
     "missing": "is required",
     "extra_forbidden": "is unknown; the members are {known}",
@@ -40,12 +40,12 @@ _WORDS = {
 
 
 def _composed(value: object) -> object:
-    """The form NFC of a text: `é` as one character and as two would be two users otherwise."""
+    """Normalize text to NFC; otherwise `é` as one and as two characters would be two users."""
     return unicodedata.normalize("NFC", value) if isinstance(value, str) else value
 
 
 def _line(text: str) -> str:
-    """One line as people see it: two names that look the same would not be the same otherwise."""
+    """Require one printable line, so that names that look the same are the same."""
     if not text.isprintable():
         raise ValueError("must not contain control, formatting or unusual space characters")
     if text != text.strip():
@@ -56,12 +56,12 @@ def _line(text: str) -> str:
 def _address(text: str) -> str:
     local, _, domain = text.rpartition("@")
     if not local or not domain or " " in text:
-        raise ValueError("must be an address such as kim@example.org")
+        raise ValueError("must be an email address such as kim@example.org")
     return text
 
 
 _NFC = BeforeValidator(_composed)
-"""The last of the annotations, so that it runs first: the length is that of what is stored."""
+"""The last annotation, so that it runs first and the length limits apply to the stored text."""
 
 Username = Annotated[
     str, Field(min_length=1, max_length=USERNAME_LENGTH), AfterValidator(_line), _NFC
@@ -82,7 +82,7 @@ class _Strict(BaseModel):
 
 
 class NewUser(_Strict):
-    """A user as it is first described."""
+    """Input for a new user."""
 
     username: Username
     email: Email | None = None
@@ -91,24 +91,24 @@ class NewUser(_Strict):
 
 
 class UserChange(_Strict):
-    """The members that shall change; null takes an optional one away."""
+    """Input for a change of a user; null removes an optional member."""
 
-    # A default stands for "not said"; `given` leaves it out.
+    # A default means "not given"; `given` omits it.
     username: Username = ""
     email: Email | None = None
     full_name: FullName | None = None
     active: bool = True
 
     def given(self) -> dict[str, Any]:
-        """Only what was said."""
+        """Return only the members that were given."""
         return self.model_dump(exclude_unset=True)
 
 
 def read(kind: type[_Input], members: object) -> _Input:
-    """The members as a value of this kind.
+    """Validate the members and return them as a value of this kind.
 
     Raises:
-        InvalidInputError: some are missing, unknown or not what they must be.
+        InvalidInputError: members are missing, unknown or invalid.
     """
     try:
         return kind.model_validate(members)
@@ -131,12 +131,12 @@ def _field_errors(details: Sequence[ErrorDetails], known: list[str]) -> list[Fie
 
 
 def _shortened(name: str) -> str:
-    """A name that the client chose, in a length that is worth repeating."""
+    """Shorten a name that the client chose."""
     return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
 
 
 def _message(detail: ErrorDetails, known: list[str]) -> str:
-    """What is wrong with a member, without its value."""
+    """Return the message for a member, without its value."""
     words = _WORDS.get(detail["type"])
     if words is None:
         return detail["msg"].removeprefix("Value error, ")

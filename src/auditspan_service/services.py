@@ -1,6 +1,6 @@
-"""What the parts of the service share, put together once per process.
+"""Shared objects of the service, created once per process.
 
-`create_app` builds it for the server; the worker and the commands build it without Flask.
+`create_app` opens them for the server; the worker and the commands open them without Flask.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, se
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """The settings and what has been made of them.
+    """Settings and the objects created from them.
 
     Attributes:
-        mac_keys: those of the trail, the newest first; they sign cursors as well.
+        mac_keys: the MAC keys of the trail, newest first; they also sign cursors.
     """
 
     settings: Settings
@@ -32,10 +32,10 @@ class Services:
 
 
 def open_services(settings: Settings, telemetry: Telemetry) -> Services:
-    """The database under its audit trail. Nothing connects yet.
+    """Create the database and its audit trail, without connecting yet.
 
-    The MAC key is made where the database is the embedded one, that is, where nobody else could
-    have another. A shared database needs the one key that all its writers have.
+    The MAC key is created only for an embedded database, which has no other writers. All writers of
+    a shared database need the same key.
 
     Raises:
         KeyFileError: there is no MAC key, or it cannot be read.
@@ -59,7 +59,7 @@ def open_services(settings: Settings, telemetry: Telemetry) -> Services:
 
 
 def silent_telemetry() -> Telemetry:
-    """Telemetry that knows who we are and sends nothing; for commands."""
+    """Create telemetry with this service's resource that exports nothing, for commands."""
     return setup_telemetry(TelemetryConfig(install_global=False), Exporters())
 
 

@@ -1,4 +1,4 @@
-"""What can be done with users: a session goes in, a model comes out. No HTTP."""
+"""Operations on users: functions from a session to models, independent of HTTP."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from auditspan_service.models import MAX_ID, User
 from auditspan_service.schemas import NewUser, UserChange
 
 Precondition = Callable[[User], None]
-"""Asked before a user is changed; it raises where the change must not happen."""
+"""Check before a user is changed; it raises to prevent the change."""
 
 _USERNAME_TAKEN = ("uq_users_username", "users.username")
-"""How PostgreSQL and SQLite name the constraint."""
+"""The constraint's names in PostgreSQL and SQLite."""
 
 
 def create_user(session: Session, new: NewUser) -> User:
@@ -33,25 +33,25 @@ def create_user(session: Session, new: NewUser) -> User:
 
 
 def get_user(session: Session, user_id: int, *, lock: bool = False) -> User:
-    """The user of this id; with `lock`, nobody else can change it until the transaction ends.
+    """Return the user with this id; `lock` prevents other changes until the transaction ends.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: the user does not exist.
     """
     is_id = 0 < user_id <= MAX_ID
     user = session.get(User, user_id, with_for_update=lock or None) if is_id else None
     if user is None:
-        raise NotFoundError(f"There is no user {user_id}.")
+        raise NotFoundError(f"User {user_id} does not exist.")
     return user
 
 
 def find_user(session: Session, username: str) -> User | None:
-    """The user of this name, or None."""
+    """Return the user with this name, or None."""
     return session.scalars(select(User).where(User.username == username)).one_or_none()
 
 
 def list_users(session: Session, *, after: int | None, limit: int) -> list[User]:
-    """Users in the order of their ids, those after `after`, `limit` at most."""
+    """Return at most `limit` users with an id above `after`, in the order of their ids."""
     statement = select(User).order_by(User.id).limit(limit)
     if after is not None:
         statement = statement.where(User.id > after)
@@ -61,10 +61,10 @@ def list_users(session: Session, *, after: int | None, limit: int) -> list[User]
 def change_user(
     session: Session, user_id: int, change: UserChange, precondition: Precondition
 ) -> User:
-    """Change the members that are given. Where nothing differs nothing is written.
+    """Change the given members. Nothing is written if no value differs.
 
     Raises:
-        NotFoundError: there is no such user.
+        NotFoundError: the user does not exist.
         DuplicateError: the new username is taken.
         StaleError: another transaction changed the user after this one had read it.
     """
@@ -77,13 +77,13 @@ def change_user(
 
 
 def delete_user(session: Session, user_id: int, precondition: Precondition) -> None:
-    """Delete a user with all keys; each leaves its own audit row.
+    """Delete a user and all of its keys, with one audit row each.
 
     Raises:
-        NotFoundError: there is no such user.
-        StaleError: a key was changed at the same moment.
+        NotFoundError: the user does not exist.
+        StaleError: a key was changed at the same time.
     """
-    # Locked first: a key that another transaction is adding is either seen here, or refused there.
+    # Locked first: a key that another transaction adds is either deleted here or refused there.
     user = get_user(session, user_id, lock=True)
     precondition(user)
     session.delete(user)
@@ -97,12 +97,12 @@ def _flush(session: Session) -> None:
         raise StaleError from error
     except IntegrityError as error:
         if _violates(error, _USERNAME_TAKEN):
-            raise DuplicateError("Another user has this username.") from error
+            raise DuplicateError("The username is already taken.") from error
         raise
 
 
 def _violates(error: IntegrityError, names: tuple[str, ...]) -> bool:
     constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None)
-    # SQLite says which columns: UNIQUE constraint failed: users.username
+    # SQLite names the columns: UNIQUE constraint failed: users.username
     column = str(error.orig).rpartition(": ")[2]
     return constraint in names if constraint else column in names

@@ -1,4 +1,4 @@
-"""The worker as the service configures it: its own engine, its keys, the sink of the settings."""
+"""The service's worker, with its own engine and the keys and sinks of the settings."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from auditspan_service.models import Base
 
 @contextmanager
 def running_worker(settings: Settings) -> Iterator[Worker]:
-    """A worker that works inside the block. Its engine is not instrumented: it leaves no spans.
+    """Run a worker during the block. Its engine is not instrumented, so it makes no spans.
 
-    The signing key is made where the database is the embedded one. Workers of a shared database
-    need the one key that all of them have.
+    The signing key is created only for an embedded database. All workers of a shared database need
+    the same key.
 
     Raises:
         KeyFileError: there is no signing key, or it cannot be read.
@@ -54,17 +54,17 @@ def running_worker(settings: Settings) -> Iterator[Worker]:
 
 
 def _mac_keys(settings: Settings) -> tuple[MacKey, ...]:
-    """The MAC keys where this process has them: it writes no rows, and can do without."""
+    """Return the MAC keys if their file exists; a worker can seal without them."""
     return load_mac_keys(settings.mac_key_file) if settings.mac_key_file.exists() else ()
 
 
 def make_sinks(settings: Settings) -> tuple[Sink, ...]:
-    """The sink that `AUDITSPAN_SINK` names, and one for each of `AUDITSPAN_MORE_SINKS`."""
+    """Create the sink of `AUDITSPAN_SINK`, and one for each of `AUDITSPAN_MORE_SINKS`."""
     return tuple(make_sink(settings, name) for name in (settings.sink, *settings.more_sinks))
 
 
 def make_sink(settings: Settings, name: str) -> Sink:
-    """The sink of this name.
+    """Create the sink with this name.
 
     Raises:
         KeyError: it is neither that of `AUDITSPAN_SINK` nor one of `AUDITSPAN_MORE_SINKS`.
@@ -81,7 +81,7 @@ def make_sink(settings: Settings, name: str) -> Sink:
 
 
 def audit_destination(settings: Settings) -> Destination:
-    """The collector that the sink `otlp` delivers to."""
+    """Return the collector that the sink `otlp` delivers to."""
     return Destination(
         endpoint=settings.audit_endpoint,
         certificate=settings.audit_certificate,
@@ -96,7 +96,7 @@ def audit_destination(settings: Settings) -> Destination:
 def otlp_sink(
     destination: Destination, *, name: str = "otlp", timeout: float | None = None
 ) -> OtlpSink:
-    """A sender to this destination; `timeout` counts more than the destination's own."""
+    """Create a sink for this destination; `timeout` overrides the destination's own."""
     return OtlpSink(
         destination.endpoint,
         name=name,
@@ -108,7 +108,7 @@ def otlp_sink(
 
 
 def tls_files(destination: Destination) -> TlsFiles:
-    """The certificates of a destination."""
+    """Return the TLS files of a destination."""
     return TlsFiles(
         certificate=destination.certificate,
         client_certificate=destination.client_certificate,

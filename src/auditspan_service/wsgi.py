@@ -1,4 +1,4 @@
-"""`auditspan_service.wsgi:app`, for gunicorn: imported in the worker, so built after the fork."""
+"""The WSGI application for gunicorn; a worker imports it after the fork."""
 
 from __future__ import annotations
 

@@ -10,12 +10,12 @@ from support.running import auditspan
 
 TITLES = [
     "create a user",
-    "change it",
-    "change it from a stale copy",
-    "take a name that is taken",
-    "come without a key",
+    "update the user",
+    "update with a stale ETag",
+    "create a duplicate username",
+    "call without an API key",
     "fail after the flush",
-    "delete it",
+    "delete the user",
 ]
 
 

@@ -284,7 +284,7 @@ class TestProcess:
         broken = program(tmp_path / "otelcol", 'echo "otelcol version 9"; test "$1" = --version')
         log = tmp_path / "collector.log"
         log.write_text("a line of an earlier run\n")
-        with pytest.raises(CollectorStartError, match="ended while it started") as caught:
+        with pytest.raises(CollectorStartError, match="exited during startup") as caught:
             Collector.start(broken, tmp_path / "data", log)
         assert "otelcol version 9" in str(caught.value)
         assert "an earlier run" not in str(caught.value)
@@ -335,7 +335,7 @@ class TestFinding:
         program(tmp_path / "bin" / "otelcol", "")
         (tmp_path / "text").write_text("")
         for named in ("nothing", "text", "bin"):
-            with pytest.raises(CollectorUnavailableError, match="correct it, or unset it"):
+            with pytest.raises(CollectorUnavailableError, match="Correct it, or unset it"):
                 find_binary(paths_in(tmp_path, OTELCOL_BIN=str(tmp_path / named)))
 
     @pytest.mark.parametrize(
@@ -398,7 +398,7 @@ class TestBuilding:
     def test_wrong_version_is_not_kept(self, tmp_path: Path) -> None:
         """A binary that does not call itself what its sources say stays out of the cache."""
         program(tmp_path / "bin" / "go", GO.format(calls="/dev/null", work="").replace("61.0", "7"))
-        with pytest.raises(CollectorUnavailableError, match=r"calls itself 0\.17, not 0\.161\.0"):
+        with pytest.raises(CollectorUnavailableError, match=r"has version 0\.17, but 0\.161\.0"):
             build(paths_with_tools(tmp_path), silent)
         assert None is find_binary(paths_in(tmp_path))
 

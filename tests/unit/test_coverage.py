@@ -286,16 +286,19 @@ def test_an_application_that_is_covered_ends_with_0(shop: Any) -> None:
 @pytest.mark.parametrize(
     ("app", "sentence"),
     [
-        ("shop_bad", "name a module and an object in it, as in shop.models:Base."),
-        (":Base", "name a module and an object in it, as in shop.models:Base."),
-        ("shop_nowhere:Base", "there is no module shop_nowhere here or on Python's path."),
+        ("shop_bad", "expected MODULE:OBJECT, such as shop.models:Base."),
+        (":Base", "expected MODULE:OBJECT, such as shop.models:Base."),
+        (
+            "shop_nowhere:Base",
+            "module shop_nowhere was not found in this directory or on Python's path.",
+        ),
         ("shop_bad:Bas", "shop_bad has no Bas; did you mean Base?"),
         ("shop_bad:Base.metadata.x", "shop_bad has no Base.metadata.x"),
         ("shop_bad:number", "pass a MetaData"),
-        ("shop_bad:nothing", "There is no model"),
+        ("shop_bad:nothing", "No models were found"),
         ("shop_bad:Base", "'yes'"),
         ("shop_needs:Base", "shop_needs needs shop_missing, which is not installed."),
-        ("shop_fails:Base", "shop_fails fails with ZeroDivisionError when it is imported"),
+        ("shop_fails:Base", "importing shop_fails failed with ZeroDivisionError"),
     ],
 )
 def test_what_cannot_be_checked_ends_with_2_and_a_sentence(

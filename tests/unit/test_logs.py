@@ -291,9 +291,9 @@ class InvalidText(Exception):  # noqa: N818 - psycopg's name is InvalidTextRepre
         ),
         (
             InvalidText('invalid input syntax for type uuid: "s3cret"'),
-            "message hidden, it may quote values (SQLSTATE 22P02)",
+            "message hidden, because it may quote values (SQLSTATE 22P02)",
         ),
-        (Exception("unknown driver: s3cret"), "message hidden, it may quote values"),
+        (Exception("unknown driver: s3cret"), "message hidden, because it may quote values"),
         (
             sqlite3.IntegrityError("UNIQUE constraint failed: users.email"),
             "UNIQUE constraint failed: users.email",

@@ -1,3 +1,3 @@
-"""The HTTP door: views that open a unit of work, call a use case and show what came of it."""
+"""The HTTP API: views that open a unit of work, call an operation and return its result."""
 
 from __future__ import annotations

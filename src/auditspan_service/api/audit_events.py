@@ -1,4 +1,4 @@
-"""`/v1/audit-events`: the trail, for those who may read it."""
+"""`/v1/audit-events`: read access to the trail."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 @audit_events.get("")
 @requires("audit:read")
 def search() -> Response:
-    """The events that fit the filters, newest first, in pages."""
+    """Return a page of the events that match the filters, newest first."""
     given = parameters(_PARAMETERS)
     wanted = page(given, _KIND)
     filters, tables = _filters(given), services().trail.tables
@@ -69,18 +69,18 @@ def _filters(given: Mapping[str, str]) -> EventFilter:
 @audit_events.get("/<event_id>")
 @requires("audit:read")
 def get(event_id: str) -> Response:
-    """One event."""
+    """Return one event."""
     wanted = event_id.lower()
     if not _UUID.fullmatch(wanted):
-        raise NotFoundError("There is no event of this id.")
+        raise NotFoundError("No event has this id.")
     event = _find(wanted)
     if event is None:
-        raise NotFoundError("There is no event of this id.")
+        raise NotFoundError("No event has this id.")
     return jsonify(event.resource())
 
 
 def _find(event_id: str) -> StoredEvent | None:
-    """The event of this id; one that a replica does not have yet is looked for at the primary."""
+    """Return the event with this id, from the primary if the replica does not have it yet."""
     database, tables = services().database, services().trail.tables
     found = database.search(lambda connection: get_event(connection, tables, event_id))
     if found is None and database.replica:

@@ -1,7 +1,7 @@
-"""Who calls, and whether they may: bearer API keys with scopes, denied by default.
+"""Authentication by bearer API keys, and authorization by scope; denied by default.
 
-Every view below `/v1` says with `@requires(scope)` what it takes. One that says nothing is refused
-for everybody, so that a forgotten line closes a door and does not open one.
+Every view below `/v1` declares the scope that it requires with `@requires(scope)`. A view without
+it refuses every request, so that a forgotten declaration denies access.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _R = TypeVar("_R")
 def requires(scope: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Mark a view with the scope that a caller's key needs."""
     if scope not in SCOPES:
-        raise ValueError(f"{scope!r} is no scope; the scopes are {', '.join(SCOPES)}")
+        raise ValueError(f"invalid scope {scope!r}: expected one of {', '.join(SCOPES)}")
 
     def mark(view: Callable[_P, _R]) -> Callable[_P, _R]:
         setattr(view, _SCOPE, scope)
@@ -39,18 +39,18 @@ def requires(scope: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
 
 
 def required_scope(app: Flask, endpoint: str) -> str | None:
-    """What the view of this endpoint declares."""
+    """Return the scope that the view of this endpoint declares."""
     scope: str | None = getattr(app.view_functions.get(endpoint), _SCOPE, None)
     return scope
 
 
 def protect(app: Flask) -> None:
-    """Ask for a key before every request to a route of the API."""
+    """Require a key for every request to a route of the API."""
     app.before_request(_authorise)
 
 
 def require_rank(user: User) -> None:
-    """Refuse a change of an administrator by a key that is not for everything.
+    """Refuse a change of an administrator without the scope `admin`.
 
     Raises:
         Problem: the caller's key lacks the scope `admin`, and the user has one with it.
@@ -58,12 +58,13 @@ def require_rank(user: User) -> None:
     if not allows(g.auditspan_key, ADMIN) and is_administrator(user):
         raise Problem.of(
             "forbidden",
-            f"This user has a key for {ADMIN}: only such a key may change or delete the user.",
+            f"Changing or deleting this user requires the scope {ADMIN}, which the user's keys "
+            "include.",
         )
 
 
 def actor() -> Actor:
-    """Who makes the current request; anonymous until a key has been checked."""
+    """Return the actor of the current request; anonymous until a key has been checked."""
     key: ApiKey | None = g.get("auditspan_key")
     return Actor.user(key.user.id, label=key.user.username) if key else Actor.anonymous()
 
@@ -93,8 +94,8 @@ def _caller() -> ApiKey:
     if key is None:
         raise Problem.of(
             "unauthenticated",
-            "This API key does not open anything: it is unknown, revoked or expired, or its user "
-            "is not active.",
+            "This API key is not valid: it is unknown, revoked or expired, or its user is not "
+            "active.",
             headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
         )
     return key
@@ -102,7 +103,7 @@ def _caller() -> ApiKey:
 
 def _forbidden(scope: str | None) -> Problem:
     if scope is None:
-        return Problem.of("forbidden", "This route declares no scope and is closed to everybody.")
+        return Problem.of("forbidden", "This route declares no scope, so no key can access it.")
     return Problem.of(
         "forbidden",
         f"This API key lacks the scope {scope}.",

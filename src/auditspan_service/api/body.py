@@ -1,4 +1,4 @@
-"""The body of the current request."""
+"""Reading of the current request's body."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _READ_BY_VIEW = {"PATCH", "POST"}
 
 
 def json_body(*media_types: str) -> Any:  # noqa: ANN401 (any JSON value)
-    """The body as JSON; besides `application/json` it may have one of these media types.
+    """Parse the body as JSON; it may have one of these media types, or `application/json`.
 
-    Read this before a unit of work is opened: a slow client would keep its transaction open.
+    Call this before opening a unit of work: a slow client would keep its transaction open.
 
     Raises:
-        Problem: it is no acceptable JSON.
-        UnsupportedMediaType: it does not say that it is JSON.
-        RequestEntityTooLarge: it is larger than `max_content_length`.
+        Problem: the body is not acceptable JSON.
+        UnsupportedMediaType: the content type is not an accepted one.
+        RequestEntityTooLarge: the body is larger than `max_content_length`.
     """
     accepted = ("application/json", *media_types)
     if request.mimetype not in accepted:
@@ -34,13 +34,13 @@ def json_body(*media_types: str) -> Any:  # noqa: ANN401 (any JSON value)
 
 
 def require_whole_body() -> None:
-    """Read a body that nothing else reads, so that a request without its end is not executed.
+    """Read a body that no view reads, so that a truncated request is not executed.
 
-    Called after the caller is known: a stranger's body is not waited for.
+    Called after authentication, so that unauthenticated bodies are not waited for.
 
     Raises:
         BadRequest: the body ended before its Content-Length, or its chunks are malformed.
-        RequestEntityTooLarge: it is larger than `max_content_length`.
+        RequestEntityTooLarge: the body is larger than `max_content_length`.
     """
     if request.method not in _READ_BY_VIEW and request.url_rule is not None:
         _data()
@@ -49,7 +49,7 @@ def require_whole_body() -> None:
 def _data() -> bytes:
     data = request.get_data(cache=False)
     limit = request.max_content_length
-    # werkzeug cuts a body of undeclared length off at the limit, and says nothing.
+    # werkzeug silently truncates a body of undeclared length at the limit.
     if request.content_length is None and limit is not None and len(data) >= limit:
         raise RequestEntityTooLarge
     return data

@@ -1,4 +1,4 @@
-"""The body of a request as a stream that never ends early without an error."""
+"""Request bodies as streams that raise an error if they end early."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class WholeBodies:
 
 
 class BodyStream(io.RawIOBase):
-    """A body that raises BadRequest where it ends too early or cannot be read.
+    """Body that raises BadRequest if it ends early or cannot be read.
 
-    The server's own exceptions quote the bytes that they refuse; none of them is chained.
+    The server's own exceptions quote the refused bytes, so they are not chained.
     """
 
     def __init__(self, stream: Any, length: int) -> None:  # noqa: ANN401 (any WSGI input)

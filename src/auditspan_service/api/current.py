@@ -7,10 +7,10 @@ from flask import current_app
 from auditspan_service.services import Services
 
 EXTENSION = "auditspan_service"
-"""The key under which `app.extensions` has them."""
+"""The services' key in `app.extensions`."""
 
 
 def services() -> Services:
-    """The services of the current application."""
+    """Return the services of the current application."""
     found: Services = current_app.extensions[EXTENSION]
     return found

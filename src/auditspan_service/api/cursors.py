@@ -1,7 +1,7 @@
 """Cursors of lists, signed and bound to the list and its filters.
 
-A client that makes a cursor up could ask for any position in a list; one that takes it to a list
-with other filters would get a page that belongs to neither.
+Otherwise a client could forge a cursor for any position, or use a cursor with other filters and get
+a page that belongs to neither list.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _SIGNATURE_LENGTH = 32
 
 
 def cursor_of(kind: str, filters: Mapping[str, str], row_id: int) -> str:
-    """The cursor that stands behind this row of a list."""
+    """Return the cursor for the position after this row of a list."""
     signature = _signature(services().mac_keys[0], kind, filters, row_id)
     return base64.urlsafe_b64encode(f"{row_id}:{signature}".encode()).decode().rstrip("=")
 
 
 def position_of(cursor: str, kind: str, filters: Mapping[str, str]) -> int | None:
-    """The row that a cursor stands behind; None when it is not one of this list and filters."""
+    """Return the row before a cursor's position, or None if list or filters do not match."""
     match = _CURSOR.fullmatch(_decoded(cursor))
     if match is None:
         return None

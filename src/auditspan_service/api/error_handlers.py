@@ -1,4 +1,4 @@
-"""From exceptions to problem documents; nothing of an exception's own text leaves by accident."""
+"""Conversion of exceptions to problem documents, without the text of unexpected exceptions."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from auditspan_service.telemetry.exception_text import type_name, without_values
 
 _RETRY_SECONDS = "2"
 _LATER = ("08", "25006", "25P03", "25P04", "40", "42P01", "53", "55", "57", "58")
-"""SQLSTATEs, or classes of them, of what passes: lost connections, a server that is read-only after
-a failover, time limits of idle and long transactions, conflicts, a schema not made yet, lack of
-resources, locks, shutdown and start, errors of the system."""
+"""SQLSTATEs, or their classes, of temporary errors: lost connections, a server that is read-only
+after a failover, timeouts of idle and long transactions, conflicts, a schema that is not migrated
+yet, insufficient resources, locks, shutdown and start, system errors."""
 
 _KINDS: dict[type[ServiceError], str] = {
     NotFoundError: "not-found",
@@ -35,11 +35,11 @@ _KINDS: dict[type[ServiceError], str] = {
     StaleError: "stale",
 }
 _DETAILS = {
-    HTTPStatus.NOT_FOUND: "There is nothing at this path.",
-    HTTPStatus.METHOD_NOT_ALLOWED: "This path does not take this method, see Allow.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than this service takes.",
-    HTTPStatus.INTERNAL_SERVER_ERROR: "Something went wrong here. It has been logged under this "
-    "trace id.",
+    HTTPStatus.NOT_FOUND: "This path does not exist.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This path does not support this method: see Allow.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than this service accepts.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "An internal error occurred. It was logged with this trace "
+    "id.",
 }
 
 _logger = logging.getLogger(__name__)
@@ -48,8 +48,8 @@ _logger = logging.getLogger(__name__)
 def install(app: Flask) -> None:
     """Answer every error of this application with a problem document.
 
-    Exceptions that nobody expected go through Flask's own `handle_exception`: it logs them with
-    their stack trace, and tells the instrumentation, which marks the span.
+    Unexpected exceptions go through Flask's own `handle_exception`, which logs them with their
+    stack trace and lets the instrumentation mark the span.
     """
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.register_error_handler(Problem, Problem.response)
@@ -71,7 +71,7 @@ def _explained(kind: str) -> Callable[[ServiceError], Response]:
 
 
 def _invalid(error: InvalidInputError) -> Response:
-    detail = "The request was understood, and is not acceptable as it is."
+    detail = "The body is well-formed, but some of its members are invalid: see errors."
     return Problem.of("invalid-members", detail, errors=error.errors).response()
 
 
@@ -80,14 +80,14 @@ def _stale(_error: StaleDataError) -> Response:
 
 
 def _unavailable(error: Exception) -> Response:
-    # Without the stack trace: there is one for each request, as long as the database is away.
-    _logger.error("a request was refused: the database is not available: %s", _cause(error))
+    # Without a stack trace: this is logged for every request while the database is down.
+    _logger.error("request refused, because the database is unavailable: %s", _cause(error))
     detail = "The database cannot serve this request now. Nothing was changed."
     return Problem.of("unavailable", detail, headers={"Retry-After": _RETRY_SECONDS}).response()
 
 
 def _cause(error: BaseException) -> str:
-    """What the database said, without values."""
+    """Return the database's message, without values."""
     known = error.__cause__ if isinstance(error, AuditWriteError) else error
     if isinstance(known, DBAPIError) and known.orig is not None:
         return without_values(known.orig)
@@ -95,8 +95,8 @@ def _cause(error: BaseException) -> str:
 
 
 def _outcome_unknown(error: DBAPIError) -> Response:
-    _logger.error("the database was lost while it committed: %s", _cause(error))
-    detail = "The database was lost while it committed: look whether the change was made."
+    _logger.error("the database connection was lost during COMMIT: %s", _cause(error))
+    detail = "The database connection was lost during COMMIT: check whether the change was made."
     return Problem.of("outcome-unknown", detail, headers={"Retry-After": _RETRY_SECONDS}).response()
 
 
@@ -105,20 +105,20 @@ def _database_error(error: DBAPIError) -> Response:
         return _outcome_unknown(error)
     if _is_unavailable(error):
         return _unavailable(error)
-    raise error  # a bug of ours: logged and answered as any other
+    raise error  # a bug in the service: logged and answered like any other
 
 
 def _is_lost_in_commit(error: DBAPIError) -> bool:
-    """Whether the connection went at the one moment after which "nothing was changed" may be false.
+    """Return whether the connection may have been lost during COMMIT.
 
-    Else there is a statement, or never was a connection; but for a ROLLBACK that finds it lost, of
-    which "nobody knows" is said too often rather than too seldom.
+    In other cases the error has a statement, or there never was a connection. A ROLLBACK on a lost
+    connection looks the same, and is also reported as an unknown outcome, to be safe.
     """
     return error.connection_invalidated and error.statement is None
 
 
 def _is_unavailable(error: DBAPIError) -> bool:
-    """Whether it is a matter of time: see `_LATER`."""
+    """Return whether the error is temporary: see `_LATER`."""
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
         return True
     return str(getattr(error.orig, "sqlstate", "")).startswith(_LATER)
@@ -126,7 +126,7 @@ def _is_unavailable(error: DBAPIError) -> bool:
 
 def _http_error(error: HTTPException) -> Response | HTTPException:
     if error.code is None or error.code < HTTPStatus.BAD_REQUEST or error.response is not None:
-        return error  # a redirect, or an answer that is finished
+        return error  # a redirect, or a complete response
     status = HTTPStatus(error.code)
     headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
     detail = _DETAILS.get(status) or error.description or status.description

@@ -1,4 +1,4 @@
-"""Probes, for whoever runs the service. No key, no audit, no spans."""
+"""Liveness and readiness probes, without API keys, audit records and spans."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from auditspan_service.database.engine import is_read_only
 from auditspan_service.database.schema import inspect_schema
 
 ALIVE_SECONDS = 150.0
-"""A worker leaves a sign at least once in so many seconds, with or without something to do."""
+"""The longest time between two heartbeats of a worker, busy or idle."""
 
 health = Blueprint("health", __name__)
 
 
 @health.get("/healthz")
 def alive() -> Response:
-    """The process answers. It says nothing of the database: a restart would not mend that."""
+    """Answer that the process is alive; a restart would not fix a database problem."""
     return jsonify({"status": "ok"})
 
 
 @health.get("/readyz")
 def ready() -> Response:
-    """Requests can be served: the database takes writes, and has the schema and the trail in it.
+    """Answer whether the database accepts writes and has this release's schema and trail.
 
-    How far the workers are behind is told and changes nothing: what is committed waits in the
-    table, and whoever took the service away for it would lose the requests as well.
+    The backlog of the workers is reported, but does not affect readiness: committed rows wait in
+    the table, and taking the service out of rotation would only lose requests.
     """
     try:
         with suppress_instrumentation(), services().database.reader.connect() as connection:
@@ -43,8 +43,8 @@ def ready() -> Response:
     except SQLAlchemyError:
         raise _not_ready("The database does not answer.") from None
     if not writes:
-        services().database.engine.dispose()  # it may be a demoted primary: ask for the new one
-        raise _not_ready("The database is read-only: no change can be made now.")
+        services().database.engine.dispose()  # it may be a demoted primary
+        raise _not_ready("The database is read-only.")
     if backlog is None:
         raise _not_ready(state.sentence())
     return jsonify({"status": "ready", **_told(backlog)})
@@ -56,7 +56,7 @@ def _backlog(connection: Connection) -> Backlog:
         return read_backlog(connection, tables, (settings.sink, *settings.more_sinks))
     except SQLAlchemyError:
         raise _not_ready(
-            "The audit tables cannot be read: `auditspan doctor` tells what is wrong with them."
+            "The audit tables cannot be read: run `auditspan doctor` to find out why."
         ) from None
 
 
@@ -72,9 +72,9 @@ def _told(backlog: Backlog) -> dict[str, Any]:
 
 
 def _is_running(backlog: Backlog) -> bool | None:
-    """Whether a worker is at work; None where nobody can tell.
+    """Return whether a worker is running, or None if that is unknown.
 
-    Where the database does not know who is connected, its signs are looked at.
+    If the database cannot list its connections, this relies on heartbeats and waiting rows.
     """
     if backlog.is_working is not None:
         return backlog.is_working

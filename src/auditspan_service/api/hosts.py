@@ -8,7 +8,7 @@ from flask import request
 from werkzeug.exceptions import BadRequest
 
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+;=-]+)(?::[0-9]*)?")
-"""A name or an address with a port; without commas, which join several headers to one."""
+"""A name or an address with an optional port; no commas, which join repeated headers."""
 
 
 def require_host() -> None:

@@ -1,4 +1,4 @@
-"""One page of a list, with the way to the next (RFC 8288)."""
+"""Pages of lists, with a link to the next page (RFC 8288)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def page_response(
     row_id: Callable[[_Row], int],
     show: Callable[[_Row], dict[str, Any]],
 ) -> Response:
-    """`{"items","next"}` of rows of which one more than the page's limit was asked for."""
+    """Return `{"items","next"}`; `rows` must hold one more than the limit if there are more."""
     shown = rows[: page.limit]
     more = len(rows) > page.limit
     cursor = cursor_of(kind, page.filters, row_id(shown[-1])) if more else None
@@ -33,5 +33,5 @@ def page_response(
 
 
 def _with_cursor(cursor: str) -> str:
-    # A relative reference: what the client calls us is not for us to repeat.
+    # A relative reference: it must not repeat the client's Host header.
     return f"{request.path}?{urlencode({**request.args.to_dict(), 'cursor': cursor})}"

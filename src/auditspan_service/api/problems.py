@@ -1,6 +1,7 @@
-"""Problem documents (RFC 9457), the one shape of every error.
+"""Problem documents (RFC 9457), the format of every error response.
 
-`type` is `about:blank` where the status says it all, else the path of a page that explains it.
+`type` is `about:blank` if the status is sufficient, else the path of a page that explains the
+problem.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MEDIA_TYPE = "application/problem+json"
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """One kind of problem: what a program decides by, and what its page says."""
+    """Kind of problem, with the status and title of its documents and the text of its page."""
 
     status: int
     title: str
@@ -31,64 +32,65 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     "malformed-body": Kind(
         status=HTTPStatus.BAD_REQUEST,
-        title="The body is not acceptable JSON",
-        explanation="Bodies are JSON (RFC 8259) in UTF-8, without duplicate names, NaN, Infinity, "
-        "numbers that a double cannot hold, NUL characters or lone surrogates.",
+        title="Invalid JSON body",
+        explanation="Bodies must be JSON (RFC 8259) in UTF-8, without duplicate names, NaN, "
+        "Infinity, numbers that exceed a double, NUL characters or lone surrogates.",
     ),
     "malformed-query": Kind(
         status=HTTPStatus.BAD_REQUEST,
-        title="The query is not acceptable",
-        explanation="Query parameters must be known, given once and well-formed. A cursor is taken "
-        "from the `next` of a list as it stands there, and sent with the same filters.",
+        title="Invalid query",
+        explanation="Query parameters must be known, given once and well-formed. Copy a cursor "
+        "unchanged from `next` of a list, and send it with the same filters.",
     ),
     "unauthenticated": Kind(
         status=HTTPStatus.UNAUTHORIZED,
-        title="Who calls is not known",
+        title="Authentication required",
         explanation="Send `Authorization: Bearer ask_…` with a key from `auditspan keys create`.",
     ),
     "forbidden": Kind(
         status=HTTPStatus.FORBIDDEN,
-        title="The key does not allow this",
-        explanation="The key is valid, and lacks the scope that this route needs, or that a change "
-        "of an administrator needs.",
+        title="Insufficient scope",
+        explanation="The key is valid, but lacks the scope that this route requires, or the scope "
+        "`admin`, which changing an administrator requires.",
     ),
     "not-found": Kind(
         status=HTTPStatus.NOT_FOUND,
-        title="There is no such thing",
-        explanation="Nothing has this id; it may have been deleted.",
+        title="Not found",
+        explanation="No object has this id; it may have been deleted.",
     ),
     "duplicate": Kind(
         status=HTTPStatus.CONFLICT,
-        title="The name is taken",
-        explanation="Another one has the name that must be unique.",
+        title="Duplicate name",
+        explanation="The name must be unique, but another object already has it.",
     ),
     "stale": Kind(
         status=HTTPStatus.PRECONDITION_FAILED,
-        title="It has changed since it was read",
-        explanation="Read it again, and repeat the change with the new ETag in If-Match.",
+        title="Stale version",
+        explanation="The object has changed since it was read. Read it again and repeat the change "
+        "with the new ETag in If-Match.",
     ),
     "invalid-members": Kind(
         status=HTTPStatus.UNPROCESSABLE_ENTITY,
-        title="Members of the body are invalid",
-        explanation="`errors` names each member and says what it must be.",
+        title="Invalid members",
+        explanation="`errors` lists the invalid members of the body and the reason for each.",
     ),
     "precondition-required": Kind(
         status=HTTPStatus.PRECONDITION_REQUIRED,
         title="If-Match is missing",
-        explanation="A change needs If-Match with the ETag that was read, so that nobody's change "
-        "is lost (RFC 6585), or `*` to change it whatever it is.",
+        explanation="A change requires If-Match with the ETag that was read, to prevent lost "
+        "updates (RFC 6585), or `*` to change any version.",
     ),
     "unavailable": Kind(
         status=HTTPStatus.SERVICE_UNAVAILABLE,
-        title="Not available now",
+        title="Temporarily unavailable",
         explanation="The database, or the audit trail in it, cannot be written. Nothing was "
-        "changed; the same request may be sent again after the time in Retry-After.",
+        "changed; send the request again after the time in Retry-After.",
     ),
     "outcome-unknown": Kind(
         status=HTTPStatus.SERVICE_UNAVAILABLE,
-        title="Nobody knows whether it happened",
-        explanation="The database was lost while it committed. The change was made with its audit "
-        "row, or neither was. Read what it was about before you send the request again.",
+        title="Outcome unknown",
+        explanation="The database connection was lost during COMMIT. Either the change was made "
+        "with its audit row, or neither was. Read the object before you send the request again.",
     ),
 }
 
@@ -96,7 +98,7 @@ pages = Blueprint("problems", __name__)
 
 
 class Problem(Exception):  # noqa: N818 (RFC 9457 calls it a problem)
-    """An error as the client gets it."""
+    """Error that is sent to the client as a problem document."""
 
     def __init__(  # noqa: PLR0913 (each is a member of the document)
         self,
@@ -125,7 +127,7 @@ class Problem(Exception):  # noqa: N818 (RFC 9457 calls it a problem)
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
     ) -> Problem:
-        """A problem of a kind that is explained under `/problems/`."""
+        """Create a problem of a kind that is explained under `/problems/`."""
         known = KINDS[kind]
         return cls(
             status=known.status,
@@ -137,7 +139,7 @@ class Problem(Exception):  # noqa: N818 (RFC 9457 calls it a problem)
         )
 
     def response(self) -> Response:
-        """The document, with the trace in which it happened."""
+        """Return the problem document, with the current trace id."""
         members: dict[str, Any] = {
             "type": url_for("problems.explain", kind=self.kind) if self.kind else "about:blank",
             "title": self.title,
@@ -153,10 +155,10 @@ class Problem(Exception):  # noqa: N818 (RFC 9457 calls it a problem)
 
 @pages.get("/problems/<kind>")
 def explain(kind: str) -> dict[str, Any]:
-    """What a problem of this kind means and what to do."""
+    """Return the explanation of this kind of problem."""
     known = KINDS.get(kind)
     if known is None:
-        raise Problem.of("not-found", "There is no problem of this kind.")
+        raise Problem.of("not-found", "No problem has this kind.")
     return {"type": url_for("problems.explain", kind=kind), **asdict(known)}
 
 

@@ -1,8 +1,8 @@
-"""The client behind trusted proxies.
+"""The client's address behind trusted proxies.
 
-werkzeug's ProxyFix counts hops, believes whoever connects, and passes on whatever stands in the
-header. Here a peer must be in a trusted network, and what it says must be an IP address, or the
-peer itself stays the client: the address stands in every audit body.
+werkzeug's ProxyFix counts hops, trusts every peer, and passes on any header value. Here the peer
+must be in a trusted network, and the forwarded value must be an IP address; otherwise the peer
+itself is taken as the client. The address is recorded in every audit body.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ProxyBoundary:
-    """WSGI middleware that puts the client's address and scheme in place of a trusted proxy's."""
+    """WSGI middleware that replaces a trusted proxy's address and scheme by the client's."""
 
     def __init__(self, wsgi_app: WSGIApplication, *, trusted: Sequence[Network]) -> None:
         self._wsgi_app = wsgi_app
@@ -37,14 +37,14 @@ class ProxyBoundary:
 
 
 def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) -> str:
-    """The nearest address that is no trusted proxy, read from the right of X-Forwarded-For.
+    """Return the rightmost address in X-Forwarded-For that is not a trusted proxy.
 
-    What stands left of it anyone may have written. Where an entry is no IP address, the proxy that
-    passed it on is the client as far as we can know.
+    Entries to the left of it may be forged. If an entry is not an IP address, the proxy that
+    forwarded it is taken as the client.
     """
     nearest = peer
     for entry in reversed(forwarded_for.split(",")):
-        # A zone (`fe80::1%eth0`) is free text, and means something on the proxy's machine alone.
+        # A zone (`fe80::1%eth0`) is free text, with a meaning only on the proxy's machine.
         address = None if "%" in entry else _parse(entry)
         if address is None:
             return nearest
@@ -55,7 +55,7 @@ def client_address(peer: str, forwarded_for: str, trusted: Sequence[Network]) ->
 
 
 def is_trusted(peer: str, trusted: Sequence[Network]) -> bool:
-    """Whether this is an IP address in one of the networks."""
+    """Return whether `peer` is an IP address in one of the networks."""
     address = _parse(peer)
     return address is not None and any(address in network for network in trusted)
 

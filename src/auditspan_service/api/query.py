@@ -15,17 +15,17 @@ from auditspan_service.api.problems import Problem
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 MAX_LENGTH = 512
-"""Characters of a parameter."""
+"""The maximum number of characters in a parameter."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Which part of a list is wanted: `limit` items behind the row `position`.
+    """Requested page of a list: `limit` items after the row `position`.
 
     Attributes:
         position: the row, or None for the first page.
-        limit: how many items.
-        filters: what the list is filtered by, to which a cursor is bound.
+        limit: the maximum number of items.
+        filters: the filters of the list, to which a cursor is bound.
     """
 
     position: int | None
@@ -34,14 +34,14 @@ class Page:
 
 
 def parameters(known: Collection[str]) -> dict[str, str]:
-    """The query parameters.
+    """Return the query parameters.
 
     Raises:
-        Problem: one is unknown, given twice, too long or not printable.
+        Problem: one is unknown, given twice, empty, too long or not printable.
     """
     for name, values in request.args.lists():
         if name not in known:
-            raise malformed(f"A parameter is unknown; the known ones are {', '.join(known)}.")
+            raise malformed(f"Unknown parameter: expected {', '.join(known)}.")
         if len(values) > 1:
             raise malformed(f"{name} is given more than once.")
         if len(values[0]) > MAX_LENGTH or not values[0].isprintable() or not values[0]:
@@ -50,10 +50,10 @@ def parameters(known: Collection[str]) -> dict[str, str]:
 
 
 def page(given: dict[str, str], kind: str) -> Page:
-    """The page that `limit` and `cursor` ask for, of a list of this kind.
+    """Return the page that `limit` and `cursor` request, of a list of this kind.
 
     Raises:
-        Problem: one of them is malformed, or the cursor is one of another list or other filters.
+        Problem: one of them is malformed, or the cursor is for another list or other filters.
     """
     cursor = given.get("cursor")
     limit = given.get("limit", str(DEFAULT_LIMIT))
@@ -67,10 +67,10 @@ def page(given: dict[str, str], kind: str) -> Page:
 
 
 def trace_id(given: Mapping[str, str]) -> str | None:
-    """The trace id that is asked for, in lower case.
+    """Return the requested trace id in lower case.
 
     Raises:
-        Problem: it is no trace id.
+        Problem: the trace id is invalid.
     """
     text = given.get("trace_id")
     if text is not None and not re.fullmatch(r"[0-9a-fA-F]{32}", text):
@@ -82,8 +82,8 @@ def _position(cursor: str, kind: str, filters: Mapping[str, str]) -> int:
     position = position_of(cursor, kind, filters)
     if position is None:
         raise malformed(
-            "cursor is not one of this list with these filters; take it from `next` as it stands "
-            "there, and repeat the filters."
+            "cursor does not match this list and these filters: copy it unchanged from `next`, "
+            "and repeat the filters."
         )
     return position
 

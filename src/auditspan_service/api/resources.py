@@ -1,4 +1,4 @@
-"""Users and keys as the API and the commands show them."""
+"""JSON forms of users and keys in the API and the commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from auditspan_service.models import ApiKey, User
 
 
 def user_resource(user: User) -> dict[str, Any]:
-    """A user."""
+    """Return the JSON form of a user."""
     return {
         "id": user.id,
         "username": user.username,
@@ -23,7 +23,7 @@ def user_resource(user: User) -> dict[str, Any]:
 
 
 def key_resource(key: ApiKey) -> dict[str, Any]:
-    """A key, with nothing of its secret."""
+    """Return the JSON form of a key, without its secret."""
     return {
         "id": key.id,
         "username": key.user.username,

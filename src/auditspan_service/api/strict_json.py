@@ -1,8 +1,8 @@
-"""JSON as it must be: what two parsers could read differently is refused.
+"""A strict JSON parser that refuses text which two parsers could read differently.
 
-Python's parser takes NaN, duplicate names, NUL and lone surrogates, turns 1e999 into infinity, and
-runs out of stack on deep nesting. Here is the profile of I-JSON (RFC 7493) with a limit on depth.
-Standard library only; the size of a body is limited before it comes here.
+Python's parser accepts NaN, duplicate names, NUL and lone surrogates, turns 1e999 into infinity,
+and exhausts the stack on deep nesting. This module implements the profile of I-JSON (RFC 7493),
+with a limit on depth. It uses only the standard library; the size of a body is limited elsewhere.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 MAX_DEPTH = 32
-"""How many arrays and objects may stand in one another."""
+"""The maximum nesting depth of arrays and objects."""
 
 MAX_INTEGER_DIGITS = 40
-"""Enough for any integer that somebody means; Python converts long ones in quadratic time."""
+"""Enough for any useful integer; Python converts long ones in quadratic time."""
 
-# A string is one token, also where its end is missing: a bracket inside is not a bracket, and no
-# character is looked at twice.
+# A string is one token, even an unterminated one: a bracket inside it does not count, and no
+# character is scanned twice.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 
 
 class StrictJsonError(ValueError):
-    """The text is not JSON, or JSON that is read differently by different parsers."""
+    """Error for text that is not JSON, or that different parsers would read differently."""
 
 
 def parse(data: bytes) -> Any:  # noqa: ANN401 (any JSON value)
-    """The value of a JSON text in UTF-8.
+    """Return the value of a JSON text in UTF-8.
 
     Raises:
-        StrictJsonError: with a reason that repeats nothing of the text but a name.
+        StrictJsonError: the text is refused; the message repeats no part of it except a constant.
     """
     text = _decode(data)
     _require_shallow(text)
@@ -50,7 +50,7 @@ def parse(data: bytes) -> Any:  # noqa: ANN401 (any JSON value)
         raise StrictJsonError(f"The body is not JSON ({error.msg}: {where}).") from None
     for string in _strings(value):
         if _UNFIT.search(string):
-            raise StrictJsonError("A string holds a NUL character or a lone surrogate.")
+            raise StrictJsonError("A string contains a NUL character or a lone surrogate.")
     return value
 
 
@@ -77,12 +77,12 @@ def _require_shallow(text: str) -> None:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise StrictJsonError("An object has the same name twice.")
+        raise StrictJsonError("An object contains the same name twice.")
     return members
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise StrictJsonError(f"{name} is no JSON number.")
+    raise StrictJsonError(f"{name} is not a valid JSON number.")
 
 
 def _float(digits: str) -> float:
@@ -99,7 +99,7 @@ def _int(digits: str) -> int:
 
 
 def _strings(value: Any) -> Iterator[str]:  # noqa: ANN401
-    """Every name and string in the value."""
+    """Yield every name and string in the value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""`/v1/users`."""
+"""`/v1/users`: management of users."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MERGE_PATCH = "application/merge-patch+json"  # RFC 7396: what PATCH does here
 @users.post("")
 @requires("users:write")
 def create() -> Response:
-    """Add a user: 201 with its Location."""
+    """Add a user, and answer 201 with its Location."""
     new = read(NewUser, json_body())
     with services().database.writing() as session:
         user = use_cases.create_user(session, new)
@@ -41,7 +41,7 @@ def create() -> Response:
 @users.get("")
 @requires("users:read")
 def search() -> Response:
-    """All users, by id, in pages."""
+    """Return a page of all users in the order of their ids."""
     wanted = page(parameters(("limit", "cursor")), _KIND)
     with services().database.reading() as session:
         found = use_cases.list_users(session, after=wanted.position, limit=wanted.limit + 1)
@@ -51,7 +51,7 @@ def search() -> Response:
 @users.get("/<id>")
 @requires("users:read")
 def get(id: str) -> Response:  # noqa: A002 (as the route has it)
-    """One user; 304 for a client that has this version."""
+    """Return one user, or 304 if the client already has this version."""
     with services().database.reading() as session:
         user = use_cases.get_user(session, _row_id(id))
     if is_known(user):
@@ -62,7 +62,7 @@ def get(id: str) -> Response:  # noqa: A002 (as the route has it)
 @users.patch("/<id>")
 @requires("users:write")
 def change(id: str) -> Response:  # noqa: A002 (as the route has it)
-    """Change the members that are given, if the user is still the one that was read."""
+    """Change the given members if the user has not changed since it was read."""
     wanted = read(UserChange, json_body(_MERGE_PATCH))
     with services().database.writing() as session:
         user = use_cases.change_user(session, _row_id(id), wanted, _require_allowed)
@@ -72,7 +72,7 @@ def change(id: str) -> Response:  # noqa: A002 (as the route has it)
 @users.delete("/<id>")
 @requires("users:write")
 def delete(id: str) -> Response:  # noqa: A002 (as the route has it)
-    """Delete a user with all keys, if it is still the one that was read."""
+    """Delete a user and all of its keys if the user has not changed since it was read."""
     with services().database.writing() as session:
         use_cases.delete_user(session, _row_id(id), _require_allowed)
     return _without_body(HTTPStatus.NO_CONTENT)
@@ -97,7 +97,7 @@ def _without_body(status: HTTPStatus, headers: dict[str, str] | None = None) -> 
 
 
 def _row_id(text: str) -> int:
-    # Not a converter of the route: the route stands in every audit body, as `/v1/users/<id>`.
+    # Not a converter of the route: the route is recorded in every audit body, as `/v1/users/<id>`.
     if not _ID.fullmatch(text):
-        raise NotFoundError("There is no user of this id.")
+        raise NotFoundError("No user has this id.")
     return int(text)

@@ -1,8 +1,8 @@
-"""The command line: `auditspan …`.
+"""The `auditspan` command line.
 
-Exit codes: 0 fine, 1 something was found, 2 it could not be done or checked; the reason is one
-sentence on standard error. An internal error is exit code 2, too. With `--json` a list is JSON
-Lines, and everything else one object.
+Exit codes: 0 success, 1 a problem was found, 2 the command failed or could not check everything;
+the reason is one sentence on standard error. An internal error also exits with 2. With `--json`,
+lists are printed as JSON Lines and everything else as one object.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from auditspan_service.files.private_files import UMASK
 @click.version_option(package_name="auditspan", prog_name="auditspan")
 @click.pass_context
 def main(context: click.Context) -> None:
-    """An audit trail that can be trusted, told through OpenTelemetry."""
-    # For the files of every command and of the collector, and not beyond it when run in a process.
+    """A tamper-evident audit trail, exported through OpenTelemetry."""
+    # Applies to the files of every command and of the collector; restored when the command ends.
     context.call_on_close(partial(os.umask, os.umask(UMASK)))
 
 

@@ -1,4 +1,4 @@
-"""`auditspan checkpoint`: the newest signed statement of what the trail holds."""
+"""`auditspan checkpoint`: the newest signed checkpoint and the keys that verify it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from auditspan_service.files.key_files import (
 
 
 @click.command()
-@click.option("--public-key", is_flag=True, help="Print the public keys, for those who verify.")
-@click.option("--init", is_flag=True, help="Make the signing key unless it is there.")
-@click.option("--rotate", is_flag=True, help="Make a new signing key; the last one signs with it.")
+@click.option("--public-key", is_flag=True, help="Print the public keys for verification.")
+@click.option("--init", is_flag=True, help="Create the signing key if it does not exist.")
+@click.option(
+    "--rotate", is_flag=True, help="Create a new signing key; the previous one keeps signing, too."
+)
 @json_option
 @data_option
 def checkpoint(*, public_key: bool, init: bool, rotate: bool, as_json: bool) -> None:
-    """Print the newest checkpoint, a signed note (C2SP), or the keys that verify it.
+    """Print the newest checkpoint or the public keys.
 
-    Keep both outside the database: what has been signed cannot be taken back.
+    A checkpoint is a signed note (C2SP), and the public keys verify it. Keep both outside the
+    database: a signed checkpoint cannot be retracted.
     """
     if public_key or init or rotate:
         _print_keys(as_json=as_json, create=init, rotate=rotate)
@@ -33,7 +36,9 @@ def checkpoint(*, public_key: bool, init: bool, rotate: bool, as_json: bool) -> 
     if as_json:
         print_object(newest)
     elif newest["note"] is None:
-        raise Failure("The newest checkpoint is not signed: give the worker a signing key.")
+        raise Failure(
+            "The newest checkpoint is not signed: configure a signing key for the worker."
+        )
     else:
         say_lines(str(newest["note"]).removesuffix("\n"))
 
@@ -42,7 +47,7 @@ def _print_keys(*, as_json: bool, create: bool, rotate: bool) -> None:
     path = load_settings().signing_key_file
     if rotate:
         signers = rotate_signing_key(path)
-        click.echo("Restart the workers: from then on both keys sign. Keep every line.", err=True)
+        click.echo("Restart the workers; both keys sign from then on. Keep every line.", err=True)
     else:
         signers = load_or_create_signing_keys(path, create=create)
     keys = [*(signer.public for signer in signers), *load_retired_keys(path)]
@@ -60,5 +65,5 @@ def _newest() -> dict[str, str | int | None]:
         statement = select(table.tree_size, table.root_hash, table.note)
         row = connection.execute(statement.order_by(table.tree_size.desc()).limit(1)).first()
     if row is None:
-        raise Failure("Nothing is sealed yet, so there is no checkpoint.")
+        raise Failure("There is no checkpoint yet: nothing has been sealed.")
     return {"tree_size": row.tree_size, "root": row.root_hash.hex(), "note": row.note}

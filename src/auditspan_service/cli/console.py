@@ -1,4 +1,4 @@
-"""How the commands talk: tables for people, JSON for programs, sentences for failures."""
+"""Command output: tables for people, JSON for programs, one sentence for each failure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FOUND = 1
 COULD_NOT = 2
 
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON: one object, or one a line for a list."
+    "--json", "as_json", is_flag=True, help="Print JSON: one object, or JSON Lines for a list."
 )
 
 
@@ -38,23 +38,23 @@ data_option = click.option(
     expose_value=False,
     help="The data directory.  [default: AUDITSPAN_DATA_DIR, or .auditspan]",
 )
-"""On the whole group, so that every command takes it, and on those that are used by themselves."""
+"""Accepted by the group, for every command, and by commands that are also used alone."""
 
 
 class Failure(click.ClickException):
-    """It could not be done; the message is one sentence for people."""
+    """Failure of a command (exit code 2), with a message of one sentence."""
 
     exit_code = COULD_NOT
 
     def format_message(self) -> str:
-        """The message, which may quote what others wrote."""
+        """Return the message with untrusted text escaped."""
         return printable_lines(self.message)
 
 
 class Commands(click.Group):
-    """A group whose commands fail with a sentence and exit code 2."""
+    """Command group that reports every failure as one sentence and exit code 2."""
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 (whatever a command returns)
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 (the command's return value)
         """Run the command."""
         try:
             return super().invoke(ctx)
@@ -66,37 +66,38 @@ class Commands(click.Group):
             raise Failure(str(error)) from error
         except SQLAlchemyError as error:
             raise Failure(
-                f"The database did not do it: {database_reason(error)}. See AUDITSPAN_DATABASE_URL."
+                f"The database operation failed: {database_reason(error)}. Check "
+                "AUDITSPAN_DATABASE_URL."
             ) from error
         except OSError as error:
             if error.errno == errno.EPIPE:
-                raise  # a pipe that nobody reads: click ends quietly
+                raise  # the reader closed the pipe: click exits quietly
             raise Failure(_file_reason(error)) from error
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
-        except Exception as error:  # exit code 1 would mean that something was found
+        except Exception as error:  # exit code 1 would mean that a problem was found
             raise Failure(_internal(error)) from error
 
 
 def sentence(words: str) -> str:
-    """A message of the library, which others put behind a colon, as a sentence."""
+    """Return a message of the library, written to follow a colon, as a full sentence."""
     first = words.partition(" ")[0]
     begun = words[:1].upper() + words[1:] if first.isalpha() and first.islower() else words
     return begun if begun.endswith((".", "!", "?")) else f"{begun}."
 
 
 def say(line: str, *, err: bool = False) -> None:
-    """Print one line, in which text of others can neither end the line nor move the cursor."""
+    """Print one line, with line breaks and control characters in it escaped."""
     click.echo(printable(line), err=err)
 
 
 def say_lines(text: str, *, err: bool = False) -> None:
-    """Print lines that are put together already; what is within them is escaped as in `say`."""
+    """Print several lines, escaping each one as `say` does."""
     click.echo(printable_lines(text), err=err)
 
 
 def printable_lines(text: str) -> str:
-    """Return several lines, each as `say` prints it."""
+    """Return the lines of `text`, each escaped as `say` does."""
     return "\n".join(map(printable, text.split("\n")))
 
 
@@ -108,9 +109,9 @@ def print_object(value: Mapping[str, Any], *, indent: int | None = None) -> None
 def print_rows(
     rows: Sequence[Mapping[str, Any]], *, as_json: bool, table: Table | None = None
 ) -> None:
-    """Rows as JSON Lines, or as a table whose columns are the members of the first.
+    """Print rows as JSON Lines, or as a table with the members of the first row as columns.
 
-    Rows that are printed later under the same `table` continue it.
+    Pass the same `table` again to continue it with further rows.
     """
     if as_json:
         for row in rows:
@@ -120,13 +121,13 @@ def print_rows(
 
 
 class Table:
-    """A table that is printed in parts: the header once, and no column ever narrower."""
+    """Table that is printed in parts: one header, and columns that never get narrower."""
 
     def __init__(self) -> None:
         self._widths: list[int] = []
 
     def render(self, rows: Sequence[Mapping[str, Any]]) -> str:
-        """Return the next lines, with the header if they are the first."""
+        """Return the next lines, preceded by the header on the first call."""
         header = [] if self._widths else [[name.upper().replace("_", " ") for name in rows[0]]]
         lines = [*header, *([_cell(row[name]) for name in row] for row in rows)]
         lengths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -149,18 +150,18 @@ def _cell(value: object) -> str:
 def _file_reason(error: OSError) -> str:
     if error.filename:
         return f"{error.filename} cannot be used: {error.strerror}."
-    return f"The operating system refused it: {error.strerror or type(error).__name__}."
+    return f"The operating system reported an error: {error.strerror or type(error).__name__}."
 
 
 def _internal(error: Exception) -> str:
-    """The type and the place of an error; its message may quote values of the trail."""
+    """Return the type and place of an error, without its message, which may quote values."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
-    return f"Internal error ({type_name(error)}{place}): please report it. Nothing was concluded."
+    return f"Internal error ({type_name(error)}{place}): please report it. There is no result."
 
 
 def database_reason(error: SQLAlchemyError) -> str:
-    """What the database says, on one line, without values and without the end of a sentence."""
+    """Return the database's message on one line, without values and final punctuation."""
     if isinstance(error, DBAPIError) and error.orig is not None:
         return " ".join(without_values(error.orig).split()).rstrip(".?")
     return type(error).__name__
@@ -171,7 +172,7 @@ PLACE = click.Path(path_type=Path, exists=True)
 
 
 def places(option: str, named: tuple[Path, ...], more: tuple[Path, ...]) -> tuple[Path, ...]:
-    """What the option names, and what a shell has put behind it for a pattern."""
+    """Return the option's paths and the arguments that the shell expanded from its pattern."""
     if more and not named:
         raise click.UsageError(f"Got unexpected extra argument ({more[0]}): see {option}.")
     return named + more

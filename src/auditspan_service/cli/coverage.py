@@ -1,4 +1,4 @@
-"""`auditspan coverage`: is every model audited, or exempt with a reason?"""
+"""`auditspan coverage`: a check that every model is audited, or exempt with a reason."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _SHOWN = ("model", "table", "decision", "type", "reason")
 @click.option(
     "--app",
     metavar="MODULE:OBJECT",
-    help="The application to look at, by its MetaData, declarative base, AuditTrail, or Flask "
-    "application with Flask-SQLAlchemy.  [default: this service]",
+    help="The application to check: a MetaData, declarative base, AuditTrail, or Flask application "
+    "with Flask-SQLAlchemy.  [default: this service]",
 )
 @json_option
 def coverage_(*, app: str | None, as_json: bool) -> None:
     """Check that every model is audited, or exempt with a reason.
 
-    Exit code 1 when a model or a table has no decision.
+    Exits with 1 if a model or a table has no decision.
     """
     found = metadata_of(_loaded(app) if app else Base)
     decisions = [decision for metadata in found for decision in coverage(metadata)]
     if not decisions:
-        raise Failure("There is no model: name an object whose module imports all models.")
+        raise Failure("No models were found: name an object whose module imports all models.")
     missing = [decision for decision in decisions if decision.decision == "missing"]
     if as_json:
         print_rows([decision.to_dict() for decision in decisions], as_json=True)
@@ -62,7 +62,7 @@ def _print(decisions: Sequence[Decision], missing: Sequence[Decision]) -> None:
 def _loaded(app: str) -> object:
     module_name, colon, path = app.partition(":")
     if not (module_name and colon and path):
-        raise Failure(f"--app {app}: name a module and an object in it, as in shop.models:Base.")
+        raise Failure(f"--app {app}: expected MODULE:OBJECT, such as shop.models:Base.")
     found: object = _imported(module_name)
     for name in path.split("."):
         if not hasattr(found, name):
@@ -74,18 +74,20 @@ def _loaded(app: str) -> object:
 def _imported(name: str) -> ModuleType:
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)  # as `python -m` and `flask --app` have it
+        sys.path.insert(0, here)  # as `python -m` and `flask --app` do
     try:
         return import_module(name)
     except AuditError:
         raise
     except ModuleNotFoundError as error:
         if error.name and f"{name}.".startswith(f"{error.name}."):
-            raise Failure(f"--app: there is no module {name} here or on Python's path.") from error
+            raise Failure(
+                f"--app: module {name} was not found in this directory or on Python's path."
+            ) from error
         raise Failure(f"--app: {name} needs {error.name}, which is not installed.") from error
     except Exception as error:
         raise Failure(
-            f"--app: {name} fails with {type(error).__name__} when it is imported: run "
+            f"--app: importing {name} failed with {type(error).__name__}: run "
             f'`python -c "import {name}"` to see why.'
         ) from error
 

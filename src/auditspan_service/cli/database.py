@@ -1,4 +1,4 @@
-"""What a command works on, for as long as it runs."""
+"""Services, trail and engine of a command, closed when it ends."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from auditspan_service.models import Base
 from auditspan_service.services import Services, open_services, silent_telemetry
 
 ACTOR = Actor.system("auditspan-cli")
-"""Who acts, in the trail, when a command changes something."""
+"""The recorded actor of changes that a command makes."""
 
 
 @contextmanager
 def opened_services() -> Iterator[Services]:
-    """The services on a database with this release's schema, with the command as actor.
+    """Open the services, with the command as actor, on a database with this release's schema.
 
     Raises:
-        SettingsError, KeyFileError, SchemaError: there is something to be set up first.
+        SettingsError, KeyFileError, SchemaError: the set-up is incomplete.
     """
     with opened_engine() as engine:
         _require_current(engine)
@@ -40,10 +40,10 @@ def opened_services() -> Iterator[Services]:
 
 @contextmanager
 def opened_trail() -> Iterator[tuple[Connection, AuditTables]]:
-    """The trail for reading, as of one moment; `rollback` on the connection is the next moment.
+    """Open the trail for reading one snapshot; `rollback` on the connection takes a new one.
 
     Raises:
-        SettingsError, SchemaError: there is something to be set up first.
+        SettingsError, SchemaError: the set-up is incomplete.
     """
     database = Database.connect(load_settings().database_url)
     try:
@@ -59,7 +59,7 @@ def opened_trail() -> Iterator[tuple[Connection, AuditTables]]:
 
 @contextmanager
 def opened_engine() -> Iterator[Engine]:
-    """An engine whose connections are closed afterwards."""
+    """Open an engine and close its connections afterwards."""
     engine = make_engine(load_settings().database_url)
     try:
         yield engine
@@ -68,10 +68,10 @@ def opened_engine() -> Iterator[Engine]:
 
 
 def schema_state(engine: Engine) -> SchemaState:
-    """Where the database stands; looking makes no file.
+    """Return the state of the schema, without creating a SQLite file.
 
     Raises:
-        SchemaError: there is no database file.
+        SchemaError: the database file does not exist.
     """
     if engine.dialect.name == "sqlite" and not sqlite_file(engine.url).exists():
         file = sqlite_file(engine.url)

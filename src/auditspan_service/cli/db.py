@@ -1,4 +1,4 @@
-"""`auditspan db`: the schema of the database."""
+"""`auditspan db`: the database schema and its guards."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from auditspan_service.models import Base
 
 @click.group()
 def db() -> None:
-    """Bring the database to this release's schema, or see where it stands."""
+    """Migrate, check and repair the database schema."""
 
 
 @db.command()
 @json_option
 @data_option
 def upgrade(*, as_json: bool) -> None:
-    """Run the steps that are missing, all or none."""
+    """Apply the pending migrations, all or none."""
     close_data_dir(load_settings(), say=lambda text: click.echo(text, err=True))
     with opened_engine() as engine:
         done = upgrade_schema(engine)
@@ -36,17 +36,18 @@ def upgrade(*, as_json: bool) -> None:
     elif done.applied:
         say(f"Applied {', '.join(done.applied)}; the database is at {done.after}.")
     else:
-        say(f"Nothing to do: the database is at {done.after} already.")
+        say(f"Nothing to do: the database is already at {done.after}.")
 
 
 @db.command()
 @json_option
 @data_option
 def check(*, as_json: bool) -> None:
-    """Tell whether the database has this release's schema and guards: 0 yes, 1 no, 2 cannot tell.
+    """Check that the database has this release's schema and guards.
 
-    What the connected role could do is told and does not count: this is often the owner, who has
-    just upgraded. `auditspan doctor` asks as those do who serve.
+    Exits with 0 if it does, 1 if it does not, and 2 if the check failed. Excess privileges of the
+    connected role are reported but do not fail the check, because the owner often runs it after an
+    upgrade. `auditspan doctor` checks the role of the service.
     """
     with opened_engine() as engine:
         state = schema_state(engine)
@@ -67,9 +68,10 @@ def check(*, as_json: bool) -> None:
 @json_option
 @data_option
 def guard(*, as_json: bool) -> None:
-    """Put the triggers back that keep the audit tables append-only; as the owner of the tables.
+    """Restore missing append-only triggers.
 
-    Whoever took one away may have changed rows: run `auditspan verify` as well.
+    Run it as the owner of the tables. Rows may have been changed while a trigger was missing: run
+    `auditspan verify` as well.
     """
     with opened_engine() as engine:
         require_current(engine)
@@ -81,17 +83,18 @@ def guard(*, as_json: bool) -> None:
         return
     for finding in before:
         say(finding.detail)
-    say("The triggers are in place." if before else "The triggers were in place already.")
+    say("The triggers were restored." if before else "The triggers were already in place.")
 
 
 @db.command()
 @json_option
 @data_option
 def partition(*, as_json: bool) -> None:
-    """Partition the trail by month, on PostgreSQL; as the owner of the tables.
+    """Partition the trail by month (PostgreSQL).
 
-    Writers wait while it works. From then on the worker makes the partitions of the next months.
-    Where the trail is partitioned, functions, rights and triggers of its partitions are mended.
+    Run it as the owner of the tables. Writes block while it runs. Afterwards the worker creates the
+    partitions of the coming months. On a trail that is already partitioned, it repairs the
+    functions, privileges and triggers of the partitions.
     """
     with opened_engine() as engine:
         require_current(engine)
@@ -100,7 +103,7 @@ def partition(*, as_json: bool) -> None:
         print_object({"made": list(done.made), "partitions": list(done.partitions)})
         return
     for name in done.partitions:
-        say(f"{name}{'  (made)' if name in done.made else ''}")
+        say(f"{name}{'  (created)' if name in done.made else ''}")
 
 
 def _findings(engine: Engine) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""`auditspan doctor`: what is wrong with my set-up, in sentences."""
+"""`auditspan doctor`: a diagnosis of the set-up, in sentences."""
 
 from __future__ import annotations
 
@@ -44,16 +44,19 @@ _MAY_INSERT = text("SELECT has_any_column_privilege(CAST(:table AS text), 'INSER
     multiple=True,
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The collector's configuration; several as it gets them.  [default: otel-collector.yaml]",
+    help="The collector's configuration file; repeat it in the collector's order.  [default: "
+    "otel-collector.yaml]",
 )
 @json_option
 @data_option
 def doctor(*, collector_configs: tuple[Path, ...], as_json: bool) -> None:
-    """Tell what is wrong with the set-up: 0 nothing, 1 something, 2 could not look at all of it.
+    """Check the set-up and report its problems.
 
-    Database, schema, triggers, the role that is connected, durability, keys, sink, and the way of
-    audit records through the collector. Run it as those run who serve, with their settings. Beside
-    a running `auditspan up` the sink is the one that `up` delivers to.
+    Checks the database, schema, triggers, connected role, durability, keys, sink, and the audit
+    pipeline of the collector. Run it with the service's user and settings. While `auditspan up`
+    runs on the same data, the sink of `up` is checked.
+
+    Exits with 0 if there is no problem, 1 if there is one, and 2 if a check could not be made.
     """
     settings = as_running(load_settings())
     examination = Examination()
@@ -71,7 +74,7 @@ def doctor(*, collector_configs: tuple[Path, ...], as_json: bool) -> None:
 
 
 def _examine_database(examination: Examination, engine: Engine) -> None:
-    """Reachable, migrated, and guarding the trail; and what this role is for."""
+    """Check that the database is reachable, migrated and guarded, and what the role may write."""
     try:
         state = schema_state(engine)
         if not state.is_current:
@@ -89,8 +92,7 @@ def _examine_database(examination: Examination, engine: Engine) -> None:
         examination.add("schema", error.message)
     except SQLAlchemyError as error:
         examination.unchecked.append(
-            f"The database was not checked, since it did not answer: {database_reason(error)}. See "
-            "AUDITSPAN_DATABASE_URL."
+            f"The database did not answer: {database_reason(error)}. Check AUDITSPAN_DATABASE_URL."
         )
 
 
@@ -112,4 +114,4 @@ def _print(examination: Examination, *, as_json: bool) -> None:
     for sentence in examination.unchecked:
         say(f"not checked: {sentence}")
     if examination.ok:
-        say("Nothing is wrong.")
+        say("No problems found.")

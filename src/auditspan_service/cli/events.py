@@ -1,4 +1,4 @@
-"""`auditspan events`, `show` and `history`: the trail, read back."""
+"""`auditspan events`, `show` and `history`: queries on the trail."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _FOLLOW_SECONDS = 0.5
 Events = list[StoredEvent]
 Trail = tuple[Connection, AuditTables]
 Search = Callable[[Callable[[Trail], Events]], Events]
-"""Calls a function with the trail on the read replica, or on the database itself."""
+"""Call of a function with the trail of the read replica, or of the database itself."""
 
 
 def _time(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
@@ -59,40 +59,44 @@ def _time(_context: click.Context, _option: click.Parameter, value: str | None) 
 
 
 @click.command()
-@click.option("--actor", help="Id of the actor, or the label.")
-@click.option("--on-behalf-of", help="Id or label of the one for whom the actor acted.")
-@click.option("--action", help="An action, as in user.update; * stands for any text.")
-@click.option("--target-type", help="Type of the target, as in user.")
-@click.option("--target-id", help="Id of the target.")
-@click.option("--field", help="A column that was changed.")
-@click.option("--outcome", type=click.Choice(OUTCOMES), help="Outcome.")
+@click.option("--actor", help="Only events of the actor with this id or label.")
+@click.option("--on-behalf-of", help="Only events on behalf of this id or label.")
+@click.option("--action", help="Only events with this action, such as user.update or user.*.")
+@click.option("--target-type", help="Only events on targets of this type, such as user.")
+@click.option("--target-id", help="Only events on the target with this id.")
+@click.option("--field", help="Only events that changed this column.")
+@click.option("--outcome", type=click.Choice(OUTCOMES), help="Only events with this outcome.")
+@click.option("--since", callback=_time, metavar="TIME", help="Only events from this time on.")
+@click.option("--until", callback=_time, metavar="TIME", help="Only events before this time.")
+@click.option("--tx-id", help="Only events of this transaction.")
+@click.option("--trace-id", callback=as_trace_id, help="Only events of this trace.")
+@click.option("--request-id", help="Only events of this HTTP request.")
+@click.option("--tenant", help="Only events of this tenant.")
+@click.option("--text", help="Only events whose body contains this text.")
 @click.option(
-    "--since",
-    callback=_time,
-    metavar="TIME",
-    help="Earliest time (ISO 8601, UTC).",
+    "--limit", type=click.IntRange(1), default=50, show_default=True, help="Maximum number shown."
 )
-@click.option(
-    "--until", callback=_time, metavar="TIME", help="First time that is too late (ISO 8601, UTC)."
-)
-@click.option("--tx-id", help="Id of the transaction.")
-@click.option("--trace-id", callback=as_trace_id, help="Id of the trace.")
-@click.option("--request-id", help="Id of the HTTP request.")
-@click.option("--tenant", help="Tenant.")
-@click.option("--text", help="Text anywhere in the body.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many.")
-@click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("--follow", is_flag=True, help="Print new events as they arrive, until Ctrl-C.")
 @json_option
 @data_option
-def events(*, limit: int, follow: bool, as_json: bool, **wanted: Any) -> None:  # noqa: ANN401 (the criteria)
-    """Show the trail, newest last."""
+def events(
+    *,
+    limit: int,
+    follow: bool,
+    as_json: bool,
+    **wanted: Any,  # noqa: ANN401 (the criteria)
+) -> None:
+    """Show events, newest last.
+
+    TIME is a date or time in ISO 8601, in UTC unless it has an offset.
+    """
     asked = _filter(wanted)
     with _opened_search() as search:
         if follow:
-            with suppress(KeyboardInterrupt):  # which is how one ends it
+            with suppress(KeyboardInterrupt):  # the usual way to stop
                 _follow(search, asked, limit, as_json=as_json)
         elif not _print_newest(search, asked, limit, as_json=as_json):
-            say("No event fits.", err=True)
+            say("No event matches.", err=True)
 
 
 @click.command()
@@ -100,14 +104,14 @@ def events(*, limit: int, follow: bool, as_json: bool, **wanted: Any) -> None:  
 @json_option
 @data_option
 def show(event_id: str, *, as_json: bool) -> None:
-    """Show one event whole."""
+    """Show one event with all its members."""
     with _opened_search() as search:
         found = search(lambda trail: list(filter(None, [get_event(*trail, event_id.lower())])))
     if not found:
         with opened_trail() as trail:  # a replica may not have it yet
             found = list(filter(None, [get_event(*trail, event_id.lower())]))
     if not found:
-        raise Failure(f"There is no event {event_id}.")
+        raise Failure(f"Event {event_id} was not found.")
     (event,) = found
     if as_json:
         print_object(event.resource())
@@ -121,10 +125,10 @@ def show(event_id: str, *, as_json: bool) -> None:
 @json_option
 @data_option
 def history(target_type: str, target_id: str, *, as_json: bool) -> None:
-    """Show everything that happened to one thing, oldest first.
+    """Show every event on one target, oldest first.
 
-    Events are in the order in which the changes happened. What another program
-    wrote is recorded later, and still shown where it happened.
+    Events are listed in the order of the changes. A change that another program made is recorded
+    later, but listed where it happened.
     """
     with _opened_search() as search:
         found = search(lambda trail: target_history(*trail, target_type, target_id))
@@ -134,7 +138,7 @@ def history(target_type: str, target_id: str, *, as_json: bool) -> None:
     for event in found:
         _print_changes(event.resource())
     if not found:
-        say(f"Nothing is recorded of {target_type} {target_id}.")
+        say(f"No events are recorded for {target_type} {target_id}.")
 
 
 def _filter(wanted: Mapping[str, Any]) -> EventFilter:
@@ -172,10 +176,10 @@ def _follow(search: Search, wanted: EventFilter, limit: int, *, as_json: bool) -
 
 @contextmanager
 def _opened_search() -> Iterator[Search]:
-    """A search in the trail as of one moment; each call has its own.
+    """Open a search of the trail; each call reads its own snapshot.
 
     Raises:
-        SettingsError, SchemaError: there is something to be set up first.
+        SettingsError, SchemaError: the set-up is incomplete.
     """
     settings = load_settings()
     database = Database.connect(settings.database_url, settings.read_database_url)
@@ -192,8 +196,8 @@ def _opened_search() -> Iterator[Search]:
 
 
 def _still(connection: Connection) -> Connection:
-    """The connection, on which nothing moves until its transaction ends."""
-    if connection.dialect.name == "postgresql":  # SQLite's readers have it anyway
+    """Return the connection with snapshot isolation for its transaction."""
+    if connection.dialect.name == "postgresql":  # SQLite always reads a snapshot
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     return connection
 
@@ -247,6 +251,6 @@ def _print_changes(event: Mapping[str, Any]) -> None:
 
 
 def _short(value: str, width: int) -> str:
-    """At most `width` characters, on one line."""
+    """Return at most `width` characters of `value`, on one line."""
     text = printable(" ".join(value.split()))
     return text if len(text) <= width else text[: width - 1] + "…"

@@ -28,18 +28,21 @@ _BATCH_BYTES = 1 << 20
     "-o",
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="A file that is not there yet.  [default: standard output]",
+    help="The file to create; it must not exist.  [default: standard output]",
 )
 @click.option(
-    "--since", type=click.IntRange(min=0), default=0, help="Begin at this sequence number."
+    "--since", type=click.IntRange(min=0), default=0, help="Start at this sequence number."
 )
 @data_option
 def export(*, path: Path | None, since: int) -> None:
-    """Write the sealed trail: every record and signed checkpoint in order, as OTLP JSON lines.
+    """Write the sealed trail as OTLP JSON lines.
 
-    What is written can be read wherever the collector's files can: by `verify --witness`, by
-    `reconcile --files`, and by docs/verify_independently.py, which needs no auditspan. Exit code 1
-    when a row is so damaged that no record can be made of it; `auditspan verify` names what it is.
+    Writes every sealed record and signed checkpoint in order. The output can be used like the
+    collector's files: with `verify --witness`, `reconcile --files`, and
+    docs/verify_independently.py, which does not need auditspan.
+
+    Exits with 1 if a row is too damaged to make a record of it; `auditspan verify` reports the
+    damage.
     """
     written = damaged = 0
     with _opened(path) as stream, opened_trail() as (connection, tables):
@@ -65,12 +68,12 @@ def _batches(connection: Connection, tables: AuditTables, after: int) -> Iterato
 
 @contextmanager
 def _opened(path: Path | None) -> Iterator[IO[str]]:
-    """Where to write; a file is there when it is whole, and not before."""
+    """Open the output; a file appears under its name only once it is complete."""
     if path is None:
         yield sys.stdout
         return
     if path.exists():
-        raise Failure(f"{path} is there already: name a new file.")
+        raise Failure(f"{path} already exists: name a new file.")
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with draft.open("x", encoding="utf-8") as stream:

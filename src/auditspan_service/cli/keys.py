@@ -16,23 +16,23 @@ from auditspan_service.files.key_files import load_or_create_mac_key, rotate_mac
 
 @click.group()
 def keys() -> None:
-    """Keys with which programs and people call the API, and the MAC key of the trail.
+    """Manage API keys and the MAC key of the trail.
 
-    The keys that sign are those of `auditspan checkpoint`.
+    For signing keys, see `auditspan checkpoint`.
     """
 
 
 @keys.command()
-@click.option("--username", required=True, help="Whose key; the user is made when missing.")
+@click.option("--username", required=True, help="The key's user; created if missing.")
 @click.option(
     "--scope",
     "scopes",
     multiple=True,
     required=True,
     type=click.Choice(SCOPES),
-    help="What it may do; repeatable.",
+    help="A scope that the key grants; may be repeated.",
 )
-@click.option("--name", help="What the key is for.")
+@click.option("--name", help="A name that tells what the key is for.")
 @json_option
 @data_option
 def create(
@@ -42,7 +42,7 @@ def create(
     name: str | None,
     as_json: bool,
 ) -> None:
-    """Make a key and show it, this once."""
+    """Create an API key and show it once."""
     with opened_services() as services, services.database.writing() as session:
         issued = create_key(session, username, scopes, name=name)
         key = issued.key
@@ -53,14 +53,17 @@ def create(
         return
     click.echo(f"{issued.text}\n")
     say(f"This is key {key.id} of {username}, for {', '.join(key.scopes)}.")
-    click.echo("It is shown this once and kept nowhere: store it where secrets are stored.")
+    click.echo("It is shown only now and not stored: put it where you keep secrets.")
 
 
 @keys.command("list")
 @json_option
 @data_option
 def list_(*, as_json: bool) -> None:
-    """Show all keys; not their secrets, which nobody has."""
+    """List all API keys, without their secrets.
+
+    The secrets are not stored.
+    """
     with opened_services() as services, services.database.reading() as session:
         rows = [key_resource(key) for key in list_keys(session)]
     print_rows(rows, as_json=as_json)
@@ -71,38 +74,43 @@ def list_(*, as_json: bool) -> None:
 @json_option
 @data_option
 def revoke(*, key_id: int, as_json: bool) -> None:
-    """Make a key useless from now on."""
+    """Revoke an API key, effective immediately."""
     with opened_services() as services, services.database.writing() as session:
         row = key_resource(revoke_key(session, key_id))
     if as_json:
         print_object(row)
     else:
-        say(f"Key {key_id} of {row['username']} opens nothing since {row['revoked_at']}.")
+        say(f"Key {key_id} of {row['username']} was revoked at {row['revoked_at']}.")
 
 
 @keys.command()
 @json_option
 @data_option
 def init(*, as_json: bool) -> None:
-    """Make the MAC key of the trail (AUDITSPAN_MAC_KEY_FILE) unless it is there."""
+    """Create the MAC key if it does not exist.
+
+    The key is stored in AUDITSPAN_MAC_KEY_FILE.
+    """
     path = load_settings().mac_key_file
     is_new = not path.exists()
     key = load_or_create_mac_key(path, create=True)
     if as_json:
         print_object({"mac_key_file": str(path), "mac_key_id": key.key_id, "created": is_new})
     else:
-        click.echo(f"The MAC key {key.key_id} {'was made' if is_new else 'is'} in {path}.")
+        done = "was created" if is_new else "already exists"
+        click.echo(f"The MAC key {key.key_id} {done} in {path}.")
 
 
 @keys.command("rotate-mac")
 @json_option
 @data_option
 def rotate_mac(*, as_json: bool) -> None:
-    """Put a new MAC key first in AUDITSPAN_MAC_KEY_FILE; those before it stay, for checking.
+    """Add a new MAC key, and keep the old ones.
 
-    Nothing changes until a process reads the file, at its start: rows are written under the key
-    that was first then, and `verify` takes any in the file. So give the new file to all who read
-    it, then restart the workers, and the services last. Stopped in the middle, it changes nothing.
+    The new key becomes the first in AUDITSPAN_MAC_KEY_FILE; the old keys stay for checking. A
+    process reads the file when it starts: it writes rows with the first key, and `verify` accepts
+    every key in the file. So distribute the new file to all hosts that read it, restart the
+    workers, and then restart the services. An interrupted rotation changes nothing.
     """
     path = load_settings().mac_key_file
     new, *before = rotate_mac_key(path)
@@ -111,21 +119,22 @@ def rotate_mac(*, as_json: bool) -> None:
         print_object({**members, "previous": [key.key_id for key in before]})
         return
     kept = ", ".join(key.key_id for key in before)
-    click.echo(f"The MAC key {new.key_id} is the first in {path}; still good for checking: {kept}.")
-    click.echo("Restart the workers, then the services: from then on rows are written under it.")
+    click.echo(f"The MAC key {new.key_id} is now the first in {path}; kept for checking: {kept}.")
+    click.echo("Restart the workers, then the services: they write rows with it from then on.")
 
 
 @keys.command()
-@click.option("--reason", help="Why, for the trail.")
-@click.option("--later", is_flag=True, help="Cover rows that follow a row with a MAC, too.")
+@click.option("--reason", help="The reason, which is recorded.")
+@click.option("--later", is_flag=True, help="Also cover rows that follow a row with a MAC.")
 @json_option
 @data_option
 def cover(*, reason: str | None, later: bool, as_json: bool) -> None:
-    """Record that the rows sealed before the trail had a MAC key have no MAC (trail.key_added).
+    """Record that earlier rows have no MAC.
 
-    `verify` accepts them from then on, and no row without a MAC that is sealed later. They count as
-    they are now: changes before this command cannot be found. Run it once, when every process that
-    writes has the key and the worker has sealed what they wrote before.
+    Covers rows that were sealed before the trail had a MAC key (trail.key_added). From then on
+    `verify` accepts them, but no row without a MAC that is sealed later. They are covered as they
+    are now: changes made to them before this command cannot be detected. Run it once, after every
+    writing process has the key and the worker has sealed their earlier rows.
     """
     with opened_services() as services, services.database.writing() as session:
         found = services.trail.cover_rows_without_mac(
@@ -137,7 +146,7 @@ def cover(*, reason: str | None, later: bool, as_json: bool) -> None:
     if as_json:
         print_object(found.to_dict() if found else {"rows": 0})
     elif found is None:
-        click.echo("No row is left to cover: each has a MAC, or is covered already.")
+        click.echo("Nothing to cover: every row has a MAC or is already covered.")
     else:
         say(f"{found.rows} rows without a MAC, below sequence number {found.size}, are covered.")
-        say(f"The event {found.event_id} records it; `auditspan verify` accepts them from now on.")
+        say(f"Recorded as event {found.event_id}; `auditspan verify` accepts them from now on.")

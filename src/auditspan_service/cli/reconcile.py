@@ -1,4 +1,4 @@
-"""`auditspan reconcile`: is the trail delivered?"""
+"""`auditspan reconcile`: a comparison of the trail with the collector's files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _NAMES = 5
     multiple=True,
     type=PLACE,
     metavar="FILE…",
-    help="Files of the collector, or directories of them.",
+    help="The collector's files, or directories with them.",
 )
 @click.option(
     "--spans",
@@ -51,15 +51,15 @@ _NAMES = 5
     is_flag=False,
     flag_value="-",
     metavar="[PATH]",
-    help="Name rows, too, that span events announced and the table lacks: a file of spans, or a "
-    "directory.  [default: telemetry in AUDITSPAN_COLLECTOR_FILES]",
+    help="Also report rows that span events announce but the table lacks; PATH is a file of spans "
+    "or a directory.  [default: telemetry in AUDITSPAN_COLLECTOR_FILES]",
 )
-@click.option("--resend", "again", is_flag=True, help="Send what is missing to the sink again.")
+@click.option("--resend", "again", is_flag=True, help="Send missing records to the sink again.")
 @click.option(
     "--sink",
     "sink_name",
     metavar="NAME",
-    help="Where to send: one of AUDITSPAN_MORE_SINKS. By default that of AUDITSPAN_SINK.",
+    help="The sink to resend to, one of AUDITSPAN_MORE_SINKS.  [default: AUDITSPAN_SINK]",
 )
 @click.argument("more", nargs=-1, type=PLACE, metavar="")
 @json_option
@@ -73,14 +73,17 @@ def reconcile(  # noqa: PLR0913 (one for each option)
     sink_name: str | None,
     as_json: bool,
 ) -> None:
-    """Compare the ids and bodies of the table with those in the collector's files, both ways.
+    """Compare the table with the collector's files.
 
-    Events with the name of another trail are only counted. Exit code 1 when something is missing,
-    unknown, different or deleted, also when it was sent again: the next run shows whether that
-    arrived.
+    Compares ids and bodies, both ways. Events of another trail are only counted. Exits with 1 if
+    records are missing, unknown, different or deleted, even if they were sent again: run it once
+    more to check that they arrived.
     """
     if spans and more:
-        raise click.UsageError(f"Give --spans a directory, or once for each file: {more[0]}.")
+        raise click.UsageError(
+            f"Got unexpected extra argument ({more[0]}): give --spans a directory, or repeat it "
+            "for each file."
+        )
     settings = load_settings()
     sink = _sink(settings, sink_name)
     given = places("--files", files, more)
@@ -100,7 +103,7 @@ def _sink(settings: Settings, name: str | None) -> Sink:
         return make_sink(settings, name or settings.sink)
     except KeyError:
         known = ", ".join((settings.sink, *settings.more_sinks))
-        raise Failure(f"There is no sink {name!r}. There are: {known}.") from None
+        raise Failure(f"--sink: unknown sink {name!r}; expected one of: {known}.") from None
 
 
 def _resend(
@@ -112,7 +115,7 @@ def _resend(
 
 
 def _take_back(tables: AuditTables, sink: str, event_ids: Sequence[str]) -> None:
-    """Let what was refused before count as delivered."""
+    """Mark records that the sink refused before as delivered."""
     if not event_ids:
         return
     try:
@@ -120,17 +123,16 @@ def _take_back(tables: AuditTables, sink: str, event_ids: Sequence[str]) -> None
             count = take_back(connection, tables, sink, event_ids)
     except SQLAlchemyError as error:
         say(
-            f"{len(event_ids)} records that the sink had refused are there now, and still count as "
-            f"undelivered, since that could not be noted ({type(error).__name__}): run it with the "
-            "worker's rights.",
+            f"{len(event_ids)} records that the sink refused before have arrived, but could not be "
+            f"marked as delivered ({type(error).__name__}): run this with the worker's privileges.",
             err=True,
         )
     else:
-        say(f"{count} records that the sink had refused are delivered now", err=True)
+        say(f"{count} records that the sink refused before are now delivered", err=True)
 
 
 def _print_reconciled(report: ReconcileReport, resent: Resent | None, *, as_json: bool) -> None:
-    """Print the report, and what became of the events that were sent again."""
+    """Print the report and the outcome of the resend."""
     if as_json:
         print_object(report.to_dict() | ({"resent": asdict(resent)} if resent else {}))
         return
@@ -142,7 +144,7 @@ def _print_reconciled(report: ReconcileReport, resent: Resent | None, *, as_json
     for kind in ("missing", "unknown", "different", "deleted"):
         _print_ids(kind, getattr(report, kind))
     if report.damaged_lines:
-        say(f"{report.damaged_lines} pieces of the files are damaged")
+        say(f"{report.damaged_lines} damaged pieces in the files")
     if resent:
         say(f"{len(resent.sent)} sent again, {resent.waiting} still waiting for the relay")
         for event_id, reason in resent.refused.items():
@@ -151,7 +153,7 @@ def _print_reconciled(report: ReconcileReport, resent: Resent | None, *, as_json
 
 
 def _own_names(settings: Settings) -> set[str]:
-    """Return the name of the trail in the signing key file, if this process can read that."""
+    """Return the trail's names from the signing key file, if this process can read it."""
     with suppress(KeyFileError):
         keys = load_or_create_signing_keys(settings.signing_key_file, create=False)
         return {key.name for key in keys}
@@ -159,7 +161,7 @@ def _own_names(settings: Settings) -> set[str]:
 
 
 def _spans_place(settings: Settings, path: Path) -> Path:
-    """The place that was named, or that of the settings where none was."""
+    """Return the given path, or the default of the settings."""
     return settings.collector_files / "telemetry" if path == Path("-") else path
 
 

@@ -1,4 +1,4 @@
-"""`auditspan db restored`: the trail goes on from an older backup."""
+"""`auditspan db restored`: continuation of the trail from an older backup."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PLACE = click.Path(path_type=Path, exists=True)
 
 @dataclass(kw_only=True)
 class _Onwards:
-    """Signs under an incarnation that nobody has seen, and remembers it where workers look."""
+    """Signing under a new incarnation, stored where workers read the last signed note."""
 
     least: int
     file: LastSignedFile
@@ -49,14 +49,14 @@ class _Onwards:
 
 
 @click.command()
-@click.option("--reason", help="Why, for the trail.  [default: an older backup was restored]")
+@click.option("--reason", help="The reason, recorded.  [default: an older backup was restored]")
 @click.option(
     "--witness",
     multiple=True,
     type=_PLACE,
     metavar="FILE…",
-    help="Files of the collector, or directories of them: no incarnation in them comes again.  "
-    "[default: the directory audit of AUDITSPAN_COLLECTOR_FILES, if it is there]",
+    help="The collector's files, or directories with them: no incarnation in them is used again.  "
+    "[default: the directory audit in AUDITSPAN_COLLECTOR_FILES, if it exists]",
 )
 @click.argument("more", nargs=-1, type=_PLACE, metavar="")
 @json_option
@@ -64,13 +64,14 @@ class _Onwards:
 def restored(
     *, reason: str | None, witness: tuple[Path, ...], more: tuple[Path, ...], as_json: bool
 ) -> None:
-    """Let the trail go on from an older backup, as another incarnation.
+    """Continue the trail from an older backup, as a new incarnation.
 
-    What has been signed since the backup cannot be signed a second time. So the checkpoints get
-    another name, `auditspan/…/2` after `…/1`; the trail itself records it (trail.restore).
+    Checkpoints that were signed after the backup must not be contradicted, so new checkpoints are
+    signed under another name: `auditspan/…/2` after `…/1`. The restore is recorded in the trail
+    (trail.restore).
 
-    Run it before the workers start, with the rights of the owner of the tables and with both keys.
-    What is lost stays lost: `auditspan verify --witness` names it.
+    Run it before the workers start, with the privileges of the tables' owner and with both keys.
+    It recovers no lost rows: `auditspan verify --witness` reports them.
     """
     settings = load_settings()
     signers = load_or_create_signing_keys(settings.signing_key_file, create=False)
@@ -86,8 +87,8 @@ def restored(
         members = {"incarnation": split_origin(origin)[1], "origin": origin}
         print_object({**members, "tree_size": int(size), "event_id": event_id})
         return
-    say(f"The trail goes on as {origin}; its first checkpoint has size {size}.")
-    click.echo("Start the workers. `auditspan verify --witness` names what is lost.")
+    say(f"The trail continues as {origin}; its first checkpoint has size {size}.")
+    click.echo("Start the workers. `auditspan verify --witness` reports the lost rows.")
 
 
 def _own_files(settings: Settings) -> tuple[Path, ...]:
@@ -96,7 +97,7 @@ def _own_files(settings: Settings) -> tuple[Path, ...]:
 
 
 def _in_table(services: Services) -> int:
-    """The incarnation of the newest checkpoint."""
+    """Return the incarnation of the newest checkpoint."""
     point = services.trail.tables.checkpoint.c
     newest = select(point.note).order_by(point.tree_size.desc()).limit(1)
     with services.database.reading() as session:
@@ -104,7 +105,7 @@ def _in_table(services: Services) -> int:
 
 
 def _in_files(places: Sequence[Path], signers: Sequence[SigningKey]) -> int:
-    """The newest incarnation that the collector has seen."""
+    """Return the newest incarnation in the collector's files."""
     seen = read_witness(places, [key.public for key in signers]).checkpoints if places else ()
     return max((split_origin(checkpoint.origin)[1] for checkpoint in seen), default=0)
 
@@ -115,7 +116,7 @@ def _remembered(file: LastSignedFile) -> int:
 
 
 def _record(services: Services, reason: str, incarnation: int) -> str:
-    """Record the restore in the trail; the id of the event."""
+    """Record the restore in the trail and return the event id."""
     with services.database.writing() as session:
         return services.trail.record(
             session, _ACTION, reason=reason, metadata={"incarnation": incarnation}
@@ -125,7 +126,7 @@ def _record(services: Services, reason: str, incarnation: int) -> str:
 def _seal(
     services: Services, settings: Settings, signers: Sequence[SigningKey], onwards: _Onwards
 ) -> None:
-    """Seal what waits, the record of the restore last."""
+    """Seal all waiting rows, the record of the restore last."""
     sealer = Sealer(
         services.database.engine,
         services.trail.tables,
@@ -137,6 +138,6 @@ def _seal(
         pass
     if onwards.note is None:
         raise Failure(
-            "A worker has sealed the record of the restore itself, under the incarnation before: "
-            "stop the workers, and run this again."
+            "A running worker sealed the record of the restore under the previous incarnation: "
+            "stop the workers and run this again."
         )

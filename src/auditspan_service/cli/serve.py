@@ -20,21 +20,24 @@ from auditspan_service.files.key_files import load_or_create_mac_key
     "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="The port."
 )
 @click.option(
-    "--workers", type=click.IntRange(min=1), help="Processes; else WEB_CONCURRENCY, or 1."
+    "--workers",
+    type=click.IntRange(min=1),
+    help="The number of processes.  [default: WEB_CONCURRENCY, or 1]",
 )
 @data_option
 def serve(*, host: str, port: int, workers: int | None) -> None:
-    """Serve the API; sealing and relaying is the work of `auditspan worker` beside it.
+    """Serve the API.
 
-    Everything else is set by AUDITSPAN_* variables.
+    Run `auditspan worker` beside it to seal and relay. All other settings are AUDITSPAN_*
+    variables.
     """
     settings = load_settings()
-    # Here a failure is a sentence; in gunicorn's workers it would be a stack trace for each.
+    # A failure here is one sentence; in gunicorn it would be a stack trace for each worker.
     load_or_create_mac_key(settings.mac_key_file, create=settings.is_embedded)
     await_ready(settings, threading.Event())
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     arguments = ["-c", "python:auditspan_service.server.gunicorn_conf", "--bind", bind]
     if workers is not None:
         arguments += ["--workers", str(workers)]
-    # In place of this process, so that signals reach gunicorn itself.
+    # Replace this process, so that signals reach gunicorn itself.
     os.execv(sys.executable, [sys.executable, "-m", "gunicorn", *arguments])  # noqa: S606

@@ -1,4 +1,4 @@
-"""What must be so before a command starts to serve or to work."""
+"""Checks of the database before a command starts to serve or to work."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from auditspan_service.errors import SchemaError
 from auditspan_service.telemetry.exception_text import without_values
 
 _LASTING = ("authentication failed", "does not exist", "no pg_hba.conf", "not permitted to log in")
-"""Words of a server that is up and refuses this client."""
+"""Messages of a server that is up and refuses this client."""
 
 
 def require_ready(settings: Settings) -> None:
-    """Refuse a database without this release's schema, and one that does not guard the trail.
+    """Refuse a database with another release's schema, or without guards for the trail.
 
-    Files of an embedded database that are open to others are closed before.
+    First removes other users' access to the files of an embedded database.
 
     Raises:
-        SchemaError: the schema is another; `auditspan db upgrade` mends that.
-        UnprotectedTrailError: it is not guarded, and the settings do not allow that.
+        SchemaError: the schema is not current; `auditspan db upgrade` fixes that.
+        UnprotectedTrailError: the trail is not guarded, and the settings do not allow that.
     """
     close_data_dir(settings, say=_say)
     with opened_engine() as engine:
@@ -36,13 +36,13 @@ def require_ready(settings: Settings) -> None:
 
 
 def await_ready(settings: Settings, stop: threading.Event) -> None:
-    """Do the same as `require_ready`, and wait while PostgreSQL is starting or away.
+    """Call `require_ready`, and wait while PostgreSQL is starting or unreachable.
 
     Returns early when `stop` is set.
 
     Raises:
         SchemaError, UnprotectedTrailError: as `require_ready`.
-        DBAPIError: the database refuses this client, which does not pass by itself.
+        DBAPIError: the database refuses this client, so waiting cannot help.
     """
     backoff, said = Backoff(first=0.5), ""
     while not stop.is_set():
@@ -60,7 +60,7 @@ def await_ready(settings: Settings, stop: threading.Event) -> None:
 
 
 def _may_pass(error: OperationalError) -> bool:
-    """Whether waiting may help; libpq gives no SQLSTATE where no connection was made."""
+    """Return whether waiting may help; libpq gives no SQLSTATE for a failed connection."""
     return not any(refusal in str(error.orig) for refusal in _LASTING)
 
 
@@ -68,7 +68,7 @@ def require_current(engine: Engine) -> None:
     """Refuse a database without this release's schema.
 
     Raises:
-        SchemaError: the schema is another; `auditspan db upgrade` mends that.
+        SchemaError: the schema is not current; `auditspan db upgrade` fixes that.
     """
     state = schema_state(engine)
     if not state.is_current:

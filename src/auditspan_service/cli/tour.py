@@ -1,4 +1,4 @@
-"""`auditspan tour`: the story on the screen."""
+"""`auditspan tour`: a demonstration with real requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from auditspan_service.tour.stage import Stage, own_stage, running_stage
 _MARK = ".auditspan-tour"
 _TITLE_WIDTH = 27
 _RUNNING_URL = "http://127.0.0.1:8000"
-"""Where `auditspan serve` answers, seen from its own container too."""
+"""The default address of `auditspan serve`, also inside its container."""
 
 _CONTAINER_MARKS = (
     Path("/.dockerenv"),
@@ -41,38 +41,40 @@ Say = Callable[[str], None]
     "--data",
     "data_dir",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where everything is put; an earlier tour there is removed.  [default: tour in the data "
-    "directory]",
+    help="The directory of the tour; an earlier tour in it is removed.  [default: tour in the "
+    "data directory]",
 )
 @click.option(
     "--url",
-    help="Tour the service that runs here, with the database and the collector files of the "
-    "settings.  [default: with PostgreSQL http://127.0.0.1:8000, else one is started]",
+    help="The running service to tour, with the database and the collector's files of the "
+    "settings.  [default: http://127.0.0.1:8000 with PostgreSQL, else a service is started]",
 )
 @click.option(
-    "--key", help="An API key for the running service.  [default: one is made, and then revoked]"
+    "--key", help="An API key for the running service.  [default: a temporary key, revoked later]"
 )
 @click.option(
     "--files",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Where the collector's files of the running service are.  "
+    help="The directory of the collector's files of the running service.  "
     "[default: AUDITSPAN_COLLECTOR_FILES]",
 )
 @json_option
 def tour(
     *, data_dir: Path | None, url: str | None, key: str | None, files: Path | None, as_json: bool
 ) -> None:
-    """Watch single changes become row, span event and log record, and see it proven.
+    """Demonstrate the trail with real requests.
 
-    Everything is real: the service, SQLite, HTTP, and the OpenTelemetry collector, which is built
-    once where there is none (two minutes). Where the database is a PostgreSQL, or with --url, the
-    story is told to the service that runs there. Exit code 1 when anything does not match.
+    Makes requests, shows the row, span event and log record of each, and checks that they match.
+    Uses a real service, SQLite, HTTP, and an OpenTelemetry collector, which is built once if it is
+    not installed (two minutes). With PostgreSQL or --url, the requests go to the running service.
+
+    Exits with 1 if anything does not match.
     """
     say: Say = _say_nothing if as_json else click.echo
     settings = load_settings(**({"collector_files": files} if files else {}))
     is_own = url is None and settings.is_embedded
     if is_own and (key or files):
-        raise click.UsageError("--key and --files are for a running service: say its --url too.")
+        raise click.UsageError("--key and --files require a running service: give its --url, too.")
     if is_own:
         is_proven = _tour_own(data_dir or settings.data_dir / "tour", say, as_json=as_json)
     else:
@@ -85,7 +87,7 @@ def tour(
 
 
 def _tour_own(data_dir: Path, say: Say, *, as_json: bool) -> bool:
-    """On a stack that is started for it; where that has no collector, the last line says so."""
+    """Run the tour on a stack of its own; the last line reports a missing collector."""
     _make_room(data_dir)
     settings = load_settings(data_dir=data_dir, sink="otlp")
     binary, why_not = _collector()
@@ -110,28 +112,28 @@ def _tell_and_prove(stage: Stage, say: Say, *, as_json: bool) -> bool:
 
 
 def _make_room(directory: Path) -> None:
-    """Remove an earlier tour, and nothing else that a person may have put there."""
+    """Remove an earlier tour, and refuse a directory with anything else in it."""
     if directory.exists() and any(directory.iterdir()):
         if not (directory / _MARK).exists():
-            raise Failure(f"{directory} holds something else than a tour: choose another --data.")
+            raise Failure(f"{directory} contains files that are not a tour: choose another --data.")
         shutil.rmtree(directory)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / _MARK).touch()
 
 
 def _collector() -> tuple[Path | None, str | None]:
-    """The collector, built where there is none; or why there is none."""
+    """Return the collector, built if needed, or the reason why it is unavailable."""
     paths = CollectorPaths.from_environ(environment())
     try:
         return find_binary(paths) or build(paths, lambda text: click.echo(text, err=True)), None
     except CollectorUnavailableError as error:
         reason = str(error).partition("\n")[0]
         click.echo(str(error), err=True)
-        return None, f"No collector could be had, so auditspan wrote the files itself. ({reason})"
+        return None, f"No collector is available, so auditspan wrote the files itself. ({reason})"
 
 
 def _say_nothing(_text: str) -> None:
-    """For programs, who read the one object."""
+    """Print nothing: with `--json`, the output is one object."""
 
 
 def _step(trace: Trace) -> str:
@@ -140,7 +142,7 @@ def _step(trace: Trace) -> str:
 
 def _print_proof(proof: Proof, stage: Stage) -> None:
     click.echo(
-        "\nWhat each request left in the database, on its span, and in the collector's file:\n"
+        "\nRecords of each request in the database, on its span, and in the collector's file:\n"
     )
     print_rows([_row(trace) for trace in proof.traces], as_json=False)
     rows, events, records = proof.counts
@@ -171,7 +173,7 @@ def _row(trace: Trace) -> dict[str, str]:
         "audit_row": str(len(trace.rows)),
         "span_event": str(len(trace.span_events)),
         "log_record": str(len(trace.log_records)),
-        "": "as it must be" if trace.ok else "WRONG",
+        "": "ok" if trace.ok else "WRONG",
     }
 
 
@@ -189,7 +191,7 @@ def _print_where_next(proof: Proof, stage: Stage) -> None:
     click.echo(f"  {command} events")
     click.echo(f"  {command} verify")
     if _in_container():
-        click.echo("Run them as you ran the tour, as in `docker compose exec service auditspan`.")
+        click.echo("Run them like the tour, such as with `docker compose exec service auditspan`.")
 
 
 def _in_container() -> bool:
@@ -197,7 +199,7 @@ def _in_container() -> bool:
 
 
 def _seen_from() -> str:
-    """Return a note on addresses and paths that are valid in this container alone."""
+    """Return a note for addresses and paths that are valid only inside this container."""
     return " (inside this container)" if _in_container() else ""
 
 

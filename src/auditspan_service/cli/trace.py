@@ -1,4 +1,4 @@
-"""`auditspan trace`: the telemetry of one trace, read back from the collector's files."""
+"""`auditspan trace`: the telemetry of one trace, read from the collector's files."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 
 
 def as_trace_id(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
-    """As it is kept; what cannot be one is a mistake, and not a trace of which nothing is known."""
+    """Return the trace id in lower case, or reject an invalid one as a usage error."""
     if value is not None and not _TRACE_ID.fullmatch(value.lower()):
-        raise click.BadParameter("it must be 32 hexadecimal digits.")
+        raise click.BadParameter("invalid trace id: expected 32 hexadecimal digits.")
     return value and value.lower()
 
 
@@ -38,7 +38,10 @@ def as_trace_id(_context: click.Context, _option: click.Parameter, value: str | 
 @json_option
 @data_option
 def trace(trace_id: str, *, files: Path | None, as_json: bool) -> None:
-    """Show the spans, span events and log records of one trace as a tree."""
+    """Show the telemetry of one trace as a tree.
+
+    The tree has the spans, span events and log records of the trace.
+    """
     place = files or load_settings().collector_files
     spans, logs = read_spans(place, trace_id=trace_id), read_logs(place, trace_id=trace_id)
     tree = build_trace(trace_id, spans, logs)
@@ -47,5 +50,5 @@ def trace(trace_id: str, *, files: Path | None, as_json: bool) -> None:
     elif not tree.empty:
         say_lines(render_trace(tree))
     if tree.empty:
-        say(f"Nothing of trace {trace_id} is in the files under {place}.", err=True)
+        say(f"Trace {trace_id} was not found in the files under {place}.", err=True)
         raise SystemExit(FOUND)

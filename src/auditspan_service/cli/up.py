@@ -1,4 +1,4 @@
-"""`auditspan up`: everything in one process, until it is told to stop."""
+"""`auditspan up`: service, worker and collector in the foreground."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from auditspan_service.server.stack import Stack
     default=8000,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="The port; 0 for any that is free.",
+    help="The port; 0 for any free port.",
 )
 @json_option
 @data_option
 def up(*, host: str, port: int, as_json: bool) -> None:
-    """Run everything in the foreground, for development: service, worker, collector.
+    """Run the whole service, for development.
 
-    Migrates the database and makes the keys at the first start; a second start on the same data
-    goes on where the first stopped. Ctrl-C and SIGTERM stop it in order.
+    Runs service, worker and collector in the foreground. The first start migrates the database and
+    creates the keys; restarting on the same data resumes. Ctrl-C and SIGTERM shut it down
+    gracefully.
     """
     settings = load_settings()
     binary = _collector(settings)
@@ -46,12 +47,12 @@ def up(*, host: str, port: int, as_json: bool) -> None:
 
 
 def _collector(settings: Settings) -> Path | None:
-    """The collector that is there; with another sink than `otlp` none is wanted."""
+    """Return the installed collector, or `None` if there is none or the sink is not `otlp`."""
     if settings.sink != "otlp":
         return None
     binary = find_binary(CollectorPaths.from_environ(environment()))
     if binary is None:
-        _say("no collector is here (`make collector` builds one): files are written without it")
+        _say("no collector found (`make collector` builds one): auditspan writes the files itself")
     return binary
 
 
@@ -73,17 +74,17 @@ def _print_announcement(stack: Stack) -> None:
     collector = said["collector"]
     running = f"{collector['version']}, process {collector['pid']}" if collector else "none"
     click.echo(f"url        {said['url']}")
-    click.echo(f"key        {said['key'] or '(made at the first start)'}")
+    click.echo(f"key        {said['key'] or '(shown at the first start)'}")
     click.echo(f"collector  {running}")
     click.echo(f"audit      {said['audit_files']}")
     click.echo(f"telemetry  {said['telemetry_files']}")
     if said["key"]:
-        click.echo("\nThe key is shown this once. Try it:\n")
+        click.echo("\nThe key is shown only now. Try it:\n")
         click.echo(
             f"  curl -si {said['url']}/v1/users -H 'Authorization: Bearer {said['key']}' \\\n"
             "    -H 'Content-Type: application/json' -d '{\"username\":\"kim\"}'"
         )
-    click.echo("\nCtrl-C stops everything in order.")
+    click.echo("\nPress Ctrl-C to stop.")
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""`auditspan users`: the same acts as the API's, for whoever has the database."""
+"""`auditspan users`: users of the service, managed in the database without the API."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _BATCH = 500
 
 @click.group()
 def users() -> None:
-    """Users of the service."""
+    """Add and list users of the service."""
 
 
 @users.command()
 @click.argument("username")
-@click.option("--email", help="An address such as kim@example.org.")
-@click.option("--full-name", help="As people call the user.")
+@click.option("--email", help="The email address, such as kim@example.org.")
+@click.option("--full-name", help="The user's full name.")
 @json_option
 @data_option
 def add(
@@ -38,14 +38,14 @@ def add(
     if as_json:
         print_object(user)
     else:
-        say(f"User {user['id']} is {user['username']}.")
+        say(f"Added user {user['id']}, {user['username']}.")
 
 
 @users.command("list")
 @json_option
 @data_option
 def list_(*, as_json: bool) -> None:
-    """Show all users."""
+    """List all users."""
     rows, after = [], 0
     with opened_services() as services, services.database.reading() as session:
         while found := use_cases.list_users(session, after=after, limit=_BATCH):

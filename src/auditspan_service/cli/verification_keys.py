@@ -1,4 +1,4 @@
-"""The keys that `auditspan verify` checks with, and what cannot be checked without them."""
+"""Keys for `auditspan verify`, and the checks that are skipped without them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from auditspan_service.files.key_files import (
 Key = TypeVar("Key")
 
 _NOT_OURS = (FileNotFoundError, PermissionError)
-"""Whoever verifies need not have the secrets of those who write."""
+"""A verifier need not have the secret keys of the writers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KnownKeys:
-    """What is there to check with.
+    """Keys that are available for checking.
 
     Attributes:
         macs: the MAC keys, the newest first.
@@ -37,24 +37,24 @@ class KnownKeys:
 
     @property
     def unchecked(self) -> list[str]:
-        """What is left out for lack of a key: `mac`, `signature`."""
+        """The checks that are skipped for lack of a key: `mac`, `signature`."""
         keys = {"mac": self.macs, "signature": self.public}
         return [name for name, known in keys.items() if not known]
 
 
 def known_keys(settings: Settings, given: Sequence[str]) -> KnownKeys:
-    """The public keys that were given, else those of the settings' files; a lack is told.
+    """Load the given public keys, or those of the settings' files, and print a note if one lacks.
 
     Raises:
-        KeyFileError: a file is there and is damaged.
-        Failure: what was given is no public key.
+        KeyFileError: a key file exists but is damaged.
+        Failure: a given public key is invalid.
     """
     return KnownKeys(macs=_mac_keys(settings), public=_public_keys(settings, given))
 
 
 def _mac_keys(settings: Settings) -> tuple[MacKey, ...]:
     path = settings.mac_key_file
-    lack = f"No MAC key can be read from {path} (AUDITSPAN_MAC_KEY_FILE): MACs are not checked."
+    lack = f"No MAC key could be read from {path} (AUDITSPAN_MAC_KEY_FILE): MACs are not checked."
     return _unless_lacking(lambda: load_mac_keys(path), lack)
 
 
@@ -66,8 +66,8 @@ def _public_keys(settings: Settings, given: Sequence[str]) -> tuple[PublicKey, .
         raise Failure(f"--public-key: {error}.") from error
     path = settings.signing_key_file
     lack = (
-        f"No signing key can be read from {path} (AUDITSPAN_SIGNING_KEY_FILE), and there is no "
-        "--public-key: signatures are not checked."
+        f"No signing key could be read from {path} (AUDITSPAN_SIGNING_KEY_FILE), and no "
+        "--public-key was given: signatures are not checked."
     )
     keys = _unless_lacking(lambda: load_or_create_signing_keys(path, create=False), lack)
     return (*(key.public for key in keys), *(load_retired_keys(path) if keys else ()))

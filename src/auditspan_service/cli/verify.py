@@ -1,4 +1,4 @@
-"""`auditspan verify`: is the trail as it was written?"""
+"""`auditspan verify`: verification of the sealed trail."""
 
 from __future__ import annotations
 
@@ -48,29 +48,29 @@ _OLDER = {"no-history", "no-create"}
     "public_keys",
     multiple=True,
     metavar="KEY",
-    help="A key that signs checkpoints, as `auditspan checkpoint --public-key` prints it; may be "
-    "repeated.  [default: that of AUDITSPAN_SIGNING_KEY_FILE]",
+    help="The public key of checkpoints, as printed by `auditspan checkpoint --public-key`; may be "
+    "repeated.  [default: the keys of AUDITSPAN_SIGNING_KEY_FILE]",
 )
 @click.option(
     "--witness",
     multiple=True,
     type=PLACE,
     metavar="FILE…",
-    help="Files of the collector, or directories of them: what they have seen must still be there.",
+    help="The collector's files, or directories with them: checkpoints in them must still match.",
 )
 @click.option(
     "--since",
     type=click.IntRange(min=0),
     default=0,
     metavar="N",
-    help="Read the rows from the last checkpoint of at most this size on; all checkpoints are "
-    "checked. For a trail that was verified before.",
+    help="Read rows from the last checkpoint of at most this size onwards; all checkpoints are "
+    "still checked. For a trail that was verified before.",
 )
 @click.option(
-    "--state", is_flag=True, help="Replay the trail, too, and compare with the live tables."
+    "--state", is_flag=True, help="Also replay the trail and compare it with the live tables."
 )
 @click.option(
-    "--metrics", is_flag=True, help="Send the outcome to the collector, too, as audit.verify.*."
+    "--metrics", is_flag=True, help="Also send the outcome to the collector, as audit.verify.*."
 )
 @click.argument("more", nargs=-1, type=PLACE, metavar="")
 @json_option
@@ -85,23 +85,23 @@ def verify(  # noqa: PLR0913 (one for each option)
     more: tuple[Path, ...],
     as_json: bool,
 ) -> None:
-    """Check that every sealed row is as it was written.
+    """Verify that every sealed row is unchanged.
 
     \b
     1. the sequence is dense, and every leaf has its row
-    2. the MAC is that of the body (rows from before a late key: see `auditspan keys cover`)
+    2. the MAC matches the body (rows older than the key: see `auditspan keys cover`)
     3. the body is canonical JSON
-    4. the plain columns are what the body says
+    4. the plain columns match the body
     5. the leaf is the hash of the row
     6. every checkpoint has the root of the leaves before it
     7. every checkpoint is signed
     8. no two rows have the same event id
-    9. what the collector's files have seen is still there (--witness)
-    10. replaying the trail gives the live tables (--state)
-    11. no sink has acknowledged more rows than there are
-    12. rows without a leaf hold 2 to 4, and are newer than the last checkpoint
+    9. every checkpoint in the collector's files still matches (--witness)
+    10. replaying the trail reproduces the live tables (--state)
+    11. no sink has acknowledged more rows than exist
+    12. rows without a leaf pass 2 to 4, and are newer than the last checkpoint
 
-    Exit code 1 when something is wrong, and when there is nothing to check.
+    Exits with 1 if a check fails, or if there is nothing to check.
     """  # noqa: D301 (click reads the character itself)
     settings = load_settings()
     keys = known_keys(settings, public_keys)
@@ -133,36 +133,36 @@ def _witness(
     if not places:
         return None
     if not keys:
-        raise Failure("Without a public key no checkpoint can be believed: give --public-key.")
+        raise Failure("--witness requires a public key to check signatures: give --public-key.")
     return read_witness(places, keys, is_only_log=is_only_log)
 
 
 def _state(connection: Connection, tables: AuditTables, macs: Sequence[MacKey]) -> StateReport:
-    with _progress() as progress:  # in the same snapshot as the rest
+    with _progress() as progress:  # in the same snapshot as the other checks
         return check_state(connection, tables, Base.metadata, mac_key=macs, progress=progress)
 
 
 @contextmanager
 def _progress() -> Iterator[Progress | None]:
-    """A bar on standard error, where somebody is looking."""
+    """Show a progress bar on standard error, if that is a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
     with click.progressbar(length=0, label="rows", file=sys.stderr, show_pos=True) as bar:
 
-        def tell(step: int, total: int) -> None:
+        def advance(step: int, total: int) -> None:
             bar.length = total
             bar.update(step)
 
-        yield tell
+        yield advance
 
 
 def _require_reached(since: int, report: VerifyReport) -> None:
-    """Nothing to check is not success: a trail that was longer before is not whole."""
+    """Fail if `--since` is beyond the trail: it may have lost its newest rows."""
     if report.ok and since > report.tree_size:
         raise Failure(
             f"--since {since}: the trail has only {report.tree_size} sealed rows. If it had more "
-            "before, its newest rows are gone: verify it without --since and with --witness."
+            "before, its newest rows are lost: verify it without --since and with --witness."
         )
 
 
@@ -174,7 +174,7 @@ def _print_verified(
         return
     say(f"{report.rows} rows, {report.tree_size} sealed, {report.checkpoints} checkpoints")
     if report.since:
-        say(f"read from sequence number {report.since} on")
+        say(f"read from sequence number {report.since} onwards")
     if report.witnessed:
         say(f"{report.witnessed} checkpoints witnessed")
     say(f"root {report.root}")
@@ -183,10 +183,10 @@ def _print_verified(
         say(f"seq {place}  {finding.kind}  {finding.detail}  {finding.event_id or ''}")
     _more(len(report.findings))
     if report.tree_size == 0:
-        say("nothing is sealed yet, so nothing could be verified")
+        say("nothing to verify: no rows are sealed yet")
     else:
         left_out = f" (not checked: {', '.join(unchecked)})" if unchecked else ""
-        say(("verified" if report.ok else "NOT as it was written") + left_out)
+        say(("verified" if report.ok else "verification FAILED") + left_out)
     if live is not None:
         print_state(live)
 
@@ -197,14 +197,14 @@ def _more(count: int) -> None:
 
 
 def with_state(verified: Mapping[str, Any], state: StateReport | None) -> dict[str, Any]:
-    """The JSON object of `verify`, with that of the state check where it was asked for."""
+    """Return the JSON object of `verify`, including the state check if it was requested."""
     if state is None:
         return dict(verified)
     return {**verified, "ok": verified["ok"] and state.ok, "state": state.to_dict()}
 
 
 def print_state(state: StateReport) -> None:
-    """The differences for people, and whether there are any that count."""
+    """Print the differences and the result of the state check."""
     for difference in state.differences[:_SHOWN]:
         say(_line(difference))
     _more(len(state.differences))
@@ -212,11 +212,11 @@ def print_state(state: StateReport) -> None:
     found = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "no difference"
     say(f"{state.objects} objects compared with {state.events} events: {found}")
     if _OLDER & counts.keys():
-        say("no-history, no-create: older than the trail, or written past it")
+        say("no-history, no-create: rows that are older than the trail or bypassed it")
     if state.events == 0:
-        say("the trail has no changes, so the tables could not be compared")
+        say("the tables were not compared: the trail has no changes")
     else:
-        say("the tables are " + ("" if state.ok else "NOT ") + "what the trail says")
+        say("the tables " + ("match" if state.ok else "do NOT match") + " the trail")
 
 
 def _line(difference: Difference) -> str:

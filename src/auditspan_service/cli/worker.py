@@ -1,4 +1,4 @@
-"""`auditspan worker`: seals and relays until it is told to stop."""
+"""`auditspan worker`: sealing and relaying until stopped."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _say = partial(say_lines, err=True)
 @click.command()
 @data_option
 def worker() -> None:
-    """Seal committed rows and relay them to the sink, until told to stop.
+    """Seal committed rows and relay them to the sink until stopped.
 
-    Waits for a PostgreSQL that is starting or away. Any number of workers may run against one
-    PostgreSQL; one works, the others stand by.
+    Waits while PostgreSQL is starting or unreachable. Any number of workers may run against one
+    PostgreSQL database; one is active, the others stand by.
     """
     settings = load_settings()
     with stop_signal() as told:
@@ -45,7 +45,7 @@ def _work(settings: Settings, told: threading.Event) -> None:
 
 @contextmanager
 def stop_signal() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; the handlers before are restored."""
+    """Yield an event that Ctrl-C and SIGTERM set; restore the previous handlers afterwards."""
     told = threading.Event()
     kinds = (signal.SIGINT, signal.SIGTERM)
     before = {kind: signal.signal(kind, lambda *_: told.set()) for kind in kinds}

@@ -1,7 +1,7 @@
-"""The OpenTelemetry Collector as a child process: finding the binary, building it, running it.
+"""The OpenTelemetry Collector as a child process: finding, building and running its binary.
 
-Standard library only, and nothing of `auditspan`: it runs before anything else is set up
-(`python -m auditspan_service.collector build`).
+This package uses only the standard library, and nothing of `auditspan`: it can run before anything
+else is set up (`python -m auditspan_service.collector build`).
 
     paths = CollectorPaths.from_environ(environ)
     binary = find_binary(paths) or build(paths, progress=print)

@@ -1,10 +1,10 @@
-"""`python -m auditspan_service.collector`: get the collector's binary and print its path.
+"""`python -m auditspan_service.collector`: a command that prints the path of the collector.
 
-    build   build it, or find the build that is there (`make collector`)
-    get     the first there is of OTELCOL_BIN, PATH, a build; else build it
+    build   build the binary, or use the existing build (`make collector`)
+    get     use the first of OTELCOL_BIN, PATH and an existing build; else build the binary
 
-Progress goes to standard error, the path to standard output. Exit code 0, 2 when there is no
-collector to be had (the reason is on standard error), 130 and 143 when it was interrupted.
+Progress is written to standard error, the path to standard output. The exit code is 0 on success, 2
+if no collector is available (the reason is on standard error), 130 or 143 on an interrupt.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ _UNAVAILABLE = 2
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the arguments ask for and return the exit code."""
+    """Run the command and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m auditspan_service.collector")
     parser.add_argument("verb", choices=("build", "get"))
     verb = parser.parse_args(arguments).verb
-    # Elsewhere the environment is read in the service's config.py. Not here: make runs this before
-    # there is a service to configure, and what may be wrong with its settings must not stop it.
+    # Elsewhere only the service's config.py reads the environment. But make runs this before the
+    # service is configured, and its invalid settings must not prevent a build.
     paths = CollectorPaths.from_environ(os.environ)
     signal.signal(signal.SIGTERM, _interrupted)
     try:
         binary = (find_binary(paths) if verb == "get" else None) or build(paths, _progress)
     except CollectorError as error:
-        print(error, file=sys.stderr)  # noqa: T201  a command talks
+        print(error, file=sys.stderr)  # noqa: T201  output of a command
         return _UNAVAILABLE
     except KeyboardInterrupt:
-        print("Interrupted; nothing was put in the cache.", file=sys.stderr)  # noqa: T201  as above
+        print("Interrupted; the cache is unchanged.", file=sys.stderr)  # noqa: T201  as above
         return 128 + signal.SIGINT
     print(binary)  # noqa: T201  as above
     return 0
@@ -52,7 +52,7 @@ def _progress(text: str) -> None:
 
 
 def _interrupted(number: int, _frame: object) -> None:
-    """Unwind, so that the compiler is ended and the temporary directory removed."""
+    """Exit by an exception, so that the compiler is stopped and temporary files are removed."""
     raise SystemExit(128 + number)
 
 

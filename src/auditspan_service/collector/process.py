@@ -35,19 +35,19 @@ _PORT_IS_TAKEN = "address already in use"
 
 
 class _PortTakenError(CollectorStartError):
-    """Another process listens on a port that was free a moment ago."""
+    """Error for a port that another process has taken in the meantime."""
 
 
 class Collector:
-    """A running collector that writes below a directory of its own.
+    """Running collector that writes to its own directory.
 
-    Made by `start`. It ends with `stop`, with the `with` block, or with the process that started
-    it. Not for several threads at once.
+    It is started by `start`, and ends with `stop`, with the `with` block, or with the process that
+    started it. Not thread-safe.
     """
 
-    #: What `otelcol --version` says.
+    #: The output of `otelcol --version`.
     version: str
-    #: Its output, appended to at every start.
+    #: The output of the collector; every start appends to it.
     log_file: Path
 
     def __init__(self, binary: Path, data_dir: Path, log_file: Path, host: str) -> None:
@@ -57,7 +57,7 @@ class Collector:
         self._data_dir = data_dir.absolute()
         self._host = host
         self._ports = free_ports(host)
-        # Another collector that got one of our ports answers 404 to this path.
+        # A different collector on one of these ports answers 404 to this path.
         self._health_path = f"/health/{token_hex(8)}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -65,11 +65,10 @@ class Collector:
     def start(
         cls, binary: Path, data_dir: Path, log_file: Path, host: str = "127.0.0.1"
     ) -> Collector:
-        """Run `binary` on free ports of `host` and return once it is healthy.
+        """Run `binary` on free ports of `host`, and return once it is healthy.
 
-        Directories are made when they are missing. Raises CollectorStartError, with the last lines
-        of its log, when it is not healthy within a minute, and when another collector writes to
-        `data_dir`.
+        Missing directories are created. Raises CollectorStartError, with the last lines of its log,
+        if it is not healthy within a minute, or if another collector writes to `data_dir`.
         """
         collector = cls(binary, data_dir, log_file, host)
         for _ in range(_ATTEMPTS - 1):
@@ -81,16 +80,16 @@ class Collector:
         return collector
 
     def restart(self) -> None:
-        """Start it again on the ports it had, so that whoever sends to it need not know.
+        """Start it again on the same ports, so that senders are not affected.
 
-        A collector that still runs is stopped first. Raises CollectorStartError as `start` does,
-        and when one of the ports has been taken meanwhile.
+        A running collector is stopped first. Raises CollectorStartError as `start` does, or if one
+        of the ports has been taken in the meantime.
         """
         self.stop()
         self._run()
 
     def stop(self) -> None:
-        """Stop it in order: what it has accepted is written. Kills it after ten seconds."""
+        """Stop it gracefully, so that accepted data is written; kill it after ten seconds."""
         if self._process is None:
             return
         self._process.terminate()
@@ -100,7 +99,7 @@ class Collector:
             self.kill()
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """Kill it, as in a crash."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -118,34 +117,34 @@ class Collector:
 
     @property
     def pid(self) -> int:
-        """The process id: a new one after `restart`."""
+        """The process id, which `restart` changes."""
         if self._process is None:
             raise CollectorStartError("The collector has not been started.")
         return self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether the process is there; a few milliseconds late after it ended by itself."""
+        """True while the process runs; a few milliseconds late if it ends by itself."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def audit_endpoint(self) -> str:
-        """Where audit log records are posted: the whole URL."""
+        """The complete URL of the audit receiver."""
         return f"http://{self._host}:{self._ports.audit}/v1/audit"
 
     @property
     def otlp_endpoint(self) -> str:
-        """Where traces, logs and metrics go over OTLP/HTTP: the base, without `/v1/…`."""
+        """The base URL for traces, logs and metrics over OTLP/HTTP, without `/v1/…`."""
         return f"http://{self._host}:{self._ports.http}"
 
     @property
     def audit_files(self) -> Path:
-        """The directory of `audit.jsonl`, which is made by the first record."""
+        """The directory of `audit.jsonl`, which the first record creates."""
         return self._data_dir / "audit"
 
     @property
     def telemetry_files(self) -> Path:
-        """The directory of `traces.jsonl`, `logs.jsonl`, `metrics.jsonl`: each made when needed."""
+        """The directory of `traces.jsonl`, `logs.jsonl` and `metrics.jsonl`, created on demand."""
         return self._data_dir / "telemetry"
 
     def _run(self) -> None:
@@ -157,7 +156,7 @@ class Collector:
             self._process = spawn(self._child(descriptor))
             lock.write_holder(descriptor, self._process.pid)
         finally:
-            os.close(descriptor)  # from here on the collector alone holds the lock
+            os.close(descriptor)  # now only the collector holds the lock
         try:
             self._await_health(written_before)
         except BaseException:
@@ -173,9 +172,9 @@ class Collector:
         )
 
     def _environ(self) -> dict[str, str]:
-        """Only what the configuration asks for: the service's own environment holds secrets."""
+        """Return only the variables of the configuration: the service's own may be secret."""
         return {
-            # The collector expands `$` in the values of variables, too; `$$` stands for one.
+            # The collector also expands `$` in the values of variables; `$$` escapes it.
             "OTELCOL_DATA": str(self._data_dir).replace("$", "$$"),
             "OTELCOL_HOST": self._host,
             "OTELCOL_GRPC_PORT": str(self._ports.grpc),
@@ -186,13 +185,13 @@ class Collector:
         }
 
     def _lock(self) -> int:
-        """Wait a little: the collector of a service that was just killed is on its way out."""
+        """Take the lock, and wait for the collector of a service that was just killed to end."""
         path = self._data_dir / ".lock"
         try:
             return lock.acquire(path, seconds=_LOCK_SECONDS, poll=_LOCK_POLL_SECONDS)
         except TimeoutError as error:
             raise CollectorStartError(
-                f"Another collector (process {lock.read_holder(path)}) writes to {self._data_dir}; "
+                f"Another collector (process {lock.read_holder(path)}) writes to {self._data_dir}: "
                 "stop it, or use another data directory."
             ) from error
 
@@ -200,7 +199,7 @@ class Collector:
         deadline = time.monotonic() + _START_SECONDS
         while not self._is_healthy():
             if not self.running:
-                raise self._failure("ended while it started", written_before)
+                raise self._failure("exited during startup", written_before)
             if time.monotonic() > deadline:
                 raise self._failure(
                     f"was not healthy after {_START_SECONDS:.0f} seconds", written_before
@@ -211,7 +210,7 @@ class Collector:
         connection = HTTPConnection(self._host, self._ports.health, timeout=_ANSWER_SECONDS)
         try:
             connection.request("GET", self._health_path)
-            return connection.getresponse().status == 200  # noqa: PLR2004  HTTP's own number
+            return connection.getresponse().status == 200  # noqa: PLR2004  HTTP 200 OK
         except (OSError, HTTPException):
             return False
         finally:

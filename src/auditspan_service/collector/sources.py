@@ -1,4 +1,4 @@
-"""The collector's sources and its configuration, in the repository or in the installed wheel."""
+"""The collector's sources and configuration, in the repository or in the installed wheel."""
 
 from __future__ import annotations
 
@@ -18,38 +18,39 @@ _DIGEST_CHARACTERS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """What a collector is built from. Same `name`, same binary."""
+    """Sources of a collector. The same `name` means the same binary."""
 
     directory: Path
     #: The collector's version, as `otelcol --version` prints it.
     version: str
-    #: SHA-256 over what the compiler reads and the platform it compiles for.
+    #: The SHA-256 of the compiler's input files and of the platform.
     digest: str
 
     @property
     def name(self) -> str:
-        """The directory a build of these sources has in the cache."""
+        """The name of this build's directory in the cache."""
         return f"otelcol-{self.version}-{self.digest[:_DIGEST_CHARACTERS]}"
 
 
 def read_sources() -> Sources:
-    """Read version and digest of the sources that came with this package."""
+    """Read version and digest of the sources in this package."""
     directory = _bundled("collector", "deploy/collector")
     found = _VERSION.search((directory / "main.go").read_text(encoding="utf-8"))
     if found is None:
         raise CollectorUnavailableError(
-            f"{directory / 'main.go'} names no version; restore the directory from the repository."
+            f"{directory / 'main.go'} contains no version: restore the directory from the "
+            "repository."
         )
     return Sources(directory=directory, version=found.group(1), digest=_digest(directory))
 
 
 def source_files(directory: Path) -> list[Path]:
-    """List what the compiler reads: the other files (manifest, README) change no binary."""
+    """List the compiler's input files; other files (manifest, README) do not affect the binary."""
     return sorted([*directory.glob("*.go"), directory / "go.mod", directory / "go.sum"])
 
 
 def config_file() -> Path:
-    """Return the path of `otel-collector.yaml`, the one collector configuration there is."""
+    """Return the path of `otel-collector.yaml`, the only collector configuration."""
     return _bundled("otel-collector.yaml", "otel-collector.yaml")
 
 
@@ -59,13 +60,13 @@ def _bundled(in_wheel: str, in_repository: str) -> Path:
         if candidate.exists():
             return candidate
     raise CollectorUnavailableError(
-        f"Neither {wheel} nor {repository} exists; install auditspan again, from its wheel or a "
+        f"Neither {wheel} nor {repository} exists: install auditspan again, from its wheel or a "
         "complete clone of its repository."
     )
 
 
 def _digest(directory: Path) -> str:
-    # The platform, because a home directory may be shared between machines of different kinds.
+    # Includes the platform, because different machines may share a home directory.
     digest = hashlib.sha256(f"{platform.system()}/{platform.machine()}".encode())
     for file in source_files(directory):
         content = file.read_bytes()

@@ -1,4 +1,4 @@
-"""Starting a child process that ends with this one."""
+"""Start of a child process that ends with its parent."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _BECOME = Path(__file__).with_name("become.py")
 
 @dataclass(frozen=True, kw_only=True)
 class Child:
-    """What is to be started, and with what in its hands."""
+    """Command of a child process, with its environment, log and descriptor."""
 
     command: Sequence[str]
-    #: All of it: nothing is inherited.
+    #: The complete environment: nothing is inherited.
     environ: Mapping[str, str]
-    #: Where its output is appended.
+    #: The file that its output is appended to.
     log_file: Path
-    #: A descriptor that it keeps open as long as it lives.
+    #: A descriptor that it keeps open for its lifetime.
     descriptor: int
 
 
 def spawn(child: Child) -> subprocess.Popen[bytes]:
-    """Start `child`; it gets SIGTERM when this process ends, in whatever way (on Linux).
+    """Start `child`; on Linux it gets SIGTERM when this process ends for any reason.
 
-    The kernel takes "the parent" to be the THREAD that forked: forked by a thread that ends, the
-    child would end with it. So it is forked by a thread that lives as long as the child.
+    To the kernel, "the parent" is the THREAD that forked: if that thread ends, the child ends, too.
+    So the forking thread runs until the child ends.
     """
     started: Future[subprocess.Popen[bytes]] = Future()
     Thread(target=_fork_and_stay, args=(child, started), name="collector", daemon=True).start()
@@ -44,7 +44,7 @@ def spawn(child: Child) -> subprocess.Popen[bytes]:
 def _fork_and_stay(child: Child, started: Future[subprocess.Popen[bytes]]) -> None:
     try:
         process = _fork(child)
-    except BaseException as error:  # noqa: BLE001  it is raised where it was asked for
+    except BaseException as error:  # noqa: BLE001  raised in the calling thread
         started.set_exception(error)
         return
     started.set_result(process)
@@ -54,14 +54,14 @@ def _fork_and_stay(child: Child, started: Future[subprocess.Popen[bytes]]) -> No
 def _fork(child: Child) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-I", "-S", str(_BECOME), str(os.getpid()), *child.command]
     with child.log_file.open("ab") as log:
-        return subprocess.Popen(  # noqa: S603  our own script, and the binary we were told to run
+        return subprocess.Popen(  # noqa: S603  a bundled script, and the configured binary
             command,
             env=dict(child.environ),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             pass_fds=(child.descriptor,),
-            # Out of the terminal's foreground group: Ctrl-C is for the service, which stops the
+            # Not in the terminal's foreground group: Ctrl-C is for the service, which stops the
             # collector last, after everything has been sent to it.
             start_new_session=True,
         )

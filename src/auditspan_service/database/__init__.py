@@ -1,3 +1,3 @@
-"""The service's database: engines, schema, replica, guards."""
+"""The service's database: engines, schema, replica and guards."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Repair of the modes in the data directory."""
+"""Repair of file modes in the data directory."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from auditspan_service.files.private_files import (
 )
 
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
-"""SQLite gives these files the mode that the database had when they were created."""
+"""Suffixes of files that SQLite creates with the mode of the database at that time."""
 
 
 def make_database_file(url: URL) -> None:
-    """Create the file of a SQLite database unless it exists; SQLite would obey the umask."""
+    """Create the file of a SQLite database unless it exists; SQLite would apply the umask."""
     if file := _database_file(url):
         make_private_file(file)
 
 
 def close_data_dir(settings: Settings, *, say: Callable[[str], None]) -> None:
-    """Close the data directory and an embedded database to other users.
+    """Remove other users' access to the data directory and an embedded database.
 
-    Does nothing for the database of a server, whose data directory may hold keys for a group.
+    Does nothing for a database server: the data directory may then contain keys for a group.
 
     Args:
-        settings: name the files.
-        say: told one sentence for each repair.
+        settings: the settings, which name the files.
+        say: called with one sentence for each repair.
     """
     if not settings.is_embedded:
         return
@@ -47,7 +47,7 @@ def _paths(settings: Settings) -> Iterator[tuple[Path, int]]:
     yield settings.data_dir, DIRECTORY_MODE
     yield settings.data_dir / "collector.log", FILE_MODE
     if settings.collector_files.is_relative_to(settings.data_dir):
-        # The collector sets the mode of its files itself: they are closed by their directories.
+        # The collector sets the mode of its files itself: their directories protect them.
         for name in ("", "audit", "telemetry"):
             yield settings.collector_files / name, DIRECTORY_MODE
     for key in (settings.mac_key_file, settings.signing_key_file):
@@ -60,7 +60,7 @@ def _paths(settings: Settings) -> Iterator[tuple[Path, int]]:
 
 
 def _database_file(url: URL) -> Path | None:
-    """The path of the database; None for a server, and for one in memory."""
+    """Return the path of the database file, or None for a server or a database in memory."""
     if url.get_backend_name() != "sqlite" or url.query.get("mode") == "memory":
         return None
     return sqlite_file(url)

@@ -1,15 +1,15 @@
-"""The database: engines for PostgreSQL and SQLite that behave alike, and units of work on them.
+"""Engines for PostgreSQL and SQLite with the same behaviour, and units of work on them.
 
 A unit of work is one transaction: `Database.writing()` commits it or rolls it back,
-`Database.reading()` cannot write. `Database.search()` asks a read replica where there is one. What
-holds on both databases:
+`Database.reading()` cannot write. `Database.search()` uses a read replica if there is one. Both
+databases guarantee:
 
-- a writer has taken its turn before it reads anything. SQLite would otherwise give up a transaction
-  that read first and then wants to write (SQLITE_BUSY, at once, whatever the timeout), so it begins
-  with BEGIN IMMEDIATE; on PostgreSQL rows are locked one by one;
+- a writer waits for its turn before it reads anything. Otherwise SQLite would abort a transaction
+  that reads first and writes later (SQLITE_BUSY, immediately, regardless of the timeout), so it
+  starts with BEGIN IMMEDIATE; on PostgreSQL rows are locked one by one;
 - a commit is on disk when it returns (`synchronous=FULL`; PostgreSQL's default);
-- waiting for a lock or for a connection ends with an error, never in a queue without end;
-- an error shows no parameters.
+- waiting for a lock or for a connection is limited, and ends with an error;
+- an error contains no parameters.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _READ_ONLY: dict[str, Any] = {"postgresql_readonly": True}
-"""Execution options of a reader. PostgreSQL's dialect knows them; for SQLite see `_begin`."""
+"""Execution options of a reader. PostgreSQL's dialect supports them; for SQLite see `_begin`."""
 
 _POOL: dict[str, Any] = {
     "pool_size": 10,
@@ -50,11 +50,11 @@ _PATIENCE: dict[str, Any] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
 }
-"""How long libpq waits for a server; a network that has gone silent ends nothing by itself. In
-seconds, the last in milliseconds. The URL may say otherwise."""
+"""libpq's timeouts, without which a broken network path could block forever. In seconds, the last
+in milliseconds. The URL can override them."""
 
 READ_ONLY_STATE = "25006"
-"""The SQLSTATE of a write in a transaction that cannot write."""
+"""The SQLSTATE of a write in a read-only transaction."""
 
 _IS_READ_ONLY = text(
     "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'"
@@ -64,13 +64,13 @@ _BUSY_MILLIS = 30_000
 _WAL_PAUSE = 0.01
 _SETTINGS = ("TIME ZONE 'UTC'", "lock_timeout = '10s'")
 _POOLED = "auditspan.is_pooled"
-"""Marks connections through a pooler such as PgBouncer in transaction mode, where nothing may stay
-on the server session: no setting and no prepared statement. A pooler is recognized by the key that
-it gives its clients to cancel with, which is not the server's process id."""
+"""Mark of connections through a pooler such as PgBouncer in transaction mode, where neither
+settings nor prepared statements may remain on the server session. A pooler is detected by its
+cancellation key, which does not contain the server's process id."""
 
 
 def make_engine(database_url: str) -> Engine:
-    """The engine of a database; it connects when it is first used."""
+    """Create the engine of a database; it connects on first use."""
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite":
         return _sqlite_engine(url)
@@ -79,13 +79,13 @@ def make_engine(database_url: str) -> Engine:
 
 @dataclass(frozen=True, kw_only=True)
 class Database:
-    """One database with its two kinds of unit of work.
+    """Database with units of work for writing and for reading.
 
     Attributes:
-        engine: the engine below both; what listens on it hears readers and writers.
-        reader: the same engine and pool, for transactions that only read.
-        sessions: the writers' factory, which an `AuditTrail` is attached to.
-        replica: a copy that answers searches while it is there.
+        engine: the engine of both; its event listeners receive events of readers and writers.
+        reader: the same engine and pool, for read-only transactions.
+        sessions: the session factory of writers, which an `AuditTrail` is attached to.
+        replica: a copy that answers searches while it is available.
     """
 
     engine: Engine
@@ -95,7 +95,7 @@ class Database:
 
     @classmethod
     def connect(cls, database_url: str, read_url: str | None = None) -> Database:
-        """The database of this URL, with a replica of it."""
+        """Create the database of this URL, with an optional replica."""
         engine = make_engine(database_url)
         return cls(
             engine=engine,
@@ -106,25 +106,25 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A unit of work: committed when the block ends, rolled back when it raises."""
+        """Open a unit of work: committed when the block ends, rolled back if it raises."""
         with self.sessions.begin() as session:
             yield session
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session for reading; a write in it is refused."""
+        """Open a session for reading; writes in it are refused."""
         session = Session(self.reader, autoflush=False)
         try:
             yield session
         finally:
-            # Its ROLLBACK undoes nothing; a span of that name would tell people otherwise.
+            # Its ROLLBACK undoes nothing; a span for it would be misleading.
             with suppress_instrumentation():
                 _close(session)
 
     def search(self, read: Callable[[Connection], _T]) -> _T:
-        """What `read` finds: on the replica where there is one that answers, else here.
+        """Return the result of `read`, on the replica if it answers, else on the primary.
 
-        It may be some moments old. `read` MUST NOT mind being called twice.
+        The result may be slightly stale. `read` MUST be safe to call twice.
         """
         answer = self.replica.ask(read) if self.replica else None
         if answer is not None:
@@ -143,11 +143,11 @@ def _close(session: Session) -> None:
     try:
         session.close()
     except DBAPIError:
-        session.invalidate()  # what was read is read
+        session.invalidate()  # the data has already been read
 
 
 def _replica(read_url: str) -> Replica:
-    # Imported here, since it needs PostgreSQL's driver, which not everybody has.
+    # Imported here, because it needs PostgreSQL's driver, which may not be installed.
     from auditspan_service.database.replica import (  # noqa: PLC0415 (see above)
         Replica,
         make_impatient,
@@ -158,16 +158,16 @@ def _replica(read_url: str) -> Replica:
 
 @contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
-    """A read-only connection; all its statements see the database at one moment."""
+    """Open a read-only connection whose statements all read one snapshot."""
     options = dict(_READ_ONLY)
     if engine.dialect.name == "postgresql":
-        options["isolation_level"] = "REPEATABLE READ"  # SQLite's readers have it anyway
+        options["isolation_level"] = "REPEATABLE READ"  # SQLite always reads a snapshot
     with engine.connect().execution_options(**options) as connection:
         yield connection
 
 
 def _sqlite_engine(url: URL) -> Engine:
-    # Without isolation_level=None the driver itself begins transactions, late and DEFERRED.
+    # Without isolation_level=None the driver itself starts transactions, late and DEFERRED.
     engine = create_engine(
         url, hide_parameters=True, connect_args={"isolation_level": None}, **_POOL
     )
@@ -186,10 +186,10 @@ def _configure_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) 
 
 
 def _switch_to_wal(cursor: DBAPICursor) -> None:
-    """Have the file in WAL mode; it stays so once one has switched it.
+    """Switch the file to WAL mode, which is permanent.
 
-    SQLite does not wait here as it does elsewhere: of several that switch an empty file at the
-    same moment, all but one are told at once that it is locked, whatever `busy_timeout` says.
+    SQLite does not wait here as it does elsewhere: if several connections switch an empty file at
+    the same time, all but one fail immediately with a lock error, regardless of `busy_timeout`.
     """
     deadline = time.monotonic() + _BUSY_MILLIS / 1000
     while not _is_in_wal(cursor, is_last=time.monotonic() > deadline):
@@ -215,7 +215,7 @@ def _begin(connection: Connection) -> None:
     if reads_only:
         driver.execute("BEGIN DEFERRED")
     else:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # with a span: here a writer waits its turn
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # with a span: a writer waits here
 
 
 def _postgresql_engine(url: URL) -> Engine:
@@ -232,19 +232,20 @@ def _postgresql_engine(url: URL) -> Engine:
 
 
 def _leave_mode_to_server(connection: Any, _entry: ConnectionPoolEntry) -> None:  # noqa: ANN401 (the driver's)
-    """Begin without READ WRITE again: after a reader SQLAlchemy would ask for it.
+    """Reset the access mode, so that the next transaction does not begin with READ WRITE.
 
-    That overrides `default_transaction_read_only`, and a standby refuses it with another SQLSTATE.
+    SQLAlchemy would request it after a reader. It overrides `default_transaction_read_only`, and a
+    standby refuses it with another SQLSTATE.
     """
     if connection is not None and not connection.closed:
         connection.read_only = None
 
 
 def _drop_demoted(context: ExceptionContext) -> None:
-    """Close the pooled connections when the server turns out to be read-only.
+    """Close the pooled connections if the server turns out to be read-only.
 
-    After a failover they lead to the demoted primary; new ones find the new one. A reader that
-    tries to write is told the same, and says nothing about the server.
+    After a failover they lead to the demoted primary; new connections reach the new primary. A
+    reader that tries to write gets the same error, which does not concern the server.
     """
     state = getattr(context.original_exception, "sqlstate", None)
     options = context.connection.get_execution_options() if context.connection else {}
@@ -253,14 +254,14 @@ def _drop_demoted(context: ExceptionContext) -> None:
 
 
 def is_read_only(connection: Connection) -> bool:
-    """Whether new transactions on this server cannot write: a standby, or set so."""
+    """Return whether the server is read-only: a standby, or configured to be."""
     if connection.dialect.name != "postgresql":
         return False
     return bool(connection.execute(_IS_READ_ONLY).scalar_one())
 
 
 def _configure_postgresql(connection: Any, entry: ConnectionPoolEntry) -> None:  # noqa: ANN401 (the driver's)
-    # By statements and not as libpq's `options`, which the URL may use and pgbouncer refuses.
+    # Set by statements and not by libpq's `options`, which the URL may use and PgBouncer refuses.
     cursor = connection.cursor()
     cursor.execute("SELECT pg_backend_pid()")
     is_pooled = cursor.fetchone() != (connection.info.backend_pid,)
@@ -274,7 +275,7 @@ def _configure_postgresql(connection: Any, entry: ConnectionPoolEntry) -> None: 
 
 
 def _begin_pooled(connection: Connection) -> None:
-    """Set for this transaction what would leak to others, or get lost, behind a pooler."""
+    """Apply the settings to this transaction only; behind a pooler they could leak or get lost."""
     if connection.info.get(_POOLED):
         with suppress_instrumentation():
             connection.exec_driver_sql("; ".join(f"SET LOCAL {setting}" for setting in _SETTINGS))

@@ -1,4 +1,4 @@
-"""Before anything is served: does the database guard the trail?"""
+"""The check at start that the database guards the trail."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def require_guarded(
     say: Callable[[str], None],
     tolerated: Collection[Kind] = (),
 ) -> None:
-    """Refuse to start on a database that would let the trail be changed, or lose it.
+    """Refuse to start on a database on which the trail could be changed or lost.
 
     Args:
-        engine: one as that which will write: it is its role, and its sessions, that are looked at.
-        settings: `allow_unguarded` turns the refusal into a loud warning.
-        say: told every sentence that does not stop the start.
-        tolerated: kinds of findings that are only said.
+        engine: an engine with the role and session settings of the writers, which are checked.
+        settings: the settings; `allow_unguarded` turns the refusal into a warning.
+        say: called with every sentence that does not prevent the start.
+        tolerated: the kinds of findings that are only reported.
 
     Raises:
-        UnprotectedTrailError: it is not guarded, and the settings do not allow that.
+        UnprotectedTrailError: the trail is not guarded, and the settings do not allow that.
     """
     let_pass = get_args(Kind) if settings.allow_unguarded else tolerated
     with snapshot(engine) as connection:
@@ -41,10 +41,10 @@ def require_guarded(
             findings = require_guards(connection, audit_tables(Base.metadata), tolerated=let_pass)
         except UnprotectedTrailError as error:
             raise UnprotectedTrailError(
-                f"Nothing was started. {error.message} ({_OVERRIDE}=1 starts all the same, for "
+                f"Nothing was started. {error.message} ({_OVERRIDE}=1 overrides this, for "
                 "development only.)"
             ) from error
     for finding in findings:
         say(f"WARNING: {finding.detail}")
     if any(finding.breaks_a_promise and finding.kind not in tolerated for finding in findings):
-        say(f"WARNING: started all the same, since {_OVERRIDE} is set. Do not keep a trail here.")
+        say(f"WARNING: started anyway, because {_OVERRIDE} is set. Do not keep a trail here.")

@@ -1,10 +1,10 @@
-"""The read replica: a streaming copy of the database that answers searches, while it is there.
+"""The read replica: a streaming copy of the database that answers searches while it is available.
 
-It is a help and never a dependency. Whatever goes wrong with it, the primary answers instead: one
-warning when it is gone, one line when it is back, and between the two one try every few seconds.
-Only that one waits for it then, and before the first warning the searches that are under way.
+It is optional: whenever it fails, the primary answers instead. One warning is logged when it fails
+and one line when it recovers; in between, one search every few seconds tries it again. Only that
+search waits for it, and the searches that were running before the first warning.
 
-What it answers may be some moments old. Whoever must see their own write asks the primary.
+Its answers may be slightly stale. To read your own writes, use the primary.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from auditspan_service.telemetry.exception_text import without_values
 
 CONNECT_SECONDS = 2
 RETRY_SECONDS = 5.0
-"""Seconds after a failure in which the replica is not asked."""
+"""Time after a failure during which the replica is not used."""
 
 PING_SECONDS = 2.0
 ANSWER_SECONDS = 10.0
-"""Seconds that a search may take; a server that hangs says nothing, and closes nothing either."""
+"""Time limit for a search; a server that hangs neither answers nor closes the connection."""
 
 _OUTAGES = ("08", "42", "53", "57P")
-"""SQLSTATE classes of a server that is not there, or is none of ours: connection, unknown tables
-and missing rights, resources, shutdown and start."""
+"""SQLSTATE classes of a server that is unavailable or is not a replica: connection, unknown tables
+and missing privileges, resources, shutdown and start."""
 
 _logger = logging.getLogger(__name__)
 
@@ -46,18 +46,18 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, kw_only=True)
 class Answer(Generic[_T]):
-    """What the replica answered; None may be the answer."""
+    """Answer of the replica, which may be None."""
 
     value: _T
 
 
 @dataclass(kw_only=True)
 class Replica:
-    """A replica that may be gone.
+    """Replica that may be unavailable.
 
     Attributes:
-        engine: its engine, see `make_impatient`.
-        clock: seconds that only go forward.
+        engine: the engine of the replica, see `make_impatient`.
+        clock: a monotonic clock in seconds.
     """
 
     engine: Engine
@@ -66,9 +66,9 @@ class Replica:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def ask(self, read: Callable[[Connection], _T]) -> Answer[_T] | None:
-        """What `read` finds there, or None where the primary has to be asked.
+        """Return the answer of `read` on the replica, or None if the primary must be used.
 
-        `read` MUST only read, and MUST NOT mind being called a second time, on the primary.
+        `read` MUST only read, and MUST be safe to call a second time, on the primary.
         """
         if not self._is_worth_a_try():
             return None
@@ -90,12 +90,12 @@ class Replica:
         try:
             return Answer(value=read(connection))
         finally:
-            # As with the primary: the ROLLBACK of a reader undoes nothing, and has no span.
+            # As on the primary: the ROLLBACK of a reader undoes nothing and has no span.
             with suppress_instrumentation():
                 connection.close()
 
     def _is_worth_a_try(self) -> bool:
-        """Whether it answered last time, or is to be tried again; then by one caller only."""
+        """Return whether it answered last time or is due for a retry, by one caller only."""
         with self._lock:
             if self._retry_at is None:
                 return True
@@ -110,8 +110,8 @@ class Replica:
             self._retry_at = self.clock() + RETRY_SECONDS
         if is_news:
             _logger.warning(
-                "the read replica does not answer (%s): the primary answers searches until it is "
-                "back",
+                "the read replica does not answer (%s): the primary answers searches until it "
+                "recovers",
                 _reason(error),
             )
 
@@ -124,10 +124,10 @@ class Replica:
 
 
 def is_outage(error: SQLAlchemyError) -> bool:
-    """Whether the server is gone, and not only this one statement refused.
+    """Return whether the server is unavailable, rather than only this statement refused.
 
-    A replica cancels statements that stand in the way of what it has to replay: the primary answers
-    that one, and the next goes to the replica again.
+    A replica cancels statements that conflict with its replay: the primary answers that search, and
+    the next one uses the replica again.
     """
     if isinstance(error, PoolTimeoutError):
         return True
@@ -140,7 +140,7 @@ def is_outage(error: SQLAlchemyError) -> bool:
 
 
 def make_impatient(engine: Engine) -> Engine:
-    """Have connections of this PostgreSQL engine give up on a server that does not answer."""
+    """Set time limits on the connections of this PostgreSQL engine for a server that hangs."""
     event.listen(engine, "do_connect", _connect)
     event.listen(engine, "checkout", _let_answer)
     event.listen(engine, "checkin", _only_ping)
@@ -148,15 +148,15 @@ def make_impatient(engine: Engine) -> Engine:
 
 
 class _ImpatientConnection(PsycopgConnection[Any]):
-    """A connection that waits for its server, but not for ever."""
+    """Connection that waits for its server only until a time limit."""
 
     patience = PING_SECONDS
 
-    def wait(self, gen: Generator[Any, Any, _T], *args: Any, **options: Any) -> _T:  # noqa: ANN401 (as the driver has it, which differs by its release)
+    def wait(self, gen: Generator[Any, Any, _T], *args: Any, **options: Any) -> _T:  # noqa: ANN401 (the driver's signature differs by release)
         """Wait for an answer.
 
         Raises:
-            psycopg.OperationalError: there was none in time; the connection is closed.
+            psycopg.OperationalError: there was no answer in time; the connection is closed.
         """
         return super().wait(self._limited(gen), *args, **options)
 
@@ -165,7 +165,7 @@ class _ImpatientConnection(PsycopgConnection[Any]):
         try:
             wanted = next(gen)
             while True:
-                # The driver comes here several times a second, also when nothing has arrived.
+                # The driver resumes this several times a second, even if no data has arrived.
                 ready = yield wanted
                 if not ready and time.monotonic() > deadline:
                     self.pgconn.finish()
@@ -186,7 +186,7 @@ def _connect(
     return connection  # type: ignore[no-any-return]
 
 
-def _let_answer(connection: Any, _entry: ConnectionPoolEntry, _proxy: object) -> None:  # noqa: ANN401 (ours, by way of SQLAlchemy)
+def _let_answer(connection: Any, _entry: ConnectionPoolEntry, _proxy: object) -> None:  # noqa: ANN401 (an _ImpatientConnection)
     connection.patience = ANSWER_SECONDS
 
 

@@ -1,8 +1,7 @@
-"""Bringing a database to this release's schema, and telling where it stands.
+"""Migration of the database schema, and inspection of its state.
 
-All steps that are missing run in one transaction, on PostgreSQL and on SQLite: they are all there
-afterwards, or none is. Two that start at the same moment run one after the other, and the second
-finds nothing to do.
+All pending migrations run in one transaction on both PostgreSQL and SQLite: either all are applied
+or none. Two concurrent upgrades run one after the other, and the second has nothing to do.
 """
 
 from __future__ import annotations
@@ -29,21 +28,21 @@ _LOCK = 0x6175_6469_7473_706E  # "auditspn"
 _WAIT_FOR_OTHERS = "120s"
 _WAIT_FOR_TABLE = "10s"
 _SERVICE_TABLE = ApiKey.__tablename__
-"""Every revision has it; the trail of an application has it not beside it."""
+"""A table of every revision of the service, and of no application that uses the library."""
 
 _VERSIONS = table("alembic_version", column("version_num"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SchemaState:
-    """Where a database stands.
+    """State of a database's schema.
 
     Attributes:
-        current: its revision, None before the first.
-        head: this release's revision.
-        pending: the revisions that are missing, in their order.
-        is_known: whether this release knows `current`; a newer one made it otherwise.
-        is_foreign: whether the trail in it is that of an application, without the service.
+        current: the revision of the database, None before the first.
+        head: the revision of this release.
+        pending: the pending revisions in order.
+        is_known: whether this release knows `current`; if not, a newer release migrated it.
+        is_foreign: whether the database contains the trail of an application, not of the service.
     """
 
     current: str | None
@@ -54,33 +53,33 @@ class SchemaState:
 
     @property
     def is_current(self) -> bool:
-        """Whether the database has this release's schema."""
+        """True if the database has this release's schema."""
         return self.current == self.head
 
     def sentence(self) -> str:
-        """Where it stands and what to do, in words."""
+        """Return the state and the required action in one sentence or more."""
         if self.is_current:
-            return f"The database is at revision {self.current}, as it must be."
+            return f"The database is at revision {self.current}, as this release requires."
         if self.is_foreign:
             return (
-                "The audit tables in this database are those of an application, and not of the "
-                "service: this command is for the service's database. An application verifies its "
-                "trail by itself, see docs/how-to/audit-your-own-application.md."
+                "The audit tables in this database belong to an application, not to the service, "
+                "but this command requires the service's database. An application verifies its own "
+                "trail: see docs/how-to/audit-your-own-application.md."
             )
         if not self.is_known:
             return (
-                f"The database is at revision {self.current}, which this release does not know: "
-                "a newer release has upgraded it, so run that one."
+                f"The database is at revision {self.current}, which this release does not know, "
+                "because a newer release upgraded it: run the newer release."
             )
         return (
-            f"The database is at revision {self.current or 'none'}, this release needs "
+            f"The database is at revision {self.current or 'none'}, but this release requires "
             f"{self.head}: run `auditspan db upgrade`."
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Upgrade:
-    """What an upgrade did."""
+    """Result of an upgrade."""
 
     before: str | None
     after: str
@@ -89,20 +88,20 @@ class Upgrade:
 
 @dataclass(frozen=True, kw_only=True)
 class Partitioning:
-    """The partitions of the trail, and those of them that were not there before."""
+    """Partitions of the trail, and those that were newly created."""
 
     partitions: tuple[str, ...]
     made: tuple[str, ...]
 
 
 def upgrade(engine: Engine) -> Upgrade:
-    """Run the steps that are missing.
+    """Apply the pending migrations.
 
     Raises:
-        SchemaError: the database is newer than this release, or an application's own.
+        SchemaError: the database is newer than this release, or belongs to an application.
     """
     make_database_file(engine.url)
-    with engine.begin() as connection:  # on SQLite: BEGIN IMMEDIATE, so one at a time
+    with engine.begin() as connection:  # on SQLite: BEGIN IMMEDIATE, so only one at a time
         if engine.dialect.name == "postgresql":
             _take_turn(connection)
         before = inspect_schema(connection)
@@ -113,9 +112,9 @@ def upgrade(engine: Engine) -> Upgrade:
 
 
 def partition(engine: Engine) -> Partitioning:
-    """Partition the trail by month; where it is, put its functions, rights and guards in order.
+    """Partition the trail by month, or repair the functions, privileges and guards of partitions.
 
-    This is no step of the schema: whoever does not need it has one table less to look after.
+    This is optional and not a migration, so that a trail without partitions stays simple.
 
     Raises:
         AuditConfigError: the database is not PostgreSQL.
@@ -133,7 +132,7 @@ def partition(engine: Engine) -> Partitioning:
 
 
 def inspect_schema(connection: Connection) -> SchemaState:
-    """Where the database of this connection stands."""
+    """Return the schema state of the database of this connection."""
     current = _current_revision(connection)
     script = _script()
     head = str(script.get_current_head())
@@ -151,7 +150,7 @@ def inspect_schema(connection: Connection) -> SchemaState:
 
 
 def configuration(connection: Connection) -> Config:
-    """Alembic's configuration without a file, for this connection."""
+    """Return Alembic's configuration for this connection, without a file."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
@@ -159,7 +158,7 @@ def configuration(connection: Connection) -> Config:
 
 
 def _take_turn(connection: Connection) -> None:
-    """Wait for other upgrades, but not long for tables: a queue forms in front of them."""
+    """Wait for other upgrades, but only briefly for tables, because writers queue behind it."""
     connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_FOR_OTHERS}'"))
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_FOR_TABLE}'"))

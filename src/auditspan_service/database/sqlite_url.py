@@ -1,6 +1,6 @@
-"""SQLite database URLs for any path, and the path of the file that such a URL names.
+"""SQLite database URLs for any path, and the paths of such URLs.
 
-A SQLAlchemy URL cannot hold a path with a question mark; SQLite's own `file:` URI can.
+A SQLAlchemy URL cannot contain a path with a question mark; SQLite's own `file:` URI can.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _DRIVER_OPTIONS = frozenset(
 )
 _IN_MEMORY = frozenset({"", ":memory:", "file:", "file::memory:"})
 _TRUE = frozenset({"true", "yes", "on", "y", "t", "1"})
-"""The values that SQLAlchemy takes for a true option."""
+"""The values that SQLAlchemy accepts as true."""
 
 
 def sqlite_url(path: Path) -> str:
@@ -48,7 +48,7 @@ def absolute_sqlite_url(text: str) -> URL:
 def _require_file(url: URL) -> None:
     if url.query.get("mode") == "memory" or str(url.database or "") in _IN_MEMORY:
         raise ValueError(
-            "a database in memory is another one for every thread: name a file, as in "
+            "every thread would have its own database in memory: name a file, such as "
             "sqlite:////var/lib/auditspan/auditspan.db"
         )
 
@@ -57,8 +57,8 @@ def _require_known_options(url: URL, text: str) -> None:
     given = {name for name, _ in parse_qsl(text.partition("?")[2], keep_blank_values=True)}
     if not _is_uri(url) and (str(url.database).startswith("file:") or given - _DRIVER_OPTIONS):
         raise ValueError(
-            "it has an option that would be ignored: write a question mark in a path as %3F and "
-            "end the URL with ?uri=true, as in sqlite:///file:/what%3F/auditspan.db?uri=true"
+            "it contains an option that would be ignored: write a question mark in a path as %3F "
+            "and end the URL with ?uri=true, as in sqlite:///file:/what%3F/auditspan.db?uri=true"
         )
 
 

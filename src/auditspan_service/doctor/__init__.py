@@ -1,3 +1,3 @@
-"""What is wrong with a set-up, in sentences."""
+"""Diagnosis of a set-up, in sentences."""
 
 from __future__ import annotations

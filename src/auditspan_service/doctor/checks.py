@@ -1,4 +1,4 @@
-"""What is wrong with a set-up, apart from the database: keys, sink, collector."""
+"""Checks of the workers, keys, sink and collector of a set-up."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from auditspan_service.worker import audit_destination, otlp_sink
 
 _COLLECTOR_SECONDS = 5.0
 _LOCK_SECONDS = 5.0
-_OF_UP = " (`auditspan up` runs a collector of its own; it does not run on this data directory.)"
+_OF_UP = " (`auditspan up` starts its own collector, but is not running on this data directory.)"
 _MOUNTED_SECRETS = Path("/run/secrets")
-"""A container sees its secrets here; their modes are those of another machine, and say nothing."""
+"""The secrets of a container; their modes come from another machine and are not checked."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """One thing that is wrong.
+    """Problem of the set-up.
 
     Attributes:
-        kind: what it is about.
-        detail: what is wrong, and what to do, in sentences.
+        kind: the subject of the problem.
+        detail: the problem and its remedy, in sentences.
     """
 
     kind: str
@@ -46,13 +46,13 @@ class Diagnosis:
 
 @dataclass(kw_only=True)
 class Examination:
-    """What was found, and what could not be looked at.
+    """Problems found, and checks that could not be made.
 
     Attributes:
-        found: what is wrong.
-        unchecked: a sentence for each thing that could not be looked at.
-        writes_events: whether this process may write audit rows, as far as it is known.
-        writes_seals: whether it may seal them.
+        found: the problems.
+        unchecked: one sentence for each check that could not be made.
+        writes_events: whether this process may write audit rows, as far as known.
+        writes_seals: whether this process may seal rows.
         workers: the leases that workers hold.
     """
 
@@ -64,15 +64,15 @@ class Examination:
 
     @property
     def ok(self) -> bool:
-        """Whether everything was looked at, and nothing is wrong."""
+        """True if every check was made and no problem was found."""
         return not (self.found or self.unchecked)
 
     def add(self, kind: str, detail: str) -> None:
-        """Note something that is wrong."""
+        """Add a problem."""
         self.found.append(Diagnosis(kind=kind, detail=detail))
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
+        """Return the JSON form."""
         found = [{"kind": one.kind, "detail": one.detail} for one in self.found]
         return {
             "ok": self.ok,
@@ -92,7 +92,7 @@ def _shown(lease: StoredLease) -> dict[str, Any]:
 
 
 def examine_workers(examination: Examination, connection: Connection, tables: AuditTables) -> None:
-    """Look for frozen workers: leases that have expired, and a sealer's lock that stays held."""
+    """Report frozen workers: expired leases, and a sealer's lock that stays held."""
     if connection.dialect.name != "postgresql":
         return
     leases = read_leases(connection, tables).values()
@@ -102,20 +102,20 @@ def examine_workers(examination: Examination, connection: Connection, tables: Au
             examination.add(
                 "lease",
                 f"The lease {lease.name} has expired, and no other worker took over: "
-                f"{lease.description} is frozen or gone. Start a worker, or restart that one.",
+                f"{lease.description} is frozen or has died. Start a worker, or restart that one.",
             )
     holder = _lasting_holder(connection, tables)
     if holder:
         examination.add(
             "lock",
-            f"Nothing is sealed while {holder.description} holds the sealer's lock, for "
-            f"{_LOCK_SECONDS:.0f} seconds at least. End that session if it is not a worker that "
-            "is catching up.",
+            f"No rows can be sealed: {holder.description} has held the sealer's lock for at least "
+            f"{_LOCK_SECONDS:.0f} seconds. End that session unless it is a worker that is catching "
+            "up.",
         )
 
 
 def _lasting_holder(connection: Connection, tables: AuditTables) -> LockHolder | None:
-    """The session that holds the sealer's lock in one transaction for a while."""
+    """Return the session that holds the sealer's lock in one transaction for several seconds."""
     first = last = lock_holder(connection, tables)
     deadline = time.monotonic() + _LOCK_SECONDS
     while first and last and last.xid == first.xid:
@@ -128,7 +128,7 @@ def _lasting_holder(connection: Connection, tables: AuditTables) -> LockHolder |
 
 
 def examine_keys(examination: Examination, settings: Settings) -> None:
-    """The key files that a process with these rights needs: there, whole, and closed to others."""
+    """Check that the key files this process needs exist, are valid and are private."""
     mac, signing = settings.mac_key_file, settings.signing_key_file
     if examination.writes_events:
         _examine_key(examination, "mac-key", mac, load_mac_keys)
@@ -138,24 +138,25 @@ def examine_keys(examination: Examination, settings: Settings) -> None:
     elif signing.exists():
         examination.add(
             "signing-key",
-            f"The signing key {signing} lies where rows are written: whoever takes over this "
-            "process can sign another history. Give it to the worker alone.",
+            f"The signing key {signing} is stored where rows are written: an attacker who takes "
+            "over this process could sign a forged history. Give the key to the worker only.",
         )
 
 
 def examine_sink(examination: Examination, settings: Settings) -> None:
-    """Where records go when they are announced."""
+    """Check the sinks that records are delivered to."""
     if settings.sink == "console":
         examination.add(
             "sink",
-            "AUDITSPAN_SINK is console: records are printed and not kept, and nothing can be "
+            "AUDITSPAN_SINK is console: records are printed but not stored, so they cannot be "
             "reconciled. Use otlp.",
         )
     elif settings.sink == "file" and not settings.is_embedded:
         examination.add(
             "sink",
-            "AUDITSPAN_SINK is file: each worker writes on its own machine, where whoever can "
-            "change the trail may reach the files too. Use otlp and a collector elsewhere.",
+            "AUDITSPAN_SINK is file: each worker writes files on its own machine, where an "
+            "attacker who can change the trail may change them, too. Use otlp and a collector on "
+            "another machine.",
         )
     for name, destination in settings.more_sinks.items():
         _examine_receiver(examination, f"AUDITSPAN_MORE_SINKS, {name}", destination)
@@ -164,7 +165,7 @@ def examine_sink(examination: Examination, settings: Settings) -> None:
 def examine_collector_config(
     examination: Examination, settings: Settings, given: Sequence[Path]
 ) -> None:
-    """The way of audit records through the collector; without `given`, through the one of ours."""
+    """Check the collector's audit pipeline, by default that of `otel-collector.yaml`."""
     files = tuple(given) or (_default_config(),)
     names = ", ".join(map(str, files))
     try:
@@ -181,8 +182,8 @@ def examine_collector_config(
 
 
 def examine_collector(examination: Examination, settings: Settings) -> None:
-    """The audit receiver answers as a collector does; it is sent an empty batch."""
-    # `up` is what most people have on SQLite, and its collector ends with it.
+    """Check that the audit receiver answers an empty batch as a collector does."""
+    # With SQLite the collector is mostly that of `up`, and stops with it.
     hint = _OF_UP if settings.is_embedded else ""
     _examine_receiver(examination, "AUDITSPAN_AUDIT_ENDPOINT", audit_destination(settings), hint)
 
@@ -197,25 +198,25 @@ def _examine_receiver(
     except SinkError as error:
         examination.add(
             "collector",
-            f"{where}: {error.message}. Records wait in the table until it takes them.{hint}",
+            f"{where}: {error.message}. Records wait in the table until it accepts them.{hint}",
         )
     finally:
         sink.close()
 
 
 def _examine_tls(examination: Examination, where: str, destination: Destination) -> None:
-    """Files that are there, for a URL that makes use of them."""
+    """Check that the TLS files exist and that the URL uses TLS."""
     named = (destination.certificate, destination.client_certificate, destination.client_key)
     for path in filter(None, named):
         if not path.is_file():
-            examination.add("tls", f"{where}: there is no file {path}.")
+            examination.add("tls", f"{where}: the file {path} does not exist.")
     if destination.client_key and not destination.client_certificate:
-        examination.add("tls", f"{where}: there is a client key and no certificate that it is of.")
+        examination.add("tls", f"{where}: a client key is set without a client certificate.")
     if any(named) and not destination.endpoint.startswith("https://"):
         examination.add(
             "tls",
-            f"{where}: there are certificates for it, and its URL begins with http://, so that "
-            "records go there unencrypted. Let it begin with https://.",
+            f"{where}: certificates are set, but the URL begins with http://, so records are sent "
+            "unencrypted. Use https://.",
         )
 
 
@@ -237,6 +238,6 @@ def _examine_key(
     if is_open and not path.is_relative_to(_MOUNTED_SECRETS):
         examination.add(
             kind,
-            f"The key file {path} is open to others (mode {stat.S_IMODE(mode):04o}): "
-            f"`chmod 600 {path}`, and make a new key if somebody may have read it.",
+            f"The key file {path} is accessible to other users (mode {stat.S_IMODE(mode):04o}): "
+            f"run `chmod 600 {path}`, and create a new key if another user may have read it.",
         )

@@ -1,8 +1,8 @@
-"""Does a collector's configuration keep what the relay hands over?
+"""Checks that a collector's configuration keeps every delivered record.
 
-An audit record is delivered when the collector answers 200. Whatever answers before the record is
-in its file, drops it, or removes the file later breaks that; each is one sentence here. The rules
-are those of the comments in `otel-collector.yaml`.
+An audit record counts as delivered when the collector answers 200. A component that answers before
+the record is in its file, drops the record, or removes the file later breaks that; each such
+problem is one sentence. The rules are those in the comments of `otel-collector.yaml`.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ _HARMLESS = {"memory_limiter"}
 _HARMFUL = {
     "batch": "answers while records are still in memory",
     "groupbytrace": "answers while records are still in memory",
-    "filter": "can drop records, and answers as if it had kept them",
-    "probabilistic_sampler": "drops records, and answers as if it had kept them",
-    "tail_sampling": "drops records, and answers as if it had kept them",
-    "logdedup": "drops records, and answers as if it had kept them",
+    "filter": "can drop records and still acknowledge them",
+    "probabilistic_sampler": "drops records and still acknowledges them",
+    "tail_sampling": "drops records and still acknowledges them",
+    "logdedup": "drops records and still acknowledges them",
 }
 _WITHOUT_QUEUE = {"file", "nop"}
-"""Exporters that have no sending queue unless one is configured; all others have one by default."""
+"""Exporters without a sending queue by default; all others have one."""
 
 
 class CollectorConfigError(ValueError):
-    """The configuration cannot be read; the message says why."""
+    """Error for a configuration that cannot be read; the message gives the reason."""
 
 
 def check_collector_config(texts: Sequence[str], audit_path: str) -> list[str]:
-    """What is wrong with the way of audit records through this collector, in sentences.
+    """Return the problems of the collector's audit pipelines, in sentences.
 
     Args:
-        texts: the configuration files as the collector gets them, later ones over earlier ones.
+        texts: the configuration files in the collector's order; later ones override earlier ones.
         audit_path: the path of the URL that audit records are posted to.
 
     Raises:
-        CollectorConfigError: they cannot be read.
+        CollectorConfigError: a file cannot be read.
     """
     config: dict[str, Any] = {}
     for text in texts:
@@ -48,8 +48,8 @@ def check_collector_config(texts: Sequence[str], audit_path: str) -> list[str]:
     pipelines = _audit_pipelines(config, audit_path)
     if not pipelines:
         sentence = (
-            f"No logs pipeline has a receiver for {audit_path}: give an otlp receiver "
-            f"`logs_url_path: {audit_path}` and a pipeline of its own, as otel-collector.yaml does."
+            f"No logs pipeline has a receiver for {audit_path}: configure an otlp receiver with "
+            f"`logs_url_path: {audit_path}` and its own pipeline, as in otel-collector.yaml."
         )
         return [sentence]
     return [
@@ -64,23 +64,23 @@ def check_collector_config(texts: Sequence[str], audit_path: str) -> list[str]:
 
 def _parse(text: str) -> Members:
     try:
-        import yaml  # noqa: PLC0415 (only the doctor reads YAML; everything else runs without it)
+        import yaml  # noqa: PLC0415 (only `doctor` needs YAML)
     except ImportError as error:
-        raise CollectorConfigError("reading it needs PyYAML: `pip install pyyaml`") from error
+        raise CollectorConfigError("PyYAML is not installed: run `pip install pyyaml`") from error
     try:
-        # As the collector does it: a variable, or its default.
+        # Like the collector, but every variable has its default value.
         parsed = yaml.safe_load(_VARIABLE.sub(lambda found: found[1] or "", text))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
-        raise CollectorConfigError(f"it is no YAML{where}") from error
+        raise CollectorConfigError(f"invalid YAML{where}") from error
     if not isinstance(parsed, dict):
-        raise CollectorConfigError("it is no collector configuration")
+        raise CollectorConfigError("invalid collector configuration: expected a mapping")
     return parsed
 
 
 def _merged(first: Members, second: Members) -> dict[str, Any]:
-    """Maps member by member, everything else replaced, as the collector merges `--config` files."""
+    """Merge maps recursively and replace other values, as the collector merges its files."""
     both = {
         name: _merged(first[name], value)
         if isinstance(first.get(name), dict) and isinstance(value, dict)
@@ -91,7 +91,7 @@ def _merged(first: Members, second: Members) -> dict[str, Any]:
 
 
 def _audit_pipelines(config: Members, audit_path: str) -> dict[str, Members]:
-    """The pipelines that audit records go through, those behind a connector too."""
+    """Return the pipelines of audit records, including those behind a connector."""
     every = {
         name: _members(pipeline)
         for name, pipeline in _members(_members(config.get("service")).get("pipelines")).items()
@@ -125,12 +125,12 @@ def _processors(pipeline: str, members: Members) -> Iterator[str]:
         if _type(name) in _HARMFUL:
             yield (
                 f"The pipeline {pipeline} has the processor {name}, which {_HARMFUL[_type(name)]}: "
-                "take it out of this pipeline."
+                "remove it from this pipeline."
             )
         elif _type(name) not in _HARMLESS:
             yield (
-                f"The pipeline {pipeline} has the processor {name}: an audit record must get to "
-                "its file as it was sent. Keep memory_limiter there and nothing else."
+                f"The pipeline {pipeline} has the processor {name}, but audit records must reach "
+                "their file unchanged. Use no processor except memory_limiter."
             )
 
 
@@ -141,14 +141,14 @@ def _exporters(pipeline: str, members: Members, config: Members) -> Iterator[str
     if names and not any(_type(name) == "file" for name in names):
         yield (
             f"The pipeline {pipeline} has no file exporter: `auditspan reconcile` and "
-            "`auditspan verify --witness` will have nothing to read."
+            "`auditspan verify --witness` have no files to read."
         )
     for name in names:
         exporter = _members(known.get(name))
         if _queues_in_memory(name, exporter):
             yield (
                 f"The exporter {name} of the pipeline {pipeline} has a sending queue in memory, "
-                "which answers before anything is written and is lost with the process: set "
+                "which acknowledges records before they are written and loses them in a crash: set "
                 "`sending_queue: {enabled: false}`."
             )
         if _type(name) == "file":
@@ -166,8 +166,8 @@ def _queues_in_memory(name: str, exporter: Members) -> bool:
 def _rotation(name: str, exporter: Members) -> Iterator[str]:
     if "rotation" not in exporter:
         yield (
-            f"The exporter {name} has no `rotation`: without it the file is truncated whenever the "
-            "collector starts, and written through a buffer. Add `rotation: {max_backups: 0}`."
+            f"The exporter {name} has no `rotation`: the collector truncates the file at every "
+            "start and buffers writes. Add `rotation: {max_backups: 0}`."
         )
         return
     rotation = _members(exporter["rotation"])
@@ -175,8 +175,8 @@ def _rotation(name: str, exporter: Members) -> Iterator[str]:
         value = rotation.get(limit, default)
         if value != 0:
             yield (
-                f"The exporter {name} removes rotated files ({limit} is {value}): with them goes "
-                f"evidence. Set `{limit}: 0` and move old files away yourself."
+                f"The exporter {name} removes rotated files ({limit} is {value}), which destroys "
+                f"evidence. Set `{limit}: 0` and archive old files yourself."
             )
 
 

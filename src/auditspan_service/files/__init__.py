@@ -1,3 +1,3 @@
-"""Files on disk that hold keys and addresses, and who may read them."""
+"""Files for keys and addresses, and their permissions."""
 
 from __future__ import annotations

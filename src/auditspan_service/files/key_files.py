@@ -1,12 +1,12 @@
-"""The files of the MAC key and of the signing key: one key a line, the newest first.
+"""Files of the MAC keys and of the signing keys: one key per line, the newest first.
 
-Whoever has the MAC key can write bodies that look genuine, and without it none can be checked;
-whoever has the signing key can sign another history. So no key in them is ever lost or half
-written, and both are made readable by their owner alone.
+An attacker with the MAC key can forge bodies, and without it no body can be checked; an attacker
+with the signing key can sign a forged history. So keys are written atomically and never lost, and
+both files are created readable by their owner only.
 
-The first MAC key is the one that rows are written under, the others are for checking; the signing
-keys all sign. A signing key that signs no more leaves its public key behind, in a line that begins
-with `retired`, so that what it signed can be verified.
+Rows are written with the first MAC key; the others are for checking. All signing keys sign. The
+public key of a retired signing key stays in the file, in a line that begins with `retired`, so that
+its signatures can still be verified.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from auditspan_service.files.private_files import make_private_directory
 Key = TypeVar("Key")
 
 _RETIRED = "retired "
-"""How the line of a public key begins whose secret signs no more."""
+"""Prefix of a line with the public key of a retired signing key."""
 
 
 def load_or_create_mac_key(path: Path, *, create: bool) -> MacKey:
-    """The first key in this file; where there is none and `create` says so, a new one.
+    """Return the first key in this file; with `create`, create the file if it is missing.
 
-    Processes that create it at the same moment get the same key.
+    Processes that create it at the same time get the same key.
 
     Raises:
         KeyFileError: there is no key, or it cannot be read or written.
@@ -46,28 +46,28 @@ def load_or_create_mac_key(path: Path, *, create: bool) -> MacKey:
 
 
 def load_mac_keys(path: Path) -> tuple[MacKey, ...]:
-    """Every key in this file.
+    """Return every key in this file.
 
     Raises:
-        KeyFileError: there is no key, or they cannot be read.
+        KeyFileError: there is no key, or the file cannot be read.
     """
     try:
         return _read(path, "MAC", MacKey.parse)
     except FileNotFoundError as error:
         raise KeyFileError(
-            f"There is no MAC key in {path}: make one with `auditspan keys init`, give the same "
-            "file to every process that writes to this database, and name it in "
-            "AUDITSPAN_MAC_KEY_FILE."
+            f"The MAC key file {path} does not exist: create it with `auditspan keys init`, give "
+            "the same file to every process that writes to this database, and set "
+            "AUDITSPAN_MAC_KEY_FILE to its path."
         ) from error
     except AuditConfigError as error:
         raise KeyFileError(f"{path}: {error.message}.") from error
 
 
 def load_or_create_signing_keys(path: Path, *, create: bool) -> tuple[SigningKey, ...]:
-    """The Ed25519 keys in this file; where there is none and `create` says so, a new one.
+    """Return the Ed25519 keys in this file; with `create`, create the file if it is missing.
 
     Raises:
-        KeyFileError: there is no key, or they cannot be read or written.
+        KeyFileError: there is no key, or the file cannot be read or written.
     """
     if create:
         _create(path, lambda: f"{_new_signing_key().dump()}\n")
@@ -75,22 +75,22 @@ def load_or_create_signing_keys(path: Path, *, create: bool) -> tuple[SigningKey
         keys = _read(path, "signing", SigningKey.parse, besides=_RETIRED)
     except FileNotFoundError as error:
         raise KeyFileError(
-            f"There is no signing key in {path}: make one with `auditspan checkpoint --init`, give "
-            "it to the workers of this database and to nobody else, and name it in "
-            "AUDITSPAN_SIGNING_KEY_FILE."
+            f"The signing key file {path} does not exist: create it with `auditspan checkpoint "
+            "--init`, give it only to the workers of this database, and set "
+            "AUDITSPAN_SIGNING_KEY_FILE to its path."
         ) from error
     except NoteError as error:
         raise KeyFileError(f"{path}: {error}.") from error
     if len({key.name for key in keys}) > 1:
-        raise KeyFileError(f"{path}: the keys of one trail have one name, which is the log's.")
+        raise KeyFileError(f"{path}: the signing keys have different names; a trail has only one.")
     return keys
 
 
 def load_retired_keys(path: Path) -> tuple[PublicKey, ...]:
-    """The public keys of retired signers; empty without a key file.
+    """Return the public keys of retired signing keys; empty without a key file.
 
     Raises:
-        KeyFileError: they cannot be read.
+        KeyFileError: the file cannot be read.
     """
     try:
         lines = [line for line in _lines(path, "signing") if line.startswith(_RETIRED)]
@@ -102,19 +102,19 @@ def load_retired_keys(path: Path) -> tuple[PublicKey, ...]:
 
 
 def last_signed_file(path: Path) -> Path:
-    """Where it is remembered, beside the signing key, what was signed last."""
+    """Return the path of the last signed note, beside the signing key."""
     return path.with_name(f"{path.name}.last")
 
 
 def rotate_signing_key(path: Path) -> tuple[SigningKey, ...]:
-    """Put a new key before the newest one; whatever was before that one signs no more.
+    """Add a new key before the newest one, and retire all older keys.
 
-    Its public key stays in the file, for those who verify.
+    The public keys of retired keys stay in the file for verification.
 
     Raises:
         KeyFileError: there is no key yet, or the file cannot be read or written.
     """
-    load_or_create_signing_keys(path, create=False)  # its error says how to make one
+    load_or_create_signing_keys(path, create=False)  # its error explains how to create one
     with _turn(path):
         newest, *older = load_or_create_signing_keys(path, create=False)
         retired = (*(key.public for key in older), *load_retired_keys(path))
@@ -125,12 +125,12 @@ def rotate_signing_key(path: Path) -> tuple[SigningKey, ...]:
 
 
 def rotate_mac_key(path: Path) -> tuple[MacKey, ...]:
-    """Put a new key before all others, which stay for checking.
+    """Add a new key before all others, which are kept for checking.
 
     Raises:
         KeyFileError: there is no key yet, or the file cannot be read or written.
     """
-    load_mac_keys(path)  # its error says how to make one
+    load_mac_keys(path)  # its error explains how to create one
     with _turn(path):
         keys = (_new_mac_key(), *load_mac_keys(path))
         _replace(path, "".join(key.dump() for key in keys))
@@ -142,14 +142,14 @@ def _new_mac_key() -> MacKey:
 
 
 def _new_signing_key() -> SigningKey:
-    # The name is the log's, and two logs must not have the same.
+    # The name is that of the log, and must be unique.
     return SigningKey(name=KEY_PREFIX + secrets.token_hex(4), seed=secrets.token_bytes(32))
 
 
 def _read(
     path: Path, kind: str, parse: Callable[[str], Key], *, besides: str | None = None
 ) -> tuple[Key, ...]:
-    """The keys in the lines of a file, without lines that begin with `besides`."""
+    """Return the keys of a file, except lines that begin with `besides`."""
     lines = _lines(path, kind)
     if besides:
         lines = [line for line in lines if not line.startswith(besides)]
@@ -162,13 +162,13 @@ def _lines(path: Path, kind: str) -> list[str]:
     except FileNotFoundError:
         raise
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not ASCII text"
         raise KeyFileError(f"The {kind} key file {path} cannot be used: {reason}.") from error
     return text.splitlines()
 
 
 def _create(path: Path, make: Callable[[], str]) -> None:
-    """Make the file unless it is there."""
+    """Create the file unless it exists."""
     try:
         if path.exists():
             return
@@ -180,27 +180,27 @@ def _create(path: Path, make: Callable[[], str]) -> None:
         finally:
             draft.unlink(missing_ok=True)
     except OSError as error:
-        raise KeyFileError(f"The key file {path} cannot be made: {error.strerror}.") from error
+        raise KeyFileError(f"The key file {path} cannot be created: {error.strerror}.") from error
 
 
 @contextmanager
 def _turn(path: Path) -> Iterator[None]:
-    """One at a time: of two who change the file at once, neither loses the other's key."""
+    """Lock the directory, so that concurrent rotations do not lose a key."""
     try:
         directory = os.open(path.parent, os.O_RDONLY)
     except OSError as error:
         raise KeyFileError(f"The key file {path} cannot be written: {error.strerror}.") from error
     try:
-        fcntl.flock(directory, fcntl.LOCK_EX)  # the file itself will be another one afterwards
+        fcntl.flock(directory, fcntl.LOCK_EX)  # the file itself is replaced
         yield
     finally:
         os.close(directory)
 
 
 def _replace(path: Path, text: str) -> None:
-    """Put a finished file in the place of another, at once; for the same people.
+    """Replace the file atomically, keeping its owner and mode.
 
-    Whoever is stopped in the middle has changed nothing.
+    An interrupted replacement changes nothing.
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
@@ -208,8 +208,10 @@ def _replace(path: Path, text: str) -> None:
             _write(draft, text)
             before = path.stat()
             if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-                os.chown(draft, before.st_uid, before.st_gid)  # root does it for the service
-            draft.chmod(stat.S_IMODE(before.st_mode))  # a secret of a container is read by others
+                os.chown(draft, before.st_uid, before.st_gid)  # when root rotates the service's key
+            draft.chmod(
+                stat.S_IMODE(before.st_mode)
+            )  # a container's secret may be readable by a group
             draft.replace(path)
             _sync_directory(path)
         finally:
@@ -227,7 +229,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _publish(draft: Path, path: Path) -> None:
-    """Give the finished file its name, unless another process was first."""
+    """Link the complete file to its name, unless another process was first."""
     try:
         path.hardlink_to(draft)
     except FileExistsError:
@@ -238,6 +240,6 @@ def _publish(draft: Path, path: Path) -> None:
 def _sync_directory(path: Path) -> None:
     directory = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(directory)  # the name as well: audit rows will refer to this key
+        os.fsync(directory)  # also sync the name: audit rows will refer to this key
     finally:
         os.close(directory)

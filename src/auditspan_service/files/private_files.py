@@ -1,4 +1,4 @@
-"""Files and directories that only their owner may use, whatever the umask."""
+"""Files and directories that only their owner can access, regardless of the umask."""
 
 from __future__ import annotations
 
@@ -28,26 +28,32 @@ def make_private_file(path: Path) -> None:
 
 
 def close_to_others(path: Path, mode: int) -> str | None:
-    """Remove the access that goes beyond `mode`; a sentence when there was any."""
+    """Remove permissions beyond `mode`; return a sentence if there were any."""
     try:
         before = path.stat().st_mode
         if not stat.S_IMODE(before) & 0o777 & ~mode:
             return None
         if _is_shared(path, before):
             return (
-                f"WARNING: {path} is a directory for everybody (mode {stat.S_IMODE(before):04o}) "
-                "and was left so. Choose a data directory that is used by auditspan alone."
+                f"WARNING: {path} is a shared directory (mode {stat.S_IMODE(before):04o}), so its "
+                "mode was not changed. Choose a data directory that only auditspan uses."
             )
         path.chmod(mode)
     except FileNotFoundError:
         return None
     except OSError as error:
-        return f"WARNING: {path} is open to others, and its mode cannot be set: {error.strerror}."
-    return f"{path} was open to others: its mode is now {mode:04o} instead of {_octal(before)}."
+        return (
+            f"WARNING: {path} is accessible to other users, and its mode cannot be changed: "
+            f"{error.strerror}."
+        )
+    return (
+        f"{path} was accessible to other users: its mode was changed from {_octal(before)} to "
+        f"{mode:04o}."
+    )
 
 
 def _is_shared(path: Path, mode: int) -> bool:
-    """Return whether other programs need this directory, as they do `/tmp` and `/`."""
+    """Return whether other programs use this directory, as they do `/tmp` and `/`."""
     return stat.S_ISDIR(mode) and (bool(mode & stat.S_ISVTX) or path.resolve() == Path("/"))
 
 

@@ -1,7 +1,7 @@
-"""The file that tells other commands which collector a running `auditspan up` delivers to.
+"""The file that gives other commands the collector address of a running `auditspan up`.
 
 `up` starts its collector on free ports, which no setting names. The file is locked while `up` runs,
-so that a file left behind by a crash is not believed.
+so that a stale file of a crashed `up` is ignored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOCK_POLL_SECONDS = 0.05
 
 @contextmanager
 def announced(settings: Settings) -> Iterator[None]:
-    """Tell where records go, for as long as the block runs; of several, the first one tells."""
+    """Publish the sink while the block runs, unless another `up` already does."""
     path = settings.data_dir / _NAME
     try:
         descriptor = lock.acquire(path, seconds=_LOCK_SECONDS, poll=_LOCK_POLL_SECONDS)
@@ -39,7 +39,7 @@ def announced(settings: Settings) -> Iterator[None]:
 
 
 def as_running(settings: Settings) -> Settings:
-    """Return the settings with the sink of an `auditspan up` that runs on this data directory."""
+    """Return the settings with the sink of the `auditspan up` on this data directory, if any."""
     with suppress(OSError, ValueError), (settings.data_dir / _NAME).open() as file:
         if _is_locked(file.fileno()):
             return settings.model_copy(update=_read(file.read()))

@@ -1,3 +1,3 @@
-"""How the service is served: gunicorn, and all in one process."""
+"""Serving of the service, with gunicorn or in one process with the worker."""
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The bytes of one HTTP/1 request as they arrive, before a thread serves it.
 
-Only scheduling depends on what is read here: the server's own parser reads the same bytes again and
+They are inspected only for scheduling: the server's own parser reads the same bytes again and
 decides what they mean.
 """
 
@@ -11,7 +11,7 @@ from enum import Enum, auto
 
 HEAD_BYTES = 64 * 1024
 BODY_BYTES = 64 * 1024
-"""The largest body that is held in memory before a thread serves its request."""
+"""The largest body that is buffered in memory before a thread serves its request."""
 
 _END = b"\r\n\r\n"
 _LENGTH = re.compile(
@@ -22,26 +22,26 @@ _EXPECT = re.compile(rb"^expect:", re.IGNORECASE | re.MULTILINE)
 
 
 class Phase(Enum):
-    """How much of a request is there."""
+    """Received part of a request."""
 
     HEAD = auto()
     """A part of the head."""
     BODY = auto()
-    """The head, and a part of a body that is worth waiting for."""
+    """The head, and a part of a body that is buffered."""
     OPEN = auto()
-    """The head, and a part of a body that is not waited for: too large, or the client waits."""
+    """The head, and a part of a body that is not buffered: too large, or the client waits."""
     WHOLE = auto()
     """The head and the body."""
     TOO_LARGE = auto()
-    """More than a head may have."""
+    """A head that exceeds the limit."""
 
 
 class Arrival:
-    """What has arrived of a request.
+    """Bytes of a request that have arrived.
 
     Attributes:
-        data: the bytes; those of a following request may be among them.
-        phase: how much of the request they are.
+        data: the bytes, possibly including those of a following request.
+        phase: the part of the request that they make up.
     """
 
     def __init__(self, data: bytes = b"") -> None:
@@ -49,7 +49,7 @@ class Arrival:
         self.phase = Phase.HEAD
         self._searched = 0
         self._end = 0  # of the head
-        self._length: int | None = 0  # of the body; None where chunks say it
+        self._length: int | None = 0  # of the body; None if it is chunked
         self.add(data)
 
     def add(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Reading a request's bytes from a socket, for no longer than until a deadline."""
+"""Reading of a request from a socket, with a deadline."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class BoundedReader(SocketUnreader):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's reader of a socket, with a deadline for all that is read of one body.
+    """gunicorn's socket reader, with a deadline for reading one body.
 
     Attributes:
-        deadline: on the monotonic clock. None while the head is parsed, which has arrived as a
-            whole: its parser finds the end of the stream behind it.
-        whole: whether the body has arrived, too.
+        deadline: the deadline on the monotonic clock. None while the head is parsed, which has
+            arrived completely: its parser then finds the end of the stream.
+        whole: whether the body has also arrived.
     """
 
     def __init__(self, sock: socket.socket) -> None:

@@ -13,13 +13,13 @@ from pathlib import Path
 wsgi_app = "auditspan_service.wsgi:app"
 worker_class = "auditspan_service.server.gunicorn_worker.Worker"
 threads = 8
-timeout = 60  # seconds without a sign of life from a worker
-graceful_timeout = 30  # seconds for the running requests and, after them, the flush of telemetry
+timeout = 60  # seconds without a heartbeat of a worker
+graceful_timeout = 30  # seconds for the running requests and then the flush of telemetry
 keepalive = 5
-worker_connections = 512  # open ones; below the usual limit of 1024 files of a process
+worker_connections = 512  # open connections; below the usual limit of 1024 files per process
 
-# gunicorn would believe SCRIPT_NAME, PATH_INFO and the scheme of every peer on loopback or a Unix
-# socket. Forwarded headers are read by `proxy`, from AUDITSPAN_TRUSTED_PROXIES alone.
+# gunicorn would trust SCRIPT_NAME, PATH_INFO and the scheme of every peer on loopback or a Unix
+# socket. Forwarded headers are read by `proxy`, only from AUDITSPAN_TRUSTED_PROXIES.
 forwarded_allow_ips = ""
 secure_scheme_headers: dict[str, str] = {}
 forwarder_headers = ""
@@ -27,15 +27,15 @@ forwarder_headers = ""
 accesslog = None  # the server spans are the access log, with the trace and without query strings
 errorlog = "-"
 
-# Both would need a writable home or disk: the image is read-only, and a slow disk under the
-# heartbeat file stops the worker.
+# Both would need a writable home or disk: the image is read-only, and a heartbeat file on a slow
+# disk stops the worker.
 control_socket_disable = True
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the heartbeat file is made there by mkstemp
 worker_tmp_dir = str(_SHARED_MEMORY) if os.access(_SHARED_MEMORY, os.W_OK) else None
 
 
 def post_worker_init(_worker: object) -> None:
-    """Let gunicorn's own lines in this worker go where the application's go."""
+    """Send gunicorn's own log lines in this worker to the application's handlers."""
     from auditspan_service.server.gunicorn_worker import NoQuotes  # noqa: PLC0415 (needs gunicorn)
 
     gunicorn_logger = logging.getLogger("gunicorn.error")
@@ -46,10 +46,10 @@ def post_worker_init(_worker: object) -> None:
 
 
 def worker_exit(_server: object, worker: object) -> None:
-    """Flush telemetry when the last request is served; gunicorn calls it on SIGTERM too.
+    """Flush telemetry after the last request; gunicorn also calls this on SIGTERM.
 
-    The arbiter also calls it in its own process, for a worker that is gone and had no application
-    here.
+    The arbiter calls it in its own process, too, for a worker that has exited; there the worker has
+    no application.
     """
     app = getattr(worker, "wsgi", None)
     telemetry = getattr(app, "extensions", {}).get("auditspan.telemetry")

@@ -1,11 +1,11 @@
 """gunicorn's threaded worker, without the content of refused requests in its log lines.
 
-gunicorn quotes what it refuses: the request line, a header's name or value, a chunk size. An API
-key may be part of any of these.
+gunicorn quotes the refused request line, the name or value of a header, or a chunk size. Any of
+these may contain an API key.
 
-A request takes a thread when its head, and a body of usual size, have arrived; until then it waits
-in the event loop, and only until a deadline. Clients that send slowly hold no thread. Connections
-over TLS or HTTP/2, which the service does not set up, are left to gunicorn.
+A request gets a thread when its head, and a body of usual size, have arrived; until then it waits
+in the event loop, with a deadline. So slow clients hold no thread. Connections over TLS or HTTP/2,
+which the service does not set up, are left to gunicorn.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ARRIVAL_SECONDS = 15.0
-"""For a request, from its first byte to where a thread can serve it."""
+"""Time limit from the first byte of a request until a thread can serve it."""
 BODY_SECONDS = 10.0
-"""For the rest of a body that a thread reads."""
+"""Time limit for the rest of a body that a thread reads."""
 SEND_SECONDS = 10.0
-"""For each piece of an answer."""
+"""Time limit for each piece of a response."""
 _CLOSING_SECONDS = 2.0
 _CLOSING_BYTES = 64 * 1024
 _RECEIVED_BYTES = 64 * 1024
@@ -57,26 +57,26 @@ _STATUS: dict[type[Exception], HTTPStatus] = {
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """A threaded worker that waits for slow clients in its event loop.
+    """Threaded worker that waits for slow clients in its event loop.
 
     It logs and answers a refused request without quoting it.
     """
 
     def init_process(self) -> None:
-        """Serve until the worker ends."""
+        """Serve until the worker stops."""
         self._lobby: Lobby | None = None
         self._stopping = False
         super().init_process()
 
     @property
     def lobby(self) -> Lobby:
-        """The connections that wait."""
+        """The waiting connections."""
         if self._lobby is None:
             self._lobby = Lobby(self.poller)
         return self._lobby
 
     def accept(self, listener: socket.socket) -> None:
-        """Accept a connection; when there is no room, the one that has waited longest is closed."""
+        """Accept a connection; at the limit, first close the one that has waited longest."""
         if self.nr_conns >= self.worker_connections - 1:
             self._make_room()
         try:
@@ -87,7 +87,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._make_room()
 
     def enqueue_req(self, conn: Any) -> None:  # noqa: ANN401 (of gunicorn)
-        """Wait for the next request of a connection, and give it to a thread."""
+        """Wait for the next request of a connection, and pass it to a thread."""
         if self.cfg.is_ssl or conn.is_http2 or self.cfg.http2_cleartext != "off":
             super().enqueue_req(conn)
             return
@@ -114,14 +114,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.lobby.dismiss_late()
 
     def finish_request(self, conn: Any, fs: Future[Any]) -> None:  # noqa: ANN401 (of gunicorn)
-        """Wait for the next request, or close without waiting for the client in a thread."""
+        """Wait for the next request, or close the connection without blocking a thread."""
         if fs.cancelled() or fs.exception() is not None or not fs.result():
             self._close(conn)
         else:
             super().finish_request(conn, fs)
 
     def handle_request(self, req: Any, conn: Any) -> bool:  # noqa: ANN401 (of gunicorn)
-        """Serve a request; its body and each piece of the answer have a deadline."""
+        """Serve a request, with a deadline for its body and for each piece of the response."""
         reader = conn.parser.unreader
         if not isinstance(reader, BoundedReader):
             return bool(super().handle_request(req, conn))
@@ -132,13 +132,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         try:
             return bool(super().handle_request(req, conn))
         except TimeoutError:
-            self.log.warning("the answer to %s was not read in time", _peer(conn.client))
+            self.log.warning("%s did not read the response in time", _peer(conn.client))
             raise StopIteration from None
         finally:
-            reader.deadline = 0.0  # what is left of the body is not waited for
+            reader.deadline = 0.0  # do not wait for the rest of the body
 
     def handle_error(self, _req: object, client: Any, addr: Any, exc: Exception) -> None:  # noqa: ANN401 (as gunicorn gives them)
-        """Log the kind of `exc` and answer with its status."""
+        """Log the type of `exc` and answer with its status."""
         status = status_of(exc)
         peer = _peer(addr)
         if status is HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -161,7 +161,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if data:
             self._proceed(conn, arrival)
         elif arrival.data:
-            self._dispatch(conn, arrival)  # an answer to what there is may still be read
+            self._dispatch(conn, arrival)  # the client may still read a response to this part
         else:
             self._drop(conn)
 
@@ -189,10 +189,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         try:
             util.write_error(client, status.value, status.phrase, status.description)
         except OSError:
-            self.log.debug("the client closed the connection before the error was sent")
+            self.log.debug("the client closed the connection before the error response was sent")
 
     def _close(self, conn: Any) -> None:  # noqa: ANN401 (of gunicorn)
-        """Close a connection when the client has, or soon (RFC 9112, section 9.6)."""
+        """Close a connection after the client has, or after a delay (RFC 9112, section 9.6)."""
         try:
             conn.sock.shutdown(socket.SHUT_WR)
             conn.sock.settimeout(0)
@@ -232,10 +232,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
 
 class NoQuotes(logging.Filter):
-    """Replace the exceptions that a log record would quote by their class names."""
+    """Filter that replaces exceptions in log records by their class names."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite the record in place; every record passes."""
+        """Rewrite the record in place, and let it pass."""
         if isinstance(record.args, tuple):
             record.args = tuple(
                 type_name(one) if isinstance(one, BaseException) else one for one in record.args
@@ -248,7 +248,7 @@ class NoQuotes(logging.Filter):
 
 
 def status_of(error: Exception) -> HTTPStatus:
-    """The status that answers a request on which gunicorn failed with `error`."""
+    """Return the response status for a request on which gunicorn failed with `error`."""
     for kind, status in _STATUS.items():
         if isinstance(error, kind):
             return status
@@ -262,5 +262,5 @@ def _peer(address: object) -> str:
 
 
 def frames(trace: TracebackType | None) -> str:
-    """The stack without the exception's own message."""
+    """Return the stack trace without the exception's own message."""
     return "".join(traceback.format_tb(trace)).rstrip("\n")

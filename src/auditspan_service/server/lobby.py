@@ -1,4 +1,4 @@
-"""Connections that wait for their client in a worker's event loop, each until a deadline."""
+"""Connections that wait for their clients in a worker's event loop, with deadlines."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _CHECK_SECONDS = 0.25
 
 @dataclass(kw_only=True)
 class Guest:
-    """A connection that waits.
+    """Waiting connection.
 
     Attributes:
-        deadline: on the monotonic clock.
-        on_readable: called when there is something to read.
-        on_late: called once the deadline has passed, when the connection waits no longer.
+        deadline: the deadline on the monotonic clock.
+        on_readable: called when data can be read.
+        on_late: called after the deadline has passed and the wait has ended.
     """
 
     deadline: float
@@ -30,7 +30,7 @@ class Guest:
 
 
 class Lobby:
-    """The waiting connections, in the order in which they came."""
+    """Waiting connections in order of arrival."""
 
     def __init__(self, poller: selectors.BaseSelector) -> None:
         self._poller = poller
@@ -41,11 +41,11 @@ class Lobby:
         return len(self._guests)
 
     def admit(self, connection: Any, guest: Guest) -> None:  # noqa: ANN401 (of gunicorn)
-        """Let a connection wait."""
+        """Add a waiting connection."""
         self._guests[connection] = guest
 
         def on_event(_socket: object) -> None:
-            if self._guests.get(connection) is guest:  # not dismissed since the poller looked
+            if self._guests.get(connection) is guest:  # not dismissed since it was polled
                 guest.on_readable()
 
         self._poller.register(connection.sock, selectors.EVENT_READ, on_event)
@@ -57,7 +57,7 @@ class Lobby:
                 self._poller.unregister(connection.sock)
 
     def give_at_most(self, seconds: float) -> None:
-        """Bring every deadline forward to so many seconds from now."""
+        """Bring every deadline forward to at most `seconds` from now."""
         latest = time.monotonic() + seconds
         for guest in self._guests.values():
             guest.deadline = min(guest.deadline, latest)
@@ -74,5 +74,5 @@ class Lobby:
             guest.on_late()
 
     def oldest(self) -> Any | None:  # noqa: ANN401 (of gunicorn)
-        """The connection that has waited longest."""
+        """Return the connection that has waited longest, if any."""
         return next(iter(self._guests), None)

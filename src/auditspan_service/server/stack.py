@@ -1,7 +1,7 @@
 """The whole service in one process, for development and for the tour.
 
-HTTP server, worker threads and, where there is one, the collector as a child process. Everything
-they make lies under the data directory, and a second start goes on where the first stopped.
+It runs the HTTP server, the worker threads and, if installed, the collector as a child process. All
+of their files are in the data directory, and restarting on it resumes.
 """
 
 from __future__ import annotations
@@ -43,15 +43,14 @@ from auditspan_service.worker import running_worker
 
 FIRST_USER = "admin"
 DRAIN_SECONDS = 10.0
-"""How long stopping waits until the sink has taken what is committed; the rest is sent at the next
-start."""
+"""Time limit for delivering committed rows on stop; the rest is delivered after the next start."""
 
 _METHOD = re.compile(r"[A-Z-]{3,20}")
 _DELAY_MILLIS = 500
-"""Spans and log records wait this long for their batch; people are watching."""
+"""The batch delay of spans and log records, short for interactive use."""
 
 _FIRST_PATHS = ("/readyz", "/v1/users")
-"""What the service is asked before it is announced; the second is answered 401."""
+"""The first requests, made before the service is announced; the second is answered 401."""
 
 _ANSWER_SECONDS = 30.0
 
@@ -59,25 +58,25 @@ Progress = Callable[[str], None]
 
 
 def _say_nothing(_text: str) -> None:
-    """Progress for those who do not watch."""
+    """Ignore progress."""
 
 
 def _extend_nothing(_app: Flask) -> None:
-    """The application as it is."""
+    """Leave the application unchanged."""
 
 
 class _Quiet(WSGIRequestHandler):
-    """Logs no access lines: every request has its span. Quotes nothing of a refused request."""
+    """Request handler without access log, since every request has a span, and without quotes."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def log_error(self, format: str, *args: object) -> None:  # noqa: A002, ARG002 (as inherited)
-        """Log that a request was refused, without the text, which may hold an API key."""
+        """Log that a request was refused, without its text, which may contain an API key."""
         self.log("warning", "malformed request refused")
 
     def run_wsgi(self) -> None:
-        """Refuse a malformed method or target, which a span or a traceback would quote."""
+        """Refuse a malformed method or target, which would be quoted by a span or traceback."""
         if self._is_well_formed():
             super().run_wsgi()
         else:
@@ -92,14 +91,14 @@ class _Quiet(WSGIRequestHandler):
 
 
 class Stack:
-    """A running service with its worker; made by `start`, ended by `stop` or the `with` block.
+    """Running service with its worker, started by `start`, ended by `stop` or the `with` block.
 
     Attributes:
-        settings: with what it really uses: the sink is `file` where there is no collector.
-        url: where it answers.
-        key: the text of the first API key, made when the database holds none yet; else None.
+        settings: the effective settings: the sink is `file` if there is no collector.
+        url: the address of the service.
+        key: the text of the first API key if this start created it, else None.
         collector: the child process, or None.
-        services: what the application is made of.
+        services: the services of the application.
     """
 
     url: str
@@ -126,22 +125,22 @@ class Stack:
         progress: Progress = _say_nothing,
         extend: Callable[[Flask], None] = _extend_nothing,
     ) -> Stack:
-        """Migrate, make the keys once, start everything; returns when all of it answers.
+        """Migrate, create missing keys, start everything, and return when the service answers.
 
         Args:
-            settings: of the service; endpoint and sink are replaced by the collector's own.
+            settings: the settings; endpoint and sink are replaced by the collector's own.
             host: the address to listen on.
-            port: the port, 0 for any that is free.
+            port: the port, 0 for any free port.
             binary: the collector, or None to write files without one.
-            log_stream: where log records are shown, by default standard error.
-            progress: told in a sentence what is being done.
-            extend: may add routes to the application before it serves.
+            log_stream: the stream of log records, by default standard error.
+            progress: called with a sentence for each step.
+            extend: called to add routes to the application before it serves.
 
         Raises:
-            ServiceError: the address cannot be listened on, and nothing has been made; or the
+            ServiceError: the address cannot be listened on, and nothing has been created; or the
                 service does not answer its own first requests, and has been stopped.
         """
-        # First of all: a key that is made and then not shown would be lost.
+        # Listen first: a key that is created but not shown would be lost.
         with _listening(host, port) as listener:
             make_private_directory(settings.data_dir)
             close_data_dir(settings, say=progress)
@@ -156,11 +155,11 @@ class Stack:
         return stack
 
     def stop(self) -> None:
-        """Stop in order: no new requests, telemetry flushed, rows delivered, collector ended."""
+        """Stop the HTTP server, flush telemetry, deliver rows and stop the collector, in order."""
         self._stops.close()
 
     def drain(self, seconds: float = DRAIN_SECONDS) -> bool:
-        """Wait until every committed row is delivered; whether that came true in time."""
+        """Wait until every committed row is delivered; return whether that happened in time."""
         return self._worker.drain(seconds)
 
     def __enter__(self) -> Self:
@@ -186,7 +185,7 @@ class Stack:
         database = Database.connect(self.settings.database_url)
         try:
             upgrade(database.engine)
-            # It has made the tables, so its role owns them: that much is said, and let pass.
+            # Its role owns the tables it has created: that finding is reported, but tolerated.
             require_guarded(database.engine, self.settings, say=progress, tolerated={"role"})
         finally:
             database.dispose()
@@ -246,16 +245,16 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=both)
     except OSError as error:
         raise ServiceError(
-            f"Port {port} of {host} cannot be listened on: {error.strerror}. Choose another with "
-            "--port; 0 takes any that is free."
+            f"Cannot listen on port {port} of {host}: {error.strerror}. Choose another with "
+            "--port; 0 takes any free port."
         ) from error
 
 
 def _require_answer(listener: socket.socket) -> None:
-    """Send the service its first requests: a probe, and one that passes through everything.
+    """Send the service its first requests: a probe, and one that uses every layer.
 
     Raises:
-        ServiceError: it does not answer, or answers with a server error.
+        ServiceError: the service does not answer, or answers with a server error.
     """
     address, port = listener.getsockname()[:2]
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 (compared)
@@ -269,13 +268,13 @@ def _require_no_server_error(url: str) -> None:
         answer = urllib3.request("GET", url, timeout=_ANSWER_SECONDS, retries=False)
     except urllib3.exceptions.HTTPError as error:
         raise ServiceError(
-            f"The service was started and does not answer at {url}: {error}. It was stopped; the "
-            "log above may tell why."
+            f"The service started but did not answer at {url}: {error}. It was stopped; the log "
+            "above may show why."
         ) from error
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise ServiceError(
-            f"The service was started and answers HTTP {answer.status} to GET {url}. It was "
-            "stopped; the log above tells why."
+            f"The service started but answered HTTP {answer.status} to GET {url}. It was "
+            "stopped; the log above shows why."
         )
 
 
@@ -288,7 +287,7 @@ def _effective(settings: Settings, collector: Collector | None) -> Settings:
 
 
 def _run(server: BaseWSGIServer) -> Callable[[], None]:
-    """Serve in a thread; the function returned ends it when the requests under way are answered."""
+    """Serve in a thread; return a function that stops it after the running requests."""
     server.daemon_threads = False  # type: ignore[attr-defined]  # of the threading server
     thread = threading.Thread(target=server.serve_forever, name="auditspan-http")
     thread.start()

@@ -1,9 +1,9 @@
-"""An exception in words that may leave the process.
+"""Exception messages that may leave the process.
 
 A database driver quotes values in its messages: PostgreSQL's `DETAIL: Key (email)=(kim@…) already
 exists.` or `invalid input syntax for type uuid: "…"`. `hide_parameters=True` on the engine does not
-reach them. Here the driver's words are replaced by those of its words that name things only: the
-SQLSTATE, the constraint, the primary message where it quotes nothing.
+affect them. Here the driver's message is reduced to the parts that contain only names: the
+SQLSTATE, the constraint, and the primary message if it quotes nothing.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _DATA_EXCEPTION = "22"
-"""The SQLSTATE class whose primary messages quote the value that was wrong."""
+"""The SQLSTATE class whose primary messages quote the invalid value."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExceptionText:
-    """What a log record says about an exception; the fields of the semantic conventions."""
+    """Attributes of an exception in a log record, as in the semantic conventions."""
 
     type: str
     message: str
@@ -32,7 +32,7 @@ class ExceptionText:
 
 
 def describe(error: BaseException) -> ExceptionText:
-    """`error` with its causes, without the values that database drivers quote. Never raises."""
+    """Describe `error` and its causes without the values that drivers quote. Never raises."""
     message = _words(error)
     stacktrace = "".join(traceback.format_exception(error))
     for driver_error in _driver_errors(error):
@@ -45,19 +45,19 @@ def describe(error: BaseException) -> ExceptionText:
 
 
 def type_name(error: BaseException) -> str:
-    """The full name of the exception's class, without `builtins`."""
+    """Return the full name of the exception's class, without `builtins`."""
     cls = type(error)
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__name__}"
 
 
 def database_status(error: BaseException) -> str | None:
-    """The database's own code for `error`: an SQLSTATE, or SQLite's name for it."""
+    """Return the database's own code for `error`: an SQLSTATE, or SQLite's error name."""
     code = getattr(error, "sqlstate", None) or getattr(error, "sqlite_errorname", None)
     return str(code) if code else None
 
 
 def without_values(error: BaseException) -> str:
-    """The message of a driver's exception, as far as it only names things."""
+    """Return the parts of a driver exception's message that contain only names."""
     if isinstance(error, sqlite3.Error):
         return _words(error)  # "UNIQUE constraint failed: users.email": names, never values
     status = database_status(error)
@@ -65,7 +65,7 @@ def without_values(error: BaseException) -> str:
         return _words(error)  # the connection failed: no statement, no values
     primary = getattr(getattr(error, "diag", None), "message_primary", None)
     if primary is None or (status or "").startswith(_DATA_EXCEPTION):
-        primary = "message hidden, it may quote values"
+        primary = "message hidden, because it may quote values"
     return f"{primary} (SQLSTATE {status})" if status else str(primary)
 
 
@@ -92,5 +92,5 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _words(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - someone else's __str__; a log line must not fail over it
+    except Exception:  # noqa: BLE001 - a foreign __str__ must not make logging fail
         return "<str() failed>"

@@ -1,9 +1,9 @@
-"""Where telemetry goes: one set of exporters for each sink.
+"""Telemetry exporters for each sink.
 
 - `otlp`: to a collector, OTLP over HTTP. Every `OTEL_EXPORTER_OTLP_*` variable keeps its meaning.
-- `file`: what the collector would have written, as the same JSON lines in the same layout.
-- `console`: spans as OTLP JSON lines on standard error. Log records are there already, written by
-  `logs`; metrics are left out, a console cannot do anything with them.
+- `file`: the JSON lines that the collector would write, in the same layout.
+- `console`: spans as OTLP JSON lines on standard error. `logs` already prints log records there;
+  metrics are omitted, because they are of no use on a console.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Sink: TypeAlias = Literal["otlp", "file", "console"]
 
 @dataclass(frozen=True, kw_only=True)
 class Exporters:
-    """One exporter a signal, or None for a signal that goes nowhere."""
+    """Exporters by signal; None for a signal that is not exported."""
 
     spans: SpanExporter | None = None
     logs: LogRecordExporter | None = None
@@ -46,7 +46,7 @@ class Exporters:
 
 
 def otlp_exporters(endpoint: str | None = None) -> Exporters:
-    """To the collector at the base URL `endpoint`, or else where the variables say."""
+    """Export to the collector at the base URL `endpoint`, or else that of the variables."""
     return Exporters(
         spans=OTLPSpanExporter(endpoint=_url(endpoint, "traces"), session=_Session()),
         logs=OTLPLogExporter(endpoint=_url(endpoint, "logs"), session=_Session()),
@@ -55,7 +55,7 @@ def otlp_exporters(endpoint: str | None = None) -> Exporters:
 
 
 def otlp_metrics(endpoint: str | None = None) -> MetricExporter:
-    """Metrics alone, to the same place."""
+    """Export metrics only, to the same collector."""
     return OTLPMetricExporter(endpoint=_url(endpoint, "metrics"), session=_Session())
 
 
@@ -64,10 +64,10 @@ def _url(endpoint: str | None, signal: str) -> str | None:
 
 
 class _Adapter(HTTPAdapter):
-    """Reads no more of an answer than `auditspan.delivery.answers` allows."""
+    """Adapter that limits the size of a response as `auditspan.delivery.answers` does."""
 
-    def build_response(self, req: Any, resp: Any) -> requests.Response:  # noqa: ANN401 (as requests has it)
-        """Make a response of which the body has been read."""
+    def build_response(self, req: Any, resp: Any) -> requests.Response:  # noqa: ANN401 (as in requests)
+        """Build a response whose body has already been read."""
         response = super().build_response(req, resp)
         try:
             content = read_answer(resp).data
@@ -78,12 +78,13 @@ class _Adapter(HTTPAdapter):
 
 
 class _Session(requests.Session):
-    """Believes the authority that OTEL_EXPORTER_OTLP_CERTIFICATE names, and no other.
+    """Session that trusts only the CA of OTEL_EXPORTER_OTLP_CERTIFICATE.
 
-    Uses a proxy by the rule of `auditspan.delivery.outbound`, as the sender of audit records does.
+    It chooses a proxy by the rule of `auditspan.delivery.outbound`, like the sender of audit
+    records.
 
-    requests would have REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE count more than what a session has
-    been told, and refuse a collector of that authority wherever one of them is set.
+    In requests, REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE override the session's setting, so that a
+    collector with that CA would be refused if one of them is set.
     """
 
     def __init__(self) -> None:
@@ -115,10 +116,10 @@ def _proxies(url: str) -> dict[str, str]:
 
 
 def file_exporters(directory: Path) -> Exporters:
-    """Into `directory`/telemetry/traces.jsonl, logs.jsonl and metrics.jsonl, appending.
+    """Append to `directory`/telemetry/traces.jsonl, logs.jsonl and metrics.jsonl.
 
-    Several processes may write the same files: each line is a single write. They grow without end;
-    this sink is for development.
+    Several processes may write the same files: each line is a single write. The files grow without
+    limit; this sink is for development.
 
     Raises:
         AuditConfigError: the files cannot be opened for writing.
@@ -132,7 +133,7 @@ def file_exporters(directory: Path) -> Exporters:
 
 
 def file_metrics(directory: Path) -> MetricExporter:
-    """Metrics alone, into the same file.
+    """Append metrics only, to the same file.
 
     Raises:
         AuditConfigError: the file cannot be opened for writing.
@@ -143,7 +144,7 @@ def file_metrics(directory: Path) -> MetricExporter:
 
 @contextmanager
 def _opening(directory: Path) -> Iterator[Path]:
-    """The directory of the files, and a sentence when something about them fails."""
+    """Yield the directory of the files, and report a failure to open them."""
     folder = directory / "telemetry"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -156,5 +157,5 @@ def _opening(directory: Path) -> Iterator[Path]:
 
 
 def console_exporters(stream: TextIO | None = None) -> Exporters:
-    """Spans to `stream` (standard error), one export a line."""
+    """Write spans to `stream` (standard error), one export per line."""
     return Exporters(spans=FileSpanExporter(stream=stream or sys.stderr))

@@ -1,4 +1,4 @@
-"""What makes spans: the Flask application and the database engine of the service."""
+"""Instrumentation of the service's Flask application and database engine."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ if TYPE_CHECKING:
     from auditspan_service.telemetry.providers import Telemetry
 
 EXTENSION = "auditspan.telemetry"
-"""The key under which `app.extensions` has the application's `Telemetry`."""
+"""The key of the application's `Telemetry` in `app.extensions`."""
 
 _Function = TypeVar("_Function")
 
 PROBES = ("healthz", "readyz")
 
-# Matched against the whole URL by the instrumentation, with `search`: a bare word would let any
-# client switch its spans off by putting ?healthz behind a URL.
+# The instrumentation matches this against the whole URL with `search`: with a bare word, any client
+# could suppress its spans by appending ?healthz to a URL.
 _UNTRACED = rf"^https?://[^/?#]+/(?:{'|'.join(map(re.escape, PROBES))})$"
 
 
 def undo_automatic_instrumentation() -> None:
-    """Undo what `opentelemetry-instrument` did to Flask, SQLAlchemy and logging in this process.
+    """Undo the instrumentation of Flask, SQLAlchemy and logging by `opentelemetry-instrument`.
 
-    The service instruments these itself: twice, every statement and log record would be exported
-    twice, and log records once without what `logs` does to exceptions.
+    The service instruments these itself. Otherwise every statement and log record would be exported
+    twice, and one copy of each log record would quote exceptions that `logs` redacts.
 
     Names that were imported before keep the instrumented objects, so the service imports `Flask`
-    and `create_engine` from the modules that define them, in which nothing is replaced.
+    and `create_engine` from the modules that define them, where nothing is replaced.
     """
     for instrumentor in (FlaskInstrumentor(), SQLAlchemyInstrumentor(), LoggingInstrumentor()):
         if instrumentor.is_instrumented_by_opentelemetry:
@@ -67,17 +67,18 @@ def undo_automatic_instrumentation() -> None:
 def instrument_flask(
     app: flask.Flask, telemetry: Telemetry, *, trusted: Sequence[Network] = ()
 ) -> None:
-    """Give every request of `app` but the probes a server span, and `traceresponse`.
+    """Create a server span and `traceresponse` for every request of `app` except the probes.
 
-    The span is there before the first and after the last `before_request` and `teardown_request`
-    function, in whatever order things are registered. Trace headers of peers outside `trusted` are
-    not believed, see `TraceBoundary`. MUST be called after any other `wsgi_app` middleware.
+    The span starts before the first `before_request` function and ends after the last
+    `teardown_request` function, in any order of registration. Trace headers of peers outside
+    `trusted` are not trusted, see `TraceBoundary`. MUST be called after any other `wsgi_app`
+    middleware.
 
     Raises:
-        AuditConfigError: `app` is instrumented already.
+        AuditConfigError: `app` is already instrumented.
     """
     if EXTENSION in app.extensions:
-        raise AuditConfigError("This application has its telemetry; instrument it once.")
+        raise AuditConfigError("This application is already instrumented: instrument it only once.")
     app.extensions[EXTENSION] = telemetry
     set_global_response_propagator(TraceResponsePropagator())
     _require_context()
@@ -95,19 +96,19 @@ def instrument_flask(
 
 
 def uninstrument_flask(app: flask.Flask) -> None:
-    """Undo `instrument_flask`, and whatever was put around `wsgi_app` since."""
+    """Undo `instrument_flask`, and remove all `wsgi_app` middleware added since."""
     app.extensions.pop(EXTENSION)
     FlaskInstrumentor.uninstrument_app(app)
 
 
 def instrument_engine(engine: Engine, telemetry: Telemetry) -> None:
-    """Give every statement, COMMIT and ROLLBACK of `engine` a span; a second call does nothing.
+    """Create a span for every statement, COMMIT and ROLLBACK of `engine`, unless already done.
 
-    COMMIT and ROLLBACK are measured, too.
+    The durations of COMMIT and ROLLBACK are also measured.
 
-    Spans show statements with placeholders, never parameters. The instrumentation's class for one
-    engine is used, and not `SQLAlchemyInstrumentor`: that replaces `create_engine` and
-    `Engine.connect` for the whole process, once, and takes no second engine.
+    Spans contain statements with placeholders, never parameters. The instrumentation's class for
+    one engine is used instead of `SQLAlchemyInstrumentor`, which replaces `create_engine` and
+    `Engine.connect` for the whole process, once, and does not accept a second engine.
     """
     tracer = trace.get_tracer("auditspan_service", tracer_provider=telemetry.tracer_provider)
     ours = metrics.get_meter("auditspan_service", meter_provider=telemetry.meter_provider)
@@ -146,14 +147,14 @@ class _NoPropagation(TextMapPropagator):
 
     @property
     def fields(self) -> set[str]:
-        """The headers that it writes: none."""
+        """The headers that it writes, which are none."""
         return set()
 
 
 def _require_context() -> None:
-    """Replace a global propagator that extracts None, as that of OTEL_PROPAGATORS=none does.
+    """Replace a global propagator that extracts None, such as that of OTEL_PROPAGATORS=none.
 
-    The instrumentation would make None the current context, and every request would fail.
+    The instrumentation would set None as the current context, and every request would fail.
     """
     extracted: Context | None = propagate.get_global_textmap().extract({})
     if extracted is None:
@@ -167,6 +168,6 @@ def _move_last_to_front(functions: list[_Function]) -> None:
 def _on_request(span: trace.Span, environ: WSGIEnvironment) -> None:
     link_remote_span(environ, span)
     if flask.request.url_rule is None:
-        # The instrumentation names it after the path, which anyone can make up without end.
+        # The instrumentation uses the path as the name, and clients can invent endless paths.
         method = sanitize_method(flask.request.method)
         span.update_name("HTTP" if method == "_OTHER" else method)

@@ -1,11 +1,11 @@
-"""The standard `logging` module, to the console and to OpenTelemetry.
+"""Handlers of the standard `logging` module for the console and OpenTelemetry.
 
-A record goes to the console as one JSON line or as readable text, and as a log record to the given
-provider, each with the trace that was current. On the console a record cannot forge another: JSON
-escapes what would end a line, text shows it escaped and indents stack traces.
+A record is written to the console as one JSON line or as readable text, and sent as a log record to
+the given provider, each with the current trace. On the console a record cannot forge another one:
+line breaks are escaped in JSON and in text, and stack traces in text are indented.
 
-What the telemetry libraries log about themselves stays on the console. An export that fails is
-logged; exporting that line would fail, be logged, and so on.
+Log records of the telemetry libraries themselves are only written to the console. A failed export
+is logged; exporting that record would fail, too, be logged, and so on.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 LogFormat: TypeAlias = Literal["json", "text"]
 
 _LOCAL = frozenset({"opentelemetry", "urllib3", "requests", "httpx", "httpcore"})
-"""The libraries that export; matched against the first part of a logger's name."""
+"""The exporting libraries, matched against the first part of a logger's name."""
 
 _QUIET = _LOCAL | {"werkzeug"}
-"""Below WARNING not even on the console. werkzeug's access lines carry query strings."""
+"""Libraries without console output below WARNING. werkzeug's access log contains query strings."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -45,9 +45,9 @@ def setup_logging(
     stream: TextIO | None = None,
     logger_provider: LoggerProvider | None = None,
 ) -> None:
-    """Send every record from `level` on to `stream` (standard error) and to `logger_provider`.
+    """Send every record at or above `level` to `stream` (standard error) and `logger_provider`.
 
-    Called again, it replaces what it installed before. Handlers of others are left alone.
+    A second call replaces the handlers of the first. Other handlers are unchanged.
     """
     teardown_logging()
     root = logging.getLogger()
@@ -58,7 +58,7 @@ def setup_logging(
 
 
 def teardown_logging() -> None:
-    """Take away what `setup_logging` installed; the root level is Python's default again."""
+    """Remove the handlers of `setup_logging`, and reset the root level to Python's default."""
     root = logging.getLogger()
     for handler in root.handlers[:]:
         if isinstance(handler, _ConsoleHandler | _OtelHandler):
@@ -67,13 +67,13 @@ def teardown_logging() -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, trace_id, span_id.
+    """Formatter for one JSON object per line: time, level, logger, message, trace_id, span_id.
 
-    With `attributes` for what was given as `extra`, and `exception` (type, message, stacktrace).
+    The object also has `attributes` for `extra`, and `exception` (type, message, stacktrace).
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as one line of ASCII."""
+        """Return the record as one line of ASCII."""
         context = trace.get_current_span().get_span_context()
         line: dict[str, Any] = {
             "time": _time(record),
@@ -91,10 +91,10 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """One line for people: time, level, logger, trace id, message; stack traces are indented."""
+    """Formatter for readable text: time, level, logger, trace id, message, indented stack trace."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as a line, and one indented line for each line of its stack trace."""
+        """Return the record as one line, and one indented line per line of its stack trace."""
         context = trace.get_current_span().get_span_context()
         where = f" [{trace.format_trace_id(context.trace_id)}]" if context.is_valid else ""
         head = f"{_time(record)} {record.levelname:<8} {record.name}{where} {record.getMessage()}"
@@ -111,10 +111,10 @@ class _ConsoleHandler(logging.StreamHandler[TextIO]):
 
 
 class _OtelHandler(LoggingHandler):
-    """The instrumentation's handler, with what it lacks.
+    """The instrumentation's handler, with three faults fixed.
 
-    It lets an exception from formatting escape into the application, takes an exception's words as
-    they are, and passes on lone surrogates, over which the exporter loses the whole batch.
+    The base class raises formatting errors in the application, quotes exception messages unchanged,
+    and passes on lone surrogates, with which the exporter loses the whole batch.
     """
 
     def __init__(self, logger_provider: LoggerProvider) -> None:
@@ -129,9 +129,9 @@ class _OtelHandler(LoggingHandler):
             self.handleError(record)
 
     def flush(self) -> None:
-        """Nothing: the provider is flushed by its owner.
+        """Do nothing: the provider's owner flushes it.
 
-        The base class starts a thread for it, which is an error while the interpreter exits.
+        The base class starts a thread, which fails while the interpreter exits.
         """
 
 
@@ -148,11 +148,11 @@ def _library(record: logging.LogRecord) -> str:
 
 
 def _portable(record: logging.LogRecord) -> logging.LogRecord:
-    """A copy whose words can be sent: the exception described, every text valid UTF-8."""
+    """Return a copy that can be exported: exception described, all text valid UTF-8."""
     sent = copy.copy(record)
     sent.msg, sent.args, sent.exc_info = _utf8(record.getMessage()), (), None
     if text := _exception(record):
-        # The handler makes an attribute of whatever it finds on the record beside the usual.
+        # The handler turns every non-standard member of the record into an attribute.
         vars(sent)[exception_attributes.EXCEPTION_TYPE] = text.type
         vars(sent)[exception_attributes.EXCEPTION_MESSAGE] = _utf8(text.message)
         vars(sent)[exception_attributes.EXCEPTION_STACKTRACE] = _utf8(text.stacktrace)

@@ -1,11 +1,11 @@
-"""The providers of traces, logs and metrics, and what they are attached to.
+"""The providers of traces, logs and metrics, and their exporters.
 
-Built once by the composition root; several may live side by side in tests. All `OTEL_*` variables
-keep their standard meaning: what is set here is a default beneath them, unless a parameter says
-that it overrides.
+The composition root creates them once; tests may use several side by side. All `OTEL_*` variables
+keep their standard meaning: values set here are only defaults, unless a parameter is documented to
+override a variable.
 
-Call `setup_telemetry` in the process that serves. The SDK's background threads do not survive a
-fork, and a child that is started with a `preexec_fn` would start them anew before its exec.
+Call `setup_telemetry` in the serving process. The SDK's background threads do not survive a fork,
+and a child that is started with a `preexec_fn` would restart them before its exec.
 """
 
 from __future__ import annotations
@@ -43,27 +43,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FLUSH_SECONDS = 5.0
-"""How long a flush or a shutdown may take when the collector does not answer."""
+"""Time limit for a flush or a shutdown if the collector does not answer."""
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TelemetryConfig:
-    """How the service reports on itself.
+    """Configuration of the service's own telemetry.
 
     Attributes:
-        sink: where traces, logs and metrics go, see `exporters`.
-        service_name: `service.name`, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES say it.
-        service_version: `service.version`; by default this distribution's.
+        sink: the destination of traces, logs and metrics, see `exporters`.
+        service_name: `service.name`, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES sets it.
+        service_version: `service.version`; by default that of this distribution.
         service_instance_id: `service.instance.id`; by default random, new in every process.
-        endpoint: base URL of the collector for the sink `otlp`, over OTEL_EXPORTER_OTLP_ENDPOINT.
-        files: the directory in which the sink `file` makes `telemetry/`.
-        span_delay_millis: how long a span may wait for its batch, over OTEL_BSP_SCHEDULE_DELAY.
-        log_delay_millis: the same for a log record, over OTEL_BLRP_SCHEDULE_DELAY.
-        metric_interval_millis: between two exports of metrics, over OTEL_METRIC_EXPORT_INTERVAL.
-        install_global: make the providers those of the process, which can be done once, and flush
-            them when the process exits.
+        endpoint: the collector's base URL for the sink `otlp`; overrides
+            OTEL_EXPORTER_OTLP_ENDPOINT.
+        files: the directory in which the sink `file` creates `telemetry/`.
+        span_delay_millis: the batch delay of spans; overrides OTEL_BSP_SCHEDULE_DELAY.
+        log_delay_millis: the batch delay of log records; overrides OTEL_BLRP_SCHEDULE_DELAY.
+        metric_interval_millis: the time between two exports of metrics; overrides
+            OTEL_METRIC_EXPORT_INTERVAL.
+        install_global: install the providers for the process, which is possible only once, and
+            flush them when the process exits.
     """
 
     sink: Sink = "otlp"
@@ -79,7 +81,7 @@ class TelemetryConfig:
 
 
 class Telemetry:
-    """Three providers that live and end together."""
+    """The providers of the three signals, with a common lifetime."""
 
     def __init__(
         self,
@@ -96,19 +98,19 @@ class Telemetry:
 
     @property
     def resource(self) -> Resource:
-        """Who reports: the same on all three signals, variables included."""
+        """The resource of all three signals, including the variables."""
         return self.tracer_provider.resource
 
     def force_flush(self, timeout: float = FLUSH_SECONDS) -> bool:
-        """Hand everything to the exporters; False when that took longer than `timeout` seconds.
+        """Pass everything to the exporters; return False if that took more than `timeout` seconds.
 
-        True does not mean that the collector took it: the SDK does not pass that on.
+        True does not mean that the collector accepted it: the SDK does not report that.
         """
         providers = (self.tracer_provider, self.logger_provider, self.meter_provider)
         return _within(timeout, [provider.force_flush for provider in providers])
 
     def shutdown(self, timeout: float = FLUSH_SECONDS) -> bool:
-        """Flush and end, once; False when `timeout` seconds were not enough, and data was lost."""
+        """Flush and shut down, once; return False if `timeout` passed and data was lost."""
         with self._lock:
             if self._ended:
                 return True
@@ -119,13 +121,13 @@ class Telemetry:
 
 
 def setup_telemetry(config: TelemetryConfig, exporters: Exporters | None = None) -> Telemetry:
-    """Build the providers, and the exporters for the configured sink unless they are given.
+    """Create the providers, and the exporters of the configured sink unless they are given.
 
     Raises:
         AuditConfigError: the sink lacks a setting or cannot be opened.
     """
-    # The instrumentations read this once, when the first of them starts. A write, not a read of
-    # the environment: an operator's own value stands.
+    # The instrumentations read this once, when the first of them starts. This writes the
+    # environment and does not read it: an operator's own value takes precedence.
     os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
     exporters = exporters or _exporters(config)
     resource = _resource(config)
@@ -148,8 +150,8 @@ def _exporters(config: TelemetryConfig) -> Exporters:
         case "file" if config.files is not None:
             return file_exporters(config.files)
     raise AuditConfigError(
-        f"The telemetry sink is {config.sink!r}: it must be otlp, file or console, and file needs "
-        "the directory to write to (AUDITSPAN_COLLECTOR_FILES)."
+        f"Invalid telemetry sink {config.sink!r}: expected otlp, file or console; file also needs "
+        "a directory (AUDITSPAN_COLLECTOR_FILES)."
     )
 
 
@@ -160,7 +162,7 @@ def _resource(config: TelemetryConfig) -> Resource:
     }
     if config.service_instance_id:
         ours["service.instance.id"] = config.service_instance_id
-    # Resource.create lets its arguments win over the variables; the operator's word comes last.
+    # Resource.create prefers its arguments to the variables; the variables must take precedence.
     return Resource.create(ours).merge(OTELResourceDetector().detect())
 
 
@@ -201,21 +203,21 @@ def _install(telemetry: Telemetry) -> None:
     trace.set_tracer_provider(telemetry.tracer_provider)
     _logs.set_logger_provider(telemetry.logger_provider)
     metrics.set_meter_provider(telemetry.meter_provider)
-    # The SDK's own exit handlers wait 30 seconds for each signal when nobody answers.
+    # The SDK's own exit handlers wait 30 seconds for each signal if the collector does not answer.
     atexit.register(telemetry.shutdown)
 
 
 def _within(timeout: float, calls: Sequence[Callable[[], object]]) -> bool:
-    """Make all `calls` at once; whether they were done after `timeout` seconds.
+    """Run all `calls` concurrently; return whether they completed within `timeout` seconds.
 
-    In threads, because the SDK takes a deadline and then waits as long as its exporter does.
+    They run in threads, because the SDK accepts a deadline but waits as long as its exporter does.
     """
     deadline = time.monotonic() + timeout
     threads = [threading.Thread(target=_attempt, args=(call,), daemon=True) for call in calls]
     for thread, call in zip(threads, calls, strict=True):
         try:
             thread.start()
-        except RuntimeError:  # since Python 3.12 none starts while the interpreter exits
+        except RuntimeError:  # since Python 3.12 no thread can start while the interpreter exits
             _attempt(call)
     for thread in threads:
         if thread.ident is not None:

@@ -1,4 +1,4 @@
-"""Metrics of processes that serve nobody: the worker, and a verification that a timer starts."""
+"""Metrics of processes without requests: the worker, and a scheduled verification."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from auditspan_service.telemetry.exporters import Exporters, file_metrics, otlp_
 from auditspan_service.telemetry.providers import TelemetryConfig, setup_telemetry
 
 _VERIFIER = "verify"
-"""`service.instance.id` of every verification, so that each takes the place of the one before."""
+"""The `service.instance.id` of every verification, so that each replaces the previous one."""
 
 
 @contextmanager
 def reporting_metrics(settings: Settings) -> Iterator[None]:
-    """What is measured inside the block goes where `AUDITSPAN_SINK` says; once per process."""
+    """Export the metrics of the block to the sink of `AUDITSPAN_SINK`; only once per process."""
     telemetry = setup_telemetry(TelemetryConfig(), _exporters(settings))
     try:
         yield
@@ -29,7 +29,7 @@ def reporting_metrics(settings: Settings) -> Iterator[None]:
 
 
 def report_verified(settings: Settings, report: VerifyReport, live: StateReport | None) -> None:
-    """Send how a verification has ended. Where nobody answers, that is logged after 5 seconds."""
+    """Export the result of a verification; log an error if there is no answer for 5 seconds."""
     findings = len(report.findings) + _differences(live)
     config = TelemetryConfig(install_global=False, service_instance_id=_VERIFIER)
     telemetry = setup_telemetry(config, _exporters(settings))

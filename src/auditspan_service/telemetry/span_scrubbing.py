@@ -1,15 +1,15 @@
-"""What a span may carry out of the process: the last door before an exporter.
+"""Redaction of spans before they are exported.
 
-The instrumentations record more than a span should show, and offer no switch for it:
+The instrumentations record more than a span should contain, and have no option to prevent it:
 
-- `url.query`, unredacted (search terms, tokens that somebody put into a link);
+- `url.query`, unredacted (search terms, tokens in a link);
 - an exception's message and stack trace, in which database drivers quote values. The span keeps
-  the exception's type; the whole story is in the log record of the same trace, see `logs`;
+  the exception's type; the details are in the log record of the same trace, see `logs`;
 - the driver's message as the status of a statement's span, for the same reason;
-- request headers, when an operator turns on their capture for all names.
+- request headers, if an operator enables capturing all of them.
 
-They also call a statement's operation ``SELECT /path/to/the/database``; it is ``SELECT`` here, as
-the semantic conventions have it.
+They also set a statement's operation to ``SELECT /path/to/the/database``; here it becomes
+``SELECT``, as in the semantic conventions.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ _EXCEPTION_KEEPS = frozenset(
 
 
 class ScrubbingExporter(SpanExporter):
-    """Hands each span to `exporter` as `scrubbed` leaves it."""
+    """Exporter that passes on each span after `scrubbed`."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Export what may be shown of `spans`."""
+        """Export the scrubbed `spans`."""
         return self._exporter.export([scrubbed(span) for span in spans])
 
     def shutdown(self) -> None:
@@ -61,7 +61,7 @@ class ScrubbingExporter(SpanExporter):
 
 
 class _ScrubbedSpan(ReadableSpan):
-    """A span in other words. What its limits had dropped is still counted."""
+    """Copy of a span without sensitive values, and with its counts of dropped items."""
 
     def __init__(self, span: ReadableSpan) -> None:
         super().__init__(
@@ -94,7 +94,7 @@ class _ScrubbedSpan(ReadableSpan):
 
 
 def scrubbed(span: ReadableSpan) -> ReadableSpan:
-    """`span` without query strings, secret headers, and the words of exceptions."""
+    """Return `span` without query strings, secret headers and exception messages."""
     return _ScrubbedSpan(span)
 
 
@@ -126,7 +126,7 @@ def _event(event: Event) -> Event:
 
 
 def _status(span: ReadableSpan) -> Status:
-    """The span's status; the words of an exception in it give way to the exception's type."""
+    """Return the span's status, with an exception's message replaced by its type."""
     types = [
         (event.attributes or {}).get(exception_attributes.EXCEPTION_TYPE)
         for event in span.events
@@ -148,7 +148,7 @@ def _operation(span: ReadableSpan) -> str:
 
 
 def _name(span: ReadableSpan) -> str:
-    """The span's name; for a statement on SQLite, without the directory of the database file."""
+    """Return the span's name, without the directory of a SQLite database file."""
     if not _is_statement(span):
         return span.name
     operation, _, database = span.name.partition(" ")

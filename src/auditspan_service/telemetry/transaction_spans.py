@@ -1,16 +1,17 @@
-"""What the SQLAlchemy instrumentation does not show: COMMIT, ROLLBACK, and why something failed.
+"""Spans that the SQLAlchemy instrumentation lacks: COMMIT, ROLLBACK, and causes of failures.
 
-The instrumentation sees cursors. COMMIT and ROLLBACK go through the driver's connection, so they
-are caught at the dialect's `do_commit` and `do_rollback`. Savepoints are ordinary statements to
-SQLAlchemy, and are visible already.
+The instrumentation observes cursors. COMMIT and ROLLBACK use the driver's connection, so they are
+intercepted in the dialect's `do_commit` and `do_rollback`. Savepoints are ordinary statements to
+SQLAlchemy, and already have spans.
 
-Every end has its place in the histogram `db.client.operation.duration`. A span is made only
+Every COMMIT and ROLLBACK is measured in the histogram `db.client.operation.duration`. A span is
+created only
 
 - for the end of a transaction, which SQLAlchemy announces by an event just before. The pool also
-  rolls back whatever is returned to it, most often with nothing to undo: that would put a ROLLBACK
-  behind every COMMIT;
-- below a recording span. Outside of requests (the worker, a probe) a COMMIT on its own would be a
-  trace of one span each, and nobody could say what it committed.
+  rolls back every connection that is returned to it, mostly with nothing to undo: that would add a
+  ROLLBACK after every COMMIT;
+- below a recording span. Outside of requests (the worker, a probe) each COMMIT would be a trace of
+  a single span, without a hint at what was committed.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine, ExceptionContext
 
 _BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
-"""Seconds, as the semantic conventions have them; the SDK's own are for milliseconds."""
+"""In seconds, as in the semantic conventions; the SDK's own are for milliseconds."""
 
 _End: TypeAlias = Callable[[PoolProxiedConnection], None]
 
@@ -44,7 +45,7 @@ _instrumented: WeakSet[Engine] = WeakSet()
 
 
 def instrument_transactions(engine: Engine, tracer: Tracer, meter: Meter) -> bool:
-    """Show the COMMIT and ROLLBACK of `engine`; False, and nothing done, if they are shown already.
+    """Trace the COMMIT and ROLLBACK of `engine`; return False if they are already traced.
 
     MUST be called before the SQLAlchemy instrumentation, which ends a failed statement's span.
     """
@@ -63,7 +64,7 @@ def instrument_transactions(engine: Engine, tracer: Tracer, meter: Meter) -> boo
 
 
 class _TransactionEnds:
-    """The ends of one engine's transactions."""
+    """Tracing of the ends of one engine's transactions."""
 
     def __init__(self, engine: Engine, tracer: Tracer, durations: Histogram) -> None:
         self._tracer = tracer
@@ -72,12 +73,12 @@ class _TransactionEnds:
         self._announced: set[int] = set()
         event.listen(engine, "commit", self._announce)
         event.listen(engine, "rollback", self._announce)
-        dialect: Any = engine.dialect  # Any: instance attributes in place of the class's methods
+        dialect: Any = engine.dialect  # Any: instance attributes replace the class's methods
         dialect.do_commit = self._traced("COMMIT", dialect.do_commit)
         dialect.do_rollback = self._traced("ROLLBACK", dialect.do_rollback)
 
     def _announce(self, connection: Connection) -> None:
-        # An invalidated connection is not rolled back; its mark would stay behind.
+        # An invalidated connection is not rolled back; its entry would never be removed.
         if not connection.closed and not connection.invalidated:
             self._announced.add(id(connection.connection))
 
@@ -137,7 +138,7 @@ def _engine_attributes(engine: Engine) -> dict[str, AttributeValue]:
 
 
 def _explain_failure(failure: ExceptionContext) -> None:
-    """Say on a failed statement's span what kind of failure it was."""
+    """Add the type of failure to a failed statement's span."""
     span = getattr(failure.execution_context, "_otel_span", None)
     if isinstance(span, Span) and span.is_recording():
         _mark_failed(span, failure.original_exception)

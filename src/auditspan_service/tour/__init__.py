@@ -1,3 +1,3 @@
-"""The tour: a scripted story, and the proof of what it left behind."""
+"""The tour: scripted requests, and a check of the records of each."""
 
 from __future__ import annotations

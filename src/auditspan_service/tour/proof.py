@@ -1,8 +1,8 @@
-"""The tour: a scripted story of HTTP requests, and the proof of what each of them left behind.
+"""The requests of the tour, and a check of the records that each one produced.
 
-The story is told through HTTP as any client would. The proof does not believe the answers: it reads
-the audit rows from the database, and the span events and log records from the files that the
-collector wrote, and joins the three on the trace id that each answer named.
+The requests are made through HTTP, as by any client. The check does not rely on the responses: it
+reads the audit rows from the database, and the span events and log records from the collector's
+files, and joins the three on the trace id of each response.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from auditspan_service.tour.stage import Stage
 from auditspan_service.tour.story import FAILING_ROUTE, STORY, Step
 
 WAIT_SECONDS = 60.0
-"""How long the proof waits for telemetry to arrive."""
+"""Time limit for the telemetry to arrive."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """What one request left behind: event ids by place."""
+    """Records of one request, by place."""
 
     step: Step
     status: int
@@ -46,7 +46,7 @@ class Trace:
 
     @property
     def ok(self) -> bool:
-        """The expected answer, and the expected events, the same in all three places."""
+        """Success: the expected response, and the expected events in all three places."""
         bodies = {event["event_id"]: row.body for row, event in self._events()}
         actions = tuple(event["action"] for _row, event in self._events())
         return (
@@ -57,7 +57,7 @@ class Trace:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return the JSON form."""
         return {
             "title": self.step.title,
             "request": f"{self.step.method} {self.step.path}",
@@ -77,7 +77,7 @@ class Trace:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """The whole tour."""
+    """Result of the whole tour."""
 
     traces: list[Trace]
     verified: VerifyReport
@@ -85,7 +85,7 @@ class Proof:
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """Audit rows, span events and log records of the story."""
+        """Numbers of audit rows, span events and log records."""
         return (
             sum(len(trace.rows) for trace in self.traces),
             sum(len(trace.span_events) for trace in self.traces),
@@ -94,33 +94,33 @@ class Proof:
 
     @property
     def joined(self) -> bool:
-        """Whether every request left what it must, in all three places."""
+        """True if every request produced the expected records in all three places."""
         return all(trace.ok for trace in self.traces)
 
     @property
     def ok(self) -> bool:
-        """Joined, the seal holds, and everything was delivered."""
+        """True if all records match, the trail is verified and everything was delivered."""
         return self.joined and self.verified.ok and self.reconciled.ok
 
     @property
     def user_id(self) -> str:
-        """The id of the user that the story is about."""
+        """The id of the user that the requests change."""
         return str(json.loads(self.traces[0].rows[0].body)["target"]["id"])
 
 
 def add_failing_route(app: Flask) -> None:
-    """The request that fails after its flush: no client can make the service itself do that."""
+    """Add a route that fails after its flush, which no client can make the service do."""
 
     @app.post(FAILING_ROUTE)
     def fails_after_flush() -> ResponseReturnValue:
         with services().database.writing() as session:
             session.add(User(username="never-committed"))
             session.flush()
-            raise RuntimeError("the tour breaks this request after its flush")
+            raise RuntimeError("the tour fails this request after its flush")
 
 
 def tell(stage: Stage, told: Callable[[Trace], None]) -> list[Trace]:
-    """Make the requests of the story, one after the other."""
+    """Make the requests of the tour one after the other; pass each result to `told`."""
     story = _Story(stage)
     traces = []
     for step in STORY:
@@ -130,10 +130,10 @@ def tell(stage: Stage, told: Callable[[Trace], None]) -> list[Trace]:
 
 
 def prove(stage: Stage, told: list[Trace]) -> Proof:
-    """Wait for the telemetry of the story, read it back, and join it with the rows.
+    """Wait for the telemetry of the requests, read it, and join it with the rows.
 
-    On a service with other callers some row is always under way: missing is what was missing all
-    the time.
+    On a service with other callers, some row is always in transit: a row counts as missing only if
+    it was missing in every comparison.
     """
     stage.flush()
     deadline = time.monotonic() + WAIT_SECONDS
@@ -155,7 +155,7 @@ def prove(stage: Stage, told: list[Trace]) -> Proof:
 
 
 class _Story:
-    """An HTTP client that remembers the user it made and its entity tags."""
+    """HTTP client that remembers the user it created and its entity tags."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage

@@ -1,8 +1,8 @@
-"""Where the tour is told: on a stack of its own, or on a service that runs already.
+"""The service of the tour: a stack of its own, or a running service.
 
-Nobody who comes through HTTP can make a service fail after a flush. For that one request a second
-server is started here, on the same database and with the same collector: one more replica of the
-service, with a route that fails.
+No HTTP client can make a service fail after a flush. For that one request a second server is
+started here, on the same database and with the same collector: one more replica of the service,
+with a route that fails.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from auditspan_service.telemetry.logs import setup_logging, teardown_logging
 from auditspan_service.telemetry.providers import TelemetryConfig, setup_telemetry
 
 TOURIST = "auditspan-tour"
-"""The user whose key the tour uses on a service that runs; the key is revoked afterwards."""
+"""The user of the tour's temporary key on a running service; the key is revoked afterwards."""
 
 _SCOPES = ("users:read", "users:write")
 _DELAY_MILLIS = 500
@@ -44,17 +44,17 @@ Extend = Callable[[Flask], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What the story is told to, and where its traces are read.
+    """Service that the tour calls, and the places where its records are read.
 
     Attributes:
-        url: where the service answers.
-        failing_url: where the service with the route that fails answers.
+        url: the address of the service.
+        failing_url: the address of the service that has the failing route.
         key: the text of an API key that may change users.
-        username: of the user that the story is about; nobody has it yet.
-        settings: of the service.
-        database: the service's.
-        flush: sends the spans of this process on their way.
-        collector: the version of the collector, where it is ours to know.
+        username: the username of the user to create; it is not taken yet.
+        settings: the settings of the service.
+        database: the database of the service.
+        flush: exports the pending spans of this process.
+        collector: the version of the collector, if known.
         is_own: whether everything was started for this tour.
     """
 
@@ -73,7 +73,7 @@ class Stage:
 def own_stage(
     settings: Settings, *, binary: Path | None, log_file: Path, extend: Extend
 ) -> Iterator[Stage]:
-    """Everything, started for the tour and ended after it."""
+    """Start a stack for the tour, and stop it afterwards."""
     with (
         log_file.open("a", encoding="utf-8") as log,
         Stack.start(settings, binary=binary, log_stream=log, extend=extend) as stack,
@@ -95,12 +95,12 @@ def own_stage(
 def running_stage(
     settings: Settings, *, url: str, key: str | None, extend: Extend
 ) -> Iterator[Stage]:
-    """The service at `url`, whose database and collector files the settings name.
+    """Use the service at `url`, with the database and collector's files of the settings.
 
-    Without a `key` one is made, and revoked afterwards: both are in the trail.
+    Without a `key`, one is created and revoked afterwards; the trail records both.
 
     Raises:
-        ServiceError: nobody answers there, or another service does.
+        ServiceError: no auditspan service is ready at `url`.
     """
     _require_ready(url)
     with _replica(settings, extend) as (services, failing_url), ExitStack() as stops:
@@ -119,7 +119,7 @@ def running_stage(
 
 @contextmanager
 def _replica(settings: Settings, extend: Extend) -> Iterator[tuple[Services, str]]:
-    """One more server on the database, in this process; it says nothing on the console."""
+    """Start one more server on the database, in this process, without console output."""
     config = TelemetryConfig(
         sink=settings.sink,
         files=settings.collector_files,
@@ -141,7 +141,7 @@ def _replica(settings: Settings, extend: Extend) -> Iterator[tuple[Services, str
 
 @contextmanager
 def _served(app: Flask) -> Iterator[str]:
-    """The application on a free port of the loopback."""
+    """Serve the application on a free loopback port."""
     server = make_server("127.0.0.1", 0, app)
     thread = threading.Thread(target=server.serve_forever, name="auditspan-tour-http")
     thread.start()
@@ -155,7 +155,7 @@ def _served(app: Flask) -> Iterator[str]:
 
 @contextmanager
 def _key(services: Services) -> Iterator[str]:
-    """A key that opens something for as long as the tour lasts."""
+    """Create an API key and revoke it after the tour."""
     actor = Actor.system(TOURIST)
     with audit_context(actor=actor, reason="tour"), services.database.writing() as session:
         issued = create_key(session, TOURIST, _SCOPES, name="tour")
@@ -168,7 +168,7 @@ def _key(services: Services) -> Iterator[str]:
 
 
 def _require_ready(url: str) -> None:
-    sentence = f"No auditspan service is ready at {url}: see its /readyz, or say --url."
+    sentence = f"No auditspan service is ready at {url}: see its /readyz, or give --url."
     try:
         answer = urllib3.request("GET", f"{url.rstrip('/')}/readyz", timeout=5.0, retries=False)
     except HTTPError as error:

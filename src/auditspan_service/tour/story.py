@@ -1,4 +1,4 @@
-"""The story that the tour tells: requests, and what each of them must leave behind."""
+"""The requests of the tour, and the records that each one must produce."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FAILING_ROUTE = "/tour/fails-after-flush"
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One request of the story and what it must leave behind."""
+    """One request of the tour, with the expected response and records."""
 
     title: str
     method: str
@@ -31,7 +31,7 @@ STORY = (
         actions=("user.create",),
     ),
     Step(
-        title="change it",
+        title="update the user",
         method="PATCH",
         path="{user}",
         body={"full_name": "Kim Park"},
@@ -40,7 +40,7 @@ STORY = (
         actions=("user.update",),
     ),
     Step(
-        title="change it from a stale copy",
+        title="update with a stale ETag",
         method="PATCH",
         path="{user}",
         body={"full_name": "Kim Stale"},
@@ -48,14 +48,14 @@ STORY = (
         status=412,
     ),
     Step(
-        title="take a name that is taken",
+        title="create a duplicate username",
         method="POST",
         path="/v1/users",
         body={"username": "{name}"},
         status=409,
     ),
     Step(
-        title="come without a key",
+        title="call without an API key",
         method="POST",
         path="/v1/users",
         body={"username": "eve"},
@@ -64,7 +64,7 @@ STORY = (
     ),
     Step(title="fail after the flush", method="POST", path=FAILING_ROUTE, status=500),
     Step(
-        title="delete it",
+        title="delete the user",
         method="DELETE",
         path="{user}",
         if_match="current",

@@ -98,7 +98,7 @@ IMPOSSIBLE = {
     "outcome=good": "Invalid outcome 'good'",
     "since=noon": "since must be a time",
     "since=2026-01-02&until=2026-01-01": "no event can match",
-    "actor_label=kim": "A parameter is unknown",
+    "actor_label=kim": "Unknown parameter",
 }
 
 
@@ -161,7 +161,7 @@ def test_cursor_is_bound_to_its_list_and_filters(service: RunningService, path: 
     cursor = first_cursor(kim, "/v1/audit-events?action=user.create&limit=1")
     refused = kim("GET", f"{path}cursor={cursor}")
     assert 400 == problem(refused)["status"]
-    assert "with these filters" in refused.get_json()["detail"]
+    assert "and these filters" in refused.get_json()["detail"]
 
 
 def test_cursor_that_was_changed_is_refused(service: RunningService) -> None:

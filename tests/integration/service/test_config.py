@@ -131,7 +131,7 @@ def test_all_wrong_values_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_secrets_directory_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A directory that is named must be there: its secrets would silently be missing."""
     monkeypatch.setenv("AUDITSPAN_SECRETS_DIR", "/nowhere")
-    with pytest.raises(SettingsError, match="AUDITSPAN_SECRETS_DIR names /nowhere"):
+    with pytest.raises(SettingsError, match="AUDITSPAN_SECRETS_DIR is invalid: /nowhere"):
         load_settings()
 
 

@@ -70,9 +70,7 @@ def test_unexpected_exception(
 
     document = problem(response)
     assert (document["status"], document["type"]) == (500, "about:blank")
-    assert (
-        document["detail"] == "Something went wrong here. It has been logged under this trace id."
-    )
+    assert document["detail"] == "An internal error occurred. It was logged with this trace id."
     assert SECRET not in response.text
     (record,) = errors(caplog)
     assert record.exc_info

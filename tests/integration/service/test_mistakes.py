@@ -124,7 +124,7 @@ def test_the_tour_goes_into_the_data_directory(tmp_path: Path) -> None:
     other.touch()
     done = invoke("--data", str(tmp_path), "tour")
     assert 2 == done.exit_code
-    assert f"{other.parent} holds something else than a tour" in done.stderr
+    assert f"{other.parent} contains files that are not a tour" in done.stderr
     assert other.exists()
 
 
@@ -135,7 +135,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         done = invoke("up", "--port", port, "--data", str(folder), AUDITSPAN_SINK="file")
     assert (2, False) == (done.exit_code, folder.exists())
-    assert f"Port {port} of 127.0.0.1 cannot be listened on" in done.stderr
+    assert f"Cannot listen on port {port} of 127.0.0.1" in done.stderr
     assert "--port" in done.stderr
 
 
@@ -168,7 +168,7 @@ def test_a_directory_that_is_none(tmp_path: Path) -> None:
 def test_a_database_that_does_not_answer() -> None:
     """Its reason is one clean line, without the password."""
     said = invoke("events", AUDITSPAN_DATABASE_URL=NO_PORT).stderr
-    assert said.endswith("accepting TCP/IP connections. See AUDITSPAN_DATABASE_URL.\n")
+    assert said.endswith("accepting TCP/IP connections. Check AUDITSPAN_DATABASE_URL.\n")
     assert ["\t" in said, "hunter2" in said, said.count("\n")] == [False, False, 1]
 
 
@@ -183,7 +183,7 @@ def test_what_is_no_trace_id(settings: Settings, command: tuple[str, ...]) -> No
 def test_nothing_fits(settings: Settings) -> None:
     """Nothing found is said, where a program does not read it."""
     done = run(settings, "events", "--action", "user.nothing", "--json")
-    assert (0, "", "No event fits.\n") == (done.exit_code, done.stdout, done.stderr)
+    assert (0, "", "No event matches.\n") == (done.exit_code, done.stdout, done.stderr)
 
 
 def test_following_ends_with_ctrl_c(settings: Settings) -> None:

@@ -87,8 +87,9 @@ def test_up_closes_an_existing_directory_and_database_and_says_so(tmp_path: Path
     with Up(data, environ={"AUDITSPAN_SINK": "file"}):
         assert ["0700", "0600"] == modes(data, database)
     said = (tmp_path / "data.err").read_text().splitlines()
-    assert f"{data} was open to others: its mode is now 0700 instead of 0755." in said
-    assert f"{database} was open to others: its mode is now 0600 instead of 0644." in said
+    changed = "was accessible to other users: its mode was changed from"
+    assert f"{data} {changed} 0755 to 0700." in said
+    assert f"{database} {changed} 0644 to 0600." in said
 
 
 @pytest.mark.parametrize("command", [("db", "upgrade"), ("worker",), ("serve", "--port", "1")])
@@ -101,7 +102,7 @@ def test_other_commands_close_the_database_too(
     monkeypatch.setattr("os.execv", _stop)
     done = invoke(*command, data=tmp_path / "data")
     assert ["0700", "0600"] == modes(tmp_path / "data", database)
-    assert f"{database} was open to others" in done.stderr
+    assert f"{database} was accessible to other users" in done.stderr
 
 
 def _stop(*_arguments: object, **_options: object) -> None:
@@ -118,7 +119,8 @@ def test_directories_of_the_collector_are_closed(tmp_path: Path) -> None:
     folder.chmod(0o750)
     said = invoke("db", "upgrade", data=data).stderr
     assert ["0700"] == modes(folder)
-    assert f"{folder} was open to others: its mode is now 0700 instead of 0750." in said
+    changed = "was accessible to other users: its mode was changed from"
+    assert f"{folder} {changed} 0750 to 0700." in said
 
 
 def test_a_directory_for_everybody_keeps_its_mode(tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ def test_a_directory_for_everybody_keeps_its_mode(tmp_path: Path) -> None:
     shared.chmod(0o1777)
     done = invoke("db", "upgrade", data=shared)
     assert ["1777", "0600"] == modes(shared, shared / "auditspan.db")
-    assert f"WARNING: {shared} is a directory for everybody (mode 1777)" in done.stderr
+    assert f"WARNING: {shared} is a shared directory (mode 1777)" in done.stderr
 
 
 def test_the_directory_of_a_key_group_is_left_alone(tmp_path: Path) -> None:

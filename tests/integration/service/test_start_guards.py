@@ -164,7 +164,7 @@ def test_up_refuses_a_missing_trigger_unless_told_otherwise(tmp_path: Path) -> N
         assert 201 == up.client.post("/v1/users", json={"username": "kim"}).status_code
     said = (tmp_path / "data.err").read_text()
     assert "WARNING: The trigger audit_leaf_no_delete" in said
-    assert f"WARNING: started all the same, since {OVERRIDE} is set" in said
+    assert f"WARNING: started anyway, because {OVERRIDE} is set" in said
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])

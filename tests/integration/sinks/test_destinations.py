@@ -115,5 +115,5 @@ def test_the_doctor_looks_at_certificates(answering: FaultyCollector, tmp_path: 
     )
     missing, unused = (detail for kind, detail in said if kind == "tls")
     assert 2 == len(said)
-    assert f"AUDITSPAN_AUDIT_ENDPOINT: there is no file {tmp_path / 'no.crt'}." == missing
-    assert "records go there unencrypted" in unused
+    assert f"AUDITSPAN_AUDIT_ENDPOINT: the file {tmp_path / 'no.crt'} does not exist." == missing
+    assert "records are sent unencrypted" in unused

@@ -98,7 +98,7 @@ def test_an_export_is_what_the_collector_has(
     path.write_text(exported("--since", "3").stdout)
     assert 2 == len(own & {entry.body for entry in read_logs(path)})
     again = exported("--output", str(path))
-    assert (2, True) == (again.exit_code, "is there already" in again.stderr)
+    assert (2, True) == (again.exit_code, "already exists" in again.stderr)
 
 
 EDITS = {

@@ -295,7 +295,7 @@ def test_the_command_covers_rows_of_the_service(tmp_path: Path) -> None:
         one.exit_code for one in (before, covered, again, after, rotated)
     ), (before.output, covered.output, again.output, after.output)
     assert (1, 1) == tuple(json.loads(covered.stdout)[name] for name in ("rows", "size"))
-    assert "No row is left to cover" in again.stdout
+    assert "Nothing to cover" in again.stdout
     assert ("trail.key_added", "moved in") == tuple(
         json.loads(shown.stdout)[name] for name in ("action", "reason")
     )

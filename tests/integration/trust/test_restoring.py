@@ -306,7 +306,7 @@ def test_what_waits_in_the_backup_is_sealed_with_it(migrated: Trail, tmp_path: P
     with restored_after(migrated, tmp_path, 5) as restored:
         done = restored.run("db", "restored")
         assert 0 == done.exit_code
-        assert "goes on as auditspan/test/2; its first checkpoint has size 10." in done.stdout
+        assert "continues as auditspan/test/2; its first checkpoint has size 10." in done.stdout
         assert {4: "/1", 6: "/1", 10: "/2"} == {
             size: origin[-2:] for size, origin in origins(restored.trail).items()
         }
@@ -342,7 +342,7 @@ def test_a_worker_that_is_quicker_is_noticed(
         patched.setattr(import_module("auditspan_service.cli.restored"), "Sealer", late)
         done = place.run("db", "restored")
     assert (2, "") == (done.exit_code, done.stdout)
-    assert "stop the workers, and run this again" in done.stderr
+    assert "stop the workers and run this again" in done.stderr
     assert 2 == place.said("db", "restored")["incarnation"]
     assert {7: f"{LOG}/1", 8: f"{LOG}/2"}.items() <= origins(migrated).items()
 

@@ -47,7 +47,7 @@ KEY = MacKey.from_secret(bytes(range(32)))
 OTHER_KEY = MacKey.from_secret(bytes(32))
 PLANTED = "planted-s3cret"
 LONG = "long " * 5000
-GOOD = "the tables are what the trail says"
+GOOD = "the tables match the trail"
 
 
 class Base(DeclarativeBase):
@@ -915,8 +915,8 @@ OLD = Difference(kind="no-history", table="t", key="2")
                 "field  t 1 f  recorded 'a', live None",
                 "no-history  t 2",
                 "3 objects compared with 2 events: 1 field, 1 no-history",
-                "no-history, no-create: older than the trail, or written past it",
-                "the tables are NOT what the trail says",
+                "no-history, no-create: rows that are older than the trail or bypassed it",
+                "the tables do NOT match the trail",
             ],
         ),
         (
@@ -924,7 +924,7 @@ OLD = Difference(kind="no-history", table="t", key="2")
             [],
             [
                 "3 objects compared with 0 events: no difference",
-                "the trail has no changes, so the tables could not be compared",
+                "the tables were not compared: the trail has no changes",
             ],
         ),
     ],

@@ -1,3 +1,3 @@
-"""The steps of the schema, run by `auditspan_service.database.schema`."""
+"""Migrations of the service's schema, run by `auditspan_service.database.schema`."""
 
 from __future__ import annotations

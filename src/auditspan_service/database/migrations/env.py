@@ -1,4 +1,4 @@
-"""Alembic's environment. It runs on the connection, and in the transaction, that it is given."""
+"""Alembic's environment, which uses the given connection and its transaction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from auditspan_service.models import Base
 
 connection = context.config.attributes.get("connection")
 if connection is None:
-    raise SchemaError("Run migrations with `auditspan db upgrade`: they need its lock.")
+    raise SchemaError("Run migrations with `auditspan db upgrade`: they require its lock.")
 
 context.configure(connection=connection, target_metadata=Base.metadata)
 with context.begin_transaction():

@@ -2,8 +2,8 @@
 
 Revision 0001, after nothing.
 
-Everything is written out, and nothing is imported from the models or the library: those go on, and
-this step stays what it was. There is no way back from a trail, so there is no downgrade.
+Everything is written out, and nothing is imported from the models or the library: those change, but
+this migration must not. A trail must not be removed, so there is no downgrade.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _create_audit_leaf() -> None:
 
 
 def _create_audit_work_tables() -> None:
-    """What the sealer and the relay write beside the leaves."""
+    """Create the tables that the sealer and the relay write beside the leaves."""
     op.create_table(
         "audit_checkpoint",
         sa.Column("tree_size", sa.BigInteger(), autoincrement=False, nullable=False),

@@ -1,9 +1,9 @@
-"""The audit tables are append-only: triggers refuse every change of a row that is there.
+"""Append-only audit tables: triggers refuse every change of an existing row.
 
 Revision 0002, after 0001.
 
-The triggers are the library's, and not written out here: those of the release that runs this step
-are the ones that it looks for when it starts.
+The triggers are created by the library and not written out here, because the release that runs this
+migration checks for its own triggers at start.
 """
 
 from __future__ import annotations

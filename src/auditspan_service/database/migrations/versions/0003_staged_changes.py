@@ -1,10 +1,10 @@
-"""Triggers stage the changes of users and API keys.
+"""Triggers that stage the changes of users and API keys.
 
 Revision 0003, after 0002.
 
-The table is written out. Its function and the triggers are the library's: those of the release that
-runs this step are the ones that it looks for when it starts.
-The rights of the roles are in deploy/postgres/grants.sql, which is run after every migration.
+The table is written out. Its function and the triggers are created by the library, because the
+release that runs this migration checks for its own at start. The privileges of the roles are in
+deploy/postgres/grants.sql, which is run after every migration.
 """
 
 from __future__ import annotations
