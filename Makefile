@@ -35,7 +35,7 @@ collector: $(READY) ## find the OpenTelemetry collector, or build it once and ke
 	@$(RUN)/python -m auditspan_service.collector get
 
 .PHONY: check
-check: lint types validate ## lint, types and the files of the deployment
+check: lint types prose validate ## lint, types, prose and the files of the deployment
 
 .PHONY: lint
 lint: $(READY) ## style and mistakes
