@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Unpack
 
-from opentelemetry.sdk.resources import Resource
 from sqlalchemy import MetaData
 from sqlalchemy.orm import Session, scoped_session
 
@@ -21,18 +18,18 @@ from auditspan.capture import (
     chosen_key,
     drain_now,
     engines_of,
+    fresh_id,
     hook_target,
     is_of_asyncio,
     listen,
     register,
     require_supported_binds,
     unaudited,
+    utc_now,
 )
 from auditspan.errors import AuditConfigError
 from auditspan.format import (
     KEY_ADDED,
-    MAX_MILLIS,
-    RANDOM_BYTES,
     TARGET,
     Json,
     MacKey,
@@ -41,37 +38,11 @@ from auditspan.format import (
     Target,
     require_action,
     require_outcome,
-    uuid7,
 )
 from auditspan.mapping import as_target, target_of
 from auditspan.reading import Criteria, Event, Source, read_events, read_history, wanted_events
 from auditspan.storage import AuditTables, CoveredRows, audit_tables, find_uncovered
-from auditspan.telemetry import announce, semconv
-
-
-def utc_now() -> datetime:
-    """Return the current time; the default clock of a trail."""
-    return datetime.now(UTC)
-
-
-def fresh_id() -> str:
-    """Return a new version 7 UUID; the default source of a trail's ids."""
-    millis = int(time.time_ns()) // 1_000_000  # libraries that freeze time may return a float
-    return uuid7(min(max(millis, 0), MAX_MILLIS), os.urandom(RANDOM_BYTES))
-
-
-def service_from_resource() -> Service:
-    """Return this program as named by OpenTelemetry.
-
-    `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` apply.
-    """
-    attributes = Resource.create().attributes
-    named = {name: attributes.get(name) for name in _SERVICE_ATTRIBUTES}
-    name, version, instance = (None if v is None else str(v) for v in named.values())
-    return Service(name=name or "unknown_service", version=version, instance=instance)
-
-
-_SERVICE_ATTRIBUTES = (semconv.SERVICE_NAME, semconv.SERVICE_VERSION, semconv.SERVICE_INSTANCE_ID)
+from auditspan.telemetry import announce, service_from_resource
 
 
 class AuditTrail:

@@ -29,7 +29,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-from auditspan.format.canonical import canonical_json, represent
+from auditspan.format.canonical import canonical_json
+from auditspan.format.values import represent
 
 Row = dict[str, Any]
 Tables = dict[str, dict[str, Row]]

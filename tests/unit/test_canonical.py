@@ -20,13 +20,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from auditspan.errors import AuditBodyError
-from auditspan.format.canonical import (
-    MAX_INTEGER,
-    canonical_json,
-    parse_canonical,
-    represent,
-    timestamp,
-)
+from auditspan.format.canonical import MAX_INTEGER, canonical_json, parse_canonical
+from auditspan.format.values import represent, timestamp
 from support.decode import decode, parse_duration
 
 SAFE_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditspan.capture.defaults import fresh_id
 from auditspan.capture.recorder import Recorder
 from auditspan.errors import AuditConfigError
 from auditspan.format.ids import RANDOM_BYTES, uuid7
 from auditspan.format.record import Service
-from auditspan.trail import fresh_id
 
 MILLIS = st.integers(0, 2**48 - 1)
 RANDOM = st.binary(min_size=RANDOM_BYTES, max_size=RANDOM_BYTES)

@@ -11,7 +11,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditspan.format.canonical import canonical_json, represent, represent_json
+from auditspan.format.canonical import canonical_json
 from auditspan.format.mac import MacKey
 from auditspan.format.redaction import (
     MAX_VALUE_BYTES,
@@ -23,6 +23,7 @@ from auditspan.format.redaction import (
     shorten,
     without_password_hashes,
 )
+from auditspan.format.values import represent, represent_json
 
 KEY = MacKey.from_secret(bytes(range(32)))
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))

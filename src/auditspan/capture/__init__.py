@@ -12,7 +12,7 @@ audited links subjects        audited tables, and what is recorded of their rows
 
 from __future__ import annotations
 
-from auditspan.capture.default_key import KeyWarning, Unset, chosen_key
+from auditspan.capture.defaults import KeyWarning, Unset, chosen_key, fresh_id, utc_now
 from auditspan.capture.drain import table_key
 from auditspan.capture.hooks import drain_now, listen
 from auditspan.capture.migrating import drain_first, pin, record_rows, target_metadata
@@ -43,6 +43,7 @@ __all__ = [
     "drain_first",
     "drain_now",
     "engines_of",
+    "fresh_id",
     "hook_target",
     "is_of_asyncio",
     "listen",
@@ -54,4 +55,5 @@ __all__ = [
     "table_key",
     "target_metadata",
     "unaudited",
+    "utc_now",
 ]

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from auditspan.format.actions import OUTCOMES, require_action, require_outcome
 from auditspan.format.body import MEMBERS, is_change_id, read_body, read_event
-from auditspan.format.canonical import (
-    MAX_INTEGER,
-    Json,
-    canonical_json,
-    parse_canonical,
-    represent,
-    represent_json,
-    timestamp,
-)
+from auditspan.format.canonical import MAX_INTEGER, Json, canonical_json, parse_canonical
 from auditspan.format.change_order import in_change_order
 from auditspan.format.columns import COLUMNS, Values, derived_columns, says
 from auditspan.format.diff import Changes
@@ -31,6 +23,7 @@ from auditspan.format.redaction import (
     without_password_hashes,
 )
 from auditspan.format.rows import SealedLeaf, SealedRow, SignedCheckpoint
+from auditspan.format.values import represent, represent_json, timestamp
 
 __all__ = [
     "COLUMNS",

@@ -10,15 +10,10 @@ from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple
 
 from auditspan.errors import AuditBodyError, AuditConfigError
-from auditspan.format.canonical import (
-    Json,
-    canonical_json,
-    canonical_scalar,
-    canonical_word,
-    timestamp,
-)
+from auditspan.format.canonical import Json, canonical_json, canonical_scalar, canonical_word
 from auditspan.format.diff import Changes, canonical_changes
 from auditspan.format.redaction import MAX_VALUE_BYTES, shorten
+from auditspan.format.values import timestamp
 
 ActorType = Literal["user", "service", "system", "anonymous", "unknown", "database"]
 Outcome = Literal["success", "failure", "unknown"]

@@ -8,8 +8,9 @@ import re
 from dataclasses import dataclass
 
 from auditspan.errors import AuditBodyError
-from auditspan.format.canonical import Json, canonical_json, represent_document, represent_json
+from auditspan.format.canonical import Json, canonical_json
 from auditspan.format.mac import MacKey
+from auditspan.format.values import represent_document, represent_json
 
 MAX_VALUE_BYTES = 16 * 1024
 """The limit above which a value is replaced by its length and hash."""

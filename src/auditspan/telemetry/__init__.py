@@ -5,6 +5,7 @@ from __future__ import annotations
 from auditspan.telemetry import semconv
 from auditspan.telemetry.log_record import checkpoint_record, log_record
 from auditspan.telemetry.metrics import RelayMeters, SealMeters, VerifyMeters
+from auditspan.telemetry.service import service_from_resource
 from auditspan.telemetry.span_events import TelemetryErrors, announce
 from auditspan.telemetry.trace_boundary import (
     Network,
@@ -26,4 +27,5 @@ __all__ = [
     "log_record",
     "parse_networks",
     "semconv",
+    "service_from_resource",
 ]

@@ -1,11 +1,14 @@
-"""Warning about a trail for which neither a MAC key nor None was chosen."""
+"""Defaults of a trail: clock, ids, and the warning where no MAC key was chosen."""
 
 from __future__ import annotations
 
 import logging
+import os
+import time
+from datetime import UTC, datetime
 from enum import Enum
 
-from auditspan.format import MacKey
+from auditspan.format import MAX_MILLIS, RANDOM_BYTES, MacKey, uuid7
 
 _logger = logging.getLogger(__name__)
 
@@ -35,3 +38,14 @@ def chosen_key(given: MacKey | Unset | None) -> MacKey | None:
             "without a key and silence this warning"
         )
     return None
+
+
+def utc_now() -> datetime:
+    """Return the current time; the default clock of a trail."""
+    return datetime.now(UTC)
+
+
+def fresh_id() -> str:
+    """Return a new version 7 UUID; the default source of a trail's ids."""
+    millis = int(time.time_ns()) // 1_000_000  # libraries that freeze time may return a float
+    return uuid7(min(max(millis, 0), MAX_MILLIS), os.urandom(RANDOM_BYTES))
