@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, scoped_session
 from auditspan.capture import (
     Capture,
     Recorder,
+    Sessions,
     Unset,
     attached,
     chosen_key,
@@ -74,7 +75,7 @@ class AuditTrail:
 
     def __init__(  # noqa: PLR0913 (keyword-only settings of the one entry point)
         self,
-        sessions: Any,  # noqa: ANN401 (one of the kinds named above, checked below)
+        sessions: Sessions,
         *,
         metadata: MetaData,
         strict: bool = True,

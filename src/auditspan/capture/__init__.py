@@ -19,6 +19,7 @@ from auditspan.capture.migrating import drain_first, pin, record_rows, target_me
 from auditspan.capture.open_transaction import busy
 from auditspan.capture.recorder import Recorder
 from auditspan.capture.sessions import (
+    Sessions,
     attached,
     engines_of,
     hook_target,
@@ -34,6 +35,7 @@ __all__ = [
     "Capture",
     "KeyWarning",
     "Recorder",
+    "Sessions",
     "Undrained",
     "Unset",
     "attached",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakSet
 
 from sqlalchemy import Engine
@@ -13,7 +13,13 @@ from auditspan.errors import AuditConfigError
 from auditspan.storage import require_supported
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import async_sessionmaker
+    from sqlalchemy.ext.asyncio import async_scoped_session, async_sessionmaker
+
+Sessions: TypeAlias = (
+    "sessionmaker[Any] | scoped_session[Any] | async_sessionmaker[Any] | async_scoped_session[Any]"
+    " | type[Session]"
+)
+"""A factory of sessions; Flask-SQLAlchemy's `db.session` is one."""
 
 attached: WeakSet[Any] = WeakSet()
 """The session factories and classes that a trail is attached to."""
