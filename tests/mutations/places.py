@@ -13,18 +13,10 @@ SHAPES = "integration/library/test_shapes.py"
 MUTATIONS = [
     Mutation(
         "swap old and new",
-        "format/diff.py",
-        'name: {"old": old.get(name), "new": value}',
-        'name: {"old": value, "new": old.get(name)}',
+        "capture/parts.py",
+        'sides = {"old": before, "new": after}',
+        'sides = {"old": after, "new": before}',
         WRITES,
-    ),
-    Mutation(
-        "compare 1 and True as equal",
-        "format/diff.py",
-        "    return type(old) is type(new) and old == new",
-        "    return old == new",
-        "unit/test_diff.py",
-        only="",
     ),
     Mutation(
         "show redacted columns of objects",

@@ -16,10 +16,11 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError, SAWarning
 from sqlalchemy.orm import Session, SessionTransaction
 
+from auditspan import AuditTrail
 from integration.library.models import Person, Team
 from integration.library.world import World
 
-STEPS = ["add", "rename", "remove", "flush", "clash", "begin", "commit", "rollback"]
+STEPS = ["add", "rename", "remove", "record", "flush", "clash", "begin", "commit", "rollback"]
 PROGRAMS = st.lists(st.sampled_from(STEPS), min_size=1, max_size=14)
 ENDINGS = st.sampled_from(["commit", "rollback", "close", "error"])
 
@@ -36,8 +37,9 @@ class Machine:
         rows: actions that have been written at each level.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, trail: AuditTrail) -> None:
         self.session = session
+        self.trail = trail
         self.savepoints: list[SessionTransaction] = []
         self.levels: list[dict[int, str]] = [self._live()]
         self.rows: list[list[str]] = [[]]
@@ -71,6 +73,11 @@ class Machine:
         if team:
             self.session.delete(team)
             self._note("delete")
+
+    def record(self) -> None:
+        """An explicit event, which records all changes before it at once."""
+        self.trail.record(self.session, "team.noted")
+        self._note("noted")
 
     def flush(self) -> None:
         self.session.flush()
@@ -116,7 +123,7 @@ class Machine:
 def run(world: World, program: list[str], ending: str) -> tuple[list[str], dict[int, str] | None]:
     """The actions and teams that must be there after a program."""
     with world.request(), world.sessions() as session:
-        machine = Machine(session)
+        machine = Machine(session, world.trail)
         for step in program:
             getattr(machine, step)()
         assert machine.levels[-1] == machine._live()  # noqa: SLF001 - its own model
@@ -140,6 +147,15 @@ def clear(world: World) -> None:
 @example(program=["begin", "begin", "add", "commit", "rollback", "add"], ending="commit")
 @example(program=["add", "begin", "add", "begin", "clash", "add"], ending="commit")
 @example(program=["add", "begin", "add", "begin", "add"], ending="rollback")
+@example(program=["add", "begin", "record", "rollback", "add"], ending="commit")
+@example(
+    program=["begin", "record", "begin", "add", "record", "commit", "rollback"], ending="commit"
+)
+@example(
+    program=["begin", "record", "begin", "record", "begin", "record", "rollback"], ending="commit"
+)
+@example(program=["begin", "record", "commit", "rename"], ending="commit")
+@example(program=["record", "begin", "record"], ending="rollback")
 @settings(
     max_examples=40,
     deadline=None,
@@ -265,3 +281,15 @@ def test_an_outer_savepoint_of_a_connection_may_be_released_first(world: World) 
         with pytest.warns(SAWarning, match="deassociated"):
             outer.commit()
     assert ["team.create", "team.create"] == world.actions()
+
+
+def test_an_outer_savepoint_takes_recorded_events_of_the_inner_one_along(world: World) -> None:
+    """ROLLBACK TO an outer savepoint while an inner one is open: neither is announced."""
+    with world.unit_of_work() as session:
+        outer = session.begin_nested()
+        world.trail.record(session, "team.noted")
+        session.begin_nested()
+        world.trail.record(session, "team.noted")
+        outer.rollback()
+        world.trail.record(session, "team.kept")
+    assert ["team.kept"] == world.actions()
