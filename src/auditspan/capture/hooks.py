@@ -156,8 +156,18 @@ def _drain_or_roll_back(connection: Connection) -> None:
             _fire_deferred(each)
             drain_now(each)
     except BaseException:
-        connection.dialect.do_rollback(connection.connection)
+        _end(connection)
         raise
+
+
+def _end(connection: Connection) -> None:
+    """End the transaction; where the connection was lost, the database has ended it."""
+    if connection.invalidated:
+        return
+    try:
+        connection.dialect.do_rollback(connection.connection)
+    except connection.dialect.loaded_dbapi.Error:
+        connection.invalidate()  # it must not be committed later
 
 
 def _is_open(peer: Connection) -> bool:

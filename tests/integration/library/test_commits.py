@@ -7,13 +7,13 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, select, text
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy import Engine, event, insert, select, text
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from auditspan import AuditWriteError, Target
 from integration.library.models import Plain, Pledge, Team
-from integration.library.world import World
+from integration.library.world import World, make_world
 
 
 def teams(world: World) -> list[str]:
@@ -227,3 +227,23 @@ def test_a_transaction_that_the_database_gave_up_announces_nothing(
             session.execute(text("SELECT no_such_column"))
         session.commit()
     assert [event["event_id"] for event in world.events()] == world.announced()
+
+
+def test_a_connection_that_is_lost_in_the_drain_refuses_the_commit(
+    postgresql_engine: Engine,
+) -> None:
+    """The error is that of a record that cannot be written, with the database's as its cause."""
+    world = make_world(postgresql_engine)
+    with world.request(), world.sessions() as session:
+        session.add(Team(name="a"))
+        session.flush()
+        own = session.scalar(text("SELECT pg_backend_pid()"))
+        with world.engine.connect() as other:
+            other.execute(text("SELECT pg_terminate_backend(:own, 5000)"), {"own": own})
+        with pytest.raises(AuditWriteError) as refused:
+            session.commit()
+        assert isinstance(refused.value.__cause__, OperationalError)
+        session.rollback()
+        session.add(Team(name="b"))
+        session.commit()
+    assert ["b"] == [event["changes"]["name"]["new"] for event in world.events()]
