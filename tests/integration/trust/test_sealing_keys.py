@@ -65,7 +65,7 @@ def test_a_new_mac_key_stands_before_all_others(tmp_path: Path) -> None:
 def test_there_is_nothing_to_rotate(tmp_path: Path) -> None:
     """Without a key the error says how to make one, and no file is made."""
     for rotate in (rotate_signing_key, rotate_mac_key):
-        with pytest.raises(KeyFileError, match="make one"):
+        with pytest.raises(KeyFileError, match="create it with"):
             rotate(tmp_path / "a.key")
     assert [] == list(tmp_path.iterdir())
 
@@ -75,7 +75,7 @@ def test_keys_of_two_logs_are_refused(tmp_path: Path) -> None:
     keys = [SigningKey(name=name, seed=bytes(32)) for name in ("auditspan/a", "auditspan/b")]
     path = tmp_path / "signing.key"
     path.write_text("".join(f"{key.dump()}\n" for key in keys))
-    with pytest.raises(KeyFileError, match="one name"):
+    with pytest.raises(KeyFileError, match="a trail has only one"):
         load_or_create_signing_keys(path, create=False)
 
 
