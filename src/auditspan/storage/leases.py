@@ -54,6 +54,14 @@ class LeaseLostError(Exception):
     """Lease that another process holds, or may hold by now."""
 
 
+class _TakenError(Exception):
+    """End of a transaction that has inserted a row for a lease that is held already."""
+
+    def __init__(self, lease: StoredLease) -> None:
+        self.lease = lease
+        super().__init__(lease.name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoredLease:
     """Lease as stored in the table.
@@ -148,13 +156,13 @@ def limit_idleness(connection: Connection) -> None:
 
 
 def read_leases(connection: Connection, tables: AuditTables) -> dict[str, StoredLease]:
-    """Return the leases in the table by name; the newest if a name has several."""
+    """Return the leases in the table by name; of several the one that is valid, else the newest."""
     table = tables.delivery.c
     statement = select(StoredText(table.sink), UtcText(table.updated_at), DatabaseClock())
     rows = connection.execute(statement.where(table.sink.startswith(LEASE_PREFIX)))
-    found = [_stored(*row) for row in rows]
-    youngest = {one.name: one for one in sorted(found, key=lambda one: -one.age)}
-    return {name: _examined(connection, one) for name, one in youngest.items()}
+    found = [_examined(connection, _stored(*row)) for row in rows.all()]
+    found.sort(key=lambda one: (one.is_current, -one.age))
+    return {one.name: one for one in found}
 
 
 def acquire(connection: Connection, tables: AuditTables, name: str) -> Lease | StoredLease:
@@ -164,6 +172,8 @@ def acquire(connection: Connection, tables: AuditTables, name: str) -> Lease | S
             return _acquire(connection, tables, name)
     except IntegrityError:  # another process has just inserted the row
         return StoredLease(name=name, holder=_VACANT, age=0.0)
+    except _TakenError as taken:
+        return taken.lease
 
 
 def _acquire(connection: Connection, tables: AuditTables, name: str) -> Lease | StoredLease:
@@ -177,6 +187,8 @@ def _acquire(connection: Connection, tables: AuditTables, name: str) -> Lease | 
         values = {"sink": vacant.key, "updated_at": DatabaseClock(), **NO_CURSOR}
         insert_counted(connection, tables.delivery, values)
         stored = read_leases(connection, tables)[name]
+        if stored.is_current:  # its holder has renamed the row that this one waited for
+            raise _TakenError(stored)
     if stored.is_current or not _lock(connection, tables, stored):
         return stored
     holder = "/".join((socket.gethostname(), str(os.getpid()), _session(connection), _token()))
