@@ -190,7 +190,7 @@ TRIGGER_MUTATIONS = [
     _staged(
         "leave a failed commit open",
         "capture/hooks.py",
-        "        connection.dialect.do_rollback(connection.connection)\n        raise",
+        "        _end(connection)\n        raise",
         "        raise",
         FAILED,
     ),
