@@ -10,8 +10,8 @@ from auditspan.alembic.operations import (
     drop_staging,
     drop_triggers,
     partition_audit_event,
-    record_rows,
 )
+from auditspan.capture import record_rows
 from auditspan.storage import TransactionId, TupleId, UtcDateTime
 
 __all__ = [

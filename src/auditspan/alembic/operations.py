@@ -35,7 +35,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import DDL, Connection, Dialect, Executable, MetaData, Table
 
-from auditspan.capture import busy, drain_first, pin, record_rows, target_metadata
+from auditspan.capture import busy, drain_first, pin, target_metadata
 from auditspan.errors import AuditConfigError
 from auditspan.storage import (
     audit_change_table,
@@ -54,17 +54,6 @@ from auditspan.storage.triggers import (
     removal_statements,
     sqlite,
 )
-
-__all__ = [
-    "create_guards",
-    "create_staging",
-    "create_triggers",
-    "drop_guards",
-    "drop_staging",
-    "drop_triggers",
-    "partition_audit_event",
-    "record_rows",
-]
 
 
 class MigrationOperations(Protocol):

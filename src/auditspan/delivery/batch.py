@@ -10,7 +10,7 @@ from opentelemetry.sdk._logs import ReadableLogRecord
 from auditspan.delivery.cursors import Item
 from auditspan.delivery.sinks import Sink
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
-from auditspan.format import SignedCheckpoint
+from auditspan.format import SealedRow, SignedCheckpoint
 from auditspan.telemetry import checkpoint_record, log_record
 
 UNFIT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
@@ -88,3 +88,8 @@ def record_of(item: Item) -> ReadableLogRecord:
         one of `UNFIT`: the row was tampered with, so its record cannot be built.
     """
     return checkpoint_record(item) if isinstance(item, SignedCheckpoint) else log_record(item)
+
+
+def count_rows(refused: Refused) -> int:
+    """Return how many of the refused items are rows, and not checkpoints."""
+    return sum(isinstance(item, SealedRow) for item, _ in refused)

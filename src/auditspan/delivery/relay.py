@@ -28,7 +28,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, Engine
 
 from auditspan.delivery.backoff import LONGEST_ASKED, Backoff
-from auditspan.delivery.batch import UNFIT, Refused, send_all
+from auditspan.delivery.batch import UNFIT, Refused, count_rows, send_all
 from auditspan.delivery.cursors import (
     Cursors,
     Item,
@@ -218,7 +218,7 @@ class Relay:
             started = self._clock()
             with kept_alive(connection):
                 refused = send_all(self._sink, items)
-            self._meters.exported(len(rows) - _count_rows(refused), self._clock() - started)
+            self._meters.exported(len(rows) - count_rows(refused), self._clock() - started)
             acknowledged(rows[-1].seq, self._clock())
             if len(rows) < len(items):
                 progress.witnessed_at = self._clock()
@@ -236,12 +236,8 @@ class Relay:
                 self._report_false(before, progress.cursors)
             sent = progress.cursors.sent
             self._meters.queued(newest - sent)
-            return outgoing(
-                *(connection, self._tables, sent),
-                limit=MAX_RECORDS,
-                max_bytes=MAX_BYTES,
-                trail=self._trail,
-            )
+            batch = {"limit": MAX_RECORDS, "max_bytes": MAX_BYTES}
+            return outgoing(connection, self._tables, sent, trail=self._trail, **batch)
 
     def _unconfirmed(self, connection: Connection, progress: Progress) -> list[Item]:
         """Return the next rows to send again, if any are due."""
@@ -301,7 +297,3 @@ class Relay:
                 "%s asked for a pause of %.0f s, more than the relay grants: retrying in %.0f s",
                 *(self._sink.name, asked, wait),
             )
-
-
-def _count_rows(refused: Refused) -> int:
-    return sum(isinstance(item, SealedRow) for item, _ in refused)
