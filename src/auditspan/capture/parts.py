@@ -14,6 +14,7 @@ from sqlalchemy import Column, Dialect
 from sqlalchemy.types import TypeEngine
 
 from auditspan.capture.drain import StagedChange
+from auditspan.dialects import DIALECTS
 from auditspan.format import Changes, Json, MacKey, canonical_json, represent
 from auditspan.mapping import (
     AuditedColumn,
@@ -141,7 +142,11 @@ class PartReader:
         return None if raw is None else self._converter(column)(raw)
 
     def _image(self, text: str | None) -> Image | None:
-        return None if text is None else parse_image(text, tags=self.dialect.name == "sqlite")
+        return (
+            None
+            if text is None
+            else parse_image(text, tags=DIALECTS.of(self.dialect).IMAGES_ARE_TAGGED)
+        )
 
     def _converter(self, column: Column[Any]) -> Convert:
         found = self._converters.get(column)
