@@ -14,6 +14,7 @@ from sqlalchemy import Column, Dialect
 from sqlalchemy.types import TypeEngine
 
 from auditspan.capture.drain import StagedChange
+from auditspan.dialects import DIALECTS
 from auditspan.format import Changes, Json, MacKey, canonical_json, canonical_scalar, represent
 from auditspan.mapping import (
     AuditedColumn,
@@ -138,7 +139,11 @@ class PartReader:
         return None if raw is None else self._converters[column](raw)
 
     def _image(self, text: str | None) -> Image | None:
-        return None if text is None else parse_image(text, tags=self.dialect.name == "sqlite")
+        return None if text is None else parse_image(text, tags=self._is_tagged)
+
+    @cached_property
+    def _is_tagged(self) -> bool:
+        return DIALECTS.of(self.dialect).IMAGES_ARE_TAGGED
 
     @cached_property
     def _converters(self) -> dict[Column[Any], Convert]:

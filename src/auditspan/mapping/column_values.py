@@ -36,6 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from auditspan.dialects import PerDialect
 from auditspan.format import MAX_INTEGER, Json, represent, represent_json
 from auditspan.mapping.row_image import Number, Pairs, parse_json
 
@@ -67,11 +68,8 @@ def converter(type_: TypeEngine[Any], dialect: Dialect) -> Convert:
     if isinstance(kept, ARRAY):
         element = converter(kept.item_type, dialect)
         return lambda raw: _array(raw, element)
-    if isinstance(kept, JSON) and dialect.name == "sqlite":
-        return partial(_converted, convert=_json_text)
-    if isinstance(kept, Numeric) and not isinstance(kept, Float) and dialect.name == "sqlite":
-        return partial(_converted, convert=_sqlite_numeric)
-    found = next((convert for class_, convert in _CONVERTERS if isinstance(kept, class_)), None)
+    converters = _CONVERTERS.of(dialect)
+    found = next((convert for class_, convert in converters if isinstance(kept, class_)), None)
     convert = _numeric_of_scale if found is _numeric and _has_scale(kept) else found
     return partial(_converted, convert=convert)
 
@@ -261,7 +259,9 @@ def _array(raw: Raw, element: Convert) -> Json:
     return element(raw)
 
 
-_CONVERTERS: tuple[tuple[type[TypeEngine[Any]], Convert], ...] = (
+_Converters: TypeAlias = tuple[tuple[type[TypeEngine[Any]], Convert], ...]
+
+_COMMON: _Converters = (
     (Boolean, _boolean),
     (Integer, _integer),
     (Float, _float),
@@ -275,3 +275,8 @@ _CONVERTERS: tuple[tuple[type[TypeEngine[Any]], Convert], ...] = (
     (Uuid, _uuid),
     (JSON, _json),
 )
+_CONVERTERS = PerDialect[_Converters](
+    postgresql=_COMMON,
+    sqlite=((JSON, _json_text), (Float, _float), (Numeric, _sqlite_numeric), *_COMMON),
+)
+"""The conversion of each column type; the first that matches applies."""

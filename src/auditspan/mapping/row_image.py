@@ -55,12 +55,12 @@ class Image:
 
 
 def parse_image(text: str, *, tags: bool = True) -> Image:
-    """Parse a row image from either database.
+    """Parse a row image.
 
     Args:
         text: the text staged by a trigger.
-        tags: parse `{"$blob": "HEX"}` as bytes and `{"$text": "HEX"}` as text, as written by
-            SQLite's triggers. False for PostgreSQL, where an object is the value of a JSON column.
+        tags: parse `{"$blob": "HEX"}` as bytes and `{"$text": "HEX"}` as text
+            (`AuditDialect.IMAGES_ARE_TAGGED`); otherwise an object is the value of a JSON column.
 
     Raises:
         ValueError: the text is not an image.

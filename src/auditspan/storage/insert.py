@@ -4,8 +4,8 @@ The rows of the audit table always have the same columns. Their SQL is therefore
 pass only through the bind processor of their type, and one statement inserts several rows.
 
 A rule or a trigger in the database can drop a row without an error. The driver's row count is
-therefore checked; on PostgreSQL with RETURNING, since a rule that inserts the row elsewhere reports
-the same count but cannot return anything.
+therefore checked; with `RETURNING` where a rule exists that inserts the row elsewhere, because it
+reports the same count but cannot return anything.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table, func, select
 
+from auditspan.dialects import DIALECTS
 from auditspan.errors import AuditWriteError
 
 _TOGETHER = 20
 """The number of rows in one statement, which both drivers keep prepared; more are not faster."""
 
 _COUNTED: dict[str, Any] = {"preserve_rowcount": True}
-
-_RETURNING = {"postgresql": " RETURNING 1"}
 
 _MARKS = {"pysqlite": "?", "aiosqlite": "?", "psycopg": "%s", "psycopg_async": "%s"}
 """The drivers for which this is faster, with their parameter placeholder."""
@@ -46,7 +45,7 @@ def insert_rows(
         for row in rows:
             row[position] = process(row[position])
     name = connection.dialect.identifier_preparer.format_table(table)
-    ending = _RETURNING.get(connection.dialect.name, "")
+    ending = DIALECTS.of(connection).RETURNING
     whole = len(rows) - len(rows) % _TOGETHER
     inserted = 0
     if whole:
