@@ -29,22 +29,25 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource as PbResource
 from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExportResult
 from opentelemetry.sdk._logs.export import LogRecordExporter as Exporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from sqlalchemy import Engine, MetaData, insert, select
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from auditspan import Actor, MacKey, Request, Service, Target
-from auditspan.delivery import OtlpSink, Relay, outgoing
-from auditspan.delivery.otlp_sink import encode
+from auditspan.delivery import OtlpSink, Relay, encode, outgoing
 from auditspan.delivery.relay import MAX_RECORDS
 from auditspan.format import AuditRecord, SealedRow, uuid7
 from auditspan.seal import Sealer
 from auditspan.storage import AuditTables, audit_tables, insert_records
-from auditspan.telemetry import log_record
+from auditspan.telemetry import ExportRecord, log_record, semconv
 from auditspan.tlog import SigningKey
 from auditspan.verify import verify_trail
 from auditspan.worker import Worker
@@ -242,7 +245,7 @@ class EncodingSink:
     def __init__(self) -> None:
         self.name = f"benchmark-{uuid7(0, os.urandom(10))}"
 
-    def send(self, records: Sequence[ReadableLogRecord]) -> None:
+    def send(self, records: Sequence[ExportRecord]) -> None:
         """Encode a batch as the sender does."""
         encode(records)
 
@@ -266,6 +269,24 @@ class NullExporter(Exporter):
         return True
 
 
+def official(record: ExportRecord) -> ReadableLogRecord:
+    """The same record as the SDK's logger makes it."""
+    log, resource = record.message, PbResource.FromString(record.resource)
+    made = LogRecord(
+        timestamp=log.time_unix_nano,
+        observed_timestamp=log.observed_time_unix_nano,
+        severity_number=SeverityNumber(log.severity_number),
+        severity_text=log.severity_text,
+        body=log.body.string_value,
+        attributes=dict(record.attributes),
+        event_name=log.event_name,
+    )
+    made.trace_id = int.from_bytes(log.trace_id, "big")
+    made.span_id = int.from_bytes(log.span_id, "big")
+    service = {one.key: one.value.string_value for one in resource.attributes}
+    return ReadableLogRecord(made, Resource(service), InstrumentationScope(semconv.SCOPE))
+
+
 def relaying(kind: str, engine: Engine, tables: AuditTables, rows: int) -> list[Result]:
     """Relay everything; the floors are the encoder alone, and the SDK's own batch processor."""
 
@@ -276,7 +297,7 @@ def relaying(kind: str, engine: Engine, tables: AuditTables, rows: int) -> list[
 
     with engine.connect() as connection:
         items = outgoing(connection, tables, -1, limit=rows, max_bytes=10**9)
-    records = [log_record(item) for item in items if isinstance(item, SealedRow)]
+    records = [official(log_record(item)) for item in items if isinstance(item, SealedRow)]
     gc.collect()
     gc.freeze()  # only the floors have these; the relay's own garbage is looked for without them
 

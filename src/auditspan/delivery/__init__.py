@@ -16,6 +16,7 @@ from auditspan.delivery.cursors import (
     stored_cursors,
     trail_name,
 )
+from auditspan.delivery.encoding import encode
 from auditspan.delivery.otlp_sink import Compression, OtlpSink, TlsFiles
 from auditspan.delivery.outbound import proxy_for
 from auditspan.delivery.relay import Relay
@@ -34,6 +35,7 @@ __all__ = [
     "Relay",
     "Sink",
     "TlsFiles",
+    "encode",
     "load_cursors",
     "log_names",
     "outgoing",
