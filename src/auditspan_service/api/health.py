@@ -15,6 +15,7 @@ from auditspan_service.api.current import services
 from auditspan_service.api.problems import Problem
 from auditspan_service.database.engine import is_read_only
 from auditspan_service.database.schema import inspect_schema
+from auditspan_service.worker import destinations
 
 ALIVE_SECONDS = 150.0
 """The longest time between two heartbeats of a worker, busy or idle."""
@@ -61,9 +62,16 @@ def _backlog(connection: Connection) -> Backlog:
 
 
 def _told(backlog: Backlog) -> dict[str, Any]:
+    modes = {
+        name: {"acknowledgement": one.acknowledgement}
+        for name, one in destinations(services().settings).items()
+    }
     return {
         "unsealed": asdict(backlog.unsealed),
-        "undelivered": {name: asdict(each) for name, each in backlog.undelivered.items()},
+        "undelivered": {
+            name: {**asdict(each), **modes.get(name, {})}
+            for name, each in backlog.undelivered.items()
+        },
         "worker": {
             "running": _is_running(backlog),
             "last_seen_seconds": backlog.last_seen_seconds,

@@ -111,6 +111,8 @@ def _print(examination: Examination, *, as_json: bool) -> None:
     for lease in examination.workers:
         if lease.is_current:
             say(f"{lease.name}: {lease.description}")
+    for sentence in examination.notes:
+        say(f"note: {sentence}")
     for sentence in examination.unchecked:
         say(f"not checked: {sentence}")
     if examination.ok:
