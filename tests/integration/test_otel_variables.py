@@ -189,7 +189,7 @@ CASES: list[Case] = [
         "OTEL_RESOURCE_ATTRIBUTES",
         "cloud.region=eu",
         resource("cloud.region"),
-        ("eu",) * 3 + (None,),
+        ("eu",) * 4,
     ),
     ("OTEL_TRACES_SAMPLER", "always_off", arrived, (False, True, True, True)),
     ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "3", length, (3, 3, WHOLE, WHOLE)),

@@ -73,7 +73,8 @@ def log_record(row: SealedRow) -> ExportRecord:
         log.trace_id = _identifier(body["trace_id"], 16)
         log.span_id = _identifier(body["span_id"], 8)
     service = body["service"]
-    resource = _resource(service["name"], service["version"], service["instance"])
+    others = tuple(service.get("attributes", {}).items())
+    resource = _resource(service["name"], service["version"], service["instance"], others)
     return ExportRecord(resource, log.SerializeToString())
 
 
@@ -178,12 +179,18 @@ def _value(value: AnyValue) -> str | int:
 
 
 @lru_cache(maxsize=64)
-def _resource(name: str, version: str | None, instance: str | None) -> bytes:
+def _resource(
+    name: str,
+    version: str | None,
+    instance: str | None,
+    others: tuple[tuple[str, str], ...] = (),
+) -> bytes:
     """Return the encoded resource of a service; the same few services write all records."""
     attributes = {
         semconv.SERVICE_NAME: name,
         semconv.SERVICE_VERSION: version,
         semconv.SERVICE_INSTANCE_ID: instance,
+        **dict(others),
     }
     resource = Resource()
     _add(resource, attributes)
