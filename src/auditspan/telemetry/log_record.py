@@ -156,16 +156,16 @@ def _message(
 
 def _add(owner: LogRecord | Resource, attributes: Mapping[str, str | int | None]) -> None:
     """Add the attributes that have a value."""
-    pairs = owner.attributes
+    add = owner.attributes.add
     for key, value in attributes.items():
         if value is None:
             continue
-        pair = pairs.add()
+        pair = add()
         pair.key = key
-        if isinstance(value, int):
-            pair.value.int_value = value
-        else:
+        if isinstance(value, str):
             pair.value.string_value = value
+        else:
+            pair.value.int_value = value
 
 
 def _identifier(text: str, size: int) -> bytes:

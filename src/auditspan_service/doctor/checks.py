@@ -56,6 +56,7 @@ class Examination:
         writes_seals: whether this process may seal rows.
         workers: the leases that workers hold.
         notes: consequences of deliberate settings, in sentences.
+        sinks: the backlog of each sink as in `/readyz`, by its name.
     """
 
     found: list[Diagnosis] = field(default_factory=list)
@@ -64,6 +65,7 @@ class Examination:
     writes_seals: bool = True
     workers: list[StoredLease] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    sinks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -83,6 +85,7 @@ class Examination:
             "unchecked": self.unchecked,
             "workers": [_shown(one) for one in self.workers],
             "notes": self.notes,
+            "sinks": self.sinks,
         }
 
 
