@@ -241,7 +241,7 @@ TRIGGER_MUTATIONS = [
     _staged(
         "take rows of other programs for one's own",
         "capture/open_transaction.py",
-        "    return int(connection.exec_driver_sql(newest).scalar_one())",
+        "    return int(fetch(connection, newest)[0][0])",
         "    return 0",
         LEFTOVERS,
         "sqlite and meet",
@@ -318,7 +318,7 @@ TRIGGER_MUTATIONS = [
     _staged(
         "tell two texts of one time apart",
         "capture/parts.py",
-        "if canonical_json(before) != canonical_json(after):",
+        "if canonical_scalar(before) != canonical_scalar(after):",
         "if True:",
         TRANSACTIONS,
         "sqlite and equal_time",

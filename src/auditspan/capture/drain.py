@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Dialect, Table
 
-from auditspan.storage import dialect_of, schema_in
+from auditspan.storage import dialect_of, fetch, schema_in
 
 BATCH = 2000
 """Rows per batch of a large transaction."""
@@ -68,7 +68,7 @@ def drain(
 def _drain_postgresql(
     connection: Connection, staging: Table, look: Look
 ) -> Iterator[list[StagedChange]]:
-    rows = connection.exec_driver_sql(_all_sql(staging, dialect_of(connection), _AT_ONCE)).all()
+    rows = fetch(connection, _all_sql(staging, dialect_of(connection), _AT_ONCE))
     if rows and rows[0][0] is None:
         yield from _fetch(connection, staging, look)
     elif rows:
@@ -99,9 +99,9 @@ def _drain_sqlite(
     # Negative ids are rows that REPLACE might have displaced but did not.
     clear = f"{clear} WHERE id < 0 OR id BETWEEN ? AND ?"
     if not batch:
-        connection.exec_driver_sql(clear, (0, 0))
+        fetch(connection, clear, (0, 0))
     while batch:
-        connection.exec_driver_sql(clear, (floor + 1, batch[-1].id))
+        fetch(connection, clear, (floor + 1, batch[-1].id))
         yield batch
         batch = _read_sqlite(connection, take, batch[-1].id) if len(batch) == BATCH else []
 
@@ -109,11 +109,11 @@ def _drain_sqlite(
 def _read_sqlite(connection: Connection, take: str, last: int) -> list[StagedChange]:
     return [
         StagedChange(row[0], row[6], table_key(row[1], row[2]), row[3], row[4], row[5])
-        for row in connection.exec_driver_sql(take, (last,))
+        for row in fetch(connection, take, (last,))
     ]
 
 
-def _changes(rows: Iterator[Any] | Sequence[Any]) -> list[StagedChange]:
+def _changes(rows: Iterator[Sequence[Any]] | Sequence[Sequence[Any]]) -> list[StagedChange]:
     return [
         StagedChange(row[0], row[0], table_key(row[1], row[2]), row[3], row[4], row[5])
         for row in rows

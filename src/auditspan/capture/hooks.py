@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -70,8 +71,10 @@ def _drain(connection: Connection, capture: Capture, staging: Table) -> None:
             return fallback[0]
         return found
 
+    own_id = cache(partial(capture.tx_id, connection))
+
     def tx_id(_origin: Origin) -> str:
-        return capture.tx_id(connection)
+        return own_id()
 
     telling = Telling(
         connection=connection,
@@ -97,17 +100,17 @@ def _before(
     context: Any,  # noqa: ANN401
     _executemany: object,
 ) -> None:
+    is_busy = open_transaction(connection).is_busy
+    if is_busy and not changes_schema(statement):
+        return
     written = _table_of(context)
     table = written if written is not None and subject_of(written) is not None else None
     captures = _captures(connection, table)
     if captures and changes_schema(statement):
         forget_triggers(connection.dialect)
-        if not open_transaction(connection).is_busy:
+        if not is_busy:
             before_schema_change(connection, statement)
-    if not captures or not _is_write(context, statement):
-        return
-    transaction = open_transaction(connection)
-    if transaction.is_busy:
+    if is_busy or not captures or not _is_write(context, statement):
         return
     migrates = is_migrated(connection)
     if table is not None and not migrates and is_met(connection):

@@ -25,7 +25,6 @@ from sqlalchemy import (
 
 from auditspan.capture.classes import is_base
 from auditspan.capture.drain import BATCH, StagedChange, table_key
-from auditspan.capture.objects import joined_base
 from auditspan.capture.open_transaction import Origin, busy
 from auditspan.capture.recorder import Surroundings
 from auditspan.capture.recording import recorded
@@ -96,7 +95,7 @@ def _known(metadata: MetaData) -> set[str]:
 def _bases(metadata: MetaData) -> set[str]:
     """Return the base tables whose discriminator gives the class of rows in other tables."""
     found = (audited_table(staged.table) for staged in staged_tables(metadata))
-    return {one.table.key for one in found if one and is_base(one) and joined_base(one) is not None}
+    return {one.table.key for one in found if one and is_base(one) and one.joined_base is not None}
 
 
 def _take(

@@ -18,12 +18,14 @@ from sqlalchemy import Connection, Engine, MetaData, Table, event
 from sqlalchemy.exc import OperationalError
 
 from auditspan.capture.recorder import Surroundings
-from auditspan.storage import dialect_of
+from auditspan.storage import dialect_of, fetch
 
 _KEY = "auditspan.capture.transaction"
 _BUSY = "auditspan.capture.busy"
 _IN_TRANSACTION = 2
 """libpq's PQTRANS_INTRANS: in a transaction that has not failed."""
+_IN_ERROR = 3
+"""libpq's PQTRANS_INERROR: in a transaction in which a statement has failed."""
 
 _PRECISION = timedelta(seconds=1)
 """The maximum difference between the time of a statement and the time in its records."""
@@ -121,6 +123,14 @@ def is_healthy(connection: Connection) -> bool:
     return bool(driver.info.transaction_status == _IN_TRANSACTION)
 
 
+def has_failed(connection: Connection) -> bool:
+    """Return whether PostgreSQL will answer COMMIT with a silent ROLLBACK."""
+    if connection.dialect.name == "sqlite":
+        return False
+    driver: Any = connection.connection.driver_connection
+    return bool(driver.info.transaction_status == _IN_ERROR)
+
+
 def is_read_only(connection: Connection) -> bool:
     """Return whether the connection is read-only, so that nothing can be staged or noted."""
     return bool(connection.get_execution_options().get("postgresql_readonly"))
@@ -146,13 +156,13 @@ def begin_to_write(connection: Connection, staging: Table) -> int | None:
         return 0
     name = connection.dialect.identifier_preparer.format_table(staging)
     try:
-        connection.exec_driver_sql(f"DELETE FROM {name} WHERE id = 0")  # noqa: S608 (a quoted name)
+        fetch(connection, f"DELETE FROM {name} WHERE id = 0")  # noqa: S608 (a quoted name)
     except OperationalError as error:
         if "readonly" not in str(error.orig):
             raise
         return None
     newest = f"SELECT coalesce(max(id), 0) FROM {name} WHERE id > 0"  # noqa: S608
-    return int(connection.exec_driver_sql(newest).scalar_one())
+    return int(fetch(connection, newest)[0][0])
 
 
 def position(connection: Connection, staging: Table) -> int:
@@ -162,7 +172,7 @@ def position(connection: Connection, staging: Table) -> int:
         return int(driver.total_changes)
     name = dialect_of(connection).identifier_preparer.format_table(staging)
     sequence = f"SELECT nextval(pg_get_serial_sequence('{name}', 'id'))"
-    return int(connection.exec_driver_sql(sequence).scalar_one())
+    return int(fetch(connection, sequence)[0][0])
 
 
 @event.listens_for(Engine, "begin")

@@ -12,9 +12,10 @@ from collections.abc import MutableMapping
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Dialect, Engine, ExceptionContext, event
+from sqlalchemy import Connection, Dialect, Engine, event
 
 from auditspan.capture.journal import Journal
+from auditspan.capture.open_transaction import has_failed
 from auditspan.errors import AuditConfigError
 
 _KEY = "auditspan.capture.journal"
@@ -73,6 +74,8 @@ def _commit(connection: Connection) -> None:
     journal = connection.info.get(_KEY)
     if journal is not None:
         journal.require_complete()
+        if has_failed(connection):
+            journal.give_up()
         journal.committing()
 
 
@@ -84,16 +87,6 @@ def _prepare_twophase(connection: Connection, _xid: object) -> None:
 @event.listens_for(Engine, "commit_twophase")
 def _commit_twophase(connection: Connection, _xid: object, _is_prepared: object) -> None:
     _commit(connection)
-
-
-@event.listens_for(Engine, "handle_error")
-def _handle_error(failure: ExceptionContext) -> None:
-    connection = failure.connection
-    if connection is None or connection.closed or connection.invalidated:
-        return
-    is_its_own = isinstance(failure.original_exception, connection.dialect.loaded_dbapi.Error)
-    if connection.dialect.name == "postgresql" and is_its_own and not failure.is_disconnect:
-        _open(connection).give_up()
 
 
 def _watch(dialect: Any) -> None:  # noqa: ANN401 (instance attributes in place of methods)

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
@@ -67,12 +68,12 @@ def converter(type_: TypeEngine[Any], dialect: Dialect) -> Convert:
         element = converter(kept.item_type, dialect)
         return lambda raw: _array(raw, element)
     if isinstance(kept, JSON) and dialect.name == "sqlite":
-        return lambda raw: _converted(raw, _json_text)
+        return partial(_converted, convert=_json_text)
     if isinstance(kept, Numeric) and not isinstance(kept, Float) and dialect.name == "sqlite":
-        return lambda raw: _converted(raw, _sqlite_numeric)
+        return partial(_converted, convert=_sqlite_numeric)
     found = next((convert for class_, convert in _CONVERTERS if isinstance(kept, class_)), None)
     convert = _numeric_of_scale if found is _numeric and _has_scale(kept) else found
-    return lambda raw: _converted(raw, convert)
+    return partial(_converted, convert=convert)
 
 
 def _has_scale(type_: TypeEngine[Any]) -> bool:

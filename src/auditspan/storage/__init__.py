@@ -12,6 +12,7 @@ from auditspan.storage.append_only import (
 )
 from auditspan.storage.audit_change import STAGING, audit_change_table, staging_of
 from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime
+from auditspan.storage.driver import fetch
 from auditspan.storage.event_filter import FILTER_NAMES, EventFilter
 from auditspan.storage.events import (
     StoredEvent,
@@ -76,6 +77,7 @@ __all__ = [
     "create_trigger",
     "creation",
     "dialect_of",
+    "fetch",
     "find_events",
     "find_uncovered",
     "get_event",

@@ -43,9 +43,8 @@ def insert_rows(
         _insert_compiled(connection, table, columns, rows)
         return
     for position, process in _processors(connection.dialect, table, columns):
-        known = lru_cache(maxsize=1)(process)  # rows of one batch often have equal values
         for row in rows:
-            row[position] = known(row[position])
+            row[position] = process(row[position])
     name = connection.dialect.identifier_preparer.format_table(table)
     ending = _RETURNING.get(connection.dialect.name, "")
     whole = len(rows) - len(rows) % _TOGETHER
@@ -109,12 +108,15 @@ def _count(connection: Connection, table: Table, event_ids: Sequence[str]) -> in
     )
 
 
+@lru_cache(maxsize=64)
 def _processors(
     dialect: Dialect, table: Table, names: tuple[str, ...]
 ) -> list[tuple[int, Callable[[Any], Any]]]:
-    types = (table.c[name].type for name in names)
-    found = enumerate(type_._cached_bind_processor(dialect) for type_ in types)  # noqa: SLF001
-    return [(position, processor) for position, processor in found if processor is not None]
+    """Return the functions that convert values for the driver, with their positions."""
+    types = (table.c[name].type.dialect_impl(dialect) for name in names)
+    found = enumerate(type_.bind_processor(dialect) for type_ in types)
+    # Rows of one batch often have equal values, such as their time.
+    return [(position, lru_cache(maxsize=1)(process)) for position, process in found if process]
 
 
 @lru_cache(maxsize=64)
