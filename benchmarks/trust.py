@@ -29,22 +29,25 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource as PbResource
 from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor, LogRecordExportResult
 from opentelemetry.sdk._logs.export import LogRecordExporter as Exporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from sqlalchemy import Engine, MetaData, insert, select
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from auditspan import Actor, MacKey, Request, Service, Target
-from auditspan.delivery import OtlpSink, Relay, outgoing
-from auditspan.delivery.otlp_sink import encode
+from auditspan.delivery import OtlpSink, Relay, encode, outgoing
 from auditspan.delivery.relay import MAX_RECORDS
 from auditspan.format import AuditRecord, SealedRow, uuid7
 from auditspan.seal import Sealer
 from auditspan.storage import AuditTables, audit_tables, insert_records
-from auditspan.telemetry import log_record
+from auditspan.telemetry import ExportRecord, log_record, semconv
 from auditspan.tlog import SigningKey
 from auditspan.verify import verify_trail
 from auditspan.worker import Worker
@@ -56,7 +59,9 @@ MAC = MacKey.from_secret(bytes(range(32)))
 KEY = SigningKey(name="auditspan/benchmark", seed=bytes(range(32)))
 RATE = 500
 """Events a second, for the latency."""
-SEAL_GOAL, VERIFY_GOAL, RELAY_GOAL, MAX_LATENCY = 20_000, 50_000, 0.6, 3.0
+SEAL_GOAL, VERIFY_GOAL, MAX_LATENCY = 20_000, 50_000, 1.0
+RELAY_GOALS = (1.0, 2.5)
+"""The rate of the relay, as a multiple of each of its floors."""
 TRIES = 5
 SHARES = 4
 _UID = re.compile(rb'"log\.record\.uid","value":\{"stringValue":"([0-9a-f-]{36})"')
@@ -242,7 +247,7 @@ class EncodingSink:
     def __init__(self) -> None:
         self.name = f"benchmark-{uuid7(0, os.urandom(10))}"
 
-    def send(self, records: Sequence[ReadableLogRecord]) -> None:
+    def send(self, records: Sequence[ExportRecord]) -> None:
         """Encode a batch as the sender does."""
         encode(records)
 
@@ -266,6 +271,24 @@ class NullExporter(Exporter):
         return True
 
 
+def official(record: ExportRecord) -> ReadableLogRecord:
+    """The same record as the SDK's logger makes it."""
+    log, resource = record.message, PbResource.FromString(record.resource)
+    made = LogRecord(
+        timestamp=log.time_unix_nano,
+        observed_timestamp=log.observed_time_unix_nano,
+        severity_number=SeverityNumber(log.severity_number),
+        severity_text=log.severity_text,
+        body=log.body.string_value,
+        attributes=dict(record.attributes),
+        event_name=log.event_name,
+    )
+    made.trace_id = int.from_bytes(log.trace_id, "big")
+    made.span_id = int.from_bytes(log.span_id, "big")
+    service = {one.key: one.value.string_value for one in resource.attributes}
+    return ReadableLogRecord(made, Resource(service), InstrumentationScope(semconv.SCOPE))
+
+
 def relaying(kind: str, engine: Engine, tables: AuditTables, rows: int) -> list[Result]:
     """Relay everything; the floors are the encoder alone, and the SDK's own batch processor."""
 
@@ -276,7 +299,7 @@ def relaying(kind: str, engine: Engine, tables: AuditTables, rows: int) -> list[
 
     with engine.connect() as connection:
         items = outgoing(connection, tables, -1, limit=rows, max_bytes=10**9)
-    records = [log_record(item) for item in items if isinstance(item, SealedRow)]
+    records = [official(log_record(item)) for item in items if isinstance(item, SealedRow)]
     gc.collect()
     gc.freeze()  # only the floors have these; the relay's own garbage is looked for without them
 
@@ -303,11 +326,11 @@ def relaying(kind: str, engine: Engine, tables: AuditTables, rows: int) -> list[
             per_second=figure.per_second,
             floor=name,
             floor_per_second=floor.per_second,
-            goal="60 %",
-            reached=figure.per_second >= RELAY_GOAL * floor.per_second,
+            goal=f"{goal:.0%}",
+            reached=figure.per_second >= goal * floor.per_second,
             cpu_micros=figure.cpu_micros,
         )
-        for name, floor in zip(floors, least, strict=True)
+        for name, floor, goal in zip(floors, least, RELAY_GOALS, strict=True)
     ]
 
 
@@ -336,7 +359,7 @@ def latency(seconds: float) -> Result:
         per_second=len(delays) / seconds,
         floor=f"wanted; median {statistics.median(delays):.2f} s, p99 {p99:.2f} s",
         floor_per_second=RATE,
-        goal="p99 of 3 s",
+        goal="p99 of 1 s",
         reached=p99 <= MAX_LATENCY,
     )
 

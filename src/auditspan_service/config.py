@@ -1,4 +1,4 @@
-"""Settings of the service; only this module reads the environment.
+"""Settings of the service; only this module and `otel_variables` read the environment.
 
 Every field is the variable `AUDITSPAN_<FIELD>`, or a file `auditspan_<field>` in the directory that
 `AUDITSPAN_SECRETS_DIR` names (by default `/run/secrets`, if it exists). The `OTEL_*` variables are
@@ -8,7 +8,7 @@ read by the OpenTelemetry SDK and keep their standard meaning.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,13 +17,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from auditspan.delivery import Compression
+from auditspan.delivery import Acknowledgement, Compression
 from auditspan.errors import AuditConfigError
 from auditspan.telemetry import Network, parse_networks
+from auditspan_service import otel_variables
 from auditspan_service.database.sqlite_url import absolute_sqlite_url, sqlite_url
 from auditspan_service.destinations import (
-    DEFAULT_TIMEOUT,
-    MAX_TIMEOUT,
     AbsolutePath,
     Destination,
     HttpUrl,
@@ -32,6 +31,7 @@ from auditspan_service.destinations import (
     parse_headers,
 )
 from auditspan_service.errors import SettingsError
+from auditspan_service.otel_variables import MAX_TIMEOUT
 
 _PREFIX = "AUDITSPAN_"
 _SECRETS_DIR = Path("/run/secrets")
@@ -63,40 +63,8 @@ def _require_usable(url: URL) -> None:
         )
 
 
-def _for_logs(what: str) -> str:
-    """Return OpenTelemetry's own variable for logs, or else for all signals."""
-    specific = os.environ.get(f"OTEL_EXPORTER_OTLP_LOGS_{what}")
-    return specific or os.environ.get(f"OTEL_EXPORTER_OTLP_{what}", "")
-
-
-def _as_for_logs(what: str) -> Callable[[], Path | None]:
-    def named() -> Path | None:
-        path = _for_logs(what)
-        return Path(path) if path else None
-
-    return named
-
-
-def _headers_for_logs() -> Mapping[str, str]:
-    """Return the headers for logs; like the exporter, skip a malformed one."""
-    parts = [part for part in _for_logs("HEADERS").split(",") if "=" in part]
-    headers: Any = parse_headers(",".join(parts))
-    return dict(headers)
-
-
-def _timeout_for_logs() -> float:
-    """Return the timeout for logs; like the exporter, ignore an invalid one."""
-    try:
-        seconds = float(_for_logs("TIMEOUT"))
-    except ValueError:
-        return DEFAULT_TIMEOUT
-    return min(seconds, MAX_TIMEOUT) if seconds > 0 else DEFAULT_TIMEOUT
-
-
-def _compression_for_logs() -> Compression:
-    """Return the compression for logs; like the exporter, ignore an unknown one."""
-    named = _for_logs("COMPRESSION").strip().lower()
-    return "gzip" if named == "gzip" else "deflate" if named == "deflate" else "none"
+def _client_key(data: Mapping[str, Any]) -> Path | None:
+    return otel_variables.client_key(data.get("audit_client_certificate"))
 
 
 def _replica_url(text: str, info: ValidationInfo) -> str:
@@ -156,37 +124,41 @@ class Settings(BaseSettings):
         description="the URL of the collector's audit receiver",
     )
     audit_certificate: AbsolutePath | None = Field(
-        default_factory=_as_for_logs("CERTIFICATE"),
+        default_factory=otel_variables.certificate,
         validate_default=True,
         description="a PEM file of the CA certificates trusted for the audit receiver; by default "
         "OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE or OTEL_EXPORTER_OTLP_CERTIFICATE",
     )
     audit_client_certificate: AbsolutePath | None = Field(
-        default_factory=_as_for_logs("CLIENT_CERTIFICATE"),
+        default_factory=otel_variables.client_certificate,
         validate_default=True,
         description="a PEM file of the client certificate; by default OTEL_…_CLIENT_CERTIFICATE",
     )
     audit_client_key: AbsolutePath | None = Field(
-        default_factory=_as_for_logs("CLIENT_KEY"),
+        default_factory=_client_key,
         validate_default=True,
         description="a PEM file of the client certificate's key; by default OTEL_…_CLIENT_KEY",
     )
     audit_headers: Annotated[Mapping[str, str], NoDecode, BeforeValidator(parse_headers)] = Field(
-        default_factory=_headers_for_logs,
+        default_factory=otel_variables.headers,
         repr=False,
         description="HTTP headers of audit records, such as Authorization=Bearer%20x; by default "
         "OTEL_EXPORTER_OTLP_LOGS_HEADERS or OTEL_EXPORTER_OTLP_HEADERS",
     )
     audit_timeout: float = Field(
-        default_factory=_timeout_for_logs,
+        default_factory=otel_variables.timeout,
         gt=0,
         le=MAX_TIMEOUT,
         description="the timeout for one batch of audit records in seconds; by default "
         "OTEL_…_TIMEOUT, or 10",
     )
     audit_compression: Compression = Field(
-        default_factory=_compression_for_logs,
+        default_factory=otel_variables.compression,
         description="the compression of audit records; by default OTEL_…_COMPRESSION or none",
+    )
+    audit_acknowledgement: Acknowledgement = Field(
+        default="strict",
+        description="whether only a collector's answer counts as delivered, or any 2xx",
     )
     more_sinks: Annotated[
         Mapping[str, Destination], NoDecode, BeforeValidator(parse_destinations)

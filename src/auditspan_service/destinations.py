@@ -7,18 +7,17 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from auditspan.delivery import Compression
+from auditspan.delivery import Acknowledgement, Compression
+from auditspan_service import otel_variables
+from auditspan_service.otel_variables import MAX_TIMEOUT
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _TAKEN = frozenset({"otlp", "file", "console"})
 """The values of AUDITSPAN_SINK."""
-
-DEFAULT_TIMEOUT = 10.0
-MAX_TIMEOUT = 600.0
 
 _FORM = (
     'expected a JSON object of names and URLs, such as {"archive": "https://host:4319/v1/audit"}'
@@ -45,7 +44,7 @@ AbsolutePath = Annotated[Path, AfterValidator(absolute)]
 
 
 class Destination(BaseModel):
-    """Audit receiver of a collector.
+    """Audit receiver of a collector; OpenTelemetry's variables apply to what is not given.
 
     Attributes:
         endpoint: the complete URL.
@@ -55,17 +54,23 @@ class Destination(BaseModel):
         headers: the headers of every request.
         timeout: the timeout for one request in seconds.
         compression: the compression of request bodies.
+        acknowledgement: the answers that count as delivered.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     endpoint: HttpUrl
-    certificate: AbsolutePath | None = None
-    client_certificate: AbsolutePath | None = None
-    client_key: AbsolutePath | None = None
-    headers: Mapping[str, str] = Field(default_factory=dict, repr=False)
-    timeout: float = Field(default=DEFAULT_TIMEOUT, gt=0, le=MAX_TIMEOUT)
-    compression: Compression = "none"
+    certificate: AbsolutePath | None = Field(default_factory=otel_variables.certificate)
+    client_certificate: AbsolutePath | None = Field(
+        default_factory=otel_variables.client_certificate
+    )
+    client_key: AbsolutePath | None = Field(
+        default_factory=lambda data: otel_variables.client_key(data.get("client_certificate"))
+    )
+    headers: Mapping[str, str] = Field(default_factory=otel_variables.headers, repr=False)
+    timeout: float = Field(default_factory=otel_variables.timeout, gt=0, le=MAX_TIMEOUT)
+    compression: Compression = Field(default_factory=otel_variables.compression)
+    acknowledgement: Acknowledgement = "strict"
 
 
 def parse_headers(value: object) -> object:
@@ -78,8 +83,7 @@ def parse_headers(value: object) -> object:
     parts = [part.strip() for part in value.split(",") if part.strip()]
     if not all("=" in part for part in parts):
         raise ValueError("expected a list such as Authorization=Bearer%20x,X-Tenant=a")
-    pairs = [part.split("=", 1) for part in parts]
-    return {unquote(name).strip().lower(): unquote(text).strip() for name, text in pairs}
+    return otel_variables.split_headers(parts)
 
 
 def parse_destinations(value: object) -> object:

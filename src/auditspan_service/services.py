@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from auditspan import AuditTrail, MacKey, Service
+from auditspan import AuditTrail, MacKey
+from auditspan.telemetry import service_from_resource
 from auditspan_service.config import Settings
 from auditspan_service.database.engine import Database
 from auditspan_service.files.key_files import load_mac_keys, load_or_create_mac_key
@@ -46,7 +47,7 @@ def open_services(settings: Settings, telemetry: Telemetry) -> Services:
         database.sessions,
         metadata=Base.metadata,
         strict=settings.strict,
-        service=_service(telemetry),
+        service=service_from_resource(telemetry.resource),
         mac_key=mac_key,
     )
     return Services(
@@ -61,13 +62,3 @@ def open_services(settings: Settings, telemetry: Telemetry) -> Services:
 def silent_telemetry() -> Telemetry:
     """Create telemetry with this service's resource that exports nothing, for commands."""
     return setup_telemetry(TelemetryConfig(install_global=False), Exporters())
-
-
-def _service(telemetry: Telemetry) -> Service:
-    named = telemetry.resource.attributes
-    version, instance = named.get("service.version"), named.get("service.instance.id")
-    return Service(
-        name=str(named["service.name"]),
-        version=str(version) if version else None,
-        instance=str(instance) if instance else None,
-    )

@@ -90,7 +90,14 @@ def audit_destination(settings: Settings) -> Destination:
         headers=settings.audit_headers,
         timeout=settings.audit_timeout,
         compression=settings.audit_compression,
+        acknowledgement=settings.audit_acknowledgement,
     )
+
+
+def destinations(settings: Settings) -> dict[str, Destination]:
+    """Return the receivers that records are delivered to, by the name of their sink."""
+    first = {"otlp": audit_destination(settings)} if settings.sink == "otlp" else {}
+    return {**first, **settings.more_sinks}
 
 
 def otlp_sink(
@@ -104,6 +111,7 @@ def otlp_sink(
         tls=tls_files(destination),
         headers=destination.headers,
         compression=destination.compression,
+        acknowledgement=destination.acknowledgement,
     )
 
 

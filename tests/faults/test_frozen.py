@@ -14,7 +14,6 @@ from typing import Any
 
 import httpx
 import pytest
-from opentelemetry.sdk._logs import ReadableLogRecord
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.exc import ProgrammingError
 
@@ -23,6 +22,7 @@ from auditspan.delivery.sinks import FileSink
 from auditspan.storage.leases import DURATION, Lease, LeaseLostError, acquire, read_leases
 from auditspan.storage.locks import try_sealer_lock
 from auditspan.storage.tables import audit_tables
+from auditspan.telemetry import ExportRecord
 from auditspan_service.database.engine import make_engine
 from faults.load import Load
 from faults.oracle import require_whole
@@ -285,7 +285,7 @@ def _is_led_by_file(trail: Trail) -> bool:
 class SlowSink(FileSink):
     """A sink that takes longer than a lease lasts."""
 
-    def send(self, records: Sequence[ReadableLogRecord]) -> None:
+    def send(self, records: Sequence[ExportRecord]) -> None:
         """Write after a while."""
         time.sleep(SHORT * 1.3)
         super().send(records)

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from opentelemetry.sdk._logs import ReadableLogRecord
-
 from auditspan.delivery.cursors import load_cursors
 from auditspan.delivery.sinks import FileSink, Sink
+from auditspan.telemetry import ExportRecord
 from auditspan_service.database.engine import make_engine
 from faults.place import wait_for
 from integration.trust.world import Trail, opened
@@ -25,7 +24,7 @@ class BrokenSink(FileSink):
         super().__init__(directory)
         self.failures = 0
 
-    def send(self, records: Sequence[ReadableLogRecord]) -> None:  # noqa: ARG002 (a sink's)
+    def send(self, records: Sequence[ExportRecord]) -> None:  # noqa: ARG002 (a sink's)
         """Fail."""
         self.failures += 1
         raise RuntimeError("out of memory, say")

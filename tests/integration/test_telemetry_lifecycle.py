@@ -18,11 +18,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from auditspan.errors import AuditConfigError
 from auditspan.otlp.files import Damage, read_logs, read_spans
-from auditspan_service.telemetry.exporters import Exporters, file_exporters
+from auditspan_service.telemetry.exporters import Exporters, file_exporter
 from auditspan_service.telemetry.logs import setup_logging, teardown_logging
 from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
 from support.patience import PATIENCE
@@ -138,12 +139,11 @@ def test_writers_of_one_file_do_not_tear_each_others_lines(tmp_path: Path) -> No
     telemetry = setup_telemetry(TelemetryConfig(install_global=False), Exporters(spans=memory))
     make_span(telemetry, "x" * 20_000)
     telemetry.shutdown()
-    writers = [file_exporters(tmp_path) for _ in range(4)]
+    writers = [file_exporter("traces", tmp_path) for _ in range(4)]
 
-    def write(exporters: Exporters) -> None:
-        assert exporters.spans is not None
+    def write(exporter: SpanExporter) -> None:
         for _ in range(250):
-            exporters.spans.export(memory.get_finished_spans())
+            exporter.export(memory.get_finished_spans())
 
     threads = [threading.Thread(target=write, args=(writer,)) for writer in writers]
     for thread in threads:
@@ -151,9 +151,7 @@ def test_writers_of_one_file_do_not_tear_each_others_lines(tmp_path: Path) -> No
     for thread in threads:
         thread.join()
     for writer in writers:
-        for exporter in (writer.spans, writer.logs, writer.metrics):
-            assert exporter is not None
-            exporter.shutdown()
+        writer.shutdown()
 
     damage = Damage()
     assert sum(1 for _ in read_spans(tmp_path, damage=damage)) == 4 * 250

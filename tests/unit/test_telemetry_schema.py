@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from auditspan.format.record import Actor, AuditRecord, Request, Service, Target
 from auditspan.format.rows import SealedRow, SignedCheckpoint
 from auditspan.telemetry import semconv
-from auditspan.telemetry.log_record import checkpoint_record, log_record
+from auditspan.telemetry.log_record import ExportRecord, checkpoint_record, log_record
 from auditspan.telemetry.span_events import pointer
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
@@ -149,12 +150,18 @@ def fits(name: str, value: object) -> bool:
     return type(value) is PYTHON_TYPES[kind]
 
 
+def resource(record: ExportRecord) -> dict[str, str]:
+    """Return the attributes of the resource of a record."""
+    found = Resource.FromString(record.resource).attributes
+    return {one.key: one.value.string_value for one in found}
+
+
 def emitted() -> Iterator[tuple[str, Mapping[str, Any]]]:
     """What is really emitted for a record that has everything."""
     yield "event.auditspan.span", pointer(RECORD)
-    yield "event.auditspan.record", log_record(ROW).log_record.attributes or {}
-    yield "event.auditspan.checkpoint", checkpoint_record(CHECKPOINT).log_record.attributes or {}
-    yield "resource.auditspan.service", log_record(ROW).resource.attributes
+    yield "event.auditspan.record", log_record(ROW).attributes
+    yield "event.auditspan.checkpoint", checkpoint_record(CHECKPOINT).attributes
+    yield "resource.auditspan.service", resource(log_record(ROW))
 
 
 @pytest.mark.parametrize(("identifier", "found"), list(emitted()))
@@ -184,10 +191,8 @@ def test_a_record_with_nothing_carries_what_is_required() -> None:
         mac=None,
     )
     assert references("event.auditspan.span", "required") == set(pointer(bare))
-    assert references("event.auditspan.record", "required") == set(
-        log_record(row).log_record.attributes or {}
-    )
-    assert {"service.name": "shop"} == dict(log_record(row).resource.attributes)
+    assert references("event.auditspan.record", "required") == set(log_record(row).attributes)
+    assert {"service.name": "shop"} == resource(log_record(row))
 
 
 def test_no_telemetry_name_is_spelled_outside_the_one_module() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from auditspan.delivery.acknowledgement import Acknowledgement
 from auditspan.delivery.answers import read_answer
 from auditspan.delivery.backlog import Backlog, read_backlog
 from auditspan.delivery.backoff import Backoff
@@ -16,14 +17,16 @@ from auditspan.delivery.cursors import (
     stored_cursors,
     trail_name,
 )
+from auditspan.delivery.encoding import encode
 from auditspan.delivery.otlp_sink import Compression, OtlpSink, TlsFiles
-from auditspan.delivery.outbound import proxy_for
+from auditspan.delivery.outbound import is_loopback, proxy_for
 from auditspan.delivery.relay import Relay
 from auditspan.delivery.sinks import ConsoleSink, FileSink, Sink, write_records
 
 __all__ = [
     "NOTHING",
     "UNFIT",
+    "Acknowledgement",
     "Backlog",
     "Backoff",
     "Compression",
@@ -34,6 +37,8 @@ __all__ = [
     "Relay",
     "Sink",
     "TlsFiles",
+    "encode",
+    "is_loopback",
     "load_cursors",
     "log_names",
     "outgoing",

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from opentelemetry.sdk._logs import ReadableLogRecord
-
 from auditspan.delivery.cursors import Item
 from auditspan.delivery.sinks import Sink
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
 from auditspan.format import SealedRow, SignedCheckpoint
-from auditspan.telemetry import checkpoint_record, log_record
+from auditspan.telemetry import ExportRecord, checkpoint_record, log_record
 
 UNFIT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""Errors that building or encoding the record of a tampered row can raise."""
+"""Errors that building the record of a tampered row can raise."""
 
 Refused: TypeAlias = list[tuple[Item, str]]
 """The items that the sink refuses, each with its reason."""
 
-_Prepared: TypeAlias = Sequence[tuple[Item, ReadableLogRecord]]
+_Prepared: TypeAlias = Sequence[tuple[Item, ExportRecord]]
 
 
 def send_all(sink: Sink, items: Sequence[Item]) -> Refused:
@@ -30,7 +28,7 @@ def send_all(sink: Sink, items: Sequence[Item]) -> Refused:
     Raises:
         SinkUnavailableError: the sink is unavailable, or it refuses everything.
     """
-    prepared: list[tuple[Item, ReadableLogRecord]] = []
+    prepared: list[tuple[Item, ExportRecord]] = []
     unfit: Refused = []
     for item in items:
         try:
@@ -76,12 +74,10 @@ def _try(sink: Sink, prepared: _Prepared) -> str | None:
         sink.send([record for _, record in prepared])
     except SinkRejectedError as error:
         return error.message
-    except UNFIT as error:
-        return f"it cannot be encoded ({type(error).__name__})"
     return None
 
 
-def record_of(item: Item) -> ReadableLogRecord:
+def record_of(item: Item) -> ExportRecord:
     """Return the log record of a row or a checkpoint.
 
     Raises:

@@ -1,12 +1,13 @@
 """The sender of audit log records over OTLP/HTTP (OTLP specification 1.x, protobuf).
 
-A separate implementation on the official encoder: the SDK's exporter treats any 2xx or 3xx as
-success and does not read the response, and its batch processor drops records when it is full.
+A separate implementation, because the SDK's exporter treats any 2xx or 3xx as success and does not
+read the response, and its batch processor drops records when it is full.
 """
 
 from __future__ import annotations
 
 import gzip
+import logging
 import re
 import ssl
 import zlib
@@ -19,29 +20,37 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import urllib3
-from google.protobuf.message import DecodeError
-from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
-from opentelemetry.sdk._logs import ReadableLogRecord
 
-from auditspan.delivery.answers import MAX_BYTES, Answer, read_answer
+from auditspan.delivery.acknowledgement import (
+    PROTOBUF,
+    Acknowledgement,
+    invalidity,
+    is_success,
+    rejection,
+)
+from auditspan.delivery.answers import Answer, read_answer
+from auditspan.delivery.backoff import LONGEST_ASKED
+from auditspan.delivery.encoding import encode
 from auditspan.delivery.outbound import pool_manager
-from auditspan.errors import AuditConfigError, SinkRejectedError, SinkUnavailableError
+from auditspan.delivery.request_headers import Redaction, checked_headers
+from auditspan.errors import SinkRejectedError, SinkUnavailableError
+from auditspan.telemetry import ExportRecord
 
-_PROTOBUF = "application/x-protobuf"
 _REFUSED = frozenset({400, 413, 422})
 """Status codes that concern the records themselves; all others concern the transport."""
 
-_TOGETHER = 64
-"""Records per call of the encoder. It creates some 10 KB of objects for each: those of 512 records
-exceed the processor's cache, and take a sixth longer (measured)."""
+MOST_COPIES = 3
+"""Deliveries without a valid answer after which only empty requests are sent."""
+
+_MEANING = (
+    "`acknowledgement` is `strict`, so only a collector's answer counts as delivered: check that "
+    "the URL is an OTLP receiver; for one that is not a collector, set `acknowledgement` to `http`"
+)
+_CREDENTIALS = " (check the headers: the receiver requires other credentials)"
 
 Compression: TypeAlias = Literal["none", "gzip", "deflate"]
 
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_OURS = frozenset({"content-type", "content-encoding", "content-length", "transfer-encoding"})
-"""Headers that the sender sets itself; given ones are ignored."""
+_logger = logging.getLogger(__name__)
 
 _URLLIB3_OBJECT = re.compile(r"HTTPS?Connection(Pool)?\(.*?\): ")
 
@@ -68,9 +77,9 @@ class TlsFiles:
 class OtlpSink:
     """Sink that posts batches to a collector's audit receiver.
 
-    A batch is delivered only when the collector responds with HTTP 200 and a body that parses as
-    `ExportLogsServiceResponse` and rejects nothing. Redirects are not followed, because their
-    target may not be a collector.
+    A batch is delivered only when the answer acknowledges it, see `Acknowledgement`. A receiver
+    that gives no valid answer gets `MOST_COPIES` copies, and then empty requests until it answers
+    one of them. Redirects are not followed, because their target may not be a collector.
 
     Args:
         endpoint: the full URL, as in ``http://127.0.0.1:4319/v1/audit``.
@@ -79,6 +88,7 @@ class OtlpSink:
         tls: the certificates, if they are not those of the system.
         headers: headers to send with every request, for example for authorization.
         compression: the compression of the requests.
+        acknowledgement: which answers count as delivered.
 
     Raises:
         AuditConfigError: a header is invalid, or the proxy of the environment is not supported.
@@ -93,31 +103,35 @@ class OtlpSink:
         tls: TlsFiles | None = None,
         headers: Mapping[str, str] | None = None,
         compression: Compression = "none",
+        acknowledgement: Acknowledgement = "strict",
     ) -> None:
         self.name = name
+        self.acknowledgement = acknowledgement
+        self._unanswered = 0
         self._endpoint = endpoint
         self._timeout = urllib3.Timeout(total=timeout)
         self._pool = _pool(endpoint, tls or TlsFiles())
         self._compression = compression
+        given = checked_headers(headers or {})
+        self._redacted = Redaction(given)
         self._headers = {
             "user-agent": f"auditspan/{version('auditspan')}",
-            **_given(headers or {}),
-            "Content-Type": _PROTOBUF,
+            **given,
+            "Content-Type": PROTOBUF,
         }
         if compression != "none":
             self._headers["Content-Encoding"] = compression
 
-    def send(self, records: Sequence[ReadableLogRecord]) -> None:
+    def send(self, records: Sequence[ExportRecord]) -> None:
         """Deliver a batch; see `Sink`."""
+        if records and self._unanswered >= MOST_COPIES:
+            self._require_acceptance(self._post(b""))
         answer = self._post(encode(records))
-        if answer.status in _REFUSED:
-            raise SinkRejectedError(f"the collector answered HTTP {answer.status}: {_text(answer)}")
-        if answer.status != 200:  # noqa: PLR2004
-            raise SinkUnavailableError(
-                f"the collector at {self._endpoint} answered HTTP {answer.status}: {_text(answer)}",
-                retry_after=_retry_after(answer),
-            )
+        if records and self._is_unanswered(answer):
+            self._count_copy()
         self._require_acceptance(answer)
+        if records:
+            self._unanswered = 0
 
     def close(self) -> None:
         """Close the connection."""
@@ -139,47 +153,47 @@ class OtlpSink:
         except urllib3.exceptions.HTTPError as error:
             raise SinkUnavailableError(
                 f"the collector at {self._endpoint} cannot be reached: "
-                f"{_reason(error)}{_advice(error)}"
+                f"{self._redacted(_reason(error))}{_advice(error)}"
             ) from error
 
     def _require_acceptance(self, answer: Answer) -> None:
-        try:
-            partial = _parse(answer).partial_success
-        except DecodeError as error:
+        if answer.status in _REFUSED:
+            raise SinkRejectedError(f"the collector {self._said(answer)}")
+        if not is_success(answer):
             raise SinkUnavailableError(
-                f"{self._endpoint} answered HTTP 200, but not as a collector ({error}): check that "
-                "it is the audit receiver"
-            ) from error
-        if partial.rejected_log_records:
+                f"the collector at {self._endpoint} {self._said(answer)}",
+                retry_after=_retry_after(answer),
+            )
+        if rejected := rejection(answer):
             raise SinkRejectedError(
-                f"the collector rejected {partial.rejected_log_records} of a batch: "
-                f"{partial.error_message}"
+                f"the collector rejected {rejected.rejected_log_records} of a batch: "
+                f"{self._redacted(rejected.error_message)}"
+            )
+        if fault := invalidity(answer, self.acknowledgement):
+            raise SinkUnavailableError(
+                f"{self._endpoint} answered {self._redacted(fault)}, which acknowledges nothing: "
+                f"{_MEANING}",
+                # It answers empty requests only: as few copies as possible.
+                retry_after=LONGEST_ASKED if self._unanswered > MOST_COPIES else None,
             )
 
+    def _is_unanswered(self, answer: Answer) -> bool:
+        """Return True if the receiver may have taken the records without acknowledging them."""
+        return is_success(answer) and invalidity(answer, self.acknowledgement) is not None
 
-def encode(records: Sequence[ReadableLogRecord]) -> bytes:
-    """Encode an export request with these records, in their order.
-
-    Encoded parts of a request can be concatenated, because protobuf merges repeated fields.
-    """
-    starts = range(0, len(records), _TOGETHER)
-    parts = (encode_logs(records[start : start + _TOGETHER]) for start in starts)
-    return b"".join([part.SerializeToString() for part in parts])
-
-
-def _given(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers in lower case, without those that the sender sets itself.
-
-    They are checked here, since a header that fails on sending would look like a bad record.
-    """
-    for name, value in headers.items():
-        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-            raise AuditConfigError(
-                f"Invalid header {name!r} for the audit receiver: a name must be a token, and a "
-                "value must have no line breaks, control characters or characters beyond Latin-1."
+    def _count_copy(self) -> None:
+        self._unanswered += 1
+        if self._unanswered == MOST_COPIES:
+            _logger.warning(
+                "%s gave no valid answer to %d deliveries: it counts as unavailable, and gets "
+                "no more records until it answers an empty request; %s",
+                *(self._endpoint, MOST_COPIES, _MEANING),
             )
-    lowered = {name.lower(): value for name, value in headers.items()}
-    return {name: value for name, value in lowered.items() if name not in _OURS}
+
+    def _said(self, answer: Answer) -> str:
+        text = self._redacted(answer.data.decode("utf-8", "replace")).strip()[:200]
+        advice = _CREDENTIALS if answer.status in {401, 403} else ""
+        return f"answered HTTP {answer.status}: {text or '(empty)'}{advice}"
 
 
 def _compressed(payload: bytes, compression: Compression) -> bytes:
@@ -222,19 +236,6 @@ def _advice(error: urllib3.exceptions.HTTPError) -> str:
     if any(isinstance(one, urllib3.exceptions.SSLError | ssl.SSLError) for one in reasons):
         return " (see docs/how-to/encrypt-with-tls.md)"
     return ""
-
-
-def _parse(answer: Answer) -> ExportLogsServiceResponse:
-    media_type = answer.headers.get("Content-Type", "").partition(";")[0].strip()
-    if media_type != _PROTOBUF:
-        raise DecodeError(media_type or "no content type")
-    if not answer.is_whole:
-        raise DecodeError(f"not decompressible, or larger than {MAX_BYTES} bytes")
-    return ExportLogsServiceResponse.FromString(answer.data)
-
-
-def _text(answer: Answer) -> str:
-    return answer.data[:200].decode("utf-8", "replace").strip() or "(empty)"
 
 
 def _retry_after(answer: Answer) -> float | None:

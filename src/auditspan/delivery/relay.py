@@ -82,7 +82,7 @@ class Relay:
         self._sink = sink
         self._clock = clock
         self._backoff = Backoff()
-        self._meters = RelayMeters(sink.name)
+        self._meters = RelayMeters(sink.name, getattr(sink, "acknowledgement", None))
         self._lease: Lease | None = None
         self._waits_for = ""
 

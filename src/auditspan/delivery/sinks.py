@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import IO, Protocol
 
-from opentelemetry.exporter.otlp.json.file._log_exporter import FileLogExporter
-from opentelemetry.sdk._logs import ReadableLogRecord
-from opentelemetry.sdk._logs.export import LogRecordExportResult
-
+from auditspan.delivery.encoding import encode_json
 from auditspan.errors import SinkUnavailableError
+from auditspan.telemetry import ExportRecord
 
 AUDIT_FILE = Path("audit", "audit.jsonl")
 """The path of the audit records below the collector's data directory."""
@@ -30,7 +27,7 @@ class Sink(Protocol):
 
     name: str
 
-    def send(self, records: Sequence[ReadableLogRecord]) -> None:
+    def send(self, records: Sequence[ExportRecord]) -> None:
         """Deliver a batch.
 
         Raises:
@@ -51,13 +48,13 @@ class FileSink:
         self.path = directory / AUDIT_FILE
         self._stream: IO[str] | None = None
 
-    def send(self, records: Sequence[ReadableLogRecord]) -> None:
+    def send(self, records: Sequence[ExportRecord]) -> None:
         """Append the batch as one line and fsync it."""
         try:
             stream = self._open()
             write_records(stream, records)
             os.fsync(stream.fileno())
-        except (OSError, SinkUnavailableError) as error:
+        except OSError as error:
             self._drop()
             raise SinkUnavailableError(f"{self.path} cannot be written: {error}") from error
 
@@ -91,7 +88,7 @@ class ConsoleSink:
     def __init__(self, stream: Callable[[], IO[str]] = lambda: sys.stdout) -> None:
         self._stream = stream
 
-    def send(self, records: Sequence[ReadableLogRecord]) -> None:
+    def send(self, records: Sequence[ExportRecord]) -> None:
         """Print the batch as one line."""
         try:
             write_records(self._stream(), records)
@@ -102,16 +99,11 @@ class ConsoleSink:
         """Do nothing: standard output stays open."""
 
 
-def write_records(stream: IO[str], records: Sequence[ReadableLogRecord]) -> None:
+def write_records(stream: IO[str], records: Sequence[ExportRecord]) -> None:
     """Write a batch as one OTLP JSON line and flush it.
 
     Raises:
-        OSError: the stream cannot be written. The exporter alone would log it with a traceback.
-        SinkUnavailableError: the batch cannot be encoded.
+        OSError: the stream cannot be written.
     """
-    line = StringIO()
-    result = FileLogExporter(stream=line).export(records)
-    if result is not LogRecordExportResult.SUCCESS:
-        raise SinkUnavailableError("the records cannot be encoded; see the log above")
-    stream.write(line.getvalue())
+    stream.write(encode_json(records))
     stream.flush()

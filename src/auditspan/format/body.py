@@ -102,7 +102,14 @@ def _is_part(name: str, part: object) -> bool:
         return False
     if name in _REQUIRED_PARTS and not isinstance(part.get(_REQUIRED_PARTS[name]), str):
         return False
+    if name == "service" and not _is_attributes(part.get("attributes", {})):
+        return False
     return all(key in part and _is_text_or_null(part[key]) for key in _PARTS[name])
+
+
+def _is_attributes(value: object) -> bool:
+    """Return True for attributes of a resource; bodies without any lack the member."""
+    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
 
 
 def _is_text_or_null(value: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple
@@ -112,11 +112,25 @@ class Request(_Part):
 
 @dataclass(frozen=True, kw_only=True)
 class Service(_Part):
-    """Program that wrote the record; it becomes the resource of the log record."""
+    """Program that wrote the record; it becomes the resource of the log record.
+
+    Attributes:
+        name: `service.name`.
+        version: `service.version`.
+        instance: `service.instance.id`.
+        attributes: the other attributes of its resource, as text; absent from the body if empty.
+    """
 
     name: str
     version: str | None = None
     instance: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @cached_property
+    def text(self) -> str:
+        """The canonical JSON of the fields."""
+        names = ("name", "version", "instance", *(("attributes",) if self.attributes else ()))
+        return canonical_json({name: getattr(self, name) for name in names})
 
 
 class AuditRecord(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from auditspan.telemetry import semconv
-from auditspan.telemetry.log_record import checkpoint_record, log_record
+from auditspan.telemetry.log_record import ExportRecord, checkpoint_record, log_record
 from auditspan.telemetry.metrics import RelayMeters, SealMeters, VerifyMeters
 from auditspan.telemetry.service import service_from_resource
 from auditspan.telemetry.span_events import TelemetryErrors, announce
@@ -15,6 +15,7 @@ from auditspan.telemetry.trace_boundary import (
 )
 
 __all__ = [
+    "ExportRecord",
     "Network",
     "RelayMeters",
     "SealMeters",

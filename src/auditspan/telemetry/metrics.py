@@ -36,11 +36,18 @@ class SealMeters:
 
 
 class RelayMeters:
-    """Metrics of the delivery to one sink."""
+    """Metrics of the delivery to one sink.
 
-    def __init__(self, sink: str) -> None:
+    Args:
+        sink: the name of the sink.
+        acknowledgement: which answers count as delivered, for a sink that asks a receiver.
+    """
+
+    def __init__(self, sink: str, acknowledgement: str | None = None) -> None:
         meter = metrics.get_meter(semconv.SCOPE)
         self._attributes = {semconv.SINK: sink}
+        if acknowledgement:
+            self._attributes[semconv.ACKNOWLEDGEMENT] = acknowledgement
         self._exported = meter.create_counter(
             semconv.METRIC_EXPORTED, unit="{record}", description="Records a sink acknowledged"
         )

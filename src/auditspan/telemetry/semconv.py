@@ -44,6 +44,7 @@ SCOPE = "auditspan"
 """The instrumentation scope of all names below."""
 
 SINK = "audit.sink"
+ACKNOWLEDGEMENT = "audit.sink.acknowledgement"
 
 METRIC_EMITTED = "audit.records.emitted"
 METRIC_EXPORTED = "audit.records.exported"

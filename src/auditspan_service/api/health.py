@@ -15,6 +15,7 @@ from auditspan_service.api.current import services
 from auditspan_service.api.problems import Problem
 from auditspan_service.database.engine import is_read_only
 from auditspan_service.database.schema import inspect_schema
+from auditspan_service.undelivered import sink_names, undelivered
 
 ALIVE_SECONDS = 150.0
 """The longest time between two heartbeats of a worker, busy or idle."""
@@ -53,7 +54,7 @@ def ready() -> Response:
 def _backlog(connection: Connection) -> Backlog:
     settings, tables = services().settings, services().trail.tables
     try:
-        return read_backlog(connection, tables, (settings.sink, *settings.more_sinks))
+        return read_backlog(connection, tables, sink_names(settings))
     except SQLAlchemyError:
         raise _not_ready(
             "The audit tables cannot be read: run `auditspan doctor` to find out why."
@@ -63,7 +64,7 @@ def _backlog(connection: Connection) -> Backlog:
 def _told(backlog: Backlog) -> dict[str, Any]:
     return {
         "unsealed": asdict(backlog.unsealed),
-        "undelivered": {name: asdict(each) for name, each in backlog.undelivered.items()},
+        "undelivered": undelivered(backlog, services().settings),
         "worker": {
             "running": _is_running(backlog),
             "last_seen_seconds": backlog.last_seen_seconds,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 from sqlalchemy import Connection, Engine, Table, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from auditspan.delivery import read_backlog
 from auditspan.dialects import PerDialect
 from auditspan.guards import check_guards
 from auditspan.storage import audit_tables
@@ -22,7 +24,7 @@ from auditspan_service.cli.console import (
     say,
 )
 from auditspan_service.cli.database import opened_engine, schema_state
-from auditspan_service.config import load_settings
+from auditspan_service.config import Settings, load_settings
 from auditspan_service.database.engine import snapshot
 from auditspan_service.doctor.checks import (
     Examination,
@@ -35,6 +37,7 @@ from auditspan_service.doctor.checks import (
 from auditspan_service.errors import SchemaError
 from auditspan_service.files.up_file import as_running
 from auditspan_service.models import Base
+from auditspan_service.undelivered import sink_names, undelivered
 
 _HAS_PRIVILEGE = text("SELECT has_any_column_privilege(CAST(:table AS text), 'INSERT')")
 _MAY_INSERT = PerDialect[Callable[[Connection, Table], bool]](
@@ -69,7 +72,7 @@ def doctor(*, collector_configs: tuple[Path, ...], as_json: bool) -> None:
     settings = as_running(load_settings())
     examination = Examination()
     with opened_engine() as engine:
-        _examine_database(examination, engine)
+        _examine_database(examination, engine, settings)
     examine_keys(examination, settings)
     examine_sink(examination, settings)
     if settings.sink == "otlp" or collector_configs:
@@ -81,7 +84,7 @@ def doctor(*, collector_configs: tuple[Path, ...], as_json: bool) -> None:
         raise SystemExit(COULD_NOT if examination.unchecked else FOUND)
 
 
-def _examine_database(examination: Examination, engine: Engine) -> None:
+def _examine_database(examination: Examination, engine: Engine, settings: Settings) -> None:
     """Check that the database is reachable, migrated and guarded, and what the role may write."""
     try:
         state = schema_state(engine)
@@ -96,6 +99,8 @@ def _examine_database(examination: Examination, engine: Engine) -> None:
             examination.writes_seals = _may_insert(connection, tables.leaf)
         with engine.connect() as connection:
             examine_workers(examination, connection, tables)
+            backlog = read_backlog(connection, tables, sink_names(settings))
+            examination.sinks = undelivered(backlog, settings)
     except SchemaError as error:
         examination.add("schema", error.message)
     except SQLAlchemyError as error:
@@ -108,6 +113,17 @@ def _may_insert(connection: Connection, table: Table) -> bool:
     return _MAY_INSERT.of(connection)(connection, table)
 
 
+def _waiting(name: str, backlog: Mapping[str, Any]) -> str:
+    mode = backlog.get("acknowledgement")
+    age = backlog["oldest_seconds"]
+    return (
+        f"{name}: {backlog['rows']} records undelivered"
+        + (f", the oldest for {age:.0f} s" if age is not None else "")
+        + (f", {backlog['quarantined']} quarantined" if backlog["quarantined"] else "")
+        + (f"; acknowledgement {mode}" if mode else "")
+    )
+
+
 def _print(examination: Examination, *, as_json: bool) -> None:
     if as_json:
         print_object(examination.to_dict())
@@ -117,6 +133,11 @@ def _print(examination: Examination, *, as_json: bool) -> None:
     for lease in examination.workers:
         if lease.is_current:
             say(f"{lease.name}: {lease.description}")
+    for name, backlog in examination.sinks.items():
+        if backlog["rows"] or backlog["quarantined"]:
+            say(_waiting(name, backlog))
+    for sentence in examination.notes:
+        say(f"note: {sentence}")
     for sentence in examination.unchecked:
         say(f"not checked: {sentence}")
     if examination.ok:

@@ -12,6 +12,7 @@ from auditspan_service.cli.console import data_option
 from auditspan_service.cli.starting import await_ready
 from auditspan_service.config import load_settings
 from auditspan_service.files.key_files import load_or_create_mac_key
+from auditspan_service.telemetry.exporters import select_exporters
 
 
 @click.command()
@@ -34,6 +35,7 @@ def serve(*, host: str, port: int, workers: int | None) -> None:
     settings = load_settings()
     # A failure here is one sentence; in gunicorn it would be a stack trace for each worker.
     load_or_create_mac_key(settings.mac_key_file, create=settings.is_embedded)
+    select_exporters(settings.sink, files=settings.collector_files)
     await_ready(settings, threading.Event())
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     arguments = ["-c", "python:auditspan_service.server.gunicorn_conf", "--bind", bind]

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
+from auditspan.delivery import is_loopback
 from auditspan.errors import SinkError
 from auditspan.storage import AuditTables, LockHolder, StoredLease, lock_holder, read_leases
 from auditspan_service.collector import config_file
@@ -54,6 +55,8 @@ class Examination:
         writes_events: whether this process may write audit rows, as far as known.
         writes_seals: whether this process may seal rows.
         workers: the leases that workers hold.
+        notes: consequences of deliberate settings, in sentences.
+        sinks: the backlog of each sink as in `/readyz`, by its name.
     """
 
     found: list[Diagnosis] = field(default_factory=list)
@@ -61,6 +64,8 @@ class Examination:
     writes_events: bool = True
     writes_seals: bool = True
     workers: list[StoredLease] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    sinks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -79,6 +84,8 @@ class Examination:
             "findings": found,
             "unchecked": self.unchecked,
             "workers": [_shown(one) for one in self.workers],
+            "notes": self.notes,
+            "sinks": self.sinks,
         }
 
 
@@ -190,6 +197,11 @@ def _examine_receiver(
     examination: Examination, where: str, destination: Destination, hint: str = ""
 ) -> None:
     _examine_tls(examination, where, destination)
+    if destination.acknowledgement == "http":
+        examination.notes.append(
+            f"{where}: acknowledgement is http, so any 2xx answer of {destination.endpoint} "
+            "counts as delivered, even of a server that stored nothing. For a collector use strict."
+        )
     sink = otlp_sink(destination, timeout=_COLLECTOR_SECONDS)
     try:
         sink.send([])
@@ -210,7 +222,18 @@ def _examine_tls(examination: Examination, where: str, destination: Destination)
             examination.add("tls", f"{where}: the file {path} does not exist.")
     if destination.client_key and not destination.client_certificate:
         examination.add("tls", f"{where}: a client key is set without a client certificate.")
-    if any(named) and not destination.endpoint.startswith("https://"):
+    is_open = destination.endpoint.startswith("http://")
+    if (
+        destination.headers
+        and is_open
+        and not is_loopback(urlsplit(destination.endpoint).hostname or "")
+    ):
+        examination.add(
+            "headers",
+            f"{where}: headers are set, but the URL begins with http://, so credentials in them "
+            "are sent unencrypted. Use https://.",
+        )
+    if any(named) and is_open:
         examination.add(
             "tls",
             f"{where}: certificates are set, but the URL begins with http://, so records are sent "

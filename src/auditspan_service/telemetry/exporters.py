@@ -1,9 +1,12 @@
-"""Telemetry exporters for each sink.
+"""Telemetry exporters for each signal, selected by the variables or else by the sink.
 
-- `otlp`: to a collector, OTLP over HTTP. Every `OTEL_EXPORTER_OTLP_*` variable keeps its meaning.
+`OTEL_TRACES_EXPORTER`, `OTEL_LOGS_EXPORTER` and `OTEL_METRICS_EXPORTER` select `otlp`, `console` or
+`none`. A signal without its variable goes to the sink:
+
+- `otlp`: to a collector, see `otlp_exporters`.
 - `file`: the JSON lines that the collector would write, in the same layout.
 - `console`: spans as OTLP JSON lines on standard error. `logs` already prints log records there;
-  metrics are omitted, because they are of no use on a console.
+  metrics are omitted, because they are of no use on a console unless their variable asks for them.
 """
 
 from __future__ import annotations
@@ -11,19 +14,14 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import requests
-import urllib3
 from opentelemetry.exporter.otlp.json.file import FileMetricExporter, FileSpanExporter
 from opentelemetry.exporter.otlp.json.file._log_exporter import FileLogExporter
-from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from requests.adapters import HTTPAdapter
 
-from auditspan.delivery import proxy_for, read_answer
 from auditspan.errors import AuditConfigError
+from auditspan_service import otel_variables
+from auditspan_service.telemetry.otlp_exporters import otlp_exporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +31,15 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace.export import SpanExporter
 
+    from auditspan_service.otel_variables import Signal
+
 Sink: TypeAlias = Literal["otlp", "file", "console"]
+
+_FILES: dict[Signal, Any] = {
+    "traces": FileSpanExporter,
+    "logs": FileLogExporter,
+    "metrics": FileMetricExporter,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,101 +51,75 @@ class Exporters:
     metrics: MetricExporter | None = None
 
 
-def otlp_exporters(endpoint: str | None = None) -> Exporters:
-    """Export to the collector at the base URL `endpoint`, or else that of the variables."""
+def select_exporters(
+    sink: Sink, *, endpoint: str | None = None, files: Path | None = None
+) -> Exporters:
+    """Create the exporters of the three signals.
+
+    Args:
+        sink: the destination of signals whose variable is not set.
+        endpoint: the collector's base URL for `otlp`, by default that of the variables.
+        files: the directory of the sink `file`.
+
+    Raises:
+        AuditConfigError: a variable is invalid, an exporter is not installed, or the files cannot
+            be opened for writing.
+    """
     return Exporters(
-        spans=OTLPSpanExporter(endpoint=_url(endpoint, "traces"), session=_Session()),
-        logs=OTLPLogExporter(endpoint=_url(endpoint, "logs"), session=_Session()),
-        metrics=otlp_metrics(endpoint),
+        spans=_exporter("traces", sink, endpoint, files),
+        logs=_exporter("logs", sink, endpoint, files),
+        metrics=select_metrics(sink, endpoint=endpoint, files=files),
     )
 
 
-def otlp_metrics(endpoint: str | None = None) -> MetricExporter:
-    """Export metrics only, to the same collector."""
-    return OTLPMetricExporter(endpoint=_url(endpoint, "metrics"), session=_Session())
+def select_metrics(
+    sink: Sink, *, endpoint: str | None = None, files: Path | None = None
+) -> MetricExporter | None:
+    """Create the exporter of metrics only; see `select_exporters`."""
+    exporter: MetricExporter | None = _exporter("metrics", sink, endpoint, files)
+    return exporter
 
 
-def _url(endpoint: str | None, signal: str) -> str | None:
-    return f"{endpoint.rstrip('/')}/v1/{signal}" if endpoint else None
+def _exporter(signal: Signal, sink: Sink, endpoint: str | None, files: Path | None) -> Any:  # noqa: ANN401 (one of three)
+    named = otel_variables.exporter(signal)
+    match named or sink:
+        case _ if otel_variables.is_disabled():
+            return None
+        case "otlp":
+            return otlp_exporter(signal, endpoint)
+        case "file" if named is None and files is not None:
+            return file_exporter(signal, files)
+        case "console":
+            is_shown = signal == "traces" or (signal == "metrics" and named)
+            return _FILES[signal](stream=sys.stderr) if is_shown else None
+        case "none":
+            return None
+    raise AuditConfigError(_invalid(signal, named, sink))
 
 
-class _Adapter(HTTPAdapter):
-    """Adapter that limits the size of a response as `auditspan.delivery.answers` does."""
-
-    def build_response(self, req: Any, resp: Any) -> requests.Response:  # noqa: ANN401 (as in requests)
-        """Build a response whose body has already been read."""
-        response = super().build_response(req, resp)
-        try:
-            content = read_answer(resp).data
-        except urllib3.exceptions.HTTPError as error:
-            raise requests.exceptions.ConnectionError(error, request=req) from error
-        response._content, response._content_consumed = content, True  # noqa: SLF001 (no other way)
-        return response
+def _invalid(signal: Signal, named: str | None, sink: Sink) -> str:
+    if named is not None:
+        return (
+            f"Invalid OTEL_{signal.upper()}_EXPORTER {named!r}: expected otlp, console or none, "
+            "and only one of them; a collector can pass data on to any other destination."
+        )
+    return (
+        f"Invalid telemetry sink {sink!r}: expected otlp, file or console; file also needs a "
+        "directory (AUDITSPAN_COLLECTOR_FILES)."
+    )
 
 
-class _Session(requests.Session):
-    """Session that trusts only the CA of OTEL_EXPORTER_OTLP_CERTIFICATE.
-
-    It chooses a proxy by the rule of `auditspan.delivery.outbound`, like the sender of audit
-    records.
-
-    In requests, REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE override the session's setting, so that a
-    collector with that CA would be refused if one of them is set.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        for scheme in ("http://", "https://"):
-            self.mount(scheme, _Adapter())
-
-    def merge_environment_settings(
-        self,
-        url: Any,  # noqa: ANN401 (all that requests takes)
-        proxies: Any,  # noqa: ANN401
-        stream: Any,  # noqa: ANN401
-        verify: Any,  # noqa: ANN401
-        cert: Any,  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401
-        told = self.verify if verify is None else verify
-        merged = super().merge_environment_settings(url, proxies, stream, told, cert)
-        merged["proxies"] = _proxies(url)
-        return merged
-
-    def rebuild_proxies(self, prepared_request: Any, proxies: Any) -> Any:  # noqa: ANN401, ARG002
-        """Choose the proxy of a redirect by the same rule."""
-        return _proxies(prepared_request.url)
-
-
-def _proxies(url: str) -> dict[str, str]:
-    proxy = proxy_for(url)
-    return {"http": proxy, "https": proxy} if proxy else {}
-
-
-def file_exporters(directory: Path) -> Exporters:
-    """Append to `directory`/telemetry/traces.jsonl, logs.jsonl and metrics.jsonl.
+def file_exporter(signal: Signal, directory: Path) -> Any:  # noqa: ANN401 (one of three)
+    """Append to `directory`/telemetry/traces.jsonl, logs.jsonl or metrics.jsonl.
 
     Several processes may write the same files: each line is a single write. The files grow without
     limit; this sink is for development.
 
     Raises:
-        AuditConfigError: the files cannot be opened for writing.
-    """
-    with _opening(directory) as folder:
-        return Exporters(
-            spans=FileSpanExporter(folder / "traces.jsonl"),
-            logs=FileLogExporter(folder / "logs.jsonl"),
-            metrics=FileMetricExporter(folder / "metrics.jsonl"),
-        )
-
-
-def file_metrics(directory: Path) -> MetricExporter:
-    """Append metrics only, to the same file.
-
-    Raises:
         AuditConfigError: the file cannot be opened for writing.
     """
     with _opening(directory) as folder:
-        return FileMetricExporter(folder / "metrics.jsonl")
+        return _FILES[signal](folder / f"{signal}.jsonl")
 
 
 @contextmanager
@@ -154,8 +134,3 @@ def _opening(directory: Path) -> Iterator[Path]:
             f"The telemetry files cannot be written: {error}. Make {folder} writable, or choose "
             "another sink (AUDITSPAN_SINK=otlp or console)."
         ) from error
-
-
-def console_exporters(stream: TextIO | None = None) -> Exporters:
-    """Write spans to `stream` (standard error), one export per line."""
-    return Exporters(spans=FileSpanExporter(stream=stream or sys.stderr))

@@ -5,7 +5,8 @@ the given provider, each with the current trace. On the console a record cannot 
 line breaks are escaped in JSON and in text, and stack traces in text are indented.
 
 Log records of the telemetry libraries themselves are only written to the console. A failed export
-is logged; exporting that record would fail, too, be logged, and so on.
+is logged; exporting that record would fail, too, be logged, and so on. OTEL_LOG_LEVEL sets the
+level of the SDK's own; by default they are shown from WARNING on.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.semconv.attributes import exception_attributes
 
 from auditspan.format import printable
+from auditspan_service import otel_variables
 from auditspan_service.telemetry.exception_text import ExceptionText, describe
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
 
 LogFormat: TypeAlias = Literal["json", "text"]
+
+_SDK = "opentelemetry"
 
 _LOCAL = frozenset({"opentelemetry", "urllib3", "requests", "httpx", "httpcore"})
 """The exporting libraries, matched against the first part of a logger's name."""
@@ -52,6 +56,7 @@ def setup_logging(
     teardown_logging()
     root = logging.getLogger()
     root.setLevel(level)
+    logging.getLogger(_SDK).setLevel(otel_variables.sdk_log_level() or logging.NOTSET)
     root.addHandler(_ConsoleHandler(stream or sys.stderr, log_format))
     if logger_provider is not None:
         root.addHandler(_OtelHandler(logger_provider))
@@ -64,6 +69,7 @@ def teardown_logging() -> None:
         if isinstance(handler, _ConsoleHandler | _OtelHandler):
             root.removeHandler(handler)
             root.setLevel(logging.WARNING)
+            logging.getLogger(_SDK).setLevel(logging.NOTSET)
 
 
 class JsonFormatter(logging.Formatter):
@@ -136,7 +142,10 @@ class _OtelHandler(LoggingHandler):
 
 
 def _is_worth_showing(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING or _library(record) not in _QUIET
+    library = _library(record)
+    if library == _SDK and logging.getLogger(_SDK).level:
+        return True  # OTEL_LOG_LEVEL decides
+    return record.levelno >= logging.WARNING or library not in _QUIET
 
 
 def _is_not_local(record: logging.LogRecord) -> bool:

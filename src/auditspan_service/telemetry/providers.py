@@ -28,14 +28,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from auditspan.errors import AuditConfigError
-from auditspan_service.telemetry.exporters import (
-    Exporters,
-    Sink,
-    console_exporters,
-    file_exporters,
-    otlp_exporters,
-)
+from auditspan_service.telemetry.exporters import Exporters, Sink, select_exporters
 from auditspan_service.telemetry.span_scrubbing import ScrubbingExporter
 
 if TYPE_CHECKING:
@@ -124,12 +117,15 @@ def setup_telemetry(config: TelemetryConfig, exporters: Exporters | None = None)
     """Create the providers, and the exporters of the configured sink unless they are given.
 
     Raises:
-        AuditConfigError: the sink lacks a setting or cannot be opened.
+        AuditConfigError: the sink lacks a setting or cannot be opened, a variable is invalid, or an
+            exporter is not installed.
     """
     # The instrumentations read this once, when the first of them starts. This writes the
     # environment and does not read it: an operator's own value takes precedence.
     os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
-    exporters = exporters or _exporters(config)
+    exporters = exporters or select_exporters(
+        config.sink, endpoint=config.endpoint, files=config.files
+    )
     resource = _resource(config)
     telemetry = Telemetry(
         tracer_provider=_tracer_provider(config, resource, exporters),
@@ -139,20 +135,6 @@ def setup_telemetry(config: TelemetryConfig, exporters: Exporters | None = None)
     if config.install_global:
         _install(telemetry)
     return telemetry
-
-
-def _exporters(config: TelemetryConfig) -> Exporters:
-    match config.sink:
-        case "otlp":
-            return otlp_exporters(config.endpoint)
-        case "console":
-            return console_exporters()
-        case "file" if config.files is not None:
-            return file_exporters(config.files)
-    raise AuditConfigError(
-        f"Invalid telemetry sink {config.sink!r}: expected otlp, file or console; file also needs "
-        "a directory (AUDITSPAN_COLLECTOR_FILES)."
-    )
 
 
 def _resource(config: TelemetryConfig) -> Resource:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from opentelemetry.sdk.metrics.export import MetricExporter
-
 from auditspan.telemetry import VerifyMeters
 from auditspan.verify import VerifyReport
 from auditspan.verify.state import NOTICES, StateReport
 from auditspan_service.config import Settings
-from auditspan_service.telemetry.exporters import Exporters, file_metrics, otlp_metrics
+from auditspan_service.telemetry.exporters import Exporters, select_metrics
 from auditspan_service.telemetry.providers import TelemetryConfig, setup_telemetry
 
 _VERIFIER = "verify"
@@ -45,14 +43,4 @@ def _differences(live: StateReport | None) -> int:
 
 
 def _exporters(settings: Settings) -> Exporters:
-    return Exporters(metrics=_metric_exporter(settings))
-
-
-def _metric_exporter(settings: Settings) -> MetricExporter | None:
-    match settings.sink:
-        case "otlp":
-            return otlp_metrics()
-        case "file":
-            return file_metrics(settings.collector_files)
-        case "console":
-            return None
+    return Exporters(metrics=select_metrics(settings.sink, files=settings.collector_files))

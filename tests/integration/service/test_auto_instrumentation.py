@@ -131,3 +131,65 @@ def test_an_instrumented_service_exports_log_records_once(runs: Runs) -> None:
     """No log record comes twice."""
     logged = [(one.time, one.body) for one in read_logs(runs.files("serve"))]
     assert sorted(set(logged)) == sorted(logged) != []
+
+
+APPLICATION = """
+import sys
+from flask import Flask
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from sqlalchemy import create_engine, event
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+from auditspan import Actor, AuditTrail
+from auditspan.flask import AuditExtension
+
+class Base(DeclarativeBase): ...
+
+class Thing(Base):
+    __tablename__ = "thing"
+    __audit__ = True
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+spans, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(spans))
+trace.set_tracer_provider(provider)
+engine = create_engine(f"sqlite:///{sys.argv[1]}")
+Session = sessionmaker(engine)
+trail = AuditTrail(Session, metadata=Base.metadata, mac_key=None)
+Base.metadata.create_all(engine)
+app = Flask(__name__)
+AuditExtension(trail, actor=lambda: Actor.user(1)).init_app(app)
+
+@app.post("/things")
+def create():
+    with Session.begin() as session:
+        session.add(Thing())
+    return "", 201
+
+spans.clear()
+statements = []
+event.listen(engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+assert app.test_client().post("/things").status_code == 201
+found = spans.get_finished_spans()
+servers = [one for one in found if one.kind is trace.SpanKind.SERVER]
+executed = [one for one in found if "db.statement" in one.attributes]
+announced = [event.name for one in found for event in one.events]
+print(len(servers), len(executed) == len(statements) > 0, announced)
+"""
+
+
+def test_an_instrumented_application_is_instrumented_once(tmp_path: Path) -> None:
+    """A request of an application with a trail has one server span, and each statement one span."""
+    script = tmp_path / "application.py"
+    script.write_text(APPLICATION)
+    done = subprocess.run(
+        [PROGRAMS / "opentelemetry-instrument", sys.executable, script, tmp_path / "things.db"],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert "1 True ['audit.thing.create']" == done.stdout.strip(), done.stderr

@@ -13,9 +13,12 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import text
 
+from auditspan.seal import Sealer
+from auditspan.storage import audit_tables
 from auditspan_service.cli import main
 from auditspan_service.collector import Collector, config_file
 from auditspan_service.database.engine import make_engine
+from auditspan_service.models import Base
 from support.collector import read_documents, run_collector
 from support.roles import Deployed, deployed_database
 from support.running import Up
@@ -79,6 +82,26 @@ def test_nothing_is_wrong(place: Place, collector: Collector) -> None:
     files = collector.log_file.parent / "collector"
     assert files.is_dir()
     assert [] == read_documents(files / "audit" / "audit.jsonl")
+
+
+def test_backlog_of_each_sink_is_reported(place: Place) -> None:
+    """Sealed rows that wait are no problem; their number, age and mode are told."""
+    place.environ["AUDITSPAN_AUDIT_ACKNOWLEDGEMENT"] = "http"
+    assert place.run("keys", "create", "--username", "kim", "--scope", "admin").exit_code == 0
+    engine = make_engine(f"sqlite:///{place.folder / 'auditspan.db'}")
+    sealed = Sealer(engine, audit_tables(Base.metadata)).seal()
+    engine.dispose()
+    told = json.loads(place.run("doctor", "--json").stdout)
+    waiting = told["sinks"]["otlp"]
+    assert (sealed, 0, "http") == (
+        waiting["rows"],
+        waiting["quarantined"],
+        waiting["acknowledgement"],
+    )
+    lines = place.run("doctor").stdout.splitlines()
+    assert lines[0].startswith(f"otlp: {sealed} records undelivered, the oldest for ")
+    assert lines[1].startswith("note: AUDITSPAN_AUDIT_ENDPOINT: acknowledgement is http")
+    assert ["No problems found."] == lines[2:]
 
 
 def test_a_fresh_machine(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from auditspan.delivery.answers import MAX_BYTES
 from auditspan.delivery.otlp_sink import OtlpSink
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
-from auditspan_service.telemetry.exporters import otlp_metrics
+from auditspan_service.telemetry.otlp_exporters import otlp_exporter
 from integration.sinks.faulty import PROTOBUF, Answer, faulty_collector, partial
 
 MIB = 1024 * 1024
@@ -97,7 +97,7 @@ def test_telemetry_exporters_do_not_unpack_much_either() -> None:
     answer = packed(bytes(64 * MIB), "gzip")
 
     def export(url: str) -> None:
-        exporter = otlp_metrics(url)
+        exporter = otlp_exporter("metrics", url)
         exporter.export(MetricsData(resource_metrics=[]), timeout_millis=5000)
         exporter.shutdown()
 

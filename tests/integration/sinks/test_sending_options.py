@@ -16,7 +16,7 @@ from auditspan.delivery.sinks import Sink
 from auditspan.errors import AuditConfigError
 from auditspan_service.config import load_settings
 from auditspan_service.errors import SettingsError
-from auditspan_service.telemetry.exporters import otlp_metrics
+from auditspan_service.telemetry.otlp_exporters import otlp_exporter
 from auditspan_service.worker import make_sinks
 from integration.sinks.recording import recorder
 
@@ -169,6 +169,6 @@ def test_no_sender_uses_the_proxy_for_this_machine(monkeypatch: pytest.MonkeyPat
 
 def export_metrics(endpoint: str) -> None:
     """One empty export."""
-    exporter = otlp_metrics(endpoint)
+    exporter = otlp_exporter("metrics", endpoint)
     exporter.export(MetricsData(resource_metrics=[]), timeout_millis=5000)
     exporter.shutdown()

@@ -14,7 +14,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from opentelemetry.sdk._logs import ReadableLogRecord
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateSchema, DropSchema
@@ -29,6 +28,7 @@ from auditspan.guards import Finding, check_guards
 from auditspan.seal.sealer import Sealer
 from auditspan.storage.events import insert_records
 from auditspan.storage.tables import AuditTables, audit_tables
+from auditspan.telemetry import ExportRecord
 from support.postgres import empty_database
 
 MAC = MacKey.from_secret(bytes(range(32)))
@@ -44,8 +44,8 @@ class PickySink:
 
     name = "picky"
 
-    def send(self, records: Sequence[ReadableLogRecord]) -> None:
-        refused = {1} & {(r.log_record.attributes or {})["audit.sequence.number"] for r in records}
+    def send(self, records: Sequence[ExportRecord]) -> None:
+        refused = {1} & {r.attributes["audit.sequence.number"] for r in records}
         if refused:
             raise SinkRejectedError("poison")
 

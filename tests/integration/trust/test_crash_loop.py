@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from opentelemetry.sdk._logs import ReadableLogRecord
 
 from auditspan.delivery.cursors import Cursors, load_cursors
 from auditspan.delivery.progress import FIRST_REPEATED, SAFE_AFTER
@@ -19,7 +18,7 @@ from auditspan.delivery.relay import MAX_RECORDS, Relay
 from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.errors import SinkUnavailableError
 from auditspan.otlp.files import read_logs
-from auditspan.telemetry import semconv
+from auditspan.telemetry import ExportRecord, semconv
 from integration.trust.world import Trail
 from support.relaying import relaying, wait_for
 
@@ -33,7 +32,7 @@ class FatalSink(FileSink):
         super().__init__(directory)
         self._left = batches
 
-    def send(self, records: Sequence[ReadableLogRecord]) -> None:
+    def send(self, records: Sequence[ExportRecord]) -> None:
         """Write the batch; crash where it is the last."""
         super().send(records)
         self._left -= 1
@@ -148,7 +147,7 @@ class _Interrupted(FileSink):
         super().__init__(directory)
         self._calls = itertools.count()
 
-    def send(self, records: Sequence[ReadableLogRecord]) -> None:
+    def send(self, records: Sequence[ExportRecord]) -> None:
         """Fail once."""
         if next(self._calls) == 0:
             raise SinkUnavailableError("the connection was reset")

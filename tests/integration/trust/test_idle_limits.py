@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from opentelemetry.sdk._logs import ReadableLogRecord
 from sqlalchemy import Engine, select, text
 
 from auditspan.delivery.cursors import load_cursors
 from auditspan.seal.last_signed import IsGrownFrom
+from auditspan.telemetry import ExportRecord
 from auditspan.tlog.merkle import Tree
 from auditspan.verify.reconcile import reconcile
 from auditspan.verify.state import check_state
@@ -112,7 +112,7 @@ class SlowSink:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def send(self, records: Sequence[ReadableLogRecord]) -> None:
+    def send(self, records: Sequence[ExportRecord]) -> None:
         """Count the records after a pause."""
         time.sleep(PAUSE)
         self.batches.append(len(records))

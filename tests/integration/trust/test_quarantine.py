@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from opentelemetry.sdk._logs import ReadableLogRecord
 from sqlalchemy import insert
 
 from auditspan.delivery.cursors import Cursors, save_cursors
@@ -17,6 +16,7 @@ from auditspan.errors import SinkRejectedError
 from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.events import find_events
 from auditspan.storage.quarantine import quarantined, take_back
+from auditspan.telemetry import ExportRecord
 from auditspan.verify.reconcile import Resent, reconcile, resend, taken_since
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine, snapshot
@@ -33,10 +33,10 @@ class Particular(FileSink):
         super().__init__(directory)
         self._targets = set(targets)
 
-    def send(self, records: Sequence[ReadableLogRecord]) -> None:
+    def send(self, records: Sequence[ExportRecord]) -> None:
         """Refuse, or write."""
         for record in records:
-            if (record.log_record.attributes or {}).get("audit.target.id") in self._targets:
+            if record.attributes.get("audit.target.id") in self._targets:
                 raise SinkRejectedError("too large")
         super().send(records)
 
