@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from auditspan.reading.criteria import Criteria, require_possible, wanted_events
 from auditspan.reading.event import Event
+from auditspan.reading.proof import EventProof, check_proof, prove_event
 from auditspan.reading.search import Source, by_id_or_label, read_events, read_history
 
 __all__ = [
     "Criteria",
     "Event",
+    "EventProof",
     "Source",
     "by_id_or_label",
+    "check_proof",
+    "prove_event",
     "read_events",
     "read_history",
     "require_possible",

@@ -6,6 +6,7 @@ from auditspan.storage.append_only import create_trigger, creation, removal, tri
 from auditspan.storage.append_only.postgresql import REFUSE_SOURCE
 from auditspan.storage.append_only.trigger import Trigger
 from auditspan.storage.audit_change import STAGING, audit_change_table, staging_of
+from auditspan.storage.checkpoints import StoredCheckpoint, latest_checkpoint, subtree_root
 from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime, database_time
 from auditspan.storage.driver import fetch
 from auditspan.storage.event_filter import FILTER_NAMES, EventFilter
@@ -13,6 +14,7 @@ from auditspan.storage.events import (
     StoredEvent,
     find_events,
     get_event,
+    get_events,
     history,
     insert_records,
 )
@@ -23,6 +25,7 @@ from auditspan.storage.leaves import (
     StoredNumber,
     StoredText,
     UtcText,
+    leaf_hashes,
     newest_size,
     sealed_hashes,
     sealed_leaves,
@@ -52,6 +55,7 @@ __all__ = [
     "LeaseLostError",
     "LockHolder",
     "LockWatch",
+    "StoredCheckpoint",
     "StoredEvent",
     "StoredLease",
     "StoredNumber",
@@ -72,12 +76,15 @@ __all__ = [
     "find_events",
     "find_uncovered",
     "get_event",
+    "get_events",
     "history",
     "holding",
     "insert_counted",
     "insert_records",
     "kept_alive",
     "key_additions",
+    "latest_checkpoint",
+    "leaf_hashes",
     "lift_time_limits",
     "lock_holder",
     "newest_size",
@@ -89,6 +96,7 @@ __all__ = [
     "sealed_leaves",
     "staging_of",
     "stored_bytes",
+    "subtree_root",
     "take_back",
     "translation_of",
     "triggers_of",

@@ -170,6 +170,17 @@ def get_event(connection: Connection, tables: AuditTables, event_id: str) -> Sto
     return _stored(row) if row else None
 
 
+def get_events(
+    connection: Connection, tables: AuditTables, event_ids: Sequence[str]
+) -> dict[str, StoredEvent]:
+    """Return the events with these ids, by id; the first of several in a partitioned trail."""
+    if not event_ids:
+        return {}
+    event = tables.event.c
+    statement = _events(tables).where(event.event_id.in_(event_ids)).order_by(event.id.desc())
+    return {row.plain_event_id: _stored(row) for row in connection.execute(statement)}
+
+
 def _row(record: AuditRecord, key: MacKey | None) -> list[Any]:
     """Return the values of a record's row, in the order of `_COLUMNS`."""
     body = record.body()

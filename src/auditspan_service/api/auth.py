@@ -49,6 +49,16 @@ def protect(app: Flask) -> None:
     app.before_request(_authorise)
 
 
+def require_scope(scope: str) -> None:
+    """Refuse a request whose key lacks a scope that only some bodies require.
+
+    Raises:
+        Problem: the key lacks it.
+    """
+    if not allows(g.auditspan_key, scope):
+        raise _forbidden(scope)
+
+
 def require_rank(user: User) -> None:
     """Refuse a change of an administrator without the scope `admin`.
 
