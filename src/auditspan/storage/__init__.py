@@ -17,6 +17,7 @@ from auditspan.storage.events import (
     get_events,
     history,
     insert_records,
+    sealed_page,
 )
 from auditspan.storage.insert import insert_counted
 from auditspan.storage.leases import RELAY, Lease, LeaseLostError, StoredLease, holding, read_leases
@@ -94,6 +95,7 @@ __all__ = [
     "schema_in",
     "sealed_hashes",
     "sealed_leaves",
+    "sealed_page",
     "staging_of",
     "stored_bytes",
     "subtree_root",

@@ -34,7 +34,7 @@ def search() -> Response:
     """Return a page of the events that match the filters, newest first."""
     given = parameters(_PARAMETERS)
     wanted = page(given, _KIND)
-    filters, tables = _filters(given), services().trail.tables
+    filters, tables = filters_of(given), services().trail.tables
 
     def find(connection: Connection) -> list[StoredEvent]:
         named = by_id_or_label(connection, tables, filters)
@@ -52,7 +52,7 @@ def search() -> Response:
     )
 
 
-def _filters(given: Mapping[str, str]) -> EventFilter:
+def filters_of(given: Mapping[str, str]) -> EventFilter:
     """Return the filter that these parameters ask for.
 
     Raises:

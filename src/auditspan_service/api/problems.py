@@ -175,6 +175,11 @@ def explain(kind: str) -> dict[str, Any]:
     return {"type": url_for("problems.explain", kind=kind), **asdict(known)}
 
 
+def not_sealed(detail: str) -> Problem:
+    """Return the problem of an event, or a trail, that no checkpoint covers yet."""
+    return Problem.of("not-sealed", detail, headers={"Retry-After": "1"})
+
+
 def _trace_id() -> str | None:
     context = trace.get_current_span().get_span_context()
     return trace.format_trace_id(context.trace_id) if context.is_valid else None

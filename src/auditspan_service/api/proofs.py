@@ -13,7 +13,7 @@ from auditspan.storage import latest_checkpoint
 from auditspan_service.api.audit_events import find_one, uuid_of
 from auditspan_service.api.auth import requires
 from auditspan_service.api.current import services
-from auditspan_service.api.problems import Problem
+from auditspan_service.api.problems import not_sealed
 from auditspan_service.api.query import malformed, parameters
 from auditspan_service.errors import NotFoundError
 
@@ -34,8 +34,7 @@ def prove(event_id: str) -> Response:
     try:
         proof = find_one(find)
     except NotSealedError:
-        detail = "The event is committed, but no checkpoint covers it yet."
-        raise Problem.of("not-sealed", detail, headers={"Retry-After": "1"}) from None
+        raise not_sealed("The event is committed, but no checkpoint covers it yet.") from None
     except AuditConfigError as error:
         raise malformed(f"{error.message}.") from error
     if proof is None:
