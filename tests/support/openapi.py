@@ -8,6 +8,7 @@ writes the copy anew.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -16,7 +17,11 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from flask import Flask
+
+from auditspan_service.api.auth import API_PREFIX, required_scope
 from auditspan_service.api.openapi import describe
+from auditspan_service.api_keys import ADMIN, SCOPES
 from support.service import running_service, settings_at
 
 COPY = Path(__file__).parents[2] / "docs/reference/openapi.json"
@@ -28,6 +33,19 @@ def description() -> dict[str, Any]:
         settings = settings_at(Path(folder), f"sqlite:///{folder}/auditspan.db")
         with running_service(settings) as service:
             return describe(service.app)
+
+
+def scope_matrix(app: Flask) -> list[str]:
+    """The table of docs/reference/api.md: which scope permits which operation."""
+    lines = []
+    for rule in sorted(app.url_map.iter_rules(), key=lambda one: one.rule):
+        if rule.rule.startswith(API_PREFIX):
+            scope = required_scope(app, rule.endpoint)
+            path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
+            cells = ["yes" if one in {scope, ADMIN} else "" for one in SCOPES]
+            methods = (rule.methods or set()) - {"HEAD", "OPTIONS"}
+            lines += [f"| `{method} {path}` | {' | '.join(cells)} |" for method in methods]
+    return sorted(lines)
 
 
 if __name__ == "__main__":
