@@ -211,7 +211,8 @@ class Settings(BaseSettings):
     )
     strict: bool = Field(default=True, description="refuse changes without an actor")
     record_access: bool = Field(
-        default=False, description="record reads and refusals of the API as events"
+        default=False,
+        description="record reads and refusals of the API, starts and stops as events",
     )
     allow_unguarded: bool = Field(
         default=False,

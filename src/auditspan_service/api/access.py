@@ -1,4 +1,4 @@
-"""Events about the use of the API: what was read, and what was refused.
+"""Events about the use of the API: reads, refusals, and the processes that serve it.
 
 They are recorded if `AUDITSPAN_RECORD_ACCESS` is set. A read is recorded before its response is
 sent, and is refused if it cannot be recorded. Of refusals with the same client, one in a minute is
@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 from flask import Flask, Response, current_app, request
 from sqlalchemy.exc import SQLAlchemyError
 
-from auditspan import AuditWriteError
-from auditspan_service.api.current import services
+from auditspan import Actor, AuditWriteError, audit_context
+from auditspan_service.api.current import EXTENSION, services
 from auditspan_service.api.problems import Problem
+from auditspan_service.services import Services
 
 READ = "api.read"
 REFUSALS = {
@@ -75,6 +77,28 @@ class Flood:
         ]
         for kind in old:
             del self._seen[kind]
+
+
+def record_state(app: Flask, action: Literal["service.start", "service.stop"]) -> None:
+    """Record that a process begins or ends to serve, if the settings ask for it.
+
+    Raises:
+        AuditWriteError: the event could not be written.
+    """
+    found: Services = app.extensions[EXTENSION]
+    if found.settings.record_access:
+        with audit_context(actor=Actor.system("auditspan")):
+            found.trail.record_durable(action)
+
+
+@contextmanager
+def recorded_run(app: Flask) -> Iterator[None]:
+    """Record the start of a process that serves, and its stop when the block ends."""
+    record_state(app, "service.start")
+    try:
+        yield
+    finally:
+        record_state(app, "service.stop")
 
 
 def install(app: Flask, *, api_prefix: str) -> None:

@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from auditspan_service.api.access import Flood
+from auditspan_service.database.engine import make_engine
+from support.running import Up
 from support.service import Caller, RunningService, problem, running_service, settings_at
 
 
@@ -82,3 +84,18 @@ def test_flood_is_counted() -> None:
     assert [1, 1, None, None] == [flood.count(kind) for kind in ("c", "d", "e", "f")]
     now = 120.0
     assert [2, 1, 3] == [flood.count(kind) for kind in ("a", "g", "h")]
+
+
+def test_start_and_stop_are_recorded(tmp_path: Path) -> None:
+    """By the process that serves, before its first request and after its last one."""
+    environ = {"AUDITSPAN_SINK": "file", "AUDITSPAN_RECORD_ACCESS": "1"}
+    with Up(tmp_path / "data", environ=environ) as up:
+        assert 200 == up.client.get("/v1/users").status_code
+    engine = make_engine(up.said.database_url)
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT action, actor_id FROM audit_event ORDER BY id"))
+        found = [tuple(row) for row in rows if row.action != "authentication.failure"]
+    engine.dispose()
+    assert [("service.start", "auditspan"), ("api.read", "1"), ("service.stop", "auditspan")] == (
+        found[-3:]
+    )

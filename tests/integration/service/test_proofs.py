@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from auditspan.reading import check_proof
 from auditspan.seal import Sealer
 from auditspan.tlog import Checkpoint, SigningKey, Tree, open_note
+from auditspan_service.cli import main
 from auditspan_service.config import Settings
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
@@ -185,3 +188,19 @@ def test_history_of_an_object_is_in_the_order_of_its_changes(trail: Trail) -> No
         "/v1/history/invoice/2026/07": ["invoice.sent"],
     } == actions
     assert 404 == problem(trail.caller("GET", "/v1/history/user/0"))["status"]
+
+
+def test_trail_with_events_of_other_services_is_verified(trail: Trail, settings: Settings) -> None:
+    """The seal holds, and the replay of the service's own tables is not disturbed by them."""
+    changes = {"total": {"new": "1"}}
+    actions = ("invoice.create", "invoice.update", "invoice.delete", "invoice.statement")
+    batch = [{"action": each, "changes": changes} for each in actions]
+    assert 201 == trail.caller("POST", EVENTS, json=batch).status_code
+    trail.seal()
+    environ = {
+        "AUDITSPAN_DATA_DIR": str(settings.data_dir),
+        "AUDITSPAN_DATABASE_URL": settings.database_url,
+    }
+    done = CliRunner().invoke(main, ["verify", "--state", "--json"], env=environ)
+    report = json.loads(done.stdout)
+    assert (0, True, []) == (done.exit_code, report["ok"], report["findings"])
