@@ -15,7 +15,10 @@ from auditspan.errors import (
     AuditError,
     AuditWriteError,
     CollectorFilesError,
+    EventConflictError,
+    IngestError,
     MissingActorError,
+    NotSealedError,
     SinkError,
     SinkRejectedError,
     SinkUnavailableError,
@@ -23,6 +26,7 @@ from auditspan.errors import (
     UnprotectedTrailError,
 )
 from auditspan.format import Actor, MacKey, Request, Service, Target
+from auditspan.ingest import ForeignEvent
 from auditspan.mapping import Exempt, Policy
 from auditspan.reading import Event
 from auditspan.trail import AuditTrail
@@ -37,9 +41,13 @@ __all__ = [
     "CarriedContext",
     "CollectorFilesError",
     "Event",
+    "EventConflictError",
     "Exempt",
+    "ForeignEvent",
+    "IngestError",
     "MacKey",
     "MissingActorError",
+    "NotSealedError",
     "Policy",
     "Request",
     "Service",

@@ -7,6 +7,9 @@
     ├── AuditBodyError         value that cannot be represented losslessly in an audit body
     ├── AuditWriteError        audit row not written; the change was refused with it
     ├── UnprotectedTrailError  database that allows changes to the trail or may lose commits
+    ├── IngestError            event of another program refused, with its whole batch
+    │   └── EventConflictError  its id is recorded with other content
+    ├── NotSealedError         event that no checkpoint covers yet
     ├── CollectorFilesError    unreadable collector files
     └── SinkError              batch not accepted by a sink
         ├── SinkUnavailableError        temporarily; the same batch must be sent again
@@ -68,6 +71,32 @@ class UnprotectedTrailError(AuditError):
     """Database that allows changes to the audit trail or may lose commits."""
 
     code = "unprotected-trail"
+
+
+class IngestError(AuditError):
+    """Event of another program refused; nothing of its batch was recorded.
+
+    Attributes:
+        index: the position of the event in its batch, from 0; None if it concerns the whole batch.
+    """
+
+    code = "ingest"
+
+    def __init__(self, message: str | None = None, *, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class EventConflictError(IngestError):
+    """Event id that is already recorded with other content; nothing of the batch was recorded."""
+
+    code = "event-conflict"
+
+
+class NotSealedError(AuditError):
+    """Event that no checkpoint covers yet, so that there is no proof of it."""
+
+    code = "not-sealed"
 
 
 class CollectorFilesError(AuditError):

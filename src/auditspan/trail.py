@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Unpack
 
 from sqlalchemy import MetaData
@@ -21,8 +22,8 @@ from auditspan.capture import (
     engines_of,
     fresh_id,
     hook_target,
-    is_of_asyncio,
     listen,
+    own_transaction,
     register,
     require_supported_binds,
     unaudited,
@@ -32,6 +33,7 @@ from auditspan.errors import AuditConfigError
 from auditspan.format import (
     KEY_ADDED,
     TARGET,
+    Actor,
     Json,
     MacKey,
     Outcome,
@@ -40,6 +42,7 @@ from auditspan.format import (
     require_action,
     require_outcome,
 )
+from auditspan.ingest import ForeignEvent, Receipt, ingest_batch
 from auditspan.mapping import as_target, target_of
 from auditspan.reading import Criteria, Event, Source, read_events, read_history, wanted_events
 from auditspan.storage import AuditTables, CoveredRows, audit_tables, find_uncovered
@@ -179,16 +182,34 @@ class AuditTrail:
             AuditBodyError: a value cannot be represented losslessly.
             AuditWriteError: the row could not be written.
         """
-        factory = getattr(self._sessions, "session_factory", self._sessions)
-        if is_of_asyncio(factory, "async_sessionmaker"):
-            raise AuditConfigError(
-                "record_durable requires synchronous sessions: with asynchronous ones, await "
-                "session.run_sync(trail.record, action, ...) in a session of its own"
-            )
-        with factory() as session, session.begin():
+        with own_transaction(self._sessions) as session:
             return self.record(
                 session, action, target=target, outcome=outcome, reason=reason, metadata=metadata
             )
+
+    def ingest(self, events: Sequence[ForeignEvent], *, producer: Actor) -> list[Receipt]:
+        """Record events of another program in a transaction of its own: all of them or none.
+
+        An event with an `event_id` is recorded once, for ever, however often and in however many
+        threads it is sent. The producer is recorded as the `service` of the events, and its id in
+        `metadata.ingest`, with `clock` (`ahead` or `behind`) where `occurred_at` is far from the
+        trail's own time.
+
+        Args:
+            events: up to 500 events.
+            producer: the program that sends them, as it is authenticated.
+
+        Returns:
+            The recorded events in the same order, and whether each is new.
+
+        Raises:
+            IngestError: an event is invalid; `index` is its position.
+            EventConflictError: the id of an event is recorded with other content.
+            AuditConfigError: the sessions are asynchronous.
+            AuditWriteError: the rows could not be written.
+        """
+        begin = partial(own_transaction, self._sessions)
+        return ingest_batch(self._capture, begin, events, producer=producer)
 
     def history(self, source: Source, target: object, key: object = None) -> list[Event]:
         """Return the events of one object, in the order in which the changes happened.

@@ -22,8 +22,10 @@ from auditspan_service.schemas import NewUser, read
 from auditspan_service.users import create_user, find_user
 
 ADMIN = "admin"
-SCOPES = ("users:read", "users:write", "audit:read", ADMIN)
-"""The scopes of a key: each permits some routes, and `admin` permits all."""
+ON_BEHALF_OF = "audit:on-behalf-of"
+SCOPES = ("users:read", "users:write", "audit:read", "audit:write", ON_BEHALF_OF, ADMIN)
+"""The scopes of a key: each permits some routes, and `admin` permits all. `ON_BEHALF_OF` permits
+the member `on_behalf_of` in events that are recorded with `audit:write`."""
 
 _SECRET_BYTES = 32
 _KEY = re.compile(r"ask_([1-9][0-9]{0,18})_([A-Za-z0-9_-]{43})")

@@ -6,12 +6,17 @@ from flask import Response
 from flask.app import Flask  # see undo_automatic_instrumentation
 
 from auditspan.flask import AuditExtension
-from auditspan_service.api import auth, current, error_handlers, problems
+from auditspan_service.api import access, auth, current, error_handlers, problems
 from auditspan_service.api.audit_events import audit_events
 from auditspan_service.api.body import require_whole_body
 from auditspan_service.api.body_stream import WholeBodies
+from auditspan_service.api.event_ingest import event_ingest
+from auditspan_service.api.exports import exports
 from auditspan_service.api.health import health
+from auditspan_service.api.history import history
 from auditspan_service.api.hosts import require_host
+from auditspan_service.api.openapi import openapi
+from auditspan_service.api.proofs import proofs
 from auditspan_service.api.proxy import ProxyBoundary
 from auditspan_service.api.users import users
 from auditspan_service.config import Settings, load_settings
@@ -23,6 +28,11 @@ from auditspan_service.telemetry.instrumentation import (
 )
 from auditspan_service.telemetry.logs import setup_logging
 from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
+
+_BLUEPRINTS = (
+    *(users, audit_events, event_ingest, exports, history, proofs),
+    *(health, openapi, problems.pages),
+)
 
 
 def create_app(settings: Settings | None = None, telemetry: Telemetry | None = None) -> Flask:
@@ -45,7 +55,7 @@ def create_app(settings: Settings | None = None, telemetry: Telemetry | None = N
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
     app.json.sort_keys = False  # type: ignore[attr-defined]  # keep the order of members
     _install(app, services)
-    for blueprint in (users, audit_events, health, problems.pages):
+    for blueprint in _BLUEPRINTS:
         app.register_blueprint(blueprint)
     return app
 
@@ -73,6 +83,8 @@ def _install(app: Flask, services: Services) -> None:
     auth.protect(app)
     app.before_request(require_whole_body)
     error_handlers.install(app)
+    if services.settings.record_access:
+        access.install(app, api_prefix=auth.API_PREFIX)
     app.after_request(_private)
 
 

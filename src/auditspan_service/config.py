@@ -182,6 +182,10 @@ class Settings(BaseSettings):
         default=(), description="networks whose X-Forwarded-* and trace headers are trusted"
     )
     strict: bool = Field(default=True, description="refuse changes without an actor")
+    record_access: bool = Field(
+        default=False,
+        description="record reads and refusals of the API, starts and stops as events",
+    )
     allow_unguarded: bool = Field(
         default=False,
         description="for development: start even if the database does not guard the trail",

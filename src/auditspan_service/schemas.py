@@ -32,11 +32,22 @@ _WORDS = {
     "missing": "is required",
     "extra_forbidden": "is unknown; the members are {known}",
     "model_type": "the body must be a JSON object",
+    "dict_type": "must be an object",
+    "int_type": "must be an integer",
+    "list_type": "must be an array",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must match {pattern}",
+    "timezone_aware": "must have a time zone, such as Z",
+    "datetime_type": "must be a time (RFC 3339), as in 2026-01-31T12:00:00Z",
+    "too_long": "must have at most {max_length} items",
+    "too_short": "must have at least {min_length} items",
     "string_type": "must be a string",
     "bool_type": "must be true or false",
     "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length} characters",
 }
+
+_WORDS_OF_PARTS = {"extra_forbidden": "is unknown", "model_type": "must be an object"}
 
 
 def _composed(value: object) -> object:
@@ -77,11 +88,13 @@ KeyName = Annotated[
 ]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Input without unknown members and converted values."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, strict=True)
 
 
-class NewUser(_Strict):
+class NewUser(Strict):
     """Input for a new user."""
 
     username: Username
@@ -90,7 +103,7 @@ class NewUser(_Strict):
     active: bool = True
 
 
-class UserChange(_Strict):
+class UserChange(Strict):
     """Input for a change of a user; null removes an optional member."""
 
     # A default means "not given"; `given` omits it.
@@ -138,6 +151,8 @@ def _shortened(name: str) -> str:
 def _message(detail: ErrorDetails, known: list[str]) -> str:
     """Return the message for a member, without its value."""
     words = _WORDS.get(detail["type"])
+    if len(detail["loc"]) > 1:  # of a part, whose members are not in `known`
+        words = _WORDS_OF_PARTS.get(detail["type"], words)
     if words is None:
         return detail["msg"].removeprefix("Value error, ")
     return words.format(known=", ".join(known), **detail.get("ctx", {}))

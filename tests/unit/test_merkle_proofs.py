@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from auditspan.tlog.merkle import Tree, hash_leaf
 from auditspan.tlog.proofs import (
-    consistency_proof,
-    inclusion_proof,
+    consistency_spans,
+    inclusion_spans,
     verify_consistency,
     verify_inclusion,
 )
@@ -19,6 +19,16 @@ from auditspan.tlog.proofs import (
 LEAVES = [hashlib.sha256(str(n).encode()).digest() for n in range(300)]
 ROOTS = [Tree().append(LEAVES[:size]).root for size in range(301)]
 HASHES = st.binary(min_size=32, max_size=32)
+
+
+def inclusion_proof(leaves: list[bytes], index: int) -> list[bytes]:
+    """The roots of the spans, from all leaves."""
+    return [tree_hash(leaves[start:end]) for start, end in inclusion_spans(index, len(leaves))]
+
+
+def consistency_proof(leaves: list[bytes], size: int) -> list[bytes]:
+    """The roots of the spans, from all leaves."""
+    return [tree_hash(leaves[start:end]) for start, end in consistency_spans(size, len(leaves))]
 
 
 def tree_hash(leaves: list[bytes]) -> bytes:

@@ -21,7 +21,7 @@ FLOORS = (
     {"context", "dialects"},
     {"storage", "telemetry", "otlp", "mapping"},
     {"capture"},
-    {"guards", "seal", "delivery", "reading"},
+    {"guards", "seal", "delivery", "reading", "ingest"},
     {"verify"},
     {"__init__", "trail", "worker", "flask", "alembic", "testing"},
 )
@@ -39,6 +39,7 @@ FOREIGN = {
     "capture": {"sqlalchemy", "opentelemetry"},
     "guards": {"sqlalchemy"},
     "reading": {"sqlalchemy"},
+    "ingest": {"sqlalchemy"},
     "seal": {"sqlalchemy", "opentelemetry"},
     "delivery": {"sqlalchemy", "opentelemetry", "urllib3", "google"},
     "verify": {"sqlalchemy", "opentelemetry"},

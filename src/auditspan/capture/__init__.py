@@ -12,6 +12,7 @@ audited links subjects        audited tables, and what is recorded of their rows
 
 from __future__ import annotations
 
+from auditspan.capture.database_errors import asks_for_retry
 from auditspan.capture.defaults import KeyWarning, Unset, chosen_key, fresh_id, utc_now
 from auditspan.capture.drain import table_key
 from auditspan.capture.hooks import drain_now, listen
@@ -23,7 +24,7 @@ from auditspan.capture.sessions import (
     attached,
     engines_of,
     hook_target,
-    is_of_asyncio,
+    own_transaction,
     require_supported_binds,
 )
 from auditspan.capture.triggers import create_triggers, staged_tables
@@ -38,6 +39,7 @@ __all__ = [
     "Sessions",
     "Undrained",
     "Unset",
+    "asks_for_retry",
     "attached",
     "busy",
     "chosen_key",
@@ -47,8 +49,8 @@ __all__ = [
     "engines_of",
     "fresh_id",
     "hook_target",
-    "is_of_asyncio",
     "listen",
+    "own_transaction",
     "pin",
     "record_rows",
     "register",

@@ -13,6 +13,11 @@ _RETRIED = frozenset({"40001", "40P01"})
 """PostgreSQL's serialization failure and deadlock: the transaction may succeed when run again."""
 
 
+def asks_for_retry(error: BaseException) -> bool:
+    """Return whether the database asks to run the transaction again."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _RETRIED
+
+
 @contextmanager
 def refused_as(message: str) -> Iterator[None]:
     """Raise database errors as `AuditWriteError`.
@@ -26,6 +31,6 @@ def refused_as(message: str) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _RETRIED:
+        if asks_for_retry(error):
             raise
         raise AuditWriteError(message) from error

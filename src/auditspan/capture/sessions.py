@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakSet
 
@@ -39,6 +41,23 @@ def hook_target(sessions: Any) -> Any:  # noqa: ANN401
         f"AuditTrail takes a sessionmaker, a scoped_session or their async forms, not a "
         f"{type(sessions).__name__}: hooks on a single session would miss every other one"
     )
+
+
+@contextmanager
+def own_transaction(sessions: Sessions) -> Iterator[Session]:
+    """Open a session and a transaction, which commits when the block ends.
+
+    Raises:
+        AuditConfigError: the sessions are asynchronous.
+    """
+    factory: Any = getattr(sessions, "session_factory", sessions)
+    if is_of_asyncio(factory, "async_sessionmaker"):
+        raise AuditConfigError(
+            "record_durable and ingest require synchronous sessions: with asynchronous ones, await "
+            "session.run_sync(trail.record, action, ...) in a session of its own"
+        )
+    with factory() as session, session.begin():
+        yield session
 
 
 def is_of_asyncio(sessions: Any, name: str) -> bool:  # noqa: ANN401

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from auditspan.reading.criteria import Criteria, require_possible, wanted_events
 from auditspan.reading.event import Event
+from auditspan.reading.export import check_export, export_csv, export_ndjson
+from auditspan.reading.proof import EventProof, check_proof, prove_event
 from auditspan.reading.search import Source, by_id_or_label, read_events, read_history
 
 __all__ = [
     "Criteria",
     "Event",
+    "EventProof",
     "Source",
     "by_id_or_label",
+    "check_export",
+    "check_proof",
+    "export_csv",
+    "export_ndjson",
+    "prove_event",
     "read_events",
     "read_history",
     "require_possible",

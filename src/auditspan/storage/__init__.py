@@ -6,6 +6,7 @@ from auditspan.storage.append_only import create_trigger, creation, removal, tri
 from auditspan.storage.append_only.postgresql import REFUSE_SOURCE
 from auditspan.storage.append_only.trigger import Trigger
 from auditspan.storage.audit_change import STAGING, audit_change_table, staging_of
+from auditspan.storage.checkpoints import StoredCheckpoint, latest_checkpoint, subtree_root
 from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime, database_time
 from auditspan.storage.driver import fetch
 from auditspan.storage.event_filter import FILTER_NAMES, EventFilter
@@ -13,8 +14,10 @@ from auditspan.storage.events import (
     StoredEvent,
     find_events,
     get_event,
+    get_events,
     history,
     insert_records,
+    sealed_page,
 )
 from auditspan.storage.insert import insert_counted
 from auditspan.storage.leases import RELAY, Lease, LeaseLostError, StoredLease, holding, read_leases
@@ -23,6 +26,7 @@ from auditspan.storage.leaves import (
     StoredNumber,
     StoredText,
     UtcText,
+    leaf_hashes,
     newest_size,
     sealed_hashes,
     sealed_leaves,
@@ -52,6 +56,7 @@ __all__ = [
     "LeaseLostError",
     "LockHolder",
     "LockWatch",
+    "StoredCheckpoint",
     "StoredEvent",
     "StoredLease",
     "StoredNumber",
@@ -72,12 +77,15 @@ __all__ = [
     "find_events",
     "find_uncovered",
     "get_event",
+    "get_events",
     "history",
     "holding",
     "insert_counted",
     "insert_records",
     "kept_alive",
     "key_additions",
+    "latest_checkpoint",
+    "leaf_hashes",
     "lift_time_limits",
     "lock_holder",
     "newest_size",
@@ -87,8 +95,10 @@ __all__ = [
     "schema_in",
     "sealed_hashes",
     "sealed_leaves",
+    "sealed_page",
     "staging_of",
     "stored_bytes",
+    "subtree_root",
     "take_back",
     "translation_of",
     "triggers_of",

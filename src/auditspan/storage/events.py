@@ -43,6 +43,9 @@ _COLUMNS = (*COLUMNS, "body", "mac", "mac_key_id")
 _PAGE = 500
 """The number of events of a history that are read at once."""
 
+_EXPORTED = 100
+"""The number of events of an export that are read at once; each may have 64 KiB."""
+
 
 def insert_records(
     connection: Connection,
@@ -62,6 +65,7 @@ class StoredEvent:
         body: the stored text, which may be anything after tampering.
         recorded_at: the time as text, in the format of the body.
         columns: the plain columns, in the order of `COLUMNS`.
+        mac: the stored MAC; None for a row without one.
     """
 
     row_id: int
@@ -70,6 +74,7 @@ class StoredEvent:
     columns: Values
     seq: int | None
     delivered: bool
+    mac: str | None
 
     def change_id(self) -> int | None:
         """Return the change id in the body; None if there is none or the body is not an event."""
@@ -146,6 +151,29 @@ def _page(  # noqa: PLR0913 (a filter and two cursors)
     return [_stored(row) for row in connection.execute(statement)]
 
 
+def sealed_page(
+    connection: Connection, tables: AuditTables, wanted: EventFilter, *, after: int, size: int
+) -> tuple[list[StoredEvent], int | None]:
+    """Return the next events of an export, in sequence order.
+
+    Args:
+        connection: the connection to read from.
+        tables: the audit tables.
+        wanted: the filter.
+        after: the last sequence number of the page before, or -1.
+        size: the size of the tree; later events are left out.
+
+    Returns:
+        The events that match, and `after` for the next page; None if this is the last.
+    """
+    seq = tables.leaf.c.seq
+    statement = _events(tables).where(*wanted.conditions(tables.event), seq > after, seq < size)
+    rows = connection.execute(statement.order_by(seq).limit(_EXPORTED))
+    page = [_stored(row) for row in rows]
+    found = [one for one in page if not wanted.needs_body or wanted.matches(one.resource())]
+    return found, page[-1].seq if len(page) == _EXPORTED else None
+
+
 def history(
     connection: Connection, tables: AuditTables, target_type: str, target_id: str
 ) -> list[StoredEvent]:
@@ -168,6 +196,17 @@ def get_event(connection: Connection, tables: AuditTables, event_id: str) -> Sto
     statement = _events(tables).where(tables.event.c.event_id == event_id)
     row = connection.execute(statement.order_by(tables.event.c.id).limit(1)).one_or_none()
     return _stored(row) if row else None
+
+
+def get_events(
+    connection: Connection, tables: AuditTables, event_ids: Sequence[str]
+) -> dict[str, StoredEvent]:
+    """Return the events with these ids, by id; the first of several in a partitioned trail."""
+    if not event_ids:
+        return {}
+    event = tables.event.c
+    statement = _events(tables).where(event.event_id.in_(event_ids)).order_by(event.id.desc())
+    return {row.plain_event_id: _stored(row) for row in connection.execute(statement)}
 
 
 def _row(record: AuditRecord, key: MacKey | None) -> list[Any]:
@@ -202,6 +241,7 @@ def _events(tables: AuditTables) -> Select[Any]:
         UtcText(event.c.recorded_at).label("recorded_at"),
         case((IsCounted(leaf.c.seq), leaf.c.seq)).label("seq"),
         _delivered(tables),
+        StoredText(event.c.mac).label("mac"),
         *(_as_text(event.c[name]).label(f"plain_{name}") for name in COLUMNS),
     ).select_from(event.outerjoin(leaf, leaf.c.row_id == event.c.id))
 
@@ -254,4 +294,5 @@ def _stored(row: Row[Any]) -> StoredEvent:
         columns=tuple(row)[-len(COLUMNS) :],
         seq=row.seq,
         delivered=bool(row.delivered),
+        mac=row.mac,
     )

@@ -205,6 +205,15 @@ def sealed_hashes(
                 yield stored, hash_leaf(row_id=row_id, recorded_at=recorded_at, mac=mac, body=body)
 
 
+def leaf_hashes(
+    connection: Connection, tables: AuditTables, first: int, end: int
+) -> Iterator[bytes]:
+    """Yield the stored leaf hashes from sequence number `first` to before `end`."""
+    leaf = tables.leaf.c
+    statement = select(leaf.leaf_hash).where(leaf.seq >= first, leaf.seq < end)
+    return iter(connection.scalars(statement.order_by(leaf.seq)))
+
+
 def newest_size(connection: Connection, tables: AuditTables) -> int:
     """Return the number of leaves, assuming a dense sequence."""
     seq = tables.leaf.c.seq

@@ -11,8 +11,15 @@ from auditspan.tlog.checkpoint import (
     sign_checkpoint,
     split_origin,
 )
-from auditspan.tlog.merkle import HASH_BYTES, Tree, TreeBuilder, hash_leaf
+from auditspan.tlog.merkle import HASH_BYTES, Tree, TreeBuilder, hash_leaf, hash_node
 from auditspan.tlog.note import Checkpoint, NoteError, PublicKey, SigningKey, key_ids, open_note
+from auditspan.tlog.proofs import (
+    Span,
+    consistency_spans,
+    inclusion_spans,
+    verify_consistency,
+    verify_inclusion,
+)
 
 __all__ = [
     "HASH_BYTES",
@@ -21,15 +28,21 @@ __all__ = [
     "NoteError",
     "PublicKey",
     "SigningKey",
+    "Span",
     "Tree",
     "TreeBuilder",
     "check_checkpoint",
+    "consistency_spans",
     "goes_on_from",
     "hash_leaf",
+    "hash_node",
     "incarnation_of",
+    "inclusion_spans",
     "key_ids",
     "log_name",
     "open_note",
     "sign_checkpoint",
     "split_origin",
+    "verify_consistency",
+    "verify_inclusion",
 ]

@@ -1,30 +1,68 @@
 """Inclusion and consistency proofs for a Merkle tree (RFC 9162 §2.1.3 and §2.1.4).
 
-Making a proof requires all leaf hashes; anyone can verify one from bytes alone. A proof shows that
-a leaf is in a tree, or that a tree is the beginning of a later one.
+A proof shows that a leaf is in a tree, or that a tree is the beginning of a later one. It consists
+of the roots of spans of leaves; anyone can verify it from bytes alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from auditspan.tlog.merkle import HASH_BYTES, Tree, hash_node
+from auditspan.tlog.merkle import HASH_BYTES, hash_node
 
 
-def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """Return the inclusion path of the leaf at `index` in this tree (RFC 9162 §2.1.3.1).
+class Span(NamedTuple):
+    """Consecutive leaves of a tree, from `start` to before `end`, that have a common root.
+
+    Its length is at most the largest power of two that divides `start`.
+    """
+
+    start: int
+    end: int
+
+
+def inclusion_spans(index: int, size: int) -> list[Span]:
+    """Return the spans whose roots are the inclusion path of a leaf (RFC 9162 §2.1.3.1).
 
     Raises:
         ValueError: there is no leaf at `index`.
     """
-    if not 0 <= index < len(leaves):
-        raise ValueError(f"there is no leaf {index} in a tree of {len(leaves)} leaves")
-    if len(leaves) == 1:
-        return []
-    split = _split(len(leaves))
-    if index < split:
-        return [*inclusion_proof(leaves[:split], index), _root(leaves[split:])]
-    return [*inclusion_proof(leaves[split:], index - split), _root(leaves[:split])]
+    if not 0 <= index < size:
+        raise ValueError(f"there is no leaf {index} in a tree of {size} leaves")
+    spans, start, end = list[Span](), 0, size
+    while end - start > 1:
+        middle = start + _split(end - start)
+        if index < middle:
+            spans.append(Span(middle, end))
+            end = middle
+        else:
+            spans.append(Span(start, middle))
+            start = middle
+    return spans[::-1]
+
+
+def consistency_spans(size: int, later_size: int) -> list[Span]:
+    """Return the spans whose roots prove that a tree begins with an earlier one.
+
+    RFC 9162 §2.1.4.1. There are none if the sizes are equal.
+
+    Raises:
+        ValueError: `size` is not between 1 and `later_size`.
+    """
+    if not 0 < size <= later_size:
+        raise ValueError(f"invalid size {size}: expected 1 to {later_size}, the number of leaves")
+    spans, start, end = list[Span](), 0, later_size
+    while size < end:
+        middle = start + _split(end - start)
+        if size <= middle:
+            spans.append(Span(middle, end))
+            end = middle
+        else:
+            spans.append(Span(start, middle))
+            start = middle
+    # The earlier tree as a whole is known to those who check the proof.
+    return [*([Span(start, end)] if start else []), *spans[::-1]]
 
 
 def verify_inclusion(
@@ -48,19 +86,6 @@ def verify_inclusion(
             node = hash_node(node, sibling)
         at, last = at >> 1, last >> 1
     return last == 0 and node == root
-
-
-def consistency_proof(leaves: Sequence[bytes], size: int) -> list[bytes]:
-    """Return the proof that the whole tree begins with the tree of the first `size` leaves.
-
-    RFC 9162 §2.1.4.1. It is empty if `size` is the size of the whole tree.
-
-    Raises:
-        ValueError: `size` is not between 1 and the number of leaves.
-    """
-    if not 0 < size <= len(leaves):
-        raise ValueError(f"invalid size {size}: expected 1 to {len(leaves)}, the number of leaves")
-    return _subproof(leaves, size, is_whole=True)
 
 
 def verify_consistency(
@@ -99,22 +124,9 @@ def _walk(path: Sequence[bytes], at: int, last: int) -> tuple[bytes, bytes] | No
     return (earlier, later) if last == 0 else None
 
 
-def _subproof(leaves: Sequence[bytes], size: int, *, is_whole: bool) -> list[bytes]:
-    if size == len(leaves):
-        return [] if is_whole else [_root(leaves)]
-    split = _split(len(leaves))
-    if size <= split:
-        return [*_subproof(leaves[:split], size, is_whole=is_whole), _root(leaves[split:])]
-    return [*_subproof(leaves[split:], size - split, is_whole=False), _root(leaves[:split])]
-
-
 def _split(size: int) -> int:
     """Return the largest power of two that is smaller than `size`."""
     return 1 << (size - 1).bit_length() - 1
-
-
-def _root(leaves: Sequence[bytes]) -> bytes:
-    return Tree().append(leaves).root
 
 
 def _is_hashes(values: Sequence[bytes]) -> bool:

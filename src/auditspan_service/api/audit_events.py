@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from flask import Blueprint, Response, jsonify
 from sqlalchemy import Connection
@@ -17,6 +17,8 @@ from auditspan_service.api.current import services
 from auditspan_service.api.pagination import page_response
 from auditspan_service.api.query import malformed, page, parameters, time, trace_id
 from auditspan_service.errors import NotFoundError
+
+_T = TypeVar("_T")
 
 audit_events = Blueprint("audit_events", __name__, url_prefix="/v1/audit-events")
 
@@ -32,7 +34,7 @@ def search() -> Response:
     """Return a page of the events that match the filters, newest first."""
     given = parameters(_PARAMETERS)
     wanted = page(given, _KIND)
-    filters, tables = _filters(given), services().trail.tables
+    filters, tables = filters_of(given), services().trail.tables
 
     def find(connection: Connection) -> list[StoredEvent]:
         named = by_id_or_label(connection, tables, filters)
@@ -50,7 +52,7 @@ def search() -> Response:
     )
 
 
-def _filters(given: Mapping[str, str]) -> EventFilter:
+def filters_of(given: Mapping[str, str]) -> EventFilter:
     """Return the filter that these parameters ask for.
 
     Raises:
@@ -70,20 +72,30 @@ def _filters(given: Mapping[str, str]) -> EventFilter:
 @requires("audit:read")
 def get(event_id: str) -> Response:
     """Return one event."""
-    wanted = event_id.lower()
-    if not _UUID.fullmatch(wanted):
-        raise NotFoundError("No event has this id.")
-    event = _find(wanted)
+    wanted, tables = uuid_of(event_id), services().trail.tables
+    event = find_one(lambda connection: get_event(connection, tables, wanted))
     if event is None:
         raise NotFoundError("No event has this id.")
     return jsonify(event.resource())
 
 
-def _find(event_id: str) -> StoredEvent | None:
-    """Return the event with this id, from the primary if the replica does not have it yet."""
-    database, tables = services().database, services().trail.tables
-    found = database.search(lambda connection: get_event(connection, tables, event_id))
+def uuid_of(event_id: str) -> str:
+    """Return an event id in lower case.
+
+    Raises:
+        NotFoundError: this is not a UUID, so that no event has it.
+    """
+    wanted = event_id.lower()
+    if not _UUID.fullmatch(wanted):
+        raise NotFoundError("No event has this id.")
+    return wanted
+
+
+def find_one(find: Callable[[Connection], _T | None]) -> _T | None:
+    """Return what is found, on the primary if the replica does not have it yet."""
+    database = services().database
+    found = database.search(find)
     if found is None and database.replica:
         with database.reading() as session:
-            found = get_event(session.connection(), tables, event_id)
+            found = find(session.connection())
     return found

@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 from flask import Flask, current_app, g, request
 
 from auditspan import Actor
+from auditspan_service.api.access import Flood, record_refusal
 from auditspan_service.api.current import services
 from auditspan_service.api.problems import Problem
 from auditspan_service.api_keys import ADMIN, SCOPES, allows, authenticate, is_administrator
@@ -46,7 +47,27 @@ def required_scope(app: Flask, endpoint: str) -> str | None:
 
 def protect(app: Flask) -> None:
     """Require a key for every request to a route of the API."""
-    app.before_request(_authorise)
+    flood = Flood()
+
+    def authorise() -> None:
+        try:
+            _authorise()
+        except Problem as refusal:
+            if services().settings.record_access:
+                record_refusal(flood, refusal)
+            raise
+
+    app.before_request(authorise)
+
+
+def require_scope(scope: str) -> None:
+    """Refuse a request whose key lacks a scope that only some bodies require.
+
+    Raises:
+        Problem: the key lacks it.
+    """
+    if not allows(g.auditspan_key, scope):
+        raise _forbidden(scope)
 
 
 def require_rank(user: User) -> None:
@@ -73,11 +94,10 @@ def _authorise() -> None:
     rule = request.url_rule
     if rule is None or not rule.rule.startswith(API_PREFIX):
         return
-    key = _caller()
+    g.auditspan_key = key = _caller()
     scope = required_scope(current_app, rule.endpoint)
     if scope is None or not allows(key, scope):
         raise _forbidden(scope)
-    g.auditspan_key = key
 
 
 def _caller() -> ApiKey:

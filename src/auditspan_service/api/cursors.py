@@ -24,7 +24,7 @@ _SIGNATURE_LENGTH = 32
 def cursor_of(kind: str, filters: Mapping[str, str], row_id: int) -> str:
     """Return the cursor for the position after this row of a list."""
     signature = _signature(services().mac_keys[0], kind, filters, row_id)
-    return base64.urlsafe_b64encode(f"{row_id}:{signature}".encode()).decode().rstrip("=")
+    return _encoded(f"{row_id}:{signature}")
 
 
 def position_of(cursor: str, kind: str, filters: Mapping[str, str]) -> int | None:
@@ -43,8 +43,14 @@ def _signature(key: MacKey, kind: str, filters: Mapping[str, str], row_id: int) 
     return hmac.new(key.secret, message, hashlib.sha256).hexdigest()[:_SIGNATURE_LENGTH]
 
 
+def _encoded(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
 def _decoded(cursor: str) -> str:
+    """Return the text of a cursor; empty unless it is spelled exactly as it was issued."""
     try:
-        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
     except (binascii.Error, ValueError):
         return ""
+    return text if _encoded(text) == cursor else ""

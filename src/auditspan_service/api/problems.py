@@ -63,6 +63,19 @@ KINDS: Mapping[str, Kind] = {
         title="Duplicate name",
         explanation="The name must be unique, but another object already has it.",
     ),
+    "event-conflict": Kind(
+        status=HTTPStatus.CONFLICT,
+        title="Event id in use",
+        explanation="An event with this event_id is recorded with other content, or by another "
+        "producer; nothing of the batch was recorded. Use a new event_id for a new event, and the "
+        "same members for a repeat.",
+    ),
+    "not-sealed": Kind(
+        status=HTTPStatus.CONFLICT,
+        title="Not sealed yet",
+        explanation="No checkpoint covers the event yet, so there is no proof of it. Ask again "
+        "after the time in Retry-After; if it stays so, the worker does not run (see /readyz).",
+    ),
     "stale": Kind(
         status=HTTPStatus.PRECONDITION_FAILED,
         title="Stale version",
@@ -160,6 +173,11 @@ def explain(kind: str) -> dict[str, Any]:
     if known is None:
         raise Problem.of("not-found", "No problem has this kind.")
     return {"type": url_for("problems.explain", kind=kind), **asdict(known)}
+
+
+def not_sealed(detail: str) -> Problem:
+    """Return the problem of an event, or a trail, that no checkpoint covers yet."""
+    return Problem.of("not-sealed", detail, headers={"Retry-After": "1"})
 
 
 def _trace_id() -> str | None:

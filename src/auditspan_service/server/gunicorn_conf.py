@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 wsgi_app = "auditspan_service.wsgi:app"
 worker_class = "auditspan_service.server.gunicorn_worker.Worker"
@@ -34,10 +35,15 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the heartbeat file is made the
 worker_tmp_dir = str(_SHARED_MEMORY) if os.access(_SHARED_MEMORY, os.W_OK) else None
 
 
-def post_worker_init(_worker: object) -> None:
-    """Send gunicorn's own log lines in this worker to the application's handlers."""
+def post_worker_init(worker: Any) -> None:  # noqa: ANN401 (gunicorn's)
+    """Send gunicorn's own log lines in this worker to the application's handlers.
+
+    Also records the start, if the settings ask for it.
+    """
+    from auditspan_service.api.access import record_state  # noqa: PLC0415 (after the fork)
     from auditspan_service.server.gunicorn_worker import NoQuotes  # noqa: PLC0415 (needs gunicorn)
 
+    record_state(worker.wsgi, "service.start")
     gunicorn_logger = logging.getLogger("gunicorn.error")
     gunicorn_logger.addFilter(NoQuotes())
     if logging.getLogger().handlers:
@@ -51,7 +57,14 @@ def worker_exit(_server: object, worker: object) -> None:
     The arbiter calls it in its own process, too, for a worker that has exited; there the worker has
     no application.
     """
+    from auditspan_service.api.access import record_state  # noqa: PLC0415 (after the fork)
+
     app = getattr(worker, "wsgi", None)
-    telemetry = getattr(app, "extensions", {}).get("auditspan.telemetry")
-    if telemetry is not None:
-        telemetry.shutdown()
+    if app is None:
+        return
+    try:
+        record_state(app, "service.stop")
+    finally:
+        telemetry = app.extensions.get("auditspan.telemetry")
+        if telemetry is not None:
+            telemetry.shutdown()

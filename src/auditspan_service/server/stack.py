@@ -22,6 +22,7 @@ from sqlalchemy import func, select
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from auditspan import Actor, audit_context
+from auditspan_service.api.access import recorded_run
 from auditspan_service.api.current import EXTENSION
 from auditspan_service.api_keys import ADMIN, create_key
 from auditspan_service.app import create_app
@@ -51,7 +52,6 @@ _DELAY_MILLIS = 500
 
 _FIRST_PATHS = ("/readyz", "/v1/users")
 """The first requests, made before the service is announced; the second is answered 401."""
-
 _ANSWER_SECONDS = 30.0
 
 Progress = Callable[[str], None]
@@ -198,9 +198,9 @@ class Stack:
         self._stops.callback(self.services.database.dispose)
         self.key = self._first_key()
         extend(app)
-        server = make_server(
-            host, 0, app, threaded=True, request_handler=_Quiet, fd=listener.fileno()
-        )
+        self._stops.enter_context(recorded_run(app))
+        fd = listener.fileno()
+        server = make_server(host, 0, app, threaded=True, request_handler=_Quiet, fd=fd)
         self._stops.callback(_run(server))
         self.url = http_url(host, server.port)
         _require_answer(listener)

@@ -175,6 +175,19 @@ def test_cursor_that_was_changed_is_refused(service: RunningService) -> None:
         assert 400 == kim("GET", f"/v1/audit-events?cursor={cursor}").status_code
 
 
+def test_cursor_with_a_flipped_bit_is_refused(service: RunningService) -> None:
+    """Whichever bit of whichever character is another, the answer is 400."""
+    kim = service.caller()
+    kim.create(username="lee")
+    cursor = first_cursor(kim, "/v1/audit-events?limit=1").encode()
+    flipped = [
+        cursor[:place] + bytes([cursor[place] ^ 1 << place % 7]) + cursor[place + 1 :]
+        for place in range(len(cursor))
+    ]
+    answers = [kim("GET", "/v1/audit-events", query_string={"cursor": one}) for one in flipped]
+    assert {400} == {answer.status_code for answer in answers}
+
+
 def test_cursor_survives_another_limit_and_spelling_of_the_trace_id(
     service: RunningService,
 ) -> None:

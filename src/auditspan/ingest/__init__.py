@@ -1,0 +1,14 @@
+"""Recording of events of other programs, each once for its id."""
+
+from __future__ import annotations
+
+from auditspan.ingest.batch import MAX_EVENTS, Receipt, ingest_batch
+from auditspan.ingest.foreign_event import MAX_TEXT, ForeignEvent
+
+__all__ = [
+    "MAX_EVENTS",
+    "MAX_TEXT",
+    "ForeignEvent",
+    "Receipt",
+    "ingest_batch",
+]

@@ -1,0 +1,294 @@
+"""Documents that the API returns, as models for its description (OpenAPI)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, RootModel
+
+from auditspan.format import ActorType, Outcome
+from auditspan_service.event_schemas import Events, NewEvent
+
+_Item = TypeVar("_Item")
+_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+_TRACE, _SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+_HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+_TIME = "2026-01-31T12:00:00.000000Z"
+
+
+class Document(BaseModel):
+    """Document with an example of it."""
+
+    EXAMPLE: ClassVar[Any] = None
+
+
+class User(Document):
+    """User of the API."""
+
+    id: int
+    username: str
+    email: str | None
+    full_name: str | None
+    active: bool
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+    EXAMPLE: ClassVar[Any] = {
+        "id": 7,
+        "username": "kim",
+        "email": "kim@example.org",
+        "full_name": "Kim Park",
+        "active": True,
+        "created_at": _TIME,
+        "updated_at": _TIME,
+        "version": 1,
+    }
+
+
+class Actor(BaseModel):
+    """Actor of an event."""
+
+    type: ActorType
+    id: str | None
+    label: str | None
+
+
+class Target(BaseModel):
+    """Object that was acted on."""
+
+    type: str
+    id: str | None
+    version: int | None
+
+
+class Request(BaseModel):
+    """HTTP request that caused an event."""
+
+    id: str | None
+    client_address: str | None
+    user_agent: str | None
+    method: str | None
+    route: str | None
+
+
+class Service(BaseModel):
+    """Program that caused an event."""
+
+    name: str | None
+    version: str | None
+    instance: str | None
+
+
+class Event(Document):
+    """Event of the trail: the members of its body, and its place in the trail."""
+
+    v: int | None
+    event_id: str
+    occurred_at: str
+    action: str
+    outcome: Outcome
+    reason: str | None
+    actor: Actor
+    on_behalf_of: Actor | None
+    target: Target | None
+    changes: dict[str, dict[str, Any]]
+    request: Request | None
+    trace_id: str | None
+    span_id: str | None
+    tx_id: str
+    tenant: str | None
+    service: Service
+    metadata: dict[str, Any]
+    seq: int | None
+    recorded_at: str
+    delivered: bool
+
+    EXAMPLE: ClassVar[Any] = {
+        "v": 1,
+        "event_id": _ID,
+        "occurred_at": _TIME,
+        "action": "user.update",
+        "outcome": "success",
+        "reason": None,
+        "actor": {"type": "user", "id": "7", "label": "kim"},
+        "on_behalf_of": None,
+        "target": {"type": "user", "id": "42", "version": 3},
+        "changes": {"full_name": {"old": "Kim", "new": "Kim Park"}},
+        "request": {
+            "id": "5f0c",
+            "client_address": "198.51.100.7",
+            "user_agent": "curl/8.5.0",
+            "method": "PATCH",
+            "route": "/v1/users/<id>",
+        },
+        "trace_id": _TRACE,
+        "span_id": _SPAN,
+        "tx_id": _ID,
+        "tenant": None,
+        "service": {"name": "auditspan", "version": "0.1.0", "instance": "1"},
+        "metadata": {},
+        "change_id": 17,
+        "seq": 1234,
+        "recorded_at": _TIME,
+        "delivered": True,
+    }
+
+
+class Page(Document, Generic[_Item]):
+    """Page of a list; `next` is the cursor of the next page, or null."""
+
+    items: list[_Item]
+    next: str | None
+
+
+class UserPage(Page[User]):
+    """Page of users."""
+
+    EXAMPLE: ClassVar[Any] = {"items": [User.EXAMPLE], "next": None}
+
+
+class EventPage(Page[Event]):
+    """Page of events."""
+
+    EXAMPLE: ClassVar[Any] = {"items": [Event.EXAMPLE], "next": "MTIzOjQ1Ng"}
+
+
+class EventItems(Document):
+    """Events of a batch, in its order."""
+
+    items: list[Event]
+
+
+class NewEvents(RootModel[NewEvent | Events]):
+    """One event, or an array of up to 500 that are recorded as a whole."""
+
+    EXAMPLE: ClassVar[Any] = {
+        "event_id": _ID,
+        "action": "invoice.sent",
+        "actor": {"type": "user", "id": "42", "label": "kim"},
+        "target": {"type": "invoice", "id": "7"},
+        "traceparent": f"00-{_TRACE}-{_SPAN}-01",
+    }
+
+
+class RecordedEvents(RootModel[Event | EventItems]):
+    """The recorded event, or `items` for an array."""
+
+    EXAMPLE: ClassVar[Any] = Event.EXAMPLE
+
+
+class Checkpoint(Document):
+    """Size and root of the trail at one moment; `note` is the signed note (C2SP)."""
+
+    tree_size: int
+    root: str
+    note: str | None
+    created_at: str
+
+    EXAMPLE: ClassVar[Any] = {
+        "tree_size": 1235,
+        "root": _HASH,
+        "note": f"auditspan/example/1\n1235\n{'A' * 43}=\n\n— auditspan/example {'A' * 91}=\n",
+        "created_at": _TIME,
+    }
+
+
+class Proof(Document):
+    """Proof that an event is in the newest checkpoint (RFC 9162)."""
+
+    event_id: str
+    seq: int
+    row_id: int
+    recorded_at: str | None
+    mac: str | None
+    body: str | None
+    inclusion: list[str]
+    checkpoint: Checkpoint
+    from_size: int | None
+    consistency: list[str]
+
+    EXAMPLE: ClassVar[Any] = {
+        "event_id": _ID,
+        "seq": 1234,
+        "row_id": 1235,
+        "recorded_at": _TIME,
+        "mac": _HASH,
+        "body": '{"action":"user.update"}',
+        "inclusion": [_HASH],
+        "checkpoint": Checkpoint.EXAMPLE,
+        "from_size": None,
+        "consistency": [],
+    }
+
+
+class ExportLine(Document):
+    """Line of an export as JSON lines; the last line has `manifest` instead.
+
+    An export as CSV (`text/csv`) has columns instead of members.
+    """
+
+    body: dict[str, Any] | str
+    mac: str | None
+    recorded_at: str
+    row_id: int
+    seq: int
+
+    EXAMPLE: ClassVar[Any] = {
+        "body": {"action": "user.update"},
+        "mac": _HASH,
+        "recorded_at": _TIME,
+        "row_id": 1235,
+        "seq": 1234,
+    }
+
+
+class FieldProblem(BaseModel):
+    """Error in one member."""
+
+    field: str
+    message: str
+
+
+class Problem(Document):
+    """Problem document (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    trace_id: str | None
+    errors: list[FieldProblem] = []
+
+    EXAMPLE: ClassVar[Any] = {
+        "type": "/problems/not-found",
+        "title": "Not found",
+        "status": 404,
+        "detail": "No event has this id.",
+        "trace_id": _TRACE,
+    }
+
+
+class Explanation(Document):
+    """Explanation of a kind of problem."""
+
+    type: str
+    status: int
+    title: str
+    explanation: str
+
+    EXAMPLE: ClassVar[Any] = {
+        "type": "/problems/not-found",
+        "status": 404,
+        "title": "Not found",
+        "explanation": "No object has this id; it may have been deleted.",
+    }
+
+
+class Health(Document):
+    """State of the process; `/readyz` adds what waits to be sealed and delivered."""
+
+    status: str
+
+    EXAMPLE: ClassVar[Any] = {"status": "ok"}

@@ -1,0 +1,27 @@
+"""`/v1/history/<type>/<id>`: everything that happened to one object."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, jsonify
+
+from auditspan.storage import history as read_history
+from auditspan_service.api.auth import requires
+from auditspan_service.api.current import services
+from auditspan_service.api.query import parameters
+from auditspan_service.errors import NotFoundError
+
+history = Blueprint("history", __name__, url_prefix="/v1/history")
+
+
+@history.get("/<type>/<path:id>")
+@requires("audit:read")
+def get(type: str, id: str) -> Response:  # noqa: A002 (as the route has them)
+    """Return the events of an object in the order in which its changes happened."""
+    parameters(())
+    tables = services().trail.tables
+    found = services().database.search(
+        lambda connection: read_history(connection, tables, type, id)
+    )
+    if not found:
+        raise NotFoundError("No event has this target.")
+    return jsonify({"items": [event.resource() for event in found], "next": None})

@@ -1,0 +1,145 @@
+"""Operations of the API, for its description: parameters, bodies and responses of each route."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from auditspan.format import Outcome
+from auditspan_service.api import documents as out
+from auditspan_service.api.query import DEFAULT_LIMIT, MAX_LENGTH, MAX_LIMIT
+from auditspan_service.schemas import NewUser, UserChange
+
+_Text = Annotated[str, Field(min_length=1, max_length=MAX_LENGTH)]
+_Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
+
+
+class Paged(BaseModel):
+    """Parameters of every list."""
+
+    limit: _Limit = Field(DEFAULT_LIMIT, description="the maximum number of items")
+    cursor: _Text | None = Field(None, description="`next` of the page before")
+
+
+class EventQuery(BaseModel):
+    """Filters of events; an event must pass all of them."""
+
+    actor: _Text | None = Field(None, description="the id or label of the actor")
+    on_behalf_of: _Text | None = Field(None, description="the id or label")
+    action: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.*-]+$", max_length=MAX_LENGTH)] | None = (
+        Field(None, description="`type.verb`; each `*` stands for any characters")
+    )
+    target_type: _Text | None = Field(None, description="the type of the target")
+    target_id: _Text | None = Field(None, description="the id of the target")
+    field: _Text | None = Field(None, description="the name of a changed member")
+    outcome: Outcome | None = Field(None, description="the outcome")
+    since: _Text | None = Field(None, description="the earliest time (ISO 8601)")
+    until: _Text | None = Field(None, description="the first time that is too late")
+    tx_id: _Text | None = Field(None, description="the transaction")
+    trace_id: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$")] | None = Field(
+        None, description="the trace"
+    )
+    request_id: _Text | None = Field(None, description="the request")
+    tenant: _Text | None = Field(None, description="the tenant")
+    text: _Text | None = Field(None, description="text anywhere in the event")
+
+
+class EventSearch(EventQuery, Paged):
+    """Parameters of a search."""
+
+
+class EventExport(EventQuery):
+    """Parameters of an export."""
+
+    format: Literal["ndjson", "csv"] = Field("ndjson", description="the form of the export")
+
+
+class FromSize(BaseModel):
+    """Parameter of a proof."""
+
+    from_size: Annotated[int, Field(ge=1, lt=2**63)] | None = Field(
+        None, description="the size of an earlier checkpoint, for a proof of consistency"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """Parameters, body and responses of one route.
+
+    Attributes:
+        returns: the documents by status; None for a response without a body.
+        problems: the statuses of its problem documents, besides those of every route.
+        body: the model of the request's body, with its example.
+        example: an example of the body.
+        query: the model of the query parameters.
+        headers: request headers with their descriptions; those that are required are in `requires`.
+        media_types: the media types of the body, besides `application/json`.
+        media_type: the media type of the documents.
+    """
+
+    returns: Mapping[int, type[BaseModel] | None]
+    problems: tuple[int, ...] = ()
+    body: type[BaseModel] | None = None
+    example: Any = None
+    query: type[BaseModel] | None = None
+    headers: Mapping[str, str] | None = None
+    requires: tuple[str, ...] = ()
+    media_types: tuple[str, ...] = ()
+    media_type: str = "application/json"
+
+
+_BODY = (400, 408, 413, 415, 422)
+_IF_MATCH = {"If-Match": 'the ETag of the version that was read, such as "3", or *'}
+_NEW_USER = {"username": "kim", "email": "kim@example.org", "full_name": "Kim Park"}
+
+OPERATIONS: Mapping[str, Operation] = {
+    "users.create": Operation(
+        body=NewUser, example=_NEW_USER, returns={201: out.User}, problems=(*_BODY, 409)
+    ),
+    "users.search": Operation(query=Paged, returns={200: out.UserPage}, problems=(400,)),
+    "users.get": Operation(
+        headers={"If-None-Match": "the ETag of a version that is known"},
+        returns={200: out.User, 304: None},
+        problems=(404,),
+    ),
+    "users.change": Operation(
+        body=UserChange,
+        example={"full_name": "Kim Park"},
+        media_types=("application/merge-patch+json",),
+        headers=_IF_MATCH,
+        requires=("If-Match",),
+        returns={200: out.User},
+        problems=(*_BODY, 404, 409, 412, 428),
+    ),
+    "users.delete": Operation(
+        headers=_IF_MATCH,
+        requires=("If-Match",),
+        returns={204: None},
+        problems=(404, 412, 428),
+    ),
+    "audit_events.search": Operation(
+        query=EventSearch, returns={200: out.EventPage}, problems=(400,)
+    ),
+    "audit_events.get": Operation(returns={200: out.Event}, problems=(404,)),
+    "event_ingest.create": Operation(
+        body=out.NewEvents,
+        example=out.NewEvents.EXAMPLE,
+        returns={201: out.RecordedEvents, 200: out.RecordedEvents},
+        problems=(*_BODY, 409),
+    ),
+    "exports.export": Operation(
+        query=EventExport,
+        returns={200: out.ExportLine},
+        media_type="application/x-ndjson",
+        problems=(409,),
+    ),
+    "proofs.prove": Operation(query=FromSize, returns={200: out.Proof}, problems=(400, 404, 409)),
+    "proofs.latest": Operation(returns={200: out.Checkpoint}, problems=(400, 404)),
+    "history.get": Operation(returns={200: out.EventPage}, problems=(400, 404)),
+    "health.alive": Operation(returns={200: out.Health}),
+    "health.ready": Operation(returns={200: out.Health}, problems=(503,)),
+    "problems.explain": Operation(returns={200: out.Explanation}, problems=(404,)),
+}

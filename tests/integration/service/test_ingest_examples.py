@@ -1,0 +1,85 @@
+"""The clients on the page about recording from another service, each as it is printed there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import run
+
+import pytest
+from werkzeug.serving import make_server
+
+from auditspan_service.config import Settings
+from support.service import RunningService, running_service, settings_at
+
+PAGE = Path(__file__).parents[3] / "docs/how-to/record-from-another-service.md"
+CLIENTS = {
+    "bash": ("bash", "example.sh"),
+    "python": (sys.executable, "example.py"),
+    "javascript": ("node", "example.mjs"),
+    "go": ("go run", "example.go"),
+}
+
+
+@pytest.fixture
+def settings(tmp_path: Path, sqlite_url: str) -> Settings:
+    """The service on one database: the clients do not see which."""
+    return settings_at(tmp_path / "data", sqlite_url)
+
+
+@pytest.fixture
+def url(settings: Settings) -> Iterator[tuple[str, RunningService]]:
+    """The service on a port."""
+    with running_service(settings) as service:
+        server = make_server("127.0.0.1", 0, service.app, threaded=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", service
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+def example(language: str) -> str:
+    """The first client in this language."""
+    found = re.search(rf"```{language}\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert found
+    return found[1]
+
+
+def test_printed_clients_record_their_events_once(
+    url: tuple[str, RunningService], tmp_path: Path
+) -> None:
+    """Each client on this machine runs twice, and its event is in the trail, in the given trace."""
+    address, service = url
+    key = service.issue("audit:write", username="billing").text
+    environ = os.environ | {"AUDITSPAN_URL": address, "AUDITSPAN_KEY": key, "GOFLAGS": "-mod=mod"}
+    clients = {
+        language: (command.split(), tmp_path / name)
+        for language, (command, name) in CLIENTS.items()
+        if shutil.which(command.split()[0])
+    }
+    failures = []
+    for language, (command, path) in clients.items():
+        path.write_text(example(language), encoding="utf-8")
+        for _ in range(2):
+            done = run(
+                [*command, path],
+                env=environ,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=300,
+            )
+            failures += [(language, done.stderr)] if done.returncode else []
+    assert [] == failures
+    found = [one for one in service.bodies() if one["action"] == "invoice.sent"]
+    assert ["0af7651916cd43dd8448eb211c80319c"] * len(clients) == [one["trace_id"] for one in found]
+    assert {"python"} <= clients.keys()
