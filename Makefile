@@ -11,8 +11,9 @@ RUN := .venv/bin
 READY := .venv/.ready
 SOURCES := src tests examples benchmarks
 
-# Each process has a PostgreSQL of its own. The tests of one file stay together.
-PARALLEL := -n auto --maxprocesses 8 --dist loadfile
+# Each process has a PostgreSQL of its own. The tests of one file stay together, and files run in the
+# order of their names: long ones of tests/e2e first, short ones of tests/unit last.
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help
 help: ## list the targets
