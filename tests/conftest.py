@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from support.memory import use_memory
 from support.postgres import empty_database
 
 use_memory()
+
+# Without bytecode, each of the hundreds of processes that tests start would compile all of src.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Read once per process by whichever instrumentation comes first; the service sets the same.
 os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")

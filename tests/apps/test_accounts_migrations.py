@@ -42,7 +42,6 @@ class Commands:
                 **os.environ,
                 "FLASK_SQLALCHEMY_DATABASE_URI": self.url,
                 "FLASK_SECRET_KEY": "tests",
-                "PYTHONDONTWRITEBYTECODE": "1",
             },
             capture_output=True,
             text=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -95,7 +94,6 @@ def run(*arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-W", "error", *arguments],
         cwd=TESTS,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,

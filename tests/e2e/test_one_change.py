@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,21 @@ import pytest
 
 from auditspan.otlp.files import LogEntry, SpanRecord, read_logs, read_spans
 from support.patience import PATIENCE
+from support.postgres import empty_database
 from support.running import Up
 
 REQUESTS = 200
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def up(request: pytest.FixtureRequest, tmp_path: Path, collector_bin: Path) -> Iterator[Up]:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def up(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, collector_bin: Path
+) -> Iterator[Up]:
     environ = {"OTELCOL_BIN": str(collector_bin)}
-    if request.param == "postgresql":
-        environ["AUDITSPAN_DATABASE_URL"] = request.getfixturevalue("postgres_url")
-    with Up(tmp_path / "data", environ=environ) as up:
-        yield up
+    with ExitStack() as stack:
+        if request.param == "postgresql":
+            environ["AUDITSPAN_DATABASE_URL"] = stack.enter_context(empty_database())
+        yield stack.enter_context(Up(tmp_path_factory.mktemp("up") / "data", environ=environ))
 
 
 def mixed_requests(client: httpx.Client, count: int) -> Iterator[tuple[str | None, httpx.Response]]:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import cache_from_source
 from pathlib import Path
 
 from mutations.mutation import Mutation
@@ -27,12 +28,13 @@ SECONDS = 1800
 
 def broken_copy(mutation: Mutation, to: Path) -> None:
     """A copy of the library with this one place broken."""
-    shutil.copytree(ROOT / "src", to, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "src", to)  # with its bytecode, which holds for the other files
     path = to / "auditspan" / mutation.path
     text = path.read_text(encoding="utf-8")
     if text.count(mutation.before) != 1:
         raise SystemExit(f"{mutation.name}: its text occurs {text.count(mutation.before)} times")
     path.write_text(text.replace(mutation.before, mutation.after), encoding="utf-8")
+    Path(cache_from_source(str(path))).unlink(missing_ok=True)
 
 
 def survives(mutation: Mutation) -> bool:
@@ -46,7 +48,7 @@ def survives(mutation: Mutation) -> bool:
         done = subprocess.run(
             command + (["-k", mutation.only] if mutation.only else []),
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"},
+            env=os.environ | {"PYTHONPATH": str(source)},
             capture_output=True,
             timeout=SECONDS,
             check=False,

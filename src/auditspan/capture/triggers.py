@@ -15,7 +15,7 @@ from auditspan.capture.writes import changes_schema
 from auditspan.errors import AuditConfigError
 from auditspan.mapping import AuditedTable, LinkTable, home_of, subject_of, tables_of
 from auditspan.storage import Translation, dialect_of, staging_of, translation_of
-from auditspan.storage.triggers import TRIGGERS, StagedTable, fitted
+from auditspan.storage.triggers import TRIGGERS, StagedTable, fitted, fitted_tables
 
 
 def staged_tables(metadata: MetaData) -> list[StagedTable]:
@@ -135,10 +135,8 @@ def _problems(connection: Connection, metadata: MetaData) -> Iterator[str]:
     if staging is not None:
         yield from TRIGGERS.of(connection).drain_problems(connection, staging)
     present = _present(connection, [one.table for one in staged])
-    for one in staged:
-        if one.table in present:
-            live = fitted(connection, one)
-            yield from CAPTURE_DIALECTS.of(connection).standing_problems(connection, live)
+    for live in fitted_tables(connection, [one for one in staged if one.table in present]):
+        yield from CAPTURE_DIALECTS.of(connection).standing_problems(connection, live)
 
 
 def _staging(metadata: MetaData) -> Table | None:

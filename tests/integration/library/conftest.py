@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine, create_engine, make_url
 
 from auditspan.storage.tables import audit_tables
 from auditspan.telemetry.span_events import TelemetryErrors
 from integration.library.models import Base
 from integration.library.world import World, make_world, sqlite_engine_at
-from support.postgres import empty_database
+from support.postgres import copied_database, empty_database
 
 DATABASES = ("sqlite", "postgresql")
 
@@ -52,17 +51,10 @@ def sqlite_engine(sqlite_template: Path, tmp_path: Path) -> Iterator[Engine]:
 @pytest.fixture
 def postgresql_engine(postgresql_template: str) -> Iterator[Engine]:
     """A PostgreSQL database of the test's own."""
-    template = make_url(postgresql_template)
-    name = f"auditspan_library_{secrets.token_hex(8)}"
-    server = create_engine(template.set(database="postgres"), isolation_level="AUTOCOMMIT")
-    engine = create_engine(template.set(database=name), pool_size=20)
-    with server.connect() as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template.database}"'))
+    with copied_database(str(make_url(postgresql_template).database)) as url:
+        engine = create_engine(url, pool_size=20)
         yield engine
         engine.dispose()
-        # A test that failed may have left connections behind.
-        connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
-    server.dispose()
 
 
 @pytest.fixture(params=DATABASES)

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from auditspan.storage.triggers.dialects import TRIGGERS
-from auditspan.storage.triggers.live import fitted, live_table, removal_statements, triggered_tables
+from auditspan.storage.triggers.live import (
+    fitted,
+    fitted_tables,
+    live_table,
+    removal_statements,
+    triggered_tables,
+)
 from auditspan.storage.triggers.postgresql_triggers import RECORDED
 from auditspan.storage.triggers.sqlite_images import image_value
 from auditspan.storage.triggers.staged_table import StagedTable
@@ -13,6 +19,7 @@ __all__ = [
     "TRIGGERS",
     "StagedTable",
     "fitted",
+    "fitted_tables",
     "image_value",
     "live_table",
     "removal_statements",

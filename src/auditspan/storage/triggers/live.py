@@ -6,9 +6,11 @@ A migration may find tables that are no longer in the models, or have been renam
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Dialect, MetaData, Table, inspect
+from sqlalchemy.engine.interfaces import ReflectedColumn, TableKey
 from sqlalchemy.exc import SAWarning
 
 from auditspan.storage.triggers.dialects import TRIGGERS
@@ -39,10 +41,25 @@ def triggered_tables(connection: Connection) -> list[TriggeredTable]:
 
 def fitted(connection: Connection, staged: StagedTable) -> StagedTable:
     """Return the staged table, restricted to the columns that exist in the database."""
-    table, schema = staged.table, connection.schema_for_object(staged.table)
-    found = inspect(connection).get_columns(table.name, schema=schema)
-    live = frozenset(column["name"] for column in found)
-    absent = frozenset(column.name for column in table.columns) - live
+    schema = connection.schema_for_object(staged.table)
+    return _restricted(staged, inspect(connection).get_columns(staged.table.name, schema=schema))
+
+
+def fitted_tables(connection: Connection, staged: Collection[StagedTable]) -> Iterator[StagedTable]:
+    """Yield what `fitted` returns for each of these existing tables, reading a schema at once."""
+    keys = {one: (connection.schema_for_object(one.table), one.table.name) for one in staged}
+    looking = inspect(connection)
+    columns: dict[TableKey, list[ReflectedColumn]] = {}
+    for schema in {schema for schema, _ in keys.values()}:
+        names = [name for where, name in keys.values() if where == schema]
+        columns |= looking.get_multi_columns(schema=schema, filter_names=names)
+    for one, key in keys.items():
+        yield _restricted(one, columns[key])
+
+
+def _restricted(staged: StagedTable, columns: Collection[ReflectedColumn]) -> StagedTable:
+    live = frozenset(column["name"] for column in columns)
+    absent = frozenset(column.name for column in staged.table.columns) - live
     return replace(staged, excluded=staged.excluded & live, absent=absent)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, text
+from sqlalchemy import Connection, Row, Table, bindparam, text
 
 from auditspan.storage.schemas import dialect_of
 from auditspan.storage.triggers.postgresql_functions import (
@@ -19,38 +20,33 @@ from auditspan.storage.triggers.staged_table import StagedTable
 
 _REPAIR = "recreate the triggers"
 
-_STAGING = text("""
-    SELECT n.nspname AS schema, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name
+_FUNCTIONS = text("""
+    SELECT n.nspname AS schema, quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS staging,
+           p.proname AS name, p.pronargs::integer AS arguments, p.prosrc AS source,
+           p.prosecdef AS definer, coalesce(p.proconfig, '{}') AS settings
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      LEFT JOIN pg_proc p ON p.pronamespace = n.oid AND p.proname IN :names
      WHERE c.oid = to_regclass(:table)
-""")
+""").bindparams(bindparam("names", expanding=True))
 
-_FUNCTION = text("""
-    SELECT p.prosrc AS source, p.prosecdef AS definer, coalesce(p.proconfig, '{}') AS settings
-      FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-     WHERE n.nspname = :schema AND p.proname = :name AND p.pronargs = :arguments
-""")
-
-_RELATIONS = text("""
+# A relation without triggers has one row, in which the name is null.
+_TRIGGERS = text("""
     WITH RECURSIVE tree (oid) AS (
         SELECT to_regclass(:table)::oid UNION
         SELECT i.inhrelid FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid
     )
-    SELECT c.oid, c.oid::regclass::text AS name, c.relispartition AS partition,
-           c.oid = to_regclass(:table) AS root
-      FROM tree JOIN pg_class c ON c.oid = tree.oid
-     WHERE c.relkind IN ('r', 'p') ORDER BY c.oid <> to_regclass(:table), name
-""")
-
-_TRIGGERS = text("""
-    SELECT t.tgname AS name, t.tgtype::integer AS kind, t.tgenabled AS enabled,
+    SELECT c.oid::regclass::text AS relation, c.relispartition AS partition,
+           c.oid = to_regclass(:table) AS root,
+           t.tgname AS name, t.tgtype::integer AS kind, t.tgenabled AS enabled,
            t.tgattr::text AS columns, t.tgparentid <> 0 AS copied,
            t.tgnargs AS arguments, t.tginitdeferred AS deferred,
            t.tgisinternal AS internal, n.nspname AS schema, p.proname AS function,
            substring(pg_get_triggerdef(t.oid) FROM ' WHEN \\(\\((.*)\\)\\) EXECUTE ') AS condition
-      FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-      JOIN pg_namespace n ON n.oid = p.pronamespace
-     WHERE t.tgrelid = :oid
+      FROM tree JOIN pg_class c ON c.oid = tree.oid
+      LEFT JOIN pg_trigger t ON t.tgrelid = c.oid
+      LEFT JOIN pg_proc p ON p.oid = t.tgfoid
+      LEFT JOIN pg_namespace n ON n.oid = p.pronamespace
+     WHERE c.relkind IN ('r', 'p') ORDER BY c.oid <> to_regclass(:table), relation
 """)
 
 _LACKS_RECORDED = text("""
@@ -73,62 +69,81 @@ def trigger_problems(connection: Connection, staged: StagedTable) -> list[str]:
 
     Triggers of the application that fire in the wrong order relative to ours are reported too.
     """
-    problems = trigger_differences(connection, staged)
-    name = _plain(dialect_of(connection).identifier_preparer.format_table(staged.table), connection)
-    for relation in connection.execute(_RELATIONS, {"table": name}).all():
-        found = connection.execute(_TRIGGERS, {"oid": relation.oid}).all()
-        problems += _order_problems(found, relation)
-    return problems
+    relations = _relations(connection, staged)
+    problems = _differences(connection, staged, relations)
+    return [*problems, *chain.from_iterable(map(_order_problems, relations))]
 
 
 def trigger_differences(connection: Connection, staged: StagedTable) -> list[str]:
     """Return a sentence for each difference that recreating the triggers would repair."""
-    format_table = dialect_of(connection).identifier_preparer.format_table
-    tables = {name: _plain(format_table(getattr(staged, name)), connection) for name in _NAMES}
-    staging = connection.execute(_STAGING, {"table": tables["staging"]}).one_or_none()
-    if staging is None:
-        return [f"table {tables['staging']} does not exist: create the audit tables"]
-    relations = connection.execute(_RELATIONS, {"table": tables["table"]}).all()
-    if not relations:
-        return [f"table {tables['table']} does not exist: create it, then {_REPAIR}"]
-    problems = [
-        problem
-        for function in functions_of(staged, connection.dialect)
-        for problem in _function_problems(connection, function, staging)
-    ]
-    for relation in relations:
-        problems += _relation_problems(connection, staged, relation, str(staging.schema))
-    return problems
-
-
-_NAMES = ("staging", "table")
+    return _differences(connection, staged, _relations(connection, staged))
 
 
 def drain_problems(connection: Connection, staging: Table) -> list[str]:
     """Return a sentence for each problem with the drain and its trigger."""
-    name = dialect_of(connection).identifier_preparer.format_table(staging)
-    found = connection.execute(_STAGING, {"table": _plain(name, connection)}).one()
-    trigger = {"schema": found.schema, "name": RECORDED}
+    functions = (drain_function(), recorded_function())
+    found = _live_functions(connection, staging, functions)
+    trigger = {"schema": found[0].schema, "name": RECORDED}
     problems = [
-        *_function_problems(connection, drain_function(), found, arguments=1),
-        *_function_problems(connection, recorded_function(), found),
+        *_function_problems(connection, functions[0], found, arguments=1),
+        *_function_problems(connection, functions[1], found),
     ]
     if connection.execute(_LACKS_RECORDED, trigger).scalar():
         problems.append(f"trigger {RECORDED} on audit_event is missing or changed: {_REPAIR}")
     return problems
 
 
+def _relations(connection: Connection, staged: StagedTable) -> list[list[Row[Any]]]:
+    """Return the rows of the triggers of the table, then of each of its children."""
+    rows = connection.execute(_TRIGGERS, {"table": _full_name(connection, staged.table)})
+    return [list(group) for _, group in groupby(rows, key=lambda row: row.relation)]
+
+
+def _live_functions(
+    connection: Connection, staging: Table, functions: Sequence[Function]
+) -> Sequence[Row[Any]]:
+    """Return the functions with these names; one row without a function if there are none."""
+    names = [_plain(function.name, connection, doubled=False) for function in functions]
+    table = _full_name(connection, staging)
+    return connection.execute(_FUNCTIONS, {"table": table, "names": names}).all()
+
+
+def _full_name(connection: Connection, table: Table) -> str:
+    return _plain(dialect_of(connection).identifier_preparer.format_table(table), connection)
+
+
+def _differences(
+    connection: Connection, staged: StagedTable, relations: list[list[Row[Any]]]
+) -> list[str]:
+    row, truncate = functions = functions_of(staged, connection.dialect)
+    found = _live_functions(connection, staged.staging, functions)
+    if not found:
+        staging = _full_name(connection, staged.staging)
+        return [f"table {staging} does not exist: create the audit tables"]
+    if not relations:
+        table = _full_name(connection, staged.table)
+        return [f"table {table} does not exist: create it, then {_REPAIR}"]
+    problems = [
+        problem
+        for function in functions
+        for problem in _function_problems(connection, function, found)
+    ]
+    for relation in relations:
+        by_name = {trigger.name: trigger for trigger in relation}
+        for trigger in TRIGGERS:
+            wanted = (str(found[0].schema), (row if trigger.row else truncate).name)
+            problems += _trigger_problems(trigger, by_name, relation[0], wanted)
+    return problems
+
+
 def _function_problems(
-    connection: Connection, function: Function, staging: Row[Any], *, arguments: int = 0
+    connection: Connection, function: Function, live: Sequence[Row[Any]], *, arguments: int = 0
 ) -> Iterator[str]:
-    where = {
-        "schema": staging.schema,
-        "name": _plain(function.name, connection, doubled=False),
-        "arguments": arguments,
-    }
-    found = connection.execute(_FUNCTION, where).one_or_none()
-    full = f"function {staging.schema}.{function.name}"
-    source = staging.name.join(_plain(part, connection) for part in function.source.split("\0"))
+    key = (_plain(function.name, connection, doubled=False), arguments)
+    found = next((one for one in live if (one.name, one.arguments) == key), None)
+    full = f"function {live[0].schema}.{function.name}"
+    parts = (_plain(part, connection) for part in function.source.split("\0"))
+    source = str(live[0].staging).join(parts)
     settings = {f"{key}={value}" for key, value in function.settings.items()}
     if found is None:
         yield f"{full} does not exist: {_REPAIR}"
@@ -136,16 +151,6 @@ def _function_problems(
         yield f"{full} differs from the model and its policy: {_REPAIR}"
     elif not found.definer or set(found.settings) != settings:
         yield f"{full} has unexpected settings: {_REPAIR}"
-
-
-def _relation_problems(
-    connection: Connection, staged: StagedTable, relation: Row[Any], schema: str
-) -> Iterator[str]:
-    found = connection.execute(_TRIGGERS, {"oid": relation.oid}).all()
-    by_name = {trigger.name: trigger for trigger in found}
-    for trigger in TRIGGERS:
-        function = trigger.function(staged, connection.dialect).name
-        yield from _trigger_problems(trigger, by_name, relation, (schema, function))
 
 
 def _trigger_problems(
@@ -156,7 +161,7 @@ def _trigger_problems(
 ) -> Iterator[str]:
     found = by_name.get(trigger.name)
     kind = "table" if relation.root else "partition" if relation.partition else "child table"
-    full = f"trigger {trigger.name} on {kind} {relation.name}"
+    full = f"trigger {trigger.name} on {kind} {relation.relation}"
     if found is None:
         yield f"{full} does not exist: {_REPAIR}"
     elif not _equal(trigger, found, relation, function):
@@ -185,21 +190,22 @@ def _equal(
     )
 
 
-def _order_problems(found: Sequence[Row[Any]], relation: Row[Any]) -> Iterator[str]:
+def _order_problems(relation: list[Row[Any]]) -> Iterator[str]:
     """Yield a sentence for each application trigger that fires in the wrong order."""
-    others = [one for one in found if not (one.internal and one.name.startswith("RI_"))]
+    named = [one for one in relation if one.name is not None]
+    others = [one for one in named if not (one.internal and one.name.startswith("RI_"))]
     for trigger in TRIGGERS:
         for other in others:
             if other.name in _OWN or other.enabled == "D" or other.deferred:
                 continue
             if _fires_first(other, trigger):
                 yield (
-                    f"trigger {other.name} on {relation.name} fires before {trigger.name}, so "
+                    f"trigger {other.name} on {other.relation} fires before {trigger.name}, so "
                     "changes are staged in the wrong order: rename it to sort after"
                 )
             elif _fires_last(other, trigger):
                 yield (
-                    f"trigger {other.name} on {relation.name} fires after {trigger.name}, so its "
+                    f"trigger {other.name} on {other.relation} fires after {trigger.name}, so its "
                     "changes are staged in the wrong order: rename it to sort before"
                 )
 

@@ -1,0 +1,103 @@
+"""The wheel, installed as users install it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from auditspan_service.cli import main
+from wheels.conftest import Install
+from wheels.environment import ROOT
+
+EVERYTHING = "flask,postgres,service"
+SHOWN = ("ok", "rows", "span_events", "log_records")
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+missing = set()
+for name in sys.argv[1:]:
+    package = importlib.import_module(name)
+    for module in pkgutil.walk_packages(package.__path__, f"{name}.", onerror=lambda _: None):
+        if ".migrations." in module.name:
+            continue  # Alembic loads them by path
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as error:
+            missing.add(error.name.partition(".")[0])
+print(*sorted(missing))
+"""
+TUTORIAL = """
+from after import create_app, db, trail
+from auditspan.verify import check_state, verify_trail
+
+app = create_app("sqlite:///tutorial.db")
+print(app.test_client().post("/users", data={"username": "kim"}).status_code)
+with app.app_context(), db.engine.connect() as connection:
+    verified = verify_trail(connection, trail.tables, None, [])
+    state = check_state(connection, trail.tables, db.metadata, mac_key=None)
+print(verified.rows, verified.findings, state.ok)
+"""
+
+
+def test_wheel_contains_every_file_of_the_packages(built: Path) -> None:
+    """The wheel has the files below src, the configuration of the collector, and no others."""
+    source = ROOT / "src"
+    expected = {
+        str(path.relative_to(source))
+        for path in source.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    bundled = {"otel-collector.yaml"} | {
+        f"collector/{path.relative_to(ROOT / 'deploy' / 'collector')}"
+        for path in (ROOT / "deploy" / "collector").rglob("*")
+        if path.is_file()
+    }
+    expected |= {f"auditspan_service/bundled/{name}" for name in bundled}
+    names = zipfile.ZipFile(built).namelist()
+    assert expected == {name for name in names if ".dist-info/" not in name}
+
+
+@pytest.mark.parametrize(
+    ("extras", "missing"),
+    [("", "alembic flask pytest"), ("flask", "alembic pytest"), (EVERYTHING, "pytest")],
+)
+def test_modules_of_the_library_need_only_named_extras(
+    install: Install, extras: str, missing: str
+) -> None:
+    """Every module can be imported, except those that integrate a package not installed."""
+    assert missing == install(extras).python(IMPORT_ALL, "auditspan").strip()
+
+
+def test_modules_of_the_service_need_only_its_extras(install: Install) -> None:
+    """With its extras, every module of the service can be imported."""
+    assert "" == install(EVERYTHING).python(IMPORT_ALL, "auditspan_service").strip()
+
+
+def test_command_prints_the_version_of_the_wheel(install: Install, built: Path) -> None:
+    """`auditspan --version` prints the version in the name of the wheel."""
+    version = built.name.split("-")[1]
+    said = install(EVERYTHING).run("auditspan", "--version")
+    assert f"auditspan, version {version}\n" == said
+
+
+def test_help_lists_every_command(install: Install) -> None:
+    """`auditspan --help` lists the commands of this checkout."""
+    said = install(EVERYTHING).run("auditspan", "--help").partition("Commands:\n")[2]
+    listed = [line.split()[0] for line in said.splitlines() if line[2:3].strip()]
+    assert sorted(main.commands) == listed
+
+
+def test_tutorial_application_is_recorded(install: Install) -> None:
+    """The tutorial's application, with the extra `flask`, has a trail that verifies."""
+    environment = install("flask", "flask-sqlalchemy")
+    shutil.copy(ROOT / "examples" / "tutorial" / "after.py", environment.directory)
+    assert "201\n1 [] True\n" == environment.python(TUTORIAL)
+
+
+def test_tour_succeeds(install: Install) -> None:
+    """`auditspan tour` runs service, worker and collector from the wheel, and proves its story."""
+    said = json.loads(install(EVERYTHING).run("auditspan", "tour", "--json", "--data", "data"))
+    assert (True, 3, 3, 3) == tuple(said[name] for name in SHOWN)
