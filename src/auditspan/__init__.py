@@ -15,7 +15,9 @@ from auditspan.errors import (
     AuditError,
     AuditWriteError,
     CollectorFilesError,
+    KeyFileError,
     MissingActorError,
+    SettingsError,
     SinkError,
     SinkRejectedError,
     SinkUnavailableError,
@@ -25,6 +27,7 @@ from auditspan.errors import (
 from auditspan.format import Actor, MacKey, Request, Service, Target
 from auditspan.mapping import Exempt, Policy
 from auditspan.reading import Event
+from auditspan.storage import set_up_sqlite
 from auditspan.trail import AuditTrail
 
 __all__ = [
@@ -38,11 +41,13 @@ __all__ = [
     "CollectorFilesError",
     "Event",
     "Exempt",
+    "KeyFileError",
     "MacKey",
     "MissingActorError",
     "Policy",
     "Request",
     "Service",
+    "SettingsError",
     "SinkError",
     "SinkRejectedError",
     "SinkUnavailableError",
@@ -51,4 +56,5 @@ __all__ = [
     "UnprotectedTrailError",
     "audit_context",
     "carry_context",
+    "set_up_sqlite",
 ]

@@ -8,6 +8,8 @@
     ├── AuditWriteError        audit row not written; the change was refused with it
     ├── UnprotectedTrailError  database that allows changes to the trail or may lose commits
     ├── CollectorFilesError    unreadable collector files
+    ├── SettingsError          invalid setting; nothing was started
+    ├── KeyFileError           key file missing, unreadable or damaged
     └── SinkError              batch not accepted by a sink
         ├── SinkUnavailableError        temporarily; the same batch must be sent again
         └── SinkRejectedError           permanently; the sink rejects a record of the batch
@@ -18,6 +20,7 @@ translated at the boundary and remain available as ``__cause__``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -74,6 +77,26 @@ class CollectorFilesError(AuditError):
     """Unreadable collector files."""
 
     code = "collector-files"
+
+
+class SettingsError(AuditError):
+    """Invalid setting; nothing was started.
+
+    Attributes:
+        sentences: one for each invalid setting, which names its variable and not its value.
+    """
+
+    code = "settings"
+
+    def __init__(self, sentences: Sequence[str] = ()) -> None:
+        self.sentences = (sentences,) if isinstance(sentences, str) else tuple(sentences)
+        super().__init__("\n".join(self.sentences))
+
+
+class KeyFileError(AuditError):
+    """Key file missing, unreadable or damaged."""
+
+    code = "key-file"
 
 
 class SinkError(AuditError):

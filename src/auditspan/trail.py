@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from sqlalchemy import MetaData
+from sqlalchemy import Engine, MetaData
 from sqlalchemy.orm import Session, scoped_session
 
 from auditspan.capture import (
@@ -18,13 +19,15 @@ from auditspan.capture import (
     attached,
     chosen_key,
     drain_now,
+    engine_of,
     engines_of,
     fresh_id,
     hook_target,
-    is_of_asyncio,
     listen,
     register,
     require_supported_binds,
+    session_factory,
+    synchronous,
     unaudited,
     utc_now,
 )
@@ -45,6 +48,10 @@ from auditspan.reading import Criteria, Event, Source, read_events, read_history
 from auditspan.storage import AuditTables, CoveredRows, audit_tables, find_uncovered
 from auditspan.telemetry import announce, service_from_resource
 
+if TYPE_CHECKING:
+    from auditspan.settings import TrailSettings
+    from auditspan.worker import Worker
+
 
 class AuditTrail:
     """An audit trail: a row for every change of an audited table, in the change's transaction.
@@ -63,9 +70,10 @@ class AuditTrail:
         actions: the actions that `record` and `record_durable` accept; None accepts any.
         service: this program; by default as named by OpenTelemetry's resource.
         mac_key: authenticates every body and fingerprints redacted values. Without it, rows carry
-            no MAC, and only the presence of a redacted value is recorded. If it is omitted, a
-            warning is logged once per process; pass None to run without a key. To add a key
-            later, see `cover_rows_without_mac`.
+            no MAC, and only the presence of a redacted value is recorded. By default the first key
+            in the file of AUDITSPAN_MAC_KEY_FILE (`.auditspan/keys/mac.key`); if there is none, a
+            warning is logged once per process. Pass None to run without a key. To add a key later,
+            see `cover_rows_without_mac`.
         clock: returns the current time, aware.
         new_id: returns a new version 7 UUID.
 
@@ -179,16 +187,48 @@ class AuditTrail:
             AuditBodyError: a value cannot be represented losslessly.
             AuditWriteError: the row could not be written.
         """
-        factory = getattr(self._sessions, "session_factory", self._sessions)
-        if is_of_asyncio(factory, "async_sessionmaker"):
-            raise AuditConfigError(
-                "record_durable requires synchronous sessions: with asynchronous ones, await "
-                "session.run_sync(trail.record, action, ...) in a session of its own"
-            )
-        with factory() as session, session.begin():
+        with self.new_session() as session, session.begin():
             return self.record(
                 session, action, target=target, outcome=outcome, reason=reason, metadata=metadata
             )
+
+    def new_session(self) -> Session:
+        """Return a new session, independent of any scope.
+
+        Raises:
+            AuditConfigError: the sessions are asynchronous.
+        """
+        return session_factory(self._sessions)()
+
+    @contextmanager
+    def opened_engine(self) -> Iterator[Engine]:
+        """Open the engine of the trail's tables; for asynchronous sessions, a synchronous one."""
+        with synchronous(engine_of(self._sessions, self.tables.event)) as engine:
+            yield engine
+
+    @contextmanager
+    def worker(self, settings: TrailSettings | None = None) -> Iterator[Worker]:
+        """Run the worker as daemon threads of this process during the block, for development.
+
+        At the end it finishes the batches in flight; remaining rows wait in the table. Any number
+        of processes may run it on PostgreSQL, where one seals and sends; on SQLite run one.
+        Requires the extra `cli`.
+
+        Args:
+            settings: the key files and sinks; by default those of `AUDITSPAN_*`.
+
+        Raises:
+            KeyFileError: there is no signing key, and this is not development (SQLite, or
+                AUDITSPAN_ENV=development), where it is created.
+            SettingsError: a setting is invalid.
+        """
+        from auditspan.settings import in_process  # noqa: PLC0415 (needs the extra `cli`)
+
+        with (
+            self.opened_engine() as engine,
+            in_process(engine, self.tables, self.mac_key, settings) as worker,
+        ):
+            yield worker
 
     def history(self, source: Source, target: object, key: object = None) -> list[Event]:
         """Return the events of one object, in the order in which the changes happened.

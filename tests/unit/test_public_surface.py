@@ -30,6 +30,7 @@ INTENDED = {
     "Target",
     "audit_context",
     "carry_context",
+    "set_up_sqlite",
 }
 CODES = {
     "AuditError": "audit",
@@ -37,7 +38,9 @@ CODES = {
     "AuditConfigError": "config",
     "AuditWriteError": "write",
     "CollectorFilesError": "collector-files",
+    "KeyFileError": "key-file",
     "MissingActorError": "missing-actor",
+    "SettingsError": "settings",
     "SinkError": "sink",
     "SinkRejectedError": "sink-rejected",
     "SinkUnavailableError": "sink-unavailable",

@@ -21,10 +21,12 @@ from auditspan.capture.recorder import Recorder
 from auditspan.capture.sessions import (
     Sessions,
     attached,
+    engine_of,
     engines_of,
     hook_target,
-    is_of_asyncio,
     require_supported_binds,
+    session_factory,
+    synchronous,
 )
 from auditspan.capture.triggers import create_triggers, staged_tables
 from auditspan.capture.unaudited import unaudited
@@ -44,16 +46,18 @@ __all__ = [
     "create_triggers",
     "drain_first",
     "drain_now",
+    "engine_of",
     "engines_of",
     "fresh_id",
     "hook_target",
-    "is_of_asyncio",
     "listen",
     "pin",
     "record_rows",
     "register",
     "require_supported_binds",
+    "session_factory",
     "staged_tables",
+    "synchronous",
     "table_key",
     "target_metadata",
     "unaudited",

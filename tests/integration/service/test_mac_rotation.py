@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from auditspan.seal.sealer import Sealer
-from auditspan_service.cli import main
-from auditspan_service.config import Settings
-from auditspan_service.files.key_files import (
+from auditspan.keys import (
     load_mac_keys,
     load_or_create_mac_key,
     load_or_create_signing_keys,
     rotate_mac_key,
     rotate_signing_key,
 )
+from auditspan.seal.sealer import Sealer
+from auditspan_service.cli import main
+from auditspan_service.config import Settings
 from support.service import RunningService, running_service
 
 

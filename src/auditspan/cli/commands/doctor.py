@@ -8,21 +8,17 @@ import click
 from sqlalchemy import Connection, Engine, Table, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from auditspan.guards import check_guards
-from auditspan.storage import audit_tables
-from auditspan_service.cli.console import (
+from auditspan.cli.commands.console import (
     COULD_NOT,
     FOUND,
-    data_option,
     database_reason,
     json_option,
     print_object,
     say,
 )
-from auditspan_service.cli.database import opened_engine, schema_state
-from auditspan_service.config import load_settings
-from auditspan_service.database.engine import snapshot
-from auditspan_service.doctor.checks import (
+from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.group import data_option
+from auditspan.doctor import (
     Examination,
     examine_collector,
     examine_collector_config,
@@ -30,9 +26,9 @@ from auditspan_service.doctor.checks import (
     examine_sink,
     examine_workers,
 )
-from auditspan_service.errors import SchemaError
-from auditspan_service.files.up_file import as_running
-from auditspan_service.models import Base
+from auditspan.errors import AuditConfigError
+from auditspan.guards import check_guards
+from auditspan.storage import snapshot
 
 _MAY_INSERT = text("SELECT has_any_column_privilege(CAST(:table AS text), 'INSERT')")
 
@@ -49,7 +45,8 @@ _MAY_INSERT = text("SELECT has_any_column_privilege(CAST(:table AS text), 'INSER
 )
 @json_option
 @data_option
-def doctor(*, collector_configs: tuple[Path, ...], as_json: bool) -> None:
+@pass_target
+def doctor(target: Target, *, collector_configs: tuple[Path, ...], as_json: bool) -> None:
     """Check the set-up and report its problems.
 
     Checks the database, schema, triggers, connected role, durability, keys, sink, and the audit
@@ -58,14 +55,15 @@ def doctor(*, collector_configs: tuple[Path, ...], as_json: bool) -> None:
 
     Exits with 0 if there is no problem, 1 if there is one, and 2 if a check could not be made.
     """
-    settings = as_running(load_settings())
-    examination = Examination()
-    with opened_engine() as engine:
-        _examine_database(examination, engine)
+    settings = target.diagnosed()
+    examination = target.examination()
+    with target.opened_engine() as engine:
+        _examine_database(examination, target, engine)
     examine_keys(examination, settings)
     examine_sink(examination, settings)
-    if settings.sink == "otlp" or collector_configs:
-        examine_collector_config(examination, settings, collector_configs)
+    configs = collector_configs or (target.collector_configs() if settings.sink == "otlp" else ())
+    if configs:
+        examine_collector_config(examination, settings, configs)
     if settings.sink == "otlp":
         examine_collector(examination, settings)
     _print(examination, as_json=as_json)
@@ -73,26 +71,26 @@ def doctor(*, collector_configs: tuple[Path, ...], as_json: bool) -> None:
         raise SystemExit(COULD_NOT if examination.unchecked else FOUND)
 
 
-def _examine_database(examination: Examination, engine: Engine) -> None:
+def _examine_database(examination: Examination, target: Target, engine: Engine) -> None:
     """Check that the database is reachable, migrated and guarded, and what the role may write."""
     try:
-        state = schema_state(engine)
+        state = target.schema(engine)
         if not state.is_current:
-            examination.add("schema", state.sentence())
+            examination.add("schema", state.sentence)
             return
+        tables = target.tables
         with snapshot(engine) as connection:
-            tables = audit_tables(Base.metadata)
             for finding in check_guards(connection, tables):
                 examination.add(finding.kind, finding.detail)
             examination.writes_events = _may_insert(connection, tables.event)
             examination.writes_seals = _may_insert(connection, tables.leaf)
         with engine.connect() as connection:
             examine_workers(examination, connection, tables)
-    except SchemaError as error:
+    except AuditConfigError as error:
         examination.add("schema", error.message)
     except SQLAlchemyError as error:
         examination.unchecked.append(
-            f"The database did not answer: {database_reason(error)}. Check AUDITSPAN_DATABASE_URL."
+            f"The database did not answer: {database_reason(error)}. {target.database_hint}"
         )
 
 

@@ -12,11 +12,12 @@ from typing import IO
 import click
 from sqlalchemy import Connection
 
+from auditspan.cli.commands.console import FOUND, Failure
+from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.group import data_option
 from auditspan.delivery import NOTHING, UNFIT, Item, outgoing, record_of, write_records
 from auditspan.format import SealedRow
 from auditspan.storage import AuditTables
-from auditspan_service.cli.console import FOUND, Failure, data_option
-from auditspan_service.cli.database import opened_trail
 
 _BATCH = 512
 _BATCH_BYTES = 1 << 20
@@ -34,7 +35,8 @@ _BATCH_BYTES = 1 << 20
     "--since", type=click.IntRange(min=0), default=0, help="Start at this sequence number."
 )
 @data_option
-def export(*, path: Path | None, since: int) -> None:
+@pass_target
+def export(target: Target, *, path: Path | None, since: int) -> None:
     """Write the sealed trail as OTLP JSON lines.
 
     Writes every sealed record and signed checkpoint in order. The output can be used like the
@@ -45,7 +47,7 @@ def export(*, path: Path | None, since: int) -> None:
     damage.
     """
     written = damaged = 0
-    with _opened(path) as stream, opened_trail() as (connection, tables):
+    with _opened(path) as stream, target.reading() as (connection, tables):
         for items in _batches(connection, tables, since - 1 if since else NOTHING):
             records = []
             for item in items:

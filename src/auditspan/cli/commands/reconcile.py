@@ -12,25 +12,24 @@ import click
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from auditspan.delivery import Sink
-from auditspan.storage import AuditTables, take_back
-from auditspan.verify import ReconcileReport, Resent, resend, taken_since
-from auditspan.verify import reconcile as compare
-from auditspan_service.cli.console import (
+from auditspan.cli.commands.console import (
     FOUND,
     PLACE,
     Failure,
-    data_option,
     json_option,
     places,
     print_object,
     say,
 )
-from auditspan_service.cli.database import opened_engine, opened_trail
-from auditspan_service.config import Settings, load_settings
-from auditspan_service.errors import KeyFileError
-from auditspan_service.files.key_files import load_or_create_signing_keys
-from auditspan_service.worker import make_sink
+from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.group import data_option
+from auditspan.delivery import Sink
+from auditspan.errors import KeyFileError
+from auditspan.keys import load_or_create_signing_keys
+from auditspan.settings import TrailSettings, make_sink
+from auditspan.storage import take_back
+from auditspan.verify import ReconcileReport, Resent, resend, taken_since
+from auditspan.verify import reconcile as compare
 
 _SHOWN = 20
 _NAMES = 5
@@ -64,7 +63,9 @@ _NAMES = 5
 @click.argument("more", nargs=-1, type=PLACE, metavar="")
 @json_option
 @data_option
+@pass_target
 def reconcile(  # noqa: PLR0913 (one for each option)
+    target: Target,
     *,
     files: tuple[Path, ...],
     spans: tuple[Path, ...],
@@ -84,21 +85,21 @@ def reconcile(  # noqa: PLR0913 (one for each option)
             f"Got unexpected extra argument ({more[0]}): give --spans a directory, or repeat it "
             "for each file."
         )
-    settings = load_settings()
+    settings = target.settings
     sink = _sink(settings, sink_name)
     given = places("--files", files, more)
-    with closing(sink), opened_trail() as (connection, tables):
+    with closing(sink), target.reading() as (connection, tables):
         announced = [_spans_place(settings, path) for path in spans]
         audit = given or (settings.collector_files / "audit",)
         own = _own_names(settings)
         report = compare(connection, tables, audit, spans=announced, names=own)
-        resent = _resend(sink, connection, tables, report) if again else None
+        resent = _resend(target, sink, connection, report) if again else None
     _print_reconciled(report, resent, as_json=as_json)
     if not report.ok:
         raise SystemExit(FOUND)
 
 
-def _sink(settings: Settings, name: str | None) -> Sink:
+def _sink(settings: TrailSettings, name: str | None) -> Sink:
     try:
         return make_sink(settings, name or settings.sink)
     except KeyError:
@@ -106,21 +107,20 @@ def _sink(settings: Settings, name: str | None) -> Sink:
         raise Failure(f"--sink: unknown sink {name!r}; expected one of: {known}.") from None
 
 
-def _resend(
-    sink: Sink, connection: Connection, tables: AuditTables, report: ReconcileReport
-) -> Resent:
+def _resend(target: Target, sink: Sink, connection: Connection, report: ReconcileReport) -> Resent:
+    tables = target.tables
     done = resend(connection, tables, sink, report.missing)
-    _take_back(tables, sink.name, taken_since(connection, tables, sink, report, done))
+    _take_back(target, sink.name, taken_since(connection, tables, sink, report, done))
     return done
 
 
-def _take_back(tables: AuditTables, sink: str, event_ids: Sequence[str]) -> None:
+def _take_back(target: Target, sink: str, event_ids: Sequence[str]) -> None:
     """Mark records that the sink refused before as delivered."""
     if not event_ids:
         return
     try:
-        with opened_engine() as engine, engine.begin() as connection:
-            count = take_back(connection, tables, sink, event_ids)
+        with target.opened_engine() as engine, engine.begin() as connection:
+            count = take_back(connection, target.tables, sink, event_ids)
     except SQLAlchemyError as error:
         say(
             f"{len(event_ids)} records that the sink refused before have arrived, but could not be "
@@ -152,7 +152,7 @@ def _print_reconciled(report: ReconcileReport, resent: Resent | None, *, as_json
     say("reconciled" if report.ok else "NOT reconciled")
 
 
-def _own_names(settings: Settings) -> set[str]:
+def _own_names(settings: TrailSettings) -> set[str]:
     """Return the trail's names from the signing key file, if this process can read it."""
     with suppress(KeyFileError):
         keys = load_or_create_signing_keys(settings.signing_key_file, create=False)
@@ -160,7 +160,7 @@ def _own_names(settings: Settings) -> set[str]:
     return set()
 
 
-def _spans_place(settings: Settings, path: Path) -> Path:
+def _spans_place(settings: TrailSettings, path: Path) -> Path:
     """Return the given path, or the default of the settings."""
     return settings.collector_files / "telemetry" if path == Path("-") else path
 

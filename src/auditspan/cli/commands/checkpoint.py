@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 from sqlalchemy import select
 
-from auditspan_service.cli.console import Failure, data_option, json_option, print_object, say_lines
-from auditspan_service.cli.database import opened_trail
-from auditspan_service.config import load_settings
-from auditspan_service.files.key_files import (
-    load_or_create_signing_keys,
-    load_retired_keys,
-    rotate_signing_key,
+from auditspan.cli.commands.console import (
+    Failure,
+    json_option,
+    print_object,
+    say_lines,
 )
+from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.group import data_option
+from auditspan.keys import load_or_create_signing_keys, load_retired_keys, rotate_signing_key
 
 
 @click.command()
@@ -23,16 +26,19 @@ from auditspan_service.files.key_files import (
 )
 @json_option
 @data_option
-def checkpoint(*, public_key: bool, init: bool, rotate: bool, as_json: bool) -> None:
+@pass_target
+def checkpoint(
+    target: Target, *, public_key: bool, init: bool, rotate: bool, as_json: bool
+) -> None:
     """Print the newest checkpoint or the public keys.
 
     A checkpoint is a signed note (C2SP), and the public keys verify it. Keep both outside the
     database: a signed checkpoint cannot be retracted.
     """
     if public_key or init or rotate:
-        _print_keys(as_json=as_json, create=init, rotate=rotate)
+        _print_keys(target.settings.signing_key_file, as_json=as_json, create=init, rotate=rotate)
         return
-    newest = _newest()
+    newest = _newest(target)
     if as_json:
         print_object(newest)
     elif newest["note"] is None:
@@ -43,8 +49,7 @@ def checkpoint(*, public_key: bool, init: bool, rotate: bool, as_json: bool) -> 
         say_lines(str(newest["note"]).removesuffix("\n"))
 
 
-def _print_keys(*, as_json: bool, create: bool, rotate: bool) -> None:
-    path = load_settings().signing_key_file
+def _print_keys(path: Path, *, as_json: bool, create: bool, rotate: bool) -> None:
     if rotate:
         signers = rotate_signing_key(path)
         click.echo("Restart the workers; both keys sign from then on. Keep every line.", err=True)
@@ -59,8 +64,8 @@ def _print_keys(*, as_json: bool, create: bool, rotate: bool) -> None:
         click.echo(key.vkey)
 
 
-def _newest() -> dict[str, str | int | None]:
-    with opened_trail() as (connection, tables):
+def _newest(target: Target) -> dict[str, str | int | None]:
+    with target.reading() as (connection, tables):
         table = tables.checkpoint.c
         statement = select(table.tree_size, table.root_hash, table.note)
         row = connection.execute(statement.order_by(table.tree_size.desc()).limit(1)).first()

@@ -11,7 +11,19 @@ from typing import Any
 import click
 from sqlalchemy import Connection
 
-from auditspan import MacKey
+from auditspan.cli.commands.console import (
+    FOUND,
+    PLACE,
+    Failure,
+    json_option,
+    places,
+    print_object,
+    say,
+)
+from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.commands.verification_keys import known_keys
+from auditspan.cli.group import data_option
+from auditspan.format import MacKey
 from auditspan.storage import AuditTables
 from auditspan.tlog import PublicKey
 from auditspan.verify import (
@@ -22,21 +34,6 @@ from auditspan.verify import (
     verify_trail,
 )
 from auditspan.verify.state import Difference, StateReport, check_state
-from auditspan_service.cli.console import (
-    FOUND,
-    PLACE,
-    Failure,
-    data_option,
-    json_option,
-    places,
-    print_object,
-    say,
-)
-from auditspan_service.cli.database import opened_trail
-from auditspan_service.cli.verification_keys import known_keys
-from auditspan_service.config import load_settings
-from auditspan_service.models import Base
-from auditspan_service.telemetry.reporting import report_verified
 
 _SHOWN = 20
 _OLDER = {"no-history", "no-create"}
@@ -75,7 +72,9 @@ _OLDER = {"no-history", "no-create"}
 @click.argument("more", nargs=-1, type=PLACE, metavar="")
 @json_option
 @data_option
+@pass_target
 def verify(  # noqa: PLR0913 (one for each option)
+    target: Target,
     *,
     public_keys: tuple[str, ...],
     witness: tuple[Path, ...],
@@ -103,10 +102,9 @@ def verify(  # noqa: PLR0913 (one for each option)
 
     Exits with 1 if a check fails, or if there is nothing to check.
     """  # noqa: D301 (click reads the character itself)
-    settings = load_settings()
-    keys = known_keys(settings, public_keys)
+    keys = known_keys(target, public_keys)
     seen = _witness(places("--witness", witness, more), keys.public, is_only_log=not public_keys)
-    with opened_trail() as (connection, tables):
+    with target.reading() as (connection, tables):
         with _progress() as progress:
             report = verify_trail(
                 connection,
@@ -122,7 +120,7 @@ def verify(  # noqa: PLR0913 (one for each option)
         _require_reached(since, report)
     _print_verified(report, live, keys.unchecked, as_json=as_json)
     if metrics:
-        report_verified(settings, report, live)
+        target.report(report, live)
     if not (report.ok and (live is None or live.ok)):
         raise SystemExit(FOUND)
 
@@ -139,7 +137,9 @@ def _witness(
 
 def _state(connection: Connection, tables: AuditTables, macs: Sequence[MacKey]) -> StateReport:
     with _progress() as progress:  # in the same snapshot as the other checks
-        return check_state(connection, tables, Base.metadata, mac_key=macs, progress=progress)
+        return check_state(
+            connection, tables, tables.event.metadata, mac_key=macs, progress=progress
+        )
 
 
 @contextmanager

@@ -14,19 +14,14 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
-from auditspan.errors import SinkError
+from auditspan.doctor.collector_config import CollectorConfigError, check_collector_config
+from auditspan.errors import KeyFileError, SinkError
+from auditspan.keys import load_mac_keys, load_or_create_signing_keys
+from auditspan.settings import Destination, TrailSettings, audit_destination, otlp_sink
 from auditspan.storage import AuditTables, LockHolder, StoredLease, lock_holder, read_leases
-from auditspan_service.collector import config_file
-from auditspan_service.config import Settings
-from auditspan_service.destinations import Destination
-from auditspan_service.doctor.collector_config import CollectorConfigError, check_collector_config
-from auditspan_service.errors import KeyFileError
-from auditspan_service.files.key_files import load_mac_keys, load_or_create_signing_keys
-from auditspan_service.worker import audit_destination, otlp_sink
 
 _COLLECTOR_SECONDS = 5.0
 _LOCK_SECONDS = 5.0
-_OF_UP = " (`auditspan up` starts its own collector, but is not running on this data directory.)"
 _MOUNTED_SECRETS = Path("/run/secrets")
 """The secrets of a container; their modes come from another machine and are not checked."""
 
@@ -54,6 +49,9 @@ class Examination:
         writes_events: whether this process may write audit rows, as far as known.
         writes_seals: whether this process may seal rows.
         workers: the leases that workers hold.
+        is_embedded: whether the database is a SQLite file.
+        has_mac_key: whether the application provides its MAC key itself.
+        hint: an addition to the finding that the collector does not answer.
     """
 
     found: list[Diagnosis] = field(default_factory=list)
@@ -61,6 +59,9 @@ class Examination:
     writes_events: bool = True
     writes_seals: bool = True
     workers: list[StoredLease] = field(default_factory=list)
+    is_embedded: bool = False
+    has_mac_key: bool = False
+    hint: str = ""
 
     @property
     def ok(self) -> bool:
@@ -127,10 +128,10 @@ def _lasting_holder(connection: Connection, tables: AuditTables) -> LockHolder |
     return None
 
 
-def examine_keys(examination: Examination, settings: Settings) -> None:
+def examine_keys(examination: Examination, settings: TrailSettings) -> None:
     """Check that the key files this process needs exist, are valid and are private."""
     mac, signing = settings.mac_key_file, settings.signing_key_file
-    if examination.writes_events:
+    if examination.writes_events and (mac.exists() or not examination.has_mac_key):
         _examine_key(examination, "mac-key", mac, load_mac_keys)
     if examination.writes_seals:
         load = partial(load_or_create_signing_keys, create=False)
@@ -143,7 +144,7 @@ def examine_keys(examination: Examination, settings: Settings) -> None:
         )
 
 
-def examine_sink(examination: Examination, settings: Settings) -> None:
+def examine_sink(examination: Examination, settings: TrailSettings) -> None:
     """Check the sinks that records are delivered to."""
     if settings.sink == "console":
         examination.add(
@@ -151,7 +152,7 @@ def examine_sink(examination: Examination, settings: Settings) -> None:
             "AUDITSPAN_SINK is console: records are printed but not stored, so they cannot be "
             "reconciled. Use otlp.",
         )
-    elif settings.sink == "file" and not settings.is_embedded:
+    elif settings.sink == "file" and not examination.is_embedded:
         examination.add(
             "sink",
             "AUDITSPAN_SINK is file: each worker writes files on its own machine, where an "
@@ -163,13 +164,12 @@ def examine_sink(examination: Examination, settings: Settings) -> None:
 
 
 def examine_collector_config(
-    examination: Examination, settings: Settings, given: Sequence[Path]
+    examination: Examination, settings: TrailSettings, given: Sequence[Path]
 ) -> None:
-    """Check the collector's audit pipeline, by default that of `otel-collector.yaml`."""
-    files = tuple(given) or (_default_config(),)
-    names = ", ".join(map(str, files))
+    """Check the audit pipeline in the configuration files of a collector."""
+    names = ", ".join(map(str, given))
     try:
-        texts = [file.read_text(encoding="utf-8") for file in files]
+        texts = [file.read_text(encoding="utf-8") for file in given]
         sentences = check_collector_config(texts, urlsplit(settings.audit_endpoint).path)
     except (OSError, UnicodeDecodeError, CollectorConfigError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -181,11 +181,11 @@ def examine_collector_config(
         examination.add("collector-config", f"{names}: {sentence}")
 
 
-def examine_collector(examination: Examination, settings: Settings) -> None:
+def examine_collector(examination: Examination, settings: TrailSettings) -> None:
     """Check that the audit receiver answers an empty batch as a collector does."""
-    # With SQLite the collector is mostly that of `up`, and stops with it.
-    hint = _OF_UP if settings.is_embedded else ""
-    _examine_receiver(examination, "AUDITSPAN_AUDIT_ENDPOINT", audit_destination(settings), hint)
+    _examine_receiver(
+        examination, "AUDITSPAN_AUDIT_ENDPOINT", audit_destination(settings), examination.hint
+    )
 
 
 def _examine_receiver(
@@ -218,11 +218,6 @@ def _examine_tls(examination: Examination, where: str, destination: Destination)
             f"{where}: certificates are set, but the URL begins with http://, so records are sent "
             "unencrypted. Use https://.",
         )
-
-
-def _default_config() -> Path:
-    here = Path("otel-collector.yaml")
-    return here if here.exists() else config_file()
 
 
 def _examine_key(

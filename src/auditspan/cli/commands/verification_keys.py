@@ -6,16 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from auditspan import MacKey
+from auditspan.cli.commands.console import Failure, say
+from auditspan.cli.commands.target import Target
+from auditspan.errors import KeyFileError
+from auditspan.format import MacKey
+from auditspan.keys import load_mac_keys, load_or_create_signing_keys, load_retired_keys
+from auditspan.settings import TrailSettings
 from auditspan.tlog import NoteError, PublicKey
-from auditspan_service.cli.console import Failure, say
-from auditspan_service.config import Settings
-from auditspan_service.errors import KeyFileError
-from auditspan_service.files.key_files import (
-    load_mac_keys,
-    load_or_create_signing_keys,
-    load_retired_keys,
-)
 
 Key = TypeVar("Key")
 
@@ -42,23 +39,27 @@ class KnownKeys:
         return [name for name, known in keys.items() if not known]
 
 
-def known_keys(settings: Settings, given: Sequence[str]) -> KnownKeys:
-    """Load the given public keys, or those of the settings' files, and print a note if one lacks.
+def known_keys(target: Target, given: Sequence[str]) -> KnownKeys:
+    """Load the given public keys, or those of the target's files, and print a note if one lacks.
 
     Raises:
         KeyFileError: a key file exists but is damaged.
         Failure: a given public key is invalid.
     """
-    return KnownKeys(macs=_mac_keys(settings), public=_public_keys(settings, given))
+    return KnownKeys(macs=_mac_keys(target), public=_public_keys(target.settings, given))
 
 
-def _mac_keys(settings: Settings) -> tuple[MacKey, ...]:
-    path = settings.mac_key_file
+def _mac_keys(target: Target) -> tuple[MacKey, ...]:
+    path = target.settings.mac_key_file
+    if not path.exists() and (own := target.mac_keys()):
+        return tuple(own)
     lack = f"No MAC key could be read from {path} (AUDITSPAN_MAC_KEY_FILE): MACs are not checked."
+    if path.exists():
+        return tuple(target.mac_keys())
     return _unless_lacking(lambda: load_mac_keys(path), lack)
 
 
-def _public_keys(settings: Settings, given: Sequence[str]) -> tuple[PublicKey, ...]:
+def _public_keys(settings: TrailSettings, given: Sequence[str]) -> tuple[PublicKey, ...]:
     try:
         if given:
             return tuple(PublicKey.parse(text) for text in given)

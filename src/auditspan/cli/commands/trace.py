@@ -7,16 +7,16 @@ from pathlib import Path
 
 import click
 
-from auditspan.otlp import build_trace, read_logs, read_spans, render_trace, trace_as_dict
-from auditspan_service.cli.console import (
+from auditspan.cli.commands.console import (
     FOUND,
-    data_option,
     json_option,
     print_object,
     say,
     say_lines,
 )
-from auditspan_service.config import load_settings
+from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.group import data_option
+from auditspan.otlp import build_trace, read_logs, read_spans, render_trace, trace_as_dict
 
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -37,12 +37,13 @@ def as_trace_id(_context: click.Context, _option: click.Parameter, value: str | 
 )
 @json_option
 @data_option
-def trace(trace_id: str, *, files: Path | None, as_json: bool) -> None:
+@pass_target
+def trace(target: Target, trace_id: str, *, files: Path | None, as_json: bool) -> None:
     """Show the telemetry of one trace as a tree.
 
     The tree has the spans, span events and log records of the trace.
     """
-    place = files or load_settings().collector_files
+    place = files or target.settings.collector_files
     spans, logs = read_spans(place, trace_id=trace_id), read_logs(place, trace_id=trace_id)
     tree = build_trace(trace_id, spans, logs)
     if as_json:

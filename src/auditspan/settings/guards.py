@@ -9,17 +9,16 @@ from sqlalchemy import Engine
 
 from auditspan.errors import UnprotectedTrailError
 from auditspan.guards import Kind, require_guards
-from auditspan.storage import audit_tables
-from auditspan_service.config import Settings
-from auditspan_service.database.engine import snapshot
-from auditspan_service.models import Base
+from auditspan.settings.settings import TrailSettings
+from auditspan.storage import AuditTables, snapshot
 
 _OVERRIDE = "AUDITSPAN_ALLOW_UNGUARDED"
 
 
 def require_guarded(
     engine: Engine,
-    settings: Settings,
+    tables: AuditTables,
+    settings: TrailSettings,
     *,
     say: Callable[[str], None],
     tolerated: Collection[Kind] = (),
@@ -28,6 +27,7 @@ def require_guarded(
 
     Args:
         engine: an engine with the role and session settings of the writers, which are checked.
+        tables: the audit tables.
         settings: the settings; `allow_unguarded` turns the refusal into a warning.
         say: called with every sentence that does not prevent the start.
         tolerated: the kinds of findings that are only reported.
@@ -38,7 +38,7 @@ def require_guarded(
     let_pass = get_args(Kind) if settings.allow_unguarded else tolerated
     with snapshot(engine) as connection:
         try:
-            findings = require_guards(connection, audit_tables(Base.metadata), tolerated=let_pass)
+            findings = require_guards(connection, tables, tolerated=let_pass)
         except UnprotectedTrailError as error:
             raise UnprotectedTrailError(
                 f"Nothing was started. {error.message} ({_OVERRIDE}=1 overrides this, for "

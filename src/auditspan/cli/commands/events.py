@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Never
@@ -12,6 +12,17 @@ from typing import Any, Never
 import click
 from sqlalchemy import Connection
 
+from auditspan.cli.commands.console import (
+    Failure,
+    Table,
+    json_option,
+    print_object,
+    print_rows,
+    say,
+)
+from auditspan.cli.commands.target import Events, Search, Target, Trail, pass_target
+from auditspan.cli.commands.trace import as_trace_id
+from auditspan.cli.group import data_option
 from auditspan.errors import AuditConfigError
 from auditspan.format import OUTCOMES, printable, printable_json
 from auditspan.reading import by_id_or_label, require_possible
@@ -19,34 +30,13 @@ from auditspan.storage import (
     AuditTables,
     EventFilter,
     StoredEvent,
-    audit_tables,
     find_events,
     get_event,
 )
 from auditspan.storage import history as target_history
-from auditspan_service.cli.console import (
-    Failure,
-    Table,
-    data_option,
-    json_option,
-    print_object,
-    print_rows,
-    say,
-)
-from auditspan_service.cli.database import opened_trail
-from auditspan_service.cli.starting import require_current
-from auditspan_service.cli.trace import as_trace_id
-from auditspan_service.config import load_settings
-from auditspan_service.database.engine import Database
-from auditspan_service.models import Base
 
 _PAGE = 500
 _FOLLOW_SECONDS = 0.5
-
-Events = list[StoredEvent]
-Trail = tuple[Connection, AuditTables]
-Search = Callable[[Callable[[Trail], Events]], Events]
-"""Call of a function with the trail of the read replica, or of the database itself."""
 
 
 def _time(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
@@ -79,7 +69,9 @@ def _time(_context: click.Context, _option: click.Parameter, value: str | None) 
 @click.option("--follow", is_flag=True, help="Print new events as they arrive, until Ctrl-C.")
 @json_option
 @data_option
+@pass_target
 def events(
+    target: Target,
     *,
     limit: int,
     follow: bool,
@@ -91,7 +83,7 @@ def events(
     TIME is a date or time in ISO 8601, in UTC unless it has an offset.
     """
     asked = _filter(wanted)
-    with _opened_search() as search:
+    with target.searching() as search:
         if follow:
             with suppress(KeyboardInterrupt):  # the usual way to stop
                 _follow(search, asked, limit, as_json=as_json)
@@ -103,12 +95,13 @@ def events(
 @click.argument("event_id")
 @json_option
 @data_option
-def show(event_id: str, *, as_json: bool) -> None:
+@pass_target
+def show(target: Target, event_id: str, *, as_json: bool) -> None:
     """Show one event with all its members."""
-    with _opened_search() as search:
+    with target.searching() as search:
         found = search(lambda trail: list(filter(None, [get_event(*trail, event_id.lower())])))
     if not found:
-        with opened_trail() as trail:  # a replica may not have it yet
+        with target.reading() as trail:  # a replica may not have it yet
             found = list(filter(None, [get_event(*trail, event_id.lower())]))
     if not found:
         raise Failure(f"Event {event_id} was not found.")
@@ -124,13 +117,14 @@ def show(event_id: str, *, as_json: bool) -> None:
 @click.argument("target_id", metavar="ID")
 @json_option
 @data_option
-def history(target_type: str, target_id: str, *, as_json: bool) -> None:
+@pass_target
+def history(target: Target, target_type: str, target_id: str, *, as_json: bool) -> None:
     """Show every event on one target, oldest first.
 
     Events are listed in the order of the changes. A change that another program made is recorded
     later, but listed where it happened.
     """
-    with _opened_search() as search:
+    with target.searching() as search:
         found = search(lambda trail: target_history(*trail, target_type, target_id))
     if as_json:
         _print_events(found, as_json=True)
@@ -172,34 +166,6 @@ def _follow(search: Search, wanted: EventFilter, limit: int, *, as_json: bool) -
         time.sleep(_FOLLOW_SECONDS)
         shown = search(partial(_newer, wanted, last))
         _print_events(shown, as_json=as_json, table=table)
-
-
-@contextmanager
-def _opened_search() -> Iterator[Search]:
-    """Open a search of the trail; each call reads its own snapshot.
-
-    Raises:
-        SettingsError, SchemaError: the set-up is incomplete.
-    """
-    settings = load_settings()
-    database = Database.connect(settings.database_url, settings.read_database_url)
-
-    def search(read: Callable[[Trail], Events]) -> Events:
-        return database.search(lambda connection: read((_still(connection), tables)))
-
-    tables = audit_tables(Base.metadata)
-    try:
-        require_current(database.engine)
-        yield search
-    finally:
-        database.dispose()
-
-
-def _still(connection: Connection) -> Connection:
-    """Return the connection with snapshot isolation for its transaction."""
-    if connection.dialect.name == "postgresql":  # SQLite always reads a snapshot
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    return connection
 
 
 def _newest(

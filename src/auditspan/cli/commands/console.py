@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,12 +10,8 @@ from typing import Any
 import click
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from auditspan import AuditError
 from auditspan.format import printable, printable_json
-from auditspan_service.collector import CollectorError
-from auditspan_service.config import use_data_dir
-from auditspan_service.errors import ServiceError
-from auditspan_service.telemetry.exception_text import type_name, without_values
+from auditspan.telemetry import type_name, without_values
 
 FOUND = 1
 COULD_NOT = 2
@@ -24,21 +19,6 @@ COULD_NOT = 2
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print JSON: one object, or JSON Lines for a list."
 )
-
-
-def _use_data_dir(_context: click.Context, _option: click.Parameter, value: Path | None) -> None:
-    if value is not None:
-        use_data_dir(value)
-
-
-data_option = click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    callback=_use_data_dir,
-    expose_value=False,
-    help="The data directory.  [default: AUDITSPAN_DATA_DIR, or .auditspan]",
-)
-"""Accepted by the group, for every command, and by commands that are also used alone."""
 
 
 class Failure(click.ClickException):
@@ -49,34 +29,6 @@ class Failure(click.ClickException):
     def format_message(self) -> str:
         """Return the message with untrusted text escaped."""
         return printable_lines(self.message)
-
-
-class Commands(click.Group):
-    """Command group that reports every failure as one sentence and exit code 2."""
-
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 (the command's return value)
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except ServiceError as error:
-            raise Failure(error.message) from error
-        except AuditError as error:
-            raise Failure(sentence(error.message)) from error
-        except CollectorError as error:
-            raise Failure(str(error)) from error
-        except SQLAlchemyError as error:
-            raise Failure(
-                f"The database operation failed: {database_reason(error)}. Check "
-                "AUDITSPAN_DATABASE_URL."
-            ) from error
-        except OSError as error:
-            if error.errno == errno.EPIPE:
-                raise  # the reader closed the pipe: click exits quietly
-            raise Failure(_file_reason(error)) from error
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
-        except Exception as error:  # exit code 1 would mean that a problem was found
-            raise Failure(_internal(error)) from error
 
 
 def sentence(words: str) -> str:
@@ -147,13 +99,14 @@ def _cell(value: object) -> str:
     return printable(" ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
-def _file_reason(error: OSError) -> str:
+def file_reason(error: OSError) -> str:
+    """Return what failed with which file."""
     if error.filename:
         return f"{error.filename} cannot be used: {error.strerror}."
     return f"The operating system reported an error: {error.strerror or type(error).__name__}."
 
 
-def _internal(error: Exception) -> str:
+def internal_error(error: Exception) -> str:
     """Return the type and place of an error, without its message, which may quote values."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""

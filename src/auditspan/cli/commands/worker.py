@@ -10,35 +10,32 @@ from functools import partial
 
 import click
 
-from auditspan_service.cli.console import data_option, say_lines
-from auditspan_service.cli.starting import await_ready
-from auditspan_service.config import Settings, load_settings
-from auditspan_service.telemetry.logs import setup_logging
-from auditspan_service.telemetry.reporting import reporting_metrics
-from auditspan_service.worker import running_worker
+from auditspan.cli.commands.console import say_lines
+from auditspan.cli.commands.starting import await_ready
+from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.group import data_option
 
 _say = partial(say_lines, err=True)
 
 
 @click.command()
 @data_option
-def worker() -> None:
+@pass_target
+def worker(target: Target) -> None:
     """Seal committed rows and relay them to the sink until stopped.
 
     Waits while PostgreSQL is starting or unreachable. Any number of workers may run against one
     PostgreSQL database; one is active, the others stand by.
     """
-    settings = load_settings()
     with stop_signal() as told:
-        await_ready(settings, told)
+        await_ready(target, told)
         if not told.is_set():
-            _work(settings, told)
+            _work(target, told)
 
 
-def _work(settings: Settings, told: threading.Event) -> None:
-    setup_logging(level=settings.log_level, log_format=settings.log_format)
-    with reporting_metrics(settings), running_worker(settings):
-        _say(f"worker running, sink {settings.sink}")
+def _work(target: Target, told: threading.Event) -> None:
+    with target.telemetry(), target.opened_engine() as engine, target.worker(engine):
+        _say(f"worker running, sink {target.settings.sink}")
         told.wait()
         _say("stopping")
 

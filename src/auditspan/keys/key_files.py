@@ -20,11 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from auditspan import AuditConfigError, MacKey
-from auditspan.format import SECRET_BYTES
+from auditspan.errors import AuditConfigError, KeyFileError
+from auditspan.format import SECRET_BYTES, MacKey
+from auditspan.keys.private_files import make_private_directory
 from auditspan.tlog import KEY_PREFIX, NoteError, PublicKey, SigningKey
-from auditspan_service.errors import KeyFileError
-from auditspan_service.files.private_files import make_private_directory
 
 Key = TypeVar("Key")
 
@@ -61,6 +60,20 @@ def load_mac_keys(path: Path) -> tuple[MacKey, ...]:
         ) from error
     except AuditConfigError as error:
         raise KeyFileError(f"{path}: {error.message}.") from error
+
+
+def stored_mac_key() -> MacKey | None:
+    """Return the first key in the file of AUDITSPAN_MAC_KEY_FILE; None if it does not exist.
+
+    By default the file is `keys/mac.key` in AUDITSPAN_DATA_DIR.
+
+    Raises:
+        KeyFileError: the file cannot be read.
+    """
+    data = Path(os.environ.get("AUDITSPAN_DATA_DIR") or ".auditspan").expanduser()
+    named = os.environ.get("AUDITSPAN_MAC_KEY_FILE")
+    path = Path(named).expanduser() if named else data / "keys" / "mac.key"
+    return load_mac_keys(path)[0] if path.exists() else None
 
 
 def load_or_create_signing_keys(path: Path, *, create: bool) -> tuple[SigningKey, ...]:
