@@ -58,9 +58,9 @@ class SchemaState:
             return f"The database is at revision {self.current}, as this release requires."
         if self.is_foreign:
             return (
-                "The audit tables in this database belong to an application, not to the service, "
-                "but this command requires the service's database. An application verifies its own "
-                "trail: see docs/how-to/audit-your-own-application.md."
+                "The audit tables in this database belong to an application, not to the service: "
+                "name the application with --app MODULE:ATTRIBUTE (docs/how-to/"
+                "audit-your-own-application.md)."
             )
         if not self.is_known:
             return (
