@@ -98,7 +98,7 @@ def test_other_commands_close_the_database_too(
 ) -> None:
     """Every command that starts on an embedded database repairs its modes."""
     database = exposed(tmp_path / "data")
-    monkeypatch.setattr(import_module("auditspan.cli.commands.worker"), "setup_logging", _stop)
+    monkeypatch.setattr(import_module("auditspan_service.cli.target"), "setup_logging", _stop)
     monkeypatch.setattr("os.execv", _stop)
     done = invoke(*command, data=tmp_path / "data")
     assert ["0700", "0600"] == modes(tmp_path / "data", database)
