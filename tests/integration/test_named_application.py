@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from flask import Flask
 from sqlalchemy import MetaData, create_engine
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import sessionmaker
 
 from auditspan import Actor, AuditTrail, audit_context, set_up_sqlite
@@ -30,8 +31,11 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
     app = Flask(__name__)
     AuditExtension(trail).init_app(app)
     module = ModuleType(MODULE)
+    slow = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'shop.db'}")
+    async_trail = AuditTrail(async_sessionmaker(slow), metadata=MetaData(), mac_key=None)
     members = {
         "trail": trail,
+        "async_trail": async_trail,
         "app": app,
         "bare": Flask("bare"),
         "create_app": lambda: app,
@@ -53,9 +57,9 @@ def run(app: str, *arguments: str, **environ: str) -> Result:
 
 
 @pytest.mark.usefixtures("shop")
-@pytest.mark.parametrize("attribute", ["trail", "app", "create_app", "create_trail"])
+@pytest.mark.parametrize("attribute", ["trail", "app", "create_app", "create_trail", "async_trail"])
 def test_trail_application_and_factory_are_accepted(attribute: str) -> None:
-    """Each leads to the same trail; `AUDITSPAN_APP` names it as well."""
+    """Each leads to the trail, also of asynchronous sessions; `AUDITSPAN_APP` names it as well."""
     name = f"{MODULE}:{attribute}"
     assert 0 == run(name, "init").exit_code
     assert 0 == run(name, "events").exit_code
