@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
-from sqlalchemy import Engine, MetaData
+from sqlalchemy import MetaData
 from sqlalchemy.orm import Session, scoped_session
 
 from auditspan.capture import (
@@ -19,18 +18,16 @@ from auditspan.capture import (
     attached,
     chosen_key,
     drain_now,
-    engine_of,
     engines_of,
     fresh_id,
     hook_target,
     listen,
     register,
     require_supported_binds,
-    session_factory,
-    synchronous,
     unaudited,
     utc_now,
 )
+from auditspan.database import TrailDatabase
 from auditspan.errors import AuditConfigError
 from auditspan.format import (
     KEY_ADDED,
@@ -48,12 +45,8 @@ from auditspan.reading import Criteria, Event, Source, read_events, read_history
 from auditspan.storage import AuditTables, CoveredRows, audit_tables, find_uncovered
 from auditspan.telemetry import announce, service_from_resource
 
-if TYPE_CHECKING:
-    from auditspan.settings import TrailSettings
-    from auditspan.worker import Worker
 
-
-class AuditTrail:
+class AuditTrail(TrailDatabase):
     """An audit trail: a row for every change of an audited table, in the change's transaction.
 
     Triggers capture the changes, however they are written (docs/adr/0016). The worker records
@@ -192,44 +185,6 @@ class AuditTrail:
                 session, action, target=target, outcome=outcome, reason=reason, metadata=metadata
             )
 
-    def new_session(self) -> Session:
-        """Return a new session, independent of any scope.
-
-        Raises:
-            AuditConfigError: the sessions are asynchronous.
-        """
-        return session_factory(self._sessions)()
-
-    @contextmanager
-    def opened_engine(self) -> Iterator[Engine]:
-        """Open the engine of the trail's tables; for asynchronous sessions, a synchronous one."""
-        with synchronous(engine_of(self._sessions, self.tables.event)) as engine:
-            yield engine
-
-    @contextmanager
-    def worker(self, settings: TrailSettings | None = None) -> Iterator[Worker]:
-        """Run the worker as daemon threads of this process during the block, for development.
-
-        At the end it finishes the batches in flight; remaining rows wait in the table. Any number
-        of processes may run it on PostgreSQL, where one seals and sends; on SQLite run one.
-        Requires the extra `cli`.
-
-        Args:
-            settings: the key files and sinks; by default those of `AUDITSPAN_*`.
-
-        Raises:
-            KeyFileError: there is no signing key, and this is not development (SQLite, or
-                AUDITSPAN_ENV=development), where it is created.
-            SettingsError: a setting is invalid.
-        """
-        from auditspan.settings import in_process  # noqa: PLC0415 (needs the extra `cli`)
-
-        with (
-            self.opened_engine() as engine,
-            in_process(engine, self.tables, self.mac_key, settings) as worker,
-        ):
-            yield worker
-
     def history(self, source: Source, target: object, key: object = None) -> list[Event]:
         """Return the events of one object, in the order in which the changes happened.
 
@@ -309,10 +264,5 @@ class AuditTrail:
             metadata=found.statement.metadata(key),
         )
         return replace(found, event_id=event_id)
-
-    @property
-    def mac_key(self) -> MacKey | None:
-        """The key that authenticates new rows; None without one."""
-        return self._capture.mac_key
 
     unaudited = staticmethod(unaudited)

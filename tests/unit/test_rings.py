@@ -25,7 +25,7 @@ FLOORS = (
     {"verify", "worker"},
     {"settings"},
     {"doctor"},
-    {"__init__", "trail", "flask", "alembic", "testing", "cli"},
+    {"__init__", "trail", "database", "flask", "alembic", "testing", "cli"},
 )
 #: What a folder may import besides the standard library and SQLAlchemy.
 FOREIGN = {
@@ -48,6 +48,7 @@ FOREIGN = {
     "delivery": {"sqlalchemy", "opentelemetry", "urllib3", "google"},
     "verify": {"sqlalchemy", "opentelemetry"},
     "trail": {"sqlalchemy", "opentelemetry"},
+    "database": {"sqlalchemy"},
     "worker": {"sqlalchemy", "opentelemetry"},
     "flask": {"flask", "click", "opentelemetry"},
     "alembic": {"sqlalchemy", "alembic"},
