@@ -43,7 +43,7 @@ def set_app(context: click.Context, name: str) -> None:
 
 
 def _named(name: str) -> object:
-    from auditspan.cli.commands import named_application  # noqa: PLC0415 (imported when used)
+    from auditspan.cli.commands.application import named_application  # noqa: PLC0415 (imported when used)
 
     return named_application(name)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from auditspan.cli.commands.application import ApplicationTarget, named_application
+from auditspan.cli.commands.application import ApplicationTarget
 from auditspan.cli.commands.console import (
     FOUND,
     Failure,
@@ -36,7 +36,6 @@ __all__ = [
     "failure",
     "json_option",
     "keys",
-    "named_application",
     "print_object",
     "print_rows",
     "say",
