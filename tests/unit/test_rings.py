@@ -18,7 +18,7 @@ SOURCE = ROOT / "src"
 FLOORS = (
     {"errors"},
     {"format", "tlog"},
-    {"context"},
+    {"context", "dialects"},
     {"storage", "telemetry", "otlp", "mapping", "keys"},
     {"capture"},
     {"guards", "seal", "delivery", "reading"},
@@ -37,6 +37,7 @@ FOREIGN = {
     "settings": {"pydantic", "pydantic_settings", "sqlalchemy"},
     "doctor": {"sqlalchemy", "yaml"},
     "cli": {"click", "sqlalchemy"},
+    "dialects": {"sqlalchemy"},
     "storage": {"sqlalchemy"},
     "mapping": {"sqlalchemy"},
     "telemetry": {"opentelemetry", "sqlalchemy"},

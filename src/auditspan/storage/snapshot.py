@@ -8,14 +8,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from auditspan.dialects import DIALECTS
+
 
 @contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
     """Open a read-only connection whose statements all read one snapshot."""
-    options: dict[str, Any] = {
-        "postgresql_readonly": True
-    }  # SQLite's engines know it, too: see `set_up_sqlite`
-    if engine.dialect.name == "postgresql":
-        options["isolation_level"] = "REPEATABLE READ"  # SQLite always reads a snapshot
+    # `set_up_sqlite` reads the first option, too.
+    options: dict[str, Any] = {"postgresql_readonly": True, **DIALECTS.of(engine).SNAPSHOT}
     with engine.connect().execution_options(**options) as connection:
         yield connection

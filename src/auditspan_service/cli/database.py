@@ -10,9 +10,9 @@ from sqlalchemy import Engine
 from auditspan import audit_context
 from auditspan.cli.commands import ACTOR
 from auditspan_service.config import Settings, load_settings
+from auditspan_service.database.data_directory import database_file
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import SchemaState, inspect_schema
-from auditspan_service.database.sqlite_url import sqlite_file
 from auditspan_service.errors import SchemaError
 from auditspan_service.services import Services, open_services, silent_telemetry
 
@@ -51,8 +51,8 @@ def schema_state(engine: Engine) -> SchemaState:
     Raises:
         SchemaError: the database file does not exist.
     """
-    if engine.dialect.name == "sqlite" and not sqlite_file(engine.url).exists():
-        file = sqlite_file(engine.url)
+    file = database_file(engine.url)
+    if file and not file.exists():
         raise SchemaError(f"There is no database at {file}: run `auditspan db upgrade`.")
     with engine.connect() as connection:
         return inspect_schema(connection)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from auditspan import AuditTrail
 from auditspan.cli.commands import Events, Schema, Search, Target, Trail
+from auditspan.dialects import DIALECTS
 from auditspan.doctor import Examination
 from auditspan.settings import require_guarded
 from auditspan.verify import StateReport, VerifyReport
@@ -142,6 +143,5 @@ class ServiceTarget(Target):
 
 def _still(connection: Connection) -> Connection:
     """Return the connection with snapshot isolation for its transaction."""
-    if connection.dialect.name == "postgresql":  # SQLite always reads a snapshot
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    DIALECTS.of(connection).read_snapshot(connection)
     return connection

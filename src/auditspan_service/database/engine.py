@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from auditspan import set_up_sqlite
+from auditspan.dialects import PerDialect
 
 if TYPE_CHECKING:
     from auditspan_service.database.replica import Replica
@@ -56,8 +57,12 @@ in milliseconds. The URL can override them."""
 READ_ONLY_STATE = "25006"
 """The SQLSTATE of a write in a read-only transaction."""
 
-_IS_READ_ONLY = text(
+_RECOVERS = text(
     "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'"
+)
+_IS_READ_ONLY = PerDialect[Callable[[Connection], bool]](
+    postgresql=lambda connection: bool(connection.execute(_RECOVERS).scalar_one()),
+    sqlite=lambda _: False,
 )
 
 _SETTINGS = ("TIME ZONE 'UTC'", "lock_timeout = '10s'")
@@ -195,9 +200,7 @@ def _drop_demoted(context: ExceptionContext) -> None:
 
 def is_read_only(connection: Connection) -> bool:
     """Return whether the server is read-only: a standby, or configured to be."""
-    if connection.dialect.name != "postgresql":
-        return False
-    return bool(connection.execute(_IS_READ_ONLY).scalar_one())
+    return _IS_READ_ONLY.of(connection)(connection)
 
 
 def _configure_postgresql(connection: Any, entry: ConnectionPoolEntry) -> None:  # noqa: ANN401 (the driver's)

@@ -6,6 +6,7 @@ or none. Two concurrent upgrades run one after the other, and the second has not
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, column, inspect, select, table, text
 
+from auditspan.dialects import PerDialect
 from auditspan_service.database.data_directory import make_database_file
 from auditspan_service.errors import SchemaError
 from auditspan_service.models import ApiKey
@@ -90,8 +92,7 @@ def upgrade(engine: Engine) -> Upgrade:
     """
     make_database_file(engine.url)
     with engine.begin() as connection:  # on SQLite: BEGIN IMMEDIATE, so only one at a time
-        if engine.dialect.name == "postgresql":
-            _take_turn(connection)
+        _TAKE_TURN.of(engine)(connection)
         before = inspect_schema(connection)
         if before.is_foreign or not before.is_known:
             raise SchemaError(before.sentence())
@@ -130,6 +131,10 @@ def _take_turn(connection: Connection) -> None:
     connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_FOR_OTHERS}'"))
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_FOR_TABLE}'"))
+
+
+_TAKE_TURN = PerDialect[Callable[[Connection], None]](postgresql=_take_turn, sqlite=lambda _: None)
+"""On SQLite, only one transaction has begun to write."""
 
 
 def _current_revision(connection: Connection) -> str | None:

@@ -10,7 +10,7 @@ from auditspan.cli.commands.console import FOUND, json_option, print_object, say
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
 from auditspan.guards import Finding, check_guards, restore_guards
-from auditspan.storage import dialect_of, partitioning, partitions_of, snapshot
+from auditspan.storage import PARTITIONS, dialect_of, snapshot
 
 
 @click.group()
@@ -95,14 +95,14 @@ def _partition(target: Target, engine: Engine) -> tuple[list[str], list[str]]:
     Raises:
         AuditConfigError: the database is not PostgreSQL.
     """
-    event, leaf = target.tables.event, target.tables.leaf
+    event, leaf, partitions = target.tables.event, target.tables.leaf, PARTITIONS.of(engine)
     with engine.begin() as connection, busy(connection):
-        before = [one.bare for one in partitions_of(connection, event)]
-        statements = partitioning(event, leaf, dialect_of(connection))
+        before = [one.bare for one in partitions.partitions_of(connection, event)]
+        statements = partitions.partitioning(event, leaf, dialect_of(connection))
         connection.execute(text("SET LOCAL lock_timeout = '10s'"))
         for statement in statements:
             connection.execute(statement)
-        after = [one.bare for one in partitions_of(connection, event)]
+        after = [one.bare for one in partitions.partitions_of(connection, event)]
     return after, [name for name in after if name not in before]
 
 

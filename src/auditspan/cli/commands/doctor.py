@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ from auditspan.cli.commands.console import (
 )
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
+from auditspan.dialects import PerDialect
 from auditspan.doctor import (
     Examination,
     examine_collector,
@@ -30,7 +32,13 @@ from auditspan.errors import AuditConfigError
 from auditspan.guards import check_guards
 from auditspan.storage import snapshot
 
-_MAY_INSERT = text("SELECT has_any_column_privilege(CAST(:table AS text), 'INSERT')")
+_HAS_PRIVILEGE = text("SELECT has_any_column_privilege(CAST(:table AS text), 'INSERT')")
+_MAY_INSERT = PerDialect[Callable[[Connection, Table], bool]](
+    postgresql=lambda connection, table: bool(
+        connection.execute(_HAS_PRIVILEGE, {"table": table.name}).scalar_one()
+    ),
+    sqlite=lambda *_: True,
+)
 
 
 @click.command()
@@ -95,9 +103,7 @@ def _examine_database(examination: Examination, target: Target, engine: Engine) 
 
 
 def _may_insert(connection: Connection, table: Table) -> bool:
-    if connection.dialect.name == "sqlite":
-        return True
-    return bool(connection.execute(_MAY_INSERT, {"table": table.name}).scalar_one())
+    return _MAY_INSERT.of(connection)(connection, table)
 
 
 def _print(examination: Examination, *, as_json: bool) -> None:
