@@ -13,10 +13,10 @@ from sqlalchemy import Engine, MetaData, text
 
 from auditspan.delivery import Relay
 from auditspan.seal import Sealer
-from auditspan.storage import AuditTables, audit_tables, insert_records
+from auditspan.storage import AuditTables, audit_tables, insert_records, snapshot
 from auditspan.verify import verify_trail
 from auditspan.worker import Worker
-from auditspan_service.database.engine import make_engine, snapshot
+from auditspan_service.database.engine import make_engine
 from trust import KEY, MAC, EncodingSink, record
 
 PATIENCE = 6

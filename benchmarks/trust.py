@@ -46,12 +46,12 @@ from auditspan.delivery import OtlpSink, Relay, encode, outgoing
 from auditspan.delivery.relay import MAX_RECORDS
 from auditspan.format import AuditRecord, SealedRow, uuid7
 from auditspan.seal import Sealer
-from auditspan.storage import AuditTables, audit_tables, insert_records
+from auditspan.storage import AuditTables, audit_tables, insert_records, snapshot
 from auditspan.telemetry import ExportRecord, log_record, semconv
 from auditspan.tlog import SigningKey
 from auditspan.verify import verify_trail
 from auditspan.worker import Worker
-from auditspan_service.database.engine import make_engine, snapshot
+from auditspan_service.database.engine import make_engine
 from support.collector import collector_binary, run_collector
 from support.postgres import empty_database
 

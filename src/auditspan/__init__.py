@@ -17,8 +17,10 @@ from auditspan.errors import (
     CollectorFilesError,
     EventConflictError,
     IngestError,
+    KeyFileError,
     MissingActorError,
     NotSealedError,
+    SettingsError,
     SinkError,
     SinkRejectedError,
     SinkUnavailableError,
@@ -29,6 +31,7 @@ from auditspan.format import Actor, MacKey, Request, Service, Target
 from auditspan.ingest import ForeignEvent
 from auditspan.mapping import Exempt, Policy
 from auditspan.reading import Event
+from auditspan.storage import set_up_sqlite
 from auditspan.trail import AuditTrail
 
 __all__ = [
@@ -45,12 +48,14 @@ __all__ = [
     "Exempt",
     "ForeignEvent",
     "IngestError",
+    "KeyFileError",
     "MacKey",
     "MissingActorError",
     "NotSealedError",
     "Policy",
     "Request",
     "Service",
+    "SettingsError",
     "SinkError",
     "SinkRejectedError",
     "SinkUnavailableError",
@@ -59,4 +64,5 @@ __all__ = [
     "UnprotectedTrailError",
     "audit_context",
     "carry_context",
+    "set_up_sqlite",
 ]

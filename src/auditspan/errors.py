@@ -11,6 +11,8 @@
     │   └── EventConflictError  its id is recorded with other content
     ├── NotSealedError         event that no checkpoint covers yet
     ├── CollectorFilesError    unreadable collector files
+    ├── SettingsError          invalid setting; nothing was started
+    ├── KeyFileError           key file missing, unreadable or damaged
     └── SinkError              batch not accepted by a sink
         ├── SinkUnavailableError        temporarily; the same batch must be sent again
         └── SinkRejectedError           permanently; the sink rejects a record of the batch
@@ -21,6 +23,7 @@ translated at the boundary and remain available as ``__cause__``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -103,6 +106,26 @@ class CollectorFilesError(AuditError):
     """Unreadable collector files."""
 
     code = "collector-files"
+
+
+class SettingsError(AuditError):
+    """Invalid setting; nothing was started.
+
+    Attributes:
+        sentences: one for each invalid setting, which names its variable and not its value.
+    """
+
+    code = "settings"
+
+    def __init__(self, sentences: Sequence[str] = ()) -> None:
+        self.sentences = (sentences,) if isinstance(sentences, str) else tuple(sentences)
+        super().__init__("\n".join(self.sentences))
+
+
+class KeyFileError(AuditError):
+    """Key file missing, unreadable or damaged."""
+
+    code = "key-file"
 
 
 class SinkError(AuditError):

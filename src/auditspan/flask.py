@@ -10,15 +10,20 @@ request context has ended (a plain generator, `call_on_close`) runs with the act
 
 from __future__ import annotations
 
+import atexit
+import os
 import re
+import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar, cast
 
 from flask import Flask, Response, current_app, has_request_context, request
 
+from auditspan.cli import audit_commands
 from auditspan.context import (
     AuditContext,
     RequestScope,
@@ -45,14 +50,23 @@ class AuditExtension:
         trail: the trail of the application's sessions.
         actor: returns the actor of the current request. It is called when a change is recorded, so
             that authentication may happen at any point before. By default the actor is anonymous.
+        worker: whether to run the worker in this process, from the first request until the process
+            ends; for development. See `AuditTrail.worker`.
     """
 
-    def __init__(self, trail: AuditTrail, *, actor: Callable[[], Actor] = Actor.anonymous) -> None:
+    def __init__(
+        self,
+        trail: AuditTrail,
+        *,
+        actor: Callable[[], Actor] = Actor.anonymous,
+        worker: bool = False,
+    ) -> None:
         self.trail = trail
         self._actor = actor
+        self._worker = _Worker(trail) if worker else None
 
     def init_app(self, app: Flask) -> None:
-        """Install the extension, as `app.extensions["auditspan"]`.
+        """Install the extension, as `app.extensions["auditspan"]`, and its commands `flask audit`.
 
         Raises:
             AuditConfigError: the application already has one.
@@ -67,6 +81,12 @@ class AuditExtension:
         app.before_request_funcs.setdefault(None, []).insert(0, self._begin)
         # Flask calls these in reverse, so this one sees the final response.
         app.after_request_funcs.setdefault(None, []).insert(0, _carry_into)
+        app.cli.add_command(audit_commands(partial(_target, app, self.trail)))
+
+    def close(self) -> None:
+        """Stop the worker in order, if it runs in this process; done when the process ends."""
+        if self._worker:
+            self._worker.stop()
 
     def scope(self) -> RequestScope:
         """Return the scope of the current request, the same one throughout the request."""
@@ -75,6 +95,8 @@ class AuditExtension:
 
     def _begin(self) -> None:
         """Make the request hide the `audit_context` in which it is handled."""
+        if self._worker:
+            self._worker.start(current_app.config)
         self._opened(hides=opened_context())
 
     def _opened(self, *, hides: AuditContext | None) -> RequestScope:
@@ -82,6 +104,38 @@ class AuditExtension:
         scope = RequestScope(context=context, hides=hides)
         setattr(request, _SCOPE, scope)
         return scope
+
+
+class _Worker:
+    """The worker of this process, started by its first request and so after any fork."""
+
+    def __init__(self, trail: AuditTrail) -> None:
+        self._trail = trail
+        self._lock = threading.Lock()
+        self._stops: dict[int, ExitStack] = {}
+
+    def start(self, config: Mapping[str, object]) -> None:
+        """Start the worker, unless this process has started it before."""
+        process = os.getpid()
+        with self._lock:
+            if process in self._stops:
+                return
+            from auditspan.settings import settings_from  # noqa: PLC0415 (needs the extra `cli`)
+
+            self._stops[process] = stops = ExitStack()
+            stops.enter_context(self._trail.worker(settings_from(config)))
+            atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """Stop the worker of this process."""
+        if stops := self._stops.get(os.getpid()):
+            stops.close()
+
+
+def _target(app: Flask, trail: AuditTrail) -> object:
+    from auditspan.cli.commands import ApplicationTarget  # noqa: PLC0415 (needs the extra `cli`)
+
+    return ApplicationTarget(trail, app=app, command="flask audit")
 
 
 def _current_scope() -> RequestScope | None:

@@ -29,6 +29,7 @@ from auditspan.capture import (
     unaudited,
     utc_now,
 )
+from auditspan.database import TrailDatabase
 from auditspan.errors import AuditConfigError
 from auditspan.format import (
     KEY_ADDED,
@@ -49,7 +50,7 @@ from auditspan.storage import AuditTables, CoveredRows, audit_tables, find_uncov
 from auditspan.telemetry import announce, service_from_resource
 
 
-class AuditTrail:
+class AuditTrail(TrailDatabase):
     """An audit trail: a row for every change of an audited table, in the change's transaction.
 
     Triggers capture the changes, however they are written (docs/adr/0016). The worker records
@@ -66,9 +67,10 @@ class AuditTrail:
         actions: the actions that `record` and `record_durable` accept; None accepts any.
         service: this program; by default as named by OpenTelemetry's resource.
         mac_key: authenticates every body and fingerprints redacted values. Without it, rows carry
-            no MAC, and only the presence of a redacted value is recorded. If it is omitted, a
-            warning is logged once per process; pass None to run without a key. To add a key
-            later, see `cover_rows_without_mac`.
+            no MAC, and only the presence of a redacted value is recorded. By default the first key
+            in the file of AUDITSPAN_MAC_KEY_FILE (`.auditspan/keys/mac.key`); if there is none, a
+            warning is logged once per process. Pass None to run without a key. To add a key later,
+            see `cover_rows_without_mac`.
         clock: returns the current time, aware.
         new_id: returns a new version 7 UUID.
 
@@ -290,10 +292,5 @@ class AuditTrail:
             metadata=found.statement.metadata(key),
         )
         return replace(found, event_id=event_id)
-
-    @property
-    def mac_key(self) -> MacKey | None:
-        """The key that authenticates new rows; None without one."""
-        return self._capture.mac_key
 
     unaudited = staticmethod(unaudited)

@@ -79,21 +79,22 @@ class Worker:
         self._undrained = Undrained(engine, tables, mac_key=mac_key)
         self._stop = threading.Event()
         self._threads = (
-            threading.Thread(target=self._seal, name="auditspan-sealer"),
-            threading.Thread(target=self._take_undrained, name="auditspan-undrained"),
-            threading.Thread(target=self._keep_ahead, name="auditspan-partitions"),
+            threading.Thread(target=self._seal, name="auditspan-sealer", daemon=True),
+            threading.Thread(target=self._take_undrained, name="auditspan-undrained", daemon=True),
+            threading.Thread(target=self._keep_ahead, name="auditspan-partitions", daemon=True),
             *(
                 threading.Thread(
                     target=self._deliver,
                     args=(Relay(engine, tables, one, trail=name),),
                     name=f"auditspan-relay-{one.name}",
+                    daemon=True,
                 )
                 for one in self._sinks
             ),
         )
 
     def start(self) -> None:
-        """Start the threads."""
+        """Start the threads; they end with the process, best by `stop`."""
         for thread in self._threads:
             thread.start()
 

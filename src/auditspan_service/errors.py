@@ -1,13 +1,12 @@
 """Errors of the service, with messages for people.
 
     ServiceError
-    ├── SettingsError         a setting is invalid; nothing was started
-    ├── KeyFileError          a key file is missing, unreadable or damaged
-    ├── SchemaError           the database schema does not match this release
     ├── InvalidInputError     a member of the input is invalid
     ├── NotFoundError         the object does not exist
     ├── DuplicateError        the name is already taken
     └── StaleError            the object has changed since it was read
+
+`SchemaError` is an `AuditConfigError`: the database schema does not match this release.
 
 They are independent of HTTP: `api/problems.py` turns them into problem documents, the command line
 into one sentence and an exit code.
@@ -18,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from auditspan.errors import AuditConfigError
+
 
 class ServiceError(Exception):
     """The operation failed."""
@@ -27,19 +28,7 @@ class ServiceError(Exception):
         super().__init__(self.message)
 
 
-class SettingsError(ServiceError):
-    """A setting is invalid."""
-
-    def __init__(self, sentences: Sequence[str]) -> None:
-        self.sentences = tuple(sentences)
-        super().__init__("\n".join(sentences))
-
-
-class KeyFileError(ServiceError):
-    """A key file is missing, unreadable or damaged."""
-
-
-class SchemaError(ServiceError):
+class SchemaError(AuditConfigError):
     """The database schema does not match this release."""
 
 

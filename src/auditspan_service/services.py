@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from auditspan import AuditTrail, MacKey
+from auditspan.keys import load_mac_keys, load_or_create_mac_key
 from auditspan.telemetry import service_from_resource
 from auditspan_service.config import Settings
 from auditspan_service.database.engine import Database
-from auditspan_service.files.key_files import load_mac_keys, load_or_create_mac_key
 from auditspan_service.models import Base
 from auditspan_service.telemetry.exporters import Exporters
 from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry

@@ -19,9 +19,9 @@ import httpx
 from click.testing import CliRunner
 from sqlalchemy import Engine, create_engine
 
+from auditspan.keys import load_or_create_mac_key, load_or_create_signing_keys
 from auditspan_service.cli import main
 from auditspan_service.collector import Collector
-from auditspan_service.files.key_files import load_or_create_mac_key, load_or_create_signing_keys
 from support.collector import run_collector
 from support.patience import PATIENCE
 from support.program import Program

@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from sqlalchemy.orm import Session, sessionmaker
 
 from auditspan import AuditTrail
-from auditspan_service.telemetry.exception_text import describe
+from auditspan.telemetry import describe
 from auditspan_service.telemetry.exporters import Exporters
 from auditspan_service.telemetry.instrumentation import instrument_engine
 from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry

@@ -29,13 +29,13 @@ from auditspan import Actor
 from auditspan.errors import AuditConfigError
 from auditspan.format import SealedRow
 from auditspan.format.record import AuditRecord
+from auditspan.settings.sinks import make_sinks
 from auditspan.telemetry import log_record, service_from_resource
 from auditspan_service.config import load_settings
 from auditspan_service.telemetry.exporters import select_exporters
 from auditspan_service.telemetry.logs import setup_logging, teardown_logging
 from auditspan_service.telemetry.otlp_exporters import otlp_exporter
 from auditspan_service.telemetry.providers import TelemetryConfig, setup_telemetry
-from auditspan_service.worker import make_sinks
 from integration.sinks.recording import Request, recorder
 from support.patience import PATIENCE
 from support.running import clean_environment

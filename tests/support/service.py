@@ -16,11 +16,11 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from auditspan import Actor, audit_context
+from auditspan.keys import load_or_create_mac_key
 from auditspan_service.api.current import EXTENSION
 from auditspan_service.api_keys import IssuedKey, create_key
 from auditspan_service.app import create_app
 from auditspan_service.config import Settings, load_settings
-from auditspan_service.files.key_files import load_or_create_mac_key
 from auditspan_service.models import Base
 from auditspan_service.services import Services
 from auditspan_service.telemetry.exporters import Exporters

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from auditspan.doctor.collector_config import CollectorConfigError, check_collector_config
 from auditspan_service.collector import config_file
-from auditspan_service.doctor.collector_config import CollectorConfigError, check_collector_config
 
 PATH = "/v1/audit"
 OURS = config_file().read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from auditspan.format.mac import MacKey
+from auditspan.settings import TrailSettings
 from auditspan.storage.tables import audit_tables
 from auditspan_service.config import load_settings
 from auditspan_service.models import Base
@@ -318,3 +319,23 @@ def test_nothing_enters_the_build_but_what_is_copied() -> None:
     assert {line[1:] for line in lines if line.startswith("!")} == {
         path for paths in copied for path in paths.split()
     }
+
+
+WORKER_FILES = ("auditspan-worker.service", "compose.yaml", "kubernetes.yaml")
+
+
+@pytest.mark.parametrize("name", WORKER_FILES)
+def test_files_of_an_applications_worker_run_it(name: str) -> None:
+    """Each runs `worker` on an application, in production, with settings that exist."""
+    text = text_of(f"deploy/worker/{name}")
+    if name.endswith(".yaml"):
+        assert all(yaml.safe_load_all(text))
+    words = re.sub(r"[\[\],\"]", " ", text).split()
+    place = words.index("--app")
+    assert ["auditspan", "--app", "shop:trail", "worker"] == [
+        words[place - 1].rpartition("/")[2],
+        *words[place : place + 3],
+    ]
+    named = set(re.findall(r"AUDITSPAN_([A-Z_]+)", text))
+    assert {"ENV", "MAC_KEY_FILE", "SIGNING_KEY_FILE"} <= named
+    assert named <= {field.upper() for field in TrailSettings.model_fields}

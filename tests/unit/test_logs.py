@@ -17,7 +17,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy.exc import IntegrityError
 
-from auditspan_service.telemetry.exception_text import describe
+from auditspan.telemetry import describe
 from auditspan_service.telemetry.logs import (
     JsonFormatter,
     TextFormatter,

@@ -31,6 +31,7 @@ INTENDED = {
     "Target",
     "audit_context",
     "carry_context",
+    "set_up_sqlite",
 }
 CODES = {
     "AuditError": "audit",
@@ -40,8 +41,10 @@ CODES = {
     "CollectorFilesError": "collector-files",
     "EventConflictError": "event-conflict",
     "IngestError": "ingest",
+    "KeyFileError": "key-file",
     "MissingActorError": "missing-actor",
     "NotSealedError": "not-sealed",
+    "SettingsError": "settings",
     "SinkError": "sink",
     "SinkRejectedError": "sink-rejected",
     "SinkUnavailableError": "sink-unavailable",

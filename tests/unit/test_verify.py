@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import auditspan.verify.steps
+from auditspan.cli.commands.verify import verify as command
 from auditspan.format.columns import COLUMNS, derived_columns
 from auditspan.format.mac import MacKey
 from auditspan.format.record import Actor, AuditRecord, Service, Target
 from auditspan.format.rows import SealedLeaf
 from auditspan.tlog.merkle import Tree, hash_leaf
 from auditspan.verify.steps import Finding, Verifier
-from auditspan_service.cli.verify import verify as command
 
 KEY = MacKey.from_secret(bytes(range(32)))
 FOREIGN = MacKey.from_secret(bytes(32))

@@ -22,10 +22,13 @@ from auditspan.capture.recorder import Recorder
 from auditspan.capture.sessions import (
     Sessions,
     attached,
+    engine_of,
     engines_of,
     hook_target,
     own_transaction,
     require_supported_binds,
+    session_factory,
+    synchronous,
 )
 from auditspan.capture.triggers import create_triggers, staged_tables
 from auditspan.capture.unaudited import unaudited
@@ -46,6 +49,7 @@ __all__ = [
     "create_triggers",
     "drain_first",
     "drain_now",
+    "engine_of",
     "engines_of",
     "fresh_id",
     "hook_target",
@@ -55,7 +59,9 @@ __all__ = [
     "record_rows",
     "register",
     "require_supported_binds",
+    "session_factory",
     "staged_tables",
+    "synchronous",
     "table_key",
     "target_metadata",
     "unaudited",

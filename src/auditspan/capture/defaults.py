@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from enum import Enum
 
 from auditspan.format import MAX_MILLIS, RANDOM_BYTES, MacKey, uuid7
+from auditspan.keys import stored_mac_key
 
 _logger = logging.getLogger(__name__)
 
@@ -26,16 +27,18 @@ class KeyWarning:
 
 
 def chosen_key(given: MacKey | Unset | None) -> MacKey | None:
-    """Return the given key; warn once if neither a key nor None was given."""
+    """Return the given key; by default the stored one, and warn once if there is none."""
     if not isinstance(given, Unset):
         return given
+    if stored := stored_mac_key():
+        return stored
     if KeyWarning.is_due:
         KeyWarning.is_due = False
         _logger.warning(
             "AuditTrail has no mac_key: anyone who can write to the database can change audit rows "
-            "and seal them again undetected. Pass mac_key=MacKey.parse(...) (docs/how-to/"
-            "audit-your-own-application.md shows how to create one), or mac_key=None to run "
-            "without a key and silence this warning"
+            "and seal them again undetected. Create one with `auditspan --app MODULE:TRAIL init` "
+            "(docs/how-to/audit-your-own-application.md), or pass mac_key=None to run without a "
+            "key and silence this warning"
         )
     return None
 

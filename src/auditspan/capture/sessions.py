@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakSet
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, Table, create_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from auditspan.dialects import require_supported
 from auditspan.errors import AuditConfigError
+from auditspan.storage import set_up_sqlite
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import async_scoped_session, async_sessionmaker
@@ -50,13 +51,7 @@ def own_transaction(sessions: Sessions) -> Iterator[Session]:
     Raises:
         AuditConfigError: the sessions are asynchronous.
     """
-    factory: Any = getattr(sessions, "session_factory", sessions)
-    if is_of_asyncio(factory, "async_sessionmaker"):
-        raise AuditConfigError(
-            "record_durable and ingest require synchronous sessions: with asynchronous ones, await "
-            "session.run_sync(trail.record, action, ...) in a session of its own"
-        )
-    with factory() as session, session.begin():
+    with session_factory(sessions)() as session, session.begin():
         yield session
 
 
@@ -95,3 +90,52 @@ def engines_of(target: Any) -> list[Engine]:  # noqa: ANN401
     settings = target.kw if isinstance(target, sessionmaker) else {}
     binds = [settings.get("bind"), *(settings.get("binds") or {}).values()]
     return [getattr(bind, "sync_engine", bind).engine for bind in binds if bind is not None]
+
+
+def session_factory(sessions: Any) -> Callable[[], Session]:  # noqa: ANN401
+    """Return the factory of new sessions, which ignores the scopes of a scoped one.
+
+    Raises:
+        AuditConfigError: the sessions are asynchronous.
+    """
+    found: Any = getattr(sessions, "session_factory", sessions)
+    if is_of_asyncio(found, "async_sessionmaker"):
+        raise AuditConfigError(
+            "this requires synchronous sessions: with asynchronous ones, await "
+            "session.run_sync(trail.record, action, ...) in a session of its own"
+        )
+    factory: Callable[[], Session] = found
+    return factory
+
+
+def engine_of(sessions: Any, table: Table) -> Engine:  # noqa: ANN401
+    """Return the engine of these sessions for this table.
+
+    Raises:
+        SQLAlchemyError: the sessions are not bound to an engine.
+    """
+    found: Any = getattr(sessions, "session_factory", sessions)
+    if is_of_asyncio(found, "async_sessionmaker"):
+        bind: Any = found.kw["bind"].sync_engine
+    else:
+        with session_factory(sessions)() as session:
+            bind = session.get_bind(clause=table)
+    engine: Engine = bind.engine
+    return engine
+
+
+_DRIVERS = {"postgresql+asyncpg": "postgresql+psycopg", "sqlite+aiosqlite": "sqlite"}
+
+
+@contextmanager
+def synchronous(engine: Engine) -> Iterator[Engine]:
+    """Yield this engine, or if it is asynchronous, a temporary one for the same database."""
+    if not engine.dialect.is_async:
+        yield engine
+        return
+    driver = _DRIVERS.get(engine.url.drivername, engine.url.drivername)
+    own = set_up_sqlite(create_engine(engine.url.set(drivername=driver), hide_parameters=True))
+    try:
+        yield own
+    finally:
+        own.dispose()

@@ -37,6 +37,8 @@ from auditspan.storage.partitions import PARTITIONS
 from auditspan.storage.partitions.postgresql import weak_points
 from auditspan.storage.quarantine import quarantined, take_back
 from auditspan.storage.schemas import Translation, dialect_of, schema_in, translation_of
+from auditspan.storage.snapshot import snapshot
+from auditspan.storage.sqlite_setup import set_up_sqlite
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables, audit_tables
 from auditspan.storage.timeouts import kept_alive, lift_time_limits
 from auditspan.storage.unkeyed import CoveredRows, find_uncovered, key_additions
@@ -96,6 +98,8 @@ __all__ = [
     "sealed_hashes",
     "sealed_leaves",
     "sealed_page",
+    "set_up_sqlite",
+    "snapshot",
     "staging_of",
     "stored_bytes",
     "subtree_root",

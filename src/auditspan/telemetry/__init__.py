@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from auditspan.telemetry import semconv
+from auditspan.telemetry.exception_text import (
+    ExceptionText,
+    database_status,
+    describe,
+    type_name,
+    without_values,
+)
 from auditspan.telemetry.log_record import ExportRecord, checkpoint_record, log_record
 from auditspan.telemetry.metrics import RelayMeters, SealMeters, VerifyMeters
 from auditspan.telemetry.service import service_from_resource
@@ -15,6 +22,7 @@ from auditspan.telemetry.trace_boundary import (
 )
 
 __all__ = [
+    "ExceptionText",
     "ExportRecord",
     "Network",
     "RelayMeters",
@@ -24,9 +32,13 @@ __all__ = [
     "VerifyMeters",
     "announce",
     "checkpoint_record",
+    "database_status",
+    "describe",
     "link_remote_span",
     "log_record",
     "parse_networks",
     "semconv",
     "service_from_resource",
+    "type_name",
+    "without_values",
 ]

@@ -13,6 +13,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
 from auditspan import AuditWriteError
+from auditspan.telemetry import type_name, without_values
 from auditspan_service.api.problems import Problem
 from auditspan_service.errors import (
     DuplicateError,
@@ -21,7 +22,6 @@ from auditspan_service.errors import (
     ServiceError,
     StaleError,
 )
-from auditspan_service.telemetry.exception_text import type_name, without_values
 
 _RETRY_SECONDS = "2"
 _LATER = ("08", "25006", "25P03", "25P04", "40", "42P01", "53", "55", "57", "58")

@@ -11,11 +11,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from auditspan.delivery import Backlog, read_backlog
+from auditspan.settings import sink_names, undelivered
 from auditspan_service.api.current import services
 from auditspan_service.api.problems import Problem
 from auditspan_service.database.engine import is_read_only
 from auditspan_service.database.schema import inspect_schema
-from auditspan_service.undelivered import sink_names, undelivered
 
 ALIVE_SECONDS = 150.0
 """The longest time between two heartbeats of a worker, busy or idle."""

@@ -1,25 +1,20 @@
-"""Services, trail and engine of a command, closed when it ends."""
+"""Services and engine of a command, closed when it ends."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Engine
 
-from auditspan import Actor, audit_context
-from auditspan.dialects import DIALECTS
-from auditspan.storage import AuditTables, audit_tables, lift_time_limits
-from auditspan_service.config import load_settings
+from auditspan import audit_context
+from auditspan.cli.commands import ACTOR
+from auditspan_service.config import Settings, load_settings
 from auditspan_service.database.data_directory import database_file
-from auditspan_service.database.engine import Database, make_engine
+from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import SchemaState, inspect_schema
 from auditspan_service.errors import SchemaError
-from auditspan_service.models import Base
 from auditspan_service.services import Services, open_services, silent_telemetry
-
-ACTOR = Actor.system("auditspan-cli")
-"""The recorded actor of changes that a command makes."""
 
 
 @contextmanager
@@ -29,9 +24,10 @@ def opened_services() -> Iterator[Services]:
     Raises:
         SettingsError, KeyFileError, SchemaError: the set-up is incomplete.
     """
-    with opened_engine() as engine:
-        _require_current(engine)
-    services = open_services(load_settings(), silent_telemetry())
+    settings = load_settings()
+    with opened_engine(settings) as engine:
+        require_current(engine)
+    services = open_services(settings, silent_telemetry())
     try:
         with audit_context(actor=ACTOR):
             yield services
@@ -40,27 +36,9 @@ def opened_services() -> Iterator[Services]:
 
 
 @contextmanager
-def opened_trail() -> Iterator[tuple[Connection, AuditTables]]:
-    """Open the trail for reading one snapshot; `rollback` on the connection takes a new one.
-
-    Raises:
-        SettingsError, SchemaError: the set-up is incomplete.
-    """
-    database = Database.connect(load_settings().database_url)
-    try:
-        _require_current(database.engine)
-        with database.reader.connect() as connection:
-            connection.execution_options(**DIALECTS.of(connection).SNAPSHOT)
-            event.listen(connection, "begin", lift_time_limits)
-            yield connection, audit_tables(Base.metadata)
-    finally:
-        database.dispose()
-
-
-@contextmanager
-def opened_engine() -> Iterator[Engine]:
+def opened_engine(settings: Settings) -> Iterator[Engine]:
     """Open an engine and close its connections afterwards."""
-    engine = make_engine(load_settings().database_url)
+    engine = make_engine(settings.database_url)
     try:
         yield engine
     finally:
@@ -80,7 +58,12 @@ def schema_state(engine: Engine) -> SchemaState:
         return inspect_schema(connection)
 
 
-def _require_current(engine: Engine) -> None:
+def require_current(engine: Engine) -> None:
+    """Refuse a database without this release's schema.
+
+    Raises:
+        SchemaError: the schema is not current; `auditspan db upgrade` fixes that.
+    """
     state = schema_state(engine)
     if not state.is_current:
         raise SchemaError(state.sentence())

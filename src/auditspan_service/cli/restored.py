@@ -9,17 +9,14 @@ from pathlib import Path
 import click
 from sqlalchemy import select
 
+from auditspan.cli import data_option
+from auditspan.cli.commands import Failure, json_option, print_object, say
+from auditspan.keys import last_signed_file, load_mac_keys, load_or_create_signing_keys
 from auditspan.seal import IsGrownFrom, LastSignedFile, Sealer
 from auditspan.tlog import SigningKey, Tree, incarnation_of, split_origin
 from auditspan.verify import read_witness
-from auditspan_service.cli.console import Failure, data_option, json_option, print_object, say
 from auditspan_service.cli.database import opened_services
 from auditspan_service.config import Settings, load_settings
-from auditspan_service.files.key_files import (
-    last_signed_file,
-    load_mac_keys,
-    load_or_create_signing_keys,
-)
 from auditspan_service.services import Services
 
 _ACTION = "trail.restore"

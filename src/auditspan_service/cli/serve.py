@@ -8,10 +8,10 @@ import threading
 
 import click
 
-from auditspan_service.cli.console import data_option
-from auditspan_service.cli.starting import await_ready
-from auditspan_service.config import load_settings
-from auditspan_service.files.key_files import load_or_create_mac_key
+from auditspan.cli import data_option
+from auditspan.cli.commands import await_ready
+from auditspan.keys import load_or_create_mac_key
+from auditspan_service.cli.target import ServiceTarget
 from auditspan_service.telemetry.exporters import select_exporters
 
 
@@ -32,11 +32,12 @@ def serve(*, host: str, port: int, workers: int | None) -> None:
     Run `auditspan worker` beside it to seal and relay. All other settings are AUDITSPAN_*
     variables.
     """
-    settings = load_settings()
+    target = ServiceTarget()
+    settings = target.settings
     # A failure here is one sentence; in gunicorn it would be a stack trace for each worker.
     load_or_create_mac_key(settings.mac_key_file, create=settings.is_embedded)
     select_exporters(settings.sink, files=settings.collector_files)
-    await_ready(settings, threading.Event())
+    await_ready(target, threading.Event())
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     arguments = ["-c", "python:auditspan_service.server.gunicorn_conf", "--bind", bind]
     if workers is not None:

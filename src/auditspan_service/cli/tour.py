@@ -10,14 +10,15 @@ from typing import Any
 
 import click
 
-from auditspan_service.cli.console import FOUND, Failure, json_option, print_object, print_rows
+from auditspan.cli.commands import FOUND, Failure, json_option, print_object, print_rows
+from auditspan.settings import environment
 from auditspan_service.collector import (
     CollectorPaths,
     CollectorUnavailableError,
     build,
     find_binary,
 )
-from auditspan_service.config import environment, load_settings
+from auditspan_service.config import load_settings
 from auditspan_service.tour.proof import Proof, Trace, add_failing_route, prove, tell
 from auditspan_service.tour.stage import Stage, own_stage, running_stage
 

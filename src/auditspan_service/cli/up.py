@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from auditspan_service.cli.console import data_option, json_option, print_object, say_lines
-from auditspan_service.cli.worker import stop_signal
+from auditspan.cli import data_option
+from auditspan.cli.commands import json_option, print_object, say_lines, stop_signal
+from auditspan.settings import environment
 from auditspan_service.collector import CollectorPaths, find_binary
-from auditspan_service.config import Settings, environment, load_settings
+from auditspan_service.config import Settings, load_settings
 from auditspan_service.server.stack import Stack
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from auditspan.cli import data_option
+from auditspan.cli.commands import json_option, print_object, print_rows, say
 from auditspan_service import users as use_cases
 from auditspan_service.api.resources import user_resource
-from auditspan_service.cli.console import data_option, json_option, print_object, print_rows, say
 from auditspan_service.cli.database import opened_services
 from auditspan_service.schemas import NewUser, read
 

@@ -10,6 +10,7 @@ from http.client import HTTPConnection, HTTPException
 from secrets import token_hex
 from typing import TYPE_CHECKING, Self
 
+from auditspan.keys import make_private_directory
 from auditspan_service.collector import lock
 from auditspan_service.collector.binary import read_version
 from auditspan_service.collector.errors import CollectorStartError
@@ -17,7 +18,6 @@ from auditspan_service.collector.ports import free_ports
 from auditspan_service.collector.sources import config_file
 from auditspan_service.collector.spawn import Child, spawn
 from auditspan_service.collector.tail import size, tail
-from auditspan_service.files.private_files import make_private_directory
 
 if TYPE_CHECKING:
     from pathlib import Path

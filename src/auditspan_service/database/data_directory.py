@@ -7,15 +7,15 @@ from pathlib import Path
 
 from sqlalchemy import URL, make_url
 
-from auditspan_service.config import Settings
-from auditspan_service.database.sqlite_url import sqlite_file
-from auditspan_service.files.key_files import last_signed_file
-from auditspan_service.files.private_files import (
+from auditspan.keys import (
     DIRECTORY_MODE,
     FILE_MODE,
     close_to_others,
+    last_signed_file,
     make_private_file,
 )
+from auditspan_service.config import Settings
+from auditspan_service.database.sqlite_url import sqlite_file
 
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
 """Suffixes of files that SQLite creates with the mode of the database at that time."""

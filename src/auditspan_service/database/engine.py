@@ -14,8 +14,6 @@ databases guarantee:
 
 from __future__ import annotations
 
-import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,12 +22,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from sqlalchemy import URL, Connection, Engine, event, make_url, text
 from sqlalchemy.engine.create import create_engine  # see undo_automatic_instrumentation
-from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, ExceptionContext
+from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from auditspan.dialects import DIALECTS, PerDialect
+from auditspan import set_up_sqlite
+from auditspan.dialects import PerDialect
 
 if TYPE_CHECKING:
     from auditspan_service.database.replica import Replica
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _READ_ONLY: dict[str, Any] = {"postgresql_readonly": True}
-"""Execution options of a reader. PostgreSQL's dialect supports them; for SQLite see `_begin`."""
+"""Execution options of a reader, for PostgreSQL's dialect and for `set_up_sqlite`."""
 
 _POOL: dict[str, Any] = {
     "pool_size": 10,
@@ -66,8 +65,6 @@ _IS_READ_ONLY = PerDialect[Callable[[Connection], bool]](
     sqlite=lambda _: False,
 )
 
-_BUSY_MILLIS = 30_000
-_WAL_PAUSE = 0.01
 _SETTINGS = ("TIME ZONE 'UTC'", "lock_timeout = '10s'")
 _POOLED = "auditspan.is_pooled"
 """Mark of connections through a pooler such as PgBouncer in transaction mode, where neither
@@ -162,64 +159,8 @@ def _replica(read_url: str) -> Replica:
     return Replica(engine=make_impatient(make_engine(read_url)))
 
 
-@contextmanager
-def snapshot(engine: Engine) -> Iterator[Connection]:
-    """Open a read-only connection whose statements all read one snapshot."""
-    options = {**_READ_ONLY, **DIALECTS.of(engine).SNAPSHOT}
-    with engine.connect().execution_options(**options) as connection:
-        yield connection
-
-
 def _sqlite_engine(url: URL) -> Engine:
-    # Without isolation_level=None the driver itself starts transactions, late and DEFERRED.
-    engine = create_engine(
-        url, hide_parameters=True, connect_args={"isolation_level": None}, **_POOL
-    )
-    event.listen(engine, "connect", _configure_sqlite)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _configure_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MILLIS}")
-    _switch_to_wal(cursor)
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
-
-
-def _switch_to_wal(cursor: DBAPICursor) -> None:
-    """Switch the file to WAL mode, which is permanent.
-
-    SQLite does not wait here as it does elsewhere: if several connections switch an empty file at
-    the same time, all but one fail immediately with a lock error, regardless of `busy_timeout`.
-    """
-    deadline = time.monotonic() + _BUSY_MILLIS / 1000
-    while not _is_in_wal(cursor, is_last=time.monotonic() > deadline):
-        time.sleep(_WAL_PAUSE)
-
-
-def _is_in_wal(cursor: DBAPICursor, *, is_last: bool) -> bool:
-    try:
-        cursor.execute("PRAGMA journal_mode = WAL")
-    except sqlite3.OperationalError as error:
-        is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the primary code
-        if is_last or not is_busy:
-            raise
-        return False
-    return True
-
-
-def _begin(connection: Connection) -> None:
-    reads_only = connection.get_execution_options().get("postgresql_readonly", False)
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection), "listens on SQLite engines only"  # noqa: S101
-    driver.execute(f"PRAGMA query_only = {int(reads_only)}")
-    if reads_only:
-        driver.execute("BEGIN DEFERRED")
-    else:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # with a span: a writer waits here
+    return set_up_sqlite(create_engine(url, hide_parameters=True, **_POOL))
 
 
 def _postgresql_engine(url: URL) -> Engine:

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from auditspan_service.telemetry.exception_text import without_values
+from auditspan.telemetry import without_values
 
 CONNECT_SECONDS = 2
 RETRY_SECONDS = 5.0

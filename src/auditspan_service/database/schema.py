@@ -13,17 +13,13 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, column, inspect, select, table, text
 
-from auditspan.alembic import partition_audit_event
 from auditspan.dialects import PerDialect
-from auditspan.storage import PARTITIONS, audit_tables
 from auditspan_service.database.data_directory import make_database_file
 from auditspan_service.errors import SchemaError
-from auditspan_service.models import ApiKey, Base
+from auditspan_service.models import ApiKey
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x6175_6469_7473_706E  # "auditspn"
@@ -64,9 +60,9 @@ class SchemaState:
             return f"The database is at revision {self.current}, as this release requires."
         if self.is_foreign:
             return (
-                "The audit tables in this database belong to an application, not to the service, "
-                "but this command requires the service's database. An application verifies its own "
-                "trail: see docs/how-to/audit-your-own-application.md."
+                "The audit tables in this database belong to an application, not to the service: "
+                "name the application with --app MODULE:ATTRIBUTE (docs/how-to/"
+                "audit-your-own-application.md)."
             )
         if not self.is_known:
             return (
@@ -88,14 +84,6 @@ class Upgrade:
     applied: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Partitioning:
-    """Partitions of the trail, and those that were newly created."""
-
-    partitions: tuple[str, ...]
-    made: tuple[str, ...]
-
-
 def upgrade(engine: Engine) -> Upgrade:
     """Apply the pending migrations.
 
@@ -110,26 +98,6 @@ def upgrade(engine: Engine) -> Upgrade:
             raise SchemaError(before.sentence())
         command.upgrade(configuration(connection), "head")
     return Upgrade(before=before.current, after=before.head, applied=before.pending)
-
-
-def partition(engine: Engine) -> Partitioning:
-    """Partition the trail by month, or repair the functions, privileges and guards of partitions.
-
-    This is optional and not a migration, so that a trail without partitions stays simple.
-
-    Raises:
-        AuditConfigError: the database is not PostgreSQL.
-    """
-    event = audit_tables(Base.metadata).event
-    partitions_of = PARTITIONS.of(engine).partitions_of
-    with engine.begin() as connection:
-        _TAKE_TURN.of(engine)(connection)
-        before = [one.bare for one in partitions_of(connection, event)]
-        partition_audit_event(Operations(MigrationContext.configure(connection)))
-        after = [one.bare for one in partitions_of(connection, event)]
-    return Partitioning(
-        partitions=tuple(after), made=tuple(name for name in after if name not in before)
-    )
 
 
 def inspect_schema(connection: Connection) -> SchemaState:

@@ -24,10 +24,10 @@ from gunicorn import util  # type: ignore[import-untyped]
 from gunicorn.http import errors, get_parser  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
+from auditspan.telemetry import type_name
 from auditspan_service.server.arrival import Arrival, Phase
 from auditspan_service.server.bounded_reader import BoundedReader
 from auditspan_service.server.lobby import Guest, Lobby
-from auditspan_service.telemetry.exception_text import type_name
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

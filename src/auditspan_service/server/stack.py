@@ -22,6 +22,13 @@ from sqlalchemy import func, select
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from auditspan import Actor, audit_context
+from auditspan.keys import (
+    load_or_create_mac_key,
+    load_or_create_signing_keys,
+    make_private_directory,
+)
+from auditspan.settings import require_guarded
+from auditspan.storage import audit_tables
 from auditspan_service.api.access import recorded_run
 from auditspan_service.api.current import EXTENSION
 from auditspan_service.api_keys import ADMIN, create_key
@@ -30,13 +37,10 @@ from auditspan_service.collector import Collector
 from auditspan_service.config import Settings
 from auditspan_service.database.data_directory import close_data_dir
 from auditspan_service.database.engine import Database
-from auditspan_service.database.guards import require_guarded
 from auditspan_service.database.schema import upgrade
 from auditspan_service.errors import ServiceError
-from auditspan_service.files.key_files import load_or_create_mac_key, load_or_create_signing_keys
-from auditspan_service.files.private_files import make_private_directory
 from auditspan_service.files.up_file import announced
-from auditspan_service.models import ApiKey
+from auditspan_service.models import ApiKey, Base
 from auditspan_service.services import Services
 from auditspan_service.telemetry.logs import setup_logging, teardown_logging
 from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
@@ -186,7 +190,13 @@ class Stack:
         try:
             upgrade(database.engine)
             # Its role owns the tables it has created: that finding is reported, but tolerated.
-            require_guarded(database.engine, self.settings, say=progress, tolerated={"role"})
+            require_guarded(
+                database.engine,
+                audit_tables(Base.metadata),
+                self.settings,
+                say=progress,
+                tolerated={"role"},
+            )
         finally:
             database.dispose()
 

@@ -23,8 +23,8 @@ from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.semconv.attributes import exception_attributes
 
 from auditspan.format import printable
-from auditspan_service import otel_variables
-from auditspan_service.telemetry.exception_text import ExceptionText, describe
+from auditspan.settings import otel_variables
+from auditspan.telemetry import ExceptionText, describe
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider

@@ -14,8 +14,7 @@ from requests.adapters import HTTPAdapter
 
 from auditspan.delivery import proxy_for, read_answer
 from auditspan.errors import AuditConfigError
-from auditspan_service import otel_variables
-from auditspan_service.otel_variables import Signal
+from auditspan.settings import Signal, otel_variables
 
 _PACKAGES = {
     "http/protobuf": "opentelemetry.exporter.otlp.proto.http",

@@ -30,7 +30,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, get_
 from sqlalchemy import event
 from sqlalchemy.pool import PoolProxiedConnection
 
-from auditspan_service.telemetry.exception_text import database_status, type_name
+from auditspan.telemetry import database_status, type_name
 
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue

@@ -19,12 +19,12 @@ from flask.typing import ResponseReturnValue
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from auditspan import CollectorFilesError
+from auditspan.keys import load_or_create_mac_key
 from auditspan.otlp import read_logs, read_spans
 from auditspan.storage import EventFilter, StoredEvent, audit_tables, find_events
 from auditspan.telemetry import semconv
 from auditspan.verify import ReconcileReport, VerifyReport, reconcile, verify_trail
 from auditspan_service.api.current import services
-from auditspan_service.files.key_files import load_or_create_mac_key
 from auditspan_service.models import Base, User
 from auditspan_service.tour.stage import Stage
 from auditspan_service.tour.story import FAILING_ROUTE, STORY, Step

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url, text
 
+from auditspan.errors import SettingsError
 from auditspan_service.config import load_settings
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.replica import (
@@ -21,7 +22,6 @@ from auditspan_service.database.replica import (
     make_impatient,
 )
 from auditspan_service.database.schema import upgrade
-from auditspan_service.errors import SettingsError
 from support.cluster import Cluster
 from support.patience import PATIENCE, promised
 from support.running import auditspan

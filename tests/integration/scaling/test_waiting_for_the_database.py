@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from auditspan.keys import load_or_create_mac_key, load_or_create_signing_keys
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
-from auditspan_service.files.key_files import load_or_create_mac_key, load_or_create_signing_keys
 from support.cluster import Cluster
 from support.program import Program
 from support.relaying import wait_for

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from auditspan.keys import rotate_mac_key
 from auditspan_service.cli import main
 from auditspan_service.config import Settings
-from auditspan_service.files.key_files import rotate_mac_key
 from support.service import Caller, RunningService, problem, running_service
 
 MEMBERS = [

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from auditspan.errors import SettingsError
 from auditspan_service.config import Settings, load_settings
 from auditspan_service.database.engine import Database
 from auditspan_service.database.schema import upgrade
-from auditspan_service.errors import SettingsError
 
 
 def test_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from auditspan.keys import load_or_create_signing_keys
 from auditspan.reading import check_export
 from auditspan.seal import Sealer
 from auditspan.tlog import SigningKey
 from auditspan_service.config import Settings
-from auditspan_service.files.key_files import load_or_create_signing_keys
 from support.attacker import take_guards_away
 from support.service import Caller, RunningService, problem
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from auditspan.keys import last_signed_file, load_or_create_signing_keys
 from auditspan.seal import last_signed as lastsigned
 from auditspan.seal.last_signed import LastSignedFile
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import SigningKey
-from auditspan_service.files.key_files import last_signed_file, load_or_create_signing_keys
 from auditspan_service.worker import running_worker
 from integration.trust.world import ours
 from support.patience import PATIENCE

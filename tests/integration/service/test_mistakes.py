@@ -17,12 +17,12 @@ from click.testing import CliRunner, Result
 
 from auditspan.delivery.sinks import ConsoleSink
 from auditspan.errors import SinkUnavailableError
+from auditspan.keys import load_mac_keys, load_or_create_signing_keys
 from auditspan.seal.sealer import Sealer
 from auditspan.storage.tables import audit_tables
 from auditspan_service.cli import main
 from auditspan_service.config import Settings, load_settings
 from auditspan_service.database.engine import Database
-from auditspan_service.files.key_files import load_mac_keys, load_or_create_signing_keys
 from auditspan_service.models import Base
 from support.patience import PATIENCE
 from support.running import AUDITSPAN, clean_environment

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from auditspan.keys import load_or_create_mac_key
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
-from auditspan_service.files.key_files import load_or_create_mac_key
 from support.running import Up
 
 
@@ -98,7 +98,7 @@ def test_other_commands_close_the_database_too(
 ) -> None:
     """Every command that starts on an embedded database repairs its modes."""
     database = exposed(tmp_path / "data")
-    monkeypatch.setattr(import_module("auditspan_service.cli.worker"), "setup_logging", _stop)
+    monkeypatch.setattr(import_module("auditspan_service.cli.target"), "setup_logging", _stop)
     monkeypatch.setattr("os.execv", _stop)
     done = invoke(*command, data=tmp_path / "data")
     assert ["0700", "0600"] == modes(tmp_path / "data", database)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from auditspan.keys import load_or_create_signing_keys
 from auditspan.reading import check_proof
 from auditspan.seal import Sealer
 from auditspan.tlog import Checkpoint, SigningKey, Tree, open_note
@@ -16,7 +17,6 @@ from auditspan_service.cli import main
 from auditspan_service.config import Settings
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
-from auditspan_service.files.key_files import load_or_create_signing_keys
 from support.service import Caller, RunningService, problem, running_service, settings_at
 
 EVENTS = "/v1/audit-events"

@@ -188,7 +188,7 @@ def test_internal_error_of_a_command_is_exit_code_2(
     def fail(*_arguments: object, **_options: object) -> None:
         raise RecursionError("secret")
 
-    monkeypatch.setattr(import_module("auditspan_service.cli.events"), "find_events", fail)
+    monkeypatch.setattr(import_module("auditspan.cli.commands.events"), "find_events", fail)
     done = run(service, "events")
     said = done.stderr.startswith("Error: Internal error (RecursionError in ")
     assert (2, True, False) == (done.exit_code, said, "secret" in done.stderr)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from auditspan.doctor import Examination, examine_collector, examine_sink
+from auditspan.errors import SettingsError
+from auditspan.settings import Destination
+from auditspan.settings.sinks import make_sinks
 from auditspan_service.config import load_settings
-from auditspan_service.destinations import Destination
-from auditspan_service.doctor.checks import Examination, examine_collector, examine_sink
-from auditspan_service.errors import SettingsError
-from auditspan_service.worker import make_sinks
 from integration.sinks.faulty import GOOD, FaultyCollector, faulty_collector
 
 URL = "https://archive.example:4319/v1/audit"

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from auditspan.delivery import Sink
+from auditspan.doctor.checks import Examination, examine_collector, examine_sink
 from auditspan.otlp import read_logs
+from auditspan.settings.destinations import Destination
+from auditspan.settings.sinks import make_sinks
 from auditspan_service.collector import Collector
 from auditspan_service.config import load_settings
-from auditspan_service.destinations import Destination
-from auditspan_service.doctor.checks import Examination, examine_collector, examine_sink
-from auditspan_service.worker import make_sinks
 from integration.sinks.faulty import GOOD, faulty_collector
 from integration.sinks.recording import recorder
 from integration.trust.world import Trail, opened

@@ -13,11 +13,10 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from auditspan.delivery.otlp_sink import Compression, OtlpSink
 from auditspan.delivery.outbound import proxy_for
 from auditspan.delivery.sinks import Sink
-from auditspan.errors import AuditConfigError
+from auditspan.errors import AuditConfigError, SettingsError
+from auditspan.settings.sinks import make_sinks
 from auditspan_service.config import load_settings
-from auditspan_service.errors import SettingsError
 from auditspan_service.telemetry.otlp_exporters import otlp_exporter
-from auditspan_service.worker import make_sinks
 from integration.sinks.recording import recorder
 
 HEADERS = "Authorization=Bearer%20abc%3D, X-Tenant=a%20b,malformed"

@@ -17,9 +17,9 @@ from auditspan.delivery.cursors import load_cursors
 from auditspan.delivery.otlp_sink import OtlpSink, TlsFiles
 from auditspan.errors import SinkError, SinkUnavailableError
 from auditspan.otlp.files import read_logs
+from auditspan.settings.sinks import make_sink
 from auditspan_service.config import load_settings
 from auditspan_service.telemetry.providers import TelemetryConfig, setup_telemetry
-from auditspan_service.worker import make_sink
 from integration.sinks.certificates import HOST, Authority
 from integration.sinks.secured import Secured, secured_collector
 from integration.trust.world import Trail, opened

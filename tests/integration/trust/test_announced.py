@@ -13,11 +13,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from sqlalchemy import select
 
 from auditspan.format.record import AuditRecord
+from auditspan.storage import snapshot
 from auditspan.storage.events import insert_records
 from auditspan.telemetry.span_events import announce
 from auditspan.verify.reconcile import reconcile
 from auditspan_service.cli import main
-from auditspan_service.database.engine import make_engine, snapshot
+from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
 from integration.trust.world import MAC, Trail, opened, record
 

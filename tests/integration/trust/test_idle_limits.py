@@ -11,13 +11,13 @@ from sqlalchemy import Engine, select, text
 
 from auditspan.delivery.cursors import load_cursors
 from auditspan.seal.last_signed import IsGrownFrom
+from auditspan.storage import snapshot
 from auditspan.telemetry import ExportRecord
 from auditspan.tlog.merkle import Tree
 from auditspan.verify.reconcile import reconcile
 from auditspan.verify.state import check_state
 from auditspan.verify.trail import verify_trail
-from auditspan_service.cli.database import opened_trail
-from auditspan_service.database.engine import snapshot
+from auditspan_service.cli.target import ServiceTarget
 from auditspan_service.models import Base
 from integration.trust.conftest import BATCHES, grown
 from integration.trust.world import KEY, MAC, Trail, opened
@@ -138,7 +138,7 @@ def test_command_may_pause_in_its_transaction(monkeypatch: pytest.MonkeyPatch) -
     with migrated_database() as url, opened(url, Path()) as trail:
         limit_idle_time(trail.engine)
         monkeypatch.setenv("AUDITSPAN_DATABASE_URL", url)
-        with opened_trail() as (connection, _):
+        with ServiceTarget().reading() as (connection, _):
             for _ in range(2):  # the second transaction is allowed to pause, too
                 connection.execute(select(1))
                 pause()

@@ -13,10 +13,11 @@ from click.testing import CliRunner, Result
 
 from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.otlp.files import read_logs
+from auditspan.storage import snapshot
 from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.events import find_events
 from auditspan_service.cli import main
-from auditspan_service.database.engine import make_engine, snapshot
+from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
 from integration.trust.world import FOREIGN, KEY, OTHER_LOG, Trail, opened
 from support.running import Up, auditspan

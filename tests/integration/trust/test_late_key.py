@@ -14,15 +14,16 @@ from sqlalchemy.orm import sessionmaker
 
 from auditspan import Actor, AuditConfigError, AuditTrail, MacKey, Target, audit_context
 from auditspan.format.key_addition import KEY_ADDED, TARGET, KeyAddition
+from auditspan.keys import load_mac_keys, rotate_mac_key
+from auditspan.storage import snapshot
 from auditspan.storage.leaves import sealed_leaves
 from auditspan.storage.tables import audit_tables
 from auditspan.storage.unkeyed import CoveredRows
 from auditspan.tlog.merkle import hash_leaf
 from auditspan.verify.trail import verify_trail
 from auditspan_service.cli import main
-from auditspan_service.database.engine import make_engine, snapshot
+from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
-from auditspan_service.files.key_files import load_mac_keys, rotate_mac_key
 from auditspan_service.models import Base, User
 from integration.trust.world import FOREIGN_MAC, KEY, MAC, Trail, sizes_on
 

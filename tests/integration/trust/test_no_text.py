@@ -9,8 +9,8 @@ import pytest
 
 from auditspan.delivery.cursors import newest_checkpoint, newest_seq
 from auditspan.otlp.files import read_logs
+from auditspan.storage import snapshot
 from auditspan.verify.reconcile import reconcile
-from auditspan_service.database.engine import snapshot
 from integration.trust.conftest import grown
 from integration.trust.world import Trail
 

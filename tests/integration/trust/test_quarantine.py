@@ -13,13 +13,14 @@ from sqlalchemy import insert
 from auditspan.delivery.cursors import Cursors, save_cursors
 from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.errors import SinkRejectedError
+from auditspan.storage import snapshot
 from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.events import find_events
 from auditspan.storage.quarantine import quarantined, take_back
 from auditspan.telemetry import ExportRecord
 from auditspan.verify.reconcile import Resent, reconcile, resend, taken_since
 from auditspan_service.cli import main
-from auditspan_service.database.engine import make_engine, snapshot
+from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
 from integration.sinks.faulty import GOOD, faulty_collector
 from integration.trust.world import MAC, Trail, opened

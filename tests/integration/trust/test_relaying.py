@@ -17,11 +17,12 @@ from auditspan.delivery.relay import HEARTBEAT
 from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.format.rows import SealedRow
 from auditspan.otlp.files import LogEntry, read_logs
+from auditspan.storage import snapshot
 from auditspan.telemetry import semconv
 from auditspan.tlog.note import Checkpoint, open_note
 from auditspan.verify.reconcile import reconcile, resend
 from auditspan_service.cli import main
-from auditspan_service.database.engine import make_engine, snapshot
+from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
 from integration.trust.world import KEY, MAC, Trail, opened, ours
 from support.relaying import relaying, wait_for

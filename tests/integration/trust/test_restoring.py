@@ -16,16 +16,16 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from auditspan.delivery.sinks import AUDIT_FILE
+from auditspan.keys import last_signed_file
 from auditspan.seal.last_signed import LastSignedFile
 from auditspan.seal.sealer import Sealer
+from auditspan.storage import snapshot
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import Checkpoint, open_note
 from auditspan.verify.witness import read_witness
 from auditspan_service.cli import main
-from auditspan_service.database.engine import snapshot
 from auditspan_service.database.schema import upgrade
-from auditspan_service.files.key_files import last_signed_file
 from integration.trust.backups import dumped, older
 from integration.trust.conftest import grown
 from integration.trust.world import KEY, MAC, Trail, ours

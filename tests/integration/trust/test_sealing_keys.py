@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from auditspan.tlog.note import SigningKey
-from auditspan_service.cli import main
-from auditspan_service.errors import KeyFileError
-from auditspan_service.files.key_files import (
+from auditspan.errors import KeyFileError
+from auditspan.keys import (
     load_mac_keys,
     load_or_create_mac_key,
     load_or_create_signing_keys,
@@ -18,6 +16,8 @@ from auditspan_service.files.key_files import (
     rotate_mac_key,
     rotate_signing_key,
 )
+from auditspan.tlog.note import SigningKey
+from auditspan_service.cli import main
 
 
 def test_a_new_signing_key_stands_before_the_last(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, sessionmaker
 
 from auditspan import Actor, AuditConfigError, AuditTrail, MacKey, Policy, Service, audit_context
+from auditspan.cli.commands.verify import print_state, with_state
 from auditspan.format.ids import uuid7
 from auditspan.format.record import AuditRecord, Outcome, Target
 from auditspan.format.redaction import redact, shorten
@@ -40,7 +41,6 @@ from auditspan.storage.events import insert_records
 from auditspan.storage.tables import AuditTables, audit_tables
 from auditspan.verify.state import Difference, StateReport, check_state
 from auditspan.verify.state.object_store import ObjectStore
-from auditspan_service.cli.verify import print_state, with_state
 from integration.library.world import sqlite_engine_at
 
 KEY = MacKey.from_secret(bytes(range(32)))

@@ -14,6 +14,7 @@ from auditspan import AuditConfigError
 from auditspan.delivery.relay import Relay
 from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.otlp.files import read_logs
+from auditspan.storage import snapshot
 from auditspan.telemetry import semconv
 from auditspan.tlog.note import SigningKey
 from auditspan.verify.reconcile import ReconcileReport, reconcile, resend
@@ -21,7 +22,7 @@ from auditspan.verify.trail import verify_trail
 from auditspan.verify.witness import read_witness
 from auditspan.worker import Worker
 from auditspan_service.cli import main
-from auditspan_service.database.engine import make_engine, snapshot
+from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
 from integration.trust.test_announced import commit_and_announce, spans
 from integration.trust.world import KEY, MAC, OTHER_LOG, Trail, opened

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select, update
 
 from auditspan.delivery.sinks import AUDIT_FILE
+from auditspan.keys import load_or_create_signing_keys, rotate_signing_key
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import SigningKey
@@ -20,7 +21,6 @@ from auditspan.verify.witness import read_witness
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
-from auditspan_service.files.key_files import load_or_create_signing_keys, rotate_signing_key
 from integration.trust.backups import older
 from integration.trust.conftest import BATCHES
 from integration.trust.world import FOREIGN, KEY, MAC, OTHER_LOG, Trail, opened

@@ -20,6 +20,7 @@ from auditspan.format.ids import uuid7
 from auditspan.format.record import AuditRecord
 from auditspan.seal.last_signed import LastSigned
 from auditspan.seal.sealer import Sealer
+from auditspan.storage import snapshot
 from auditspan.storage.events import insert_records
 from auditspan.storage.leaves import sealed_leaves
 from auditspan.storage.tables import AuditTables, audit_tables
@@ -29,7 +30,7 @@ from auditspan.tlog.note import SigningKey
 from auditspan.verify.steps import Finding
 from auditspan.verify.trail import VerifyReport, verify_trail
 from auditspan.verify.witness import read_witness
-from auditspan_service.database.engine import make_engine, snapshot
+from auditspan_service.database.engine import make_engine
 from support.attacker import take_guards_away
 
 MAC = MacKey.from_secret(bytes(range(32)))

@@ -1,0 +1,131 @@
+"""Command output: tables for people, JSON for programs, one sentence for each failure."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from auditspan.format import printable, printable_json
+from auditspan.telemetry import type_name, without_values
+
+FOUND = 1
+COULD_NOT = 2
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON: one object, or JSON Lines for a list."
+)
+
+
+class Failure(click.ClickException):
+    """Failure of a command (exit code 2), with a message of one sentence."""
+
+    exit_code = COULD_NOT
+
+    def format_message(self) -> str:
+        """Return the message with untrusted text escaped."""
+        return printable_lines(self.message)
+
+
+def sentence(words: str) -> str:
+    """Return a message of the library, written to follow a colon, as a full sentence."""
+    first = words.partition(" ")[0]
+    begun = words[:1].upper() + words[1:] if first.isalpha() and first.islower() else words
+    return begun if begun.endswith((".", "!", "?")) else f"{begun}."
+
+
+def say(line: str, *, err: bool = False) -> None:
+    """Print one line, with line breaks and control characters in it escaped."""
+    click.echo(printable(line), err=err)
+
+
+def say_lines(text: str, *, err: bool = False) -> None:
+    """Print several lines, escaping each one as `say` does."""
+    click.echo(printable_lines(text), err=err)
+
+
+def printable_lines(text: str) -> str:
+    """Return the lines of `text`, each escaped as `say` does."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def print_object(value: Mapping[str, Any], *, indent: int | None = None) -> None:
+    """Print one JSON object on standard output."""
+    click.echo(printable_json(value, indent=indent))
+
+
+def print_rows(
+    rows: Sequence[Mapping[str, Any]], *, as_json: bool, table: Table | None = None
+) -> None:
+    """Print rows as JSON Lines, or as a table with the members of the first row as columns.
+
+    Pass the same `table` again to continue it with further rows.
+    """
+    if as_json:
+        for row in rows:
+            print_object(row)
+    elif rows:
+        click.echo((table or Table()).render(rows))
+
+
+class Table:
+    """Table that is printed in parts: one header, and columns that never get narrower."""
+
+    def __init__(self) -> None:
+        self._widths: list[int] = []
+
+    def render(self, rows: Sequence[Mapping[str, Any]]) -> str:
+        """Return the next lines, preceded by the header on the first call."""
+        header = [] if self._widths else [[name.upper().replace("_", " ") for name in rows[0]]]
+        lines = [*header, *([_cell(row[name]) for name in row] for row in rows)]
+        lengths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        self._widths = [max(pair) for pair in zip(lengths, self._widths or lengths, strict=True)]
+        return "\n".join(map(self._line, lines))
+
+    def _line(self, cells: Sequence[str]) -> str:
+        padded = (cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True))
+        return "  ".join(padded).rstrip()
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return printable(" ".join(map(str, value)) if isinstance(value, list) else str(value))
+
+
+def file_reason(error: OSError) -> str:
+    """Return what failed with which file."""
+    if error.filename:
+        return f"{error.filename} cannot be used: {error.strerror}."
+    return f"The operating system reported an error: {error.strerror or type(error).__name__}."
+
+
+def internal_error(error: Exception) -> str:
+    """Return the type and place of an error, without its message, which may quote values."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return f"Internal error ({type_name(error)}{place}): please report it. There is no result."
+
+
+def database_reason(error: SQLAlchemyError) -> str:
+    """Return the database's message on one line, without values and final punctuation."""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        return " ".join(without_values(error.orig).split()).rstrip(".?")
+    return type(error).__name__
+
+
+PLACE = click.Path(path_type=Path, exists=True)
+"""A file, or a directory of files."""
+
+
+def places(option: str, named: tuple[Path, ...], more: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Return the option's paths and the arguments that the shell expanded from its pattern."""
+    if more and not named:
+        raise click.UsageError(f"Got unexpected extra argument ({more[0]}): see {option}.")
+    return named + more

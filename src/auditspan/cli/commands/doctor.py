@@ -1,0 +1,143 @@
+"""`auditspan doctor`: a diagnosis of the set-up, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy import Connection, Engine, Table, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from auditspan.cli.commands.console import (
+    COULD_NOT,
+    FOUND,
+    database_reason,
+    json_option,
+    print_object,
+    say,
+)
+from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.group import data_option
+from auditspan.delivery import read_backlog
+from auditspan.dialects import PerDialect
+from auditspan.doctor import (
+    Examination,
+    examine_collector,
+    examine_collector_config,
+    examine_keys,
+    examine_sink,
+    examine_workers,
+)
+from auditspan.errors import AuditConfigError
+from auditspan.guards import check_guards
+from auditspan.settings import sink_names, undelivered
+from auditspan.storage import snapshot
+
+_HAS_PRIVILEGE = text("SELECT has_any_column_privilege(CAST(:table AS text), 'INSERT')")
+_MAY_INSERT = PerDialect[Callable[[Connection, Table], bool]](
+    postgresql=lambda connection, table: bool(
+        connection.execute(_HAS_PRIVILEGE, {"table": table.name}).scalar_one()
+    ),
+    sqlite=lambda *_: True,
+)
+
+
+@click.command()
+@click.option(
+    "--collector-config",
+    "collector_configs",
+    multiple=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The collector's configuration file; repeat it in the collector's order.  [default: "
+    "otel-collector.yaml]",
+)
+@json_option
+@data_option
+@pass_target
+def doctor(target: Target, *, collector_configs: tuple[Path, ...], as_json: bool) -> None:
+    """Check the set-up and report its problems.
+
+    Checks the database, schema, triggers, connected role, durability, keys, sink, and the audit
+    pipeline of the collector. Run it with the service's user and settings. While `auditspan up`
+    runs on the same data, the sink of `up` is checked.
+
+    Exits with 0 if there is no problem, 1 if there is one, and 2 if a check could not be made.
+    """
+    settings = target.diagnosed()
+    examination = target.examination()
+    with target.opened_engine() as engine:
+        _examine_database(examination, target, engine)
+    examine_keys(examination, settings)
+    examine_sink(examination, settings)
+    configs = collector_configs or (target.collector_configs() if settings.sink == "otlp" else ())
+    if configs:
+        examine_collector_config(examination, settings, configs)
+    if settings.sink == "otlp":
+        examine_collector(examination, settings)
+    _print(examination, as_json=as_json)
+    if not examination.ok:
+        raise SystemExit(COULD_NOT if examination.unchecked else FOUND)
+
+
+def _examine_database(examination: Examination, target: Target, engine: Engine) -> None:
+    """Check that the database is reachable, migrated and guarded, and what the role may write."""
+    try:
+        state = target.schema(engine)
+        if not state.is_current:
+            examination.add("schema", state.sentence)
+            return
+        tables = target.tables
+        with snapshot(engine) as connection:
+            for finding in check_guards(connection, tables):
+                examination.add(finding.kind, finding.detail)
+            examination.writes_events = _may_insert(connection, tables.event)
+            examination.writes_seals = _may_insert(connection, tables.leaf)
+        with engine.connect() as connection:
+            examine_workers(examination, connection, tables)
+            settings = target.diagnosed()
+            backlog = read_backlog(connection, tables, sink_names(settings))
+            examination.sinks = undelivered(backlog, settings)
+    except AuditConfigError as error:
+        examination.add("schema", error.message)
+    except SQLAlchemyError as error:
+        examination.unchecked.append(
+            f"The database did not answer: {database_reason(error)}. {target.database_hint}"
+        )
+
+
+def _may_insert(connection: Connection, table: Table) -> bool:
+    return _MAY_INSERT.of(connection)(connection, table)
+
+
+def _waiting(name: str, backlog: Mapping[str, Any]) -> str:
+    mode = backlog.get("acknowledgement")
+    age = backlog["oldest_seconds"]
+    return (
+        f"{name}: {backlog['rows']} records undelivered"
+        + (f", the oldest for {age:.0f} s" if age is not None else "")
+        + (f", {backlog['quarantined']} quarantined" if backlog["quarantined"] else "")
+        + (f"; acknowledgement {mode}" if mode else "")
+    )
+
+
+def _print(examination: Examination, *, as_json: bool) -> None:
+    if as_json:
+        print_object(examination.to_dict())
+        return
+    for found in examination.found:
+        say(f"{found.kind}: {found.detail}")
+    for lease in examination.workers:
+        if lease.is_current:
+            say(f"{lease.name}: {lease.description}")
+    for name, backlog in examination.sinks.items():
+        if backlog["rows"] or backlog["quarantined"]:
+            say(_waiting(name, backlog))
+    for sentence in examination.notes:
+        say(f"note: {sentence}")
+    for sentence in examination.unchecked:
+        say(f"not checked: {sentence}")
+    if examination.ok:
+        say("No problems found.")

@@ -1,0 +1,222 @@
+"""`auditspan events`, `show` and `history`: queries on the trail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Never
+
+import click
+from sqlalchemy import Connection
+
+from auditspan.cli.commands.console import (
+    Failure,
+    Table,
+    json_option,
+    print_object,
+    print_rows,
+    say,
+)
+from auditspan.cli.commands.target import Events, Search, Target, Trail, pass_target
+from auditspan.cli.commands.trace import as_trace_id
+from auditspan.cli.group import data_option
+from auditspan.errors import AuditConfigError
+from auditspan.format import OUTCOMES, printable, printable_json
+from auditspan.reading import by_id_or_label, require_possible
+from auditspan.storage import (
+    AuditTables,
+    EventFilter,
+    StoredEvent,
+    find_events,
+    get_event,
+)
+from auditspan.storage import history as target_history
+
+_PAGE = 500
+_FOLLOW_SECONDS = 0.5
+
+
+def _time(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
+    """Read a time, in UTC where it has no zone."""
+    try:
+        given = datetime.fromisoformat(value) if value is not None else None
+    except ValueError:
+        raise click.BadParameter("expected a date or time such as 2026-01-31T12:00:00Z.") from None
+    return given.replace(tzinfo=UTC) if given and given.tzinfo is None else given
+
+
+@click.command()
+@click.option("--actor", help="Only events of the actor with this id or label.")
+@click.option("--on-behalf-of", help="Only events on behalf of this id or label.")
+@click.option("--action", help="Only events with this action, such as user.update or user.*.")
+@click.option("--target-type", help="Only events on targets of this type, such as user.")
+@click.option("--target-id", help="Only events on the target with this id.")
+@click.option("--field", help="Only events that changed this column.")
+@click.option("--outcome", type=click.Choice(OUTCOMES), help="Only events with this outcome.")
+@click.option("--since", callback=_time, metavar="TIME", help="Only events from this time on.")
+@click.option("--until", callback=_time, metavar="TIME", help="Only events before this time.")
+@click.option("--tx-id", help="Only events of this transaction.")
+@click.option("--trace-id", callback=as_trace_id, help="Only events of this trace.")
+@click.option("--request-id", help="Only events of this HTTP request.")
+@click.option("--tenant", help="Only events of this tenant.")
+@click.option("--text", help="Only events whose body contains this text.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=50, show_default=True, help="Maximum number shown."
+)
+@click.option("--follow", is_flag=True, help="Print new events as they arrive, until Ctrl-C.")
+@json_option
+@data_option
+@pass_target
+def events(
+    target: Target,
+    *,
+    limit: int,
+    follow: bool,
+    as_json: bool,
+    **wanted: Any,  # noqa: ANN401 (the criteria)
+) -> None:
+    """Show events, newest last.
+
+    TIME is a date or time in ISO 8601, in UTC unless it has an offset.
+    """
+    asked = _filter(wanted)
+    with target.searching() as search:
+        if follow:
+            with suppress(KeyboardInterrupt):  # the usual way to stop
+                _follow(search, asked, limit, as_json=as_json)
+        elif not _print_newest(search, asked, limit, as_json=as_json):
+            say("No event matches.", err=True)
+
+
+@click.command()
+@click.argument("event_id")
+@json_option
+@data_option
+@pass_target
+def show(target: Target, event_id: str, *, as_json: bool) -> None:
+    """Show one event with all its members."""
+    with target.searching() as search:
+        found = search(lambda trail: list(filter(None, [get_event(*trail, event_id.lower())])))
+    if not found:
+        with target.reading() as trail:  # a replica may not have it yet
+            found = list(filter(None, [get_event(*trail, event_id.lower())]))
+    if not found:
+        raise Failure(f"Event {event_id} was not found.")
+    (event,) = found
+    if as_json:
+        print_object(event.resource())
+    else:
+        print_object(event.resource(), indent=2)
+
+
+@click.command()
+@click.argument("target_type", metavar="TYPE")
+@click.argument("target_id", metavar="ID")
+@json_option
+@data_option
+@pass_target
+def history(target: Target, target_type: str, target_id: str, *, as_json: bool) -> None:
+    """Show every event on one target, oldest first.
+
+    Events are listed in the order of the changes. A change that another program made is recorded
+    later, but listed where it happened.
+    """
+    with target.searching() as search:
+        found = search(lambda trail: target_history(*trail, target_type, target_id))
+    if as_json:
+        _print_events(found, as_json=True)
+        return
+    for event in found:
+        _print_changes(event.resource())
+    if not found:
+        say(f"No events are recorded for {target_type} {target_id}.")
+
+
+def _filter(wanted: Mapping[str, Any]) -> EventFilter:
+    """Return the filter of these options.
+
+    Raises:
+        click.UsageError: no event can pass it.
+    """
+    asked = EventFilter(**wanted)
+    try:
+        require_possible(asked)
+    except AuditConfigError as error:
+        raise click.UsageError(f"{error.message[:1].upper()}{error.message[1:]}.") from error
+    return asked
+
+
+def _print_newest(
+    search: Search, wanted: EventFilter, limit: int, *, as_json: bool, table: Table | None = None
+) -> Events:
+    shown = search(lambda trail: _newest(*trail, wanted, limit))
+    _print_events(shown, as_json=as_json, table=table)
+    return shown
+
+
+def _follow(search: Search, wanted: EventFilter, limit: int, *, as_json: bool) -> Never:
+    table = Table()
+    shown = _print_newest(search, wanted, limit, as_json=as_json, table=table)
+    last = 0
+    while True:
+        last = shown[-1].row_id if shown else last
+        time.sleep(_FOLLOW_SECONDS)
+        shown = search(partial(_newer, wanted, last))
+        _print_events(shown, as_json=as_json, table=table)
+
+
+def _newest(
+    connection: Connection, tables: AuditTables, wanted: EventFilter, limit: int
+) -> list[StoredEvent]:
+    named = by_id_or_label(connection, tables, wanted)
+    return find_events(connection, tables, named, limit=limit)[::-1]
+
+
+def _newer(wanted: EventFilter, last: int, trail: Trail) -> Events:
+    return find_events(*trail, by_id_or_label(*trail, wanted), after=last, limit=_PAGE)
+
+
+def _print_events(
+    found: Sequence[StoredEvent], *, as_json: bool, table: Table | None = None
+) -> None:
+    resources = [event.resource() for event in found]
+    print_rows(resources if as_json else list(map(_row, resources)), as_json=as_json, table=table)
+
+
+def _row(event: dict[str, Any]) -> dict[str, object]:
+    target = event["target"] or {}
+    return {
+        "seq": event["seq"],
+        "occurred_at": event["occurred_at"],
+        "actor": _short(_actor(event), 20),
+        "action": event["action"],
+        "target": _short(f"{target.get('type', '')} {target.get('id', '')}", 30),
+        "outcome": "unreadable" if "unreadable" in event else event["outcome"],
+        "trace_id": event["trace_id"],
+        "event_id": event["event_id"],
+    }
+
+
+def _actor(event: Mapping[str, Any]) -> str:
+    actor = event["actor"]
+    return str(actor["label"] or actor["id"] or actor["type"])
+
+
+def _print_changes(event: Mapping[str, Any]) -> None:
+    say(f"{event['occurred_at']}  {event['action']}  by {_actor(event)}  {event['event_id']}")
+    if "unreadable" in event:
+        say(f"    unreadable: {event['unreadable']}")
+    for name, change in event["changes"].items():
+        sides = [
+            _short(printable_json(change[side]), 60) for side in ("old", "new") if side in change
+        ]
+        say(f"    {name}: {' → '.join(sides)}")
+
+
+def _short(value: str, width: int) -> str:
+    """Return at most `width` characters of `value`, on one line."""
+    text = printable(" ".join(value.split()))
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,97 @@
+"""`auditspan init`: keys, tables and guards of an application."""
+
+from __future__ import annotations
+
+import click
+from sqlalchemy import Engine, inspect, select
+
+from auditspan.capture import KeyWarning
+from auditspan.cli.commands.console import json_option, print_object, say
+from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.group import data_option
+from auditspan.guards import check_guards, restore_guards
+from auditspan.keys import load_or_create_mac_key, load_or_create_signing_keys
+from auditspan.storage import snapshot
+from auditspan.tlog import PublicKey
+
+KeyWarning.is_due = False  # the application that is about to be imported gets its key now
+
+
+@click.command()
+@json_option
+@data_option
+@pass_target
+def init(target: Target, *, as_json: bool) -> None:
+    """Create the keys, tables and guards of an application; safe to repeat.
+
+    Creates what is missing, and changes nothing else. In production, keys that are missing from a
+    trail with rows are an error, because new keys would not match its rows. An application with
+    Alembic creates its tables by its migrations.
+    """
+    settings = target.settings
+    with target.opened_engine() as engine:
+        public, keys = _create_keys(target, engine)
+        created = [*keys, *_create_tables(target, engine), *_create_guards(target, engine)]
+        url = engine.url.render_as_string()
+    if as_json:
+        names = ("mac_key_file", "signing_key_file")
+        files = {name: str(getattr(settings, name)) for name in names}
+        print_object({"created": created, **files, "public_key": public.vkey, "database_url": url})
+        return
+    say(f"created   {', '.join(created) or 'nothing: everything exists'}")
+    say(f"keys      {settings.mac_key_file} (MAC), {settings.signing_key_file} (signing)")
+    say(f"database  {url}")
+    say(f"public    {public.vkey} (keep a copy outside the database)")
+    say(f"next      {target.command} worker")
+
+
+def _create_keys(target: Target, engine: Engine) -> tuple[PublicKey, list[str]]:
+    """Create the missing keys.
+
+    Raises:
+        KeyFileError: a key is missing, the trail has rows, and this is production.
+    """
+    may_create = target.creates_keys or not _has_rows(target, engine)
+    mac, signing = target.settings.mac_key_file, target.settings.signing_key_file
+    names = {mac: "MAC key", signing: "signing key"}
+    created = [name for path, name in names.items() if not path.exists()]
+    if target.mac_keys() and not mac.exists():
+        created.remove("MAC key")  # the application provides its own
+    else:
+        load_or_create_mac_key(mac, create=may_create)
+    signer, *_ = load_or_create_signing_keys(signing, create=may_create)
+    return signer.public, created
+
+
+def _has_rows(target: Target, engine: Engine) -> bool:
+    if not target.schema(engine).is_current:
+        return False
+    with snapshot(engine) as connection:
+        return connection.execute(select(target.tables.event.c.id).limit(1)).first() is not None
+
+
+def _create_tables(target: Target, engine: Engine) -> list[str]:
+    """Create the missing tables, unless migrations create them.
+
+    Raises:
+        AuditConfigError: the database is migrated by Alembic, and has no audit tables.
+    """
+    with engine.connect() as connection:
+        is_migrated = inspect(connection).has_table("alembic_version")
+    if is_migrated:
+        target.require_schema(engine)
+        return []
+    is_new = not target.schema(engine).is_current
+    target.metadata.create_all(engine)
+    return ["tables"] if is_new else []
+
+
+def _create_guards(target: Target, engine: Engine) -> list[str]:
+    """Restore missing triggers."""
+    with snapshot(engine) as connection:
+        findings = check_guards(connection, target.tables)
+    if not any(finding.kind == "trigger" for finding in findings):
+        return []
+    with engine.begin() as connection:
+        restore_guards(connection, target.tables)
+    return ["triggers"]

@@ -1,0 +1,87 @@
+"""`auditspan keys`: the MAC key of the trail."""
+
+from __future__ import annotations
+
+import click
+
+from auditspan.cli.commands.console import json_option, print_object, say
+from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.group import data_option
+from auditspan.keys import load_or_create_mac_key, rotate_mac_key
+
+
+@click.group()
+def keys() -> None:
+    """Manage the MAC key of the trail.
+
+    For signing keys, see `auditspan checkpoint`.
+    """
+
+
+@keys.command()
+@json_option
+@data_option
+@pass_target
+def init(target: Target, *, as_json: bool) -> None:
+    """Create the MAC key if it does not exist.
+
+    The key is stored in AUDITSPAN_MAC_KEY_FILE.
+    """
+    path = target.settings.mac_key_file
+    is_new = not path.exists()
+    key = load_or_create_mac_key(path, create=True)
+    if as_json:
+        print_object({"mac_key_file": str(path), "mac_key_id": key.key_id, "created": is_new})
+    else:
+        done = "was created" if is_new else "already exists"
+        click.echo(f"The MAC key {key.key_id} {done} in {path}.")
+
+
+@keys.command("rotate-mac")
+@json_option
+@data_option
+@pass_target
+def rotate_mac(target: Target, *, as_json: bool) -> None:
+    """Add a new MAC key, and keep the old ones.
+
+    The new key becomes the first in AUDITSPAN_MAC_KEY_FILE; the old keys stay for checking. A
+    process reads the file when it starts: it writes rows with the first key, and `verify` accepts
+    every key in the file. So distribute the new file to all hosts that read it, restart the
+    workers, and then restart the services. An interrupted rotation changes nothing.
+    """
+    path = target.settings.mac_key_file
+    new, *before = rotate_mac_key(path)
+    if as_json:
+        members = {"mac_key_file": str(path), "mac_key_id": new.key_id}
+        print_object({**members, "previous": [key.key_id for key in before]})
+        return
+    kept = ", ".join(key.key_id for key in before)
+    click.echo(f"The MAC key {new.key_id} is now the first in {path}; kept for checking: {kept}.")
+    click.echo("Restart the workers, then the services: they write rows with it from then on.")
+
+
+@keys.command()
+@click.option("--reason", help="The reason, which is recorded.")
+@click.option("--later", is_flag=True, help="Also cover rows that follow a row with a MAC.")
+@json_option
+@data_option
+@pass_target
+def cover(target: Target, *, reason: str | None, later: bool, as_json: bool) -> None:
+    """Record that earlier rows have no MAC.
+
+    Covers rows that were sealed before the trail had a MAC key (trail.key_added). From then on
+    `verify` accepts them, but no row without a MAC that is sealed later. They are covered as they
+    are now: changes made to them before this command cannot be detected. Run it once, after every
+    writing process has the key and the worker has sealed their earlier rows.
+    """
+    with target.writing() as (trail, session):
+        found = trail.cover_rows_without_mac(
+            session, reason=reason, later=later, earlier_keys=target.mac_keys()[1:]
+        )
+    if as_json:
+        print_object(found.to_dict() if found else {"rows": 0})
+    elif found is None:
+        click.echo("Nothing to cover: every row has a MAC or is already covered.")
+    else:
+        say(f"{found.rows} rows without a MAC, below sequence number {found.size}, are covered.")
+        say(f"Recorded as event {found.event_id}; `auditspan verify` accepts them from now on.")

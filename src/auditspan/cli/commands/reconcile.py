@@ -1,0 +1,177 @@
+"""`auditspan reconcile`: a comparison of the trail with the collector's files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+import click
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from auditspan.cli.commands.console import (
+    FOUND,
+    PLACE,
+    Failure,
+    json_option,
+    places,
+    print_object,
+    say,
+)
+from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.group import data_option
+from auditspan.delivery import Sink
+from auditspan.errors import KeyFileError
+from auditspan.keys import load_or_create_signing_keys
+from auditspan.settings import TrailSettings, make_sink
+from auditspan.storage import take_back
+from auditspan.verify import ReconcileReport, Resent, resend, taken_since
+from auditspan.verify import reconcile as compare
+
+_SHOWN = 20
+_NAMES = 5
+
+
+@click.command()
+@click.option(
+    "--files",
+    multiple=True,
+    type=PLACE,
+    metavar="FILE…",
+    help="The collector's files, or directories with them.",
+)
+@click.option(
+    "--spans",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, allow_dash=True),
+    is_flag=False,
+    flag_value="-",
+    metavar="[PATH]",
+    help="Also report rows that span events announce but the table lacks; PATH is a file of spans "
+    "or a directory.  [default: telemetry in AUDITSPAN_COLLECTOR_FILES]",
+)
+@click.option("--resend", "again", is_flag=True, help="Send missing records to the sink again.")
+@click.option(
+    "--sink",
+    "sink_name",
+    metavar="NAME",
+    help="The sink to resend to, one of AUDITSPAN_MORE_SINKS.  [default: AUDITSPAN_SINK]",
+)
+@click.argument("more", nargs=-1, type=PLACE, metavar="")
+@json_option
+@data_option
+@pass_target
+def reconcile(  # noqa: PLR0913 (one for each option)
+    target: Target,
+    *,
+    files: tuple[Path, ...],
+    spans: tuple[Path, ...],
+    more: tuple[Path, ...],
+    again: bool,
+    sink_name: str | None,
+    as_json: bool,
+) -> None:
+    """Compare the table with the collector's files.
+
+    Compares ids and bodies, both ways. Events of another trail are only counted. Exits with 1 if
+    records are missing, unknown, different or deleted, even if they were sent again: run it once
+    more to check that they arrived.
+    """
+    if spans and more:
+        raise click.UsageError(
+            f"Got unexpected extra argument ({more[0]}): give --spans a directory, or repeat it "
+            "for each file."
+        )
+    settings = target.settings
+    sink = _sink(settings, sink_name)
+    given = places("--files", files, more)
+    with closing(sink), target.reading() as (connection, tables):
+        announced = [_spans_place(settings, path) for path in spans]
+        audit = given or (settings.collector_files / "audit",)
+        own = _own_names(settings)
+        report = compare(connection, tables, audit, spans=announced, names=own)
+        resent = _resend(target, sink, connection, report) if again else None
+    _print_reconciled(report, resent, as_json=as_json)
+    if not report.ok:
+        raise SystemExit(FOUND)
+
+
+def _sink(settings: TrailSettings, name: str | None) -> Sink:
+    try:
+        return make_sink(settings, name or settings.sink)
+    except KeyError:
+        known = ", ".join((settings.sink, *settings.more_sinks))
+        raise Failure(f"--sink: unknown sink {name!r}; expected one of: {known}.") from None
+
+
+def _resend(target: Target, sink: Sink, connection: Connection, report: ReconcileReport) -> Resent:
+    tables = target.tables
+    done = resend(connection, tables, sink, report.missing)
+    _take_back(target, sink.name, taken_since(connection, tables, sink, report, done))
+    return done
+
+
+def _take_back(target: Target, sink: str, event_ids: Sequence[str]) -> None:
+    """Mark records that the sink refused before as delivered."""
+    if not event_ids:
+        return
+    try:
+        with target.opened_engine() as engine, engine.begin() as connection:
+            count = take_back(connection, target.tables, sink, event_ids)
+    except SQLAlchemyError as error:
+        say(
+            f"{len(event_ids)} records that the sink refused before have arrived, but could not be "
+            f"marked as delivered ({type(error).__name__}): run this with the worker's privileges.",
+            err=True,
+        )
+    else:
+        say(f"{count} records that the sink refused before are now delivered", err=True)
+
+
+def _print_reconciled(report: ReconcileReport, resent: Resent | None, *, as_json: bool) -> None:
+    """Print the report and the outcome of the resend."""
+    if as_json:
+        print_object(report.to_dict() | ({"resent": asdict(resent)} if resent else {}))
+        return
+    say(f"{report.rows} rows, {report.found} found, {report.duplicates} duplicates")
+    if report.announced is not None:
+        say(f"{report.announced} events announced on spans, {len(report.deleted)} not in the table")
+    if report.others:
+        say(f"{sum(report.others.values())} events of other trails: {_shortened(report.others)}")
+    for kind in ("missing", "unknown", "different", "deleted"):
+        _print_ids(kind, getattr(report, kind))
+    if report.damaged_lines:
+        say(f"{report.damaged_lines} damaged pieces in the files")
+    if resent:
+        say(f"{len(resent.sent)} sent again, {resent.waiting} still waiting for the relay")
+        for event_id, reason in resent.refused.items():
+            say(f"refused  {event_id}  {reason}")
+    say("reconciled" if report.ok else "NOT reconciled")
+
+
+def _own_names(settings: TrailSettings) -> set[str]:
+    """Return the trail's names from the signing key file, if this process can read it."""
+    with suppress(KeyFileError):
+        keys = load_or_create_signing_keys(settings.signing_key_file, create=False)
+        return {key.name for key in keys}
+    return set()
+
+
+def _spans_place(settings: TrailSettings, path: Path) -> Path:
+    """Return the given path, or the default of the settings."""
+    return settings.collector_files / "telemetry" if path == Path("-") else path
+
+
+def _shortened(names: Mapping[str, int]) -> str:
+    shown = [name[:100] for name in islice(names, _NAMES)]
+    return ", ".join(shown if len(names) <= _NAMES else [*shown, "…"])
+
+
+def _print_ids(kind: str, ids: list[str]) -> None:
+    for event_id in ids[:_SHOWN]:
+        say(f"{kind}  {event_id}")
+    if len(ids) > _SHOWN:
+        say(f"… and {len(ids) - _SHOWN} more")

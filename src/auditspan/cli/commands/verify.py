@@ -1,0 +1,227 @@
+"""`auditspan verify`: verification of the sealed trail."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from sqlalchemy import Connection
+
+from auditspan.cli.commands.console import (
+    FOUND,
+    PLACE,
+    Failure,
+    json_option,
+    places,
+    print_object,
+    say,
+)
+from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.commands.verification_keys import known_keys
+from auditspan.cli.group import data_option
+from auditspan.format import MacKey
+from auditspan.storage import AuditTables
+from auditspan.tlog import PublicKey
+from auditspan.verify import (
+    Progress,
+    VerifyReport,
+    Witness,
+    read_witness,
+    verify_trail,
+)
+from auditspan.verify.state import Difference, StateReport, check_state
+
+_SHOWN = 20
+_OLDER = {"no-history", "no-create"}
+
+
+@click.command()
+@click.option(
+    "--public-key",
+    "public_keys",
+    multiple=True,
+    metavar="KEY",
+    help="The public key of checkpoints, as printed by `auditspan checkpoint --public-key`; may be "
+    "repeated.  [default: the keys of AUDITSPAN_SIGNING_KEY_FILE]",
+)
+@click.option(
+    "--witness",
+    multiple=True,
+    type=PLACE,
+    metavar="FILE…",
+    help="The collector's files, or directories with them: checkpoints in them must still match.",
+)
+@click.option(
+    "--since",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Read rows from the last checkpoint of at most this size onwards; all checkpoints are "
+    "still checked. For a trail that was verified before.",
+)
+@click.option(
+    "--state", is_flag=True, help="Also replay the trail and compare it with the live tables."
+)
+@click.option(
+    "--metrics", is_flag=True, help="Also send the outcome to the collector, as audit.verify.*."
+)
+@click.argument("more", nargs=-1, type=PLACE, metavar="")
+@json_option
+@data_option
+@pass_target
+def verify(  # noqa: PLR0913 (one for each option)
+    target: Target,
+    *,
+    public_keys: tuple[str, ...],
+    witness: tuple[Path, ...],
+    since: int,
+    state: bool,
+    metrics: bool,
+    more: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Verify that every sealed row is unchanged.
+
+    \b
+    1. the sequence is dense, and every leaf has its row
+    2. the MAC matches the body (rows older than the key: see `auditspan keys cover`)
+    3. the body is canonical JSON
+    4. the plain columns match the body
+    5. the leaf is the hash of the row
+    6. every checkpoint has the root of the leaves before it
+    7. every checkpoint is signed
+    8. no two rows have the same event id
+    9. every checkpoint in the collector's files still matches (--witness)
+    10. replaying the trail reproduces the live tables (--state)
+    11. no sink has acknowledged more rows than exist
+    12. rows without a leaf pass 2 to 4, and are newer than the last checkpoint
+
+    Exits with 1 if a check fails, or if there is nothing to check.
+    """  # noqa: D301 (click reads the character itself)
+    keys = known_keys(target, public_keys)
+    seen = _witness(places("--witness", witness, more), keys.public, is_only_log=not public_keys)
+    with target.reading() as (connection, tables):
+        with _progress() as progress:
+            report = verify_trail(
+                connection,
+                tables,
+                keys.macs,
+                keys.public,
+                witness=seen,
+                since=since,
+                progress=progress,
+            )
+        live = _state(connection, tables, keys.macs) if state else None
+    if live is None or live.ok:
+        _require_reached(since, report)
+    _print_verified(report, live, keys.unchecked, as_json=as_json)
+    if metrics:
+        target.report(report, live)
+    if not (report.ok and (live is None or live.ok)):
+        raise SystemExit(FOUND)
+
+
+def _witness(
+    places: tuple[Path, ...], keys: Sequence[PublicKey], *, is_only_log: bool
+) -> Witness | None:
+    if not places:
+        return None
+    if not keys:
+        raise Failure("--witness requires a public key to check signatures: give --public-key.")
+    return read_witness(places, keys, is_only_log=is_only_log)
+
+
+def _state(connection: Connection, tables: AuditTables, macs: Sequence[MacKey]) -> StateReport:
+    with _progress() as progress:  # in the same snapshot as the other checks
+        return check_state(
+            connection, tables, tables.event.metadata, mac_key=macs, progress=progress
+        )
+
+
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """Show a progress bar on standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with click.progressbar(length=0, label="rows", file=sys.stderr, show_pos=True) as bar:
+
+        def advance(step: int, total: int) -> None:
+            bar.length = total
+            bar.update(step)
+
+        yield advance
+
+
+def _require_reached(since: int, report: VerifyReport) -> None:
+    """Fail if `--since` is beyond the trail: it may have lost its newest rows."""
+    if report.ok and since > report.tree_size:
+        raise Failure(
+            f"--since {since}: the trail has only {report.tree_size} sealed rows. If it had more "
+            "before, its newest rows are lost: verify it without --since and with --witness."
+        )
+
+
+def _print_verified(
+    report: VerifyReport, live: StateReport | None, unchecked: list[str], *, as_json: bool
+) -> None:
+    if as_json:
+        print_object(with_state({**report.to_dict(), "unchecked": unchecked}, live))
+        return
+    say(f"{report.rows} rows, {report.tree_size} sealed, {report.checkpoints} checkpoints")
+    if report.since:
+        say(f"read from sequence number {report.since} onwards")
+    if report.witnessed:
+        say(f"{report.witnessed} checkpoints witnessed")
+    say(f"root {report.root}")
+    for finding in report.findings[:_SHOWN]:
+        place = "-" if finding.seq is None else finding.seq
+        say(f"seq {place}  {finding.kind}  {finding.detail}  {finding.event_id or ''}")
+    _more(len(report.findings))
+    if report.tree_size == 0:
+        say("nothing to verify: no rows are sealed yet")
+    else:
+        left_out = f" (not checked: {', '.join(unchecked)})" if unchecked else ""
+        say(("verified" if report.ok else "verification FAILED") + left_out)
+    if live is not None:
+        print_state(live)
+
+
+def _more(count: int) -> None:
+    if count > _SHOWN:
+        say(f"… and {count - _SHOWN} more")
+
+
+def with_state(verified: Mapping[str, Any], state: StateReport | None) -> dict[str, Any]:
+    """Return the JSON object of `verify`, including the state check if it was requested."""
+    if state is None:
+        return dict(verified)
+    return {**verified, "ok": verified["ok"] and state.ok, "state": state.to_dict()}
+
+
+def print_state(state: StateReport) -> None:
+    """Print the differences and the result of the state check."""
+    for difference in state.differences[:_SHOWN]:
+        say(_line(difference))
+    _more(len(state.differences))
+    counts = state.counts()
+    found = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "no difference"
+    say(f"{state.objects} objects compared with {state.events} events: {found}")
+    if _OLDER & counts.keys():
+        say("no-history, no-create: rows that are older than the trail or bypassed it")
+    if state.events == 0:
+        say("the tables were not compared: the trail has no changes")
+    else:
+        say("the tables " + ("match" if state.ok else "do NOT match") + " the trail")
+
+
+def _line(difference: Difference) -> str:
+    place = (difference.table, difference.key, difference.field)
+    shown = "  ".join([difference.kind, " ".join(part for part in place if part is not None)])
+    if difference.field is None:
+        return shown if difference.recorded is None else f"{shown}  {difference.recorded}"
+    return f"{shown}  recorded {difference.recorded!r}, live {difference.live!r}"

@@ -1,0 +1,139 @@
+"""Groups whose commands are imported when they are used, and whose failures are one sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+import click
+
+TARGET = "auditspan.target"
+"""Key in click's `meta` of the function that makes the target of the commands."""
+
+
+def set_target(context: click.Context, make: Callable[[], object]) -> None:
+    """Set how the commands of this context make their target."""
+    context.meta[TARGET] = make
+
+
+def _use_data_dir(_context: click.Context, _option: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        os.environ["AUDITSPAN_DATA_DIR"] = str(value.expanduser().absolute())
+
+
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    callback=_use_data_dir,
+    expose_value=False,
+    help="The data directory.  [default: AUDITSPAN_DATA_DIR, or .auditspan]",
+)
+"""Accepted by the group, for every command, and by commands that are also used alone."""
+
+
+def set_app(context: click.Context, name: str) -> None:
+    """Set the application with this name, `module:attribute`, as the target."""
+    set_target(context, partial(_named, name))
+
+
+def _named(name: str) -> object:
+    from auditspan.cli.commands.application import named_application  # noqa: PLC0415 (imported when used)
+
+    return named_application(name)
+
+
+def use_umask(context: click.Context) -> None:
+    """Let only their owner access the files that a command creates."""
+    from auditspan.keys import UMASK  # noqa: PLC0415 (imported when used)
+
+    context.call_on_close(partial(os.umask, os.umask(UMASK)))
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """Command that is imported when it is used.
+
+    Attributes:
+        place: its `module:name`.
+        help: the first sentence of its help.
+        extra: the extra of the distribution that it needs.
+    """
+
+    place: str
+    help: str
+    extra: str = "cli"
+
+    def load(self, name: str) -> click.Command:
+        """Import the command.
+
+        Raises:
+            click.ClickException: a package that it needs is not installed.
+        """
+        try:
+            found: click.Command = resolve_name(self.place)
+        except ModuleNotFoundError as error:
+            if str(error.name).partition(".")[0].startswith("auditspan"):
+                raise
+            raise _Missing(
+                f"`auditspan {name}` needs the extra '{self.extra}': "
+                f"pip install 'auditspan[{self.extra}]' ({error.name} is not installed)."
+            ) from error
+        return found
+
+
+class _Missing(click.ClickException):
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """Group of lazy commands that reports every failure as one sentence and exit code 2.
+
+    Args:
+        lazy: the commands by name, in the order of the help.
+    """
+
+    def __init__(self, *args: Any, lazy: Mapping[str, Lazy], **options: Any) -> None:  # noqa: ANN401 (click's)
+        super().__init__(*args, **options)
+        self._lazy = lazy
+
+    def available(self, context: click.Context) -> Mapping[str, Lazy]:  # noqa: ARG002 (for subclasses)
+        """Return the commands of this context."""
+        return self._lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, in the order of the help."""
+        return list(self.available(ctx))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        found = self.available(ctx).get(cmd_name)
+        return found.load(cmd_name) if found else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        rows = [(name, lazy.help) for name, lazy in self.available(ctx).items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 (the command's return value)
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:  # exit code 1 would mean that a problem was found
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                raise  # the reader closed the pipe: click exits quietly
+            raise self.failure(error) from error
+
+    def failure(self, error: Exception) -> click.ClickException:
+        """Return the failure of a command as one sentence."""
+        from auditspan.cli.commands.failures import failure  # noqa: PLC0415 (only a failure needs it)
+
+        return failure(error)

@@ -1,0 +1,40 @@
+"""Settings from `AUDITSPAN_*`, and the sinks and the worker that they describe.
+
+Needs the extra `cli`.
+"""
+
+from __future__ import annotations
+
+from auditspan.settings import otel_variables
+from auditspan.settings.destinations import Destination
+from auditspan.settings.guards import require_guarded
+from auditspan.settings.otel_variables import Signal
+from auditspan.settings.settings import (
+    TrailSettings,
+    environment,
+    load_settings,
+    settings_from,
+)
+from auditspan.settings.sinks import audit_destination, destinations, make_sink, otlp_sink
+from auditspan.settings.undelivered import sink_names, undelivered
+from auditspan.settings.worker import in_process, mac_keys, running_worker
+
+__all__ = [
+    "Destination",
+    "Signal",
+    "TrailSettings",
+    "audit_destination",
+    "destinations",
+    "environment",
+    "in_process",
+    "load_settings",
+    "mac_keys",
+    "make_sink",
+    "otel_variables",
+    "otlp_sink",
+    "require_guarded",
+    "running_worker",
+    "settings_from",
+    "sink_names",
+    "undelivered",
+]

@@ -1,3 +1,0 @@
-"""Diagnosis of a set-up, in sentences."""
-
-from __future__ import annotations

@@ -1,0 +1,149 @@
+"""Every command of a trail, on the service, on applications by `--app`, and by `flask audit`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from support.commands import TARGETS, Place, place_of
+
+EVENT = {"event_id", "occurred_at", "action", "actor", "target", "changes", "seq", "recorded_at"}
+VERIFIED = {"ok", "rows", "tree_size", "root", "checkpoints", "findings"}
+RECONCILED = {"ok", "rows", "found", "missing", "unknown", "different", "duplicates"}
+RECONCILED |= {"damaged_lines"}
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """A trail with two events, sealed and delivered by the command `worker`."""
+    with place_of(request.param, tmp_path_factory.mktemp("place") / "data") as opened:
+        yield opened
+
+
+def test_events_lists_the_events(place: Place) -> None:
+    """Each line is an event resource; `show` and `history` print the same ones."""
+    events = place.objects("events")
+    assert place.actions == [event["action"] for event in events]
+    assert {True} == {EVENT <= event.keys() and event["delivered"] for event in events}
+    newest = events[-1]
+    assert [newest] == place.objects("show", newest["event_id"])
+    target = newest["target"]
+    history = place.objects("history", target["type"], target["id"])
+    assert [event for event in events if event["target"]["id"] == target["id"]] == history
+
+
+def test_trace_reads_the_collectors_files(place: Place) -> None:
+    """A trace that is not in the files is a finding."""
+    assert (1, "") == ((done := place.run("trace", "0" * 31 + "1")).exit_code, done.stdout)
+
+
+def test_verify_finds_nothing(place: Place) -> None:
+    """Rows, witness and live tables agree; every check is made."""
+    witness = str(place.data / "collector" / "audit")
+    (report,) = place.objects("verify", "--state", "--witness", witness)
+    assert VERIFIED <= report.keys()
+    assert (True, 2, 2, [], []) == (
+        report["ok"],
+        report["rows"],
+        report["tree_size"],
+        report["findings"],
+        report["unchecked"],
+    )
+    assert report["state"]["ok"]
+
+
+def test_reconcile_finds_everything(place: Place) -> None:
+    """The sink has every row once; sending again sends nothing."""
+    (report,) = place.objects("reconcile", "--resend")
+    assert RECONCILED <= report.keys()
+    assert (True, 2, 2, 0) == (
+        report["ok"],
+        report["rows"],
+        report["found"],
+        len(report["resent"]["sent"]),
+    )
+
+
+def test_export_writes_the_delivered_records(place: Place) -> None:
+    """Each record and each checkpoint is one line."""
+    done = place.run("export")
+    assert 0 == done.exit_code
+    assert "0 left out" in done.stderr
+    assert {True} == {'"resourceLogs"' in line for line in done.stdout.splitlines()}
+
+
+def test_checkpoint_prints_the_newest_and_the_keys(place: Place) -> None:
+    """The note is signed, and the public key verifies the trail."""
+    (newest,) = place.objects("checkpoint")
+    assert 2 == newest["tree_size"]
+    (keys,) = place.objects("checkpoint", "--public-key")
+    assert newest["note"].startswith(f"{keys['name']}/1\n")
+    assert 0 == place.run("verify", "--public-key", keys["public_key"]).exit_code
+
+
+def test_coverage_lists_the_models(place: Place) -> None:
+    """Every model has a decision."""
+    assert "missing" not in {one["decision"] for one in place.objects("coverage")}
+
+
+def test_doctor_checks_the_set_up(place: Place) -> None:
+    """On SQLite there is no problem; on PostgreSQL the tests are superuser, and write files."""
+    is_server = place.name == "postgresql"
+    (report,) = place.objects("doctor", code=1 if is_server else 0)
+    kinds = {finding["kind"] for finding in report["findings"]}
+    assert ({"role", "sink"} if is_server else set()) == kinds
+
+
+def test_db_checks_and_restores_the_guards(place: Place) -> None:
+    """The guards are in place, and restoring them finds nothing."""
+    (checked,) = place.objects("db", "check")
+    assert checked["ok"]
+    assert [{"found": []}] == place.objects("db", "guard")
+
+
+def test_keys_exist_and_cover_nothing(place: Place) -> None:
+    """The MAC key is not created twice, and every row has a MAC."""
+    (key,) = place.objects("keys", "init")
+    assert (False, str(place.data / "keys" / "mac.key")) == (key["created"], key["mac_key_file"])
+    assert [{"rows": 0}] == place.objects("keys", "cover")
+
+
+def test_a_rotated_mac_key_keeps_the_old_one(place: Place) -> None:
+    """Afterwards every row is still verified."""
+    (before,) = place.objects("keys", "init")
+    (after,) = place.objects("keys", "rotate-mac")
+    assert before["mac_key_id"] in after["previous"]
+    (report,) = place.objects("verify")
+    assert (True, []) == (report["ok"], report["unchecked"])
+
+
+def test_partitions_are_created_on_postgresql_only(place: Place) -> None:
+    """SQLite is refused in one sentence."""
+    done = place.run("db", "partition")
+    is_server = place.name == "postgresql"
+    assert (0 if is_server else 2) == done.exit_code
+    assert ("(created)" in done.stdout) == is_server
+    assert ("PostgreSQL" in done.stderr) != is_server
+
+
+def test_init_is_safe_to_repeat(place: Place) -> None:
+    """It creates nothing, and says in five lines where things are; the service has none."""
+    done = place.run("init")
+    if place.name == "service":
+        assert (2, "--app") == (done.exit_code, "--app" if "--app" in done.stderr else done.stderr)
+        return
+    heads = ["created", "keys", "database", "public", "next"]
+    assert heads == [line.split()[0] for line in done.stdout.splitlines()]
+    assert "nothing: everything exists" in done.stdout
+
+
+def test_help_lists_the_commands(place: Place) -> None:
+    """Every command is listed with the first sentence of its own help."""
+    listed = place.run("--help").stdout
+    for name in ("worker", "events", "reconcile"):
+        (line,) = (line for line in listed.splitlines() if line.startswith(f"  {name} "))
+        assert line.split(maxsplit=1)[1] in place.run(name, "--help").stdout
