@@ -12,6 +12,7 @@ from auditspan.tlog.merkle import Tree, hash_leaf
 from auditspan.tlog.proofs import (
     consistency_proof,
     inclusion_proof,
+    inclusion_proof_after,
     verify_consistency,
     verify_inclusion,
 )
@@ -54,6 +55,24 @@ def test_an_inclusion_proof_is_that_of_the_rfc(size: int) -> None:
     for index in range(size):
         expected = path(index, LEAVES[:size])
         assert expected == inclusion_proof(LEAVES[:size], index)
+
+
+@pytest.mark.parametrize("size", [*range(1, 40), 300])
+def test_an_inclusion_proof_after_an_earlier_tree_is_the_same(size: int) -> None:
+    """The frontier of any earlier tree stands in for its leaves."""
+    for start in range(size):
+        tree = Tree().append(LEAVES[:start])
+        for index in {start, (start + size) // 2, size - 1}:
+            expected = inclusion_proof(LEAVES[:size], index)
+            assert expected == inclusion_proof_after(tree, LEAVES[start:size], index)
+
+
+def test_a_leaf_of_the_earlier_tree_is_not_proven_after_it() -> None:
+    """Only the leaves that are given can be proven."""
+    tree = Tree().append(LEAVES[:3])
+    for index in (-1, 2, 5):
+        with pytest.raises(ValueError, match=f"leaf {index} is not one of the leaves from 3 to 4"):
+            inclusion_proof_after(tree, LEAVES[3:5], index)
 
 
 def test_the_published_example_of_the_rfc_comes_out() -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from auditspan.reading.criteria import Criteria, require_possible, wanted_events
 from auditspan.reading.event import Event
+from auditspan.reading.inclusion import Inclusion, read_inclusion
 from auditspan.reading.search import Source, by_id_or_label, read_events, read_history
 
 __all__ = [
     "Criteria",
     "Event",
+    "Inclusion",
     "Source",
     "by_id_or_label",
     "read_events",
     "read_history",
+    "read_inclusion",
     "require_possible",
     "wanted_events",
 ]

@@ -13,6 +13,7 @@ from auditspan.tlog.checkpoint import (
 )
 from auditspan.tlog.merkle import HASH_BYTES, Tree, TreeBuilder, hash_leaf
 from auditspan.tlog.note import Checkpoint, NoteError, PublicKey, SigningKey, key_ids, open_note
+from auditspan.tlog.proofs import inclusion_proof_after, verify_inclusion
 
 __all__ = [
     "HASH_BYTES",
@@ -27,9 +28,11 @@ __all__ = [
     "goes_on_from",
     "hash_leaf",
     "incarnation_of",
+    "inclusion_proof_after",
     "key_ids",
     "log_name",
     "open_note",
     "sign_checkpoint",
     "split_origin",
+    "verify_inclusion",
 ]

@@ -6,7 +6,7 @@ a leaf is in a tree, or that a tree is the beginning of a later one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from auditspan.tlog.merkle import HASH_BYTES, Tree, hash_node
 
@@ -25,6 +25,32 @@ def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
     if index < split:
         return [*inclusion_proof(leaves[:split], index), _root(leaves[split:])]
     return [*inclusion_proof(leaves[split:], index - split), _root(leaves[:split])]
+
+
+def inclusion_proof_after(tree: Tree, leaves: Sequence[bytes], index: int) -> list[bytes]:
+    """Return the inclusion path of the leaf at `index` in the tree that `leaves` extend.
+
+    The same path as from `inclusion_proof`, but the leaves of the earlier `tree` are not needed:
+    every node of the path that lies in it is made of nodes of its frontier. The leaf itself must be
+    one of the `leaves`.
+
+    Raises:
+        ValueError: the leaf at `index` is not one of the `leaves`.
+    """
+    size = tree.size + len(leaves)
+    if not tree.size <= index < size:
+        raise ValueError(f"leaf {index} is not one of the leaves from {tree.size} to {size - 1}")
+    known = _subtrees(tree) | {(tree.size + at, 1): leaf for at, leaf in enumerate(leaves)}
+    proof, start, count = [], 0, size
+    while count > 1:
+        split = _split(count)
+        if index < start + split:
+            proof.append(_known_root(known, start + split, count - split))
+            count = split
+        else:
+            proof.append(_known_root(known, start, split))
+            start, count = start + split, count - split
+    return proof[::-1]
 
 
 def verify_inclusion(
@@ -106,6 +132,25 @@ def _subproof(leaves: Sequence[bytes], size: int, *, is_whole: bool) -> list[byt
     if size <= split:
         return [*_subproof(leaves[:split], size, is_whole=is_whole), _root(leaves[split:])]
     return [*_subproof(leaves[split:], size - split, is_whole=False), _root(leaves[:split])]
+
+
+def _subtrees(tree: Tree) -> dict[tuple[int, int], bytes]:
+    """Return the nodes of the frontier by their first leaf and their number of leaves."""
+    found, start = {}, 0
+    for node in tree.frontier:
+        count = 1 << (tree.size - start).bit_length() - 1
+        found[start, count] = node
+        start += count
+    return found
+
+
+def _known_root(known: Mapping[tuple[int, int], bytes], start: int, count: int) -> bytes:
+    """Return the root of `count` leaves from `start` on."""
+    if (start, count) in known:
+        return known[start, count]
+    split = _split(count)
+    left = _known_root(known, start, split)
+    return hash_node(left, _known_root(known, start + split, count - split))
 
 
 def _split(size: int) -> int:
