@@ -10,6 +10,7 @@ request context has ended (a plain generator, `call_on_close`) runs with the act
 
 from __future__ import annotations
 
+import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -29,10 +30,14 @@ from auditspan.context import (
 )
 from auditspan.errors import AuditConfigError
 from auditspan.format import Actor, Request
+from auditspan.tlog import NoteError, PublicKey
 from auditspan.trail import AuditTrail
+from auditspan.viewer import viewer_blueprint
 
 _KEY = "auditspan"
 _SCOPE = "auditspan_scope"
+_COLLECTOR_FILES = "AUDITSPAN_COLLECTOR_FILES"
+_PUBLIC_KEYS = "AUDITSPAN_PUBLIC_KEYS"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
 _MAX_USER_AGENT = 512
 _T = TypeVar("_T")
@@ -45,17 +50,34 @@ class AuditExtension:
         trail: the trail of the application's sessions.
         actor: returns the actor of the current request. It is called when a change is recorded, so
             that authentication may happen at any point before. By default the actor is anonymous.
+        viewer: the path of the pages of the trail, as in ``/audit``; None for no pages.
+        can_view: returns whether the current request may see these pages; it may also raise what
+            `flask.abort` raises. Without it, no request may see them.
     """
 
-    def __init__(self, trail: AuditTrail, *, actor: Callable[[], Actor] = Actor.anonymous) -> None:
+    def __init__(
+        self,
+        trail: AuditTrail,
+        *,
+        actor: Callable[[], Actor] = Actor.anonymous,
+        viewer: str | None = None,
+        can_view: Callable[[], bool] | None = None,
+    ) -> None:
         self.trail = trail
         self._actor = actor
+        self._viewer = viewer
+        self._can_view = can_view
 
     def init_app(self, app: Flask) -> None:
         """Install the extension, as `app.extensions["auditspan"]`.
 
+        The pages read the spans of a trace from the directory that `AUDITSPAN_COLLECTOR_FILES`
+        names, in the application's configuration or the environment, and check the signatures of
+        checkpoints by the list `AUDITSPAN_PUBLIC_KEYS` of the configuration. For more settings,
+        register `auditspan.viewer.viewer_blueprint` instead of passing `viewer`.
+
         Raises:
-            AuditConfigError: the application already has one.
+            AuditConfigError: the application already has one, or the path of the pages is invalid.
         """
         if _KEY in app.extensions:
             raise AuditConfigError(
@@ -67,6 +89,19 @@ class AuditExtension:
         app.before_request_funcs.setdefault(None, []).insert(0, self._begin)
         # Flask calls these in reverse, so this one sees the final response.
         app.after_request_funcs.setdefault(None, []).insert(0, _carry_into)
+        if self._viewer is not None:
+            self._add_viewer(app, self._viewer)
+
+    def _add_viewer(self, app: Flask, path: str) -> None:
+        if not path.startswith("/"):
+            raise AuditConfigError(f"invalid viewer {path!r}: expected a path such as '/audit'")
+        pages = viewer_blueprint(
+            self.trail,
+            can_view=self._can_view,
+            collector_files=app.config.get(_COLLECTOR_FILES) or os.environ.get(_COLLECTOR_FILES),
+            public_keys=_public_keys(app),
+        )
+        app.register_blueprint(pages, url_prefix=path)
 
     def scope(self) -> RequestScope:
         """Return the scope of the current request, the same one throughout the request."""
@@ -82,6 +117,16 @@ class AuditExtension:
         scope = RequestScope(context=context, hides=hides)
         setattr(request, _SCOPE, scope)
         return scope
+
+
+def _public_keys(app: Flask) -> list[PublicKey]:
+    try:
+        return [PublicKey.parse(text) for text in app.config.get(_PUBLIC_KEYS, ())]
+    except NoteError as error:
+        raise AuditConfigError(
+            f"invalid {_PUBLIC_KEYS}: {error}; expected a list of public keys such as "
+            "'auditspan/shop+12ab34cd+AQID…'"
+        ) from error
 
 
 def _current_scope() -> RequestScope | None:

@@ -31,6 +31,7 @@ from auditspan.capture import (
 from auditspan.errors import AuditConfigError
 from auditspan.format import (
     KEY_ADDED,
+    OWN_ACTIONS,
     TARGET,
     Json,
     MacKey,
@@ -97,7 +98,7 @@ class AuditTrail:
             service=service or service_from_resource(), clock=clock, new_id=new_id, strict=strict
         )
         self._sessions = sessions
-        self._actions = None if actions is None else frozenset({*actions, KEY_ADDED})
+        self._actions = None if actions is None else frozenset({*actions, *OWN_ACTIONS})
         self._capture = Capture(
             tables=self.tables,
             recorder=self._recorder,
@@ -179,16 +180,25 @@ class AuditTrail:
             AuditBodyError: a value cannot be represented losslessly.
             AuditWriteError: the row could not be written.
         """
-        factory = getattr(self._sessions, "session_factory", self._sessions)
-        if is_of_asyncio(factory, "async_sessionmaker"):
-            raise AuditConfigError(
-                "record_durable requires synchronous sessions: with asynchronous ones, await "
-                "session.run_sync(trail.record, action, ...) in a session of its own"
-            )
-        with factory() as session, session.begin():
+        with self.new_session() as session, session.begin():
             return self.record(
                 session, action, target=target, outcome=outcome, reason=reason, metadata=metadata
             )
+
+    def new_session(self) -> Session:
+        """Return a session of its own, from the session factory of this trail.
+
+        Raises:
+            AuditConfigError: the sessions are asynchronous.
+        """
+        factory: Any = getattr(self._sessions, "session_factory", self._sessions)
+        if is_of_asyncio(factory, "async_sessionmaker"):
+            raise AuditConfigError(
+                "record_durable and the viewer require synchronous sessions: with asynchronous "
+                "ones, await session.run_sync(trail.record, action, ...) in a session of its own"
+            )
+        session: Session = factory()
+        return session
 
     def history(self, source: Source, target: object, key: object = None) -> list[Event]:
         """Return the events of one object, in the order in which the changes happened.

@@ -23,7 +23,7 @@ FLOORS = (
     {"capture"},
     {"guards", "seal", "delivery", "reading"},
     {"verify"},
-    {"__init__", "trail", "worker", "flask", "alembic", "testing"},
+    {"__init__", "trail", "worker", "flask", "viewer", "alembic", "testing"},
 )
 #: What a folder may import besides the standard library and SQLAlchemy.
 FOREIGN = {
@@ -45,6 +45,7 @@ FOREIGN = {
     "trail": {"sqlalchemy", "opentelemetry"},
     "worker": {"sqlalchemy", "opentelemetry"},
     "flask": {"flask", "click", "opentelemetry"},
+    "viewer": {"flask", "jinja2", "sqlalchemy", "werkzeug"},
     "alembic": {"sqlalchemy", "alembic"},
     "testing": {"sqlalchemy", "opentelemetry", "pytest"},
 }
@@ -284,9 +285,13 @@ def test_only_the_recorder_knows_telemetry_in_capture() -> None:
 
 
 def test_the_framework_is_known_to_its_glue_only() -> None:
-    """Of all modules, only the Flask extension imports Flask and click."""
-    users = {path for path in LIBRARY if packages(MODULES[path]) & {"flask", "click", "werkzeug"}}
-    assert {"auditspan/flask.py"} == users
+    """Of all modules, only the Flask extension and the viewer import Flask and click."""
+    users = {
+        Import(path, "", "").source
+        for path in LIBRARY
+        if packages(MODULES[path]) & {"flask", "click", "werkzeug", "jinja2"}
+    }
+    assert {"flask", "viewer"} == users
 
 
 @pytest.mark.parametrize("path", LIBRARY)

@@ -8,6 +8,7 @@ from auditspan.delivery.backoff import Backoff
 from auditspan.delivery.batch import UNFIT, record_of, send_all
 from auditspan.delivery.cursors import (
     NOTHING,
+    Cursors,
     Item,
     load_cursors,
     log_names,
@@ -28,6 +29,7 @@ __all__ = [
     "Backoff",
     "Compression",
     "ConsoleSink",
+    "Cursors",
     "FileSink",
     "Item",
     "OtlpSink",
