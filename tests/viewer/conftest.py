@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from apps.shop.story import run_a_day
+from support.patience import PATIENCE
 from viewer.served import Served, launched_browser, served_shop, sign_in, until_delivered
 
 HERE = Path(__file__).parent
+
+expect.set_options(timeout=PATIENCE * 1000)
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:

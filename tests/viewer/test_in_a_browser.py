@@ -146,15 +146,15 @@ def test_markup_in_values_does_not_run(page: Page, served: Served) -> None:
         f"<div hx-get='/audit/' hx-trigger='load' hx-on:htmx:load='{script}'>x</div>",
     )
     client = signed_in(served.shop, "kim")
-    keys = [client.post("/customers", data={"name": one}).get_json()["id"] for one in corpus]
-    for path in ("/audit/?action=customer.create", *(f"/audit/history/customer/{k}" for k in keys)):
-        page.goto(served.url + path)
+    notes = "\n".join(corpus)
+    client.post("/customers", data={"name": corpus[0], "email": corpus[1], "notes": corpus[2]})
+    key = client.post("/customers", data={"name": corpus[3], "email": corpus[4], "notes": notes})
+    for path in ("/?action=customer.create", f"/history/customer/{key.get_json()['id']}"):
+        page.goto(f"{served.url}/audit{path}")
         assert [False, 0] == page.evaluate(
             "['bad' in window, document.querySelectorAll('main img, main svg, [hx-on]').length]"
         )
-    for value in corpus:
-        page.goto(f"{served.url}/audit/?action=customer.create")
-        expect(page.get_by_title(value, exact=True)).not_to_have_count(0)
+        expect(page.locator("main")).to_contain_text(corpus[4])
 
 
 def test_the_pages_work_without_javascript(served: Served, page: Page) -> None:

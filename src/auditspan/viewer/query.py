@@ -19,6 +19,7 @@ _TIMES = ("since", "until")
 _SWITCHES = ("live", "views")
 _PARAMETERS = (*FILTER_NAMES, "before", *_SWITCHES)
 _ROW_ID = re.compile(r"[1-9][0-9]{0,18}")
+_LAST_ROW_ID = 2**63 - 1
 _MAX_LENGTH = 512
 
 
@@ -106,7 +107,7 @@ def _require_single(name: str, values: list[str]) -> None:
 
 
 def _row_id(text: str) -> int:
-    if not _ROW_ID.fullmatch(text):
+    if not _ROW_ID.fullmatch(text) or int(text) > _LAST_ROW_ID:
         raise AuditConfigError(f"invalid position {text!r}: follow the link to the older events")
     return int(text)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import url_for
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -61,6 +62,15 @@ def _age(seconds: float | None) -> str:
     return f"{seconds:.0f} s"
 
 
+def _history_url(target_type: str, target_id: str) -> str:
+    """Return the URL of a target's history; of its list, if no path can hold its type and id."""
+    segments = [target_type.replace("/", "//"), *target_id.split("/")]
+    if any(one in {"", ".", ".."} or "//" in one for one in segments):
+        query = urlencode({"target_type": target_type, "target_id": target_id})
+        return f"{url_for('.trail')}?{query}"
+    return url_for(".history", target_type=target_type, target_id=target_id)
+
+
 _ENVIRONMENT.filters.update(
     actor=wording.actor_name,
     age=_age,
@@ -73,6 +83,7 @@ _ENVIRONMENT.filters.update(
 )
 _ENVIRONMENT.globals.update(
     differences=values.differences,
+    history_url=_history_url,
     kind_of=wording.kind_of,
     plot_width=plot.WIDTH,
     plot_height=plot.HEIGHT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -93,7 +94,7 @@ def tail(viewer: Viewer, connection: Connection) -> Page | None:
     listing = find_lines(connection, viewer.trail.tables, query)
     if listing.state == seen:
         return None
-    known = int(newest) if newest.isdecimal() else 0
+    known = int(newest) if re.fullmatch("[0-9]{1,19}", newest) else 0
     count = sum(one.row_id > known for one in listing.lines)
     status = read_status(connection, viewer.trail.tables)
     values = {"query": query, "listing": listing, "new": count, **_shared(status)}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
+
 import pytest
 
 from apps.shop import Shop
@@ -62,6 +65,9 @@ def test_a_target_and_a_time_are_filters(auditor: Auditor) -> None:
         ("actor=a&actor=b", "The filter actor is given more than once"),
         ("since=2026-02-01&until=2026-01-01", "Since is not before until"),
         ("before=newest", "Invalid position &#39;newest&#39;"),
+        ("before=9223372036854775808", "Invalid position"),
+        ("since=0001-01-01T00:00%2B14:00", "Invalid since"),
+        ("until=9999-12-31T23:59-14:00", "Invalid until"),
         ("text=a%00b", "Invalid text"),
     ],
 )
@@ -70,6 +76,21 @@ def test_a_filter_that_cannot_match_is_an_error(auditor: Auditor, query: str, wo
     response = auditor.get(f"/?{query}")
     assert (400, True) == (response.status_code, words in response.text)
     assert 'id="listing"' not in response.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"),
+    [("a/b", "1"), ("x", "/x"), ("x", "a//b"), ("x", "../x"), ("é ü", "a%2F?#<b>/c"), ("..", "1")],
+)
+def test_any_target_leads_to_its_events(fresh_shop: Shop, kind: str, key: str) -> None:
+    """The link of a target lists its event, also where no path can hold its type and id."""
+    with audit_context(actor=Actor.unknown()):
+        fresh_shop.trail.record_durable("thing.done", target=Target(type=kind, id=key))
+    auditor = Auditor(fresh_shop)
+    page = auditor.page("/")
+    found = re.search(r'href="/audit([^"]+)" title="History', page)
+    assert found
+    assert rows(page) == rows(auditor.page(unescape(found[1])))
 
 
 def test_empty_fields_of_the_form_leave_the_url(auditor: Auditor) -> None:
@@ -107,6 +128,7 @@ def test_an_unchanged_list_is_not_sent_again(fresh_shop: Shop) -> None:
     polled = auditor.page("/", live="1").partition('hx-get="/audit')[2].partition('"')[0]
     assert (204, b"") == (auditor.get(polled.replace("&amp;", "&")).status_code, b"")
     kim.post("/customers", data={"name": "Alan"})
+    assert 204 != auditor.get(f"/tail?newest={'9' * 5000}").status_code
     answer = auditor.get(polled.replace("&amp;", "&"))
     assert (200, True) == (answer.status_code, "1 new event<" in answer.text)
     assert [event.event_id for event in auditor.events()] == rows(answer.text)
