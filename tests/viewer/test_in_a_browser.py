@@ -13,9 +13,6 @@ from apps.shop.story import signed_in
 from auditspan import Actor, audit_context
 from viewer.served import Served
 
-MOST_BYTES = 150_000
-"""What the trail page may weigh, with its style sheet, scripts and icon."""
-
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 800}
 
@@ -168,14 +165,6 @@ def test_the_pages_work_without_javascript(served: Served, page: Page) -> None:
         plain.locator("[data-row]").click()
         plain.get_by_role("button", name="Check it").click()
         expect(plain.locator(".verdict")).to_contain_text("The row is unchanged")
-
-
-def test_the_trail_page_is_light(page: Page, served: Served) -> None:
-    """The page with all of its files is at most 150 kB, uncompressed."""
-    sizes: list[int] = []
-    page.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
-    page.goto(f"{served.url}/audit/", wait_until="networkidle")
-    assert 0 < sum(sizes) <= MOST_BYTES
 
 
 def test_a_visitor_without_permission_sees_nothing(served: Served, page: Page) -> None:

@@ -15,6 +15,7 @@ from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -76,9 +77,10 @@ def make_shop(engine: Engine, files: Path) -> Shop:
         AUDITSPAN_COLLECTOR_FILES=str(files),
         AUDITSPAN_PUBLIC_KEYS=[signer.public.vkey],
     )
-    _add_views(app, sessions, trail)
+    tracing = _tracing(files)
+    _add_views(app, sessions, trail, tracing.get_tracer("shop"))
     AuditExtension(trail, actor=_actor, viewer="/audit", can_view=_is_auditor).init_app(app)
-    FlaskInstrumentor().instrument_app(app, tracer_provider=_tracing(files))
+    FlaskInstrumentor().instrument_app(app, tracer_provider=tracing)
     return Shop(
         app=app,
         engine=engine,
@@ -107,7 +109,17 @@ def _is_auditor() -> bool:
     return session.get("name") == AUDITOR
 
 
-def _add_views(app: Flask, sessions: sessionmaker[Session], trail: AuditTrail) -> None:
+def _send_mail(tracer: Tracer, address: str | None) -> None:
+    """Tell a customer; the mail server never answers."""
+    with tracer.start_as_current_span("send e-mail", kind=SpanKind.CLIENT) as span:
+        span.set_attribute("server.address", "mail.example.org")
+        span.add_event("queued", {"has.address": address is not None})
+        span.set_status(Status(StatusCode.ERROR, "mail.example.org does not answer"))
+
+
+def _add_views(
+    app: Flask, sessions: sessionmaker[Session], trail: AuditTrail, tracer: Tracer
+) -> None:
     @app.post("/login")
     def login() -> ResponseReturnValue:
         session["name"] = request.form["name"]
@@ -127,6 +139,7 @@ def _add_views(app: Flask, sessions: sessionmaker[Session], trail: AuditTrail) -
             customer = database.get_one(Customer, key)
             for name, value in request.form.items():
                 setattr(customer, name, value)
+        _send_mail(tracer, request.form.get("email"))
         return "", 204
 
     @app.post("/customers/<int:key>/delete")

@@ -97,6 +97,16 @@ def test_a_trace_leads_to_its_event(auditor: Auditor) -> None:
     assert "POST /customers/&lt;int:key&gt;/delete" in page
 
 
+def test_a_trace_shows_errors_and_attributes(auditor: Auditor) -> None:
+    """A span that failed is marked, with its message; its events and attributes are there."""
+    [_, event] = auditor.events(action="customer.update", text="/customers/<int:key>")
+    page = auditor.page(f"/traces/{event.trace_id}")
+    [span] = re.findall(r'<li class="span is-error">(.*?)</li>', page, re.DOTALL)
+    words = ("send e-mail", ">error<", "mail.example.org does not answer", "queued, at")
+    assert dict.fromkeys(words, True) == {word: word in span for word in words}
+    assert '<dt class="mono">server.address</dt><dd>mail.example.org</dd>' in span
+
+
 def test_a_trace_can_be_downloaded(auditor: Auditor) -> None:
     """The JSON document has the span, and no body of an audit record."""
     event = auditor.events(action="customer.denied")[0]

@@ -8,7 +8,7 @@ from html import unescape
 import pytest
 
 from apps.shop import Shop
-from apps.shop.story import signed_in
+from apps.shop.story import run_a_day, signed_in
 from auditspan import Actor, Target, audit_context
 from integration.viewer.looking import Auditor, next_page, rows
 
@@ -119,6 +119,17 @@ def test_pages_follow_each_other_without_a_gap(fresh_shop: Shop) -> None:
 def test_an_empty_trail_says_what_to_do(fresh_shop: Shop) -> None:
     """Without an event, the page shows how a model is audited."""
     assert "__audit__ = True" in Auditor(fresh_shop).page("/")
+
+
+def test_a_full_page_is_light(fresh_shop: Shop) -> None:
+    """The page with fifty events and all of its files is at most 150 kB, uncompressed."""
+    for _ in range(5):
+        run_a_day(fresh_shop)
+    auditor = Auditor(fresh_shop)
+    page = auditor.page("/")
+    files = set(re.findall(r'(?:href|src)="/audit(/static/[^"]+)"', page))
+    assert (50, 4) == (len(rows(page)), len(files))
+    assert len(page.encode()) + sum(len(auditor.get(file).data) for file in files) <= 150_000
 
 
 def test_an_unchanged_list_is_not_sent_again(fresh_shop: Shop) -> None:
