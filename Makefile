@@ -153,8 +153,13 @@ test-next: .venv-next/.ready ## the library on SQLAlchemy 2.1
 test-backends: $(READY) collector ## one change, seen in Jaeger and in Zipkin (Java, Maven, Chromium; minutes the first time)
 	@$(RUN)/pytest tests/backends $(PYTEST_ARGS)
 
+.PHONY: test-viewer
+test-viewer: $(READY) ## the pages of the viewer in a browser (Chromium)
+	@$(RUN)/pytest tests/viewer $(PYTEST_ARGS)
+
 .PHONY: screenshots
 screenshots: $(READY) collector ## take the pictures of docs/images anew (Java, Maven, Chromium)
+	@PYTHONPATH=tests $(RUN)/python -m viewer.screenshots
 	@PYTHONPATH=tests $(RUN)/python -m backends.screenshots
 
 .PHONY: bench

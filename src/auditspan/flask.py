@@ -34,10 +34,14 @@ from auditspan.context import (
 )
 from auditspan.errors import AuditConfigError
 from auditspan.format import Actor, Request
+from auditspan.tlog import NoteError, PublicKey
 from auditspan.trail import AuditTrail
+from auditspan.viewer import viewer_blueprint
 
 _KEY = "auditspan"
 _SCOPE = "auditspan_scope"
+_COLLECTOR_FILES = "AUDITSPAN_COLLECTOR_FILES"
+_PUBLIC_KEYS = "AUDITSPAN_PUBLIC_KEYS"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
 _MAX_USER_AGENT = 512
 _T = TypeVar("_T")
@@ -52,6 +56,9 @@ class AuditExtension:
             that authentication may happen at any point before. By default the actor is anonymous.
         worker: whether to run the worker in this process, from the first request until the process
             ends; for development. See `AuditTrail.worker`.
+        viewer: the path of the pages of the trail, as in ``/audit``; None for no pages.
+        can_view: returns whether the current request may see these pages; it may also raise what
+            `flask.abort` raises. Without it, no request may see them.
     """
 
     def __init__(
@@ -60,16 +67,25 @@ class AuditExtension:
         *,
         actor: Callable[[], Actor] = Actor.anonymous,
         worker: bool = False,
+        viewer: str | None = None,
+        can_view: Callable[[], bool] | None = None,
     ) -> None:
         self.trail = trail
         self._actor = actor
         self._worker = _Worker(trail) if worker else None
+        self._viewer = viewer
+        self._can_view = can_view
 
     def init_app(self, app: Flask) -> None:
         """Install the extension, as `app.extensions["auditspan"]`, and its commands `flask audit`.
 
+        The pages read the spans of a trace from the directory that `AUDITSPAN_COLLECTOR_FILES`
+        names, in the application's configuration or the environment, and check the signatures of
+        checkpoints by the list `AUDITSPAN_PUBLIC_KEYS` of the configuration. For more settings,
+        register `auditspan.viewer.viewer_blueprint` instead of passing `viewer`.
+
         Raises:
-            AuditConfigError: the application already has one.
+            AuditConfigError: the application already has one, or the path of the pages is invalid.
         """
         if _KEY in app.extensions:
             raise AuditConfigError(
@@ -82,11 +98,24 @@ class AuditExtension:
         # Flask calls these in reverse, so this one sees the final response.
         app.after_request_funcs.setdefault(None, []).insert(0, _carry_into)
         app.cli.add_command(audit_commands(partial(_target, app, self.trail)))
+        if self._viewer is not None:
+            self._add_viewer(app, self._viewer)
 
     def close(self) -> None:
         """Stop the worker in order, if it runs in this process; done when the process ends."""
         if self._worker:
             self._worker.stop()
+
+    def _add_viewer(self, app: Flask, path: str) -> None:
+        if not path.startswith("/"):
+            raise AuditConfigError(f"invalid viewer {path!r}: expected a path such as '/audit'")
+        pages = viewer_blueprint(
+            self.trail,
+            can_view=self._can_view,
+            collector_files=app.config.get(_COLLECTOR_FILES) or os.environ.get(_COLLECTOR_FILES),
+            public_keys=_public_keys(app),
+        )
+        app.register_blueprint(pages, url_prefix=path)
 
     def scope(self) -> RequestScope:
         """Return the scope of the current request, the same one throughout the request."""
@@ -136,6 +165,16 @@ def _target(app: Flask, trail: AuditTrail) -> object:
     from auditspan.cli.commands import ApplicationTarget  # noqa: PLC0415 (needs the extra `cli`)
 
     return ApplicationTarget(trail, app=app, command="flask audit")
+
+
+def _public_keys(app: Flask) -> list[PublicKey]:
+    try:
+        return [PublicKey.parse(text) for text in app.config.get(_PUBLIC_KEYS, ())]
+    except NoteError as error:
+        raise AuditConfigError(
+            f"invalid {_PUBLIC_KEYS}: {error}; expected a list of public keys such as "
+            "'auditspan/shop+12ab34cd+AQID…'"
+        ) from error
 
 
 def _current_scope() -> RequestScope | None:

@@ -33,6 +33,7 @@ from auditspan.database import TrailDatabase
 from auditspan.errors import AuditConfigError
 from auditspan.format import (
     KEY_ADDED,
+    OWN_ACTIONS,
     TARGET,
     Actor,
     Json,
@@ -102,7 +103,7 @@ class AuditTrail(TrailDatabase):
             service=service or service_from_resource(), clock=clock, new_id=new_id, strict=strict
         )
         self._sessions = sessions
-        self._actions = None if actions is None else frozenset({*actions, KEY_ADDED})
+        self._actions = None if actions is None else frozenset({*actions, *OWN_ACTIONS})
         self._capture = Capture(
             tables=self.tables,
             recorder=self._recorder,

@@ -71,6 +71,15 @@ def authenticate(session: Session, text: str) -> ApiKey | None:
     return key if key and match and is_right and _is_live(key) else None
 
 
+def find_live_key(session: Session, key_id: int) -> ApiKey | None:
+    """Return the key with its user, or None if the key is not valid (any more).
+
+    For a caller that has authenticated with this key before.
+    """
+    key = session.get(ApiKey, key_id, options=[joinedload(ApiKey.user)])
+    return key if key and _is_live(key) else None
+
+
 def allows(key: ApiKey, scope: str) -> bool:
     """Return whether the key has this scope."""
     return scope in key.scopes or ADMIN in key.scopes

@@ -6,6 +6,7 @@ from flask import Response
 from flask.app import Flask  # see undo_automatic_instrumentation
 
 from auditspan.flask import AuditExtension
+from auditspan_service import pages
 from auditspan_service.api import access, auth, current, error_handlers, problems
 from auditspan_service.api.audit_events import audit_events
 from auditspan_service.api.body import require_whole_body
@@ -57,6 +58,7 @@ def create_app(settings: Settings | None = None, telemetry: Telemetry | None = N
     _install(app, services)
     for blueprint in _BLUEPRINTS:
         app.register_blueprint(blueprint)
+    pages.install(app, services)
     return app
 
 

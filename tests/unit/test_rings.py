@@ -25,7 +25,7 @@ FLOORS = (
     {"verify", "worker"},
     {"settings"},
     {"doctor"},
-    {"__init__", "trail", "database", "flask", "alembic", "testing", "cli"},
+    {"__init__", "trail", "database", "flask", "viewer", "alembic", "testing", "cli"},
 )
 #: What a folder may import besides the standard library and SQLAlchemy.
 FOREIGN = {
@@ -53,6 +53,7 @@ FOREIGN = {
     "database": {"sqlalchemy"},
     "worker": {"sqlalchemy", "opentelemetry"},
     "flask": {"flask", "click", "opentelemetry"},
+    "viewer": {"flask", "jinja2", "sqlalchemy", "werkzeug"},
     "alembic": {"sqlalchemy", "alembic"},
     "testing": {"sqlalchemy", "opentelemetry", "pytest"},
 }
@@ -298,9 +299,13 @@ def test_only_the_recorder_knows_telemetry_in_capture() -> None:
 
 
 def test_the_framework_is_known_to_its_glue_only() -> None:
-    """Of all modules, only the Flask extension imports Flask, and only the command line click."""
-    users = {path for path in LIBRARY if packages(MODULES[path]) & {"flask", "werkzeug"}}
-    assert {"auditspan/flask.py"} == users
+    """Of all modules, only the extension and the viewer import Flask, and only `cli` click."""
+    users = {
+        Import(path, "", "").source
+        for path in LIBRARY
+        if packages(MODULES[path]) & {"flask", "werkzeug", "jinja2"}
+    }
+    assert {"flask", "viewer"} == users
     users = {path for path in LIBRARY if "click" in packages(MODULES[path])}
     assert {"auditspan/cli"} == {path[: len("auditspan/cli")] for path in users}
 

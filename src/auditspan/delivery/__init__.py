@@ -9,6 +9,7 @@ from auditspan.delivery.backoff import Backoff
 from auditspan.delivery.batch import UNFIT, record_of, send_all
 from auditspan.delivery.cursors import (
     NOTHING,
+    Cursors,
     Item,
     load_cursors,
     log_names,
@@ -31,6 +32,7 @@ __all__ = [
     "Backoff",
     "Compression",
     "ConsoleSink",
+    "Cursors",
     "FileSink",
     "Item",
     "OtlpSink",

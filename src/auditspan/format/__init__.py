@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from auditspan.format.actions import OUTCOMES, require_action, require_outcome
+from auditspan.format.actions import (
+    OUTCOMES,
+    OWN_ACTIONS,
+    VIEWED,
+    require_action,
+    require_outcome,
+)
 from auditspan.format.body import MEMBERS, is_change_id, read_body, read_event
 from auditspan.format.canonical import (
     MAX_INTEGER,
@@ -38,9 +44,11 @@ __all__ = [
     "MAX_MILLIS",
     "MEMBERS",
     "OUTCOMES",
+    "OWN_ACTIONS",
     "RANDOM_BYTES",
     "SECRET_BYTES",
     "TARGET",
+    "VIEWED",
     "Actor",
     "ActorType",
     "AuditRecord",

@@ -8,9 +8,16 @@ from collections.abc import Collection
 from typing import get_args
 
 from auditspan.errors import AuditBodyError, AuditConfigError
+from auditspan.format.key_addition import KEY_ADDED
 from auditspan.format.record import Outcome
 
 _ACTION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
+VIEWED = "audit.viewed"
+"""The action of a page of the viewer that was shown."""
+
+OWN_ACTIONS = frozenset({KEY_ADDED, VIEWED})
+"""The actions that auditspan itself records; they need no registration."""
+
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
 """The outcomes that a record can have."""
 

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from auditspan.otlp.decode import LogEntry, SpanEvent, SpanRecord, as_json
 from auditspan.otlp.files import Damage, read_logs, read_spans
-from auditspan.otlp.trace_tree import build_trace, render_trace, trace_as_dict
+from auditspan.otlp.trace_tree import Trace, build_trace, render_trace, trace_as_dict
 
-__all__ = ["Damage", "build_trace", "read_logs", "read_spans", "render_trace", "trace_as_dict"]
+__all__ = [
+    "Damage",
+    "LogEntry",
+    "SpanEvent",
+    "SpanRecord",
+    "Trace",
+    "as_json",
+    "build_trace",
+    "read_logs",
+    "read_spans",
+    "render_trace",
+    "trace_as_dict",
+]

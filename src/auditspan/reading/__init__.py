@@ -5,6 +5,7 @@ from __future__ import annotations
 from auditspan.reading.criteria import Criteria, require_possible, wanted_events
 from auditspan.reading.event import Event
 from auditspan.reading.export import check_export, export_csv, export_ndjson
+from auditspan.reading.inclusion import Inclusion, read_inclusion
 from auditspan.reading.proof import EventProof, check_proof, prove_event
 from auditspan.reading.search import Source, by_id_or_label, read_events, read_history
 
@@ -12,6 +13,7 @@ __all__ = [
     "Criteria",
     "Event",
     "EventProof",
+    "Inclusion",
     "Source",
     "by_id_or_label",
     "check_export",
@@ -21,6 +23,7 @@ __all__ = [
     "prove_event",
     "read_events",
     "read_history",
+    "read_inclusion",
     "require_possible",
     "wanted_events",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypedDict
 
 from auditspan.errors import AuditConfigError
@@ -80,5 +80,15 @@ def require_possible(wanted: EventFilter) -> None:
     for name, time in (("since", wanted.since), ("until", wanted.until)):
         if time is not None and time.tzinfo is None:
             raise AuditConfigError(f"{name} has no time zone: pass an aware datetime")
+        if time is not None and not _exists_in_utc(time):
+            raise AuditConfigError(f"invalid {name}: in UTC it is outside of the years 1 to 9999")
     if wanted.since and wanted.until and wanted.since >= wanted.until:
         raise AuditConfigError("since is not before until, so that no event can match")
+
+
+def _exists_in_utc(time: datetime) -> bool:
+    try:
+        time.astimezone(UTC)
+    except OverflowError:
+        return False
+    return True

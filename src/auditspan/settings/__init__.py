@@ -15,7 +15,7 @@ from auditspan.settings.settings import (
     load_settings,
     settings_from,
 )
-from auditspan.settings.sinks import audit_destination, destinations, make_sink, otlp_sink
+from auditspan.settings.sinks import audit_destination, make_sink, otlp_sink
 from auditspan.settings.undelivered import sink_names, undelivered
 from auditspan.settings.worker import in_process, mac_keys, running_worker
 
@@ -24,7 +24,6 @@ __all__ = [
     "Signal",
     "TrailSettings",
     "audit_destination",
-    "destinations",
     "environment",
     "in_process",
     "load_settings",

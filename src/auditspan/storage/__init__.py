@@ -6,7 +6,12 @@ from auditspan.storage.append_only import create_trigger, creation, removal, tri
 from auditspan.storage.append_only.postgresql import REFUSE_SOURCE
 from auditspan.storage.append_only.trigger import Trigger
 from auditspan.storage.audit_change import STAGING, audit_change_table, staging_of
-from auditspan.storage.checkpoints import StoredCheckpoint, latest_checkpoint, subtree_root
+from auditspan.storage.checkpoints import (
+    StoredCheckpoint,
+    first_checkpoint,
+    latest_checkpoint,
+    subtree_root,
+)
 from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime, database_time
 from auditspan.storage.driver import fetch
 from auditspan.storage.event_filter import FILTER_NAMES, EventFilter
@@ -78,6 +83,7 @@ __all__ = [
     "fetch",
     "find_events",
     "find_uncovered",
+    "first_checkpoint",
     "get_event",
     "get_events",
     "history",

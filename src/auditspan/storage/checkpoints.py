@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 
 from auditspan.format import Json
-from auditspan.storage.leaves import IsCounted, StoredText, UtcText
+from auditspan.storage.leaves import IsCounted, StoredText, UtcText, stored_bytes
 from auditspan.storage.tables import AuditTables
 from auditspan.tlog import Tree
 
@@ -38,10 +39,25 @@ class StoredCheckpoint:
 
 def latest_checkpoint(connection: Connection, tables: AuditTables) -> StoredCheckpoint | None:
     """Return the checkpoint of the largest tree; None if nothing is sealed yet."""
+    return _first(connection, _checkpoints(tables).order_by(tables.checkpoint.c.tree_size.desc()))
+
+
+def first_checkpoint(
+    connection: Connection, tables: AuditTables, seq: int
+) -> StoredCheckpoint | None:
+    """Return the checkpoint of the smallest tree with the leaf `seq`; None if there is none yet."""
+    size = tables.checkpoint.c.tree_size
+    return _first(connection, _checkpoints(tables).where(size > seq).order_by(size))
+
+
+def _checkpoints(tables: AuditTables) -> Select[Any]:
     table = tables.checkpoint.c
-    columns = (table.root_hash, StoredText(table.note), UtcText(table.created_at))
-    statement = select(table.tree_size, *columns).where(IsCounted(table.tree_size))
-    row = connection.execute(statement.order_by(table.tree_size.desc()).limit(1)).one_or_none()
+    columns = (stored_bytes(table.root_hash), StoredText(table.note), UtcText(table.created_at))
+    return select(table.tree_size, *columns).where(IsCounted(table.tree_size))
+
+
+def _first(connection: Connection, statement: Select[Any]) -> StoredCheckpoint | None:
+    row = connection.execute(statement.limit(1)).one_or_none()
     if row is None:
         return None
     size, root, note, created_at = row
@@ -59,7 +75,8 @@ def subtree_root(
     if start >> bits & 1:
         return None
     table, end = tables.checkpoint.c, start + (1 << bits)
-    statement = select(table.tree_size, table.frontier).where(
+    frontier_bytes = stored_bytes(table.frontier).label("frontier")
+    statement = select(table.tree_size, frontier_bytes).where(
         IsCounted(table.tree_size), table.tree_size >= end, table.tree_size < end + (1 << bits)
     )
     row = connection.execute(statement.order_by(table.tree_size).limit(1)).one_or_none()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
 from typing import Any
 
@@ -188,6 +188,10 @@ def test_a_history_takes_a_composite_key(world: World) -> None:
 IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
     "outcome": ({"outcome": "good"}, "invalid outcome 'good'"),
     "trace": ({"trace_id": "abc"}, "invalid trace_id 'abc'"),
+    "time before the year 1": (
+        {"since": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))},
+        "outside of the years 1 to 9999",
+    ),
     "naive time": ({"since": datetime(2026, 1, 1)}, "no time zone"),  # noqa: DTZ001 (the claim)
     "empty time": ({"since": BEGINNING, "until": BEGINNING}, "not before until"),
     "not audited": ({"target": World}, "is not an audited model"),

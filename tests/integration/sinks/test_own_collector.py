@@ -186,7 +186,10 @@ def test_doctor_names_destinations_that_any_answer_acknowledges() -> None:
 def test_doctor_warns_of_credentials_without_tls() -> None:
     """Headers for another host by http:// are a finding, without their values."""
     siem = {"endpoint": "http://collector.invalid:1/v1/logs", "headers": {"a": TOKEN}}
-    examination, loaded = Examination(), load_settings(sink="file", more_sinks={"siem": siem})
+    examination, loaded = (
+        Examination(is_embedded=True),
+        load_settings(sink="file", more_sinks={"siem": siem}),
+    )
     examine_sink(examination, loaded)
     assert ["headers", "collector"] == [one.kind for one in examination.found]
     assert TOKEN not in f"{examination.to_dict()}{loaded.more_sinks!r}"

@@ -1,0 +1,8 @@
+"""Web pages of the trail, for any Flask application."""
+
+from __future__ import annotations
+
+from auditspan.viewer.blueprint import SECURITY_HEADERS, viewer_blueprint
+from auditspan.viewer.viewer import Account, Connect
+
+__all__ = ["SECURITY_HEADERS", "Account", "Connect", "viewer_blueprint"]

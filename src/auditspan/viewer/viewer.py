@@ -1,0 +1,101 @@
+"""The configuration of the viewer, and one page of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection
+
+from auditspan.format import VIEWED, Json
+from auditspan.tlog import PublicKey
+from auditspan.trail import AuditTrail
+
+Connect: TypeAlias = Callable[[], AbstractContextManager[Connection]]
+"""Opens a connection for the queries of one page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """Account of the person who views, for an application that signs in on the viewer's pages.
+
+    Attributes:
+        name: the name that is shown.
+        sign_out_url: the URL that a POST signs out at.
+        csrf_token: the token that this POST must send as `csrf_token`.
+    """
+
+    name: str
+    sign_out_url: str
+    csrf_token: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Content of a page, read and ready to be shown.
+
+    Attributes:
+        template: the name of its template.
+        values: the variables of the template.
+        viewed: the metadata of the event that records this view; None if it is not recorded.
+        status: the HTTP status.
+    """
+
+    template: str
+    values: Mapping[str, Any]
+    viewed: Mapping[str, Json] | None = None
+    status: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """Document to download, read and ready to be sent.
+
+    Attributes:
+        name: its file name.
+        text: its content, which is JSON.
+        viewed: the metadata of the event that records this view.
+    """
+
+    name: str
+    text: str
+    viewed: Mapping[str, Json]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Viewer:
+    """Viewer of one trail; see `viewer_blueprint` for the attributes."""
+
+    trail: AuditTrail
+    can_view: Callable[[], bool] | None
+    connect: Connect
+    collector_files: Path | None
+    public_keys: tuple[PublicKey, ...]
+    account: Callable[[], Account | None]
+
+    def may_view(self) -> bool:
+        """Return whether the current request may see the trail; without a callable, none may."""
+        return self.can_view is not None and bool(self.can_view())
+
+    def record(self, page: Page | Document) -> None:
+        """Record that the page is shown.
+
+        Raises:
+            AuditWriteError: the view cannot be recorded, so the page MUST NOT be shown.
+        """
+        if page.viewed is not None:
+            self.trail.record_durable(VIEWED, metadata=page.viewed)
+
+
+def own_sessions(trail: AuditTrail) -> Connect:
+    """Return a function that connects through a new session of the trail."""
+
+    @contextmanager
+    def connect() -> Iterator[Connection]:
+        with trail.new_session() as session:
+            yield session.connection()
+
+    return connect
