@@ -8,6 +8,7 @@ with audit_context(actor=Actor.system("nightly-billing")), Session.begin() as se
 
 from __future__ import annotations
 
+from auditspan.aio import AsyncTrail
 from auditspan.context import CarriedContext, audit_context, carry_context
 from auditspan.errors import (
     AuditBodyError,
@@ -16,6 +17,7 @@ from auditspan.errors import (
     AuditWriteError,
     CollectorFilesError,
     MissingActorError,
+    RevertError,
     SinkError,
     SinkRejectedError,
     SinkUnavailableError,
@@ -25,10 +27,12 @@ from auditspan.errors import (
 from auditspan.format import Actor, MacKey, Request, Service, Target
 from auditspan.mapping import Exempt, Policy
 from auditspan.reading import Event
+from auditspan.states import Digest, Redacted, State
 from auditspan.trail import AuditTrail
 
 __all__ = [
     "Actor",
+    "AsyncTrail",
     "AuditBodyError",
     "AuditConfigError",
     "AuditError",
@@ -36,16 +40,20 @@ __all__ = [
     "AuditWriteError",
     "CarriedContext",
     "CollectorFilesError",
+    "Digest",
     "Event",
     "Exempt",
     "MacKey",
     "MissingActorError",
     "Policy",
+    "Redacted",
     "Request",
+    "RevertError",
     "Service",
     "SinkError",
     "SinkRejectedError",
     "SinkUnavailableError",
+    "State",
     "Target",
     "UnauditedWriteError",
     "UnprotectedTrailError",

@@ -23,7 +23,8 @@ FLOORS = (
     {"capture"},
     {"guards", "seal", "delivery", "reading"},
     {"verify"},
-    {"__init__", "trail", "worker", "flask", "alembic", "testing"},
+    {"states"},
+    {"__init__", "aio", "trail", "worker", "flask", "alembic", "testing"},
 )
 #: What a folder may import besides the standard library and SQLAlchemy.
 FOREIGN = {
@@ -41,6 +42,8 @@ FOREIGN = {
     "seal": {"sqlalchemy", "opentelemetry"},
     "delivery": {"sqlalchemy", "opentelemetry", "urllib3", "google"},
     "verify": {"sqlalchemy", "opentelemetry"},
+    "states": {"sqlalchemy"},
+    "aio": {"sqlalchemy"},
     "trail": {"sqlalchemy", "opentelemetry"},
     "worker": {"sqlalchemy", "opentelemetry"},
     "flask": {"flask", "click", "opentelemetry"},

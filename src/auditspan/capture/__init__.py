@@ -16,7 +16,7 @@ from auditspan.capture.defaults import KeyWarning, Unset, chosen_key, fresh_id, 
 from auditspan.capture.drain import table_key
 from auditspan.capture.hooks import drain_now, listen
 from auditspan.capture.migrating import drain_first, pin, record_rows, target_metadata
-from auditspan.capture.open_transaction import busy
+from auditspan.capture.open_transaction import begin_to_write, busy, new_change_id
 from auditspan.capture.recorder import Recorder
 from auditspan.capture.sessions import (
     Sessions,
@@ -39,6 +39,7 @@ __all__ = [
     "Undrained",
     "Unset",
     "attached",
+    "begin_to_write",
     "busy",
     "chosen_key",
     "create_triggers",
@@ -49,6 +50,7 @@ __all__ = [
     "hook_target",
     "is_of_asyncio",
     "listen",
+    "new_change_id",
     "pin",
     "record_rows",
     "register",

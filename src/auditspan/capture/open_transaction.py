@@ -165,6 +165,17 @@ def position(connection: Connection, staging: Table) -> int:
     return int(connection.exec_driver_sql(sequence).scalar_one())
 
 
+def new_change_id(connection: Connection, staging: Table) -> int:
+    """Return a change id after all changes staged so far, and before any later one."""
+    if connection.dialect.name != "sqlite":
+        return position(connection, staging)
+    name = connection.dialect.identifier_preparer.format_table(staging)
+    row = f"INSERT INTO {name} (table_name, operation) VALUES ('', '')"  # noqa: S608 (a quoted name)
+    taken = int(connection.exec_driver_sql(row).lastrowid)
+    connection.exec_driver_sql(f"DELETE FROM {name} WHERE id = ?", (taken,))  # noqa: S608
+    return taken
+
+
 @event.listens_for(Engine, "begin")
 def _begin(connection: Connection) -> None:
     connection.info[_KEY] = OpenTransaction(is_busy=connection.info.get(_BUSY, 0) > 0)
