@@ -21,9 +21,8 @@ FLOORS = (
     {"context"},
     {"storage", "telemetry", "otlp", "mapping"},
     {"capture"},
-    {"guards", "seal", "delivery", "reading"},
-    {"verify"},
-    {"states"},
+    {"guards", "seal", "delivery", "reading", "replay"},
+    {"verify", "states"},
     {"__init__", "aio", "trail", "worker", "flask", "alembic", "testing"},
 )
 #: What a folder may import besides the standard library and SQLAlchemy.
@@ -42,6 +41,7 @@ FOREIGN = {
     "seal": {"sqlalchemy", "opentelemetry"},
     "delivery": {"sqlalchemy", "opentelemetry", "urllib3", "google"},
     "verify": {"sqlalchemy", "opentelemetry"},
+    "replay": {"sqlalchemy"},
     "states": {"sqlalchemy"},
     "aio": {"sqlalchemy"},
     "trail": {"sqlalchemy", "opentelemetry"},

@@ -7,11 +7,10 @@ undoes an event by a `reversal` of columns and a `link_reversal`, which compare 
 
 from __future__ import annotations
 
-from auditspan.states.baseline import BATCH
+from auditspan.states.baseline import BATCH, Progress
 from auditspan.states.object_states import ObjectStates
 from auditspan.states.state import State
 from auditspan.states.timeline import When
 from auditspan.states.values import Digest, Redacted
-from auditspan.verify.state import Progress
 
 __all__ = ["BATCH", "Digest", "ObjectStates", "Progress", "Redacted", "State", "When"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table
@@ -11,13 +11,16 @@ from sqlalchemy.orm import Session
 from auditspan.capture import Capture, begin_to_write, busy, new_change_id
 from auditspan.errors import AuditConfigError
 from auditspan.format import AuditRecord
+from auditspan.replay import links, pin_settings
 from auditspan.states.family import families_of, family_of
 from auditspan.states.old_rows import LinkRows, ObjectRows, OldRow, Rows, count
 from auditspan.storage import staging_of
-from auditspan.verify.state import Progress, links, pin_settings
 
 BATCH = 1000
 """Rows of one transaction."""
+
+Progress = Callable[[int, int], None]
+"""Receives the number of rows read since the last call, and the number of all rows."""
 
 _DETAILS = {"baseline": True}
 

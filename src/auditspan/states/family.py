@@ -23,7 +23,7 @@ from auditspan.mapping import (
     link_table,
     model_of,
 )
-from auditspan.verify.state import ObjectType, core_type, mapped_type, object_types
+from auditspan.replay import ObjectType, core_type, mapped_type, object_types
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Select, and_
 
 from auditspan.capture import busy
+from auditspan.replay import Fields, ObjectType, as_images, pin_settings, stored_forms
 from auditspan.states.values import Value
-from auditspan.verify.state import Fields, ObjectType, as_images, pin_settings, stored_forms
 
 
 def read_live(

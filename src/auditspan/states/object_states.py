@@ -7,13 +7,12 @@ from sqlalchemy.orm import Session, scoped_session
 
 from auditspan.capture import Capture
 from auditspan.reading import Event, Source
-from auditspan.states.baseline import BATCH, record_baseline
+from auditspan.states.baseline import BATCH, Progress, record_baseline
 from auditspan.states.family import family_of
 from auditspan.states.revert import revert_event
 from auditspan.states.state import State
 from auditspan.states.timeline import Timeline, When
 from auditspan.storage import AuditTables
-from auditspan.verify.state import Progress
 
 
 class ObjectStates:

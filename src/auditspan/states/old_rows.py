@@ -16,9 +16,9 @@ from sqlalchemy import Column, Connection, Select, Table, and_, func, literal, s
 from auditspan.errors import AuditBodyError
 from auditspan.format import Changes, Json, MacKey, Target, read_event
 from auditspan.mapping import LinkTable, concealed, target_id
+from auditspan.replay import ObjectType, as_images, stored_forms
 from auditspan.states.family import Family
 from auditspan.storage import StoredText
-from auditspan.verify.state import ObjectType, as_images, stored_forms
 
 _TOGETHER = 500
 """Target ids in one query, and links in one record."""

@@ -14,10 +14,10 @@ from sqlalchemy.orm import Mapper, Session, object_session
 from auditspan.errors import RevertError
 from auditspan.format import Json
 from auditspan.reading import Event
+from auditspan.replay import Agreement, Fields, ObjectType, is_zoned, with_key_id
 from auditspan.states.family import Family
 from auditspan.states.live_row import read_live
 from auditspan.states.values import Value, is_restorable, key_values, python_value
-from auditspan.verify.state import Agreement, Fields, ObjectType, is_zoned, with_key_id
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,11 @@ from auditspan.context import audit_context
 from auditspan.errors import RevertError
 from auditspan.format import MacKey
 from auditspan.reading import Event, read_history
+from auditspan.replay import Agreement
 from auditspan.states.family import Family, family_of_type
 from auditspan.states.link_reversal import Changes, LinkReversal, link_changes
 from auditspan.states.reversal import Reversal
 from auditspan.storage import AuditTables
-from auditspan.verify.state import Agreement
 
 METADATA = "reverts"
 """The member of the metadata that names the event that was undone."""

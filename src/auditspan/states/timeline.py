@@ -15,12 +15,12 @@ from auditspan.errors import AuditBodyError, AuditConfigError
 from auditspan.format import in_change_order, read_event, timestamp
 from auditspan.mapping import target_id
 from auditspan.reading import Event
+from auditspan.replay import PARTIAL, Agreement, Fields, Kind, ObjectStore, Replay
+from auditspan.replay import Event as ObjectEvent
 from auditspan.states.family import Family
 from auditspan.states.state import State
 from auditspan.states.values import Value, python_value
 from auditspan.storage import AuditTables, EventFilter, StoredEvent, find_events, get_event
-from auditspan.verify.state import PARTIAL, Agreement, Fields, Kind, ObjectStore, Replay
-from auditspan.verify.state import Event as ObjectEvent
 
 _PAGE = 500
 

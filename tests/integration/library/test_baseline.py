@@ -42,7 +42,8 @@ from auditspan import (
 )
 from auditspan.capture import Undrained
 from auditspan.verify import StateReport, check_state
-from integration.library.world import KEY, KIM
+from integration.library.shapes import Engineer, Worker
+from integration.library.world import KEY, KIM, make_world
 
 ROWS = 25
 """Old rows of each kind."""
@@ -330,3 +331,18 @@ def test_rows_of_an_unaudited_import_are_recorded(shop: Shop) -> None:
     with shop.writing() as session, shop.trail.unaudited(reason="import"):
         session.execute(insert(shop.Label), [{"id": 1000 + n} for n in range(rows)])
     assert ROWS + rows == shop.baseline(shop.Label, batch=100)
+
+
+def test_an_object_in_several_tables_is_recorded_as_one(engine: Engine) -> None:
+    """Joined inheritance: one event, of its class, with the columns of both tables."""
+    world = make_world(engine)
+    with world.trail.unaudited(reason="import"), world.unit_of_work() as session:
+        session.add_all([Engineer(id=1, name="kim", field="tunnels"), Worker(id=2, name="lee")])
+    with world.request(), world.sessions() as session:
+        assert 2 == world.trail.baseline(session, Worker)
+    with world.sessions() as session:
+        found = [world.trail.as_of(session, Worker, key, datetime.now(UTC)) for key in (1, 2)]
+    assert [
+        ("engineer", {"id": 1, "kind": "engineer", "name": "kim", "field": "tunnels"}),
+        ("worker", {"id": 2, "kind": "worker", "name": "lee"}),
+    ] == [(one.type, dict(one.values)) for one in found if one is not None]

@@ -32,7 +32,7 @@ from integration.library.snapshots import PROGRAM, Histories, take
 from integration.library.test_sequences import run
 from integration.library.world import KEY, World, make_world
 
-EXAMPLES = {"sqlite": 25, "postgresql": 8}
+EXAMPLES = {"sqlite": 16, "postgresql": 6}
 OPPOSITE = {"create": "delete", "update": "update", "delete": "create"}
 
 

@@ -15,11 +15,11 @@ from typing import Any
 
 from auditspan.errors import AuditBodyError
 from auditspan.format import Json, read_body
-from auditspan.verify.state.equality import Agreement
-from auditspan.verify.state.events import Change, Event, link_key, link_place
-from auditspan.verify.state.object_store import Fields, ObjectStore
-from auditspan.verify.state.object_types import ObjectType
-from auditspan.verify.state.report import Difference, Kind
+from auditspan.replay.difference import Difference, Kind
+from auditspan.replay.equality import Agreement
+from auditspan.replay.events import Change, Event, link_key, link_place
+from auditspan.replay.object_store import Fields, ObjectStore
+from auditspan.replay.object_types import ObjectType
 
 PARTIAL = "$partial"
 """Marks an object whose history does not begin with a create or a baseline.
