@@ -1,6 +1,6 @@
 """What capturing a change costs: auditspan beside no audit, a floor, and other libraries.
 
-    python benchmarks/capture.py [--rounds 15] [--only NAME ...] [--json]
+    python benchmarks/capture.py [--rounds 9] [--only NAME ...] [--json]
 
 `make bench` runs it with what it needs. See docs/explanation/performance.md.
 """
@@ -47,7 +47,7 @@ def _options() -> argparse.Namespace:
         description="What capturing a change costs, beside no audit, a floor and other libraries.",
         epilog=f"{VARIABLE} names a PostgreSQL server to use; else one is started from a wheel.",
     )
-    parser.add_argument("--rounds", type=_positive, default=15, help="default: 15")
+    parser.add_argument("--rounds", type=_positive, default=9, help="default: 9")
     parser.add_argument(
         "--only",
         action="append",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter, process_time
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Executable, select, text, update
 from sqlalchemy.orm import Session
 
 from capturing.accounts import values_of
@@ -26,13 +26,13 @@ class Workload:
         name: as `--only` and `--json` know it.
         title: in words.
         size: rows that are written.
-        is_bulk: whether it is a statement past the unit of work.
+        at_most: the goal, by database: times the floor.
     """
 
     name: str
     title: str
     size: int
-    is_bulk: bool = False
+    at_most: Mapping[str, float]
     prepare: Prepare
     run: Run
 
@@ -107,17 +107,32 @@ def _update_flush(_setup: Setup, session: Session, accounts: list[Any]) -> None:
 def _bulk_update(setup: Setup, session: Session, after: int) -> None:
     model = setup.model
     statement = update(model).where(model.id > after).values(balance=model.balance + 1)
+    _execute(setup, session, statement)
+
+
+def _raw_update(setup: Setup, session: Session, after: int) -> None:
+    sql = "UPDATE account SET balance = balance + 1 WHERE id > :after"
+    _execute(setup, session, text(sql).bindparams(after=after))
+
+
+def _execute(setup: Setup, session: Session, statement: Executable) -> None:
     result: Any = session.execute(statement)
     if setup.after_statement:
         setup.after_statement(session, result.rowcount)
     session.commit()
 
 
+_ONE_ROW = {"SQLite": 1.3, "PostgreSQL": 1.3}
+_INSERTS = {"SQLite": 1.6, "PostgreSQL": 1.6}
+_UPDATES = {"SQLite": 2.0, "PostgreSQL": 2.0}
+_STATEMENT = {"SQLite": 1.5, "PostgreSQL": 2.0}
+
 _ALL = (
     Workload(
         name="insert-commits",
         title="500 commits of one insert",
         size=500,
+        at_most=_ONE_ROW,
         prepare=_new,
         run=_insert_commits,
     ),
@@ -125,6 +140,7 @@ _ALL = (
         name="update-commits",
         title="500 commits of one one-column update",
         size=500,
+        at_most=_ONE_ROW,
         prepare=_detached,
         run=_update_commits,
     ),
@@ -132,6 +148,7 @@ _ALL = (
         name="insert-flush",
         title="one commit of 500 inserts",
         size=500,
+        at_most=_INSERTS,
         prepare=_new,
         run=_insert_flush,
     ),
@@ -139,6 +156,7 @@ _ALL = (
         name="update-flush",
         title="one commit of 500 updates",
         size=500,
+        at_most=_UPDATES,
         prepare=_loaded,
         run=_update_flush,
     ),
@@ -146,7 +164,23 @@ _ALL = (
         name="bulk-update",
         title="one bulk update() of 10,000 rows",
         size=10_000,
-        is_bulk=True,
+        at_most=_STATEMENT,
+        prepare=_many,
+        run=_bulk_update,
+    ),
+    Workload(
+        name="raw-update",
+        title="one raw SQL UPDATE of 10,000 rows",
+        size=10_000,
+        at_most=_STATEMENT,
+        prepare=_many,
+        run=_raw_update,
+    ),
+    Workload(
+        name="large-update",
+        title="one bulk update() of 100,000 rows",
+        size=100_000,
+        at_most=_STATEMENT,
         prepare=_many,
         run=_bulk_update,
     ),

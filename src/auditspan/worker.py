@@ -17,7 +17,7 @@ from auditspan.delivery import Backoff, Relay, Sink, load_cursors
 from auditspan.errors import AuditConfigError
 from auditspan.format import MacKey
 from auditspan.seal import LastSigned, Sealer
-from auditspan.storage import LEASE_PREFIX, AuditTables, make_ahead, staging_of
+from auditspan.storage import LEASE_PREFIX, PARTITIONS, AuditTables, staging_of
 from auditspan.tlog import SigningKey
 
 SEAL_INTERVAL = 0.25
@@ -148,11 +148,12 @@ class Worker:
 
     def _keep_ahead(self) -> None:
         """Create partitions for the coming months, if the table is partitioned."""
+        partitions = PARTITIONS.of(self._engine)
         with quiet():
-            while self._engine.dialect.name == "postgresql" and not self._stop.is_set():
+            while partitions.IS_SUPPORTED and not self._stop.is_set():
                 try:
                     with self._engine.begin() as connection:
-                        made = make_ahead(connection, self._tables.event)
+                        made = partitions.make_ahead(connection, self._tables.event)
                 except Exception:  # the default partition takes all other rows
                     _logger.exception("creating partitions ahead failed; will retry")
                 else:

@@ -92,8 +92,8 @@ MUTATIONS = [
     Mutation(
         "announce what PostgreSQL has given up",
         "capture/transactions.py",
-        "        _open(connection).give_up()",
-        "        pass",
+        "            journal.give_up()",
+        "            pass",
         COMMITS,
         only="postgresql",
     ),

@@ -148,7 +148,7 @@ TRIGGER_MUTATIONS = [
     # ------------------------------------------------------------------------------- the drain
     _staged(
         "leave the candidates of REPLACE",
-        "capture/drain.py",
+        "capture/sqlite.py",
         "{clear} WHERE id < 0 OR id BETWEEN",
         "{clear} WHERE id BETWEEN",
         TRANSACTIONS,
@@ -156,7 +156,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "lose the first row of each batch of a large transaction",
-        "capture/drain.py",
+        "capture/postgresql.py",
         "        yield _changes(rows)\n    connection",
         "        yield _changes(rows[1:])\n    connection",
         REPRODUCTIONS,
@@ -240,8 +240,8 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "take rows of other programs for one's own",
-        "capture/open_transaction.py",
-        "    return int(connection.exec_driver_sql(newest).scalar_one())",
+        "capture/sqlite.py",
+        "    return int(fetch(connection, newest)[0][0])",
         "    return 0",
         LEFTOVERS,
         "sqlite and meet",
@@ -318,7 +318,7 @@ TRIGGER_MUTATIONS = [
     _staged(
         "tell two texts of one time apart",
         "capture/parts.py",
-        "if canonical_json(before) != canonical_json(after):",
+        "if canonical_scalar(before) != canonical_scalar(after):",
         "if True:",
         TRANSACTIONS,
         "sqlite and equal_time",

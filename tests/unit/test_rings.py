@@ -18,7 +18,7 @@ SOURCE = ROOT / "src"
 FLOORS = (
     {"errors"},
     {"format", "tlog"},
-    {"context"},
+    {"context", "dialects"},
     {"storage", "telemetry", "otlp", "mapping"},
     {"capture"},
     {"guards", "seal", "delivery", "reading", "replay"},
@@ -31,6 +31,7 @@ FOREIGN = {
     "format": set(),
     "tlog": {"cryptography"},  # Ed25519, which the standard library lacks
     "context": {"opentelemetry"},
+    "dialects": {"sqlalchemy"},
     "storage": {"sqlalchemy"},
     "mapping": {"sqlalchemy"},
     "telemetry": {"opentelemetry"},

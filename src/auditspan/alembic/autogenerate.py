@@ -23,20 +23,11 @@ from alembic.operations.ops import (
     UpgradeOps,
 )
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from auditspan.alembic.staging_operations import add_triggers
+from auditspan.storage import PARTITIONS
 
-_PARTITIONED = text(
-    """
-    SELECT t.relid = p.partrelid AS is_whole, c.relname AS name,
-           CASE WHEN pg_table_is_visible(c.oid) THEN NULL ELSE n.nspname END AS schema
-      FROM pg_partitioned_table p
-      JOIN pg_class e ON e.oid = p.partrelid AND e.relname = 'audit_event'
-     CROSS JOIN pg_partition_tree(p.partrelid) t
-      JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
-    """
-)
 _OTHER_INDEXES = {"ix_audit_event_event_id", "ix_audit_leaf_event_id"}
 """On a partitioned table, the first belongs to each partition, and the second is not unique."""
 
@@ -88,7 +79,7 @@ def _add_guards(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatc
     if "audit_event" in made:
         upgrade.ops.append(CreateGuards())
     connection = context.connection
-    if connection is not None and connection.dialect.name == "postgresql":
+    if connection is not None:
         _leave_partitions(connection, upgrade)
     add_triggers(context, upgrade)
     return PriorityDispatchResult.CONTINUE
@@ -102,7 +93,7 @@ def _leave_out_policy(table: CreateTableOp) -> None:
 
 def _leave_partitions(connection: Connection, upgrade: UpgradeOps) -> None:
     """Drop proposals about partitions, and about indexes that differ because of them."""
-    found = connection.execute(_PARTITIONED).all()
+    found = PARTITIONS.of(connection).partitioned_relations(connection)
     whole = {one.schema for one in found if one.is_whole}
     parts = {(one.schema, one.name) for one in found if not one.is_whole}
 

@@ -29,30 +29,26 @@ has changed a table, by any means. The writes of a migration are recorded as one
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 from sqlalchemy import DDL, Connection, Dialect, Executable, MetaData, Table
 
 from auditspan.capture import busy, drain_first, pin, target_metadata
-from auditspan.errors import AuditConfigError
 from auditspan.storage import (
+    PARTITIONS,
     audit_change_table,
     audit_tables,
     creation,
-    guard_partitions,
-    partitioning,
     removal,
-    unguard_partitions,
 )
 from auditspan.storage.triggers import (
+    TRIGGERS,
     StagedTable,
     fitted,
     live_table,
-    postgresql,
     removal_statements,
-    sqlite,
 )
 
 
@@ -73,7 +69,7 @@ def create_guards(op: MigrationOperations, *, schema: str | None = None) -> None
         for statement in (
             *removal(table, dialect),
             *creation(table, dialect),
-            *guard_partitions(table, dialect),
+            *PARTITIONS.of(dialect).guard_partitions(table, dialect),
         ):
             op.execute(statement)
 
@@ -82,7 +78,8 @@ def drop_guards(op: MigrationOperations, *, schema: str | None = None) -> None:
     """Drop the triggers; until they are created again, rows can be changed and removed."""
     dialect: Dialect = op.get_context().dialect
     for table in _append_only(schema):
-        for statement in (*unguard_partitions(table, dialect), *removal(table, dialect)):
+        unguard = PARTITIONS.of(dialect).unguard_partitions(table, dialect)
+        for statement in (*unguard, *removal(table, dialect)):
             op.execute(statement)
 
 
@@ -97,8 +94,9 @@ def partition_audit_event(op: MigrationOperations, *, schema: str | None = None)
         AuditConfigError: the database is not PostgreSQL.
     """
     tables = audit_tables(MetaData(schema=schema))
+    dialect: Dialect = op.get_context().dialect
     with _own(op):
-        for statement in partitioning(tables.event, tables.leaf, op.get_context().dialect):
+        for statement in PARTITIONS.of(dialect).partitioning(tables.event, tables.leaf, dialect):
             op.execute(statement)
 
 
@@ -110,10 +108,8 @@ def create_staging(op: MigrationOperations, *, schema: str | None = None) -> Non
     privileges.
     """
     dialect: Dialect = op.get_context().dialect
-    if dialect.name == "postgresql":
-        _run(
-            op, postgresql.staging_statements(audit_change_table(MetaData(schema=schema)), dialect)
-        )
+    staging = audit_change_table(MetaData(schema=schema))
+    _run(op, TRIGGERS.of(dialect).staging_statements(staging, dialect))
 
 
 def drop_staging(op: MigrationOperations, *, schema: str | None = None) -> None:
@@ -124,8 +120,8 @@ def drop_staging(op: MigrationOperations, *, schema: str | None = None) -> None:
     connection, dialect = _connection(op), op.get_context().dialect
     if connection is not None:
         drain_first(connection)
-    if dialect.name == "postgresql":
-        _run(op, postgresql.staging_removal(audit_change_table(MetaData(schema=schema)), dialect))
+    staging = audit_change_table(MetaData(schema=schema))
+    _run(op, TRIGGERS.of(dialect).staging_removal(staging, dialect))
 
 
 def create_triggers(
@@ -157,12 +153,11 @@ def create_triggers(
         staging=audit_change_table(MetaData(schema=staging_schema)),
         excluded=frozenset(exclude),
     )
-    make = postgresql if dialect.name == "postgresql" else sqlite
     _run(op, removal_statements(table, schema, dialect, connection))
     if connection is not None:
         pin(connection, staged.table, staged.excluded)
         staged = fitted(connection, staged)
-    _run(op, make.trigger_statements(staged, dialect))
+    _run(op, TRIGGERS.of(dialect).trigger_statements(staged, dialect))
 
 
 def drop_triggers(op: MigrationOperations, table: str, *, schema: str | None = None) -> None:
@@ -188,16 +183,10 @@ def _table(op: MigrationOperations, name: str, schema: str | None) -> Table:
     if connection is not None:
         empty = Table(name, MetaData(), schema=schema)
         return live_table(connection, empty if found is None else found)
-    if found is None and op.get_context().dialect.name == "sqlite":
-        raise AuditConfigError(
-            f"the triggers of {key!r} cannot be printed, because its columns are unknown: pass "
-            "`context.configure` the target_metadata that has this table, or migrate with a "
-            "database"
-        )
     return Table(name, MetaData(), schema=schema) if found is None else found
 
 
-def _run(op: MigrationOperations, statements: Collection[str]) -> None:
+def _run(op: MigrationOperations, statements: Sequence[str]) -> None:
     """Execute driver SQL, in which percent signs are doubled if the driver requires it."""
     dialect = op.get_context().dialect
     with _own(op):

@@ -24,7 +24,7 @@ from sqlalchemy import Connection, inspect
 
 from auditspan.capture import busy, staged_tables, target_metadata
 from auditspan.storage import STAGING
-from auditspan.storage.triggers import StagedTable, postgresql, sqlite, triggered_tables
+from auditspan.storage.triggers import TRIGGERS, StagedTable, triggered_tables
 
 
 class CreateStaging(MigrateOperation):
@@ -226,10 +226,9 @@ class _Proposal:
 
     def _differs(self, staged: StagedTable) -> bool:
         with busy(self._connection):
-            if self._connection.dialect.name == "postgresql":
-                return bool(postgresql.trigger_differences(self._connection, staged))
-            is_made_anew = staged.table.key in self._changed  # in batch mode
-            return is_made_anew or bool(sqlite.trigger_differences(self._connection, staged))
+            of = TRIGGERS.of(self._connection)
+            is_lost = not of.SURVIVES_ALTER and staged.table.key in self._changed
+            return is_lost or bool(of.trigger_differences(self._connection, staged))
 
 
 def _key(schema: str | None, name: str) -> str:

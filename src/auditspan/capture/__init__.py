@@ -13,10 +13,11 @@ audited links subjects        audited tables, and what is recorded of their rows
 from __future__ import annotations
 
 from auditspan.capture.defaults import KeyWarning, Unset, chosen_key, fresh_id, utc_now
+from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.drain import table_key
 from auditspan.capture.hooks import drain_now, listen
 from auditspan.capture.migrating import drain_first, pin, record_rows, target_metadata
-from auditspan.capture.open_transaction import begin_to_write, busy, new_change_id
+from auditspan.capture.open_transaction import busy
 from auditspan.capture.recorder import Recorder
 from auditspan.capture.sessions import (
     Sessions,
@@ -32,6 +33,7 @@ from auditspan.capture.undrained import Undrained
 from auditspan.capture.writer import Capture, register
 
 __all__ = [
+    "CAPTURE_DIALECTS",
     "Capture",
     "KeyWarning",
     "Recorder",
@@ -39,7 +41,6 @@ __all__ = [
     "Undrained",
     "Unset",
     "attached",
-    "begin_to_write",
     "busy",
     "chosen_key",
     "create_triggers",
@@ -50,7 +51,6 @@ __all__ = [
     "hook_target",
     "is_of_asyncio",
     "listen",
-    "new_change_id",
     "pin",
     "record_rows",
     "register",

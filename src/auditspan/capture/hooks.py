@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -9,9 +10,9 @@ from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from auditspan.capture.database_errors import refused_as
-from auditspan.capture.drain import drain
+from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.migrating import before_schema_change, drains, is_migrated, migrated_metadata
-from auditspan.capture.open_transaction import Origin, busy, is_healthy, open_transaction
+from auditspan.capture.open_transaction import Origin, busy, open_transaction
 from auditspan.capture.origins import note, note_migrated, require_known, restore_touched
 from auditspan.capture.recording import recorded
 from auditspan.capture.telling import Telling
@@ -44,7 +45,7 @@ def drain_now(connection: Connection) -> None:
         MissingActorError: no actor is set.
     """
     transaction = open_transaction(connection)
-    if not transaction.written or transaction.is_busy or not is_healthy(connection):
+    if not transaction.written or transaction.is_busy or not _is_healthy(connection):
         return
     with busy(connection):
         for capture in captures_of(connection):
@@ -59,6 +60,10 @@ def drain_now(connection: Connection) -> None:
 drains.append(drain_now)
 
 
+def _is_healthy(connection: Connection) -> bool:
+    return CAPTURE_DIALECTS.of(connection).is_healthy(connection)
+
+
 def _drain(connection: Connection, capture: Capture, staging: Table) -> None:
     transaction = open_transaction(connection)
     fallback: list[Origin] = []
@@ -70,8 +75,10 @@ def _drain(connection: Connection, capture: Capture, staging: Table) -> None:
             return fallback[0]
         return found
 
+    own_id = cache(partial(capture.tx_id, connection))
+
     def tx_id(_origin: Origin) -> str:
-        return capture.tx_id(connection)
+        return own_id()
 
     telling = Telling(
         connection=connection,
@@ -83,7 +90,9 @@ def _drain(connection: Connection, capture: Capture, staging: Table) -> None:
         "the changes of this transaction could not be recorded, so its commit was refused: see"
         " the error above, and check that the audit tables exist (`auditspan db check`)"
     ):
-        for told in telling.told(drain(connection, staging, telling.look, transaction.floor)):
+        take = CAPTURE_DIALECTS.of(connection).drain
+        changes = take(connection, staging, telling.look, transaction.floor)
+        for told in telling.told(changes):
             if told:
                 capture.write(connection, recorded(told, capture.recorder, tx_id))
 
@@ -97,17 +106,17 @@ def _before(
     context: Any,  # noqa: ANN401
     _executemany: object,
 ) -> None:
+    is_busy = open_transaction(connection).is_busy
+    if is_busy and not changes_schema(statement):
+        return
     written = _table_of(context)
     table = written if written is not None and subject_of(written) is not None else None
     captures = _captures(connection, table)
     if captures and changes_schema(statement):
         forget_triggers(connection.dialect)
-        if not open_transaction(connection).is_busy:
+        if not is_busy:
             before_schema_change(connection, statement)
-    if not captures or not _is_write(context, statement):
-        return
-    transaction = open_transaction(connection)
-    if transaction.is_busy:
+    if is_busy or not captures or not _is_write(context, statement):
         return
     migrates = is_migrated(connection)
     if table is not None and not migrates and is_met(connection):
@@ -180,7 +189,7 @@ def _fire_deferred(connection: Connection) -> None:
     A deferred constraint that is violated raises here, as the driver's own error.
     """
     transaction = open_transaction(connection)
-    if transaction.written and has_deferred(connection) and is_healthy(connection):
+    if transaction.written and has_deferred(connection) and _is_healthy(connection):
         with busy(connection):
             connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
 

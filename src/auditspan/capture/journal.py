@@ -32,7 +32,6 @@ class _Frame:
     first: list[AuditRecord] = field(default_factory=list)
     counts: Counter[ActorType] = field(default_factory=Counter)
     failure: Exception | None = None
-    is_given_up: bool = False
 
     def extend(self, records: Sequence[AuditRecord], counts: Mapping[ActorType, int]) -> None:
         self.first.extend(records[: KEPT_RECORDS - len(self.first)])
@@ -51,6 +50,7 @@ class Journal:
     _frames: list[_Frame] = field(default_factory=lambda: [_Frame()])
     _tx_id: str | None = None
     _announce: Announce | None = None
+    _is_given_up: bool = False
     _context: Context = field(default_factory=copy_context)
 
     def tx_id(self, new_id: Callable[[], str]) -> str:
@@ -72,11 +72,12 @@ class Journal:
         self._frames[-1].failure = error
 
     def give_up(self) -> None:
-        """Note that the database will not commit: PostgreSQL after any failed statement.
+        """Note that the database will not commit.
 
-        PostgreSQL then answers COMMIT with a silent ROLLBACK, unless a savepoint is rolled back.
+        PostgreSQL answers COMMIT with a silent ROLLBACK after a failed statement, unless a
+        savepoint was rolled back since.
         """
-        self._frames[-1].is_given_up = True
+        self._is_given_up = True
 
     def require_complete(self) -> None:
         """Refuse to commit a transaction that lacks a record.
@@ -107,7 +108,6 @@ class Journal:
         for frame in released:
             self._frames[-1].extend(frame.first, frame.counts)
             self._frames[-1].failure = frame.failure or self._frames[-1].failure
-            self._frames[-1].is_given_up |= frame.is_given_up
 
     def committing(self) -> None:
         """Note the context of the commit; the span events go on its span."""
@@ -118,8 +118,7 @@ class Journal:
         whole = _Frame()
         for frame in self._frames:
             whole.extend(frame.first, frame.counts)
-        is_given_up = any(frame.is_given_up for frame in self._frames)
-        if whole.counts and self._announce is not None and not is_given_up:
+        if whole.counts and self._announce is not None and not self._is_given_up:
             self._context.run(self._announce, whole.first, whole.counts)
 
     def _position(self, name: str) -> int:

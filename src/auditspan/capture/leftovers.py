@@ -19,13 +19,12 @@ from sqlalchemy import (
     and_,
     delete,
     func,
-    literal_column,
     select,
 )
 
 from auditspan.capture.classes import is_base
+from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.drain import BATCH, StagedChange, table_key
-from auditspan.capture.objects import joined_base
 from auditspan.capture.open_transaction import Origin, busy
 from auditspan.capture.recorder import Surroundings
 from auditspan.capture.recording import recorded
@@ -67,7 +66,7 @@ def take_leftovers(connection: Connection, capture: Capture, limit: int = BATCH)
             metadata=capture.metadata,
             mac_key=capture.mac_key,
             origin_at=origins.__getitem__,
-            knows_transactions=connection.dialect.name == "postgresql",
+            knows_transactions=CAPTURE_DIALECTS.of(connection).KNOWS_TRANSACTIONS,
             ahead=_waiting(connection, staging, bases),
             trail=capture.tables.event,
         )
@@ -96,7 +95,7 @@ def _known(metadata: MetaData) -> set[str]:
 def _bases(metadata: MetaData) -> set[str]:
     """Return the base tables whose discriminator gives the class of rows in other tables."""
     found = (audited_table(staged.table) for staged in staged_tables(metadata))
-    return {one.table.key for one in found if one and is_base(one) and joined_base(one) is not None}
+    return {one.table.key for one in found if one and is_base(one) and one.joined_base is not None}
 
 
 def _take(
@@ -107,7 +106,7 @@ def _take(
     If a row may determine the class of others, wait for other workers, so that rows are recorded
     in order.
     """
-    place = literal_column("ctid") if connection.dialect.name == "postgresql" else staging.c.id
+    place = CAPTURE_DIALECTS.of(connection).row_place(staging)
     oldest = _oldest(staging, known, limit, place).with_for_update(skip_locked=not bases)
     taken = delete(staging).where(place.in_(oldest)).returning(*_columns(staging))
     return sorted(connection.execute(taken).all(), key=lambda row: int(row.id))

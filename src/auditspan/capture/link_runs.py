@@ -13,6 +13,7 @@ from sqlalchemy import Dialect
 
 from auditspan.capture.drain import StagedChange
 from auditspan.capture.row_change import RowChange
+from auditspan.dialects import DIALECTS
 from auditspan.format import Json, Target
 from auditspan.mapping import Image, LinkTable, converter, parse_image, target_id
 
@@ -71,7 +72,7 @@ class LinkRun:
         """Return the ids of the parent and the child of a row."""
         if text is None:
             return None
-        image = parse_image(text, tags=self.dialect.name == "sqlite")
+        image = parse_image(text, tags=DIALECTS.of(self.dialect).IMAGES_ARE_TAGGED)
         return self._id(image, parent=True), self._id(image, parent=False)
 
     def _id(self, image: Image, *, parent: bool) -> str:

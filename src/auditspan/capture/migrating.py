@@ -16,18 +16,19 @@ from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, MetaData, Table, func, inspect, select
+from sqlalchemy import Connection, MetaData, Table, inspect
 
 from auditspan.capture.ddl import schema_change
+from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.open_transaction import busy, open_transaction
 from auditspan.capture.recorder import Surroundings
 from auditspan.format import Actor
 from auditspan.storage import STAGING, staging_of
 from auditspan.storage.triggers import (
+    TRIGGERS,
     StagedTable,
     fitted,
     live_table,
-    postgresql,
     removal_statements,
     triggered_tables,
 )
@@ -117,17 +118,10 @@ def can_record(connection: Connection, event: Table) -> bool:
         looking = inspect(connection)
         is_there = event.schema is None or event.schema in looking.get_schema_names()
         names = looking.get_table_names(schema=event.schema) if is_there else ()
-        known[event.schema] = {event.name, STAGING} <= set(names) and (
-            connection.dialect.name == "sqlite" or _has_drain(connection, event.schema)
-        )
+        has_tables = {event.name, STAGING} <= set(names)
+        has_drain = CAPTURE_DIALECTS.of(connection).has_drain
+        known[event.schema] = has_tables and has_drain(connection, event.schema)
     return known[event.schema]
-
-
-def _has_drain(connection: Connection, schema: str | None) -> bool:
-    quoted = connection.dialect.identifier_preparer.quote_identifier
-    name = f"{quoted(schema)}.auditspan_drain" if schema else "auditspan_drain"
-    found = select(func.to_regprocedure(f"{name}(integer)").is_not(None))
-    return bool(connection.scalar(found))
 
 
 def before_schema_change(connection: Connection, statement: str) -> None:
@@ -136,15 +130,15 @@ def before_schema_change(connection: Connection, statement: str) -> None:
     SQLite cannot drop or rename a table or column that a trigger names. On PostgreSQL, triggers
     stay, and only a migration creates them again: an application has no privilege to.
     """
-    change = schema_change(statement)
-    is_own = is_migrated(connection, anew=True) or connection.dialect.name == "sqlite"
-    if change is None or not is_own:
+    change, of = schema_change(statement), TRIGGERS.find(connection)
+    is_migration = is_migrated(connection, anew=True)
+    if change is None or of is None or (of.SURVIVES_ALTER and not is_migration):
         return
     transaction = open_transaction(connection)
     transaction.touched |= change.tables
     if change.verb == "DROP" and change.tables & {STAGING, "audit_event"}:
         drain_first(connection)
-    if connection.dialect.name == "sqlite" and change.verb in {"ALTER", "DROP"}:
+    if not of.SURVIVES_ALTER and change.verb in {"ALTER", "DROP"}:
         with busy(connection):
             _remove(connection, change.tables)
     transaction.can_record.clear()
@@ -199,6 +193,5 @@ def _restore(connection: Connection, staged: StagedTable, create: CreateTriggers
 
 def _restore_staging(connection: Connection, staging: Table) -> None:
     """Create the functions and triggers of a new staging table."""
-    if connection.dialect.name == "postgresql":
-        for sql in postgresql.staging_statements(staging, connection.dialect):
-            connection.exec_driver_sql(sql)
+    for sql in TRIGGERS.of(connection).staging_statements(staging, connection.dialect):
+        connection.exec_driver_sql(sql)

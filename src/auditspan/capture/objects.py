@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Table
-
 from auditspan.capture.classes import ObjectClasses, Standing, is_base
 from auditspan.capture.parts import Part
 from auditspan.capture.row_change import RowChange
 from auditspan.format import Changes, Target
-from auditspan.mapping import AuditedKind, AuditedTable, mappers_of
+from auditspan.mapping import AuditedKind
 
 _VERBS = {"INSERT": "create", "UPDATE": "update", "DELETE": "delete", "TRUNCATE": "delete"}
 
@@ -42,7 +40,7 @@ class ObjectChange:
         base = next((part for part, kind in found if not kind.is_part), None)
         verb = _VERBS[base.change.operation] if base else "update"
         changes = _changes(found)
-        ignored = {c.name for _, kind in found for c in kind.columns if c.ignored}
+        ignored = frozenset[str]().union(*(kind.ignored for _, kind in found))
         if verb == "update" and not changes.keys() - ignored:
             return None
         target = Target(type=_type(found), id=found[0][0].id, version=_version(found))
@@ -62,16 +60,6 @@ class ObjectChange:
                 kind = part.reader.kind_of(other.reader.discriminator(other.last))
                 return kind, part.change.id
         return classes.find(part)
-
-
-def joined_base(audited: AuditedTable) -> Table | None:
-    """Return the table of the base class if its objects have rows in several tables."""
-    for mapper in mappers_of(audited.table):
-        base = mapper.base_mapper
-        joined = any(len(one.tables) > 1 for one in base.self_and_descendants)
-        if joined and isinstance(base.local_table, Table):
-            return base.local_table
-    return None
 
 
 def _changes(found: Found) -> Changes:

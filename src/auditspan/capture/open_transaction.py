@@ -11,20 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, MetaData, Table, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine, MetaData, event
 
 from auditspan.capture.recorder import Surroundings
-from auditspan.storage import dialect_of
 
 _KEY = "auditspan.capture.transaction"
 _BUSY = "auditspan.capture.busy"
-_IN_TRANSACTION = 2
-"""libpq's PQTRANS_INTRANS: in a transaction that has not failed."""
-
 _PRECISION = timedelta(seconds=1)
 """The maximum difference between the time of a statement and the time in its records."""
 
@@ -113,67 +108,9 @@ def busy(connection: Connection) -> Iterator[None]:
             one.is_busy = before
 
 
-def is_healthy(connection: Connection) -> bool:
-    """Return whether the driver reports an open transaction that has not failed."""
-    driver: Any = connection.connection.driver_connection
-    if connection.dialect.name == "sqlite":
-        return bool(driver.in_transaction)
-    return bool(driver.info.transaction_status == _IN_TRANSACTION)
-
-
 def is_read_only(connection: Connection) -> bool:
     """Return whether the connection is read-only, so that nothing can be staged or noted."""
     return bool(connection.get_execution_options().get("postgresql_readonly"))
-
-
-def is_autocommit(connection: Connection) -> bool:
-    """Return whether every statement commits by itself; the worker records such changes."""
-    if connection.dialect.name == "sqlite":
-        return connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
-    driver: Any = connection.connection.driver_connection
-    return bool(getattr(driver, "autocommit", False))
-
-
-def begin_to_write(connection: Connection, staging: Table) -> int | None:
-    """Take SQLite's write lock, and return the newest id that others have staged before.
-
-    Return None if this connection cannot write.
-
-    The lock comes first: after a read, the first write would fail instead of waiting if another
-    connection had committed in between.
-    """
-    if connection.dialect.name != "sqlite":
-        return 0
-    name = connection.dialect.identifier_preparer.format_table(staging)
-    try:
-        connection.exec_driver_sql(f"DELETE FROM {name} WHERE id = 0")  # noqa: S608 (a quoted name)
-    except OperationalError as error:
-        if "readonly" not in str(error.orig):
-            raise
-        return None
-    newest = f"SELECT coalesce(max(id), 0) FROM {name} WHERE id > 0"  # noqa: S608
-    return int(connection.exec_driver_sql(newest).scalar_one())
-
-
-def position(connection: Connection, staging: Table) -> int:
-    """Return a position after all changes staged so far, and not after any later one."""
-    if connection.dialect.name == "sqlite":
-        driver: Any = connection.connection.driver_connection
-        return int(driver.total_changes)
-    name = dialect_of(connection).identifier_preparer.format_table(staging)
-    sequence = f"SELECT nextval(pg_get_serial_sequence('{name}', 'id'))"
-    return int(connection.exec_driver_sql(sequence).scalar_one())
-
-
-def new_change_id(connection: Connection, staging: Table) -> int:
-    """Return a change id after all changes staged so far, and before any later one."""
-    if connection.dialect.name != "sqlite":
-        return position(connection, staging)
-    name = connection.dialect.identifier_preparer.format_table(staging)
-    row = f"INSERT INTO {name} (table_name, operation) VALUES ('', '')"  # noqa: S608 (a quoted name)
-    taken = int(connection.exec_driver_sql(row).lastrowid)
-    connection.exec_driver_sql(f"DELETE FROM {name} WHERE id = ?", (taken,))  # noqa: S608
-    return taken
 
 
 @event.listens_for(Engine, "begin")

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Dialect, Table
 
+from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.migrating import acting, can_record, is_counted, restore_triggers
 from auditspan.capture.open_transaction import (
     Origin,
-    begin_to_write,
-    is_autocommit,
     is_read_only,
     open_transaction,
-    position,
 )
 from auditspan.capture.recorder import missing_actor
 from auditspan.capture.triggers import create_triggers, has_triggers, is_of_others, staged_tables
 from auditspan.capture.unaudited import unaudited_reason
 from auditspan.capture.writer import Capture, captures_of
+from auditspan.dialects import require_supported
 from auditspan.errors import AuditConfigError, AuditWriteError, UnauditedWriteError
 from auditspan.mapping import subject_of, table_named
-from auditspan.storage import require_supported, staging_of
+from auditspan.storage import staging_of
 
 
 def require_known(table: Table, captures: list[Capture]) -> None:
@@ -45,9 +44,9 @@ def note(connection: Connection, capture: Capture, table: Table | None) -> None:
         AuditWriteError: the audit tables do not exist.
     """
     staging = staging_of(capture.metadata)
-    if staging is None or is_autocommit(connection) or is_read_only(connection):
+    if staging is None or not _is_supported(connection.dialect, table):
         return
-    if not _is_supported(connection.dialect, table):
+    if _is_autocommit(connection) or is_read_only(connection):
         return
     if table is None and is_of_others(connection, capture.metadata):
         return
@@ -63,9 +62,9 @@ def note(connection: Connection, capture: Capture, table: Table | None) -> None:
 def note_migrated(connection: Connection, capture: Capture) -> None:
     """Note the origin of a migration's write; do nothing before the audit tables exist."""
     staging = staging_of(capture.metadata)
-    if staging is None or is_autocommit(connection):
+    if staging is None or not _is_supported(connection.dialect, None):
         return
-    if can_record(connection, capture.tables.event):
+    if not _is_autocommit(connection) and can_record(connection, capture.tables.event):
         restore_touched(connection)
         surroundings = acting(capture.recorder.surroundings())
         origin = Origin(surroundings, unaudited_reason(), is_migration=is_counted())
@@ -82,15 +81,19 @@ def restore_touched(connection: Connection) -> None:
 
 
 def _note_origin(connection: Connection, staging: Table, origin: Origin) -> None:
-    transaction = open_transaction(connection)
+    transaction, of = open_transaction(connection), CAPTURE_DIALECTS.of(connection)
     if not transaction.has_begun:
-        floor = begin_to_write(connection, staging)
+        floor = of.begin_to_write(connection, staging)
         if floor is None:
             return
         transaction.begin(floor, origin)
     elif transaction.needs(origin):
-        transaction.note(position(connection, staging), origin)
+        transaction.note(of.position(connection, staging), origin)
     transaction.written.add(staging.metadata)
+
+
+def _is_autocommit(connection: Connection) -> bool:
+    return CAPTURE_DIALECTS.of(connection).is_autocommit(connection)
 
 
 def _is_supported(dialect: Dialect, table: Table | None) -> bool:

@@ -14,7 +14,8 @@ from sqlalchemy import Column, Dialect
 from sqlalchemy.types import TypeEngine
 
 from auditspan.capture.drain import StagedChange
-from auditspan.format import Changes, Json, MacKey, canonical_json, represent
+from auditspan.dialects import DIALECTS
+from auditspan.format import Changes, Json, MacKey, canonical_json, canonical_scalar, represent
 from auditspan.mapping import (
     AuditedColumn,
     AuditedKind,
@@ -114,8 +115,8 @@ class PartReader:
     ) -> Iterator[tuple[str, dict[str, Json]]]:
         for column in kind.columns:
             if _has_changed(column.column.name, old, new):
-                before, after = (self._value(column.column, image) for image in (old, new))
-                if canonical_json(before) != canonical_json(after):  # 1 and 1.0 are one float
+                before, after = self._value(column.column, old), self._value(column.column, new)
+                if canonical_scalar(before) != canonical_scalar(after):  # 1 and 1.0 are one float
                     sides = {"old": before, "new": after}
                     yield (
                         column.name,
@@ -132,26 +133,21 @@ class PartReader:
         return None if value is _ABSENT else value
 
     def _stored(self, column: Column[Any], image: Image) -> Any:  # noqa: ANN401
-        name = column.name
-        if name in image.long:
-            return dict(image.long[name])
-        if name not in image.values:
-            return _ABSENT
-        raw = image.values[name]
-        return None if raw is None else self._converter(column)(raw)
+        raw = image.values.get(column.name, _ABSENT)
+        if raw is _ABSENT:
+            return dict(image.long[column.name]) if column.name in image.long else _ABSENT
+        return None if raw is None else self._converters[column](raw)
 
     def _image(self, text: str | None) -> Image | None:
-        return None if text is None else parse_image(text, tags=self.dialect.name == "sqlite")
+        return None if text is None else parse_image(text, tags=self._is_tagged)
 
-    def _converter(self, column: Column[Any]) -> Convert:
-        found = self._converters.get(column)
-        if found is None:
-            found = self._converters[column] = converter(column.type, self.dialect)
-        return found
+    @cached_property
+    def _is_tagged(self) -> bool:
+        return DIALECTS.of(self.dialect).IMAGES_ARE_TAGGED
 
     @cached_property
     def _converters(self) -> dict[Column[Any], Convert]:
-        return {}
+        return {column: converter(column.type, self.dialect) for column in self.audited.columns}
 
     @cached_property
     def _kinds(self) -> dict[str, AuditedKind | None]:
@@ -172,12 +168,10 @@ def bound(type_: TypeEngine[Any], value: Any, dialect: Dialect) -> Json:  # noqa
 
 
 def _has_changed(name: str, old: Image, new: Image) -> bool:
-    if name in new.same or name in old.same:
-        return False
-    if name in old.long or name in new.long:
-        return old.long.get(name) != new.long.get(name) or name not in old.long
-    return _is_other(old.values.get(name), new.values.get(name))
-
-
-def _is_other(old: object, new: object) -> bool:
-    return type(old) is not type(new) or old != new
+    before, after = old.values.get(name), new.values.get(name)
+    if before is None or after is None:  # an image has no value for a noted column
+        if name in new.same or name in old.same:
+            return False
+        if name in old.long or name in new.long:
+            return old.long.get(name) != new.long.get(name) or name not in old.long
+    return type(before) is not type(after) or bool(before != after)

@@ -12,7 +12,7 @@ from auditspan.capture.classes import ObjectClasses, is_base
 from auditspan.capture.drain import StagedChange
 from auditspan.capture.link_runs import LinkRun
 from auditspan.capture.migrating import ACTION
-from auditspan.capture.objects import ObjectChange, joined_base
+from auditspan.capture.objects import ObjectChange
 from auditspan.capture.open_transaction import Origin
 from auditspan.capture.parts import Part, PartReader
 from auditspan.capture.row_change import RowChange
@@ -226,7 +226,7 @@ def _subject(metadata: MetaData, key: str) -> tuple[AuditedTable | LinkTable, Ta
             f"triggers stage changes of the table {key!r}, but the trail knows no audited table of "
             "this name: audit it again, or drop its triggers"
         )
-    return subject, joined_base(subject) if isinstance(subject, AuditedTable) else None
+    return subject, subject.joined_base if isinstance(subject, AuditedTable) else None
 
 
 @lru_cache(maxsize=512)

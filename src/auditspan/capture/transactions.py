@@ -12,8 +12,9 @@ from collections.abc import MutableMapping
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Dialect, Engine, ExceptionContext, event
+from sqlalchemy import Connection, Dialect, Engine, event
 
+from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.journal import Journal
 from auditspan.errors import AuditConfigError
 
@@ -37,22 +38,13 @@ def journal_of(connection: Connection) -> Journal:
 
 def _require_transactions(connection: Connection) -> None:
     level = connection.get_execution_options().get("isolation_level")
-    if level == "AUTOCOMMIT" or _commits_by_itself(connection):
+    if level == "AUTOCOMMIT" or CAPTURE_DIALECTS.of(connection).commits_by_itself(connection):
         raise AuditConfigError(
             "an event was refused, because its connection is in AUTOCOMMIT mode, so it could not "
             "commit or roll back with the caller's transaction: use an engine "
             "without isolation_level='AUTOCOMMIT' (on SQLite with isolation_level=None, emit "
             "BEGIN in an event listener for `begin`)"
         )
-
-
-def _commits_by_itself(connection: Connection) -> bool:
-    """Return whether the driver is set to leave transactions to the application."""
-    driver: Any = connection.connection.driver_connection
-    if connection.dialect.name != "sqlite":
-        return getattr(driver, "autocommit", None) is True
-    alone = driver.isolation_level is None or getattr(driver, "autocommit", None) is True
-    return alone and not driver.in_transaction
 
 
 @event.listens_for(Engine, "begin")
@@ -73,6 +65,9 @@ def _commit(connection: Connection) -> None:
     journal = connection.info.get(_KEY)
     if journal is not None:
         journal.require_complete()
+        of = CAPTURE_DIALECTS.find(connection)
+        if of is not None and not connection.invalidated and of.has_failed(connection):
+            journal.give_up()
         journal.committing()
 
 
@@ -84,16 +79,6 @@ def _prepare_twophase(connection: Connection, _xid: object) -> None:
 @event.listens_for(Engine, "commit_twophase")
 def _commit_twophase(connection: Connection, _xid: object, _is_prepared: object) -> None:
     _commit(connection)
-
-
-@event.listens_for(Engine, "handle_error")
-def _handle_error(failure: ExceptionContext) -> None:
-    connection = failure.connection
-    if connection is None or connection.closed or connection.invalidated:
-        return
-    is_its_own = isinstance(failure.original_exception, connection.dialect.loaded_dbapi.Error)
-    if connection.dialect.name == "postgresql" and is_its_own and not failure.is_disconnect:
-        _open(connection).give_up()
 
 
 def _watch(dialect: Any) -> None:  # noqa: ANN401 (instance attributes in place of methods)
@@ -139,7 +124,8 @@ def _watch_savepoints(dialect: Any) -> None:  # noqa: ANN401
     )
 
     def do_savepoint(connection: Connection, name: str) -> None:
-        _begin_before_savepoint(connection)
+        if of := CAPTURE_DIALECTS.find(connection):
+            of.begin_before_savepoint(connection)
         begin(connection, name)
         _open(connection).savepoint(name)
 
@@ -154,18 +140,6 @@ def _watch_savepoints(dialect: Any) -> None:  # noqa: ANN401
     dialect.do_savepoint = do_savepoint
     dialect.do_rollback_to_savepoint = do_rollback_to_savepoint
     dialect.do_release_savepoint = do_release_savepoint
-
-
-def _begin_before_savepoint(connection: Connection) -> None:
-    """Begin the transaction that SQLite's driver has not begun yet.
-
-    In its legacy mode the driver begins a transaction at the first INSERT, UPDATE or DELETE. A
-    SAVEPOINT before that would be the transaction itself, and its RELEASE would commit.
-    """
-    if connection.dialect.name == "sqlite":
-        driver: Any = connection.connection.driver_connection
-        if driver.isolation_level is not None and not driver.in_transaction:
-            connection.exec_driver_sql("BEGIN")
 
 
 def _open(connection: Connection) -> Journal:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Connection, Dialect, Engine, MetaData, Table, event, inspect, text
+from sqlalchemy import Connection, Dialect, Engine, MetaData, Table, event, inspect
 from sqlalchemy.orm import configure_mappers
 
+from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.migrating import drain_first
 from auditspan.capture.open_transaction import busy, open_transaction
 from auditspan.capture.writes import changes_schema
 from auditspan.errors import AuditConfigError
 from auditspan.mapping import AuditedTable, LinkTable, home_of, subject_of, tables_of
 from auditspan.storage import Translation, dialect_of, staging_of, translation_of
-from auditspan.storage.triggers import StagedTable, fitted, postgresql, sqlite
+from auditspan.storage.triggers import TRIGGERS, StagedTable, fitted
 
 
 def staged_tables(metadata: MetaData) -> list[StagedTable]:
@@ -44,8 +45,8 @@ def staged_tables(metadata: MetaData) -> list[StagedTable]:
 
 def create_triggers(connection: Connection, staged: StagedTable) -> None:
     """Create the triggers of one table, replacing existing ones."""
-    made = postgresql if connection.dialect.name == "postgresql" else sqlite
-    for statement in made.trigger_statements(staged, dialect_of(connection)):
+    dialect = dialect_of(connection)
+    for statement in TRIGGERS.of(dialect).trigger_statements(staged, dialect):
         connection.exec_driver_sql(statement)
 
 
@@ -57,9 +58,6 @@ _own: WeakKeyDictionary[Dialect, set[MetaData]] = WeakKeyDictionary()
 """The metadata whose audited tables were found in the database, by engine."""
 
 _deferred: WeakSet[Dialect] = WeakSet()
-_HAS_DEFERRED = text(
-    "SELECT EXISTS (SELECT FROM pg_trigger WHERE NOT tgisinternal AND tgdeferrable)"
-)
 
 
 def has_triggers(connection: Connection, staging: Table) -> bool:
@@ -75,7 +73,7 @@ def has_triggers(connection: Connection, staging: Table) -> bool:
             return False
         require_triggers(connection, staging.metadata)
         checked.add(key)
-        if connection.dialect.name == "postgresql" and connection.execute(_HAS_DEFERRED).scalar():
+        if CAPTURE_DIALECTS.of(connection).has_deferred(connection):
             _deferred.add(connection.dialect)
     return True
 
@@ -121,8 +119,7 @@ def require_triggers(connection: Connection, metadata: MetaData) -> None:
     """Compare the triggers with the models; on SQLite, replace those that differ.
 
     Raises:
-        AuditConfigError: on PostgreSQL, triggers are missing or differ, so that a write could go
-            unrecorded.
+        AuditConfigError: triggers are missing or differ, so that a write could go unrecorded.
     """
     with busy(connection):
         problems = [*_problems(connection, metadata)]
@@ -134,20 +131,14 @@ def require_triggers(connection: Connection, metadata: MetaData) -> None:
 
 
 def _problems(connection: Connection, metadata: MetaData) -> Iterator[str]:
-    is_postgresql = connection.dialect.name == "postgresql"
     staged, staging = staged_tables(metadata), _staging(metadata)
-    if staging is not None and is_postgresql:
-        yield from postgresql.drain_problems(connection, staging)
+    if staging is not None:
+        yield from TRIGGERS.of(connection).drain_problems(connection, staging)
     present = _present(connection, [one.table for one in staged])
     for one in staged:
-        if one.table not in present:
-            continue
-        live = fitted(connection, one)
-        if is_postgresql:
-            yield from postgresql.trigger_problems(connection, live)
-        elif sqlite.trigger_problems(connection, live):
-            create_triggers(connection, live)
-            yield from sqlite.trigger_problems(connection, live)
+        if one.table in present:
+            live = fitted(connection, one)
+            yield from CAPTURE_DIALECTS.of(connection).standing_problems(connection, live)
 
 
 def _staging(metadata: MetaData) -> Table | None:
@@ -206,17 +197,17 @@ def _after_drop(_metadata: MetaData, connection: Connection, **_options: object)
 
 @event.listens_for(Table, "after_drop")
 def _after_drop_table(table: Table, connection: Connection, **_options: object) -> None:
-    """Drop functions, which PostgreSQL keeps when it drops triggers with their table."""
+    """Drop functions, which may outlast the triggers."""
     staging = staging_of(table.metadata)
-    if staging is None or not _is_database(connection) or connection.dialect.name != "postgresql":
+    if staging is None or not _is_database(connection):
         return
-    statements = []
+    dialect = dialect_of(connection)
+    statements: Sequence[str] = ()
     if table is staging:
-        statements = postgresql.staging_removal(staging, dialect_of(connection))
+        statements = TRIGGERS.of(dialect).staging_removal(staging, dialect)
     elif isinstance(subject_of(table), AuditedTable | LinkTable):
-        statements = postgresql.trigger_removal(
-            StagedTable(table=table, staging=staging), dialect_of(connection)
-        )
+        staged = StagedTable(table=table, staging=staging)
+        statements = TRIGGERS.of(dialect).removal_after_drop(staged, dialect)
     with busy(connection):
         for statement in statements:
             connection.exec_driver_sql(statement)
@@ -247,8 +238,9 @@ def _create_all(metadata: MetaData, connection: Connection, tables: Collection[T
     if staging is None or not _has(connection, staging):
         return
     names = {table.name for table in tables}
-    if names & {staging.name, "audit_event"} and connection.dialect.name == "postgresql":
-        for statement in postgresql.staging_statements(staging, dialect_of(connection)):
+    if names & {staging.name, "audit_event"}:
+        dialect = dialect_of(connection)
+        for statement in TRIGGERS.of(dialect).staging_statements(staging, dialect):
             connection.exec_driver_sql(statement)
     staged = staged_tables(metadata)
     present = _present(connection, [one.table for one in staged])

@@ -16,9 +16,10 @@ from auditspan.capture.database_errors import refused_as
 from auditspan.capture.journal import Announce
 from auditspan.capture.recorder import Recorder
 from auditspan.capture.transactions import journal_of
+from auditspan.dialects import require_supported
 from auditspan.format import AuditRecord, MacKey
 from auditspan.mapping import tables_of
-from auditspan.storage import AuditTables, insert_records, require_supported
+from auditspan.storage import AuditTables, insert_records
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -6,46 +6,27 @@ limit, however long the trail and the backlog are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
-from sqlalchemy import Connection, Select, func, select, text
+from sqlalchemy import Connection, Select, select
 
 from auditspan.delivery.cursors import load_cursors, newest_seq
-from auditspan.seal import last_position
-from auditspan.storage import RELAY, AuditTables, IsCounted, UtcText, quarantined, read_leases
+from auditspan.dialects import PerDialect
+from auditspan.seal import UNSEALED
+from auditspan.storage import (
+    RELAY,
+    AuditTables,
+    IsCounted,
+    UtcText,
+    database_time,
+    quarantined,
+    read_leases,
+)
 
 MOST = 10_000
 """The limit up to which waiting rows are counted."""
-
-_FEW = 1000
-_FRESH = "1:1:"
-"""The earliest snapshot, used until the first batch is sealed."""
-
-_UNSEALED = text(
-    """
-    WITH sealed AS (SELECT coalesce(max(row_id), 0) AS newest FROM audit_leaf),
-    late AS (
-        (SELECT id FROM audit_event
-          WHERE xact_id >= pg_snapshot_xmax(CAST(:prev AS pg_snapshot)) ORDER BY xact_id LIMIT :few)
-        UNION
-        (SELECT id FROM audit_event
-          WHERE xact_id = ANY (ARRAY(SELECT pg_snapshot_xip(CAST(:prev AS pg_snapshot))))
-          LIMIT :few)
-    )
-    SELECT count(*), min(id) FROM (
-        (SELECT id FROM audit_event
-          WHERE id > (SELECT newest FROM sealed) ORDER BY id LIMIT :most)
-        UNION ALL
-        SELECT id FROM late WHERE id <= (SELECT newest FROM sealed)
-           AND NOT EXISTS (SELECT FROM audit_leaf l WHERE l.row_id = late.id)
-    ) AS waiting
-    """
-)
-"""Ids become visible out of order, so besides ids above every sealed one there may be ids of
-transactions that ran while the last batch was read (see `unsealed`). Each of the three sets is read
-from an index, up to its limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,42 +73,20 @@ class Backlog:
 
 def read_backlog(connection: Connection, tables: AuditTables, sinks: Sequence[str]) -> Backlog:
     """Return the backlog of the workers, for these sinks, without locks and writes."""
-    now = _now(connection)
+    now = database_time(connection)
     return Backlog(
         unsealed=_unsealed(connection, tables, now),
         undelivered={name: _undelivered(connection, tables, name, now) for name in sinks},
         last_seen_seconds=_last_seen(connection, tables, now),
-        is_working=_is_working(connection, tables, sinks),
+        is_working=_IS_WORKING.of(connection)(connection, tables, sinks),
     )
 
 
-def _now(connection: Connection) -> datetime:
-    """Return the time of the clock that timestamps the rows."""
-    if connection.dialect.name != "postgresql":
-        return datetime.now(UTC)
-    now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
-    return now
-
-
 def _unsealed(connection: Connection, tables: AuditTables, now: datetime) -> Waiting:
-    if connection.dialect.name == "postgresql":
-        previous = last_position(connection, tables).snapshot or _FRESH
-        given = {"prev": previous, "most": MOST, "few": _FEW}
-        rows, first = connection.execute(_UNSEALED, given).one()
-    else:
-        rows, first = connection.execute(_behind(tables)).one()
+    rows, first = UNSEALED.of(connection).count_unsealed(connection, tables, MOST)
     event = tables.event.c
     recorded = select(UtcText(event.recorded_at)).where(event.id == first)
     return Waiting(rows=min(rows, MOST), oldest_seconds=_age(connection, recorded, now))
-
-
-def _behind(tables: AuditTables) -> Select[tuple[int, int | None]]:
-    """Select the unsealed rows on SQLite, where ids commit in order."""
-    event, leaf = tables.event.c, tables.leaf.c
-    counted = select(func.coalesce(func.max(leaf.row_id), 0)).where(IsCounted(leaf.row_id))
-    newest = counted.scalar_subquery()
-    some = select(event.id).where(event.id > newest).order_by(event.id).limit(MOST).subquery()
-    return select(func.count(), func.min(some.c.id)).select_from(some)
 
 
 def _undelivered(
@@ -156,13 +115,16 @@ def _last_seen(connection: Connection, tables: AuditTables, now: datetime) -> fl
     return min((age for age in ages if age is not None), default=None)
 
 
-def _is_working(connection: Connection, tables: AuditTables, sinks: Sequence[str]) -> bool | None:
+def _is_working(connection: Connection, tables: AuditTables, sinks: Sequence[str]) -> bool:
     """Return whether a process holds the lease of each relay and renews it."""
-    if connection.dialect.name != "postgresql":
-        return None
     leases = read_leases(connection, tables)
     names = [f"{RELAY}.{sink}" for sink in sinks]
     return all(name in leases and leases[name].is_current for name in names)
+
+
+_IS_WORKING = PerDialect[Callable[[Connection, AuditTables, Sequence[str]], bool | None]](
+    postgresql=_is_working, sqlite=lambda *_: None
+)
 
 
 def _age(connection: Connection, moment: Select[tuple[str]], now: datetime) -> float | None:

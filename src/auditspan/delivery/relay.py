@@ -107,10 +107,7 @@ class Relay:
             stop.wait(wait)
 
     def _try_to_lead(self, connection: Connection, stop: threading.Event, idle: float) -> None:
-        """Deliver while holding the lease; SQLite needs none."""
-        if connection.dialect.name != "postgresql":
-            self._lead(connection, stop, idle)
-            return
+        """Deliver while holding the lease."""
         name = f"{RELAY}.{self._sink.name}"
         with holding(self._engine, connection, self._tables, name) as lease:
             if isinstance(lease, StoredLease):

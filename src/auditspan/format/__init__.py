@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from auditspan.format.actions import OUTCOMES, require_action, require_outcome
 from auditspan.format.body import MEMBERS, is_change_id, read_body, read_event
-from auditspan.format.canonical import MAX_INTEGER, Json, canonical_json, parse_canonical
+from auditspan.format.canonical import (
+    MAX_INTEGER,
+    Json,
+    canonical_json,
+    canonical_scalar,
+    parse_canonical,
+)
 from auditspan.format.change_order import in_change_order
 from auditspan.format.columns import COLUMNS, Values, derived_columns, says
 from auditspan.format.diff import Changes
@@ -52,6 +58,7 @@ __all__ = [
     "Target",
     "Values",
     "canonical_json",
+    "canonical_scalar",
     "copy_id",
     "derived_columns",
     "in_change_order",

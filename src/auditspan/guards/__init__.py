@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from auditspan.guards.check import Finding, Kind, check_guards, require_guards, restore_guards
+from auditspan.guards.check import check_guards, require_guards, restore_guards
+from auditspan.guards.finding import Finding, Kind
 
 __all__ = ["Finding", "Kind", "check_guards", "require_guards", "restore_guards"]

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Table, inspect, text
+from sqlalchemy import Connection, Table, inspect
 
-from auditspan.storage import dialect_of, partitions_of
-
-_INVALID = text(
-    """
-    SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-     WHERE i.indrelid = to_regclass(:table) AND NOT (i.indisvalid AND i.indisready)
-    """
-)
+from auditspan.guards.dialects import GUARDS
+from auditspan.storage import PARTITIONS
 
 
 class WeakIndex(NamedTuple):
@@ -34,9 +28,9 @@ def weak_indexes(connection: Connection, event: Table, table: Table) -> Iterator
         str(one["name"]): (tuple(one["column_names"]), bool(one["unique"]))
         for one in inspect(connection).get_indexes(table.name, schema=schema)
     }
-    for name in _invalid(connection, table):
+    for name in GUARDS.of(connection).invalid_indexes(connection, table):
         found.pop(name, None)
-    is_partitioned = bool(partitions_of(connection, event))
+    is_partitioned = bool(PARTITIONS.of(connection).partitions_of(connection, event))
     for index in sorted(table.indexes, key=lambda one: str(one.name)):
         columns = tuple(column.name for column in index.columns)
         if is_partitioned and columns == ("event_id",):
@@ -55,13 +49,6 @@ def weak_indexes(connection: Connection, event: Table, table: Table) -> Iterator
                 "of the trail. Drop it.",
                 breaks_a_promise=True,
             )
-
-
-def _invalid(connection: Connection, table: Table) -> list[str]:
-    if connection.dialect.name != "postgresql":
-        return []
-    name = dialect_of(connection).identifier_preparer.format_table(table)
-    return list(connection.scalars(_INVALID, {"table": name}))
 
 
 def _missing(table: Table, name: str, columns: tuple[str, ...], *, is_unique: bool) -> WeakIndex:

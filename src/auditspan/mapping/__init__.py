@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from auditspan.mapping.audited_model import AuditedColumn, AuditedModel
-from auditspan.mapping.audited_table import AuditedKind, AuditedTable, audited_table, mappers_of
+from auditspan.mapping.audited_table import AuditedKind, AuditedTable, audited_table
 from auditspan.mapping.catalog import home_of, table_named, tables_of
 from auditspan.mapping.column_values import Convert, converter
 from auditspan.mapping.link_table import LinkTable, link_table
@@ -36,7 +36,6 @@ __all__ = [
     "home_of",
     "is_on_join",
     "link_table",
-    "mappers_of",
     "model_of",
     "parse_image",
     "parse_value",

@@ -40,6 +40,11 @@ class AuditedKind:
     version: Column[Any] | None = None
     is_part: bool = False
 
+    @cached_property
+    def ignored(self) -> frozenset[str]:
+        """The names of the columns whose changes alone are not recorded."""
+        return frozenset(column.name for column in self.columns if column.ignored)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AuditedTable:
@@ -73,6 +78,16 @@ class AuditedTable:
         return list(found.values())
 
     @cached_property
+    def joined_base(self) -> Table | None:
+        """The table of the base class if its objects have rows in several tables."""
+        for mapper in _mappers_of(self.table):
+            base = mapper.base_mapper
+            joined = any(len(one.tables) > 1 for one in base.self_and_descendants)
+            if joined and isinstance(base.local_table, Table):
+                return base.local_table
+        return None
+
+    @cached_property
     def columns(self) -> frozenset[Column[Any]]:
         """The columns that a record needs: the key, the recorded columns and the discriminator."""
         needed = {*self.key, self.discriminator}
@@ -96,7 +111,7 @@ def audited_table(table: Table) -> AuditedTable | None:
     return _tables[table]
 
 
-def mappers_of(table: Table) -> list[Mapper[Any]]:
+def _mappers_of(table: Table) -> list[Mapper[Any]]:
     """Return the mappers with rows in this table, in the order of `all_mappers`."""
     return [mapper for mapper in all_mappers() if table in mapper.tables]
 
@@ -107,7 +122,7 @@ def _forget(_mapper: Mapper[Any], _class: type[object]) -> None:
 
 
 def _read(table: Table) -> AuditedTable | None:
-    audited = [mapper for mapper in mappers_of(table) if _is_audited(mapper.base_mapper)]
+    audited = [mapper for mapper in _mappers_of(table) if _is_audited(mapper.base_mapper)]
     mappers = [mapper for mapper in audited if not is_on_join(mapper)]
     if not any(audited_model(mapper) for mapper in mappers):
         core = _read_core(table)

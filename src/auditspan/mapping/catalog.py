@@ -59,6 +59,9 @@ def tables_of(metadata: MetaData) -> Iterator[Table]:
 
 def table_named(metadata: MetaData, key: str) -> Table | None:
     """Return the table with this key, from this metadata or else from the others."""
+    own = metadata.tables.get(key)
+    if own is not None:
+        return own
     found = (one.tables[key] for one in metadatas_of(metadata) if key in one.tables)
     return next(found, None)
 

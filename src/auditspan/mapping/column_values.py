@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
@@ -35,6 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from auditspan.dialects import PerDialect
 from auditspan.format import MAX_INTEGER, Json, represent, represent_json
 from auditspan.mapping.row_image import Number, Pairs, parse_json
 
@@ -66,13 +68,10 @@ def converter(type_: TypeEngine[Any], dialect: Dialect) -> Convert:
     if isinstance(kept, ARRAY):
         element = converter(kept.item_type, dialect)
         return lambda raw: _array(raw, element)
-    if isinstance(kept, JSON) and dialect.name == "sqlite":
-        return lambda raw: _converted(raw, _json_text)
-    if isinstance(kept, Numeric) and not isinstance(kept, Float) and dialect.name == "sqlite":
-        return lambda raw: _converted(raw, _sqlite_numeric)
-    found = next((convert for class_, convert in _CONVERTERS if isinstance(kept, class_)), None)
+    converters = _CONVERTERS.of(dialect)
+    found = next((convert for class_, convert in converters if isinstance(kept, class_)), None)
     convert = _numeric_of_scale if found is _numeric and _has_scale(kept) else found
-    return lambda raw: _converted(raw, convert)
+    return partial(_converted, convert=convert)
 
 
 def _has_scale(type_: TypeEngine[Any]) -> bool:
@@ -260,7 +259,9 @@ def _array(raw: Raw, element: Convert) -> Json:
     return element(raw)
 
 
-_CONVERTERS: tuple[tuple[type[TypeEngine[Any]], Convert], ...] = (
+_Converters: TypeAlias = tuple[tuple[type[TypeEngine[Any]], Convert], ...]
+
+_COMMON: _Converters = (
     (Boolean, _boolean),
     (Integer, _integer),
     (Float, _float),
@@ -274,3 +275,8 @@ _CONVERTERS: tuple[tuple[type[TypeEngine[Any]], Convert], ...] = (
     (Uuid, _uuid),
     (JSON, _json),
 )
+_CONVERTERS = PerDialect[_Converters](
+    postgresql=_COMMON,
+    sqlite=((JSON, _json_text), (Float, _float), (Numeric, _sqlite_numeric), *_COMMON),
+)
+"""The conversion of each column type; the first that matches applies."""

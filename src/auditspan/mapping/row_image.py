@@ -28,7 +28,7 @@ class Number(str):
 
     def __ne__(self, other: object) -> bool:
         """Check whether the other is not a number, or has different digits."""
-        return not self == other
+        return type(other) is not Number or str.__ne__(self, other)
 
 
 class Pairs(list[tuple[str, Any]]):
@@ -55,12 +55,12 @@ class Image:
 
 
 def parse_image(text: str, *, tags: bool = True) -> Image:
-    """Parse a row image from either database.
+    """Parse a row image.
 
     Args:
         text: the text staged by a trigger.
-        tags: parse `{"$blob": "HEX"}` as bytes and `{"$text": "HEX"}` as text, as written by
-            SQLite's triggers. False for PostgreSQL, where an object is the value of a JSON column.
+        tags: parse `{"$blob": "HEX"}` as bytes and `{"$text": "HEX"}` as text
+            (`AuditDialect.IMAGES_ARE_TAGGED`); otherwise an object is the value of a JSON column.
 
     Raises:
         ValueError: the text is not an image.
@@ -69,7 +69,7 @@ def parse_image(text: str, *, tags: bool = True) -> Image:
     if type(values) is not dict:
         raise ValueError("invalid image: expected a JSON object without duplicate keys")
     if tags:
-        values = {name: _untagged(value) for name, value in values.items()}
+        values = {n: _untagged(v) if type(v) is dict else v for n, v in values.items()}
     return Image(values=values) if end == len(text) else _without_noted(values, text[end:])
 
 

@@ -10,9 +10,10 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from auditspan.dialects import DIALECTS
 from auditspan.format import Json
 from auditspan.mapping import converter, parse_value
-from auditspan.storage.triggers import PINNED, image_value
+from auditspan.storage.triggers import TRIGGERS, image_value
 
 
 class ImageValue(FunctionElement[str]):
@@ -37,10 +38,7 @@ def _sqlite(element: ImageValue, compiler: SQLCompiler, **options: Any) -> str: 
 
 def pin_settings(connection: Connection) -> None:
     """Pin, for this transaction, the settings that the text of values depends on."""
-    if connection.dialect.name == "postgresql":
-        for name, value in PINNED.items():
-            if name != "search_path":
-                connection.exec_driver_sql(f"SET LOCAL {name} = '{value}'")
+    TRIGGERS.of(connection).pin_settings(connection)
 
 
 def as_images(statement: Select[Any]) -> Select[Any]:
@@ -52,7 +50,7 @@ def as_images(statement: Select[Any]) -> Select[Any]:
 def stored_forms(statement: Select[Any], dialect: Dialect) -> Callable[[Sequence[Any]], list[Json]]:
     """Return a function that converts a row of `as_images(statement)` to stored values."""
     converters = [converter(column.type, dialect) for column in statement.selected_columns]
-    tags = dialect.name == "sqlite"
+    tags = DIALECTS.of(dialect).IMAGES_ARE_TAGGED
 
     def read(row: Sequence[Any]) -> list[Json]:
         return [

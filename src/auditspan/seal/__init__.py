@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from auditspan.seal.dialects import UNSEALED
 from auditspan.seal.last_signed import IsGrownFrom, LastSigned, LastSignedFile
 from auditspan.seal.sealer import Sealer
-from auditspan.seal.unsealed import last_position
 
-__all__ = ["IsGrownFrom", "LastSigned", "LastSignedFile", "Sealer", "last_position"]
+__all__ = ["UNSEALED", "IsGrownFrom", "LastSigned", "LastSignedFile", "Sealer"]

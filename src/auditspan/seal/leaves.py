@@ -1,62 +1,23 @@
-"""Writing and comparison of the leaves of sealed rows."""
+"""Comparison of rows with the leaves of sealed rows."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, select
 
 from auditspan.format import copy_id
 from auditspan.seal.unsealed import UnsealedRow
 from auditspan.storage import AuditTables, IsCounted, stored_bytes
-from auditspan.tlog import HASH_BYTES, Tree, TreeBuilder
+from auditspan.tlog import Tree, TreeBuilder
 
 _logger = logging.getLogger(__name__)
 
 _ASKED = 1000
 
-_INSERT = text(
-    f"""
-    INSERT INTO audit_leaf (seq, row_id, event_id, leaf_hash)
-    SELECT :first + place - 1, row_id, event_id,
-           substr(CAST(:hashes AS bytea), CAST({HASH_BYTES} * (place - 1) + 1 AS integer),
-                  {HASH_BYTES})
-      FROM unnest(CAST(CAST(:row_ids AS text) AS bigint[]),
-                  CAST(CAST(:event_ids AS text) AS uuid[]))
-           WITH ORDINALITY AS given (row_id, event_id, place)
-    """  # noqa: S608 (no input)
-)
-"""One statement with four parameters: inserting row by row takes twice as long, and the driver's
-arrays take a third longer (measured)."""
-
-
 _CHUNK = 1000
 """Leaf hashes per read."""
-
-
-def insert_leaves(
-    connection: Connection,
-    tables: AuditTables,
-    first: int,
-    rows: Sequence[UnsealedRow],
-    leaves: Sequence[bytes],
-) -> None:
-    """Insert leaves for these rows, with sequence numbers from `first` on."""
-    if connection.dialect.name == "postgresql":
-        given = {
-            "first": first,
-            "row_ids": f"{{{','.join(str(row.id) for row in rows)}}}",
-            "event_ids": f"{{{','.join(row.event_id for row in rows)}}}",
-            "hashes": b"".join(leaves),
-        }
-        connection.execute(_INSERT, given)
-        return
-    made = [
-        {"seq": seq, "row_id": row.id, "event_id": row.event_id, "leaf_hash": leaf}
-        for seq, (row, leaf) in enumerate(zip(rows, leaves, strict=True), start=first)
-    ]
-    connection.execute(insert(tables.leaf), made)
 
 
 def distinct_rows(

@@ -24,9 +24,10 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from auditspan.format import MacKey
+from auditspan.seal.dialects import UNSEALED
 from auditspan.seal.last_signed import LastSigned
-from auditspan.seal.leaves import distinct_rows, insert_leaves, is_grown_from, is_taken
-from auditspan.seal.unsealed import Position, UnsealedRow, fresh_rows, last_position, missed_rows
+from auditspan.seal.leaves import distinct_rows, is_grown_from, is_taken
+from auditspan.seal.unsealed import Position, UnsealedRow, last_position
 from auditspan.storage import (
     AuditTables,
     LockWatch,
@@ -84,6 +85,7 @@ class Sealer:
         self._refused: int | None = None
         self._has_copies = False
         self._watch = LockWatch()
+        self._unsealed = UNSEALED.of(engine)
 
     def seal(self) -> int:
         """Seal committed rows, at most one batch; return their number.
@@ -106,7 +108,7 @@ class Sealer:
         with self._engine.connect() as connection:
             lift_time_limits(connection)
             last = self._go_on(last_position(connection, self._tables))
-            rows, position = fresh_rows(connection, self._tables, last, self._batch)
+            rows, position = self._unsealed.fresh_rows(connection, self._tables, last, self._batch)
             if rows and not self._is_next(connection, last):
                 return 0
             sealed = self._seal(connection, rows, position)
@@ -141,7 +143,7 @@ class Sealer:
         """
         with self._engine.connect().execution_options(**_READ_ONLY) as connection:
             last = last_position(connection, self._tables)
-            if not missed_rows(connection, self._tables, last, 1):
+            if not self._unsealed.missed_rows(connection, self._tables, last, 1):
                 return 0
         return self._without_copies(self._seal_missed)
 
@@ -149,7 +151,7 @@ class Sealer:
         with self._engine.connect() as connection:
             lift_time_limits(connection)
             last = last_position(connection, self._tables)
-            rows = missed_rows(connection, self._tables, last, self._batch)
+            rows = self._unsealed.missed_rows(connection, self._tables, last, self._batch)
             if rows and not self._is_next(connection, last):
                 return 0
             for row in rows:
@@ -173,7 +175,7 @@ class Sealer:
             for row in rows
         ]
         given = distinct_rows(connection, self._tables, rows) if self._has_copies else rows
-        insert_leaves(connection, self._tables, first, given, leaves)
+        self._unsealed.insert_leaves(connection, self._tables, first, given, leaves)
         if not self._are_unchanged(connection, first, leaves):
             connection.rollback()
             _logger.error(

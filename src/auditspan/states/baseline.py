@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Table
 from sqlalchemy.orm import Session
 
-from auditspan.capture import Capture, begin_to_write, busy, new_change_id
+from auditspan.capture import CAPTURE_DIALECTS, Capture, busy
 from auditspan.errors import AuditConfigError
 from auditspan.format import AuditRecord
 from auditspan.replay import links, pin_settings
@@ -92,13 +92,13 @@ def _record(session: Session, capture: Capture, rows: Rows, size: int) -> Iterat
 
 
 def _begin(connection: Connection, capture: Capture) -> None:
-    begin_to_write(connection, _staging(capture))
+    CAPTURE_DIALECTS.of(connection).begin_to_write(connection, _staging(capture))
     pin_settings(connection)
 
 
 def _records(connection: Connection, capture: Capture, old: Sequence[OldRow]) -> list[AuditRecord]:
     recorder, surroundings = capture.recorder, capture.recorder.surroundings()
-    change_id = new_change_id(connection, _staging(capture))
+    change_id = CAPTURE_DIALECTS.of(connection).new_change_id(connection, _staging(capture))
     return [
         recorder.record(
             f"{target.type}.baseline",

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from auditspan.storage.append_only import (
-    REFUSE_SOURCE,
-    Trigger,
-    create_trigger,
-    creation,
-    removal,
-    triggers_of,
-)
+from auditspan.storage.append_only import create_trigger, creation, removal, triggers_of
+from auditspan.storage.append_only.postgresql import REFUSE_SOURCE
+from auditspan.storage.append_only.trigger import Trigger
 from auditspan.storage.audit_change import STAGING, audit_change_table, staging_of
-from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime
+from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime, database_time
+from auditspan.storage.driver import fetch
 from auditspan.storage.event_filter import FILTER_NAMES, EventFilter
 from auditspan.storage.events import (
     StoredEvent,
@@ -33,23 +29,18 @@ from auditspan.storage.leaves import (
     stored_bytes,
 )
 from auditspan.storage.locks import LockHolder, LockWatch, lock_holder, try_sealer_lock
-from auditspan.storage.partition_ddl import partitioning
-from auditspan.storage.partitions import (
-    guard_partitions,
-    make_ahead,
-    partitions_of,
-    unguard_partitions,
-    weak_points,
-)
+from auditspan.storage.partitions import PARTITIONS
+from auditspan.storage.partitions.postgresql import weak_points
 from auditspan.storage.quarantine import quarantined, take_back
 from auditspan.storage.schemas import Translation, dialect_of, schema_in, translation_of
-from auditspan.storage.tables import LEASE_PREFIX, AuditTables, audit_tables, require_supported
+from auditspan.storage.tables import LEASE_PREFIX, AuditTables, audit_tables
 from auditspan.storage.timeouts import kept_alive, lift_time_limits
 from auditspan.storage.unkeyed import CoveredRows, find_uncovered, key_additions
 
 __all__ = [
     "FILTER_NAMES",
     "LEASE_PREFIX",
+    "PARTITIONS",
     "REFUSE_SOURCE",
     "RELAY",
     "STAGING",
@@ -75,11 +66,12 @@ __all__ = [
     "audit_tables",
     "create_trigger",
     "creation",
+    "database_time",
     "dialect_of",
+    "fetch",
     "find_events",
     "find_uncovered",
     "get_event",
-    "guard_partitions",
     "history",
     "holding",
     "insert_counted",
@@ -88,14 +80,10 @@ __all__ = [
     "key_additions",
     "lift_time_limits",
     "lock_holder",
-    "make_ahead",
     "newest_size",
-    "partitioning",
-    "partitions_of",
     "quarantined",
     "read_leases",
     "removal",
-    "require_supported",
     "schema_in",
     "sealed_hashes",
     "sealed_leaves",
@@ -105,6 +93,5 @@ __all__ = [
     "translation_of",
     "triggers_of",
     "try_sealer_lock",
-    "unguard_partitions",
     "weak_points",
 ]

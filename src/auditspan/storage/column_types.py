@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from sqlalchemy import (
+    Connection,
     DateTime,
     Dialect,
+    select,
+    type_coerce,
 )
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.ext.compiler import compiles
@@ -14,6 +17,7 @@ from sqlalchemy.sql.compiler import SQLCompiler, TypeCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
+from auditspan.dialects import DIALECTS
 from auditspan.errors import AuditConfigError
 
 
@@ -32,7 +36,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value.tzinfo is None:
             raise AuditConfigError("timestamp without a time zone: pass an aware datetime")
         utc = value.astimezone(UTC)
-        return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
+        return DIALECTS.of(dialect).bound_time(utc)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Convert to UTC, regardless of the session's time zone."""
@@ -113,3 +117,11 @@ def _xid_postgresql(_e: TransactionIdNow, _c: SQLCompiler, **_: object) -> str:
 @compiles(TransactionIdNow)
 def _xid_sqlite(_e: TransactionIdNow, _c: SQLCompiler, **_: object) -> str:
     return "NULL"
+
+
+def database_time(connection: Connection) -> datetime:
+    """Return the time of the clock that timestamps the rows."""
+    now: datetime = connection.execute(
+        select(type_coerce(DatabaseClock(), UtcDateTime()))
+    ).scalar_one()
+    return now

@@ -4,8 +4,8 @@ The rows of the audit table always have the same columns. Their SQL is therefore
 pass only through the bind processor of their type, and one statement inserts several rows.
 
 A rule or a trigger in the database can drop a row without an error. The driver's row count is
-therefore checked; on PostgreSQL with RETURNING, since a rule that inserts the row elsewhere reports
-the same count but cannot return anything.
+therefore checked; with `RETURNING` where a rule exists that inserts the row elsewhere, because it
+reports the same count but cannot return anything.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table, func, select
 
+from auditspan.dialects import DIALECTS
 from auditspan.errors import AuditWriteError
 
 _TOGETHER = 20
 """The number of rows in one statement, which both drivers keep prepared; more are not faster."""
 
 _COUNTED: dict[str, Any] = {"preserve_rowcount": True}
-
-_RETURNING = {"postgresql": " RETURNING 1"}
 
 _MARKS = {"pysqlite": "?", "aiosqlite": "?", "psycopg": "%s", "psycopg_async": "%s"}
 """The drivers for which this is faster, with their parameter placeholder."""
@@ -43,11 +42,10 @@ def insert_rows(
         _insert_compiled(connection, table, columns, rows)
         return
     for position, process in _processors(connection.dialect, table, columns):
-        known = lru_cache(maxsize=1)(process)  # rows of one batch often have equal values
         for row in rows:
-            row[position] = known(row[position])
+            row[position] = process(row[position])
     name = connection.dialect.identifier_preparer.format_table(table)
-    ending = _RETURNING.get(connection.dialect.name, "")
+    ending = DIALECTS.of(connection).RETURNING
     whole = len(rows) - len(rows) % _TOGETHER
     inserted = 0
     if whole:
@@ -109,12 +107,15 @@ def _count(connection: Connection, table: Table, event_ids: Sequence[str]) -> in
     )
 
 
+@lru_cache(maxsize=64)
 def _processors(
     dialect: Dialect, table: Table, names: tuple[str, ...]
 ) -> list[tuple[int, Callable[[Any], Any]]]:
-    types = (table.c[name].type for name in names)
-    found = enumerate(type_._cached_bind_processor(dialect) for type_ in types)  # noqa: SLF001
-    return [(position, processor) for position, processor in found if processor is not None]
+    """Return the functions that convert values for the driver, with their positions."""
+    types = (table.c[name].type.dialect_impl(dialect) for name in names)
+    found = enumerate(type_.bind_processor(dialect) for type_ in types)
+    # Rows of one batch often have equal values, such as their time.
+    return [(position, lru_cache(maxsize=1)(process)) for position, process in found if process]
 
 
 @lru_cache(maxsize=64)

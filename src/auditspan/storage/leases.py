@@ -18,15 +18,16 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Engine, select, text, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from auditspan.dialects import PerDialect
 from auditspan.storage.column_types import DatabaseClock
 from auditspan.storage.insert import insert_counted
 from auditspan.storage.leaves import StoredText, UtcText
@@ -156,13 +157,25 @@ def limit_idleness(connection: Connection) -> None:
 
 
 def read_leases(connection: Connection, tables: AuditTables) -> dict[str, StoredLease]:
-    """Return the leases in the table by name; of several the one that is valid, else the newest."""
+    """Return the leases in the table by name; of several the one that is valid, else the newest.
+
+    There are none on SQLite, where one process delivers.
+    """
+    return _READ.of(connection)(connection, tables)
+
+
+def _read(connection: Connection, tables: AuditTables) -> dict[str, StoredLease]:
     table = tables.delivery.c
     statement = select(StoredText(table.sink), UtcText(table.updated_at), DatabaseClock())
     rows = connection.execute(statement.where(table.sink.startswith(LEASE_PREFIX)))
     found = [_examined(connection, _stored(*row)) for row in rows.all()]
     found.sort(key=lambda one: (one.is_current, -one.age))
     return {one.name: one for one in found}
+
+
+_READ = PerDialect[Callable[[Connection, AuditTables], dict[str, StoredLease]]](
+    postgresql=_read, sqlite=lambda *_: {}
+)
 
 
 def acquire(connection: Connection, tables: AuditTables, name: str) -> Lease | StoredLease:
@@ -199,15 +212,21 @@ def _acquire(connection: Connection, tables: AuditTables, name: str) -> Lease | 
     return Lease(tables=tables, name=name, holder=holder)
 
 
-@contextmanager
 def holding(
     engine: Engine, connection: Connection, tables: AuditTables, name: str
-) -> Iterator[Lease | StoredLease]:
+) -> AbstractContextManager[Lease | StoredLease | None]:
     """Hold a lease for the duration of a `with` block, or yield the lease that prevents it.
 
     A thread with its own connections renews the lease, so slow work does not lose it; a frozen
-    process does.
+    process does. On SQLite no lease is needed, and None is yielded.
     """
+    return _HOLDING.of(connection)(engine, connection, tables, name)
+
+
+@contextmanager
+def _holding(
+    engine: Engine, connection: Connection, tables: AuditTables, name: str
+) -> Iterator[Lease | StoredLease | None]:
     lease = acquire(connection, tables, name)
     if isinstance(lease, StoredLease):
         yield lease
@@ -222,6 +241,12 @@ def holding(
         thread.join()
         with suppress(SQLAlchemyError), engine.begin() as another:  # otherwise it expires
             lease.release(another)
+
+
+_Holding: TypeAlias = Callable[
+    [Engine, Connection, AuditTables, str], AbstractContextManager[Lease | StoredLease | None]
+]
+_HOLDING = PerDialect[_Holding](postgresql=_holding, sqlite=lambda *_: nullcontext())
 
 
 def _keep(engine: Engine, lease: Lease, done: threading.Event) -> None:

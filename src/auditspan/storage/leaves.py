@@ -26,6 +26,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import Cast
 from sqlalchemy.sql.functions import FunctionElement
 
+from auditspan.dialects import DIALECTS
 from auditspan.format import COLUMNS, SealedLeaf
 from auditspan.storage.tables import AuditTables
 from auditspan.tlog import hash_leaf
@@ -43,11 +44,7 @@ class _Decoded(Text):
     """Text that is read from SQLite as bytes, because the column may hold any bytes."""
 
     def result_processor(self, dialect: Dialect, _coltype: object) -> Any:  # noqa: ANN401 (as its base)
-        return _decode if dialect.name == "sqlite" else None
-
-
-def _decode(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("utf-8", "backslashreplace")
+        return DIALECTS.of(dialect).text_decoder()
 
 
 class StoredText(FunctionElement[str]):

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, Connection, Text, literal_column, select, text
 from sqlalchemy.exc import IntegrityError
 
+from auditspan.dialects import PerDialect
 from auditspan.errors import AuditWriteError
 from auditspan.storage.column_types import DatabaseClock
 from auditspan.storage.insert import insert_counted
@@ -68,8 +70,10 @@ def try_sealer_lock(connection: Connection, tables: AuditTables) -> bool:
     separate transaction. The server ends the transaction of a frozen client after `DURATION`
     seconds.
     """
-    if connection.dialect.name != "postgresql":
-        return True
+    return _TRY_LOCK.of(connection)(connection, tables)
+
+
+def _try_row_lock(connection: Connection, tables: AuditTables) -> bool:
     if _lock(connection, tables):
         return True
     if (
@@ -110,8 +114,10 @@ def _make_row(connection: Connection, tables: AuditTables) -> bool:
 
 def lock_holder(connection: Connection, tables: AuditTables) -> LockHolder | None:
     """Return the session that holds the lock; None if it is free, and on SQLite."""
-    if connection.dialect.name != "postgresql":
-        return None
+    return _HOLDER_OF.of(connection)(connection, tables)
+
+
+def _row_lock_holder(connection: Connection, tables: AuditTables) -> LockHolder | None:
     xmax = literal_column("CAST(xmax AS text)", Text())
     xid = connection.execute(select(xmax).where(_is_row(tables))).scalar()
     row = connection.execute(_HOLDER, {"xid": xid or "0"}).first()
@@ -119,6 +125,14 @@ def lock_holder(connection: Connection, tables: AuditTables) -> LockHolder | Non
         return None
     pid, role, application, event = row
     return LockHolder(xid=str(xid), pid=pid, role=role, application=application, wait_event=event)
+
+
+_TRY_LOCK = PerDialect[Callable[[Connection, AuditTables], bool]](
+    postgresql=_try_row_lock, sqlite=lambda *_: True
+)
+_HOLDER_OF = PerDialect[Callable[[Connection, AuditTables], LockHolder | None]](
+    postgresql=_row_lock_holder, sqlite=lambda *_: None
+)
 
 
 @dataclass(kw_only=True)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from sqlalchemy import (
     BigInteger,
     Column,
-    Dialect,
     Identity,
     Index,
     Integer,
@@ -25,7 +24,6 @@ from sqlalchemy import (
     Uuid,
 )
 
-from auditspan.errors import AuditConfigError
 from auditspan.storage.append_only import append_only
 from auditspan.storage.audit_change import audit_change_table
 from auditspan.storage.column_types import (
@@ -34,9 +32,6 @@ from auditspan.storage.column_types import (
     TransactionIdNow,
     UtcDateTime,
 )
-
-SUPPORTED_DIALECTS = ("postgresql", "sqlite")
-MIN_POSTGRESQL = (13,)
 
 LEASE_PREFIX = "lease:"
 """The prefix of the sink in a row of `audit_delivery` that holds a lease and no cursors."""
@@ -80,25 +75,6 @@ def audit_tables(metadata: MetaData) -> AuditTables:
             for name, make in makers.items()
         }
     )
-
-
-def require_supported(dialect: Dialect) -> None:
-    """Refuse an unsupported database; its version is known only after a connection.
-
-    Raises:
-        AuditConfigError: the database is neither PostgreSQL 13 or newer nor SQLite.
-    """
-    version: tuple[int, ...] | None = getattr(dialect, "server_version_info", None)
-    if dialect.name not in SUPPORTED_DIALECTS:
-        raise AuditConfigError(
-            f"unsupported database {dialect.name}: auditspan requires PostgreSQL 13 or newer, or "
-            "SQLite; bind the session to one of those"
-        )
-    if dialect.name == "postgresql" and version and version < MIN_POSTGRESQL:
-        raise AuditConfigError(
-            f"unsupported PostgreSQL version {'.'.join(map(str, version))}: auditspan requires "
-            "PostgreSQL 13 or newer (for pg_current_xact_id)"
-        )
 
 
 def _event(metadata: MetaData) -> Table:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, MetaData, Table, inspect
+from sqlalchemy import Dialect, Engine, MetaData, Table, inspect
 from sqlalchemy.schema import sort_tables_and_constraints
 
+from auditspan.dialects import PerDialect
 from auditspan.errors import AuditConfigError
 from auditspan.testing.reading import require_room
 
@@ -62,7 +63,7 @@ def reset(engine: Engine, trail: AuditTrail, *, database: str | None = None) -> 
     with closing(engine.raw_connection()) as connection:
         cursor = connection.cursor()
         try:
-            _empty(engine, cursor, there)
+            _EMPTY.of(engine)(cursor, there, engine.dialect)
             connection.commit()
         except BaseException:
             connection.rollback()
@@ -75,20 +76,28 @@ def _require_tests(engine: Engine, database: str | None) -> None:
         raise AuditConfigError(
             "reset is refused: it is only for tests, but no test runner is loaded"
         )
-    if database != name and not _is_for_tests(engine, name):
+    if database != name and not _IS_FOR_TESTS.of(engine)(name):
         raise AuditConfigError(
             f"reset is refused: the database {name!r} is not known to be for tests; use one whose "
             f"name contains 'test', or pass database={name!r}"
         )
 
 
-def _is_for_tests(engine: Engine, name: str) -> bool:
-    if engine.dialect.name != "sqlite":
-        return "test" in name.lower()
+def _is_named_for_tests(name: str) -> bool:
+    return "test" in name.lower()
+
+
+def _is_temporary(name: str) -> bool:
     if name in {"", ":memory:"}:
         return True
     path = Path(name).resolve()
-    return "test" in path.name.lower() or path.is_relative_to(Path(tempfile.gettempdir()).resolve())
+    temporary = Path(tempfile.gettempdir()).resolve()
+    return _is_named_for_tests(path.name) or path.is_relative_to(temporary)
+
+
+_IS_FOR_TESTS = PerDialect[Callable[[str], bool]](
+    postgresql=_is_named_for_tests, sqlite=_is_temporary
+)
 
 
 def _sorted(metadata: MetaData) -> list[Table]:
@@ -99,17 +108,23 @@ def _sorted(metadata: MetaData) -> list[Table]:
     return [table for table, _ in pairs if table is not None]
 
 
-def _empty(engine: Engine, cursor: Any, tables: list[Table]) -> None:  # noqa: ANN401 (any driver's)
-    if engine.dialect.name == "postgresql":
-        names = [engine.dialect.identifier_preparer.format_table(table) for table in tables]
-        cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
-        with _truncatable(cursor, names):
-            cursor.execute(f"TRUNCATE {', '.join(names)} RESTART IDENTITY")
-        return
+def _truncate(cursor: Any, tables: list[Table], dialect: Dialect) -> None:  # noqa: ANN401 (psycopg's)
+    names = [dialect.identifier_preparer.format_table(table) for table in tables]
+    cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
+    with _truncatable(cursor, names):
+        cursor.execute(f"TRUNCATE {', '.join(names)} RESTART IDENTITY")
+
+
+def _delete(cursor: Any, tables: list[Table], _dialect: Dialect) -> None:  # noqa: ANN401 (SQLite's)
     cursor.execute("BEGIN IMMEDIATE")
     cursor.execute("PRAGMA defer_foreign_keys = ON")
     for table in reversed(tables):
         _delete_all(cursor, table)
+
+
+_EMPTY = PerDialect[Callable[[Any, list[Table], Dialect], None]](
+    postgresql=_truncate, sqlite=_delete
+)
 
 
 @contextmanager

@@ -8,12 +8,13 @@ application, or its leaf was removed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy import Connection, exists, func, select
 
+from auditspan.dialects import PerDialect
 from auditspan.format import COLUMNS, SealedLeaf, Values
 from auditspan.storage import AuditTables, IsCounted, StoredNumber, StoredText, UtcText
 from auditspan.verify.steps import Finding, Kind, Verifier, about_size
@@ -66,7 +67,7 @@ class Unsealed(NamedTuple):
 
 def check_unsealed(connection: Connection, tables: AuditTables, verifier: Verifier) -> Unsealed:
     """Check every row that has no leaf."""
-    horizon, findings = _horizon(connection, tables)
+    horizon, findings = _HORIZON.of(connection)(connection, tables)
     count = 0
     for count, row in enumerate(_waiting(connection, tables), start=1):  # noqa: B007 (the last one)
         for kind, detail in _wrong(row, verifier, horizon):
@@ -125,12 +126,8 @@ def _waiting(connection: Connection, tables: AuditTables) -> Iterator[_WaitingRo
             yield _WaitingRow._make((*plain[:first], plain[first:]))
 
 
-def _horizon(connection: Connection, tables: AuditTables) -> tuple[Horizon, list[Finding]]:
+def _snapshot_horizon(connection: Connection, tables: AuditTables) -> tuple[Horizon, list[Finding]]:
     """Return the horizon of the last checkpoint, and findings about it."""
-    if connection.dialect.name != "postgresql":
-        row_id = tables.leaf.c.row_id
-        newest = connection.execute(select(func.max(row_id)).where(IsCounted(row_id))).scalar_one()
-        return Horizon(newest=-1 if newest is None else newest), []
     point = tables.checkpoint.c
     columns = select(point.tree_size, point.snapshot).order_by(point.tree_size.desc())
     last = connection.execute(columns.limit(1)).one_or_none()
@@ -145,3 +142,15 @@ def _horizon(connection: Connection, tables: AuditTables) -> tuple[Horizon, list
         return Horizon(), []  # restored into another cluster: the sealer starts over
     running = frozenset(map(int, read[3].split(","))) if read[3] else frozenset()
     return Horizon(before=int(read[2]), running=running), []
+
+
+def _newest_horizon(connection: Connection, tables: AuditTables) -> tuple[Horizon, list[Finding]]:
+    """Return the newest sealed id, where ids commit in order."""
+    row_id = tables.leaf.c.row_id
+    newest = connection.execute(select(func.max(row_id)).where(IsCounted(row_id))).scalar_one()
+    return Horizon(newest=-1 if newest is None else newest), []
+
+
+_HORIZON = PerDialect[Callable[[Connection, AuditTables], tuple[Horizon, list[Finding]]]](
+    postgresql=_snapshot_horizon, sqlite=_newest_horizon
+)

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Engine, event
 
 from auditspan import Actor, audit_context
+from auditspan.dialects import DIALECTS
 from auditspan.storage import AuditTables, audit_tables, lift_time_limits
 from auditspan_service.config import load_settings
+from auditspan_service.database.data_directory import database_file
 from auditspan_service.database.engine import Database, make_engine
 from auditspan_service.database.schema import SchemaState, inspect_schema
-from auditspan_service.database.sqlite_url import sqlite_file
 from auditspan_service.errors import SchemaError
 from auditspan_service.models import Base
 from auditspan_service.services import Services, open_services, silent_telemetry
@@ -49,8 +50,7 @@ def opened_trail() -> Iterator[tuple[Connection, AuditTables]]:
     try:
         _require_current(database.engine)
         with database.reader.connect() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execution_options(isolation_level="REPEATABLE READ")
+            connection.execution_options(**DIALECTS.of(connection).SNAPSHOT)
             event.listen(connection, "begin", lift_time_limits)
             yield connection, audit_tables(Base.metadata)
     finally:
@@ -73,8 +73,8 @@ def schema_state(engine: Engine) -> SchemaState:
     Raises:
         SchemaError: the database file does not exist.
     """
-    if engine.dialect.name == "sqlite" and not sqlite_file(engine.url).exists():
-        file = sqlite_file(engine.url)
+    file = database_file(engine.url)
+    if file and not file.exists():
         raise SchemaError(f"There is no database at {file}: run `auditspan db upgrade`.")
     with engine.connect() as connection:
         return inspect_schema(connection)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 from sqlalchemy import Connection, Engine, Table, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from auditspan.dialects import PerDialect
 from auditspan.guards import check_guards
 from auditspan.storage import audit_tables
 from auditspan_service.cli.console import (
@@ -34,7 +36,13 @@ from auditspan_service.errors import SchemaError
 from auditspan_service.files.up_file import as_running
 from auditspan_service.models import Base
 
-_MAY_INSERT = text("SELECT has_any_column_privilege(CAST(:table AS text), 'INSERT')")
+_HAS_PRIVILEGE = text("SELECT has_any_column_privilege(CAST(:table AS text), 'INSERT')")
+_MAY_INSERT = PerDialect[Callable[[Connection, Table], bool]](
+    postgresql=lambda connection, table: bool(
+        connection.execute(_HAS_PRIVILEGE, {"table": table.name}).scalar_one()
+    ),
+    sqlite=lambda *_: True,
+)
 
 
 @click.command()
@@ -97,9 +105,7 @@ def _examine_database(examination: Examination, engine: Engine) -> None:
 
 
 def _may_insert(connection: Connection, table: Table) -> bool:
-    if connection.dialect.name == "sqlite":
-        return True
-    return bool(connection.execute(_MAY_INSERT, {"table": table.name}).scalar_one())
+    return _MAY_INSERT.of(connection)(connection, table)
 
 
 def _print(examination: Examination, *, as_json: bool) -> None:

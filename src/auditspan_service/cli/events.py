@@ -12,6 +12,7 @@ from typing import Any, Never
 import click
 from sqlalchemy import Connection
 
+from auditspan.dialects import DIALECTS
 from auditspan.errors import AuditConfigError
 from auditspan.format import OUTCOMES, printable, printable_json
 from auditspan.reading import by_id_or_label, require_possible
@@ -197,8 +198,7 @@ def _opened_search() -> Iterator[Search]:
 
 def _still(connection: Connection) -> Connection:
     """Return the connection with snapshot isolation for its transaction."""
-    if connection.dialect.name == "postgresql":  # SQLite always reads a snapshot
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    DIALECTS.of(connection).read_snapshot(connection)
     return connection
 
 

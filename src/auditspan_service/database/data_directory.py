@@ -23,7 +23,7 @@ _SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 def make_database_file(url: URL) -> None:
     """Create the file of a SQLite database unless it exists; SQLite would apply the umask."""
-    if file := _database_file(url):
+    if file := database_file(url):
         make_private_file(file)
 
 
@@ -54,12 +54,12 @@ def _paths(settings: Settings) -> Iterator[tuple[Path, int]]:
         if key.is_relative_to(settings.data_dir):
             yield key.parent, DIRECTORY_MODE
             yield from ((path, FILE_MODE) for path in (key, last_signed_file(key)))
-    if database := _database_file(make_url(settings.database_url)):
+    if database := database_file(make_url(settings.database_url)):
         for suffix in _SUFFIXES:
             yield database.with_name(database.name + suffix), FILE_MODE
 
 
-def _database_file(url: URL) -> Path | None:
+def database_file(url: URL) -> Path | None:
     """Return the path of the database file, or None for a server or a database in memory."""
     if url.get_backend_name() != "sqlite" or url.query.get("mode") == "memory":
         return None

@@ -29,6 +29,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from auditspan.dialects import DIALECTS, PerDialect
+
 if TYPE_CHECKING:
     from auditspan_service.database.replica import Replica
 
@@ -56,8 +58,12 @@ in milliseconds. The URL can override them."""
 READ_ONLY_STATE = "25006"
 """The SQLSTATE of a write in a read-only transaction."""
 
-_IS_READ_ONLY = text(
+_RECOVERS = text(
     "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'"
+)
+_IS_READ_ONLY = PerDialect[Callable[[Connection], bool]](
+    postgresql=lambda connection: bool(connection.execute(_RECOVERS).scalar_one()),
+    sqlite=lambda _: False,
 )
 
 _BUSY_MILLIS = 30_000
@@ -159,9 +165,7 @@ def _replica(read_url: str) -> Replica:
 @contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
     """Open a read-only connection whose statements all read one snapshot."""
-    options = dict(_READ_ONLY)
-    if engine.dialect.name == "postgresql":
-        options["isolation_level"] = "REPEATABLE READ"  # SQLite always reads a snapshot
+    options = {**_READ_ONLY, **DIALECTS.of(engine).SNAPSHOT}
     with engine.connect().execution_options(**options) as connection:
         yield connection
 
@@ -255,9 +259,7 @@ def _drop_demoted(context: ExceptionContext) -> None:
 
 def is_read_only(connection: Connection) -> bool:
     """Return whether the server is read-only: a standby, or configured to be."""
-    if connection.dialect.name != "postgresql":
-        return False
-    return bool(connection.execute(_IS_READ_ONLY).scalar_one())
+    return _IS_READ_ONLY.of(connection)(connection)
 
 
 def _configure_postgresql(connection: Any, entry: ConnectionPoolEntry) -> None:  # noqa: ANN401 (the driver's)

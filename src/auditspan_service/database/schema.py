@@ -6,6 +6,7 @@ or none. Two concurrent upgrades run one after the other, and the second has not
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, column, inspect, select, table, text
 
 from auditspan.alembic import partition_audit_event
-from auditspan.storage import audit_tables, partitions_of
+from auditspan.dialects import PerDialect
+from auditspan.storage import PARTITIONS, audit_tables
 from auditspan_service.database.data_directory import make_database_file
 from auditspan_service.errors import SchemaError
 from auditspan_service.models import ApiKey, Base
@@ -102,8 +104,7 @@ def upgrade(engine: Engine) -> Upgrade:
     """
     make_database_file(engine.url)
     with engine.begin() as connection:  # on SQLite: BEGIN IMMEDIATE, so only one at a time
-        if engine.dialect.name == "postgresql":
-            _take_turn(connection)
+        _TAKE_TURN.of(engine)(connection)
         before = inspect_schema(connection)
         if before.is_foreign or not before.is_known:
             raise SchemaError(before.sentence())
@@ -120,9 +121,9 @@ def partition(engine: Engine) -> Partitioning:
         AuditConfigError: the database is not PostgreSQL.
     """
     event = audit_tables(Base.metadata).event
+    partitions_of = PARTITIONS.of(engine).partitions_of
     with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            _take_turn(connection)
+        _TAKE_TURN.of(engine)(connection)
         before = [one.bare for one in partitions_of(connection, event)]
         partition_audit_event(Operations(MigrationContext.configure(connection)))
         after = [one.bare for one in partitions_of(connection, event)]
@@ -162,6 +163,10 @@ def _take_turn(connection: Connection) -> None:
     connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_FOR_OTHERS}'"))
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_FOR_TABLE}'"))
+
+
+_TAKE_TURN = PerDialect[Callable[[Connection], None]](postgresql=_take_turn, sqlite=lambda _: None)
+"""On SQLite, only one transaction has begun to write."""
 
 
 def _current_revision(connection: Connection) -> str | None:

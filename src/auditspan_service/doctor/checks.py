@@ -93,8 +93,6 @@ def _shown(lease: StoredLease) -> dict[str, Any]:
 
 def examine_workers(examination: Examination, connection: Connection, tables: AuditTables) -> None:
     """Report frozen workers: expired leases, and a sealer's lock that stays held."""
-    if connection.dialect.name != "postgresql":
-        return
     leases = read_leases(connection, tables).values()
     examination.workers += [one for one in leases if not one.is_vacant]
     for lease in examination.workers:

@@ -13,7 +13,7 @@ from sqlalchemy import Column, Engine, Integer, MetaData, Table, text
 from auditspan.capture import busy
 from auditspan.capture.undrained import Undrained
 from auditspan.guards.check import check_guards, restore_guards
-from auditspan.storage.partition_ddl import partitioning
+from auditspan.storage.partitions.postgresql import partitioning
 from auditspan.storage.tables import audit_tables
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine

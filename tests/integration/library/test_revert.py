@@ -364,10 +364,9 @@ def test_a_revert_requires_an_actor(world: World) -> None:
         world.trail.revert(session, event)
 
 
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
 def test_settings_of_the_session_stay(world: World) -> None:
     """The comparison with the live row leaves no setting behind in the transaction."""
-    if world.engine.dialect.name == "sqlite":
-        return
     write(world, Tag(id=1, name="a"))
     event = last(world, Tag, 1)
     with world.unit_of_work() as session:

@@ -21,9 +21,9 @@ import auditspan.alembic.autogenerate as proposals
 from auditspan.alembic.operations import create_guards, drop_guards, partition_audit_event
 from auditspan.delivery.sinks import FileSink
 from auditspan.errors import AuditConfigError
-from auditspan.guards.check import Finding, check_guards
+from auditspan.guards import Finding, check_guards
 from auditspan.storage.events import insert_records
-from auditspan.storage.partitions import make_ahead, partitions_of
+from auditspan.storage.partitions.postgresql import make_ahead, partitions_of
 from auditspan.storage.tables import audit_tables
 from auditspan.worker import Worker
 from auditspan_service.database.engine import make_engine

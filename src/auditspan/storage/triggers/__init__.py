@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from auditspan.storage.triggers import postgresql, sqlite
+from auditspan.storage.triggers.dialects import TRIGGERS
 from auditspan.storage.triggers.live import fitted, live_table, removal_statements, triggered_tables
-from auditspan.storage.triggers.postgresql_functions import PINNED
-from auditspan.storage.triggers.postgresql_problems import drain_problems
 from auditspan.storage.triggers.postgresql_triggers import RECORDED
 from auditspan.storage.triggers.sqlite_images import image_value
 from auditspan.storage.triggers.staged_table import StagedTable
 
 __all__ = [
-    "PINNED",
     "RECORDED",
+    "TRIGGERS",
     "StagedTable",
-    "drain_problems",
     "fitted",
     "image_value",
     "live_table",
-    "postgresql",
     "removal_statements",
-    "sqlite",
     "triggered_tables",
 ]

@@ -20,16 +20,19 @@ driver requires it. Unqualified names are resolved with the search path when a s
 
 from __future__ import annotations
 
-from sqlalchemy import Dialect, Table
+from sqlalchemy import Connection, Dialect, Table
 
 from auditspan.storage.schemas import schema_in
+from auditspan.storage.triggers.postgresql_blocks import TREE, do_block, quoted_text
 from auditspan.storage.triggers.postgresql_functions import (
+    PINNED,
     Function,
     drain_function,
     functions_of,
     recorded_function,
 )
 from auditspan.storage.triggers.postgresql_images import identifier, literal
+from auditspan.storage.triggers.postgresql_live import removal_statements, triggered_rows
 from auditspan.storage.triggers.postgresql_problems import (
     drain_problems,
     trigger_differences,
@@ -39,26 +42,22 @@ from auditspan.storage.triggers.postgresql_triggers import RECORDED, TRIGGERS, T
 from auditspan.storage.triggers.staged_table import StagedTable
 
 __all__ = [
-    "TREE",
-    "do_block",
+    "SURVIVES_ALTER",
     "drain_problems",
-    "quoted_text",
+    "pin_settings",
     "recorded_trigger",
+    "removal_after_drop",
+    "removal_statements",
     "staging_removal",
     "staging_statements",
     "trigger_differences",
     "trigger_problems",
     "trigger_removal",
     "trigger_statements",
+    "triggered_rows",
 ]
 
-TREE = """
-        WITH RECURSIVE tree (oid) AS (
-            SELECT audited::oid UNION
-            SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN tree ON i.inhparent = tree.oid
-        )
-        SELECT c.oid, c.oid::regclass AS relation, c.oid = audited AS root, c.relispartition
-          FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.oid WHERE c.relkind IN ('r', 'p')"""
+SURVIVES_ALTER = True
 
 
 def staging_statements(staging: Table, dialect: Dialect) -> list[str]:
@@ -132,6 +131,17 @@ def trigger_removal(staged: StagedTable, dialect: Dialect) -> list[str]:
         _trigger_drop(staged, dialect),
         _function_removal(functions_of(staged, dialect), "()", staged.staging, dialect),
     ]
+
+
+removal_after_drop = trigger_removal
+"""PostgreSQL drops triggers with their table, but not functions."""
+
+
+def pin_settings(connection: Connection) -> None:
+    """Pin the settings of the functions that take images."""
+    for name, value in PINNED.items():
+        if name != "search_path":
+            connection.exec_driver_sql(f"SET LOCAL {name} = '{value}'")
 
 
 def _trigger_creation(staged: StagedTable, dialect: Dialect) -> str:
@@ -238,17 +248,3 @@ def _home(staging: Table, dialect: Dialect) -> str:
     return f"""    SELECT quote_ident(n.nspname), {full} INTO home, staging
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
      WHERE c.oid = to_regclass({quoted_text(table)});"""  # noqa: S608 (our own table)
-
-
-def do_block(declarations: str, body: str) -> str:
-    """Return an anonymous PL/pgSQL block."""
-    text = f"\nDECLARE\n    {declarations}\nBEGIN\n{body.strip(chr(10))}\nEND\n"
-    tag = "auditspan"
-    while f"${tag}$" in text:
-        tag += "_"
-    return f"DO ${tag}${text}${tag}$"
-
-
-def quoted_text(sql: str) -> str:
-    """Quote SQL as a literal; its names must be quoted, with percent signs doubled."""
-    return "'" + sql.replace("'", "''") + "'"

@@ -11,10 +11,13 @@ before the application's AFTER triggers, whose own writes are then staged in the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, Dialect
+from sqlalchemy import Connection, Dialect, MetaData, Row, Table
 
+from auditspan.errors import AuditConfigError
+from auditspan.storage.audit_change import audit_change_table
 from auditspan.storage.triggers.sqlite_displaced import DisplacedRows, unreadable_keys
 from auditspan.storage.triggers.sqlite_images import differs, image, image_columns, quoted, string
 from auditspan.storage.triggers.staged_table import StagedTable
@@ -26,6 +29,19 @@ _NAMES = {
     "update": "AFTER UPDATE",
     "delete": "AFTER DELETE",
 }
+_TRIGGERED = """
+    SELECT tbl_name AS name, sql AS source, NULL AS schema FROM sqlite_master
+     WHERE type = 'trigger' AND substr(name, 1, 10) = 'auditspan_' AND substr(name, -7) = '_insert'
+       AND instr(sql, ' AFTER INSERT ') AND instr(sql, 'audit_change')
+     ORDER BY 1
+"""
+_OWN = """
+    SELECT name FROM {schema}sqlite_master
+     WHERE type = 'trigger' AND lower(tbl_name) = lower(?)
+       AND substr(name, 1, 10) = 'auditspan_' AND instr(sql, 'audit_change')
+"""
+SURVIVES_ALTER = False
+
 _REPAIR = "drop and create the auditspan triggers of this table again"
 
 
@@ -33,7 +49,16 @@ def trigger_statements(staged: StagedTable, dialect: Dialect) -> list[str]:
     """Return the statements that create or replace the triggers of one table.
 
     They are driver SQL (`Connection.exec_driver_sql`): `%` and `:` are not special.
+
+    Raises:
+        AuditConfigError: the columns of the table are unknown.
     """
+    if not staged.columns:
+        raise AuditConfigError(
+            f"the triggers of {staged.table.key!r} cannot be printed, because its columns are "
+            "unknown: pass `context.configure` the target_metadata that has this table, or migrate "
+            "with a database"
+        )
     schema = _schema(staged, dialect)
     created = [
         f"CREATE TRIGGER {schema}{quoted(_name(staged, key), dialect)}{_definition}"
@@ -48,6 +73,44 @@ def trigger_removal(staged: StagedTable, dialect: Dialect) -> list[str]:
     return [
         f"DROP TRIGGER IF EXISTS {schema}{quoted(_name(staged, key), dialect)}" for key in _NAMES
     ]
+
+
+def removal_statements(table: Table, dialect: Dialect, connection: Connection | None) -> list[str]:
+    """Return statements for the triggers in the database, else for the names they would have."""
+    if connection is None:
+        return trigger_removal(
+            StagedTable(table=table, staging=audit_change_table(MetaData())), dialect
+        )
+    prefix = f"{quoted(table.schema, dialect)}." if table.schema else ""
+    found = connection.exec_driver_sql(_OWN.format(schema=prefix), (table.name,)).scalars()
+    return [f"DROP TRIGGER {prefix}{quoted(one, dialect)}" for one in found]
+
+
+def removal_after_drop(_staged: StagedTable, _dialect: Dialect) -> list[str]:
+    """Return nothing: SQLite drops triggers with their table."""
+    return []
+
+
+def staging_statements(_staging: Table, _dialect: Dialect) -> list[str]:
+    """Return nothing: SQLite has no functions, and no privileges."""
+    return []
+
+
+staging_removal = staging_statements
+
+
+def drain_problems(_connection: Connection, _staging: Table) -> list[str]:
+    """Return nothing: the drain is a statement."""
+    return []
+
+
+def triggered_rows(connection: Connection) -> Sequence[Row[Any]]:
+    """Read the tables from the schema."""
+    return connection.exec_driver_sql(_TRIGGERED).all()
+
+
+def pin_settings(_connection: Connection) -> None:
+    """Do nothing: no setting changes the text of a value."""
 
 
 def trigger_problems(connection: Connection, staged: StagedTable) -> list[str]:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, MetaData, func, select, text
+from sqlalchemy import Connection, MetaData, func, select
 
 from auditspan.capture import busy
-from auditspan.errors import AuditConfigError
+from auditspan.dialects import DIALECTS, require_supported
 from auditspan.format import MacKey
 from auditspan.replay import Agreement, ObjectStore, Replay, links, object_types, pin_settings
-from auditspan.storage import AuditTables, lift_time_limits, require_supported
+from auditspan.storage import AuditTables, lift_time_limits
 from auditspan.verify.state.chronology import read_in_change_order
 from auditspan.verify.state.comparison import Comparison
 from auditspan.verify.state.report import StateReport
 
 _CHUNK = 1000
-_SNAPSHOTS = frozenset({"repeatable read", "serializable"})
 
 Progress = Callable[[int, int], None]
 """Receives the number of rows read since the last call, and the number of all rows."""
@@ -55,7 +54,8 @@ def check_state(
             no room for the temporary file.
     """
     lift_time_limits(connection)
-    _require_snapshot(connection)
+    require_supported(connection.dialect)
+    DIALECTS.of(connection).require_snapshot(connection)
     pin_settings(connection)
     found = object_types(metadata)
     types = {type_.name: type_ for type_ in found}
@@ -96,23 +96,3 @@ def _count(connection: Connection, tables: AuditTables) -> int:
 def _by_id(key: MacKey | Sequence[MacKey] | None) -> dict[str, MacKey]:
     keys = (key,) if isinstance(key, MacKey) else key or ()
     return {one.key_id: one for one in keys}
-
-
-def _require_snapshot(connection: Connection) -> None:
-    require_supported(connection.dialect)
-    if connection.dialect.name == "sqlite":
-        _begin_sqlite(connection)
-        return
-    level = connection.execute(text("SHOW transaction_isolation")).scalar_one()
-    if level not in _SNAPSHOTS:
-        raise AuditConfigError(
-            f"the state check needs one snapshot, but this transaction is {level}: open the "
-            'connection with execution_options(isolation_level="REPEATABLE READ")'
-        )
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    """Begin a transaction; Python's driver begins one only before a write."""
-    connection.execute(select(1))  # lets the engine's own listeners begin one first
-    if not getattr(connection.connection.driver_connection, "in_transaction", True):
-        connection.exec_driver_sql("BEGIN")

@@ -21,10 +21,14 @@ from __future__ import annotations
 
 from sqlalchemy import DDL, Dialect, MetaData, Table
 
-from auditspan.errors import AuditConfigError
 from auditspan.storage.append_only import creation, removal
 from auditspan.storage.audit_change import audit_change_table
-from auditspan.storage.partitions import FUNCTIONS, MAKE_AHEAD, MAKE_ONE, guard_partitions
+from auditspan.storage.partitions.postgresql_functions import (
+    FUNCTIONS,
+    MAKE_AHEAD,
+    MAKE_ONE,
+    guard_partitions,
+)
 from auditspan.storage.triggers.postgresql import recorded_trigger
 
 KEY_INDEX = "audit_event_id_recorded_at"
@@ -185,16 +189,7 @@ END $equip$
 
 
 def partitioning(event: Table, leaf: Table, dialect: Dialect) -> list[DDL]:
-    """Return the statements that partition the table, or repair a table that is partitioned.
-
-    Raises:
-        AuditConfigError: the database is not PostgreSQL.
-    """
-    if dialect.name != "postgresql":
-        raise AuditConfigError(
-            f"partitions of audit_event are not supported on {dialect.name}: use PostgreSQL, or "
-            "skip this step"
-        )
+    """Return the statements that partition the table, or repair a table that is partitioned."""
     staging = audit_change_table(MetaData(schema=event.schema))
     return [
         _statement(_CONVERT, event, leaf, dialect),  # 1 to 4

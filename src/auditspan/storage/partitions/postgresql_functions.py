@@ -1,25 +1,10 @@
-"""Monthly partitions of `audit_event`, on PostgreSQL.
-
-    audit_event                      RANGE (recorded_at), months in UTC; holds nothing itself
-    ├── audit_event_before_2026_12   the rows from before the table was partitioned
-    ├── audit_event_2026_12          one month, and so on
-    └── audit_event_default          all other rows, so that no row is ever refused
-
-`auditspan.alembic.partition_audit_event` creates them. After that the worker, which does not own
-the table, creates partitions three months ahead by calling `auditspan_make_partitions()`, which
-runs as the owner, takes no argument and can do nothing else (docs/adr/0015).
-
-Only the owner has privileges on a partition: all other roles use `audit_event`.
-"""
+"""Functions that create partitions, and the guards of partitions, on PostgreSQL."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from sqlalchemy import DDL, Dialect, Table
 
-from sqlalchemy import DDL, Connection, Dialect, Row, Table, text
-
-from auditspan.storage.append_only import REFUSE_FUNCTION
-from auditspan.storage.schemas import dialect_of
+from auditspan.storage.append_only.postgresql import REFUSE_FUNCTION
 
 MAKE_ONE = "auditspan_make_partition"
 """The function that creates the partition of one month; for the owner."""
@@ -29,25 +14,6 @@ MAKE_AHEAD = "auditspan_make_partitions"
 sealing role."""
 
 MONTHS_AHEAD = 3
-
-_PARTITIONS = text(
-    """
-    SELECT CAST(CAST(c.oid AS regclass) AS text) AS name, c.relname AS bare,
-           EXISTS (SELECT FROM pg_index i
-                    WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid
-                      AND i.indnkeyatts = 1 AND i.indpred IS NULL
-                      AND i.indkey[0] = (SELECT attnum FROM pg_attribute
-                                          WHERE attrelid = c.oid AND attname = 'event_id')
-                  ) AS has_unique_event_id
-      FROM pg_partition_tree(to_regclass(:table)) t JOIN pg_class c ON c.oid = t.relid
-     WHERE t.level > 0 ORDER BY c.relname
-    """
-)
-_NEXT_MONTH = text(
-    """
-    SELECT to_char(now() AT TIME ZONE 'UTC' + CAST('1 month' AS interval), 'YYYY_MM') AS month
-    """
-)
 
 # The PL/pgSQL below must not contain percent signs or a colon before a word, which drivers and
 # SQLAlchemy would treat as parameters. `@name@` is replaced by Python, or by SQL once the schema is
@@ -144,38 +110,6 @@ AS $make${_MAKE_AHEAD_SOURCE}$make$
 """The functions in the schema of the table; `@schema@` and `@literal@` are replaced by its name."""
 
 
-def partitions_of(connection: Connection, table: Table) -> list[Row[tuple[str, str, bool]]]:
-    """Return the partitions of this table, with `name` quoted for SQL and uniqueness of `event_id`.
-
-    The list is empty if the table is not partitioned, and on SQLite.
-    """
-    if connection.dialect.name != "postgresql":
-        return []
-    name = dialect_of(connection).identifier_preparer.format_table(table)
-    return list(connection.execute(_PARTITIONS, {"table": name}))
-
-
-def make_ahead(connection: Connection, table: Table) -> list[str]:
-    """Create missing partitions for this month and the next three.
-
-    Do nothing if the table is not partitioned, or while another worker creates partitions.
-
-    Returns:
-        The names of the created partitions, which exist once the transaction is committed.
-
-    Raises:
-        DBAPIError: this role lacks the privilege, or the table is locked and a retry may succeed.
-    """
-    if connection.dialect.name != "postgresql":
-        return []
-    schema = dialect_of(connection).identifier_preparer.format_table(table).rpartition(".")[0]
-    function = f"{schema}.{MAKE_AHEAD}()" if schema else f"{MAKE_AHEAD}()"
-    known = connection.execute(text("SELECT to_regprocedure(:name)"), {"name": function})
-    if known.scalar_one() is None:
-        return []
-    return list(connection.scalars(text(f"SELECT {function}")))
-
-
 def guard_partitions(table: Table, dialect: Dialect) -> list[DDL]:
     """Return the statements that protect existing partitions like the table; for its owner."""
     return _for_each_partition(table, dialect, GUARD)
@@ -188,7 +122,7 @@ def unguard_partitions(table: Table, dialect: Dialect) -> list[DDL]:
 
 
 def _for_each_partition(table: Table, dialect: Dialect, work: str) -> list[DDL]:
-    if dialect.name != "postgresql" or table.name != "audit_event":
+    if table.name != "audit_event":
         return []
     name = dialect.identifier_preparer.format_table(table).replace("'", "''")
     return [
@@ -203,30 +137,3 @@ def _for_each_partition(table: Table, dialect: Dialect, work: str) -> list[DDL]:
 END $each$"""  # noqa: S608 (names of our own tables)
         )
     ]
-
-
-def weak_points(connection: Connection, table: Table) -> Iterator[str]:
-    """Yield a sentence for each weakness of the partitions that does not break a promise."""
-    partitions = partitions_of(connection, table)
-    if not partitions:
-        return
-    for one in partitions:
-        if not one.has_unique_event_id:
-            yield (
-                f"The partition {one.name} has no unique index on event_id: it could contain an "
-                "event twice, and looking one up reads the whole partition. CREATE UNIQUE INDEX ON "
-                f"{one.name} (event_id)."
-            )
-    month = connection.execute(_NEXT_MONTH).scalar_one()
-    names = [one.bare for one in partitions]
-    if f"audit_event_{month}" not in names and not any(_covers(name, month) for name in names):
-        yield (
-            f"There is no partition of audit_event for {month.replace('_', '-')}: its rows will go "
-            "to audit_event_default, and stay there. Check that a worker is running and may "
-            f"execute {MAKE_AHEAD}(); see docs/how-to/partition-the-trail.md."
-        )
-
-
-def _covers(name: str, month: str) -> bool:
-    prefix = "audit_event_before_"
-    return name.startswith(prefix) and name.removeprefix(prefix) > month

@@ -1,0 +1,68 @@
+"""Append-only audit tables: triggers that refuse every change to an existing row.
+
+They also bind the owner of the tables, which has all privileges. The only way around them is to
+drop or disable a trigger: `auditspan.guards` detects that, and `verify` detects the changes made
+meanwhile. Statements that redefine a table (DROP, ALTER) fire no trigger on either database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import DDL, Connection, Dialect, Table, event
+
+from auditspan.dialects import PerDialect
+from auditspan.storage.append_only import postgresql, sqlite
+from auditspan.storage.append_only.trigger import RefusingTriggers, Trigger
+from auditspan.storage.schemas import dialect_of
+
+_TRIGGERS = PerDialect[RefusingTriggers](postgresql=postgresql, sqlite=sqlite)
+
+
+def append_only(table: Table) -> Table:
+    """Create the triggers of this table whenever it is created, for example by `create_all`."""
+    # Propagated to copies made by `Table.to_metadata`.
+    event.listen(table, "after_create", _after_create, propagate=True)
+    event.listen(table, "after_drop", _after_drop, propagate=True)
+    return table
+
+
+def triggers_of(table: Table, dialect: Dialect) -> list[Trigger]:
+    """Return the triggers that this append-only table requires on this database."""
+    return [
+        Trigger(table=table, name=f"{table.name}_{suffix}", definition=definition)
+        for suffix, definition in _TRIGGERS.of(dialect).definitions(table, dialect)
+    ]
+
+
+def creation(table: Table, dialect: Dialect) -> list[DDL]:
+    """Return the statements that create the triggers of this table."""
+    return _ddl(_TRIGGERS.of(dialect).creation(table, triggers_of(table, dialect), dialect))
+
+
+def removal(table: Table, dialect: Dialect) -> list[DDL]:
+    """Return the statements that drop the existing triggers of this table."""
+    triggers = _TRIGGERS.of(dialect)
+    drops = [triggers.drop_trigger(one, dialect) for one in triggers_of(table, dialect)]
+    return _ddl([*drops, *triggers.function_removal(table, dialect)])
+
+
+def create_trigger(trigger: Trigger, dialect: Dialect) -> str:
+    """Return the statement that creates this trigger."""
+    return _TRIGGERS.of(dialect).create_trigger(trigger, dialect)
+
+
+def _after_create(table: Table, connection: Connection, **_: Any) -> None:  # noqa: ANN401 (SQLAlchemy's options)
+    for statement in creation(table, dialect_of(connection)):
+        connection.execute(statement)
+
+
+def _after_drop(table: Table, connection: Connection, **_: Any) -> None:  # noqa: ANN401 (SQLAlchemy's options)
+    dialect = dialect_of(connection)
+    for statement in _ddl(_TRIGGERS.of(dialect).function_removal(table, dialect)):
+        connection.execute(statement)
+
+
+def _ddl(statements: Iterable[str]) -> list[DDL]:
+    return [DDL(statement) for statement in statements]  # type: ignore[no-untyped-call]
