@@ -8,6 +8,7 @@ with audit_context(actor=Actor.system("nightly-billing")), Session.begin() as se
 
 from __future__ import annotations
 
+from auditspan.aio import AsyncTrail
 from auditspan.context import CarriedContext, audit_context, carry_context
 from auditspan.errors import (
     AuditBodyError,
@@ -20,6 +21,7 @@ from auditspan.errors import (
     KeyFileError,
     MissingActorError,
     NotSealedError,
+    RevertError,
     SettingsError,
     SinkError,
     SinkRejectedError,
@@ -31,11 +33,13 @@ from auditspan.format import Actor, MacKey, Request, Service, Target
 from auditspan.ingest import ForeignEvent
 from auditspan.mapping import Exempt, Policy
 from auditspan.reading import Event
+from auditspan.states import Digest, Redacted, State
 from auditspan.storage import set_up_sqlite
 from auditspan.trail import AuditTrail
 
 __all__ = [
     "Actor",
+    "AsyncTrail",
     "AuditBodyError",
     "AuditConfigError",
     "AuditError",
@@ -43,6 +47,7 @@ __all__ = [
     "AuditWriteError",
     "CarriedContext",
     "CollectorFilesError",
+    "Digest",
     "Event",
     "EventConflictError",
     "Exempt",
@@ -53,12 +58,15 @@ __all__ = [
     "MissingActorError",
     "NotSealedError",
     "Policy",
+    "Redacted",
     "Request",
+    "RevertError",
     "Service",
     "SettingsError",
     "SinkError",
     "SinkRejectedError",
     "SinkUnavailableError",
+    "State",
     "Target",
     "UnauditedWriteError",
     "UnprotectedTrailError",

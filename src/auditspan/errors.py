@@ -6,6 +6,7 @@
     │   └── MissingActorError  no actor was given
     ├── AuditBodyError         value that cannot be represented losslessly in an audit body
     ├── AuditWriteError        audit row not written; the change was refused with it
+    ├── RevertError            change that cannot be undone exactly; nothing was written
     ├── UnprotectedTrailError  database that allows changes to the trail or may lose commits
     ├── IngestError            event of another program refused, with its whole batch
     │   └── EventConflictError  its id is recorded with other content
@@ -68,6 +69,12 @@ class AuditWriteError(AuditError):
     """Audit row not written; the change was refused with it."""
 
     code = "write"
+
+
+class RevertError(AuditError):
+    """Change that cannot be undone exactly; nothing was written."""
+
+    code = "revert"
 
 
 class UnprotectedTrailError(AuditError):

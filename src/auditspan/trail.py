@@ -47,11 +47,12 @@ from auditspan.format import (
 from auditspan.ingest import ForeignEvent, Receipt, ingest_batch
 from auditspan.mapping import as_target, target_of
 from auditspan.reading import Criteria, Event, Source, read_events, read_history, wanted_events
+from auditspan.states import ObjectStates
 from auditspan.storage import AuditTables, CoveredRows, audit_tables, find_uncovered
 from auditspan.telemetry import announce, service_from_resource
 
 
-class AuditTrail(TrailDatabase):
+class AuditTrail(TrailDatabase, ObjectStates):
     """An audit trail: a row for every change of an audited table, in the change's transaction.
 
     Triggers capture the changes, however they are written (docs/adr/0016). The worker records

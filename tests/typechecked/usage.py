@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
 from typing import assert_type
 
@@ -18,7 +18,18 @@ from sqlalchemy.orm import (
     sessionmaker,
 )
 
-from auditspan import Actor, AuditTrail, Event, Exempt, MacKey, Policy, Target, audit_context
+from auditspan import (
+    Actor,
+    AsyncTrail,
+    AuditTrail,
+    Event,
+    Exempt,
+    MacKey,
+    Policy,
+    State,
+    Target,
+    audit_context,
+)
 
 
 class Base(DeclarativeBase):
@@ -70,9 +81,23 @@ def reading(trail: AuditTrail, session: Session, since: datetime) -> None:
     assert_type(event.actor, Actor)
     assert_type(event.target, Target | None)
     assert_type(event.occurred_at, datetime)
+    state = trail.as_of(session, Invoice, 42, since)
+    assert_type(state, State | None)
+    assert_type(trail.revert(session, event), object | None)
+    trail.as_of(session, Invoice, 42, "yesterday")  # type: ignore[arg-type]
     trail.events(session, since="yesterday")  # type: ignore[arg-type]
     trail.events(session, colour="red")  # type: ignore[call-arg]
     event.reason = "other"  # type: ignore[misc]
+
+
+async def reading_asynchronously(trail: AuditTrail, session: AsyncSession, at: datetime) -> None:
+    """The methods that `AsyncTrail` has, and `run_sync` for the others, keep their types."""
+    audit = AsyncTrail(trail)
+    (event, *_) = assert_type(await audit.history(session, Invoice, 42), list[Event])
+    assert_type(audit.events(session, actor="7"), AsyncIterator[Event])
+    assert_type(await audit.as_of(session, Invoice, 42, at), State | None)
+    assert_type(await session.run_sync(trail.as_of, Invoice, 42, at), State | None)
+    await audit.revert(session, event)
 
 
 def writing(trail: AuditTrail, session: Session, invoice: Invoice) -> None:

@@ -31,7 +31,11 @@ CONSTANTS: dict[str, str] = {
 }
 SEEN_FROM_OUTSIDE = re.compile(r"(audit|client|http|user_agent|log\.record|service)(\.[a-z_]+)+")
 #: What the reader of traces looks for, which others emit.
-OF_OTHERS = {("trace_tree.py", "http.response.status_code")}
+OF_OTHERS = {
+    ("actions.py", "audit.viewed"),  # an action
+    ("trace_tree.py", "http.response.status_code"),
+    ("waterfall.py", "http.response.status_code"),
+}
 PYTHON_TYPES = {"string": str, "int": int}
 RECORD = AuditRecord(
     event_id="017f22e2-79b0-7cc3-98c4-dc0c0c07398f",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from auditspan.capture.database_errors import asks_for_retry
 from auditspan.capture.defaults import KeyWarning, Unset, chosen_key, fresh_id, utc_now
+from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.drain import table_key
 from auditspan.capture.hooks import drain_now, listen
 from auditspan.capture.migrating import drain_first, pin, record_rows, target_metadata
@@ -36,6 +37,7 @@ from auditspan.capture.undrained import Undrained
 from auditspan.capture.writer import Capture, register
 
 __all__ = [
+    "CAPTURE_DIALECTS",
     "Capture",
     "KeyWarning",
     "Recorder",

@@ -46,6 +46,9 @@ class CaptureDialect(Protocol):
     def position(self, connection: Connection, staging: Table, /) -> int:
         """Return a position after all changes staged so far, and not after any later one."""
 
+    def new_change_id(self, connection: Connection, staging: Table, /) -> int:
+        """Return a change id after all changes staged so far, and before any later one."""
+
     def drain(
         self, connection: Connection, staging: Table, look: Look, floor: int, /
     ) -> Iterator[list[StagedChange]]:

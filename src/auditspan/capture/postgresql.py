@@ -75,6 +75,9 @@ def position(connection: Connection, staging: Table) -> int:
     return int(fetch(connection, sequence)[0][0])
 
 
+new_change_id = position
+
+
 def drain(
     connection: Connection, staging: Table, look: Look, _floor: int
 ) -> Iterator[list[StagedChange]]:

@@ -75,6 +75,15 @@ def position(connection: Connection, _staging: Table) -> int:
     return int(driver.total_changes)
 
 
+def new_change_id(connection: Connection, staging: Table) -> int:
+    """Take the id of a row that is removed at once; AUTOINCREMENT does not use it again."""
+    name = connection.dialect.identifier_preparer.format_table(staging)
+    row = f"INSERT INTO {name} (table_name, operation) VALUES ('', '')"  # noqa: S608 (a quoted name)
+    taken = int(connection.exec_driver_sql(row).lastrowid)
+    connection.exec_driver_sql(f"DELETE FROM {name} WHERE id = ?", (taken,))  # noqa: S608
+    return taken
+
+
 def drain(
     connection: Connection, staging: Table, look: Look, floor: int
 ) -> Iterator[list[StagedChange]]:

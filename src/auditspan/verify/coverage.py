@@ -11,8 +11,8 @@ from sqlalchemy.orm import Mapper
 
 from auditspan.errors import AuditConfigError
 from auditspan.mapping import Exempt, audited_model, decided_table, link_table
+from auditspan.replay import mappers, table_name
 from auditspan.storage import STAGING, AuditTables
-from auditspan.verify.state.object_types import mappers, table_name
 
 _NOT_THE_APPLICATIONS = frozenset(
     {"alembic_version", STAGING, *(f"audit_{field.name}" for field in fields(AuditTables))}

@@ -186,7 +186,7 @@ def _record_id(attributes: Mapping[str, object]) -> str | None:
 
 
 def _service(resource: Mapping[str, object]) -> str:
-    return _text(resource.get("service.name") or "")
+    return _text(resource.get(semconv.SERVICE_NAME) or "")
 
 
 def _detail(attributes: Mapping[str, object]) -> str:

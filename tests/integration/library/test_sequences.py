@@ -200,11 +200,16 @@ class Oracle:
                 session.execute(delete(table))
 
 
-def run(world: World, program: list[tuple[str, int]], ending: str) -> None:
+def run(
+    world: World,
+    program: list[tuple[str, int]],
+    ending: str,
+    kind: type[Program] = Program,
+) -> None:
     """Run a program; what the database refuses ends its transaction. The trail refuses nothing."""
     with ExitStack() as stack:
         stack.enter_context(world.request())
-        machine = Program(stack.enter_context(world.sessions()))
+        machine = kind(stack.enter_context(world.sessions()))
         for step, n in program:
             try:
                 getattr(machine, step)(n)

@@ -9,14 +9,10 @@ from sqlalchemy import Connection, MetaData, func, select
 from auditspan.capture import busy
 from auditspan.dialects import DIALECTS, require_supported
 from auditspan.format import MacKey
+from auditspan.replay import Agreement, ObjectStore, Replay, links, object_types, pin_settings
 from auditspan.storage import AuditTables, lift_time_limits
 from auditspan.verify.state.chronology import read_in_change_order
 from auditspan.verify.state.comparison import Comparison
-from auditspan.verify.state.equality import Agreement
-from auditspan.verify.state.image_value import pin_settings
-from auditspan.verify.state.object_store import ObjectStore
-from auditspan.verify.state.object_types import links, object_types
-from auditspan.verify.state.replay import Replay
 from auditspan.verify.state.report import StateReport
 
 _CHUNK = 1000

@@ -18,8 +18,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from auditspan.replay import explained, open_temporary_file
 from auditspan.storage import AuditTables, StoredText
-from auditspan.verify.state.temporary_file import explained, open_temporary_file
 
 _CHUNK = 1000
 _FETCHED = 200

@@ -11,13 +11,22 @@ from sqlalchemy import Connection, Select
 
 from auditspan.format import Json
 from auditspan.mapping import AuditedColumn, LinkTable, concealed, target_id
-from auditspan.verify.state.equality import Agreement, is_stand_in
-from auditspan.verify.state.events import link_key, link_place
-from auditspan.verify.state.image_value import as_images, stored_forms
-from auditspan.verify.state.object_store import Fields, ObjectStore
-from auditspan.verify.state.object_types import ObjectType, is_zoned
-from auditspan.verify.state.replay import PARTIAL
-from auditspan.verify.state.report import Difference, Kind, shown
+from auditspan.replay import (
+    PARTIAL,
+    Agreement,
+    Difference,
+    Fields,
+    Kind,
+    ObjectStore,
+    ObjectType,
+    as_images,
+    is_stand_in,
+    is_zoned,
+    link_key,
+    link_place,
+    shown,
+    stored_forms,
+)
 
 _CHUNK = 1000
 

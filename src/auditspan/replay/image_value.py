@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Dialect, Row, Select, Text
+from sqlalchemy import ColumnElement, Connection, Dialect, Select, Text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -47,12 +47,12 @@ def as_images(statement: Select[Any]) -> Select[Any]:
     return statement.with_only_columns(*columns, maintain_column_froms=True)
 
 
-def stored_forms(statement: Select[Any], dialect: Dialect) -> Callable[[Row[Any]], list[Json]]:
+def stored_forms(statement: Select[Any], dialect: Dialect) -> Callable[[Sequence[Any]], list[Json]]:
     """Return a function that converts a row of `as_images(statement)` to stored values."""
     converters = [converter(column.type, dialect) for column in statement.selected_columns]
     tags = DIALECTS.of(dialect).IMAGES_ARE_TAGGED
 
-    def read(row: Row[Any]) -> list[Json]:
+    def read(row: Sequence[Any]) -> list[Json]:
         return [
             None if text is None else convert(parse_value(text, tags=tags))
             for convert, text in zip(converters, row, strict=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from auditspan.format import Json, canonical_json, is_change_id
-from auditspan.verify.state.equality import is_stand_in, with_key_id
-from auditspan.verify.state.object_store import Fields
-from auditspan.verify.state.object_types import ObjectType
-from auditspan.verify.state.report import Difference, Kind, shown
+from auditspan.replay.difference import Difference, Kind, shown
+from auditspan.replay.equality import is_stand_in, with_key_id
+from auditspan.replay.object_store import Fields
+from auditspan.replay.object_types import ObjectType
 
 Change = Mapping[str, Any]
 """The old and the new value of a column, or the ids added to and removed from a relationship."""

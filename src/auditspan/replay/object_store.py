@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from auditspan.format import Json
-from auditspan.verify.state.temporary_file import CACHE_KIB, explained, open_temporary_file
+from auditspan.replay.temporary_file import CACHE_KIB, explained, open_temporary_file
 
 Fields = dict[str, Json]
 """An object: its recorded values by column."""

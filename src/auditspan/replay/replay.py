@@ -1,30 +1,33 @@
 """Replay of a trail: the state of every object after its events, in their order.
 
 A create adds an object; an update changes the fields that it names, whose current values must be
-the event's old values; a delete removes an object, whose state must match the event. A mismatch is
-a difference, and the replay continues with the event's values, so that one gap is reported once.
+the event's old values; a delete removes an object, whose state must match the event; a baseline
+states all fields of an object that is older than the trail. A mismatch is a difference, and the
+replay continues with the event's values, so that one gap is reported once.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from auditspan.errors import AuditBodyError
 from auditspan.format import Json, read_body
-from auditspan.mapping import LinkTable
-from auditspan.verify.state.equality import Agreement
-from auditspan.verify.state.events import Change, Event, link_key, link_place
-from auditspan.verify.state.object_store import Fields, ObjectStore
-from auditspan.verify.state.object_types import ObjectType
-from auditspan.verify.state.report import Difference, Kind
+from auditspan.replay.difference import Difference, Kind
+from auditspan.replay.equality import Agreement
+from auditspan.replay.events import Change, Event, link_key, link_place
+from auditspan.replay.object_store import Fields, ObjectStore
+from auditspan.replay.object_types import ObjectType
 
 PARTIAL = "$partial"
-"""Marks an object whose history does not begin with a create; not a possible column name."""
+"""Marks an object whose history does not begin with a create or a baseline.
 
-_CHANGES = frozenset({"create", "update", "delete"})
+Its value is the id of the first event. It is not a possible column name.
+"""
+
+_CHANGES = frozenset({"create", "update", "delete", "baseline"})
 _STATEMENT = "statement"
 _UNREADABLE = (
     *(AuditBodyError, AttributeError, KeyError, IndexError, RecursionError, TypeError, ValueError),
@@ -46,7 +49,7 @@ class Replay:
     """
 
     types: Mapping[str, ObjectType]
-    links: Mapping[tuple[str, str], LinkTable]
+    links: Collection[tuple[str, str]]
     store: ObjectStore
     agreement: Agreement
     events: int = 0
@@ -54,6 +57,7 @@ class Replay:
     _statements: Counter[str] = field(default_factory=Counter)
     _unknown: Counter[str] = field(default_factory=Counter)
     _displaced: dict[tuple[str, str], list[Fields]] = field(default_factory=dict)
+    _completed: set[str] = field(default_factory=set)
 
     def apply(self, row_id: int, body: str, mac_key_id: str | None) -> None:
         """Apply one event."""
@@ -70,7 +74,7 @@ class Replay:
             twice = Difference(kind="contradiction", table=type_.table, key=key)
             self.differences.append(twice)
         self.differences += self._notices()
-        return self.differences
+        return [one for one in self.differences if not self._is_completed(one)]
 
     def _apply(self, members: Mapping[str, Any], mac_key_id: str | None) -> None:
         name, _, verb = members["action"].rpartition(".")
@@ -85,6 +89,9 @@ class Replay:
             self._change(verb, Event.read(members, type_, mac_key_id))
 
     def _change(self, verb: str, event: Event) -> None:
+        if verb == "baseline":
+            self._baseline(event)
+            return
         for relationship, change in event.links.items():
             self._link(event, relationship, change)
         if verb == "create":
@@ -99,12 +106,32 @@ class Replay:
             self.differences.append(event.difference("contradiction"))
         self.store.put(event.type.name, event.key, event.applied_to({}))
 
+    def _baseline(self, event: Event) -> None:
+        """Apply the state of a row that is older than the trail; it may repeat what is known."""
+        for relationship, change in event.links.items():
+            for child in change.get("added", ()):
+                place = link_place(event.type.name, relationship)
+                self.store.put(place, link_key(event.key, child), {})
+        if not event.changes:
+            return
+        known = self.store.get(event.type.name, event.key) or {}
+        for name, change in event.changes.items():
+            new = event.value(change, "new")
+            if name in known and not self._agree(event, name, known[name], new):
+                self._misfit("contradiction", event, name, recorded=known[name], live=new)
+        self._completed.add(str(known.get(PARTIAL)))
+        self.store.put(event.type.name, event.key, event.applied_to({}))
+
+    def _is_completed(self, difference: Difference) -> bool:
+        """Return whether a baseline followed the history without a create."""
+        return difference.kind == "no-create" and difference.event_id in self._completed
+
     def _update(self, event: Event) -> None:
         former = event.former_key()
         fields = self._take(event, former)
         if fields is None:
             self.differences.append(event.difference("no-create"))
-            fields = {PARTIAL: True}
+            fields = {PARTIAL: event.id}
         else:
             self._check_old(event, fields)
         self._place(event, former, event.applied_to(fields))

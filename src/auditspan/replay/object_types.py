@@ -103,34 +103,47 @@ def table_name(mapper: Mapper[Any]) -> str:
     return table.fullname if isinstance(table, Table) else str(mapper.class_.__name__)
 
 
+def mapped_type(mapper: Mapper[Any]) -> ObjectType:
+    """Return the type of an audited mapper."""
+    model = audited_model(mapper)
+    assert model is not None  # noqa: S101 (checked by the caller)
+    return ObjectType(
+        name=model.type,
+        table=table_name(mapper),
+        columns=model.columns,
+        key_names=tuple(mapper.get_property(key).columns[0].name for key in model.primary_key),
+        rows=_rows(mapper, model),
+    )
+
+
+def core_type(table: Table) -> ObjectType | None:
+    """Return the type of a table that is audited without a model; None if it is not."""
+    model = decided_table(table)
+    if model is None:
+        return None
+    return ObjectType(
+        name=model.type,
+        table=table.fullname,
+        columns=model.columns,
+        key_names=tuple(column.name for column in table.primary_key),
+        rows=select(*table.primary_key, *(column.column for column in model.columns)),
+    )
+
+
+def _audited_mappers(metadata: MetaData) -> list[Mapper[Any]]:
+    return [m for m in mappers(metadata) if not is_on_join(m) and audited_model(m) is not None]
+
+
 def _mapped_types(metadata: MetaData) -> Iterator[ObjectType]:
-    for mapper in mappers(metadata):
-        model = None if is_on_join(mapper) else audited_model(mapper)
-        if model is not None:
-            yield ObjectType(
-                name=model.type,
-                table=table_name(mapper),
-                columns=model.columns,
-                key_names=tuple(
-                    mapper.get_property(key).columns[0].name for key in model.primary_key
-                ),
-                rows=_rows(mapper, model),
-            )
+    return map(mapped_type, _audited_mappers(metadata))
 
 
 def _core_types(metadata: MetaData) -> Iterator[ObjectType]:
-    audited = (m for m in mappers(metadata) if not is_on_join(m) and audited_model(m) is not None)
-    mapped = {table for mapper in audited for table in mapper.tables}
+    mapped = {table for mapper in _audited_mappers(metadata) for table in mapper.tables}
     for table in metadata.sorted_tables:
-        model = None if table in mapped else decided_table(table)
-        if model is not None:
-            yield ObjectType(
-                name=model.type,
-                table=table.fullname,
-                columns=model.columns,
-                key_names=tuple(column.name for column in table.primary_key),
-                rows=select(*table.primary_key, *(column.column for column in model.columns)),
-            )
+        type_ = None if table in mapped else core_type(table)
+        if type_ is not None:
+            yield type_
 
 
 def _rows(mapper: Mapper[Any], model: AuditedModel) -> Select[Any]:

@@ -1,0 +1,16 @@
+"""States of objects: earlier ones, and those that are restored or recorded as a baseline.
+
+`timeline` replays the events of an object of a `family` to a `state` with Python `values`. `revert`
+undoes an event by a `reversal` of columns and a `link_reversal`, which compare the `live_row`.
+`baseline` records `old_rows`.
+"""
+
+from __future__ import annotations
+
+from auditspan.states.baseline import BATCH, Progress
+from auditspan.states.object_states import ObjectStates
+from auditspan.states.state import State
+from auditspan.states.timeline import When
+from auditspan.states.values import Digest, Redacted
+
+__all__ = ["BATCH", "Digest", "ObjectStates", "Progress", "Redacted", "State", "When"]
