@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from auditspan_service.server.stack import http_url
+from auditspan_service.server.listening import http_url
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from auditspan.storage.events import (
     sealed_page,
 )
 from auditspan.storage.insert import insert_counted
-from auditspan.storage.leases import RELAY, Lease, LeaseLostError, StoredLease, holding, read_leases
+from auditspan.storage.leases import RELAY, Lease, LeaseLostError, holding
 from auditspan.storage.leaves import (
     IsCounted,
     StoredNumber,
@@ -44,6 +44,7 @@ from auditspan.storage.quarantine import quarantined, take_back
 from auditspan.storage.schemas import Translation, dialect_of, schema_in, translation_of
 from auditspan.storage.snapshot import snapshot
 from auditspan.storage.sqlite_setup import set_up_sqlite
+from auditspan.storage.stored_leases import StoredLease, read_leases
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables, audit_tables
 from auditspan.storage.timeouts import kept_alive, lift_time_limits
 from auditspan.storage.unkeyed import CoveredRows, find_uncovered, key_additions

@@ -20,8 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Engine, select, text, update
@@ -30,23 +29,24 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from auditspan.dialects import PerDialect
 from auditspan.storage.column_types import DatabaseClock
 from auditspan.storage.insert import insert_counted
-from auditspan.storage.leaves import StoredText, UtcText
-from auditspan.storage.tables import LEASE_PREFIX, AuditTables
+from auditspan.storage.stored_leases import (
+    DURATION,
+    VACANT,
+    StoredLease,
+    lease_key,
+    read_leases,
+)
+from auditspan.storage.tables import AuditTables
 
 RELAY = "auditspan.relay"
-
-DURATION = 10.0
-"""The seconds after the last renewal at which a lease expires."""
 
 RENEWAL = 2.0
 """The seconds between two renewals."""
 
-_VACANT = "-"
 NO_CURSOR = {"sent_seq": -1, "safe_seq": -1}
 
 _PATIENCE = text("SELECT set_config('idle_in_transaction_session_timeout', :millis, true)")
 _BACKEND = text("SELECT pg_backend_pid()")
-_IS_CONNECTED = text("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = :pid)")
 
 _logger = logging.getLogger(__name__)
 
@@ -61,45 +61,6 @@ class _TakenError(Exception):
     def __init__(self, lease: StoredLease) -> None:
         self.lease = lease
         super().__init__(lease.name)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredLease:
-    """Lease as stored in the table.
-
-    Attributes:
-        name: the purpose of the lease.
-        holder: `HOST/PROCESS/SESSION/TOKEN`; the session is `-` behind a pooler.
-        age: seconds since the last renewal.
-        is_connected: whether the holder's database session exists; None behind a pooler.
-    """
-
-    name: str
-    holder: str
-    age: float
-    is_connected: bool | None = None
-
-    @property
-    def key(self) -> str:
-        """The sink of its row."""
-        return lease_key(self.name, self.holder)
-
-    @property
-    def is_vacant(self) -> bool:
-        """True if the lease was released."""
-        return self.holder == _VACANT
-
-    @property
-    def is_current(self) -> bool:
-        """True if the lease is valid. A time far in the future was not set by a holder."""
-        return not self.is_vacant and self.is_connected is not False and abs(self.age) <= DURATION
-
-    @property
-    def description(self) -> str:
-        """The description of the holder for messages."""
-        host, process, session, _ = [*self.holder.split("/"), "-", "-", "-"][:4]
-        where = "through a pooler" if session == _VACANT else f"database session {session}"
-        return f"process {process} on {host} ({where})"
 
 
 @dataclass(kw_only=True)
@@ -148,34 +109,12 @@ class Lease:
 
     def release(self, connection: Connection) -> None:
         """Release the lease, so that another process can take it at once."""
-        _rename(connection, self.tables, self.key, self.name, _VACANT)
+        _rename(connection, self.tables, self.key, self.name, VACANT)
 
 
 def limit_idleness(connection: Connection) -> None:
     """Let the server end this transaction if its client is frozen for `DURATION` seconds."""
     connection.execute(_PATIENCE, {"millis": str(round(DURATION * 1000))})
-
-
-def read_leases(connection: Connection, tables: AuditTables) -> dict[str, StoredLease]:
-    """Return the leases in the table by name; of several the one that is valid, else the newest.
-
-    There are none on SQLite, where one process delivers.
-    """
-    return _READ.of(connection)(connection, tables)
-
-
-def _read(connection: Connection, tables: AuditTables) -> dict[str, StoredLease]:
-    table = tables.delivery.c
-    statement = select(StoredText(table.sink), UtcText(table.updated_at), DatabaseClock())
-    rows = connection.execute(statement.where(table.sink.startswith(LEASE_PREFIX)))
-    found = [_examined(connection, _stored(*row)) for row in rows.all()]
-    found.sort(key=lambda one: (one.is_current, -one.age))
-    return {one.name: one for one in found}
-
-
-_READ = PerDialect[Callable[[Connection, AuditTables], dict[str, StoredLease]]](
-    postgresql=_read, sqlite=lambda *_: {}
-)
 
 
 def acquire(connection: Connection, tables: AuditTables, name: str) -> Lease | StoredLease:
@@ -184,13 +123,13 @@ def acquire(connection: Connection, tables: AuditTables, name: str) -> Lease | S
         with connection.begin():
             return _acquire(connection, tables, name)
     except IntegrityError:  # another process has just inserted the row
-        return StoredLease(name=name, holder=_VACANT, age=0.0)
+        return StoredLease(name=name, holder=VACANT, age=0.0)
     except _TakenError as taken:
         return taken.lease
 
 
 def _acquire(connection: Connection, tables: AuditTables, name: str) -> Lease | StoredLease:
-    vacant = StoredLease(name=name, holder=_VACANT, age=0.0)
+    vacant = StoredLease(name=name, holder=VACANT, age=0.0)
     stored = read_leases(connection, tables).get(name)
     if stored and stored.is_current:
         return stored
@@ -282,27 +221,6 @@ def _lock(connection: Connection, tables: AuditTables, stored: StoredLease) -> b
     return again is not None and again.key == stored.key and not again.is_current
 
 
-def _stored(sink: str, updated_at: str, now: datetime) -> StoredLease:
-    name, _, holder = sink.removeprefix(LEASE_PREFIX).rpartition(" ")
-    return StoredLease(name=name, holder=holder, age=_age(updated_at, now))
-
-
-def _age(updated_at: str, now: datetime) -> float:
-    try:
-        return (now - datetime.fromisoformat(updated_at)).total_seconds()
-    except ValueError:
-        return float("inf")
-
-
-def _examined(connection: Connection, stored: StoredLease) -> StoredLease:
-    """Return the lease, with `is_connected` set if its holder names a database session."""
-    session = [*stored.holder.split("/"), "", "", ""][2]
-    if not (session.isascii() and session.isdecimal()):
-        return stored
-    is_connected = connection.execute(_IS_CONNECTED, {"pid": int(session)}).scalar_one()
-    return replace(stored, is_connected=bool(is_connected))
-
-
 def _session(connection: Connection) -> str:
     """Return the server process of this connection; `-` behind a pooler, where it changes.
 
@@ -311,13 +229,8 @@ def _session(connection: Connection) -> str:
     driver: Any = connection.connection.driver_connection
     told = getattr(getattr(driver, "info", None), "backend_pid", None)
     actual = connection.execute(_BACKEND).scalar_one()
-    return str(actual) if told == actual else _VACANT
+    return str(actual) if told == actual else VACANT
 
 
 def _token() -> str:
     return secrets.token_hex(8)
-
-
-def lease_key(name: str, holder: str = _VACANT) -> str:
-    """Return the sink of the row of a lease."""
-    return f"{LEASE_PREFIX}{name} {holder}"

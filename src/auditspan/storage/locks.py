@@ -19,7 +19,8 @@ from auditspan.dialects import PerDialect
 from auditspan.errors import AuditWriteError
 from auditspan.storage.column_types import DatabaseClock
 from auditspan.storage.insert import insert_counted
-from auditspan.storage.leases import DURATION, NO_CURSOR, lease_key, limit_idleness
+from auditspan.storage.leases import NO_CURSOR, limit_idleness
+from auditspan.storage.stored_leases import DURATION, lease_key
 from auditspan.storage.tables import AuditTables
 
 SEALER = "auditspan.sealer"

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-import urllib3
 from flask import Flask
 from sqlalchemy import func, select
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
@@ -38,9 +37,9 @@ from auditspan_service.config import Settings
 from auditspan_service.database.data_directory import close_data_dir
 from auditspan_service.database.engine import Database
 from auditspan_service.database.schema import upgrade
-from auditspan_service.errors import ServiceError
 from auditspan_service.files.up_file import announced
 from auditspan_service.models import ApiKey, Base
+from auditspan_service.server.listening import http_url, listening, require_answer
 from auditspan_service.services import Services
 from auditspan_service.telemetry.logs import setup_logging, teardown_logging
 from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
@@ -53,10 +52,6 @@ DRAIN_SECONDS = 10.0
 _METHOD = re.compile(r"[A-Z-]{3,20}")
 _DELAY_MILLIS = 500
 """The batch delay of spans and log records, short for interactive use."""
-
-_FIRST_PATHS = ("/readyz", "/v1/users")
-"""The first requests, made before the service is announced; the second is answered 401."""
-_ANSWER_SECONDS = 30.0
 
 Progress = Callable[[str], None]
 
@@ -145,7 +140,7 @@ class Stack:
                 service does not answer its own first requests, and has been stopped.
         """
         # Listen first: a key that is created but not shown would be lost.
-        with _listening(host, port) as listener:
+        with listening(host, port) as listener:
             make_private_directory(settings.data_dir)
             close_data_dir(settings, say=progress)
             stack = cls(settings, binary, log_stream)
@@ -213,7 +208,7 @@ class Stack:
         server = make_server(host, 0, app, threaded=True, request_handler=_Quiet, fd=fd)
         self._stops.callback(_run(server))
         self.url = http_url(host, server.port)
-        _require_answer(listener)
+        require_answer(listener)
 
     def _telemetry(self) -> Telemetry:
         config = TelemetryConfig(
@@ -240,52 +235,6 @@ class Stack:
             if session.scalar(select(func.count()).select_from(ApiKey)):
                 return None
             return create_key(session, FIRST_USER, [ADMIN]).text
-
-
-def http_url(host: str, port: int) -> str:
-    """Return the URL of a host name or an address; an IPv6 address is put in brackets."""
-    shown = f"[{host.replace('%', '%25')}]" if ":" in host else host
-    return f"http://{shown}:{port}"
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
-    try:
-        return socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=both)
-    except OSError as error:
-        raise ServiceError(
-            f"Cannot listen on port {port} of {host}: {error.strerror}. Choose another with "
-            "--port; 0 takes any free port."
-        ) from error
-
-
-def _require_answer(listener: socket.socket) -> None:
-    """Send the service its first requests: a probe, and one that uses every layer.
-
-    Raises:
-        ServiceError: the service does not answer, or answers with a server error.
-    """
-    address, port = listener.getsockname()[:2]
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 (compared)
-    host = f"[{reachable}]" if ":" in reachable else reachable
-    for path in _FIRST_PATHS:
-        _require_no_server_error(f"http://{host}:{port}{path}")
-
-
-def _require_no_server_error(url: str) -> None:
-    try:
-        answer = urllib3.request("GET", url, timeout=_ANSWER_SECONDS, retries=False)
-    except urllib3.exceptions.HTTPError as error:
-        raise ServiceError(
-            f"The service started but did not answer at {url}: {error}. It was stopped; the log "
-            "above may show why."
-        ) from error
-    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise ServiceError(
-            f"The service started but answered HTTP {answer.status} to GET {url}. It was "
-            "stopped; the log above shows why."
-        )
 
 
 def _effective(settings: Settings, collector: Collector | None) -> Settings:

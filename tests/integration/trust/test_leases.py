@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import select, text
 
-from auditspan.storage import leases
+from auditspan.storage import StoredLease, leases
 from integration.trust.world import Trail
 from support.relaying import wait_for
 
@@ -34,7 +34,7 @@ def test_one_of_two_that_start_at_once_takes_a_new_lease(fresh: Trail) -> None:
             wait_for(is_waiting)
         found = second.result()
     assert isinstance(first, leases.Lease)
-    assert (True, first.key) == (isinstance(found, leases.StoredLease), found.key)
+    assert (True, first.key) == (isinstance(found, StoredLease), found.key)
     with engine.connect() as connection:
         of_leases = select(table.c.sink).where(table.c.sink.startswith("lease:"))
         assert [first.key] == list(connection.scalars(of_leases))
