@@ -85,6 +85,15 @@ def test_checkpoint_prints_the_newest_and_the_keys(place: Place) -> None:
     assert 0 == place.run("verify", "--public-key", keys["public_key"]).exit_code
 
 
+def test_baseline_records_what_is_older(place: Place) -> None:
+    """No row of these applications is; the service, which has no older rows, refuses."""
+    if place.name == "service":
+        done = place.run("baseline")
+        assert (2, True) == (done.exit_code, "name it with --app" in done.stderr)
+    else:
+        assert [{"recorded": 0}] == place.objects("baseline")
+
+
 def test_coverage_lists_the_models(place: Place) -> None:
     """Every model has a decision."""
     assert "missing" not in {one["decision"] for one in place.objects("coverage")}

@@ -20,6 +20,7 @@ _HELP = {
     "reconcile": "Compare the table with the collector's files.",
     "export": "Write the sealed trail as OTLP JSON lines.",
     "checkpoint": "Print the newest checkpoint or the public keys.",
+    "baseline": "Record the rows that are older than the trail.",
     "coverage": "Check that every model is audited, or exempt with a reason.",
 }
 _MODULES = {"show": "events", "history": "events"}

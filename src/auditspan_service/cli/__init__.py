@@ -22,7 +22,7 @@ _SERVICE = {
     "keys": "Manage API keys and the MAC key of the trail.",
     "db": "Migrate, check and repair the database schema.",
 }
-_APPLICATION = {"init"}
+_APPLICATION = {"baseline", "init"}
 """Commands that only an application has."""
 
 _ALL: Mapping[str, Lazy] = {

@@ -67,10 +67,14 @@ class ApplicationTarget(Target):
     @contextmanager
     def writing(self) -> Iterator[tuple[AuditTrail, Session]]:
         """Open a transaction, with the command as actor."""
-        with self._context(), audit_context(actor=ACTOR):
-            session = self._trail.new_session()
-            with session, session.begin():
-                yield self._trail, session
+        with self.acting() as (trail, session), session.begin():
+            yield trail, session
+
+    @contextmanager
+    def acting(self) -> Iterator[tuple[AuditTrail, Session]]:
+        """Open a session without a transaction, with the command as actor."""
+        with self._context(), audit_context(actor=ACTOR), self._trail.new_session() as session:
+            yield self._trail, session
 
     def models(self) -> Sequence[MetaData]:
         """Return the metadata of the models: with Flask-SQLAlchemy, of all binds."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from auditspan.cli.commands.console import (
     print_object,
     say,
 )
+from auditspan.cli.commands.progress import progress_bar
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.commands.verification_keys import known_keys
 from auditspan.cli.group import data_option
@@ -27,7 +26,6 @@ from auditspan.format import MacKey
 from auditspan.storage import AuditTables
 from auditspan.tlog import PublicKey
 from auditspan.verify import (
-    Progress,
     VerifyReport,
     Witness,
     read_witness,
@@ -105,7 +103,7 @@ def verify(  # noqa: PLR0913 (one for each option)
     keys = known_keys(target, public_keys)
     seen = _witness(places("--witness", witness, more), keys.public, is_only_log=not public_keys)
     with target.reading() as (connection, tables):
-        with _progress() as progress:
+        with progress_bar() as progress:
             report = verify_trail(
                 connection,
                 tables,
@@ -136,25 +134,10 @@ def _witness(
 
 
 def _state(connection: Connection, tables: AuditTables, macs: Sequence[MacKey]) -> StateReport:
-    with _progress() as progress:  # in the same snapshot as the other checks
+    with progress_bar() as progress:  # in the same snapshot as the other checks
         return check_state(
             connection, tables, tables.event.metadata, mac_key=macs, progress=progress
         )
-
-
-@contextmanager
-def _progress() -> Iterator[Progress | None]:
-    """Show a progress bar on standard error, if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with click.progressbar(length=0, label="rows", file=sys.stderr, show_pos=True) as bar:
-
-        def advance(step: int, total: int) -> None:
-            bar.length = total
-            bar.update(step)
-
-        yield advance
 
 
 def _require_reached(since: int, report: VerifyReport) -> None:
