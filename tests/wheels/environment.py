@@ -41,7 +41,17 @@ class Environment:
 
     def run(self, program: str, *arguments: str) -> str:
         """Run a program of the environment; its output, if it ends with 0."""
-        done = subprocess.run(
+        done = self._ended(program, *arguments)
+        assert 0 == done.returncode, done.stdout + done.stderr
+        return done.stdout
+
+    def end(self, program: str, *arguments: str) -> tuple[int, str]:
+        """Run a program of the environment; its exit code and its standard error."""
+        done = self._ended(program, *arguments)
+        return done.returncode, done.stderr
+
+    def _ended(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [self.programs / program, *arguments],
             cwd=self.directory,
             env=_environ(),
@@ -49,8 +59,6 @@ class Environment:
             text=True,
             check=False,
         )
-        assert 0 == done.returncode, done.stdout + done.stderr
-        return done.stdout
 
     def python(self, source: str, *arguments: str) -> str:
         """Run Python source in the environment; its output."""

@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import click
 import pytest
 
 from auditspan_service.cli import main
@@ -62,7 +63,11 @@ def test_wheel_contains_every_file_of_the_packages(built: Path) -> None:
 
 @pytest.mark.parametrize(
     ("extras", "missing"),
-    [("", "alembic flask pytest"), ("flask", "alembic pytest"), (EVERYTHING, "pytest")],
+    [
+        ("", "alembic flask pydantic pytest"),
+        ("flask", "alembic pydantic pytest"),
+        (EVERYTHING, "pytest"),
+    ],
 )
 def test_modules_of_the_library_need_only_named_extras(
     install: Install, extras: str, missing: str
@@ -87,7 +92,16 @@ def test_help_lists_every_command(install: Install) -> None:
     """`auditspan --help` lists the commands of this checkout."""
     said = install(EVERYTHING).run("auditspan", "--help").partition("Commands:\n")[2]
     listed = [line.split()[0] for line in said.splitlines() if line[2:3].strip()]
-    assert sorted(main.commands) == listed
+    assert main.list_commands(click.Context(main)) == listed
+
+
+def test_commands_without_their_extra_name_it(install: Install) -> None:
+    """Without extras, help and version work, and a command says in a sentence what it needs."""
+    bare = install("")
+    assert bare.run("auditspan", "--help").startswith("Usage: auditspan ")
+    assert bare.run("auditspan", "--version").startswith("auditspan, version ")
+    code, said = bare.end("auditspan", "verify")
+    assert (2, True) == (code, "needs the extra 'cli': pip install 'auditspan[cli]'" in said)
 
 
 def test_tutorial_application_is_recorded(install: Install) -> None:
