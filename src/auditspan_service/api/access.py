@@ -80,13 +80,15 @@ class Flood:
 
 
 def record_state(app: Flask, action: Literal["service.start", "service.stop"]) -> None:
-    """Record that a process begins or ends to serve, if the settings ask for it.
+    """Record that a process begins or ends to serve, if the settings of the service ask for it.
+
+    Another application, which uses the service's configuration of gunicorn, records nothing.
 
     Raises:
         AuditWriteError: the event could not be written.
     """
-    found: Services = app.extensions[EXTENSION]
-    if found.settings.record_access:
+    found: Services | None = app.extensions.get(EXTENSION)
+    if found is not None and found.settings.record_access:
         with audit_context(actor=Actor.system("auditspan")):
             found.trail.record_durable(action)
 

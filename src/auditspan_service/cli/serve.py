@@ -36,7 +36,7 @@ def serve(*, host: str, port: int, workers: int | None) -> None:
     settings = target.settings
     # A failure here is one sentence; in gunicorn it would be a stack trace for each worker.
     load_or_create_mac_key(settings.mac_key_file, create=settings.is_embedded)
-    select_exporters(settings.sink, files=settings.collector_files)
+    select_exporters(settings.sink, files=settings.collector_files).shutdown()
     await_ready(target, threading.Event())
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     arguments = ["-c", "python:auditspan_service.server.gunicorn_conf", "--bind", bind]

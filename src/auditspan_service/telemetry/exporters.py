@@ -50,6 +50,12 @@ class Exporters:
     logs: LogRecordExporter | None = None
     metrics: MetricExporter | None = None
 
+    def shutdown(self) -> None:
+        """Close the exporters, and the files that they write."""
+        for exporter in (self.spans, self.logs, self.metrics):
+            if exporter is not None:
+                exporter.shutdown()
+
 
 def select_exporters(
     sink: Sink, *, endpoint: str | None = None, files: Path | None = None
