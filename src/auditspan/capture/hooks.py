@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -75,10 +74,8 @@ def _drain(connection: Connection, capture: Capture, staging: Table) -> None:
             return fallback[0]
         return found
 
-    own_id = cache(partial(capture.tx_id, connection))
-
     def tx_id(_origin: Origin) -> str:
-        return own_id()
+        return capture.tx_id(connection)
 
     telling = Telling(
         connection=connection,
