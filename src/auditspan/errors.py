@@ -104,7 +104,7 @@ class EventConflictError(IngestError):
 
 
 class NotSealedError(AuditError):
-    """Event that no checkpoint covers yet, so that there is no proof of it."""
+    """Event that no checkpoint covers yet, so it has no proof."""
 
     code = "not-sealed"
 

@@ -44,6 +44,16 @@ _NOT_RECORDED = (
     "does not help, the database refuses new audit rows."
 )
 
+_ROUTES: dict[str, tuple[str, Show]] = {
+    "event": ("/events/<event_id>", event_page),
+    "proof": ("/events/<event_id>/proof", proof_page),
+    "history": ("/history/<target_type>/<path:target_id>", history_page),
+    "integrity": ("/integrity", integrity_page),
+    "trace": ("/traces/<trace_id>", trace_page),
+    "trace_document": ("/traces/<trace_id>.json", trace_document),
+}
+"""The pages that are recorded when they are shown, by endpoint: their path and function."""
+
 
 def viewer_blueprint(  # noqa: PLR0913 (keyword-only, each with a default)
     trail: AuditTrail,
@@ -81,17 +91,9 @@ def viewer_blueprint(  # noqa: PLR0913 (keyword-only, each with a default)
         account=account,
     )
     blueprint = Blueprint("auditspan", __name__, static_folder="static")
-    routes: dict[str, tuple[str, Show]] = {
-        "event": ("/events/<event_id>", event_page),
-        "proof": ("/events/<event_id>/proof", proof_page),
-        "history": ("/history/<target_type>/<path:target_id>", history_page),
-        "integrity": ("/integrity", integrity_page),
-        "trace": ("/traces/<trace_id>", trace_page),
-        "trace_document": ("/traces/<trace_id>.json", trace_document),
-    }
     blueprint.add_url_rule("/", "trail", _trail(viewer))
     blueprint.add_url_rule("/tail", "tail", _tail(viewer))
-    for endpoint, (rule, show) in routes.items():
+    for endpoint, (rule, show) in _ROUTES.items():
         blueprint.add_url_rule(rule, endpoint, _view(viewer, show))
     blueprint.register_error_handler(HTTPException, _error_page(viewer))
     blueprint.after_request(_protected)
