@@ -2,7 +2,7 @@
 
 Those of the OTLP exporters are also defaults for the delivery of audit records. A variable for one
 signal takes precedence over the one for all signals. Like the SDK's exporter, this ignores invalid
-values of connections. With `config`, this module reads the environment; no other one does.
+values of connections. Only this module and `settings` read the environment.
 """
 
 from __future__ import annotations
