@@ -2,7 +2,7 @@
 
 Those of the OTLP exporters are also defaults for the delivery of audit records. A variable for one
 signal takes precedence over the one for all signals. Like the SDK's exporter, this ignores invalid
-values of connections. Only this module and `settings` read the environment.
+values of connections.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Settings of a trail, from the environment, which only this module and `otel_variables` read.
+"""Settings of a trail, from the environment.
 
 Every field is the variable `AUDITSPAN_<FIELD>`, or a file `auditspan_<field>` in the directory that
 `AUDITSPAN_SECRETS_DIR` names (by default `/run/secrets`, if it exists). The `OTEL_*` variables are
