@@ -5,13 +5,12 @@ from __future__ import annotations
 from auditspan.verify.coverage import Decision, coverage, metadata_of
 from auditspan.verify.reconcile import ReconcileReport, Resent, reconcile, resend, taken_since
 from auditspan.verify.state import Difference, StateReport, check_state
-from auditspan.verify.trail import Progress, VerifyReport, verify_trail
+from auditspan.verify.trail import VerifyReport, verify_trail
 from auditspan.verify.witness import Witness, read_witness
 
 __all__ = [
     "Decision",
     "Difference",
-    "Progress",
     "ReconcileReport",
     "Resent",
     "StateReport",
