@@ -115,9 +115,9 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "lose rows that REPLACE displaces",
-        "storage/triggers/sqlite.py",
-        "displaced.after_insert() + ",
-        "",
+        "storage/triggers/sqlite_displaced.py",
+        "WHEN {changed}{self._has_candidates()} BEGIN",
+        "WHEN 0 BEGIN",
         ON_SQLITE,
         "displaced or replaces",
     ),

@@ -539,6 +539,22 @@ def test_newer_trigger_of_the_application_is_a_problem(engine: Engine) -> None:
     assert problem.startswith("Trigger late of table t was created after the auditspan triggers")
 
 
+def test_order_of_our_triggers_is_checked(engine: Engine) -> None:
+    """The image of a row must not be staged before those of the rows that it displaced."""
+    (insert,) = (
+        one
+        for one in trigger_statements(staged(two_keys()), engine.dialect)
+        if one.startswith('CREATE TRIGGER "auditspan_t_insert" ')
+    )
+
+    problems = problems_after(engine, "DROP TRIGGER auditspan_t_insert", insert)
+
+    assert [
+        "The triggers of table t fire in the wrong order; drop and create the auditspan triggers"
+        " of this table again."
+    ] == problems
+
+
 def test_removal_leaves_no_trigger(engine: Engine) -> None:
     """After the removal the table has no trigger, and a second removal is harmless."""
     with engine.connect() as connection:

@@ -3,10 +3,12 @@
 Per table:
 
     BEFORE INSERT, BEFORE UPDATE   rows that REPLACE could displace (`sqlite_displaced`)
-    AFTER INSERT, UPDATE, DELETE   the displaced rows, then the image of the row itself
+    AFTER INSERT, UPDATE           the displaced rows, if there may be any
+    AFTER INSERT, UPDATE, DELETE   the image of the row itself
 
-SQLite fires the newest trigger of a table first. These triggers are created last, so they fire
-before the application's AFTER triggers, whose own writes are then staged in the right order.
+SQLite fires the newest trigger of a table first. These triggers are created last, and those of the
+displaced rows after the others. So they fire before the application's AFTER triggers, whose own
+writes are then staged in the right order.
 """
 
 from __future__ import annotations
@@ -28,7 +30,11 @@ _NAMES = {
     "insert": "AFTER INSERT",
     "update": "AFTER UPDATE",
     "delete": "AFTER DELETE",
+    "insert_displaced": "AFTER INSERT",
+    "update_displaced": "AFTER UPDATE",
 }
+"""The triggers of one table in the order of creation."""
+
 _TRIGGERED = """
     SELECT tbl_name AS name, sql AS source, NULL AS schema FROM sqlite_master
      WHERE type = 'trigger' AND substr(name, 1, 10) = 'auditspan_' AND substr(name, -7) = '_insert'
@@ -125,10 +131,7 @@ def trigger_problems(connection: Connection, staged: StagedTable) -> list[str]:
 def trigger_differences(connection: Connection, staged: StagedTable) -> list[str]:
     """Return a sentence for each difference that recreating the triggers would repair."""
     found = _triggers(connection, staged)
-    return [
-        *_differences(staged, found, connection.dialect),
-        *_late_triggers(staged, found),
-    ]
+    return [*_differences(staged, found, connection.dialect)] or [*_late_triggers(staged, found)]
 
 
 def _definitions(staged: StagedTable, dialect: Dialect) -> Iterator[tuple[str, str]]:
@@ -137,20 +140,19 @@ def _definitions(staged: StagedTable, dialect: Dialect) -> Iterator[tuple[str, s
     columns = image_columns(staged)
     old, new = image(staged, "OLD", dialect), image(staged, "NEW", dialect)
     if displaced:
-        yield (
-            "before_insert",
-            _trigger(staged, dialect, "before_insert", displaced.before("INSERT")),
-        )
-        yield (
-            "before_update",
-            _trigger(staged, dialect, "before_update", displaced.before("UPDATE")),
-        )
-    insert = displaced.after_insert() + _stage(staged, dialect, f"'INSERT', NULL, {new}")
+        for key in ("insert", "update"):
+            candidates = displaced.before(key.upper())
+            yield f"before_{key}", _trigger(staged, dialect, f"before_{key}", candidates)
+    insert = _stage(staged, dialect, f"'INSERT', NULL, {new}")
     changed = f"'UPDATE', {old}, {new} WHERE {differs(columns, dialect)}"
-    update = displaced.after_update() + _stage(staged, dialect, changed) + displaced.follow_update()
+    update = _stage(staged, dialect, changed) + displaced.follow_update()
     delete = displaced.follow_delete() + _stage(staged, dialect, f"'DELETE', {old}, NULL")
     for key, body in {"insert": insert, "update": update, "delete": delete}.items():
         yield key, _trigger(staged, dialect, key, f"BEGIN\n{staged.note}{body}END")
+    if displaced:
+        for key in ("insert", "update"):
+            settled = displaced.after(key.upper())
+            yield f"{key}_displaced", _trigger(staged, dialect, f"{key}_displaced", settled)
 
 
 def _trigger(staged: StagedTable, dialect: Dialect, key: str, body: str) -> str:
@@ -195,7 +197,7 @@ def _differences(staged: StagedTable, found: dict[str, str], dialect: Dialect) -
 
 
 def _late_triggers(staged: StagedTable, found: dict[str, str]) -> Iterator[str]:
-    """Yield a sentence for each newer application trigger, which fires before images are taken."""
+    """Yield a sentence for each trigger that fires too early, because it is newer."""
     names, own = list(found), {_name(staged, key) for key in _NAMES}
     first = next((place for place, name in enumerate(names) if name in own), len(names))
     for name in names[first:]:
@@ -204,6 +206,9 @@ def _late_triggers(staged: StagedTable, found: dict[str, str]) -> Iterator[str]:
                 f"Trigger {name} of table {staged.table.name} was created after the auditspan"
                 f" triggers and fires before them; {_REPAIR}."
             )
+    created = [name for name in names if name in own]
+    if created != [name for key in _NAMES if (name := _name(staged, key)) in found]:
+        yield f"The triggers of table {staged.table.name} fire in the wrong order; {_REPAIR}."
 
 
 def _unreadable(connection: Connection, staged: StagedTable) -> Iterator[str]:

@@ -67,16 +67,17 @@ class DisplacedRows:
             f"{self._candidates(conflict)}END"
         )
 
-    def after_insert(self) -> str:
-        """Return the statements that stage rows displaced by an INSERT."""
-        return self._settle(self._gone()) if self else ""
+    def after(self, verb: str) -> str:
+        """Return the WHEN clause of an AFTER trigger and the statements that stage displaced rows.
 
-    def after_update(self) -> str:
-        """Return the statements that stage rows displaced by an UPDATE."""
-        if not self:
-            return ""
-        other = f"new<>{self._key('OLD')} AND ({self._gone()})"
-        return self._settle(f"({self._key_changes()}) AND {other}")
+        Without the clause, SQLite would prepare for displaced rows at every write, because it
+        copies the rows of an INSERT that reads its own table: that takes as long as the image.
+        """
+        gone, changed = self._gone(), ""
+        if verb == "UPDATE":
+            gone = f"new<>{self._key('OLD')} AND ({gone})"
+            changed = f"({self._key_changes()}) AND "
+        return f"WHEN {changed}{self._has_candidates()} BEGIN\n{self._settle(gone)}END"
 
     def follow_update(self) -> str:
         """Return the statement that updates a candidate after its row is staged."""
@@ -108,7 +109,10 @@ class DisplacedRows:
 
     def _pending(self) -> str:
         """Return the condition that candidates may need removal, for tables without a rowid."""
-        return "" if self._rowid else f"EXISTS (SELECT 1 FROM {self._staging} WHERE id<0) OR "
+        return "" if self._rowid else f"{self._has_candidates()} OR "
+
+    def _has_candidates(self) -> str:
+        return f"EXISTS (SELECT 1 FROM {self._staging} WHERE id<0)"
 
     def _forget(self, found: str) -> str:
         """Return the statements that remove excess candidates and those to be staged again."""
