@@ -14,8 +14,8 @@ MUTATIONS = [
     Mutation(
         "swap old and new",
         "capture/parts.py",
-        'sides = {"old": before, "new": after}',
-        'sides = {"old": after, "new": before}',
+        'yield name, {"old": conceal(before), "new": conceal(after)}',
+        'yield name, {"old": conceal(after), "new": conceal(before)}',
         WRITES,
     ),
     Mutation(
@@ -56,7 +56,7 @@ MUTATIONS = [
     Mutation(
         "lose the records of a released savepoint",
         "capture/journal.py",
-        "            self._frames[-1].extend(frame.first, frame.counts)\n            self._frames",
+        "            self._frames[-1].written.add(frame.written)\n            self._frames",
         "            self._frames",
         SAVEPOINTS,
     ),

@@ -220,7 +220,7 @@ TRIGGER_MUTATIONS = [
     _staged(
         "write without an actor",
         "capture/origins.py",
-        "    if table is not None and surroundings.actor is None and capture.recorder.strict:",
+        "    if written.table is not None and surroundings.actor is None and recorder.strict:",
         "    if False:",
         FAILED,
     ),
@@ -266,7 +266,7 @@ TRIGGER_MUTATIONS = [
     _staged(
         "take every row of a base table for one of the base class",
         "capture/objects.py",
-        "if classes.has_row(table, part):",
+        "if self.classes.has_row(table, part):",
         "if False:",
         JOINED,
         "sqlite and discriminator",
@@ -281,8 +281,8 @@ TRIGGER_MUTATIONS = [
     _staged(
         "tell updates of ignored columns only",
         "capture/objects.py",
-        '        if verb == "update" and not changes.keys() - ignored:\n            return None\n',
-        "",
+        'if verb != "update" or not changes.keys() <= kind.ignored:',
+        "if True:",
         "integration/library/test_statements.py",
         "sqlite and ignored",
     ),
@@ -304,15 +304,15 @@ TRIGGER_MUTATIONS = [
     _staged(
         "show a redacted value",
         "capture/parts.py",
-        "return value if value is _ABSENT else concealed(column, value, self.mac_key)",
-        "return value",
+        "yield name, {side: conceal(value)}",
+        "yield name, {side: value}",
         "integration/library/test_secrets.py integration/library/test_values.py",
     ),
     _staged(
         "show redacted values of an update",
         "capture/parts.py",
-        "{side: concealed(column, v, self.mac_key) for side, v in sides.items()},",
-        "sides,",
+        'yield name, {"old": conceal(before), "new": conceal(after)}',
+        'yield name, {"old": before, "new": after}',
         "integration/library/test_secrets.py integration/library/test_values.py",
     ),
     _staged(

@@ -12,7 +12,14 @@ from auditspan.capture.database_errors import refused_as
 from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.migrating import before_schema_change, drains, is_migrated, migrated_metadata
 from auditspan.capture.open_transaction import Origin, busy, open_transaction
-from auditspan.capture.origins import note, note_migrated, require_known, restore_touched
+from auditspan.capture.origins import (
+    Watched,
+    note,
+    note_migrated,
+    require_known,
+    restore_touched,
+    watched,
+)
 from auditspan.capture.recording import recorded
 from auditspan.capture.telling import Telling
 from auditspan.capture.triggers import forget_triggers, has_deferred
@@ -90,8 +97,7 @@ def _drain(connection: Connection, capture: Capture, staging: Table) -> None:
         take = CAPTURE_DIALECTS.of(connection).drain
         changes = take(connection, staging, telling.look, transaction.floor)
         for told in telling.told(changes):
-            if told:
-                capture.write(connection, recorded(told, capture.recorder, tx_id))
+            capture.write(connection, recorded(told, capture.recorder, tx_id))
 
 
 @event.listens_for(Engine, "before_cursor_execute")
@@ -103,10 +109,32 @@ def _before(
     context: Any,  # noqa: ANN401
     _executemany: object,
 ) -> None:
-    is_busy = open_transaction(connection).is_busy
-    if is_busy and not changes_schema(statement):
+    transaction, is_schema_change = open_transaction(connection), changes_schema(statement)
+    if transaction.is_busy and not is_schema_change:
         return
-    written = _table_of(context)
+    table = _table_of(context)
+    checked = transaction.checked_for(connection.get_execution_options())
+    if is_schema_change:
+        checked.clear()
+    found = None if table is None else checked.get(table)
+    if found is None:
+        found = _watched(connection, context, statement, table)
+        if found and table is not None:
+            checked[table] = found
+    if found:
+        with busy(connection):
+            for written in found:
+                note(connection, written)
+
+
+def _watched(
+    connection: Connection,
+    context: Any,  # noqa: ANN401
+    statement: str,
+    written: Table | None,
+) -> list[Watched]:
+    """Return what is to be noted before a statement; do what it requires in a migration."""
+    is_busy = open_transaction(connection).is_busy
     table = written if written is not None and subject_of(written) is not None else None
     captures = _captures(connection, table)
     if captures and changes_schema(statement):
@@ -114,16 +142,18 @@ def _before(
         if not is_busy:
             before_schema_change(connection, statement)
     if is_busy or not captures or not _is_write(context, statement):
-        return
+        return []
     migrates = is_migrated(connection)
     if table is not None and not migrates and is_met(connection):
         require_known(table, captures)
     with busy(connection):
-        for capture in captures:
-            if migrates:
+        if migrates:
+            for capture in captures:
                 note_migrated(connection, capture)
-            elif may_record(capture, connection, written):
-                note(connection, capture, table)
+            return []
+        concerned = [one for one in captures if may_record(one, connection, written)]
+        found = [watched(connection, one, table) for one in concerned]
+    return [one for one in found if one is not None]
 
 
 def _captures(connection: Connection, table: Table | None) -> list[Capture]:

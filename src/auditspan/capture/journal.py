@@ -10,7 +10,7 @@ after COMMIT has returned without an error.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
@@ -25,17 +25,33 @@ KEPT_RECORDS = 100
 
 
 @dataclass(kw_only=True)
-class _Frame:
-    """A transaction or a savepoint."""
+class Tally:
+    """The first of the records that were written, and the counts of all of them."""
 
-    name: str = ""
     first: list[AuditRecord] = field(default_factory=list)
     counts: Counter[ActorType] = field(default_factory=Counter)
-    failure: Exception | None = None
 
-    def extend(self, records: Sequence[AuditRecord], counts: Mapping[ActorType, int]) -> None:
-        self.first.extend(records[: KEPT_RECORDS - len(self.first)])
-        self.counts.update(counts)
+    def counted(self, records: Iterable[AuditRecord]) -> Iterator[AuditRecord]:
+        """Count records while they pass."""
+        for record in records:
+            if len(self.first) < KEPT_RECORDS:
+                self.first.append(record)
+            self.counts[record.actor.type] += 1
+            yield record
+
+    def add(self, other: Tally) -> None:
+        """Count the records of another tally, which were written later."""
+        self.first.extend(other.first[: KEPT_RECORDS - len(self.first)])
+        self.counts.update(other.counts)
+
+
+@dataclass(kw_only=True)
+class _Frame:
+    """A savepoint, or the transaction itself, which has no name."""
+
+    name: str = ""
+    written: Tally = field(default_factory=Tally)
+    failure: Exception | None = None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -58,9 +74,9 @@ class Journal:
         self._tx_id = self._tx_id or new_id()
         return self._tx_id
 
-    def add(self, records: Sequence[AuditRecord], announce: Announce) -> None:
+    def add(self, written: Tally, announce: Announce) -> None:
         """Remember records that were just written, and the function that announces them."""
-        self._frames[-1].extend(records, Counter(record.actor.type for record in records))
+        self._frames[-1].written.add(written)
         self._announce = announce
 
     def fail(self, error: Exception) -> None:
@@ -106,7 +122,7 @@ class Journal:
         released = self._frames[position:]
         del self._frames[position:]
         for frame in released:
-            self._frames[-1].extend(frame.first, frame.counts)
+            self._frames[-1].written.add(frame.written)
             self._frames[-1].failure = frame.failure or self._frames[-1].failure
 
     def committing(self) -> None:
@@ -115,9 +131,9 @@ class Journal:
 
     def committed(self) -> None:
         """Announce the remaining records."""
-        whole = _Frame()
+        whole = Tally()
         for frame in self._frames:
-            whole.extend(frame.first, frame.counts)
+            whole.add(frame.written)
         if whole.counts and self._announce is not None and not self._is_given_up:
             self._context.run(self._announce, whole.first, whole.counts)
 

@@ -71,8 +71,7 @@ def take_leftovers(connection: Connection, capture: Capture, limit: int = BATCH)
             trail=capture.tables.event,
         )
         for told in telling.told([[_change(row) for row in rows]]):
-            if told:
-                capture.write(connection, recorded(told, capture.recorder, lambda o: ids[id(o)]))
+            capture.write(connection, recorded(told, capture.recorder, lambda o: ids[id(o)]))
     return len(rows)
 
 

@@ -6,10 +6,13 @@ position of the first of its rows.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from auditspan.capture.classes import ObjectClasses, Standing, is_base
-from auditspan.capture.parts import Part
+from auditspan.capture.drain import StagedChange
+from auditspan.capture.parts import Part, PartReader
 from auditspan.capture.row_change import RowChange
 from auditspan.format import Changes, Target
 from auditspan.mapping import AuditedKind
@@ -19,11 +22,34 @@ _VERBS = {"INSERT": "create", "UPDATE": "update", "DELETE": "delete", "TRUNCATE"
 Found = list[tuple[Part, AuditedKind]]
 
 
+class SingleRow(NamedTuple):
+    """The staged change of an object that has only this row.
+
+    Its images are read late, so that not all rows of a batch are in memory in each of their forms.
+    """
+
+    reader: PartReader
+    staged: StagedChange
+
+    def changes(self) -> Iterator[RowChange]:
+        """Yield the change to record, unless it is not audited or changes nothing relevant."""
+        part = self.reader.read(self.staged)
+        kind = self.reader.kind(part.last)
+        if kind is None:
+            return
+        verb, changes = _VERBS[self.staged.operation], self.reader.changes(part, kind)
+        if verb != "update" or not changes.keys() <= kind.ignored:
+            version = self.reader.version(kind, part.last)
+            target = Target(type=kind.type, id=part.id, version=version)
+            yield RowChange(verb=verb, target=target, changes=changes, change_id=self.staged.id)
+
+
 @dataclass(kw_only=True)
 class ObjectChange:
-    """Rows of one object that one operation has changed."""
+    """Rows of one object that one operation has changed, in several tables."""
 
     parts: list[Part]
+    classes: ObjectClasses
 
     def takes(self, part: Part) -> bool:
         """Return whether the part belongs to the same operation on the same object."""
@@ -31,27 +57,26 @@ class ObjectChange:
         first = self.parts[0].change.operation
         return part.reader.audited.table not in tables and part.change.operation == first
 
-    def change(self, classes: ObjectClasses) -> RowChange | None:
-        """Return the change to record; None if it is not audited or changes nothing relevant."""
-        standings = [(part, *self._standing(part, classes)) for part in self.parts]
+    def changes(self) -> Iterator[RowChange]:
+        """Yield the change to record, unless it is not audited or changes nothing relevant."""
+        standings = [(part, *self._standing(part)) for part in self.parts]
         found = [(part, kind) for part, kind, _ in standings if kind]
         if not found:
-            return None
+            return
         base = next((part for part, kind in found if not kind.is_part), None)
         verb = _VERBS[base.change.operation] if base else "update"
         changes = _changes(found)
         ignored = frozenset[str]().union(*(kind.ignored for _, kind in found))
-        if verb == "update" and not changes.keys() - ignored:
-            return None
-        target = Target(type=_type(found), id=found[0][0].id, version=_version(found))
-        change_id = standings[-1][2]
-        return RowChange(verb=verb, target=target, changes=changes, change_id=change_id)
+        if verb != "update" or not changes.keys() <= ignored:
+            target = Target(type=_type(found), id=found[0][0].id, version=_version(found))
+            change_id = standings[-1][2]
+            yield RowChange(verb=verb, target=target, changes=changes, change_id=change_id)
 
-    def _standing(self, part: Part, classes: ObjectClasses) -> Standing:
+    def _standing(self, part: Part) -> Standing:
         audited = part.reader.audited
         if part.change.operation == "UPDATE":  # else the other rows are created or deleted with it
             for table, kind in audited.subclasses:
-                if classes.has_row(table, part):
+                if self.classes.has_row(table, part):
                     return kind, part.change.id
         if audited.discriminator is None or is_base(audited):
             return part.reader.kind(part.last), part.change.id
@@ -59,7 +84,7 @@ class ObjectChange:
             if other.reader.audited.table is audited.discriminator.table:
                 kind = part.reader.kind_of(other.reader.discriminator(other.last))
                 return kind, part.change.id
-        return classes.find(part)
+        return self.classes.find(part)
 
 
 def _changes(found: Found) -> Changes:

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, MetaData, event
+from sqlalchemy import Connection, Engine, MetaData, Table, event
 
 from auditspan.capture.recorder import Surroundings
 
@@ -51,6 +51,8 @@ class OpenTransaction:
         touched: names, in lower case, of tables whose triggers must be created again.
         is_migrated: whether Alembic migrates in it; None if not looked up yet.
         can_record: in a migration, by schema, whether the audit tables exist, as far as known.
+        checked: what was found out before a write to a table, for further writes to it.
+        options: the options of the connection when it was found out.
     """
 
     floor: int = 0
@@ -61,6 +63,8 @@ class OpenTransaction:
     touched: set[str] = field(default_factory=set)
     is_migrated: bool | None = None
     can_record: dict[str | None, bool] = field(default_factory=dict)
+    checked: dict[Table, Any] = field(default_factory=dict)
+    options: object = None
     _origins: list[tuple[int, Origin]] = field(default_factory=list)
 
     def begin(self, floor: int, origin: Origin) -> None:
@@ -79,6 +83,12 @@ class OpenTransaction:
     def note(self, position: int, origin: Origin) -> None:
         """Note the origin of changes from this position on."""
         self._origins.append((position, origin))
+
+    def checked_for(self, options: object) -> dict[Table, Any]:
+        """Return `checked`, which is empty after the options of the connection have changed."""
+        if self.options is not options:
+            self.checked, self.options = {}, options
+        return self.checked
 
     def at(self, position: int) -> Origin | None:
         """Return the origin of a change; None if none was noted."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sqlalchemy import Connection, Dialect, Table
 
 from auditspan.capture.dialects import CAPTURE_DIALECTS
@@ -36,27 +38,50 @@ def require_known(table: Table, captures: list[Capture]) -> None:
         )
 
 
-def note(connection: Connection, capture: Capture, table: Table | None) -> None:
-    """Note the origin of a write to this table, or by raw SQL, and that a drain is needed.
+class Watched(NamedTuple):
+    """A table that is written to, and a trail for which triggers stage what is written.
+
+    Attributes:
+        staging: the staging table of this trail.
+        table: the audited table; None for raw SQL and for a table that is not audited, whose own
+            triggers may write to one that is.
+    """
+
+    capture: Capture
+    staging: Table
+    table: Table | None
+
+
+def watched(connection: Connection, capture: Capture, table: Table | None) -> Watched | None:
+    """Return what is to be noted before a write to this table; None if nothing is staged.
 
     Raises:
-        MissingActorError: no actor is set.
         AuditWriteError: the audit tables do not exist.
     """
     staging = staging_of(capture.metadata)
     if staging is None or not _is_supported(connection.dialect, table):
-        return
+        return None
     if _is_autocommit(connection) or is_read_only(connection):
-        return
+        return None
     if table is None and is_of_others(connection, capture.metadata):
-        return
+        return None
     if not has_triggers(connection, staging):
         _require_no(table)
-        return
-    surroundings = capture.recorder.surroundings()
-    if table is not None and surroundings.actor is None and capture.recorder.strict:
-        raise missing_actor(f"a write to {table.name!r}")
-    _note_origin(connection, staging, Origin(surroundings, unaudited_reason()))
+        return None
+    return Watched(capture, staging, table)
+
+
+def note(connection: Connection, written: Watched) -> None:
+    """Note the origin of a write, and that a drain is needed.
+
+    Raises:
+        MissingActorError: no actor is set.
+    """
+    recorder = written.capture.recorder
+    surroundings = recorder.surroundings()
+    if written.table is not None and surroundings.actor is None and recorder.strict:
+        raise missing_actor(f"a write to {written.table.name!r}")
+    _note_origin(connection, written.staging, Origin(surroundings, unaudited_reason()))
 
 
 def note_migrated(connection: Connection, capture: Capture) -> None:

@@ -5,10 +5,10 @@ An object may have a row in each of several tables (joined inheritance); a `Part
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 from sqlalchemy import Column, Dialect
 from sqlalchemy.types import TypeEngine
@@ -31,8 +31,7 @@ from auditspan.mapping import (
 _ABSENT = object()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A change of one row: the images before and after it."""
 
     reader: PartReader
@@ -59,6 +58,21 @@ class Part:
         return self.reader.id(self.old or self.last)
 
 
+class _Reading(NamedTuple):
+    """How a column of one kind of row is recorded.
+
+    Attributes:
+        name, stored: the names of the column in the body and in the image.
+        convert: returns the stored form of a value that is not NULL.
+        conceal: redacts it.
+    """
+
+    name: str
+    stored: str
+    convert: Convert
+    conceal: Callable[[Json], Json]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class PartReader:
     """Reader of the images of one audited table in one kind of database."""
@@ -69,9 +83,7 @@ class PartReader:
 
     def read(self, change: StagedChange) -> Part:
         """Read the images of a change."""
-        return Part(
-            reader=self, change=change, old=self._image(change.old), new=self._image(change.new)
-        )
+        return Part(self, change, self._image(change.old), self._image(change.new))
 
     def id(self, image: Image) -> str:
         """Return the target id: the primary key in its stored form."""
@@ -100,43 +112,45 @@ class PartReader:
 
     def changes(self, part: Part, kind: AuditedKind) -> Changes:
         """Return the changed columns, with their values redacted as in a body."""
-        old, new = part.old, part.new
-        if old is None or new is None:
-            side = "new" if old is None else "old"
-            return {
-                column.name: {side: value}
-                for column in kind.columns
-                if (value := self._shown(column, part.last)) is not _ABSENT
-            }
-        return dict(self._updated(kind, old, new))
+        if part.old is None or part.new is None:
+            side = "new" if part.old is None else "old"
+            return dict(self._whole(kind, part.last, side))
+        return dict(self._updated(kind, part.old, part.new))
+
+    def _whole(
+        self, kind: AuditedKind, image: Image, side: str
+    ) -> Iterator[tuple[str, dict[str, Json]]]:
+        for name, stored, convert, conceal in self._readings(kind):
+            value = _stored(image, stored, convert)
+            if value is not _ABSENT:
+                yield name, {side: conceal(value)}
 
     def _updated(
         self, kind: AuditedKind, old: Image, new: Image
     ) -> Iterator[tuple[str, dict[str, Json]]]:
-        for column in kind.columns:
-            if _has_changed(column.column.name, old, new):
-                before, after = self._value(column.column, old), self._value(column.column, new)
+        for name, stored, convert, conceal in self._readings(kind):
+            if _has_changed(stored, old, new):
+                before, after = _told(old, stored, convert), _told(new, stored, convert)
                 if canonical_scalar(before) != canonical_scalar(after):  # 1 and 1.0 are one float
-                    sides = {"old": before, "new": after}
-                    yield (
-                        column.name,
-                        {side: concealed(column, v, self.mac_key) for side, v in sides.items()},
-                    )
+                    yield name, {"old": conceal(before), "new": conceal(after)}
 
-    def _shown(self, column: AuditedColumn, image: Image) -> Any:  # noqa: ANN401
-        """Return the value, redacted as in a body; `_ABSENT` if the image has none."""
-        value = self._stored(column.column, image)
-        return value if value is _ABSENT else concealed(column, value, self.mac_key)
+    def _readings(self, kind: AuditedKind) -> tuple[_Reading, ...]:
+        known = self._known_readings.get(kind)
+        if known is None:
+            known = self._known_readings[kind] = tuple(map(self._reading, kind.columns))
+        return known
+
+    @cached_property
+    def _known_readings(self) -> dict[AuditedKind, tuple[_Reading, ...]]:
+        return {}
+
+    def _reading(self, audited: AuditedColumn) -> _Reading:
+        convert = self._converters[audited.column]
+        conceal = partial(concealed, audited, key=self.mac_key)
+        return _Reading(audited.name, audited.column.name, convert, conceal)
 
     def _value(self, column: Column[Any], image: Image) -> Json:
-        value = self._stored(column, image)
-        return None if value is _ABSENT else value
-
-    def _stored(self, column: Column[Any], image: Image) -> Any:  # noqa: ANN401
-        raw = image.values.get(column.name, _ABSENT)
-        if raw is _ABSENT:
-            return dict(image.long[column.name]) if column.name in image.long else _ABSENT
-        return None if raw is None else self._converters[column](raw)
+        return _told(image, column.name, self._converters[column])
 
     def _image(self, text: str | None) -> Image | None:
         return None if text is None else parse_image(text, tags=self._is_tagged)
@@ -165,6 +179,19 @@ def bound(type_: TypeEngine[Any], value: Any, dialect: Dialect) -> Json:  # noqa
     """Return the stored form of a Python value of this type, as passed to its driver."""
     process = type_.dialect_impl(dialect).bind_processor(dialect)
     return represent(process(value) if process else value)
+
+
+def _stored(image: Image, name: str, convert: Convert) -> Any:  # noqa: ANN401
+    """Return the stored form of a value; `_ABSENT` if the image has none."""
+    raw = image.values.get(name, _ABSENT)
+    if raw is _ABSENT:
+        return dict(image.long[name]) if name in image.long else _ABSENT
+    return None if raw is None else convert(raw)
+
+
+def _told(image: Image, name: str, convert: Convert) -> Json:
+    value = _stored(image, name, convert)
+    return None if value is _ABSENT else value
 
 
 def _has_changed(name: str, old: Image, new: Image) -> bool:

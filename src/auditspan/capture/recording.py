@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from auditspan.capture.open_transaction import Origin
 from auditspan.capture.recorder import Recorder
@@ -12,14 +12,14 @@ from auditspan.format import AuditRecord
 
 def recorded(
     told: Iterable[Told], recorder: Recorder, tx_id: Callable[[Origin], str]
-) -> list[AuditRecord]:
-    """Return a record of each change.
+) -> Iterator[AuditRecord]:
+    """Yield a record of each change.
 
     Raises:
         MissingActorError: no actor is set.
     """
-    return [
-        recorder.record(
+    for origin, change in told:
+        yield recorder.record(
             change.action or f"{change.target.type}.{change.verb}",
             tx_id=tx_id(origin),
             surroundings=origin.surroundings,
@@ -29,5 +29,3 @@ def recorded(
             metadata=change.metadata,
             change_id=change.change_id,
         )
-        for origin, change in told
-    ]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from auditspan.format import Changes, Json, Target
 
 
-@dataclass(frozen=True, kw_only=True)
-class RowChange:
+class RowChange(NamedTuple):
     """The change of one target.
 
     Attributes:

@@ -12,7 +12,7 @@ from auditspan.capture.classes import ObjectClasses, is_base
 from auditspan.capture.drain import StagedChange
 from auditspan.capture.link_runs import LinkRun
 from auditspan.capture.migrating import ACTION
-from auditspan.capture.objects import ObjectChange
+from auditspan.capture.objects import ObjectChange, SingleRow
 from auditspan.capture.open_transaction import Origin
 from auditspan.capture.parts import Part, PartReader
 from auditspan.capture.row_change import RowChange
@@ -72,6 +72,9 @@ class Migrated(Counted):
         )
 
 
+_Entry = SingleRow | ObjectChange | LinkRun | Counted
+
+
 @dataclass(kw_only=True)
 class Telling:
     """Converter of the staged changes of one transaction to recordable changes.
@@ -91,14 +94,14 @@ class Telling:
     knows_transactions: bool = True
     ahead: Iterator[list[StagedChange]] = field(default_factory=lambda: iter(()))
     trail: Table | None = None
-    _entries: list[tuple[Origin, ObjectChange | LinkRun | Counted]] = field(default_factory=list)
+    _entries: list[tuple[Origin, _Entry]] = field(default_factory=list)
     _subjects: dict[str, tuple[AuditedTable | LinkTable, Table | None]] = field(
         default_factory=dict
     )
     _counted: dict[tuple[int, str, str], tuple[Origin, Counted]] = field(default_factory=dict)
     _objects: dict[tuple[Table, str], tuple[Origin, ObjectChange]] = field(default_factory=dict)
 
-    def told(self, batches: Iterable[list[StagedChange]]) -> Iterator[list[Told]]:
+    def told(self, batches: Iterable[list[StagedChange]]) -> Iterator[Iterator[Told]]:
         """Yield the changes of each batch, joined-inheritance objects once all their rows are read.
 
         Raises:
@@ -108,9 +111,9 @@ class Telling:
             for change in batch:
                 self._take(change)
             kept = self._waiting() if len(self._objects) < _KEPT_OBJECTS else []
-            yield self._closed(kept)
+            yield from self._closed(kept)
         self._entries += self._counted.values()
-        yield self._closed([])
+        yield from self._closed([])
 
     def look(self, batch: list[StagedChange]) -> bool:
         """Note the classes of joined-inheritance objects; return False if no model has such."""
@@ -118,7 +121,7 @@ class Telling:
             table = table_named(self.metadata, change.table)
             audited = None if table is None else audited_table(table)
             if audited is not None and is_base(audited):
-                self._classes.add(self._read(change, audited))
+                self._classes.add(self._reader(audited).read(change))
         return any(len(mapper.tables) > 1 for mapper in all_mappers())
 
     @cached_property
@@ -129,8 +132,8 @@ class Telling:
             read_on=lambda: any(map(self.look, self.ahead)),
         )
 
-    def _read(self, change: StagedChange, audited: AuditedTable) -> Part:
-        return _reader(audited, self.connection.dialect, self.mac_key).read(change)
+    def _reader(self, audited: AuditedTable) -> PartReader:
+        return _reader(audited, self.connection.dialect, self.mac_key)
 
     def _take(self, change: StagedChange) -> None:
         origin = self.origin_at(change.position)
@@ -147,11 +150,11 @@ class Telling:
         if isinstance(subject, LinkTable):
             self._link(change, subject, origin)
             return
-        part = self._read(change, subject)
+        reader = self._reader(subject)
         if base is None:
-            self._entries.append((origin, ObjectChange(parts=[part])))
+            self._entries.append((origin, SingleRow(reader, change)))
         else:
-            self._join(part, base, origin)
+            self._join(reader.read(change), base, origin)
 
     def _join(self, part: Part, base: Table, origin: Origin) -> None:
         if is_base(part.reader.audited):
@@ -161,7 +164,7 @@ class Telling:
         if known is not None and self._is_one(known[0], origin, part) and known[1].takes(part):
             known[1].parts.append(part)
             return
-        self._objects[key] = found = (origin, ObjectChange(parts=[part]))
+        self._objects[key] = found = (origin, ObjectChange(parts=[part], classes=self._classes))
         self._entries.append(found)
 
     def _is_one(self, origin: Origin, other: Origin, part: Part) -> bool:
@@ -196,26 +199,18 @@ class Telling:
             self._counted[key] = (origin, counted)
         self._counted[key][1].rows += 1
 
-    def _waiting(self) -> list[tuple[Origin, ObjectChange | LinkRun | Counted]]:
+    def _waiting(self) -> list[tuple[Origin, _Entry]]:
         open_ = {id(found) for found in self._objects.values()}
         return [entry for entry in self._entries if id(entry) in open_]
 
-    def _closed(self, kept: list[tuple[Origin, ObjectChange | LinkRun | Counted]]) -> list[Told]:
+    def _closed(self, kept: list[tuple[Origin, _Entry]]) -> Iterator[Iterator[Told]]:
         keep = {id(entry) for entry in kept}
         closed = [entry for entry in self._entries if id(entry) not in keep]
         self._entries = kept
         if not kept:
             self._objects.clear()
-        return list(self._changes(closed))
-
-    def _changes(
-        self, entries: list[tuple[Origin, ObjectChange | LinkRun | Counted]]
-    ) -> Iterator[Told]:
-        for origin, entry in entries:
-            if isinstance(entry, LinkRun | Counted):
-                yield from ((origin, change) for change in entry.changes())
-            elif (change := entry.change(self._classes)) is not None:
-                yield origin, change
+        if closed:
+            yield ((origin, change) for origin, entry in closed for change in entry.changes())
 
 
 def _subject(metadata: MetaData, key: str) -> tuple[AuditedTable | LinkTable, Table | None]:

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import URL, Connection, Dialect, Engine, MetaData, Table
 
 from auditspan.capture.database_errors import refused_as
-from auditspan.capture.journal import Announce
+from auditspan.capture.journal import Announce, Tally
 from auditspan.capture.recorder import Recorder
 from auditspan.capture.transactions import journal_of
 from auditspan.dialects import require_supported
@@ -40,7 +40,7 @@ class Capture:
         """Return the id of the connection's running transaction."""
         return journal_of(connection).tx_id(self.recorder.new_id)
 
-    def write(self, connection: Connection, records: list[AuditRecord]) -> None:
+    def write(self, connection: Connection, records: Iterable[AuditRecord]) -> None:
         """Insert records in the running transaction; they are announced when it has committed.
 
         Raises:
@@ -48,18 +48,18 @@ class Capture:
                 longer be committed, even if the caller swallows this error.
             DBAPIError: the database asks to retry the transaction.
         """
-        journal = journal_of(connection)
+        journal, written = journal_of(connection), Tally()
         require_supported(connection.dialect)
         try:
             with refused_as(
                 "the audit row could not be written, so the change was refused with it: see "
                 "the error above, and check that the audit tables exist (`auditspan db check`)"
             ):
-                insert_records(connection, self.tables, records, self.mac_key)
+                insert_records(connection, self.tables, written.counted(records), self.mac_key)
         except Exception as error:
             journal.fail(error)
             raise
-        journal.add(records, self.announce)
+        journal.add(written, self.announce)
 
 
 _by_metadata: WeakKeyDictionary[MetaData, Capture] = WeakKeyDictionary()

@@ -23,8 +23,6 @@ MAX_INTEGER = 2**53 - 1
 UNFIT_TEXT = re.compile("[\x00\ud800-\udfff]")
 """What no string of a body contains: NUL and lone surrogates."""
 
-"""What no string of a body contains: NUL and lone surrogates."""
-
 _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
 ).encode

@@ -23,7 +23,7 @@ from auditspan.mapping.mappers import all_mappers, is_on_join
 from auditspan.mapping.policy import audited_model, decided_table
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class AuditedKind:
     """Rows of one class in one table.
 

@@ -70,6 +70,8 @@ def converter(type_: TypeEngine[Any], dialect: Dialect) -> Convert:
         return lambda raw: _array(raw, element)
     converters = _CONVERTERS.of(dialect)
     found = next((convert for class_, convert in converters if isinstance(kept, class_)), None)
+    if found is None:
+        return _plain
     convert = _numeric_of_scale if found is _numeric and _has_scale(kept) else found
     return partial(_converted, convert=convert)
 
@@ -88,11 +90,9 @@ def _impl(type_: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
     return kept
 
 
-def _converted(raw: Raw, convert: Convert | None) -> Json:
+def _converted(raw: Raw, convert: Convert) -> Json:
     if raw is None:
         return None
-    if convert is None:
-        return _plain(raw)
     try:
         return convert(raw)
     except (ValueError, ArithmeticError):  # on SQLite, a numeric column may hold text
@@ -101,9 +101,9 @@ def _converted(raw: Raw, convert: Convert | None) -> Json:
 
 def _plain(raw: Raw) -> Json:
     """Convert a value without help from its column type: as the database writes it."""
-    if isinstance(raw, Number):
+    if type(raw) is Number:
         return _integer(raw) if _is_integer(raw) else _float(raw)
-    if isinstance(raw, bytes | str | bool) or raw is None:
+    if raw is None or isinstance(raw, (str, bytes, bool)):
         return represent(raw)
     return _json(raw)
 

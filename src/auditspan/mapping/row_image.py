@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 
 class Number(str):
@@ -39,8 +38,11 @@ Raw: TypeAlias = "str | Number | bytes | bool | list[Raw] | dict[str, Raw] | Pai
 """A value of an image."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
+_NONE: Mapping[str, Mapping[str, Any]] = {}
+"""The shared default for `long`; never modified."""
+
+
+class Image(NamedTuple):
     """Values of one row.
 
     Attributes:
@@ -51,7 +53,7 @@ class Image:
 
     values: Mapping[str, Raw]
     same: frozenset[str] = frozenset()
-    long: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    long: Mapping[str, Mapping[str, Any]] = _NONE
 
 
 def parse_image(text: str, *, tags: bool = True) -> Image:

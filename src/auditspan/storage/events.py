@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ _EXPORTED = 100
 def insert_records(
     connection: Connection,
     tables: AuditTables,
-    records: Sequence[AuditRecord],
+    records: Iterable[AuditRecord],
     key: MacKey | None,
 ) -> None:
     """Insert the rows of these records in this order, with as few statements as possible."""

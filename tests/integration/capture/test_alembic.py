@@ -189,7 +189,7 @@ def test_a_script_for_a_database_administrator_has_the_triggers(
         """
     )
     script = migrations.script(dialect)
-    assert {"sqlite": 5, "postgresql": 5}[dialect] == script.count("CREATE TRIGGER")
+    assert {"sqlite": 7, "postgresql": 5}[dialect] == script.count("CREATE TRIGGER")
     assert "%%" not in script
 
 

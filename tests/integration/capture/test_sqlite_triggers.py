@@ -547,12 +547,9 @@ def test_order_of_our_triggers_is_checked(engine: Engine) -> None:
         if one.startswith('CREATE TRIGGER "auditspan_t_insert" ')
     )
 
-    problems = problems_after(engine, "DROP TRIGGER auditspan_t_insert", insert)
+    (problem,) = problems_after(engine, "DROP TRIGGER auditspan_t_insert", insert)
 
-    assert [
-        "The triggers of table t fire in the wrong order; drop and create the auditspan triggers"
-        " of this table again."
-    ] == problems
+    assert problem.startswith("The triggers of table t fire in the wrong order;")
 
 
 def test_removal_leaves_no_trigger(engine: Engine) -> None:
