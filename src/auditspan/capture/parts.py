@@ -59,7 +59,7 @@ class Part(NamedTuple):
 
 
 class _Reading(NamedTuple):
-    """How a column of one kind of row is recorded.
+    """Reading of a column of one kind of row.
 
     Attributes:
         name, stored: the names of the column in the body and in the image.
