@@ -234,8 +234,8 @@ TRIGGER_MUTATIONS = [
     _staged(
         "give every change to the first context",
         "capture/open_transaction.py",
-        "for start, one in reversed(self._origins) if start <= position",
-        "for start, one in self._origins if start <= position",
+        "for start, origin in reversed(self._origins):",
+        "for start, origin in self._origins:",
         REPRODUCTIONS,
     ),
     _staged(

@@ -92,8 +92,10 @@ class OpenTransaction:
 
     def at(self, position: int) -> Origin | None:
         """Return the origin of a change; None if none was noted."""
-        found = (one for start, one in reversed(self._origins) if start <= position)
-        return next(found, None)
+        for start, origin in reversed(self._origins):
+            if start <= position:
+                return origin
+        return None
 
 
 def open_transaction(connection: Connection) -> OpenTransaction:

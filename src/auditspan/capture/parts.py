@@ -22,6 +22,7 @@ from auditspan.mapping import (
     AuditedTable,
     Convert,
     Image,
+    Number,
     concealed,
     converter,
     parse_image,
@@ -201,4 +202,6 @@ def _has_changed(name: str, old: Image, new: Image) -> bool:
             return False
         if name in old.long or name in new.long:
             return old.long.get(name) != new.long.get(name) or name not in old.long
+    if type(before) is Number is type(after):
+        return not str.__eq__(before, after)  # in C, unlike the equality of numbers
     return type(before) is not type(after) or bool(before != after)

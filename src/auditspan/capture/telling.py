@@ -21,7 +21,6 @@ from auditspan.format import MacKey, Target
 from auditspan.mapping import (
     AuditedTable,
     LinkTable,
-    Subject,
     all_mappers,
     audited_table,
     subject_of,
@@ -95,9 +94,7 @@ class Telling:
     ahead: Iterator[list[StagedChange]] = field(default_factory=lambda: iter(()))
     trail: Table | None = None
     _entries: list[tuple[Origin, _Entry]] = field(default_factory=list)
-    _subjects: dict[str, tuple[AuditedTable | LinkTable, Table | None]] = field(
-        default_factory=dict
-    )
+    _subjects: dict[str, tuple[PartReader | LinkTable, Table | None]] = field(default_factory=dict)
     _counted: dict[tuple[int, str, str], tuple[Origin, Counted]] = field(default_factory=dict)
     _objects: dict[tuple[Table, str], tuple[Origin, ObjectChange]] = field(default_factory=dict)
 
@@ -142,19 +139,30 @@ class Telling:
             return
         known = self._subjects.get(change.table)
         if known is None:
-            known = self._subjects[change.table] = _subject(self.metadata, change.table)
+            known = self._subjects[change.table] = self._subject(change.table)
         subject, base = known
         if origin.unaudited is not None:
-            self._count(change, subject, origin)
-            return
-        if isinstance(subject, LinkTable):
+            types = subject.types if isinstance(subject, LinkTable) else subject.audited.types
+            self._count(change, types, origin)
+        elif isinstance(subject, LinkTable):
             self._link(change, subject, origin)
-            return
-        reader = self._reader(subject)
-        if base is None:
-            self._entries.append((origin, SingleRow(reader, change)))
+        elif base is None:
+            self._entries.append((origin, SingleRow(subject, change)))
         else:
-            self._join(reader.read(change), base, origin)
+            self._join(subject.read(change), base, origin)
+
+    def _subject(self, key: str) -> tuple[PartReader | LinkTable, Table | None]:
+        """Return how rows of a table are read, and the table of their objects' base class."""
+        table = table_named(self.metadata, key)
+        subject = None if table is None else subject_of(table)
+        if isinstance(subject, AuditedTable):
+            return self._reader(subject), subject.joined_base
+        if subject is None:
+            raise AuditWriteError(
+                f"triggers stage changes of the table {key!r}, but the trail knows no audited "
+                "table of this name: audit it again, or drop its triggers"
+            )
+        return subject, None
 
     def _join(self, part: Part, base: Table, origin: Origin) -> None:
         if is_base(part.reader.audited):
@@ -180,10 +188,10 @@ class Telling:
             self._entries.append((origin, run))
         run.add(change)
 
-    def _count(self, change: StagedChange, subject: Subject, origin: Origin) -> None:
+    def _count(self, change: StagedChange, types: Iterable[str], origin: Origin) -> None:
         key = (id(origin), change.table, change.operation)
         if key not in self._counted:
-            counted = Counted(types=sorted(subject.types), operation=change.operation.lower())
+            counted = Counted(types=sorted(types), operation=change.operation.lower())
             self._counted[key] = (origin, counted)
         counted = self._counted[key][1]
         counted.rows += 1
@@ -211,17 +219,6 @@ class Telling:
             self._objects.clear()
         if closed:
             yield ((origin, change) for origin, entry in closed for change in entry.changes())
-
-
-def _subject(metadata: MetaData, key: str) -> tuple[AuditedTable | LinkTable, Table | None]:
-    table = table_named(metadata, key)
-    subject = None if table is None else subject_of(table)
-    if not isinstance(subject, AuditedTable | LinkTable):
-        raise AuditWriteError(
-            f"triggers stage changes of the table {key!r}, but the trail knows no audited table of "
-            "this name: audit it again, or drop its triggers"
-        )
-    return subject, subject.joined_base if isinstance(subject, AuditedTable) else None
 
 
 @lru_cache(maxsize=512)

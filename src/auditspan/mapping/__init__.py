@@ -10,7 +10,7 @@ from auditspan.mapping.link_table import LinkTable, link_table
 from auditspan.mapping.mappers import all_mappers, is_on_join
 from auditspan.mapping.policy import Exempt, Policy, audited_model, decided_table
 from auditspan.mapping.row_image import Image, Number, parse_image, parse_value
-from auditspan.mapping.subjects import Subject, subject_of, types_of
+from auditspan.mapping.subjects import subject_of, types_of
 from auditspan.mapping.targets import as_target, model_of, target_of
 from auditspan.mapping.values import concealed, target_id
 
@@ -25,7 +25,6 @@ __all__ = [
     "LinkTable",
     "Number",
     "Policy",
-    "Subject",
     "all_mappers",
     "as_target",
     "audited_model",

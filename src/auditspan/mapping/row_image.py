@@ -70,7 +70,7 @@ def parse_image(text: str, *, tags: bool = True) -> Image:
     values, end = _decode(text)
     if type(values) is not dict:
         raise ValueError("invalid image: expected a JSON object without duplicate keys")
-    if tags:
+    if tags and '{"$' in text:
         values = {n: _untagged(v) if type(v) is dict else v for n, v in values.items()}
     return Image(values=values) if end == len(text) else _without_noted(values, text[end:])
 
