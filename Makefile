@@ -27,6 +27,10 @@ tour: $(READY) ## watch one change become a row, a span event and a log record, 
 test: $(READY) collector ## every test that needs no Docker, on a real PostgreSQL and a real collector
 	@$(RUN)/pytest $(PARALLEL) $(PYTEST_ARGS)
 
+.PHONY: test-slow
+test-slow: $(READY) ## larger versions of some of these tests: more rows, more random sequences
+	@$(RUN)/pytest -m slow tests/integration $(PARALLEL) $(PYTEST_ARGS)
+
 .PHONY: up
 up: $(READY) ## run the whole stack in the foreground: service, worker, collector
 	@$(RUN)/auditspan up
