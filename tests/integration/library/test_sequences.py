@@ -231,9 +231,7 @@ def oracle(engine: Engine) -> Oracle:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("examples", EXAMPLES, ids=["few", "many"])
-def test_any_sequence_leaves_a_trail_that_replays(
-    oracle: Oracle, examples: dict[str, int]
-) -> None:
+def test_any_sequence_leaves_a_trail_that_replays(oracle: Oracle, examples: dict[str, int]) -> None:
     """Random sequences on each database, each going on where the last ended."""
     count = int(examples[oracle.world.engine.dialect.name] * SCALE)
 
