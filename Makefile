@@ -120,7 +120,7 @@ test-wheel: $(READY) collector ## install the built wheel into empty environment
 
 .PHONY: test-faults
 test-faults: $(READY) collector ## kill, restart, fill up and hold up everything under load (some five minutes)
-	@$(RUN)/pytest tests/faults $(PYTEST_ARGS)
+	@$(RUN)/pytest tests/faults -n 2 --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: soak
 soak: $(READY) collector ## the same with the full counts, and figures in the end (half an hour)
