@@ -119,7 +119,7 @@ test-wheel: $(READY) collector ## install the built wheel into empty environment
 	@UV=$(UV) $(RUN)/pytest tests/wheels $(PYTEST_ARGS)
 
 .PHONY: test-faults
-test-faults: $(READY) collector ## kill, restart, fill up and hold up everything under load (some five minutes)
+test-faults: $(READY) collector ## kill, restart, fill up and hold up everything under load (some six minutes)
 	@$(RUN)/pytest tests/faults -n 2 --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: soak
