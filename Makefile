@@ -27,6 +27,10 @@ tour: $(READY) ## watch one change become a row, a span event and a log record, 
 test: $(READY) collector ## every test that needs no Docker, on a real PostgreSQL and a real collector
 	@$(RUN)/pytest $(PARALLEL) $(PYTEST_ARGS)
 
+.PHONY: test-slow
+test-slow: $(READY) ## larger versions of some of these tests: more rows, more random sequences
+	@$(RUN)/pytest -m slow tests/integration $(PARALLEL) $(PYTEST_ARGS)
+
 .PHONY: up
 up: $(READY) ## run the whole stack in the foreground: service, worker, collector
 	@$(RUN)/auditspan up
@@ -115,8 +119,8 @@ test-wheel: $(READY) collector ## install the built wheel into empty environment
 	@UV=$(UV) $(RUN)/pytest tests/wheels $(PYTEST_ARGS)
 
 .PHONY: test-faults
-test-faults: $(READY) collector ## kill, restart, fill up and hold up everything under load (some five minutes)
-	@$(RUN)/pytest tests/faults $(PYTEST_ARGS)
+test-faults: $(READY) collector ## kill, restart, fill up and hold up everything under load (some six minutes)
+	@$(RUN)/pytest tests/faults -n 2 --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: soak
 soak: $(READY) collector ## the same with the full counts, and figures in the end (half an hour)

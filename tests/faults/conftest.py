@@ -20,7 +20,7 @@ from support.roles import deployed_at
 
 HERE = Path(__file__).parent
 Figures = Callable[..., None]
-_figures: list[str] = []
+_FIGURES = "figures"
 
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
@@ -31,9 +31,11 @@ def pytest_ignore_collect(config: pytest.Config) -> bool | None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What was measured."""
-    if _figures:
+    reports = terminalreporter.getreports("passed")
+    lines = [text for one in reports for name, text in one.user_properties if name == _FIGURES]
+    if lines:
         terminalreporter.section("figures")
-        for line in _figures:
+        for line in lines:
             terminalreporter.write_line(line)
 
 
@@ -43,7 +45,8 @@ def figures(request: pytest.FixtureRequest) -> Figures:
 
     def take(**values: float) -> None:
         shown = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in values.items())
-        _figures.append(f"{request.node.name}: {shown}")
+        # A process that runs tests sends them to the one that reports.
+        request.node.user_properties.append((_FIGURES, f"{request.node.name}: {shown}"))
 
     return take
 

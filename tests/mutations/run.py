@@ -13,13 +13,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.util import cache_from_source
 from pathlib import Path
 
 from mutations.mutation import Mutation
 from mutations.places import MUTATIONS
 from mutations.trigger_places import TRIGGER_MUTATIONS
+from support.cluster import Cluster
+from support.memory import use_memory
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 1800
@@ -37,7 +41,7 @@ def broken_copy(mutation: Mutation, to: Path) -> None:
     Path(cache_from_source(str(path))).unlink(missing_ok=True)
 
 
-def survives(mutation: Mutation) -> bool:
+def survives(mutation: Mutation, database_url: str) -> bool:
     """Whether the tests pass although the code is broken."""
     with tempfile.TemporaryDirectory() as directory:
         source = Path(directory, "src")
@@ -48,7 +52,8 @@ def survives(mutation: Mutation) -> bool:
         done = subprocess.run(
             command + (["-k", mutation.only] if mutation.only else []),
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(source)},
+            env=os.environ
+            | {"PYTHONPATH": str(source), "AUDITSPAN_TEST_DATABASE_URL": database_url},
             capture_output=True,
             timeout=SECONDS,
             check=False,
@@ -64,15 +69,31 @@ def main() -> int:
     parser.add_argument("--only", default="", help="those whose name contains this")
     parser.add_argument("--jobs", type=int, default=2, help="how many at once")
     options = parser.parse_args()
+    use_memory()
     everything = [*MUTATIONS, *TRIGGER_MUTATIONS]
     chosen = [mutation for mutation in everything if options.only in mutation.name]
     unnoticed = 0
-    with ThreadPoolExecutor(options.jobs) as pool:
-        for mutation, survived in zip(chosen, pool.map(survives, chosen), strict=True):
+    with _server() as url, ThreadPoolExecutor(options.jobs) as pool:
+        results = pool.map(lambda mutation: survives(mutation, url), chosen)
+        for mutation, survived in zip(chosen, results, strict=True):
             unnoticed += survived
             _say(f"{'UNNOTICED' if survived else 'noticed':<10} {mutation.name}")
     _say(f"{len(chosen) - unnoticed} of {len(chosen)} noticed")
     return 1 if unnoticed else 0
+
+
+@contextmanager
+def _server() -> Iterator[str]:
+    """The URL of a PostgreSQL for all of them: starting one takes longer than most tests."""
+    given = os.environ.get("AUDITSPAN_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    cluster = Cluster.make()
+    try:
+        yield cluster.url.render_as_string(hide_password=False)
+    finally:
+        cluster.destroy()
 
 
 def _say(line: str) -> None:

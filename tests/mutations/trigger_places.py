@@ -160,7 +160,7 @@ TRIGGER_MUTATIONS = [
         "        yield _changes(rows)\n    connection",
         "        yield _changes(rows[1:])\n    connection",
         REPRODUCTIONS,
-        "postgresql and 70000",
+        "postgresql and 5000",
     ),
     # ------------------------------------------------------------------------------- the hooks
     _staged(

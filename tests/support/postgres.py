@@ -44,7 +44,7 @@ def copied_database(template: str) -> Iterator[str]:
     name = f"auditspan_{secrets.token_hex(8)}"
     _administer(f'CREATE DATABASE "{name}" TEMPLATE "{template}"{_strategy()}')
     try:
-        yield _named(name)
+        yield url_of(name)
     finally:
         # A test that failed may have left connections behind.
         _administer(f'DROP DATABASE "{name}" WITH (FORCE)')
@@ -52,19 +52,20 @@ def copied_database(template: str) -> Iterator[str]:
 
 @cache
 def _empty_template() -> str:
-    return _new_template()
+    return new_template()
 
 
 @cache
 def _migrated_template() -> str:
-    name = _new_template()
-    engine = make_engine(_named(name))
+    name = new_template()
+    engine = make_engine(url_of(name))
     upgrade(engine)
     engine.dispose()
     return name
 
 
-def _new_template() -> str:
+def new_template() -> str:
+    """The name of a new database to fill and then copy; it is there until Python exits."""
     name = f"auditspan_template_{secrets.token_hex(8)}"
     _administer(f'CREATE DATABASE "{name}" TEMPLATE template0')
     # The first connection makes a cache of the catalogs, which the copies then have as well.
@@ -98,7 +99,8 @@ def _connect(database: str) -> psycopg.Connection:
     return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
 
 
-def _named(database: str) -> str:
+def url_of(database: str) -> str:
+    """The URL of a database of this name."""
     return _server().set(database=database).render_as_string(hide_password=False)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import accumulate
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import (
     Connection,
@@ -24,7 +25,7 @@ from sqlalchemy import (
     Interval,
     Numeric,
     Table,
-    literal,
+    literal_column,
     select,
     type_coerce,
 )
@@ -152,13 +153,11 @@ def live_tables(connection: Connection, kinds: Mapping[str, Kind]) -> Tables:
     """The tables as they are, in the form of a body."""
     if not kinds:
         return {}
-    has_rows = [
-        select(literal(1)).select_from(kind.table).exists().label(name)
-        for name, kind in kinds.items()
-    ]
-    filled = connection.execute(select(*has_rows)).mappings().one()
+    has_rows = [_has_rows(connection, kind.table) for kind in kinds.values()]
+    filled = connection.exec_driver_sql(f"SELECT {', '.join(has_rows)}").one()
     return {
-        name: _live_rows(connection, kind) if filled[name] else {} for name, kind in kinds.items()
+        name: _live_rows(connection, kind) if has_rows else {}
+        for (name, kind), has_rows in zip(kinds.items(), filled, strict=True)
     }
 
 
@@ -174,6 +173,19 @@ def assert_replays(
     live = live_tables(connection, kinds)
     assert live == shown
     assert _exactly(live) == _exactly(shown)
+
+
+_known: WeakKeyDictionary[FromClause, dict[str, str]] = WeakKeyDictionary()
+
+
+def _has_rows(connection: Connection, table: FromClause) -> str:
+    """SQL, compiled once for each kind of database: the engine of a test compiles all anew."""
+    known = _known.setdefault(table, {})
+    if connection.dialect.name not in known:
+        query = select(literal_column("1")).select_from(table).exists()
+        made = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+        known[connection.dialect.name] = str(made)
+    return known[connection.dialect.name]
 
 
 def _live_rows(connection: Connection, kind: Kind) -> dict[str, Row]:

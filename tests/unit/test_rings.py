@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -130,10 +131,26 @@ def folder(module: str) -> str:
     return first if any(first in floor for floor in FLOORS) else "__init__"
 
 
+parsed = cache(ast.parse)
+
+
+@cache
+def imported_names() -> dict[str, set[str]]:
+    """The names that other folders, the service and documents import from each module."""
+    found: dict[str, set[str]] = {}
+    for one in crossing(MODULES):
+        found.setdefault(one.module, set()).add(one.name)
+    for page in (*ROOT.glob("docs/**/*.md"), ROOT / "README.md"):
+        for line in re.finditer(r"^from (\S+) import (.+)$", page.read_text(), re.MULTILINE):
+            names = line[2].partition("#")[0].split(",")
+            found.setdefault(line[1], set()).update(name.strip() for name in names)
+    return found
+
+
 def imports(modules: Mapping[str, str]) -> Iterator[Import]:
     """Every name of the library that these files import, also in functions."""
     for path, source in modules.items():
-        for node in ast.walk(ast.parse(source)):
+        for node in ast.walk(parsed(source)):
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     if alias.name.partition(".")[0] == "auditspan":
@@ -189,7 +206,7 @@ def private(modules: Mapping[str, str]) -> set[Import]:
 
 
 def _all_of(source: str) -> Iterator[str]:
-    for node in ast.parse(source).body:
+    for node in parsed(source).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             yield from ast.literal_eval(node.value)
 
@@ -260,12 +277,7 @@ FACES = [path for path in LIBRARY if path.endswith("/__init__.py") and path.coun
 def test_a_face_exports_what_others_use(path: str) -> None:
     """No name is public by accident: another folder, the service or a document imports each."""
     face = path.removesuffix("/__init__.py").replace("/", ".")
-    used = {one.name for one in crossing(MODULES) if one.module == face}
-    for page in (*ROOT.glob("docs/**/*.md"), ROOT / "README.md"):
-        for found in re.finditer(
-            rf"^from {re.escape(face)} import (.+)$", page.read_text(), re.MULTILINE
-        ):
-            used |= {name.strip() for name in found[1].partition("#")[0].split(",")}
+    used = imported_names().get(face, set())
     assert set(_all_of(MODULES[path])) - used <= ALSO_PUBLIC.get(face, set())
 
 
@@ -326,7 +338,7 @@ def test_the_framework_is_known_to_its_glue_only() -> None:
 @pytest.mark.parametrize("path", LIBRARY)
 def test_every_module_has_a_docstring_and_postponed_annotations(path: str) -> None:
     """Each file says what it is, and evaluates no annotation when it is imported."""
-    tree = ast.parse(MODULES[path])
+    tree = parsed(MODULES[path])
     assert ast.get_docstring(tree)
     assert "__future__" in packages(MODULES[path]) or [1] == [len(tree.body)]
 
@@ -334,7 +346,7 @@ def test_every_module_has_a_docstring_and_postponed_annotations(path: str) -> No
 def packages(source: str) -> set[str]:
     """The top-level packages that a file imports, also in functions and under TYPE_CHECKING."""
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -347,6 +359,6 @@ def called(source: str) -> set[str]:
     """The names that a file calls, of functions and of methods."""
     return {
         node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        for node in ast.walk(ast.parse(source))
+        for node in ast.walk(parsed(source))
         if isinstance(node, ast.Call)
     }

@@ -267,24 +267,26 @@ while True:
 """
 
 
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_worker_that_is_killed_again_and_again_tells_each_change_once(
-    application: Application, tmp_path: Path
+    application: Application, tmp_path: Path, kills: int
 ) -> None:
-    """Ten times by SIGKILL, while another program writes."""
+    """By SIGKILL, while another program writes."""
+    keys = range(1, 1000 * kills + 1)
     program = tmp_path / "worker.py"
     program.write_text(WORKER)
     url = application.engine.url.render_as_string(hide_password=False)
     done = Event()
 
     def write() -> None:
-        for first in range(1, 10_001, 100):
+        for first in keys[::100]:
             rows = ", ".join(f"({key}, 'a')" for key in range(first, first + 100))
             outside(application, f"INSERT INTO word VALUES {rows}")  # noqa: S608
         done.set()
 
     writer = Thread(target=write)
     writer.start()
-    for _ in range(10):
+    for _ in range(kills):
         with subprocess.Popen([sys.executable, program, url], stdout=subprocess.PIPE) as worker:
             assert worker.stdout is not None
             worker.stdout.readline()
@@ -295,5 +297,5 @@ def test_a_worker_that_is_killed_again_and_again_tells_each_change_once(
     while work(application):
         pass
     ids = sorted(int(event["target"]["id"]) for event in application.events())
-    assert list(range(1, 10_001)) == ids
+    assert list(keys) == ids
     application.check()

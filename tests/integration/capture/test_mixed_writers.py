@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,7 +20,7 @@ from integration.capture.test_order import Base, Tag, Word, tagged
 from integration.library.world import sqlite_engine_at
 from support.replay import Kind, Links, assert_replays
 
-EXAMPLES = 200
+EXAMPLES = [50, pytest.param(200, marks=pytest.mark.slow)]
 KINDS = {
     "word": Kind(
         table=Word.__table__,
@@ -118,21 +118,27 @@ def application(tmp_path: Path) -> Application:
     return make_application(sqlite_engine_at(tmp_path / "application.db"), Base.metadata)
 
 
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(sequence=steps)
+@pytest.mark.parametrize("examples", EXAMPLES)
 def test_replay_in_change_order_gives_the_tables(
-    application: Application, tmp_path: Path, sequence: list[Step]
+    application: Application, tmp_path: Path, examples: int
 ) -> None:
     """However their changes are mixed, and whenever the worker recorded those of the others."""
-    file, empty = tmp_path / "application.db", tmp_path / "empty.db"
-    application.engine.dispose()
-    if not empty.exists():
-        empty.write_bytes(file.read_bytes())
-    file.write_bytes(empty.read_bytes())
+
+    @settings(max_examples=examples)
+    @given(sequence=steps)
+    def sequences(sequence: list[Step]) -> None:
+        file, empty = tmp_path / "application.db", tmp_path / "empty.db"
+        application.engine.dispose()
+        if not empty.exists():
+            empty.write_bytes(file.read_bytes())
+        file.write_bytes(empty.read_bytes())
+        run(application, file, sequence)
+
+    sequences()
+
+
+def run(application: Application, file: Path, sequence: list[Step]) -> None:
+    """Run a sequence on an empty database, and compare its trail with its tables."""
     writers = Writers(application, file)
     for step, written in sequence:
         step(writers, written)

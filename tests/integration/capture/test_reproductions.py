@@ -323,7 +323,7 @@ def words(base: type[DeclarativeBase]) -> Table:
     )
 
 
-@pytest.mark.parametrize("count", [1_000, 70_000])
+@pytest.mark.parametrize("count", [5_000, pytest.param(70_000, marks=pytest.mark.slow)])
 def test_statements_by_many_parameters_are_recorded_row_by_row(engine: Engine, count: int) -> None:
     """An `update()` of 1,000 rows, and a `delete()` by as many parameters as rows."""
 

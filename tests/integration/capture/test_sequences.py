@@ -36,7 +36,7 @@ from integration.library.test_sequences import Program
 from integration.library.world import KEY, make_world
 from support.replay import Replay, live_tables
 
-EXAMPLES = 500
+EXAMPLES = [100, pytest.param(500, marks=pytest.mark.slow)]
 SCALE = float(os.environ.get("AUDITSPAN_SEQUENCES", "1"))
 """How many times as many."""
 
@@ -164,11 +164,13 @@ def oracle(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Oracle:
 
 
 @pytest.mark.timeout(1800)
-def test_any_mixture_of_writes_is_recorded_once(oracle: Oracle) -> None:
-    """500 random sequences on each database, each going on where the last ended."""
+@pytest.mark.parametrize("examples", EXAMPLES)
+def test_any_mixture_of_writes_is_recorded_once(oracle: Oracle, examples: int) -> None:
+    """Random sequences on each database, each going on where the last ended."""
+    count = int(examples * SCALE)
 
     @settings(
-        max_examples=int(EXAMPLES * SCALE),
+        max_examples=count,
         deadline=None,
         database=None,
         derandomize=True,
@@ -181,4 +183,4 @@ def test_any_mixture_of_writes_is_recorded_once(oracle: Oracle) -> None:
         oracle.check()
 
     sequences()
-    assert oracle.seen > EXAMPLES * SCALE
+    assert oracle.seen > count

@@ -284,7 +284,9 @@ def _with_expression(table: Table) -> Table:
     return table
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(
+    "seed", [*range(5), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(5, 20))]
+)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_replay_of_random_replaces_equals_the_table(engine: Engine, shape: str, seed: int) -> None:
     """What is staged, applied to an empty table, gives the rows of the table."""

@@ -325,4 +325,3 @@ def test_a_stored_value_has_one_form_by_every_way_of_writing(engine: Engine, nam
         told = json.dumps(here(case.told, engine))  # for Python, True is 1
         values = written["changes"]["value"]["new"], deleted["changes"]["value"]["old"]
         assert (way.__name__, told, told) == (way.__name__, *map(json.dumps, values))
-        application.check()

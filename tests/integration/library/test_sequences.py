@@ -24,11 +24,14 @@ from integration.library.test_statements import upsert
 from integration.library.world import World, make_world
 from support.replay import Replay, live_tables
 
-EXAMPLES = {"sqlite": 500, "postgresql": 150}
+EXAMPLES = [
+    {"sqlite": 100, "postgresql": 40},
+    pytest.param({"sqlite": 500, "postgresql": 150}, marks=pytest.mark.slow),
+]
 ROOM = 50
 """Rows, beyond which all are deleted: every example reads them all."""
 SCALE = float(os.environ.get("AUDITSPAN_SEQUENCES", "1"))
-"""How many times as many; the default is at least 500 in all."""
+"""How many times as many."""
 
 
 class Program:
@@ -227,12 +230,13 @@ def oracle(engine: Engine) -> Oracle:
 
 
 @pytest.mark.timeout(900)
-def test_any_sequence_leaves_a_trail_that_replays(oracle: Oracle) -> None:
-    """500 random sequences on SQLite and 150 on PostgreSQL, each going on where the last ended."""
-    examples = int(EXAMPLES[oracle.world.engine.dialect.name] * SCALE)
+@pytest.mark.parametrize("examples", EXAMPLES, ids=["few", "many"])
+def test_any_sequence_leaves_a_trail_that_replays(oracle: Oracle, examples: dict[str, int]) -> None:
+    """Random sequences on each database, each going on where the last ended."""
+    count = int(examples[oracle.world.engine.dialect.name] * SCALE)
 
     @settings(
-        max_examples=examples,
+        max_examples=count,
         deadline=None,
         database=None,
         derandomize=True,
@@ -245,4 +249,4 @@ def test_any_sequence_leaves_a_trail_that_replays(oracle: Oracle) -> None:
         oracle.check()
 
     sequences()
-    assert oracle.seen > examples
+    assert oracle.seen > count

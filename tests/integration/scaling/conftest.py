@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from auditspan.alembic.operations import partition_audit_event
 from integration.trust.world import Trail, opened
 from support.roles import Deployed, deployed_database
+from support.templates import Template
 
 
 def partition(engine: Engine) -> None:
@@ -21,13 +22,24 @@ def partition(engine: Engine) -> None:
         partition_audit_event(Operations(MigrationContext.configure(connection)))
 
 
-@pytest.fixture
-def trail(postgres_url: str, tmp_path: Path) -> Iterator[Trail]:
-    """Sixteen rows of before, delivered, and four after."""
-    with opened(postgres_url, tmp_path / "collector") as made:
+def _fill(url: str, folder: Path) -> None:
+    with opened(url, folder / "collector") as made:
         made.grow(4, 1, 6, 5)
         partition(made.engine)
         made.grow(4)
+
+
+_PARTITIONED = Template(_fill)
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Iterator[Trail]:
+    """Sixteen rows of before, delivered, and four after."""
+    with (
+        _PARTITIONED.copied("postgresql", tmp_path) as url,
+        opened(url, tmp_path / "collector") as made,
+    ):
+        made.written = 20
         yield made
 
 

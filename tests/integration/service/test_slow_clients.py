@@ -76,7 +76,7 @@ def answered(port: int, sent: bytes) -> Late:
 def test_slow_clients_do_not_delay_others(port: int, kind: str) -> None:
     """Beside 64 clients that send a byte a second, `/healthz` is answered within a second."""
     with SlowClients(port, 64, SLOW[kind]):
-        slowest = max(seconds_of_answers(port, 4, pause=0.5))
+        slowest = max(seconds_of_answers(port, 4, pause=0.3))
     assert slowest < promised(1.0)
 
 
@@ -151,11 +151,11 @@ def head(key: str, more: str) -> bytes:
 
 
 def converse(port: int, parts: list[bytes]) -> bytes:
-    """Everything that is answered to these parts, sent half a second apart."""
+    """Everything that is answered to these parts, sent a fifth of a second apart."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
         for part in parts:
             connection.sendall(part)
-            time.sleep(0.5)
+            time.sleep(0.2)
         answer = b""
         while received := connection.recv(65536):
             answer += received

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from integration.trust.world import Trail, opened
-from support.postgres import empty_database
+from support.templates import Template
 
 BATCHES = (4, 1, 6, 5)
 DATABASES = ("sqlite", "postgresql")
@@ -18,14 +19,21 @@ DATABASES = ("sqlite", "postgresql")
 @contextmanager
 def grown(kind: str, folder: Path, *counts: int) -> Iterator[Trail]:
     """A delivered trail with a checkpoint for each count."""
-    if kind == "sqlite":
-        with opened(f"sqlite:///{folder / 'trail.db'}", folder / "collector") as trail:
-            trail.grow(*counts)
-            yield trail
-        return
-    with empty_database() as url, opened(url, folder / "collector") as trail:
-        trail.grow(*counts)
+    with (
+        _template(counts).copied(kind, folder) as url,
+        opened(url, folder / "collector") as trail,
+    ):
+        trail.written = sum(counts)
         yield trail
+
+
+@cache
+def _template(counts: tuple[int, ...]) -> Template:
+    def fill(url: str, folder: Path) -> None:
+        with opened(url, folder / "collector") as trail:
+            trail.grow(*counts)
+
+    return Template(fill)
 
 
 @pytest.fixture(params=DATABASES)

@@ -28,6 +28,7 @@ from sqlalchemy import (
     String,
     Table,
     create_engine,
+    make_url,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, sessionmaker
@@ -42,6 +43,7 @@ from auditspan.storage.events import insert_records
 from auditspan.storage.tables import AuditTables, audit_tables
 from auditspan.verify.state import Difference, StateReport, check_state
 from integration.library.world import sqlite_engine_at
+from support.templates import Template
 
 KEY = MacKey.from_secret(bytes(range(32)))
 OTHER_KEY = MacKey.from_secret(bytes(32))
@@ -270,16 +272,36 @@ def named(one: Difference) -> Named:
     return (one.kind, one.table, one.key, one.field)
 
 
+@contextmanager
+def engine_at(url: str) -> Iterator[Engine]:
+    """An engine of the application's."""
+    path = make_url(url).database if url.startswith("sqlite") else None
+    made = sqlite_engine_at(Path(path)) if path else create_engine(url)
+    yield made
+    made.dispose()
+
+
+def create_tables(url: str, _folder: Path) -> None:
+    """Create the tables."""
+    with engine_at(url) as engine:
+        Base.metadata.create_all(engine)
+
+
+def fill_tables(url: str, _folder: Path) -> None:
+    """Create the tables; fill, change and partly empty them through the application."""
+    with engine_at(url) as engine:
+        Base.metadata.create_all(engine)
+        _use(engine)
+
+
+EMPTY, FILLED = Template(create_tables), Template(fill_tables)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """An empty database with the tables."""
-    if request.param == "sqlite":
-        made = sqlite_engine_at(tmp_path / "state.db")
-    else:
-        made = create_engine(request.getfixturevalue("postgres_url"))
-    Base.metadata.create_all(made)
-    yield made
-    made.dispose()
+    with EMPTY.copied(request.param, tmp_path) as url, engine_at(url) as made:
+        yield made
 
 
 @pytest.fixture
@@ -288,9 +310,15 @@ def empty(engine: Engine) -> State:
     return State(engine)
 
 
-@pytest.fixture
-def state(engine: Engine) -> State:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[State]:
     """Tables that were filled, changed and partly emptied through the application."""
+    with FILLED.copied(request.param, tmp_path) as url, engine_at(url) as made:
+        AuditTrail(sessionmaker(made), metadata=Base.metadata, mac_key=KEY)
+        yield State(made)
+
+
+def _use(engine: Engine) -> None:
     sessions = sessionmaker(engine)
     AuditTrail(sessions, metadata=Base.metadata, mac_key=KEY)
     with audit_context(actor=Actor.system("test")):
@@ -301,7 +329,6 @@ def state(engine: Engine) -> State:
             session.delete(session.get_one(Person, 3))
     with engine.begin() as connection, audit_context(actor=Actor.system("test")):
         connection.execute(setting.insert(), {"name": "colour", "value": "red"})
-    return State(engine)
 
 
 def _things() -> list[Any]:

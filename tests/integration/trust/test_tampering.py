@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,7 @@ from auditspan.verify.trail import VerifyReport, verify_trail
 from auditspan.verify.witness import read_witness
 from integration.trust.world import OTHER_LOG, opened, ours
 from support.attacker import take_guards_away
+from support.templates import Template
 
 MAC = MacKey.from_secret(bytes(range(32)))
 KEY = SigningKey(name="auditspan/test", seed=bytes(range(32)))
@@ -124,20 +126,32 @@ def record(number: int) -> AuditRecord:
     )
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def trail(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Trail]:
-    """A trail of its own on each database."""
-    url = f"sqlite:///{tmp_path / 'trail.db'}"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
+@contextmanager
+def trail_at(url: str) -> Iterator[Trail]:
+    """A trail on a database, whose tables are created if they are missing."""
     engine = create_engine(url)
     metadata = MetaData()
     made = Trail(engine=engine, tables=audit_tables(metadata))
     metadata.create_all(engine)
-    made.write(SIZE)
-    made.seal()
     yield made
     engine.dispose()
+
+
+def fill(url: str, _folder: Path) -> None:
+    """Write and seal the rows."""
+    with trail_at(url) as made:
+        made.write(SIZE)
+        made.seal()
+
+
+FILLED = Template(fill)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def trail(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Trail]:
+    """A trail of its own on each database."""
+    with FILLED.copied(request.param, tmp_path) as url, trail_at(url) as made:
+        yield made
 
 
 def test_a_clean_trail_is_signed_and_verifies(trail: Trail) -> None:
