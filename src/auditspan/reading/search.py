@@ -42,8 +42,11 @@ def read_history(
 def by_id_or_label(connection: Connection, tables: AuditTables, wanted: EventFilter) -> EventFilter:
     """Return the filter with the actor as a label where no event has an actor of this id.
 
-    By id there is an index; a label is looked for in the bodies.
+    The same holds for an excluded actor.
     """
+    if wanted.exclude is not None:
+        excluded = by_id_or_label(connection, tables, wanted.exclude)
+        wanted = replace(wanted, exclude=excluded)
     if wanted.actor is None or find_events(
         connection, tables, EventFilter(actor=wanted.actor), limit=1
     ):

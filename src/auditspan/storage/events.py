@@ -122,11 +122,13 @@ def find_events(  # noqa: PLR0913 (a filter and two cursors)
         limit: the maximum number of events.
     """
     found: list[StoredEvent] = []
+    size = limit
     while len(found) < limit:
-        page = _page(connection, tables, wanted, before=before, after=after, limit=limit)
+        page = _page(connection, tables, wanted, before=before, after=after, limit=size)
         found += [one for one in page if not wanted.needs_body or wanted.matches(one.resource())]
-        if len(page) < limit:
+        if len(page) < size:
             break
+        size = max(size, min(2 * size, _PAGE))  # most rows of a page may be excluded
         before, after = (None, page[-1].row_id) if after is not None else (page[-1].row_id, None)
     return found[:limit]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from flask import Blueprint, Response, jsonify
@@ -11,7 +12,14 @@ from sqlalchemy import Connection
 
 from auditspan.errors import AuditConfigError
 from auditspan.reading import by_id_or_label, require_possible
-from auditspan.storage import FILTER_NAMES, EventFilter, StoredEvent, find_events, get_event
+from auditspan.storage import (
+    EXCLUDABLE,
+    FILTER_NAMES,
+    EventFilter,
+    StoredEvent,
+    find_events,
+    get_event,
+)
 from auditspan_service.api.auth import requires
 from auditspan_service.api.current import services
 from auditspan_service.api.pagination import page_response
@@ -24,7 +32,10 @@ audit_events = Blueprint("audit_events", __name__, url_prefix="/v1/audit-events"
 
 _KIND = "events"
 _TIMES = ("since", "until")
-_PARAMETERS = (*FILTER_NAMES, "limit", "cursor")
+FILTERS = (*FILTER_NAMES, *(f"{name}!" for name in EXCLUDABLE))
+"""The parameters of a filter: `actor=7`, and `actor!=7` to exclude events."""
+
+_PARAMETERS = (*FILTERS, "limit", "cursor")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -58,14 +69,21 @@ def filters_of(given: Mapping[str, str]) -> EventFilter:
     Raises:
         Problem: no event can pass it.
     """
-    named: dict[str, Any] = {name: given[name] for name in FILTER_NAMES if name in given}
-    named |= {name: time(name, given[name]) for name in _TIMES if name in given}
-    filters = EventFilter(**named | {"trace_id": trace_id(given)})
+    excluded = {name: given[f"{name}!"] for name in EXCLUDABLE if f"{name}!" in given}
+    filters = _filter(given)
+    if excluded:
+        filters = replace(filters, exclude=_filter(excluded))
     try:
         require_possible(filters)
     except AuditConfigError as error:
         raise malformed(f"{error.message[:1].upper()}{error.message[1:]}.") from error
     return filters
+
+
+def _filter(given: Mapping[str, str]) -> EventFilter:
+    named: dict[str, Any] = {name: given[name] for name in FILTER_NAMES if name in given}
+    named |= {name: time(name, given[name]) for name in _TIMES if name in given}
+    return EventFilter(**named | {"trace_id": trace_id(given)})
 
 
 @audit_events.get("/<event_id>")

@@ -14,6 +14,8 @@ from auditspan_service.api.query import DEFAULT_LIMIT, MAX_LENGTH, MAX_LIMIT
 from auditspan_service.schemas import NewUser, UserChange
 
 _Text = Annotated[str, Field(min_length=1, max_length=MAX_LENGTH)]
+_Action = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.*-]+$", max_length=MAX_LENGTH)]
+_TraceId = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$")]
 _Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
 
 
@@ -29,8 +31,8 @@ class EventQuery(BaseModel):
 
     actor: _Text | None = Field(None, description="the id or label of the actor")
     on_behalf_of: _Text | None = Field(None, description="the id or label")
-    action: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.*-]+$", max_length=MAX_LENGTH)] | None = (
-        Field(None, description="`type.verb`; each `*` stands for any characters")
+    action: _Action | None = Field(
+        None, description="`type.verb`; each `*` stands for any characters"
     )
     target_type: _Text | None = Field(None, description="the type of the target")
     target_id: _Text | None = Field(None, description="the id of the target")
@@ -39,19 +41,38 @@ class EventQuery(BaseModel):
     since: _Text | None = Field(None, description="the earliest time (ISO 8601)")
     until: _Text | None = Field(None, description="the first time that is too late")
     tx_id: _Text | None = Field(None, description="the transaction")
-    trace_id: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$")] | None = Field(
-        None, description="the trace"
-    )
+    trace_id: _TraceId | None = Field(None, description="the trace")
     request_id: _Text | None = Field(None, description="the request")
     tenant: _Text | None = Field(None, description="the tenant")
     text: _Text | None = Field(None, description="text anywhere in the event")
 
 
-class EventSearch(EventQuery, Paged):
+class EventExclusions(BaseModel):
+    """Filters that exclude events, as in `actor!=7`."""
+
+    not_actor: _Text | None = Field(None, alias="actor!", description="not this actor")
+    not_on_behalf_of: _Text | None = Field(
+        None, alias="on_behalf_of!", description="not on behalf of"
+    )
+    not_action: _Action | None = Field(None, alias="action!", description="not this action")
+    not_target_type: _Text | None = Field(None, alias="target_type!", description="not this type")
+    not_target_id: _Text | None = Field(None, alias="target_id!", description="not this target")
+    not_field: _Text | None = Field(
+        None, alias="field!", description="without a change of this member"
+    )
+    not_outcome: Outcome | None = Field(None, alias="outcome!", description="not this outcome")
+    not_tx_id: _Text | None = Field(None, alias="tx_id!", description="not this transaction")
+    not_trace_id: _TraceId | None = Field(None, alias="trace_id!", description="not this trace")
+    not_request_id: _Text | None = Field(None, alias="request_id!", description="not this request")
+    not_tenant: _Text | None = Field(None, alias="tenant!", description="not this tenant")
+    not_text: _Text | None = Field(None, alias="text!", description="without this text")
+
+
+class EventSearch(EventQuery, EventExclusions, Paged):
     """Parameters of a search."""
 
 
-class EventExport(EventQuery):
+class EventExport(EventQuery, EventExclusions):
     """Parameters of an export."""
 
     format: Literal["ndjson", "csv"] = Field("ndjson", description="the form of the export")
