@@ -4,6 +4,7 @@
     ├── InvalidInputError     a member of the input is invalid
     ├── NotFoundError         the object does not exist
     ├── DuplicateError        the name is already taken
+    ├── InUseError            something else still needs the object
     └── StaleError            the object has changed since it was read
 
 `SchemaError` is an `AuditConfigError`: the database schema does not match this release.
@@ -56,6 +57,10 @@ class NotFoundError(ServiceError):
 
 class DuplicateError(ServiceError):
     """The name is already taken."""
+
+
+class InUseError(ServiceError):
+    """Something else still needs the object."""
 
 
 class StaleError(ServiceError):

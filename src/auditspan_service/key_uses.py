@@ -57,7 +57,7 @@ class KeyUses:
                 for key_id, at in sorted(used.items()):
                     _write(session, key_id, at)
         except SQLAlchemyError as error:
-            _logger.warning("the last uses of API keys were not written: %s", type_name(error))
+            _logger.info("the last uses of API keys were not written: %s", type_name(error))
 
 
 def last_uses(session: Session, key_ids: Iterable[int]) -> dict[int, datetime]:

@@ -16,7 +16,6 @@ from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime, 
 from auditspan.storage.driver import fetch
 from auditspan.storage.event_filter import EXCLUDABLE, FILTER_NAMES, EventFilter
 from auditspan.storage.events import (
-    StoredEvent,
     find_events,
     get_event,
     get_events,
@@ -47,6 +46,7 @@ from auditspan.storage.search_terms import SOURCE as TERM_SOURCE
 from auditspan.storage.search_terms import term_creation, term_removal
 from auditspan.storage.snapshot import snapshot
 from auditspan.storage.sqlite_setup import set_up_sqlite
+from auditspan.storage.stored_event import StoredEvent
 from auditspan.storage.stored_leases import StoredLease, read_leases
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables, audit_tables
 from auditspan.storage.timeouts import kept_alive, lift_time_limits

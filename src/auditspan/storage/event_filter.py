@@ -53,14 +53,20 @@ class EventFilter:
     text: str | None = None
     exclude: EventFilter | None = None
 
-    def conditions(self, event: FromClause) -> list[ColumnElement[bool]]:
-        """Return the conditions in SQL; `matches` checks what they let through."""
+    def conditions(self, event: FromClause, *, by_index: bool = True) -> list[ColumnElement[bool]]:
+        """Return the conditions in SQL; `matches` checks what they let through.
+
+        Args:
+            event: the table.
+            by_index: look for terms in their index rather than in the text of each body.
+        """
         columns = event.c
         found = [column == value for column, value in self._equal(event)]
         if self.outcome not in {None, _SUCCESS}:
             # As in the condition of the partial index, so that the planner may use it.
             found.append(columns.outcome != literal_column(f"'{_SUCCESS}'"))
-        found += self._terms(columns.body)
+        terms = self._terms(columns.body)
+        found += terms if by_index else [term.in_text for term in terms]
         if self.action is not None:
             found.append(_action(columns.action, self.action))
         if self.since is not None:
@@ -81,11 +87,16 @@ class EventFilter:
         return found + [~one for one in self._texts(event.c.body)]
 
     @property
+    def has_terms(self) -> bool:
+        """Tell whether a condition uses the index of terms."""
+        return any(value is not None for value in self._in_body())
+
+    @property
     def needs_body(self) -> bool:
         """Tell whether SQL alone cannot decide, so that `matches` has to."""
         return (
             self.action is not None
-            or any(value is not None for value in self._in_body())
+            or self.has_terms
             or (self.exclude is not None and self.exclude.needs_body)
         )
 
@@ -125,7 +136,7 @@ class EventFilter:
         }
         return ((column, value) for column, value in equal.items() if value is not None)
 
-    def _terms(self, body: Any) -> Iterator[ColumnElement[bool]]:  # noqa: ANN401 (a column)
+    def _terms(self, body: Any) -> Iterator[HasTerm]:  # noqa: ANN401 (a column)
         if self.actor_label is not None:
             yield HasTerm(body, "label", self.actor_label)
         if self.on_behalf_of is not None:

@@ -63,6 +63,7 @@ class HasTerm(FunctionElement[bool]):
         piece = _PIECES[kind].format(canonical_json(value))
         in_text = body.contains(piece, autoescape=True)
         super().__init__(body, literal(f"{kind}:{value}", Text()), in_text)
+        self.in_text = in_text
 
 
 @compiles(HasTerm, "postgresql")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from flask import Blueprint, Response, jsonify
 from sqlalchemy import Connection
@@ -20,9 +20,10 @@ from auditspan.storage import (
     find_events,
     get_event,
 )
-from auditspan_service.api.auth import requires
+from auditspan_service.api.auth import requires, tenant
 from auditspan_service.api.current import services
 from auditspan_service.api.pagination import page_response
+from auditspan_service.api.problems import Problem
 from auditspan_service.api.query import malformed, page, parameters, time, trace_id
 from auditspan_service.errors import NotFoundError
 
@@ -64,13 +65,13 @@ def search() -> Response:
 
 
 def filters_of(given: Mapping[str, str]) -> EventFilter:
-    """Return the filter that these parameters ask for.
+    """Return the filter that these parameters ask for, within the tenant of the caller.
 
     Raises:
-        Problem: no event can pass it.
+        Problem: no event can pass it, or it asks for another tenant.
     """
     excluded = {name: given[f"{name}!"] for name in EXCLUDABLE if f"{name}!" in given}
-    filters = _filter(given)
+    filters = _within_tenant(_filter(given))
     if excluded:
         filters = replace(filters, exclude=_filter(excluded))
     try:
@@ -78,6 +79,20 @@ def filters_of(given: Mapping[str, str]) -> EventFilter:
     except AuditConfigError as error:
         raise malformed(f"{error.message[:1].upper()}{error.message[1:]}.") from error
     return filters
+
+
+def _within_tenant(filters: EventFilter) -> EventFilter:
+    own = tenant()
+    if own is None:
+        return filters
+    if filters.tenant not in {None, own}:
+        raise Problem.of("forbidden", "This API key belongs to another tenant.")
+    return replace(filters, tenant=own)
+
+
+def is_visible(event: StoredEvent | None) -> TypeGuard[StoredEvent]:
+    """Return whether there is an event, and the caller may see it."""
+    return event is not None and tenant() in {None, event.tenant}
 
 
 def _filter(given: Mapping[str, str]) -> EventFilter:
@@ -92,7 +107,7 @@ def get(event_id: str) -> Response:
     """Return one event."""
     wanted, tables = uuid_of(event_id), services().trail.tables
     event = find_one(lambda connection: get_event(connection, tables, wanted))
-    if event is None:
+    if not is_visible(event):
         raise NotFoundError("No event has this id.")
     return jsonify(event.resource())
 

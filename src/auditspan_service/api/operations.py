@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from auditspan.format import Outcome
+from auditspan_service.api import account_documents as accounts
 from auditspan_service.api import documents as out
 from auditspan_service.api.query import DEFAULT_LIMIT, MAX_LENGTH, MAX_LIMIT
-from auditspan_service.schemas import NewUser, UserChange
+from auditspan_service.schemas import KeyRotation, NewKey, NewUser, RoleScopes, UserChange
 
 _Text = Annotated[str, Field(min_length=1, max_length=MAX_LENGTH)]
 _Action = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.*-]+$", max_length=MAX_LENGTH)]
@@ -118,12 +119,12 @@ _NEW_USER = {"username": "kim", "email": "kim@example.org", "full_name": "Kim Pa
 
 OPERATIONS: Mapping[str, Operation] = {
     "users.create": Operation(
-        body=NewUser, example=_NEW_USER, returns={201: out.User}, problems=(*_BODY, 409)
+        body=NewUser, example=_NEW_USER, returns={201: accounts.User}, problems=(*_BODY, 409)
     ),
-    "users.search": Operation(query=Paged, returns={200: out.UserPage}, problems=(400,)),
+    "users.search": Operation(query=Paged, returns={200: accounts.UserPage}, problems=(400,)),
     "users.get": Operation(
         headers={"If-None-Match": "the ETag of a version that is known"},
-        returns={200: out.User, 304: None},
+        returns={200: accounts.User, 304: None},
         problems=(404,),
     ),
     "users.change": Operation(
@@ -132,7 +133,7 @@ OPERATIONS: Mapping[str, Operation] = {
         media_types=("application/merge-patch+json",),
         headers=_IF_MATCH,
         requires=("If-Match",),
-        returns={200: out.User},
+        returns={200: accounts.User},
         problems=(*_BODY, 404, 409, 412, 428),
     ),
     "users.delete": Operation(
@@ -141,6 +142,32 @@ OPERATIONS: Mapping[str, Operation] = {
         returns={204: None},
         problems=(404, 412, 428),
     ),
+    "roles.search": Operation(returns={200: accounts.RoleList}, problems=(400,)),
+    "roles.put": Operation(
+        body=RoleScopes,
+        example={"scopes": ["audit:read", "users:read"]},
+        returns={200: accounts.Role},
+        problems=(*_BODY, 404, 412),
+    ),
+    "roles.delete": Operation(returns={204: None}, problems=(404, 409, 412, 422)),
+    "roles.of_user": Operation(returns={200: accounts.RoleList}, problems=(400, 404)),
+    "roles.assign": Operation(returns={204: None}, problems=(404, 412)),
+    "roles.withdraw": Operation(returns={204: None}, problems=(404, 412)),
+    "keys.create": Operation(
+        body=NewKey,
+        example={"scopes": ["audit:write"], "name": "billing", "tenant": "north"},
+        returns={201: accounts.IssuedKey},
+        problems=(*_BODY, 404),
+    ),
+    "keys.search": Operation(returns={200: accounts.KeyList}, problems=(400, 404)),
+    "keys.get": Operation(returns={200: accounts.Key}, problems=(400, 404)),
+    "keys.rotate": Operation(
+        body=KeyRotation,
+        example={"overlap_seconds": 3600},
+        returns={201: accounts.IssuedKey},
+        problems=(*_BODY, 404),
+    ),
+    "keys.revoke": Operation(returns={204: None}, problems=(404,)),
     "audit_events.search": Operation(
         query=EventSearch, returns={200: out.EventPage}, problems=(400,)
     ),
