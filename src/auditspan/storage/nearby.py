@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy import ColumnElement, FromClause, Select, case, func, select
+from sqlalchemy import ColumnElement, FromClause, ScalarSelect, Subquery, case, func, select
 
 from auditspan.storage.event_filter import EventFilter
 
@@ -17,7 +17,9 @@ NEAR = 8_000
 """The number of rows before a cursor that are read without an index of what is looked for."""
 
 _FEW = 20_000
-"""The number of rows up to which the oldest row of a span of time is looked for."""
+"""The number of rows that are counted at most to find out whether a span of time is short."""
+
+_LAST = 2**63 - 1
 
 
 def near_rows(event: FromClause, before: int | None) -> ColumnElement[bool]:
@@ -31,22 +33,23 @@ def rows_of_times(
 ) -> Iterator[ColumnElement[bool]]:
     """Yield the conditions of ids between the first and the last event of the span of time."""
     if wanted.until is not None and before is None:
-        yield event.c.id <= _within(select(func.max(_id(event))), event, wanted).scalar_subquery()
+        later = _some(event, EventFilter(since=wanted.until))
+        many = select(func.count() == _FEW).select_from(later).scalar_subquery()
+        yield event.c.id <= case((many, _newest(event, wanted)), else_=_LAST)
     if wanted.since is not None:
-        some = _within(select(event.c.id), event, wanted).limit(_FEW).subquery()
-        count = select(func.count()).select_from(some).scalar_subquery()
-        first = _within(select(func.min(_id(event))), event, wanted).scalar_subquery()
-        yield event.c.id >= case((count < _FEW, first), else_=0)
+        some = _some(event, EventFilter(since=wanted.since, until=wanted.until))
+        oldest = case((func.count() < _FEW, func.min(some.c.id)), else_=0)
+        yield event.c.id >= select(oldest).select_from(some).scalar_subquery()
 
 
-def _id(event: FromClause) -> ColumnElement[int]:
-    """Return the id in a form that keeps the planner from reading the primary key for it."""
-    found: ColumnElement[int] = event.c.id + 0
-    return found
+def _newest(event: FromClause, wanted: EventFilter) -> ScalarSelect[int]:
+    """Return the last id in the span of time."""
+    times = EventFilter(since=wanted.since, until=wanted.until).conditions(event)
+    # Plus 0, which keeps the planner from reading the primary key for it.
+    return select(func.max(event.c.id + 0)).where(*times).scalar_subquery()
 
 
-def _within(
-    statement: Select[tuple[int]], event: FromClause, wanted: EventFilter
-) -> Select[tuple[int]]:
-    times = EventFilter(since=wanted.since, until=wanted.until)
-    return statement.select_from(event).where(*times.conditions(event))
+def _some(event: FromClause, times: EventFilter) -> Subquery:
+    """Return some ids in a span of time, read from the index of times."""
+    ids = select(event.c.id).where(*times.conditions(event))
+    return ids.order_by(event.c.occurred_at).limit(_FEW).subquery()

@@ -48,7 +48,5 @@ def test_limits_can_be_switched_off(tmp_path: Path, sqlite_url: str) -> None:
     with running_service(settings_at(tmp_path / "data", sqlite_url, **given)) as service:
         client = service.app.test_client()
         assert {401} == {client.get("/v1/users").status_code for _ in range(400)}
-    with pytest.raises(
-        SettingsError, match="AUDITSPAN_RATE_LIMIT is invalid: expected"
-    ):
+    with pytest.raises(SettingsError, match="AUDITSPAN_RATE_LIMIT is invalid: expected"):
         load_settings(rate_limit="many")
