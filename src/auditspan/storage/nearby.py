@@ -16,7 +16,7 @@ from auditspan.storage.event_filter import EventFilter
 NEAR = 8_000
 """The number of rows before a cursor that are read without an index of what is looked for."""
 
-_FEW = 20_000
+_FEW = 60_000
 """The number of rows that are counted at most to find out whether a span of time is short."""
 
 _LAST = 2**63 - 1

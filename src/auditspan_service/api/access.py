@@ -33,6 +33,7 @@ REFUSALS = {
 """The actions of refusals."""
 
 _READS = ("GET", "HEAD")
+_FLOOD = "auditspan_service.flood"
 _PERIOD = 60.0
 _CLIENTS = 1000
 _OTHERS = "others"
@@ -129,28 +130,38 @@ def install(app: Flask, *, api_prefix: str) -> None:
             return problem.response()
         try:
             with audit_context(tenant=tenant()):
-                _record_refusal(flood, problem)
+                _record(flood, REFUSALS[HTTPStatus(problem.status)], problem.detail)
         except (AuditWriteError, SQLAlchemyError) as error:
             return current_app.make_response(current_app.handle_user_exception(error))
         return problem.response()
 
     app.after_request(record)
     app.register_error_handler(Problem, refuse)
+    app.extensions[_FLOOD] = flood
 
 
-def _record_refusal(flood: Flood, refusal: Problem) -> None:
-    """Record that a request was refused for its key, its scope or a rate limit.
+def record_failed_sign_in(reason: str) -> None:
+    """Record that an API key was refused on the page for signing in, if access is recorded.
 
     Raises:
         AuditWriteError: the event could not be written.
     """
-    action = REFUSALS[HTTPStatus(refusal.status)]
+    if flood := current_app.extensions.get(_FLOOD):
+        _record(flood, REFUSALS[HTTPStatus.UNAUTHORIZED], reason)
+
+
+def _record(flood: Flood, action: str, reason: str) -> None:
+    """Record a refusal for a key, a scope or a rate limit; not each of many by one client.
+
+    Raises:
+        AuditWriteError: the event could not be written.
+    """
     count = flood.count((action, request.remote_addr))
     if count is not None:
         services().trail.record_durable(
             action,
             outcome="failure",
-            reason=refusal.detail,
+            reason=reason,
             metadata={"endpoint": request.endpoint, "count": count},
         )
 

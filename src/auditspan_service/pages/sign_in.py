@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from auditspan.viewer import SECURITY_HEADERS
 from auditspan_service.api import auth
+from auditspan_service.api.access import record_failed_sign_in
 from auditspan_service.api.current import services
 from auditspan_service.pages.auditors import (
     SCOPE,
@@ -43,6 +44,7 @@ def signed_in() -> ResponseReturnValue:
         return _form(_EXPIRED), 400
     key = auth.sign_in(request.form.get("key", "").strip())
     if key is None:
+        record_failed_sign_in(_INVALID)
         return _form(_INVALID), 401
     if not may_view(key):
         return _form(_OF_TENANT if key.tenant else _INSUFFICIENT), 403
