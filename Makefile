@@ -98,7 +98,7 @@ image: ## build the container image
 .PHONY: dist
 dist: $(READY) ## build wheel and source archive in dist, with a list of what is in the image
 	@$(UV) build --quiet --out-dir dist
-	@$(UV) export --quiet --frozen --no-dev --extra service --extra postgres \
+	@$(UV) export --quiet --frozen --no-dev --extra service --extra postgres --extra jwt \
 	  --format cyclonedx1.5 --output-file dist/auditspan.cdx.json
 
 # Python 3.12 and later measure cheaply; on 3.11 the tests take much longer.

@@ -126,8 +126,10 @@ def find_live_key(session: Session, key_id: int) -> Principal | None:
 
 
 def is_administrator(user: User) -> bool:
-    """Return whether the user has an `admin` key that is valid while the user is active."""
-    return any(_is_unspent(key) and ADMIN in principal_of(key).scopes for key in user.keys)
+    """Return whether the user has an `admin` key that is valid while active, or such a role."""
+    return any(ADMIN in role.scopes for role in user.roles) or any(
+        _is_unspent(key) and ADMIN in key.scopes for key in user.keys
+    )
 
 
 def require_grantable(scopes: Iterable[str], user: User) -> None:

@@ -14,7 +14,7 @@ from auditspan_service.tokens import TokenVerifier
 
 
 class Authenticator:
-    """What a process needs to find out who a caller is."""
+    """Authenticator of the callers of one process."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self.uses = KeyUses(database)

@@ -45,7 +45,7 @@ class Criteria(TypedDict, total=False):
         since, until: the earliest time, and the first that is too late; aware.
         tx_id, trace_id, request_id, tenant: the transaction, trace, request and tenant.
         text: text anywhere in the body; the case of ASCII letters does not matter.
-        exclude: criteria of which the event must meet none.
+        exclude: criteria that no event may meet.
     """
 
     actor: str

@@ -33,7 +33,7 @@ class EventFilter:
         until: the first time that is too late, aware.
         tx_id, trace_id, request_id, tenant: the transaction, trace, request and tenant.
         text: text anywhere in the body; the case of ASCII letters does not matter.
-        exclude: criteria of which the event must meet none; `since` and `until` do not count.
+        exclude: criteria that no event may meet, without `since` and `until`.
     """
 
     actor: str | None = None

@@ -98,15 +98,20 @@ def _page(  # noqa: PLR0913 (a filter and two cursors)
     if after is not None:
         newer = page.where(*wanted.conditions(event), event.c.id > after)
         return _read(connection, newer.order_by(event.c.id))
-    page = page.where(*rows_of_times(event, wanted, before)).order_by(event.c.id.desc())
+    page = page.order_by(event.c.id.desc())
+    older = [*rows_of_times(event, wanted, before)]
     if before is not None:
-        page = page.where(event.c.id < before)
-    if wanted.has_terms:
-        conditions = wanted.conditions(event, by_index=False)
-        found = _read(connection, page.where(near_rows(event, before), *conditions))
-        if len(found) == limit:
-            return found
-    return _read(connection, page.where(*wanted.conditions(event)))
+        older.append(event.c.id < before)
+    if not wanted.has_terms:
+        return _read(connection, page.where(*older, *wanted.conditions(event)))
+    in_text = wanted.conditions(event, by_index=False)
+    found = _read(connection, page.where(near_rows(event, before), *older, *in_text))
+    if len(found) == limit:
+        return found
+    # The index has no order: the ids are sorted before anything else is read of their rows.
+    ids = select(event.c.id).where(*older, *wanted.conditions(event))
+    newest = ids.order_by(event.c.id.desc()).limit(limit).subquery()
+    return _read(connection, page.where(event.c.id.in_(select(newest.c.id))))
 
 
 def _read(connection: Connection, statement: Select[Any]) -> list[StoredEvent]:

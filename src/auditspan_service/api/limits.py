@@ -1,7 +1,7 @@
 """Rate limits: requests of one key, and failed authentications of one client.
 
 Each process counts for itself, in memory: a limit protects the service against a client that has
-gone wild, and is no quota.
+gone wild; it does not enforce a quota.
 """
 
 from __future__ import annotations

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, event, text
 
 from auditspan.format import canonical_json
+from auditspan.storage import nearby
 from support.service import Caller, RunningService
 
 ROWS = 50_000
@@ -97,8 +99,11 @@ def pages(kim: Caller, query: str) -> Iterator[str]:
         following = f"{following.partition('&cursor=')[0]}&cursor={response.get_json()['next']}"
 
 
-def test_no_search_reads_a_whole_table(postgresql_service: RunningService) -> None:
+def test_no_search_reads_a_whole_table(
+    postgresql_service: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither the events nor the leaves are scanned in sequence, on the first page and the next."""
+    monkeypatch.setattr(nearby, "_FEW", ROWS // 20)  # as in a trail that is twenty times as large
     service, kim = postgresql_service, postgresql_service.caller()
     engine = service.services.database.engine
     with engine.begin() as connection:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from auditspan.alembic import create_guards
+from auditspan.storage import audit_tables, term_removal
 
 revision = "0004"
 down_revision = "0003"
@@ -50,5 +51,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    event = audit_tables(sa.MetaData()).event
+    for statement in term_removal(event, op.get_bind().dialect):
+        op.execute(statement)
     for name in _INDEXES:
         op.drop_index(name, _TABLE)
