@@ -77,15 +77,27 @@ def create_guards(op: MigrationOperations, *, schema: str | None = None) -> None
             *PARTITIONS.of(dialect).guard_partitions(table, dialect),
         ):
             op.execute(statement)
-    for statement in term_creation(audit_tables(MetaData(schema=schema)).event, dialect):
+    create_search_terms(op, schema=schema)
+
+
+def create_search_terms(op: MigrationOperations, *, schema: str | None = None) -> None:
+    """Create the index of search terms and its function, on PostgreSQL, unless they exist."""
+    event, dialect = audit_tables(MetaData(schema=schema)).event, op.get_context().dialect
+    for statement in term_creation(event, dialect):
+        op.execute(statement)
+
+
+def drop_search_terms(op: MigrationOperations, *, schema: str | None = None) -> None:
+    """Drop the index of search terms and its function."""
+    event, dialect = audit_tables(MetaData(schema=schema)).event, op.get_context().dialect
+    for statement in term_removal(event, dialect):
         op.execute(statement)
 
 
 def drop_guards(op: MigrationOperations, *, schema: str | None = None) -> None:
     """Drop the triggers; until they are created again, rows can be changed and removed."""
     dialect: Dialect = op.get_context().dialect
-    for statement in term_removal(audit_tables(MetaData(schema=schema)).event, dialect):
-        op.execute(statement)
+    drop_search_terms(op, schema=schema)
     for table in _append_only(schema):
         unguard = PARTITIONS.of(dialect).unguard_partitions(table, dialect)
         for statement in (*unguard, *removal(table, dialect)):

@@ -2,8 +2,7 @@
 
 Revision 0004, after 0003.
 
-The index of search terms and its function are created by the library, with the triggers of this
-release. The indexes are built while writers wait; to avoid that on a large trail, create them with
+The index of search terms and its function are created by the library. The indexes are built while writers wait; to avoid that on a large trail, create them with
 CREATE INDEX CONCURRENTLY beforehand: those that exist are left as they are.
 """
 
@@ -12,8 +11,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from auditspan.alembic import create_guards
-from auditspan.storage import audit_tables, term_removal
+from auditspan.alembic import create_search_terms, drop_search_terms
 
 revision = "0004"
 down_revision = "0003"
@@ -47,12 +45,10 @@ def upgrade() -> None:
             postgresql_where=where,
             sqlite_where=where,
         )
-    create_guards(op)
+    create_search_terms(op)
 
 
 def downgrade() -> None:
-    event = audit_tables(sa.MetaData()).event
-    for statement in term_removal(event, op.get_bind().dialect):
-        op.execute(statement)
+    drop_search_terms(op)
     for name in _INDEXES:
         op.drop_index(name, _TABLE)
