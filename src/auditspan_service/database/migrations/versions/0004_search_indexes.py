@@ -2,8 +2,9 @@
 
 Revision 0004, after 0003.
 
-The index of search terms and its function are created by the library. The indexes are built while writers wait; to avoid that on a large trail, create them with
-CREATE INDEX CONCURRENTLY beforehand: those that exist are left as they are.
+The index of search terms and its function are created by the library. The indexes are built while
+writers wait; to avoid that on a large trail, create them with CREATE INDEX CONCURRENTLY beforehand:
+those that exist are left as they are.
 """
 
 from __future__ import annotations
