@@ -320,15 +320,14 @@ def test_the_refusal_names_everything(tmp_path: Path) -> None:
     engine.dispose()
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "DROP INDEX ix_audit_event_terms",
-        "CREATE OR REPLACE FUNCTION auditspan_terms(body text) RETURNS integer[] "
-        "LANGUAGE sql IMMUTABLE AS 'SELECT ARRAY[1]'",
-    ],
-    ids=["index", "function"],
-)
+OTHER_TERMS = """
+CREATE OR REPLACE FUNCTION auditspan_terms(body text) RETURNS integer[]
+LANGUAGE sql IMMUTABLE AS 'SELECT ARRAY[1]'
+"""
+DAMAGED = ("", "{", "[]", '{"changes":[]}', '{"changes":{"a":1}}', "0x00")
+
+
+@pytest.mark.parametrize("statement", ["DROP INDEX ix_audit_event_terms", OTHER_TERMS])
 def test_search_terms_are_checked_and_created_again(postgres_url: str, statement: str) -> None:
     """Without their index or their function, searches would miss events; that is a warning."""
     engine = create_engine(postgres_url)
@@ -342,9 +341,7 @@ def test_search_terms_are_checked_and_created_again(postgres_url: str, statement
     engine.dispose()
 
 
-@pytest.mark.parametrize(
-    "body", ["", "{", "[]", '{"changes":[]}', '{"changes":{"a":1}}', "\\u0000"]
-)
+@pytest.mark.parametrize("body", DAMAGED)
 def test_damaged_body_has_few_terms_and_no_error(postgres_url: str, body: str) -> None:
     """It is stored like any other, so that it can be sealed and reported."""
     engine = create_engine(postgres_url)
