@@ -15,6 +15,7 @@ from auditspan_service.api_keys import (
     OVERLAP,
     IssuedKey,
     create_key,
+    get_key,
     list_keys,
     revoke_key,
     rotate_key,
@@ -95,7 +96,10 @@ def rotate(*, key_id: int, overlap_hours: float, as_json: bool) -> None:
     overlap = timedelta(hours=overlap_hours)
     with opened_services() as services, services.database.writing() as session:
         issued = rotate_key(session, key_id, overlap=overlap)
+        old = key_resource(get_key(session, key_id), None)
     _show(issued, as_json=as_json)
+    if not as_json:
+        say(f"Key {key_id} expires at {old['expires_at']}.")
 
 
 @keys.command("list")
