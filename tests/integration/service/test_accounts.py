@@ -13,15 +13,19 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import event
 
+from auditspan.dialects import DIALECTS
+from auditspan.verify import check_state
 from auditspan_service.api import access
 from auditspan_service.api.auth import GATE
 from auditspan_service.api_keys import GivenKey
 from auditspan_service.cli import main
 from auditspan_service.key_cache import KeyCache
+from auditspan_service.models import Base
 from auditspan_service.principals import Principal
 from auditspan_service.scopes import ROLES
 from support.openapi import role_matrix
 from support.relaying import wait_for
+from support.roles import deployed_database
 from support.service import Caller, RunningService, problem, running_service, settings_at
 
 
@@ -203,3 +207,44 @@ def test_commands_manage_keys_and_users(tmp_path: Path, sqlite_url: str) -> None
     assert (0, "kim has the role writer.\n") == (done.exit_code, done.stdout)
     wrong = CliRunner().invoke(main, [*key, "--scope", "admin"], env=environ)
     assert (2, True) == (wrong.exit_code, "not for the key of a tenant" in wrong.output)
+
+
+def test_privileges_of_a_deployment_are_enough(tmp_path: Path) -> None:
+    """The service's role manages roles and keys, writes last uses and searches by terms."""
+    with deployed_database() as place:
+        settings = settings_at(tmp_path / "data", place.url("app"))
+        with running_service(settings) as service:
+            admin = service.caller(username="root")
+            lee = holder(admin, "auditor", "writer", scopes=["audit:read", "audit:write"])
+            done = lee("POST", "/v1/audit-events", json={"action": "note.made"})
+            assert 201 == done.status_code
+            assert 1 == len(lee.events(field="name", action="role.*", target_id="1"))
+            service.app.extensions[GATE].authenticator.uses.write()
+            (shown,) = admin("GET", f"/v1/users/{lee.user_id}/keys").get_json()["items"]
+            assert shown["last_used_at"]
+            assert 201 == admin("POST", f"{key_path(lee)}/rotation", json={}).status_code
+            gone = admin("DELETE", f"/v1/users/{lee.user_id}", headers={"If-Match": "*"})
+            assert (204, 401) == (gone.status_code, lee("GET", "/v1/roles").status_code)
+
+
+def test_user_with_the_role_admin_is_an_administrator(service: RunningService) -> None:
+    """Though it has no key yet, only an administrator changes or deletes it."""
+    admin, writer = service.caller(username="root"), service.caller("users:write", username="kim")
+    user = f"/v1/users/{admin.create(username='lee')['id']}"
+    assert 204 == admin("PUT", f"{user}/roles/admin").status_code
+    headers = {"If-Match": "*"}
+    assert 403 == writer("PATCH", user, json={"active": False}, headers=headers).status_code
+    assert 403 == writer("DELETE", user, headers=headers).status_code
+    assert 204 == admin("DELETE", user, headers=headers).status_code
+
+
+def test_state_of_users_and_roles_is_replayed(service: RunningService) -> None:
+    """The trail tells the live tables, with the roles of each user."""
+    admin = service.caller(username="root")
+    lee = holder(admin, "auditor", "writer", scopes=["audit:read"])
+    admin("DELETE", f"/v1/users/{lee.user_id}/roles/writer")
+    engine, tables = service.services.database.engine, service.services.trail.tables
+    with engine.connect() as connection:
+        DIALECTS.of(connection).read_snapshot(connection)
+        keys = service.services.mac_keys
+        assert [] == check_state(connection, tables, Base.metadata, mac_key=keys).differences
