@@ -171,6 +171,10 @@ bench: $(filter .uv/bin/uv,$(UV)) ## what capturing costs, beside a floor and ot
 bench-trust: $(READY) collector ## how fast rows are sealed, verified and relayed, beside a floor (minutes)
 	@$(RUN)/python benchmarks/trust.py $(BENCH_ARGS)
 
+.PHONY: bench-search
+bench-search: $(READY) ## how long the filters of a search take on a million rows (minutes)
+	@$(RUN)/python benchmarks/search.py $(BENCH_ARGS)
+
 .PHONY: clean
 clean: ## remove what was built; data under .auditspan stays
 	rm -rf .venv .venv-next .uv .mypy_cache .ruff_cache .pytest_cache dist

@@ -28,14 +28,12 @@ class Authenticator:
         Raises:
             KeysUnavailableError: the keys that tokens are checked with cannot be fetched.
         """
-        found = self._of_key(text)
-        if found is not None and found.key_id is not None:
-            self.uses.note(found.key_id)
-        if found is None and self._tokens is not None and not text.startswith("ask_"):
-            found = self._tokens.find(text)
-        return found
+        if self._tokens is None or text.startswith("ask_"):
+            return self.find_key(text)
+        return self._tokens.find(text)
 
-    def _of_key(self, text: str) -> Principal | None:
+    def find_key(self, text: str) -> Principal | None:
+        """Return the principal of an API key, or None if it is not valid (any more)."""
         given, begun = given_key(text), time.monotonic()
         found = self._cache.find(given) if given else None
         if found is None:
@@ -43,4 +41,6 @@ class Authenticator:
                 found = authenticate(session, text)
             if given and found:
                 self._cache.remember(given, found, begun)
+        if found is not None and found.key_id is not None:
+            self.uses.note(found.key_id)
         return found

@@ -5,7 +5,8 @@
     ├── NotFoundError         the object does not exist
     ├── DuplicateError        the name is already taken
     ├── InUseError            something else still needs the object
-    └── StaleError            the object has changed since it was read
+    ├── StaleError            the object has changed since it was read
+    └── KeysUnavailableError  the keys of the identity provider cannot be fetched
 
 `SchemaError` is an `AuditConfigError`: the database schema does not match this release.
 
@@ -65,3 +66,7 @@ class InUseError(ServiceError):
 
 class StaleError(ServiceError):
     """The object has changed since it was read: read it again and repeat the change."""
+
+
+class KeysUnavailableError(ServiceError):
+    """The keys of the identity provider cannot be fetched, so that no token can be checked."""

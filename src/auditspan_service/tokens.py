@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditspan.errors import AuditConfigError
 from auditspan_service.config import Settings
+from auditspan_service.errors import KeysUnavailableError
 from auditspan_service.principals import Principal
 from auditspan_service.scopes import ADMIN, OF_TENANTS, SCOPES
 
@@ -31,10 +32,6 @@ _LEEWAY = 30
 """The tolerated difference of the clocks in seconds."""
 
 _CLAIMS = ["exp", "iss", "aud", "sub"]
-
-
-class KeysUnavailableError(Exception):
-    """The JWKS cannot be fetched, so that no token can be checked."""
 
 
 class TokenVerifier:

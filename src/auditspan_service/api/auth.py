@@ -19,11 +19,11 @@ from auditspan_service.api.limits import RateLimits
 from auditspan_service.api.problems import Problem
 from auditspan_service.api_keys import is_administrator
 from auditspan_service.authenticator import Authenticator
+from auditspan_service.errors import KeysUnavailableError
 from auditspan_service.models import User
 from auditspan_service.principals import Principal
 from auditspan_service.scopes import ADMIN, SCOPES
 from auditspan_service.services import Services
-from auditspan_service.tokens import KeysUnavailableError
 
 API_PREFIX = "/v1/"
 PRINCIPAL = "auditspan_principal"
@@ -76,10 +76,9 @@ def sign_in(text: str) -> Principal | None:
         Problem: the client has failed too often.
     """
     gate: _Gate = current_app.extensions[GATE]
-    found = gate.authenticator.find(text)
-    if found is None or found.key_id is None:
+    found = gate.authenticator.find_key(text)
+    if found is None:
         gate.limits.count_failure(request.remote_addr)
-        return None
     return found
 
 
