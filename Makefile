@@ -102,7 +102,7 @@ image: ## build the container image
 .PHONY: dist
 dist: $(READY) ## build wheel and source archive in dist, with a list of what is in the image
 	@$(UV) build --quiet --out-dir dist
-	@$(UV) export --quiet --frozen --no-dev --extra service --extra postgres \
+	@$(UV) export --quiet --frozen --no-dev --extra service --extra postgres --extra jwt \
 	  --format cyclonedx1.5 --output-file dist/auditspan.cdx.json
 
 # Python 3.12 and later measure cheaply; on 3.11 the tests take much longer.
@@ -174,6 +174,10 @@ bench: $(filter .uv/bin/uv,$(UV)) ## what capturing costs, beside a floor and ot
 .PHONY: bench-trust
 bench-trust: $(READY) collector ## how fast rows are sealed, verified and relayed, beside a floor (minutes)
 	@$(RUN)/python benchmarks/trust.py $(BENCH_ARGS)
+
+.PHONY: bench-search
+bench-search: $(READY) ## how long the filters of a search take on a million rows (minutes)
+	@$(RUN)/python benchmarks/search.py $(BENCH_ARGS)
 
 .PHONY: clean
 clean: ## remove what was built; data under .auditspan stays

@@ -12,24 +12,25 @@ import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from auditspan_service.errors import FieldError, InvalidInputError, NotFoundError
 from auditspan_service.models import MAX_ID, ApiKey, User, utc_now
+from auditspan_service.principals import Principal, principal_of
 from auditspan_service.schemas import NewUser, read
+from auditspan_service.scopes import ADMIN, checked_scopes, permits
 from auditspan_service.users import create_user, find_user
 
-ADMIN = "admin"
-ON_BEHALF_OF = "audit:on-behalf-of"
-SCOPES = ("users:read", "users:write", "audit:read", "audit:write", ON_BEHALF_OF, ADMIN)
-"""The scopes of a key: each permits some routes, and `admin` permits all. `ON_BEHALF_OF` permits
-the member `on_behalf_of` in events that are recorded with `audit:write`."""
+OVERLAP = timedelta(days=1)
+"""The time for which a rotated key stays valid by default."""
 
 _SECRET_BYTES = 32
 _KEY = re.compile(r"ask_([1-9][0-9]{0,18})_([A-Za-z0-9_-]{43})")
 _NO_HASH = hashlib.sha256(b"").hexdigest()
+_WITH_ROLES = (joinedload(ApiKey.user).joinedload(User.roles),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,84 +41,142 @@ class IssuedKey:
     text: str = field(repr=False)
 
 
-def create_key(
-    session: Session, username: str, scopes: Iterable[str], *, name: str | None = None
+@dataclass(frozen=True, kw_only=True)
+class GivenKey:
+    """Text of a key as a caller gives it: its id, and the hash of its secret."""
+
+    id: int
+    hash: str = field(repr=False)
+
+
+def create_key(  # noqa: PLR0913 (each is a member of the key)
+    session: Session,
+    username: str,
+    scopes: Iterable[str],
+    *,
+    name: str | None = None,
+    tenant: str | None = None,
+    expires_at: datetime | None = None,
 ) -> IssuedKey:
-    """Create a key for a user, and the user if it does not exist.
+    """Create a key for a user, and the user if it does not exist; its scopes need no roles.
 
     Raises:
         InvalidInputError: a scope is unknown, none was given, or the username is invalid.
     """
-    wanted = _scopes(scopes)
+    wanted = checked_scopes(scopes, tenant=tenant, field="scope")
     new_user = read(NewUser, {"username": username})
     user = find_user(session, new_user.username) or create_user(session, new_user)
+    key = ApiKey(user=user, name=name, scopes=wanted, tenant=tenant, expires_at=expires_at)
+    return issue(session, key)
+
+
+def issue(session: Session, key: ApiKey) -> IssuedKey:
+    """Add a key with a new secret."""
     secret = secrets.token_urlsafe(_SECRET_BYTES)
-    key = ApiKey(user=user, name=name, scopes=wanted, secret_hash=_hash(secret))
+    key.secret_hash = _hash(secret)
     session.add(key)
     session.flush()
     return IssuedKey(key=key, text=f"ask_{key.id}_{secret}")
 
 
-def authenticate(session: Session, text: str) -> ApiKey | None:
-    """Return the key with this text and its user, or None if the key is not valid (any more)."""
+def rotate_key(session: Session, key_id: int, *, overlap: timedelta = OVERLAP) -> IssuedKey:
+    """Issue a key like this one, which expires after the overlap; until then both are valid.
+
+    Raises:
+        NotFoundError: the key does not exist.
+        InvalidInputError: the key is not valid any more.
+    """
+    old = get_key(session, key_id)
+    if not _is_unspent(old):
+        message = "the key is revoked or expired: create a new one"
+        raise InvalidInputError([FieldError(field="", message=message)])
+    members = ("user", "name", "scopes", "tenant", "is_bounded", "expires_at")
+    issued = issue(session, ApiKey(**{name: getattr(old, name) for name in members}))
+    ends = utc_now() + overlap
+    old.expires_at = min(old.expires_at or ends, ends)
+    session.flush()
+    return issued
+
+
+def given_key(text: str) -> GivenKey | None:
+    """Read the text of a key; None if it has another form."""
     match = _KEY.fullmatch(text)
-    key_id = int(match[1]) if match else 0
-    key = (
-        session.get(ApiKey, key_id, options=[joinedload(ApiKey.user)]) if key_id <= MAX_ID else None
-    )
+    if match is None or int(match[1]) > MAX_ID:
+        return None
+    return GivenKey(id=int(match[1]), hash=_hash(match[2]))
+
+
+def authenticate(session: Session, text: str) -> Principal | None:
+    """Return the principal of the key with this text, or None if it is not valid (any more)."""
+    given = given_key(text)
+    key = session.get(ApiKey, given.id, options=_WITH_ROLES) if given else None
     expected = key.secret_hash if key else _NO_HASH
     # Compared even if the key does not exist, so that timing does not reveal which ids exist.
-    is_right = hmac.compare_digest(_hash(match[2] if match else ""), expected)
-    return key if key and match and is_right and _is_live(key) else None
+    is_right = hmac.compare_digest(given.hash if given else _hash(""), expected)
+    return principal_of(key) if key and given and is_right and _is_live(key) else None
 
 
-def find_live_key(session: Session, key_id: int) -> ApiKey | None:
-    """Return the key with its user, or None if the key is not valid (any more).
+def find_live_key(session: Session, key_id: int) -> Principal | None:
+    """Return the principal of a key, or None if the key is not valid (any more).
 
     For a caller that has authenticated with this key before.
     """
-    key = session.get(ApiKey, key_id, options=[joinedload(ApiKey.user)])
-    return key if key and _is_live(key) else None
-
-
-def allows(key: ApiKey, scope: str) -> bool:
-    """Return whether the key has this scope."""
-    return scope in key.scopes or ADMIN in key.scopes
+    key = session.get(ApiKey, key_id, options=_WITH_ROLES)
+    return principal_of(key) if key and _is_live(key) else None
 
 
 def is_administrator(user: User) -> bool:
-    """Return whether the user has an `admin` key that is valid while the user is active."""
-    return any(ADMIN in key.scopes and _is_unspent(key) for key in user.keys)
+    """Return whether the user has an `admin` key that is valid while active, or such a role."""
+    return any(ADMIN in role.scopes for role in user.roles) or any(
+        _is_unspent(key) and ADMIN in key.scopes for key in user.keys
+    )
 
 
-def list_keys(session: Session) -> list[ApiKey]:
-    """Return all keys with their users, oldest first."""
+def require_grantable(scopes: Iterable[str], user: User) -> None:
+    """Refuse scopes that no role of the user has.
+
+    Raises:
+        InvalidInputError: the message names them.
+    """
+    held = {scope for role in user.roles for scope in role.scopes}
+    if missing := [scope for scope in scopes if not permits(held, scope)]:
+        message = f"no role of the user has {', '.join(missing)}: assign one first"
+        raise InvalidInputError([FieldError(field="scopes", message=message)])
+
+
+def list_keys(session: Session, *, user_id: int | None = None) -> list[ApiKey]:
+    """Return all keys, or those of a user, with their users, oldest first."""
     statement = select(ApiKey).options(joinedload(ApiKey.user)).order_by(ApiKey.id)
+    if user_id is not None:
+        statement = statement.where(ApiKey.user_id == user_id)
     return list(session.scalars(statement))
 
 
-def revoke_key(session: Session, key_id: int) -> ApiKey:
-    """Revoke a key, effective immediately; a key that was revoked before is unchanged.
+def get_key(session: Session, key_id: int) -> ApiKey:
+    """Return the key with this id.
 
     Raises:
         NotFoundError: the key does not exist.
     """
-    key = session.get(ApiKey, key_id) if 0 < key_id <= MAX_ID else None
+    is_id = 0 < key_id <= MAX_ID
+    key = session.get(ApiKey, key_id, options=[joinedload(ApiKey.user)]) if is_id else None
     if key is None:
         raise NotFoundError(f"Key {key_id} does not exist.")
-    key.revoked_at = key.revoked_at or utc_now()
-    session.flush()
     return key
 
 
-def _scopes(scopes: Iterable[str]) -> list[str]:
-    wanted = sorted(set(scopes))
-    unknown = [scope for scope in wanted if scope not in SCOPES]
-    if unknown or not wanted:
-        problem = f"{', '.join(unknown)} is unknown" if unknown else "at least one is required"
-        message = f"{problem}; the scopes are {', '.join(SCOPES)}"
-        raise InvalidInputError([FieldError(field="scope", message=message)])
-    return wanted
+def revoke_key(session: Session, key_id: int) -> ApiKey:
+    """Revoke a key; a key that was revoked before is unchanged.
+
+    Processes that have verified it forget it within `AUDITSPAN_KEY_CACHE_SECONDS`.
+
+    Raises:
+        NotFoundError: the key does not exist.
+    """
+    key = get_key(session, key_id)
+    key.revoked_at = key.revoked_at or utc_now()
+    session.flush()
+    return key
 
 
 def _is_live(key: ApiKey) -> bool:

@@ -16,9 +16,11 @@ from auditspan_service.api.exports import exports
 from auditspan_service.api.health import health
 from auditspan_service.api.history import history
 from auditspan_service.api.hosts import require_host
+from auditspan_service.api.keys import keys
 from auditspan_service.api.openapi import openapi
 from auditspan_service.api.proofs import proofs
 from auditspan_service.api.proxy import ProxyBoundary
+from auditspan_service.api.roles import roles
 from auditspan_service.api.users import users
 from auditspan_service.config import Settings, load_settings
 from auditspan_service.services import Services, open_services
@@ -31,7 +33,7 @@ from auditspan_service.telemetry.logs import setup_logging
 from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
 
 _BLUEPRINTS = (
-    *(users, audit_events, event_ingest, exports, history, proofs),
+    *(users, roles, keys, audit_events, event_ingest, exports, history, proofs),
     *(health, openapi, problems.pages),
 )
 
@@ -82,7 +84,7 @@ def _install(app: Flask, services: Services) -> None:
         instrument_engine(services.database.replica.engine, services.telemetry)
     app.before_request(require_host)
     AuditExtension(services.trail, actor=auth.actor).init_app(app)
-    auth.protect(app)
+    auth.protect(app, services)
     app.before_request(require_whole_body)
     error_handlers.install(app)
     if services.settings.record_access:

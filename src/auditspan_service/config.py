@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from limits import parse
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 from pydantic_settings import NoDecode
 from sqlalchemy import URL, make_url
@@ -17,6 +18,7 @@ from auditspan.settings import TrailSettings
 from auditspan.settings import load_settings as load
 from auditspan.telemetry import Network, parse_networks
 from auditspan_service.database.sqlite_url import absolute_sqlite_url, sqlite_url
+from auditspan_service.scopes import SCOPES
 
 _MIB = 1024 * 1024
 
@@ -66,6 +68,44 @@ def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
 
 
+def _limit(text: str) -> str:
+    if text == "off":
+        return text
+    try:
+        parse(text)
+    except ValueError:
+        raise ValueError("expected a limit such as 6000/minute, or off") from None
+    return text
+
+
+def _words(value: object) -> object:
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+def _mapping(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    pairs = [one.partition("=") for one in value.replace(",", " ").split()]
+    if unknown := [ours for _, _, ours in pairs if ours not in SCOPES]:
+        raise ValueError(
+            f"expected pairs such as audit.read=audit:read with scopes of auditspan on the right; "
+            f"{len(unknown)} are not: the scopes are {', '.join(SCOPES)}"
+        )
+    return {theirs: ours for theirs, _, ours in pairs}
+
+
+def _jwks_url(text: str, info: ValidationInfo) -> str:
+    if not text.startswith(("https://", "http://")):
+        raise ValueError("expected a URL such as https://login.example.org/jwks.json")
+    if not (info.data.get("jwt_issuer") and info.data.get("jwt_audience")):
+        raise ValueError("AUDITSPAN_JWT_ISSUER and AUDITSPAN_JWT_AUDIENCE are required with it")
+    return text
+
+
+Limit = Annotated[str, AfterValidator(_limit)]
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -89,6 +129,38 @@ class Settings(TrailSettings):
     record_access: bool = Field(
         default=False,
         description="record reads and refusals of the API, starts and stops as events",
+    )
+    key_cache_seconds: float = Field(
+        default=5,
+        ge=0,
+        le=5,
+        description="how long a process remembers a verified API key, and so accepts a revoked one",
+    )
+    rate_limit: Limit = Field(
+        default="12000/minute",
+        description="the requests of one key to one process, such as 600/minute, or off",
+    )
+    failure_limit: Limit = Field(
+        default="300/minute",
+        description="the failed authentications of one client at one process, or off",
+    )
+    jwt_issuer: str | None = Field(default=None, description="the `iss` of accepted tokens")
+    jwt_audience: str | None = Field(default=None, description="the `aud` of accepted tokens")
+    jwt_jwks_url: Annotated[str, AfterValidator(_jwks_url)] | None = Field(
+        default=None, description="the keys of accepted tokens (JWKS); by default none is accepted"
+    )
+    jwt_algorithms: Annotated[tuple[Algorithm, ...], NoDecode, BeforeValidator(_words)] = Field(
+        default_factory=lambda: ("RS256", "ES256"),
+        description="the accepted signature algorithms of tokens; by default RS256 and ES256",
+    )
+    jwt_scopes_claim: str = Field(default="scope", description="the claim with a token's scopes")
+    jwt_scopes: Annotated[dict[str, str], NoDecode, BeforeValidator(_mapping)] = Field(
+        default_factory=dict,
+        description="scopes of tokens and ours, such as audit.read=audit:read; by default ours "
+        "but `admin`, by their own names",
+    )
+    jwt_tenant_claim: str | None = Field(
+        default=None, description="the claim with a token's tenant, required in each token if set"
     )
     log_level: Annotated[LogLevel, BeforeValidator(_upper)] = Field(
         default="INFO", description="the minimum severity of log records"

@@ -4,7 +4,9 @@
     ├── InvalidInputError     a member of the input is invalid
     ├── NotFoundError         the object does not exist
     ├── DuplicateError        the name is already taken
-    └── StaleError            the object has changed since it was read
+    ├── InUseError            something else still needs the object
+    ├── StaleError            the object has changed since it was read
+    └── KeysUnavailableError  the keys of the identity provider cannot be fetched
 
 `SchemaError` is an `AuditConfigError`: the database schema does not match this release.
 
@@ -58,5 +60,13 @@ class DuplicateError(ServiceError):
     """The name is already taken."""
 
 
+class InUseError(ServiceError):
+    """Something else still needs the object."""
+
+
 class StaleError(ServiceError):
     """The object has changed since it was read: read it again and repeat the change."""
+
+
+class KeysUnavailableError(ServiceError):
+    """The keys of the identity provider cannot be fetched, so that no token can be checked."""

@@ -1,4 +1,4 @@
-"""Tables of the service: users and their API keys. Both are audited."""
+"""Tables of the service: users, their roles and API keys. All but the last uses are audited."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     CheckConstraint,
+    Column,
     ForeignKey,
     Identity,
     Index,
     Integer,
     MetaData,
     String,
+    Table,
+    false,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from auditspan import Policy
+from auditspan import Exempt, Policy
 from auditspan.storage import UtcDateTime, audit_tables
 
 MAX_ID = 2**63 - 1
@@ -30,6 +33,8 @@ USERNAME_LENGTH = 50
 EMAIL_LENGTH = 254  # RFC 5321 §4.5.3.1.3, without the angle brackets
 FULL_NAME_LENGTH = 200
 KEY_NAME_LENGTH = 100
+ROLE_NAME_LENGTH = 50
+TENANT_LENGTH = 100
 
 # On SQLite only INTEGER PRIMARY KEY AUTOINCREMENT never reuses the id of a deleted row: an old
 # audit row must not seem to refer to a new object.
@@ -64,6 +69,35 @@ class Base(DeclarativeBase):
     )
 
 
+_Scopes = JSON().with_variant(JSONB(), "postgresql")
+
+user_roles = Table(
+    "user_roles",
+    Base.metadata,
+    Column("user_id", _ID, ForeignKey("users.id"), primary_key=True),
+    Column("role_id", _ID, ForeignKey("roles.id"), primary_key=True),
+    Index(None, "role_id"),
+)
+"""The roles of each user."""
+
+
+class Role(Base):
+    """Named set of scopes."""
+
+    __tablename__ = "roles"
+    __audit__: ClassVar = Policy(exclude={"version"})
+    __table_args__ = (_SQLITE,)
+
+    id: Mapped[RowId]
+    name: Mapped[str] = mapped_column(String(ROLE_NAME_LENGTH), unique=True)
+    scopes: Mapped[list[str]] = mapped_column(_Scopes)
+    """Sorted; replaced as a whole, never changed in place."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
+    version: Mapped[int] = mapped_column(Integer())
+
+    __mapper_args__: Any = {"version_id_col": version}  # noqa: RUF012 (read once, by the mapper)
+
+
 class User(Base):
     """User of the API, recorded as the actor of its changes."""
 
@@ -93,6 +127,7 @@ class User(Base):
     keys: Mapped[list[ApiKey]] = relationship(
         back_populates="user", cascade="all, delete-orphan", order_by="ApiKey.id"
     )
+    roles: Mapped[list[Role]] = relationship(secondary=user_roles, order_by="Role.name")
 
     __mapper_args__: Any = {"version_id_col": version}  # noqa: RUF012 (read once, by the mapper)
 
@@ -109,16 +144,31 @@ class ApiKey(Base):
     name: Mapped[str | None] = mapped_column(String(KEY_NAME_LENGTH))
     secret_hash: Mapped[str] = mapped_column(String(64))
     """SHA-256 of the secret, hexadecimal. A random 256-bit secret needs no slow hash."""
-    scopes: Mapped[list[str]] = mapped_column(JSON().with_variant(JSONB(), "postgresql"))
+    scopes: Mapped[list[str]] = mapped_column(_Scopes)
     """Sorted; replaced as a whole, never changed in place."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime(), default=utc_now)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
     version: Mapped[int] = mapped_column(Integer())
+    tenant: Mapped[str | None] = mapped_column(String(TENANT_LENGTH))
+    """The only tenant whose events the key reads and records; None for all."""
+    is_bounded: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """True for keys that were created over the API: a scope counts while a role of the user has
+    it. An operator's keys (`auditspan keys create`) need no roles."""
 
     user: Mapped[User] = relationship(back_populates="keys")
 
     __mapper_args__: Any = {"version_id_col": version}  # noqa: RUF012 (read once, by the mapper)
+
+
+class KeyUse(Base):
+    """Last use of an API key, written at intervals by the processes that serve."""
+
+    __tablename__ = "api_key_uses"
+    __audit__: ClassVar = Exempt("derived from requests, and rewritten all the time")
+
+    key_id: Mapped[int] = mapped_column(_ID, primary_key=True, autoincrement=False)
+    last_used_at: Mapped[datetime] = mapped_column(UtcDateTime())
 
 
 audit_tables(Base.metadata)  # the metadata is complete once this module is imported

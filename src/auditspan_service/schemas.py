@@ -8,9 +8,18 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
 
 from auditspan_service.errors import FieldError, InvalidInputError
@@ -18,7 +27,9 @@ from auditspan_service.models import (
     EMAIL_LENGTH,
     FULL_NAME_LENGTH,
     KEY_NAME_LENGTH,
+    TENANT_LENGTH,
     USERNAME_LENGTH,
+    utc_now,
 )
 
 _Input = TypeVar("_Input", bound=BaseModel)
@@ -86,6 +97,25 @@ FullName = Annotated[
 KeyName = Annotated[
     str, Field(min_length=1, max_length=KEY_NAME_LENGTH), AfterValidator(_line), _NFC
 ]
+Tenant = Annotated[str, Field(min_length=1, max_length=TENANT_LENGTH), AfterValidator(_line), _NFC]
+
+
+def _future(value: object) -> object:
+    """Parse a time; it must be later than now."""
+    if not isinstance(value, str):
+        return value
+    try:
+        given = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError("must be a time (RFC 3339), as in 2026-01-31T12:00:00Z") from None
+    if given.tzinfo is not None and not utc_now() < given:
+        raise ValueError("must be later than now")
+    return given
+
+
+FutureTime = Annotated[AwareDatetime, BeforeValidator(_future)]
+MAX_OVERLAP = 90 * 86_400
+"""The longest time in seconds for which a rotated key can stay valid."""
 
 
 class Strict(BaseModel):
@@ -115,6 +145,27 @@ class UserChange(Strict):
     def given(self) -> dict[str, Any]:
         """Return only the members that were given."""
         return self.model_dump(exclude_unset=True)
+
+
+class NewKey(Strict):
+    """Input for a new API key."""
+
+    scopes: list[str]
+    name: KeyName | None = None
+    tenant: Tenant | None = None
+    expires_at: FutureTime | None = None
+
+
+class KeyRotation(Strict):
+    """Input for the rotation of an API key."""
+
+    overlap_seconds: Annotated[int, Field(ge=0, le=MAX_OVERLAP)] = 86_400
+
+
+class RoleScopes(Strict):
+    """Input for a role."""
+
+    scopes: list[str]
 
 
 def read(kind: type[_Input], members: object) -> _Input:

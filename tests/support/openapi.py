@@ -1,8 +1,8 @@
-"""The description of the API, and its committed copy.
+"""The description of the API, its committed copy, and the tables of docs/reference/api.md.
 
     python tests/support/openapi.py
 
-writes the copy anew.
+writes the copy and the tables anew.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from flask import Flask
 
 from auditspan_service.api.auth import API_PREFIX, required_scope
 from auditspan_service.api.openapi import describe
-from auditspan_service.api_keys import ADMIN, SCOPES
+from auditspan_service.scopes import ADMIN, ROLES, SCOPES, permits
 from support.service import running_service, settings_at
 
+PAGE = Path(__file__).parents[2] / "docs/reference/api.md"
 COPY = Path(__file__).parents[2] / "docs/reference/openapi.json"
 
 
@@ -37,17 +38,61 @@ def description() -> dict[str, Any]:
 
 def scope_matrix(app: Flask) -> list[str]:
     """The table of docs/reference/api.md: which scope permits which operation."""
-    lines = []
-    for rule in sorted(app.url_map.iter_rules(), key=lambda one: one.rule):
+    return [
+        _row([f"`{operation}`", *("yes" if one in {scope, ADMIN} else "" for one in SCOPES)])
+        for operation, scope in _operations(app)
+    ]
+
+
+def role_matrix(app: Flask) -> list[str]:
+    """The table of docs/reference/api.md: which role permits which operation."""
+    return [
+        _row(
+            [
+                *(f"`{operation}`", f"`{scope}`"),
+                *("yes" if permits(held, scope) else "" for held in ROLES.values()),
+            ]
+        )
+        for operation, scope in _operations(app)
+    ]
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _operations(app: Flask) -> list[tuple[str, str]]:
+    """Method and path of every operation, with its scope."""
+    found = []
+    for rule in app.url_map.iter_rules():
         if rule.rule.startswith(API_PREFIX):
-            scope = required_scope(app, rule.endpoint)
             path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule)
-            cells = ["yes" if one in {scope, ADMIN} else "" for one in SCOPES]
             methods = (rule.methods or set()) - {"HEAD", "OPTIONS"}
-            lines += [f"| `{method} {path}` | {' | '.join(cells)} |" for method in methods]
-    return sorted(lines)
+            scope = required_scope(app, rule.endpoint) or ""
+            found += [(f"{method} {path}", scope) for method in methods]
+    return sorted(found)
+
+
+def with_tables(page: str, app: Flask) -> str:
+    """The page with its tables written anew."""
+    tables = {
+        f"| Operation | {' | '.join(SCOPES)} |": scope_matrix(app),
+        f"| Operation | scope | {' | '.join(ROLES)} |": role_matrix(app),
+    }
+    for head, rows in tables.items():
+        start = head.split(" | ")[1].partition(":")[0]
+        table = "\n".join([head, f"|{' --- |' * (head.count('|') - 1)}", *rows])
+        page = re.sub(
+            rf"^\| Operation \| {start}[^|]*\|.*(\n\|.*)*", table, page, flags=re.MULTILINE
+        )
+    return page
 
 
 if __name__ == "__main__":
     text = json.dumps(description(), indent=1, ensure_ascii=False)
     COPY.write_text(f"{text}\n", encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        settings = settings_at(Path(folder), f"sqlite:///{folder}/auditspan.db")
+        with running_service(settings) as service:
+            page = with_tables(PAGE.read_text(encoding="utf-8"), service.app)
+    PAGE.write_text(page, encoding="utf-8")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from auditspan.alembic.operations import (
     create_guards,
+    create_search_terms,
     create_staging,
     create_triggers,
     drop_guards,
+    drop_search_terms,
     drop_staging,
     drop_triggers,
     partition_audit_event,
@@ -19,9 +21,11 @@ __all__ = [
     "TupleId",
     "UtcDateTime",
     "create_guards",
+    "create_search_terms",
     "create_staging",
     "create_triggers",
     "drop_guards",
+    "drop_search_terms",
     "drop_staging",
     "drop_triggers",
     "partition_audit_event",

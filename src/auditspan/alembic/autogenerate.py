@@ -26,7 +26,7 @@ from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy import Connection
 
 from auditspan.alembic.staging_operations import add_triggers
-from auditspan.storage import PARTITIONS
+from auditspan.storage import PARTITIONS, TERM_INDEX
 
 _OTHER_INDEXES = {"ix_audit_event_event_id", "ix_audit_leaf_event_id"}
 """On a partitioned table, the first belongs to each partition, and the second is not unique."""
@@ -81,6 +81,7 @@ def _add_guards(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatc
     connection = context.connection
     if connection is not None:
         _leave_partitions(connection, upgrade)
+    _leave_terms(upgrade)
     add_triggers(context, upgrade)
     return PriorityDispatchResult.CONTINUE
 
@@ -111,6 +112,18 @@ def _leave_partitions(connection: Connection, upgrade: UpgradeOps) -> None:
             table.ops[:] = [one for one in table.ops if not is_otherwise(one)]
         is_part = (_schema(connection, table.schema), table.table_name) in parts
         if is_part or (isinstance(table, ModifyTableOps) and not table.ops):
+            upgrade.ops.remove(table)
+
+
+def _leave_terms(upgrade: UpgradeOps) -> None:
+    """Drop the proposal to drop the index of search terms, which metadata does not contain."""
+    for table in [one for one in upgrade.ops if isinstance(one, ModifyTableOps)]:
+        table.ops[:] = [
+            one
+            for one in table.ops
+            if not (isinstance(one, DropIndexOp) and one.index_name == TERM_INDEX)
+        ]
+        if not table.ops:
             upgrade.ops.remove(table)
 
 

@@ -42,6 +42,8 @@ from auditspan.storage import (
     audit_tables,
     creation,
     removal,
+    term_creation,
+    term_removal,
 )
 from auditspan.storage.triggers import (
     TRIGGERS,
@@ -63,7 +65,10 @@ class MigrationOperations(Protocol):
 
 
 def create_guards(op: MigrationOperations, *, schema: str | None = None) -> None:
-    """Create the triggers of this release on the audit tables, replacing existing ones."""
+    """Create the triggers of this release on the audit tables, replacing existing ones.
+
+    On PostgreSQL, create the index of search terms as well, unless it exists.
+    """
     dialect: Dialect = op.get_context().dialect
     for table in _append_only(schema):
         for statement in (
@@ -72,11 +77,27 @@ def create_guards(op: MigrationOperations, *, schema: str | None = None) -> None
             *PARTITIONS.of(dialect).guard_partitions(table, dialect),
         ):
             op.execute(statement)
+    create_search_terms(op, schema=schema)
+
+
+def create_search_terms(op: MigrationOperations, *, schema: str | None = None) -> None:
+    """Create the index of search terms and its function, on PostgreSQL, unless they exist."""
+    event, dialect = audit_tables(MetaData(schema=schema)).event, op.get_context().dialect
+    for statement in term_creation(event, dialect):
+        op.execute(statement)
+
+
+def drop_search_terms(op: MigrationOperations, *, schema: str | None = None) -> None:
+    """Drop the index of search terms and its function."""
+    event, dialect = audit_tables(MetaData(schema=schema)).event, op.get_context().dialect
+    for statement in term_removal(event, dialect):
+        op.execute(statement)
 
 
 def drop_guards(op: MigrationOperations, *, schema: str | None = None) -> None:
     """Drop the triggers; until they are created again, rows can be changed and removed."""
     dialect: Dialect = op.get_context().dialect
+    drop_search_terms(op, schema=schema)
     for table in _append_only(schema):
         unguard = PARTITIONS.of(dialect).unguard_partitions(table, dialect)
         for statement in (*unguard, *removal(table, dialect)):

@@ -33,6 +33,7 @@ from auditspan.storage import (
     dialect_of,
     removal,
     staging_of,
+    term_creation,
     triggers_of,
 )
 from auditspan.storage.triggers import RECORDED
@@ -87,6 +88,8 @@ def restore_guards(connection: Connection, tables: AuditTables) -> None:
                 *PARTITIONS.of(dialect).guard_partitions(table, dialect),
             ):
                 connection.execute(statement)
+        for statement in term_creation(tables.event, dialect):
+            connection.execute(statement)
         if staging is not None:
             restore_staging(connection, staging)
 

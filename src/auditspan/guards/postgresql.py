@@ -14,6 +14,8 @@ from auditspan.guards.server_roles import server_powers
 from auditspan.storage import (
     PARTITIONS,
     REFUSE_SOURCE,
+    TERM_INDEX,
+    TERM_SOURCE,
     AuditTables,
     Trigger,
     dialect_of,
@@ -54,6 +56,15 @@ _INVALID = text(
      WHERE i.indrelid = to_regclass(:table) AND NOT (i.indisvalid AND i.indisready)
     """
 )
+_TERMS = text(
+    """
+    SELECT p.prosrc FROM pg_index i
+      JOIN pg_class c ON c.oid = i.indexrelid AND c.relname = :index
+      JOIN pg_depend d ON d.classid = CAST('pg_class' AS regclass) AND d.objid = c.oid
+      JOIN pg_proc p ON d.refclassid = CAST('pg_proc' AS regclass) AND p.oid = d.refobjid
+     WHERE i.indrelid = to_regclass(:table) AND i.indisvalid
+    """
+)
 
 
 def server_findings(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
@@ -61,6 +72,7 @@ def server_findings(connection: Connection, tables: AuditTables) -> Iterator[Fin
     yield from _roles(connection, tables)
     yield from (Finding(kind="role", detail=one) for one in server_powers(connection))
     yield from _durability(connection)
+    yield from _terms(connection, tables.event)
     yield from (
         Finding(kind="setting", detail=one) for one in weak_points(connection, tables.event)
     )
@@ -108,6 +120,18 @@ def _durability(connection: Connection) -> Iterator[Finding]:
                 f"the machine. Turn {name} on for this server, role and database."
             )
             yield Finding(kind="durability", detail=detail)
+
+
+def _terms(connection: Connection, event: Table) -> Iterator[Finding]:
+    """Yield the problem with the index of search terms; without it, its function may not exist."""
+    names = {"index": TERM_INDEX, "table": _full(event, connection)}
+    if connection.execute(_TERMS, names).scalars().all() != [TERM_SOURCE]:
+        detail = (
+            f"The index {TERM_INDEX} on {event.name}, or its function, is missing, invalid or "
+            "different: searches by field, request, label and on_behalf_of fail or miss events. "
+            "Drop the index if it exists, and run `auditspan db guard` as the owner of the tables."
+        )
+        yield Finding(kind="setting", detail=detail)
 
 
 def _full(table: Table, connection: Connection) -> str:

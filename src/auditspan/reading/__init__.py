@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from auditspan.reading.criteria import Criteria, require_possible, wanted_events
+from auditspan.reading.criteria import Criteria, Exclusions, require_possible, wanted_events
 from auditspan.reading.event import Event
 from auditspan.reading.export import check_export, export_csv, export_ndjson
 from auditspan.reading.inclusion import Inclusion, read_inclusion
@@ -13,6 +13,7 @@ __all__ = [
     "Criteria",
     "Event",
     "EventProof",
+    "Exclusions",
     "Inclusion",
     "Source",
     "by_id_or_label",

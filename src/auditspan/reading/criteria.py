@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TypedDict
+from fnmatch import fnmatchcase
+from typing import Any, TypedDict
 
 from auditspan.errors import AuditConfigError
 from auditspan.format import OUTCOMES
 from auditspan.mapping import as_target, model_of
-from auditspan.storage import EventFilter
+from auditspan.storage import EXCLUDABLE, EventFilter
 
 _ACTION = re.compile(r"[A-Za-z0-9_.*-]+")
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class Exclusions(TypedDict, total=False):
+    """Criteria that exclude events; each has the form of the criterion in `Criteria`."""
+
+    actor: str
+    on_behalf_of: str
+    action: str
+    target_type: str
+    target_id: str
+    field: str
+    outcome: str
+    tx_id: str
+    trace_id: str
+    request_id: str
+    tenant: str
+    text: str
 
 
 class Criteria(TypedDict, total=False):
@@ -27,6 +45,7 @@ class Criteria(TypedDict, total=False):
         since, until: the earliest time, and the first that is too late; aware.
         tx_id, trace_id, request_id, tenant: the transaction, trace, request and tenant.
         text: text anywhere in the body; the case of ASCII letters does not matter.
+        exclude: criteria that no event may meet.
     """
 
     actor: str
@@ -41,6 +60,7 @@ class Criteria(TypedDict, total=False):
     request_id: str
     tenant: str
     text: str
+    exclude: Exclusions
 
 
 def wanted_events(target: object, criteria: Criteria) -> EventFilter:
@@ -49,12 +69,14 @@ def wanted_events(target: object, criteria: Criteria) -> EventFilter:
     Raises:
         AuditConfigError: the target is not audited, or no event can meet a criterion.
     """
+    named: dict[str, Any] = dict(criteria)
+    if exclude := named.pop("exclude", None):
+        named["exclude"] = EventFilter(**exclude)
     if isinstance(target, type):
-        wanted = EventFilter(target_type=model_of(target).type, **criteria)
+        named["target_type"] = model_of(target).type
     elif (found := as_target(target)) is not None:
-        wanted = EventFilter(target_type=found.type, target_id=found.id, **criteria)
-    else:
-        wanted = EventFilter(**criteria)
+        named |= {"target_type": found.type, "target_id": found.id}
+    wanted = EventFilter(**named)
     require_possible(wanted)
     return wanted
 
@@ -65,6 +87,21 @@ def require_possible(wanted: EventFilter) -> None:
     Raises:
         AuditConfigError: the message names the criterion.
     """
+    _require_values(wanted)
+    for name, time in (("since", wanted.since), ("until", wanted.until)):
+        if time is not None and time.tzinfo is None:
+            raise AuditConfigError(f"{name} has no time zone: pass an aware datetime")
+        if time is not None and not _exists_in_utc(time):
+            raise AuditConfigError(f"invalid {name}: in UTC it is outside of the years 1 to 9999")
+    if wanted.since and wanted.until and wanted.since >= wanted.until:
+        raise AuditConfigError("since is not before until, so that no event can match")
+    if wanted.exclude is not None:
+        _require_values(wanted.exclude)
+        _require_remainder(wanted, wanted.exclude)
+
+
+def _require_values(wanted: EventFilter) -> None:
+    """Refuse values that no event has."""
     if wanted.action is not None and not _ACTION.fullmatch(wanted.action):
         raise AuditConfigError(
             f"invalid action {wanted.action!r}: expected `type.verb`, where `*` stands for any text"
@@ -77,13 +114,23 @@ def require_possible(wanted: EventFilter) -> None:
         raise AuditConfigError(
             f"invalid trace_id {wanted.trace_id!r}: expected 32 hexadecimal digits in lower case"
         )
-    for name, time in (("since", wanted.since), ("until", wanted.until)):
-        if time is not None and time.tzinfo is None:
-            raise AuditConfigError(f"{name} has no time zone: pass an aware datetime")
-        if time is not None and not _exists_in_utc(time):
-            raise AuditConfigError(f"invalid {name}: in UTC it is outside of the years 1 to 9999")
-    if wanted.since and wanted.until and wanted.since >= wanted.until:
-        raise AuditConfigError("since is not before until, so that no event can match")
+
+
+def _require_remainder(wanted: EventFilter, excluded: EventFilter) -> None:
+    """Refuse exclusions that leave no event."""
+    for name in EXCLUDABLE:
+        value, other = getattr(wanted, name), getattr(excluded, name)
+        if other is not None and (value == other or _covers(name, other, value)):
+            raise AuditConfigError(f"{name} is excluded, so that no event can match: leave one out")
+
+
+def _covers(name: str, pattern: str, value: str | None) -> bool:
+    """Return whether an excluded action leaves out all actions that are asked for."""
+    if name != "action":
+        return False
+    return not pattern.strip("*") or (
+        value is not None and "*" not in value and fnmatchcase(value, pattern)
+    )
 
 
 def _exists_in_utc(time: datetime) -> bool:

@@ -42,13 +42,25 @@ def read_history(
 def by_id_or_label(connection: Connection, tables: AuditTables, wanted: EventFilter) -> EventFilter:
     """Return the filter with the actor as a label where no event has an actor of this id.
 
-    By id there is an index; a label is looked for in the bodies.
+    The same holds for an excluded actor. With a tenant, only its events count.
     """
+    if wanted.exclude is not None:
+        excluded = _excluded(connection, tables, wanted.exclude, wanted.tenant)
+        wanted = replace(wanted, exclude=excluded)
     if wanted.actor is None or find_events(
-        connection, tables, EventFilter(actor=wanted.actor), limit=1
+        connection, tables, EventFilter(actor=wanted.actor, tenant=wanted.tenant), limit=1
     ):
         return wanted
     return replace(wanted, actor=None, actor_label=wanted.actor)
+
+
+def _excluded(
+    connection: Connection, tables: AuditTables, exclude: EventFilter, tenant: str | None
+) -> EventFilter:
+    """Return the exclusions with the actor as an id or a label, of the events of this tenant."""
+    asked = EventFilter(actor=exclude.actor, tenant=tenant)
+    named = by_id_or_label(connection, tables, asked)
+    return replace(exclude, actor=named.actor, actor_label=named.actor_label)
 
 
 def _connection(source: Source) -> Connection:

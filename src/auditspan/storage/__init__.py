@@ -14,9 +14,8 @@ from auditspan.storage.checkpoints import (
 )
 from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime, database_time
 from auditspan.storage.driver import fetch
-from auditspan.storage.event_filter import FILTER_NAMES, EventFilter
+from auditspan.storage.event_filter import EXCLUDABLE, FILTER_NAMES, EventFilter
 from auditspan.storage.events import (
-    StoredEvent,
     find_events,
     get_event,
     get_events,
@@ -42,20 +41,27 @@ from auditspan.storage.partitions import PARTITIONS
 from auditspan.storage.partitions.postgresql import weak_points
 from auditspan.storage.quarantine import quarantined, take_back
 from auditspan.storage.schemas import Translation, dialect_of, schema_in, translation_of
+from auditspan.storage.search_terms import INDEX as TERM_INDEX
+from auditspan.storage.search_terms import SOURCE as TERM_SOURCE
+from auditspan.storage.search_terms import term_creation, term_removal
 from auditspan.storage.snapshot import snapshot
 from auditspan.storage.sqlite_setup import set_up_sqlite
+from auditspan.storage.stored_event import StoredEvent
 from auditspan.storage.stored_leases import StoredLease, read_leases
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables, audit_tables
 from auditspan.storage.timeouts import kept_alive, lift_time_limits
 from auditspan.storage.unkeyed import CoveredRows, find_uncovered, key_additions
 
 __all__ = [
+    "EXCLUDABLE",
     "FILTER_NAMES",
     "LEASE_PREFIX",
     "PARTITIONS",
     "REFUSE_SOURCE",
     "RELAY",
     "STAGING",
+    "TERM_INDEX",
+    "TERM_SOURCE",
     "AuditTables",
     "CoveredRows",
     "EventFilter",
@@ -111,6 +117,8 @@ __all__ = [
     "stored_bytes",
     "subtree_root",
     "take_back",
+    "term_creation",
+    "term_removal",
     "translation_of",
     "triggers_of",
     "try_sealer_lock",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -20,21 +19,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.functions import FunctionElement
 
-from auditspan.errors import AuditBodyError
 from auditspan.format import (
     COLUMNS,
-    MEMBERS,
     AuditRecord,
-    Json,
     MacKey,
-    Values,
     in_change_order,
-    read_event,
 )
 from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.insert import insert_rows
 from auditspan.storage.leaves import IsCounted, StoredText, UtcText
+from auditspan.storage.nearby import near_rows, rows_of_times
 from auditspan.storage.quarantine import is_quarantined
+from auditspan.storage.stored_event import StoredEvent
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables
 
 _COLUMNS = (*COLUMNS, "body", "mac", "mac_key_id")
@@ -57,51 +53,6 @@ def insert_records(
     insert_rows(connection, tables.event, _COLUMNS, [_row(record, key) for record in records])
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoredEvent:
-    """Row of the trail, with its sequence number and delivery state.
-
-    Attributes:
-        body: the stored text, which may be anything after tampering.
-        recorded_at: the time as text, in the format of the body.
-        columns: the plain columns, in the order of `COLUMNS`.
-        mac: the stored MAC; None for a row without one.
-    """
-
-    row_id: int
-    body: str
-    recorded_at: str
-    columns: Values
-    seq: int | None
-    delivered: bool
-    mac: str | None
-
-    def change_id(self) -> int | None:
-        """Return the change id in the body; None if there is none or the body is not an event."""
-        try:
-            found: int | None = read_event(self.body).get("change_id")
-        except AuditBodyError:
-            return None
-        return found
-
-    def resource(self) -> dict[str, Json]:
-        """Return the event resource: the body's members, `seq`, `recorded_at` and `delivered`.
-
-        If the body is not a valid event, the members are taken from the plain columns, and
-        `unreadable` contains the reason.
-        """
-        try:
-            members = read_event(self.body)
-        except AuditBodyError as error:
-            members = _from_columns(self.columns) | {"unreadable": error.message}
-        return {
-            **members,
-            "seq": self.seq,
-            "recorded_at": self.recorded_at,
-            "delivered": self.delivered,
-        }
-
-
 def find_events(  # noqa: PLR0913 (a filter and two cursors)
     connection: Connection,
     tables: AuditTables,
@@ -122,11 +73,13 @@ def find_events(  # noqa: PLR0913 (a filter and two cursors)
         limit: the maximum number of events.
     """
     found: list[StoredEvent] = []
+    size = limit
     while len(found) < limit:
-        page = _page(connection, tables, wanted, before=before, after=after, limit=limit)
+        page = _page(connection, tables, wanted, before=before, after=after, limit=size)
         found += [one for one in page if not wanted.needs_body or wanted.matches(one.resource())]
-        if len(page) < limit:
+        if len(page) < size:
             break
+        size = max(size, min(2 * size, _PAGE))  # most rows of a page may be excluded
         before, after = (None, page[-1].row_id) if after is not None else (page[-1].row_id, None)
     return found[:limit]
 
@@ -141,13 +94,27 @@ def _page(  # noqa: PLR0913 (a filter and two cursors)
     limit: int,
 ) -> list[StoredEvent]:
     event = tables.event
-    statement = _events(tables).where(*wanted.conditions(event)).limit(limit)
-    if before is not None:
-        statement = statement.where(event.c.id < before)
+    page = _events(tables).limit(limit)
     if after is not None:
-        statement = statement.where(event.c.id > after).order_by(event.c.id)
-    else:
-        statement = statement.order_by(event.c.id.desc())
+        newer = page.where(*wanted.conditions(event), event.c.id > after)
+        return _read(connection, newer.order_by(event.c.id))
+    page = page.order_by(event.c.id.desc())
+    older = [*rows_of_times(event, wanted, before)]
+    if before is not None:
+        older.append(event.c.id < before)
+    if not wanted.has_terms:
+        return _read(connection, page.where(*older, *wanted.conditions(event)))
+    in_text = wanted.conditions(event, by_index=False)
+    found = _read(connection, page.where(near_rows(event, before), *older, *in_text))
+    if len(found) == limit:
+        return found
+    # The index has no order: the ids are sorted before anything else is read of their rows.
+    ids = select(event.c.id).where(*older, *wanted.conditions(event))
+    newest = ids.order_by(event.c.id.desc()).limit(limit).subquery()
+    return _read(connection, page.where(event.c.id.in_(select(newest.c.id))))
+
+
+def _read(connection: Connection, statement: Select[Any]) -> list[StoredEvent]:
     return [_stored(row) for row in connection.execute(statement)]
 
 
@@ -175,14 +142,21 @@ def sealed_page(
 
 
 def history(
-    connection: Connection, tables: AuditTables, target_type: str, target_id: str
+    connection: Connection,
+    tables: AuditTables,
+    target_type: str,
+    target_id: str,
+    *,
+    tenant: str | None = None,
 ) -> list[StoredEvent]:
     """Return every event of one target, in the order in which the changes happened.
+
+    With a tenant, return only its events.
 
     A change that the worker recorded late is at its actual position, even if newer changes were
     recorded before it.
     """
-    wanted = EventFilter(target_type=target_type, target_id=target_id)
+    wanted = EventFilter(target_type=target_type, target_id=target_id, tenant=tenant)
     found: list[StoredEvent] = []
     while page := find_events(
         connection, tables, wanted, after=found[-1].row_id if found else 0, limit=_PAGE
@@ -248,22 +222,6 @@ def _events(tables: AuditTables) -> Select[Any]:
 
 def _as_text(column: Column[Any]) -> FunctionElement[str]:
     return UtcText(column) if column.name == "occurred_at" else StoredText(column)
-
-
-def _from_columns(columns: Values) -> dict[str, Any]:
-    """Return the members that are in the plain columns; the others are null or empty."""
-    told = dict(zip(COLUMNS, columns, strict=True))
-    actor = {"type": told.pop("actor_type"), "id": told.pop("actor_id"), "label": None}
-    target = {"type": told.pop("target_type"), "id": told.pop("target_id"), "version": None}
-    return {
-        **dict.fromkeys(MEMBERS),
-        **told,
-        "actor": actor,
-        "target": None if target["type"] is None else target,
-        "service": dict.fromkeys(("name", "version", "instance")),
-        "changes": {},
-        "metadata": {},
-    }
 
 
 def _delivered(tables: AuditTables) -> ColumnElement[bool]:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    text,
 )
 
 from auditspan.storage.append_only import append_only
@@ -32,10 +33,14 @@ from auditspan.storage.column_types import (
     TransactionIdNow,
     UtcDateTime,
 )
+from auditspan.storage.search_terms import searchable
 
 LEASE_PREFIX = "lease:"
 """The prefix of the sink in a row of `audit_delivery` that holds a lease and no cursors."""
 
+
+_BY_PREFIX = {"action": "text_pattern_ops"}
+"""The operators by which PostgreSQL finds `invoice.*` in an index."""
 
 _ID = BigInteger().with_variant(Integer(), "sqlite")  # AUTOINCREMENT requires INTEGER
 _EVENT_ID = Uuid(as_uuid=False).with_variant(String(36), "sqlite")  # readable with any tool
@@ -104,9 +109,21 @@ def _event(metadata: MetaData) -> Table:
         Index("ix_audit_event_actor", "actor_id", "id"),
         Index("ix_audit_event_trace", "trace_id"),
         Index("ix_audit_event_xact", "xact_id"),
+        Index("ix_audit_event_target_id", "target_id", "id"),
+        Index("ix_audit_event_action", "action", "id", postgresql_ops=_BY_PREFIX),
+        Index("ix_audit_event_tx", "tx_id"),
+        Index("ix_audit_event_occurred", "occurred_at", "id"),
+        _partial("ix_audit_event_outcome", "outcome", "outcome <> 'success'"),
+        _partial("ix_audit_event_tenant", "tenant", "tenant IS NOT NULL"),
         sqlite_autoincrement=True,
     )
-    return append_only(table)
+    return searchable(append_only(table))
+
+
+def _partial(name: str, column: str, condition: str) -> Index:
+    """Return an index that costs nothing for most rows."""
+    where = text(condition)
+    return Index(name, column, "id", postgresql_where=where, sqlite_where=where)
 
 
 def _leaf(metadata: MetaData) -> Table:

@@ -19,6 +19,7 @@ from flask import Flask, Response, current_app, request
 from sqlalchemy.exc import SQLAlchemyError
 
 from auditspan import Actor, AuditWriteError, audit_context
+from auditspan_service.api.auth import tenant
 from auditspan_service.api.current import EXTENSION, services
 from auditspan_service.api.problems import Problem
 from auditspan_service.services import Services
@@ -27,10 +28,12 @@ READ = "api.read"
 REFUSALS = {
     HTTPStatus.UNAUTHORIZED: "authentication.failure",
     HTTPStatus.FORBIDDEN: "authorization.failure",
+    HTTPStatus.TOO_MANY_REQUESTS: "rate-limit.exceeded",
 }
 """The actions of refusals."""
 
 _READS = ("GET", "HEAD")
+_FLOOD = "auditspan_service.flood"
 _PERIOD = 60.0
 _CLIENTS = 1000
 _OTHERS = "others"
@@ -104,36 +107,61 @@ def recorded_run(app: Flask) -> Iterator[None]:
 
 
 def install(app: Flask, *, api_prefix: str) -> None:
-    """Record the reads of an application's routes below this prefix."""
+    """Record the reads and the refusals of an application's routes below this prefix."""
+    flood = Flood(period=_PERIOD)
+
+    def is_api() -> bool:
+        return request.url_rule is not None and request.url_rule.rule.startswith(api_prefix)
 
     def record(response: Response) -> Response:
-        path = request.url_rule.rule if request.url_rule else ""
         is_answered = response.status_code < HTTPStatus.BAD_REQUEST
-        if not (path.startswith(api_prefix) and request.method in _READS and is_answered):
+        if not (is_api() and request.method in _READS and is_answered):
             return response
         try:
-            services().trail.record_durable(READ, metadata=_request())
+            with audit_context(tenant=tenant()):
+                services().trail.record_durable(READ, metadata=_request())
         except (AuditWriteError, SQLAlchemyError) as error:
             response.close()
             return current_app.make_response(current_app.handle_user_exception(error))
         return response
 
+    def refuse(problem: Problem) -> Response:
+        if not (is_api() and problem.status in REFUSALS):
+            return problem.response()
+        try:
+            with audit_context(tenant=tenant()):
+                _record(flood, REFUSALS[HTTPStatus(problem.status)], problem.detail)
+        except (AuditWriteError, SQLAlchemyError) as error:
+            return current_app.make_response(current_app.handle_user_exception(error))
+        return problem.response()
+
     app.after_request(record)
+    app.register_error_handler(Problem, refuse)
+    app.extensions[_FLOOD] = flood
 
 
-def record_refusal(flood: Flood, refusal: Problem) -> None:
-    """Record that a request was refused for its key or its scope.
+def record_failed_sign_in(reason: str) -> None:
+    """Record that an API key was refused on the page for signing in, if access is recorded.
 
     Raises:
         AuditWriteError: the event could not be written.
     """
-    action = REFUSALS[HTTPStatus(refusal.status)]
+    if flood := current_app.extensions.get(_FLOOD):
+        _record(flood, REFUSALS[HTTPStatus.UNAUTHORIZED], reason)
+
+
+def _record(flood: Flood, action: str, reason: str) -> None:
+    """Record a refusal for a key, a scope or a rate limit; not each of many by one client.
+
+    Raises:
+        AuditWriteError: the event could not be written.
+    """
     count = flood.count((action, request.remote_addr))
     if count is not None:
         services().trail.record_durable(
             action,
             outcome="failure",
-            reason=refusal.detail,
+            reason=reason,
             metadata={"endpoint": request.endpoint, "count": count},
         )
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any, TypeGuard, TypeVar
 
 from flask import Blueprint, Response, jsonify
 from sqlalchemy import Connection
 
 from auditspan.errors import AuditConfigError
 from auditspan.reading import by_id_or_label, require_possible
-from auditspan.storage import FILTER_NAMES, EventFilter, StoredEvent, find_events, get_event
-from auditspan_service.api.auth import requires
+from auditspan.storage import (
+    EXCLUDABLE,
+    FILTER_NAMES,
+    EventFilter,
+    StoredEvent,
+    find_events,
+    get_event,
+)
+from auditspan_service.api.auth import requires, tenant
 from auditspan_service.api.current import services
 from auditspan_service.api.pagination import page_response
+from auditspan_service.api.problems import Problem
 from auditspan_service.api.query import malformed, page, parameters, time, trace_id
 from auditspan_service.errors import NotFoundError
 
@@ -24,7 +33,10 @@ audit_events = Blueprint("audit_events", __name__, url_prefix="/v1/audit-events"
 
 _KIND = "events"
 _TIMES = ("since", "until")
-_PARAMETERS = (*FILTER_NAMES, "limit", "cursor")
+FILTERS = (*FILTER_NAMES, *(f"{name}!" for name in EXCLUDABLE))
+"""The parameters of a filter: `actor=7`, and `actor!=7` to exclude events."""
+
+_PARAMETERS = (*FILTERS, "limit", "cursor")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -53,19 +65,40 @@ def search() -> Response:
 
 
 def filters_of(given: Mapping[str, str]) -> EventFilter:
-    """Return the filter that these parameters ask for.
+    """Return the filter that these parameters ask for, within the tenant of the caller.
 
     Raises:
-        Problem: no event can pass it.
+        Problem: no event can pass it, or it asks for another tenant.
     """
-    named: dict[str, Any] = {name: given[name] for name in FILTER_NAMES if name in given}
-    named |= {name: time(name, given[name]) for name in _TIMES if name in given}
-    filters = EventFilter(**named | {"trace_id": trace_id(given)})
+    excluded = {name: given[f"{name}!"] for name in EXCLUDABLE if f"{name}!" in given}
+    filters = _within_tenant(_filter(given))
+    if excluded:
+        filters = replace(filters, exclude=_filter(excluded))
     try:
         require_possible(filters)
     except AuditConfigError as error:
         raise malformed(f"{error.message[:1].upper()}{error.message[1:]}.") from error
     return filters
+
+
+def _within_tenant(filters: EventFilter) -> EventFilter:
+    own = tenant()
+    if own is None:
+        return filters
+    if filters.tenant not in {None, own}:
+        raise Problem.of("forbidden", "This API key belongs to another tenant.")
+    return replace(filters, tenant=own)
+
+
+def is_visible(event: StoredEvent | None) -> TypeGuard[StoredEvent]:
+    """Return whether there is an event, and the caller may see it."""
+    return event is not None and tenant() in {None, event.tenant}
+
+
+def _filter(given: Mapping[str, str]) -> EventFilter:
+    named: dict[str, Any] = {name: given[name] for name in FILTER_NAMES if name in given}
+    named |= {name: time(name, given[name]) for name in _TIMES if name in given}
+    return EventFilter(**named | {"trace_id": trace_id(given)})
 
 
 @audit_events.get("/<event_id>")
@@ -74,7 +107,7 @@ def get(event_id: str) -> Response:
     """Return one event."""
     wanted, tables = uuid_of(event_id), services().trail.tables
     event = find_one(lambda connection: get_event(connection, tables, wanted))
-    if event is None:
+    if not is_visible(event):
         raise NotFoundError("No event has this id.")
     return jsonify(event.resource())
 

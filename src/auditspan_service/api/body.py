@@ -10,7 +10,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from auditspan_service.api.problems import Problem
 from auditspan_service.api.strict_json import StrictJsonError, parse
 
-_READ_BY_VIEW = {"PATCH", "POST"}
+_READ_BY_VIEW = {"PATCH", "POST", "PUT"}
 """Methods whose views call `json_body`."""
 
 
@@ -43,7 +43,17 @@ def require_whole_body() -> None:
         RequestEntityTooLarge: the body is larger than `max_content_length`.
     """
     if request.method not in _READ_BY_VIEW and request.url_rule is not None:
-        _data()
+        ignore_body()
+
+
+def ignore_body() -> None:
+    """Read a body without a meaning; a view of a PUT, PATCH or POST without a body MUST call this.
+
+    Raises:
+        BadRequest: the body ended before its Content-Length, or its chunks are malformed.
+        RequestEntityTooLarge: the body is larger than `max_content_length`.
+    """
+    _data()
 
 
 def _data() -> bytes:

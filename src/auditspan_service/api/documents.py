@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, RootModel
@@ -14,37 +13,13 @@ _Item = TypeVar("_Item")
 _ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 _TRACE, _SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 _HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-_TIME = "2026-01-31T12:00:00.000000Z"
+EXAMPLE_TIME = "2026-01-31T12:00:00.000000Z"
 
 
 class Document(BaseModel):
     """Document with an example of it."""
 
     EXAMPLE: ClassVar[Any] = None
-
-
-class User(Document):
-    """User of the API."""
-
-    id: int
-    username: str
-    email: str | None
-    full_name: str | None
-    active: bool
-    created_at: datetime
-    updated_at: datetime
-    version: int
-
-    EXAMPLE: ClassVar[Any] = {
-        "id": 7,
-        "username": "kim",
-        "email": "kim@example.org",
-        "full_name": "Kim Park",
-        "active": True,
-        "created_at": _TIME,
-        "updated_at": _TIME,
-        "version": 1,
-    }
 
 
 class Actor(BaseModel):
@@ -108,7 +83,7 @@ class Event(Document):
     EXAMPLE: ClassVar[Any] = {
         "v": 1,
         "event_id": _ID,
-        "occurred_at": _TIME,
+        "occurred_at": EXAMPLE_TIME,
         "action": "user.update",
         "outcome": "success",
         "reason": None,
@@ -131,7 +106,7 @@ class Event(Document):
         "metadata": {},
         "change_id": 17,
         "seq": 1234,
-        "recorded_at": _TIME,
+        "recorded_at": EXAMPLE_TIME,
         "delivered": True,
     }
 
@@ -141,12 +116,6 @@ class Page(Document, Generic[_Item]):
 
     items: list[_Item]
     next: str | None
-
-
-class UserPage(Page[User]):
-    """Page of users."""
-
-    EXAMPLE: ClassVar[Any] = {"items": [User.EXAMPLE], "next": None}
 
 
 class EventPage(Page[Event]):
@@ -191,7 +160,7 @@ class Checkpoint(Document):
         "tree_size": 1235,
         "root": _HASH,
         "note": f"auditspan/example/1\n1235\n{'A' * 43}=\n\n— auditspan/example {'A' * 91}=\n",
-        "created_at": _TIME,
+        "created_at": EXAMPLE_TIME,
     }
 
 
@@ -213,7 +182,7 @@ class Proof(Document):
         "event_id": _ID,
         "seq": 1234,
         "row_id": 1235,
-        "recorded_at": _TIME,
+        "recorded_at": EXAMPLE_TIME,
         "mac": _HASH,
         "body": '{"action":"user.update"}',
         "inclusion": [_HASH],
@@ -238,7 +207,7 @@ class ExportLine(Document):
     EXAMPLE: ClassVar[Any] = {
         "body": {"action": "user.update"},
         "mac": _HASH,
-        "recorded_at": _TIME,
+        "recorded_at": EXAMPLE_TIME,
         "row_id": 1235,
         "seq": 1234,
     }

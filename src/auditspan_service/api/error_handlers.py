@@ -17,6 +17,7 @@ from auditspan.telemetry import type_name, without_values
 from auditspan_service.api.problems import Problem
 from auditspan_service.errors import (
     DuplicateError,
+    InUseError,
     InvalidInputError,
     NotFoundError,
     ServiceError,
@@ -32,6 +33,7 @@ yet, insufficient resources, locks, shutdown and start, system errors."""
 _KINDS: dict[type[ServiceError], str] = {
     NotFoundError: "not-found",
     DuplicateError: "duplicate",
+    InUseError: "in-use",
     StaleError: "stale",
 }
 _DETAILS = {

@@ -8,15 +8,15 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, url_for
 
-from auditspan import EventConflictError, IngestError
-from auditspan_service.api.auth import actor, require_scope, requires
+from auditspan import EventConflictError, IngestError, audit_context
+from auditspan_service.api.auth import actor, require_scope, requires, tenant
 from auditspan_service.api.body import json_body
 from auditspan_service.api.current import services
 from auditspan_service.api.problems import Problem
-from auditspan_service.api_keys import ON_BEHALF_OF
 from auditspan_service.errors import FieldError
 from auditspan_service.event_schemas import EventBatch, NewEvent
 from auditspan_service.schemas import read
+from auditspan_service.scopes import ON_BEHALF_OF
 
 event_ingest = Blueprint("event_ingest", __name__, url_prefix="/v1/audit-events")
 
@@ -45,8 +45,10 @@ def _recorded(events: Sequence[NewEvent], *, is_batch: bool) -> tuple[list[dict[
     """
     if any(event.on_behalf_of for event in events):
         require_scope(ON_BEHALF_OF)
+    foreign = [one.foreign() for one in events]
     try:
-        receipts = services().trail.ingest([one.foreign() for one in events], producer=actor())
+        with audit_context(tenant=tenant()):
+            receipts = services().trail.ingest(foreign, producer=actor())
     except IngestError as error:
         raise _refusal(error, is_batch=is_batch) from error
     return [one.event.resource() for one in receipts], any(one.is_new for one in receipts)

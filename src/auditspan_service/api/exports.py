@@ -11,8 +11,7 @@ from sqlalchemy import Connection
 
 from auditspan import NotSealedError
 from auditspan.reading import export_csv, export_ndjson
-from auditspan.storage import FILTER_NAMES
-from auditspan_service.api.audit_events import filters_of
+from auditspan_service.api.audit_events import FILTERS, filters_of
 from auditspan_service.api.auth import requires
 from auditspan_service.api.current import services
 from auditspan_service.api.problems import not_sealed
@@ -31,7 +30,7 @@ _FORMATS = {
 @requires("audit:read")
 def export() -> Response:
     """Return the sealed events that match the filters, oldest first, as JSON lines or CSV."""
-    given = parameters((*FILTER_NAMES, "format"))
+    given = parameters((*FILTERS, "format"))
     form = given.pop("format", "ndjson")
     if form not in _FORMATS:
         raise malformed(f"format must be {' or '.join(_FORMATS)}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify
 
 from auditspan.storage import history as read_history
-from auditspan_service.api.auth import requires
+from auditspan_service.api.auth import requires, tenant
 from auditspan_service.api.current import services
 from auditspan_service.api.query import parameters
 from auditspan_service.errors import NotFoundError
@@ -19,8 +19,9 @@ def get(type: str, id: str) -> Response:  # noqa: A002 (as the route has them)
     """Return the events of an object in the order in which its changes happened."""
     parameters(())
     tables = services().trail.tables
+    own = tenant()
     found = services().database.search(
-        lambda connection: read_history(connection, tables, type, id)
+        lambda connection: read_history(connection, tables, type, id, tenant=own)
     )
     if not found:
         raise NotFoundError("No event has this target.")

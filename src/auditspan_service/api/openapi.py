@@ -20,7 +20,7 @@ from auditspan_service.api.problems import MEDIA_TYPE
 
 _JSON = "application/json"
 _SCHEMAS = "#/components/schemas/{model}"
-_EVERYWHERE = (400, 401, 403, 503)
+_EVERYWHERE = (400, 401, 403, 429, 503)
 """The statuses of problems that every route of the API can have."""
 
 _ARGUMENT = re.compile(r"<(?:\w+:)?(\w+)>")

@@ -9,11 +9,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from auditspan.format import Outcome
+from auditspan_service.api import account_documents as accounts
 from auditspan_service.api import documents as out
 from auditspan_service.api.query import DEFAULT_LIMIT, MAX_LENGTH, MAX_LIMIT
-from auditspan_service.schemas import NewUser, UserChange
+from auditspan_service.schemas import KeyRotation, NewKey, NewUser, RoleScopes, UserChange
 
 _Text = Annotated[str, Field(min_length=1, max_length=MAX_LENGTH)]
+_Action = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.*-]+$", max_length=MAX_LENGTH)]
+_TraceId = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$")]
 _Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT)]
 
 
@@ -29,8 +32,8 @@ class EventQuery(BaseModel):
 
     actor: _Text | None = Field(None, description="the id or label of the actor")
     on_behalf_of: _Text | None = Field(None, description="the id or label")
-    action: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.*-]+$", max_length=MAX_LENGTH)] | None = (
-        Field(None, description="`type.verb`; each `*` stands for any characters")
+    action: _Action | None = Field(
+        None, description="`type.verb`; each `*` stands for any characters"
     )
     target_type: _Text | None = Field(None, description="the type of the target")
     target_id: _Text | None = Field(None, description="the id of the target")
@@ -39,19 +42,38 @@ class EventQuery(BaseModel):
     since: _Text | None = Field(None, description="the earliest time (ISO 8601)")
     until: _Text | None = Field(None, description="the first time that is too late")
     tx_id: _Text | None = Field(None, description="the transaction")
-    trace_id: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$")] | None = Field(
-        None, description="the trace"
-    )
+    trace_id: _TraceId | None = Field(None, description="the trace")
     request_id: _Text | None = Field(None, description="the request")
     tenant: _Text | None = Field(None, description="the tenant")
     text: _Text | None = Field(None, description="text anywhere in the event")
 
 
-class EventSearch(EventQuery, Paged):
+class EventExclusions(BaseModel):
+    """Filters that exclude events, as in `actor!=7`."""
+
+    not_actor: _Text | None = Field(None, alias="actor!", description="not this actor")
+    not_on_behalf_of: _Text | None = Field(
+        None, alias="on_behalf_of!", description="not on behalf of"
+    )
+    not_action: _Action | None = Field(None, alias="action!", description="not this action")
+    not_target_type: _Text | None = Field(None, alias="target_type!", description="not this type")
+    not_target_id: _Text | None = Field(None, alias="target_id!", description="not this target")
+    not_field: _Text | None = Field(
+        None, alias="field!", description="without a change of this member"
+    )
+    not_outcome: Outcome | None = Field(None, alias="outcome!", description="not this outcome")
+    not_tx_id: _Text | None = Field(None, alias="tx_id!", description="not this transaction")
+    not_trace_id: _TraceId | None = Field(None, alias="trace_id!", description="not this trace")
+    not_request_id: _Text | None = Field(None, alias="request_id!", description="not this request")
+    not_tenant: _Text | None = Field(None, alias="tenant!", description="not this tenant")
+    not_text: _Text | None = Field(None, alias="text!", description="without this text")
+
+
+class EventSearch(EventQuery, EventExclusions, Paged):
     """Parameters of a search."""
 
 
-class EventExport(EventQuery):
+class EventExport(EventQuery, EventExclusions):
     """Parameters of an export."""
 
     format: Literal["ndjson", "csv"] = Field("ndjson", description="the form of the export")
@@ -97,12 +119,12 @@ _NEW_USER = {"username": "kim", "email": "kim@example.org", "full_name": "Kim Pa
 
 OPERATIONS: Mapping[str, Operation] = {
     "users.create": Operation(
-        body=NewUser, example=_NEW_USER, returns={201: out.User}, problems=(*_BODY, 409)
+        body=NewUser, example=_NEW_USER, returns={201: accounts.User}, problems=(*_BODY, 409)
     ),
-    "users.search": Operation(query=Paged, returns={200: out.UserPage}, problems=(400,)),
+    "users.search": Operation(query=Paged, returns={200: accounts.UserPage}, problems=(400,)),
     "users.get": Operation(
         headers={"If-None-Match": "the ETag of a version that is known"},
-        returns={200: out.User, 304: None},
+        returns={200: accounts.User, 304: None},
         problems=(404,),
     ),
     "users.change": Operation(
@@ -111,7 +133,7 @@ OPERATIONS: Mapping[str, Operation] = {
         media_types=("application/merge-patch+json",),
         headers=_IF_MATCH,
         requires=("If-Match",),
-        returns={200: out.User},
+        returns={200: accounts.User},
         problems=(*_BODY, 404, 409, 412, 428),
     ),
     "users.delete": Operation(
@@ -120,6 +142,32 @@ OPERATIONS: Mapping[str, Operation] = {
         returns={204: None},
         problems=(404, 412, 428),
     ),
+    "roles.search": Operation(returns={200: accounts.RoleList}, problems=(400,)),
+    "roles.put": Operation(
+        body=RoleScopes,
+        example={"scopes": ["audit:read", "users:read"]},
+        returns={200: accounts.Role},
+        problems=(*_BODY, 404, 412),
+    ),
+    "roles.delete": Operation(returns={204: None}, problems=(404, 409, 412, 422)),
+    "roles.of_user": Operation(returns={200: accounts.RoleList}, problems=(400, 404)),
+    "roles.assign": Operation(returns={204: None}, problems=(404, 412)),
+    "roles.withdraw": Operation(returns={204: None}, problems=(404, 412)),
+    "keys.create": Operation(
+        body=NewKey,
+        example={"scopes": ["audit:write"], "name": "billing", "tenant": "north"},
+        returns={201: accounts.IssuedKey},
+        problems=(*_BODY, 404),
+    ),
+    "keys.search": Operation(returns={200: accounts.KeyList}, problems=(400, 404)),
+    "keys.get": Operation(returns={200: accounts.Key}, problems=(400, 404)),
+    "keys.rotate": Operation(
+        body=KeyRotation,
+        example={"overlap_seconds": 3600},
+        returns={201: accounts.IssuedKey},
+        problems=(*_BODY, 404),
+    ),
+    "keys.revoke": Operation(returns={204: None}, problems=(404,)),
     "audit_events.search": Operation(
         query=EventSearch, returns={200: out.EventPage}, problems=(400,)
     ),

@@ -45,13 +45,14 @@ KINDS: Mapping[str, Kind] = {
     "unauthenticated": Kind(
         status=HTTPStatus.UNAUTHORIZED,
         title="Authentication required",
-        explanation="Send `Authorization: Bearer ask_…` with a key from `auditspan keys create`.",
+        explanation="Send `Authorization: Bearer ask_…` with a key from `auditspan keys create`, "
+        "or a token of the identity provider, where the service accepts them.",
     ),
     "forbidden": Kind(
         status=HTTPStatus.FORBIDDEN,
         title="Insufficient scope",
         explanation="The key is valid, but lacks the scope that this route requires, or the scope "
-        "`admin`, which changing an administrator requires.",
+        "`admin`, which changing an administrator requires; or it belongs to another tenant.",
     ),
     "not-found": Kind(
         status=HTTPStatus.NOT_FOUND,
@@ -62,6 +63,11 @@ KINDS: Mapping[str, Kind] = {
         status=HTTPStatus.CONFLICT,
         title="Duplicate name",
         explanation="The name must be unique, but another object already has it.",
+    ),
+    "in-use": Kind(
+        status=HTTPStatus.CONFLICT,
+        title="Still in use",
+        explanation="Something else still needs the object; `detail` says what to do first.",
     ),
     "event-conflict": Kind(
         status=HTTPStatus.CONFLICT,
@@ -92,6 +98,13 @@ KINDS: Mapping[str, Kind] = {
         title="If-Match is missing",
         explanation="A change requires If-Match with the ETag that was read, to prevent lost "
         "updates (RFC 6585), or `*` to change any version.",
+    ),
+    "too-many-requests": Kind(
+        status=HTTPStatus.TOO_MANY_REQUESTS,
+        title="Too many requests",
+        explanation="The key has sent more requests than AUDITSPAN_RATE_LIMIT permits, or the "
+        "client has failed to authenticate more often than AUDITSPAN_FAILURE_LIMIT permits. Send "
+        "the request again after the time in Retry-After.",
     ),
     "unavailable": Kind(
         status=HTTPStatus.SERVICE_UNAVAILABLE,

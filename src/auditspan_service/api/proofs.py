@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from auditspan import AuditConfigError, NotSealedError
 from auditspan.reading import EventProof, prove_event
-from auditspan.storage import latest_checkpoint
-from auditspan_service.api.audit_events import find_one, uuid_of
+from auditspan.storage import get_event, latest_checkpoint
+from auditspan_service.api.audit_events import find_one, is_visible, uuid_of
 from auditspan_service.api.auth import requires
 from auditspan_service.api.current import services
 from auditspan_service.api.problems import not_sealed
@@ -29,7 +29,10 @@ def prove(event_id: str) -> Response:
     wanted, from_size = uuid_of(event_id), _from_size()
 
     def find(connection: Connection) -> EventProof | None:
-        return prove_event(connection, services().trail.tables, wanted, from_size=from_size)
+        tables = services().trail.tables
+        if not is_visible(get_event(connection, tables, wanted)):
+            return None
+        return prove_event(connection, tables, wanted, from_size=from_size)
 
     try:
         proof = find_one(find)

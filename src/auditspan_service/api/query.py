@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from flask import request
 
+from auditspan_service.api.auth import tenant
 from auditspan_service.api.cursors import position_of
 from auditspan_service.api.problems import Problem
 
@@ -62,6 +63,8 @@ def page(given: dict[str, str], kind: str) -> Page:
     filters = {name: given[name] for name in given if name not in {"limit", "cursor"}}
     if trace := trace_id(given):
         filters["trace_id"] = trace
+    if own := tenant():
+        filters["@tenant"] = own  # a cursor of one tenant is not one of another
     position = _position(cursor, kind, filters) if cursor else None
     return Page(position=position, limit=int(limit), filters=filters)
 

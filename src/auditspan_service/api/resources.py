@@ -1,7 +1,8 @@
-"""JSON forms of users and keys in the API and the commands."""
+"""JSON forms of users, keys and roles in the API and the commands."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from auditspan.format import timestamp
@@ -22,14 +23,21 @@ def user_resource(user: User) -> dict[str, Any]:
     }
 
 
-def key_resource(key: ApiKey) -> dict[str, Any]:
+def key_resource(key: ApiKey, last_used_at: datetime | None) -> dict[str, Any]:
     """Return the JSON form of a key, without its secret."""
     return {
         "id": key.id,
         "username": key.user.username,
         "name": key.name,
         "scopes": key.scopes,
+        "tenant": key.tenant,
         "created_at": timestamp(key.created_at),
         "expires_at": timestamp(key.expires_at) if key.expires_at else None,
         "revoked_at": timestamp(key.revoked_at) if key.revoked_at else None,
+        "last_used_at": timestamp(last_used_at) if last_used_at else None,
     }
+
+
+def role_resource(name: str, scopes: list[str]) -> dict[str, Any]:
+    """Return the JSON form of a role."""
+    return {"name": name, "scopes": scopes}

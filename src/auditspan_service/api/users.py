@@ -53,7 +53,7 @@ def search() -> Response:
 def get(id: str) -> Response:  # noqa: A002 (as the route has it)
     """Return one user, or 304 if the client already has this version."""
     with services().database.reading() as session:
-        user = use_cases.get_user(session, _row_id(id))
+        user = use_cases.get_user(session, row_id(id))
     if is_known(user):
         return _without_body(HTTPStatus.NOT_MODIFIED, {"ETag": etag(user)})
     return _show(user)
@@ -65,7 +65,7 @@ def change(id: str) -> Response:  # noqa: A002 (as the route has it)
     """Change the given members if the user has not changed since it was read."""
     wanted = read(UserChange, json_body(_MERGE_PATCH))
     with services().database.writing() as session:
-        user = use_cases.change_user(session, _row_id(id), wanted, _require_allowed)
+        user = use_cases.change_user(session, row_id(id), wanted, _require_allowed)
     return _show(user)
 
 
@@ -74,7 +74,7 @@ def change(id: str) -> Response:  # noqa: A002 (as the route has it)
 def delete(id: str) -> Response:  # noqa: A002 (as the route has it)
     """Delete a user and all of its keys if the user has not changed since it was read."""
     with services().database.writing() as session:
-        use_cases.delete_user(session, _row_id(id), _require_allowed)
+        use_cases.delete_user(session, row_id(id), _require_allowed)
     return _without_body(HTTPStatus.NO_CONTENT)
 
 
@@ -96,8 +96,13 @@ def _without_body(status: HTTPStatus, headers: dict[str, str] | None = None) -> 
     return response
 
 
-def _row_id(text: str) -> int:
+def row_id(text: str, kind: str = "user") -> int:
+    """Return the id in a path.
+
+    Raises:
+        NotFoundError: nothing can have this id.
+    """
     # Not a converter of the route: the route is recorded in every audit body, as `/v1/users/<id>`.
     if not _ID.fullmatch(text):
-        raise NotFoundError("No user has this id.")
+        raise NotFoundError(f"No {kind} has this id.")
     return int(text)

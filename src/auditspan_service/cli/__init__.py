@@ -18,7 +18,7 @@ _SERVICE = {
     "up": "Run the whole service, for development.",
     "tour": "Demonstrate the trail with real requests.",
     "serve": "Serve the API.",
-    "users": "Add and list users of the service.",
+    "users": "Manage users of the service and their roles.",
     "keys": "Manage API keys and the MAC key of the trail.",
     "db": "Migrate, check and repair the database schema.",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import click
 
@@ -10,8 +11,19 @@ from auditspan.cli import data_option
 from auditspan.cli.commands import json_option, print_object, print_rows, say
 from auditspan.cli.commands import keys as keys_of_trail
 from auditspan_service.api.resources import key_resource
-from auditspan_service.api_keys import SCOPES, create_key, list_keys, revoke_key
+from auditspan_service.api_keys import (
+    OVERLAP,
+    IssuedKey,
+    create_key,
+    get_key,
+    list_keys,
+    revoke_key,
+    rotate_key,
+)
 from auditspan_service.cli.database import opened_services
+from auditspan_service.key_uses import last_uses
+from auditspan_service.schemas import NewKey, read
+from auditspan_service.scopes import SCOPES
 
 
 @click.group(commands=keys_of_trail.commands)
@@ -33,27 +45,61 @@ def keys() -> None:
     help="A scope that the key grants; may be repeated.",
 )
 @click.option("--name", help="A name that tells what the key is for.")
+@click.option("--tenant", help="The only tenant whose events the key reads and records.")
+@click.option("--expires-at", metavar="TIME", help="The time from which the key is not valid.")
 @json_option
 @data_option
-def create(
+def create(  # noqa: PLR0913 (one for each option)
     *,
     username: str,
     scopes: Sequence[str],
     name: str | None,
+    tenant: str | None,
+    expires_at: str | None,
     as_json: bool,
 ) -> None:
-    """Create an API key and show it once."""
+    """Create an API key and show it once.
+
+    The key permits what its scopes permit, whatever the roles of its user. TIME is in ISO 8601 with
+    an offset, such as 2027-01-31T12:00:00Z.
+    """
+    given = {"scopes": list(scopes), "name": name, "tenant": tenant, "expires_at": expires_at}
+    new = read(NewKey, given)
     with opened_services() as services, services.database.writing() as session:
-        issued = create_key(session, username, scopes, name=name)
-        key = issued.key
-        username = key.user.username  # in the form in which it is stored
-        made = {"id": key.id, "key": issued.text, "username": username, "scopes": key.scopes}
-    if as_json:
-        print_object(made)
-        return
-    click.echo(f"{issued.text}\n")
-    say(f"This is key {key.id} of {username}, for {', '.join(key.scopes)}.")
-    click.echo("It is shown only now and not stored: put it where you keep secrets.")
+        issued = create_key(
+            session,
+            username,
+            scopes,
+            name=new.name,
+            tenant=new.tenant,
+            expires_at=new.expires_at,
+        )
+    _show(issued, as_json=as_json)
+
+
+@keys.command()
+@click.argument("key_id", type=click.IntRange(min=1), metavar="ID")
+@click.option(
+    "--overlap-hours",
+    type=click.FloatRange(min=0),
+    default=OVERLAP / timedelta(hours=1),
+    show_default=True,
+    help="How long the old key stays valid.",
+)
+@json_option
+@data_option
+def rotate(*, key_id: int, overlap_hours: float, as_json: bool) -> None:
+    """Create an API key that replaces another, and show it once.
+
+    Both are valid until the old key expires.
+    """
+    overlap = timedelta(hours=overlap_hours)
+    with opened_services() as services, services.database.writing() as session:
+        issued = rotate_key(session, key_id, overlap=overlap)
+        old = key_resource(get_key(session, key_id), None)
+    _show(issued, as_json=as_json)
+    if not as_json:
+        say(f"Key {key_id} expires at {old['expires_at']}.")
 
 
 @keys.command("list")
@@ -65,7 +111,9 @@ def list_(*, as_json: bool) -> None:
     The secrets are not stored.
     """
     with opened_services() as services, services.database.reading() as session:
-        rows = [key_resource(key) for key in list_keys(session)]
+        found = list_keys(session)
+        used = last_uses(session, [key.id for key in found])
+        rows = [key_resource(key, used.get(key.id)) for key in found]
     print_rows(rows, as_json=as_json)
 
 
@@ -74,10 +122,22 @@ def list_(*, as_json: bool) -> None:
 @json_option
 @data_option
 def revoke(*, key_id: int, as_json: bool) -> None:
-    """Revoke an API key, effective immediately."""
+    """Revoke an API key, effective within five seconds."""
     with opened_services() as services, services.database.writing() as session:
-        row = key_resource(revoke_key(session, key_id))
+        row = key_resource(revoke_key(session, key_id), None)
     if as_json:
         print_object(row)
     else:
         say(f"Key {key_id} of {row['username']} was revoked at {row['revoked_at']}.")
+
+
+def _show(issued: IssuedKey, *, as_json: bool) -> None:
+    key = issued.key
+    username = key.user.username  # in the form in which it is stored
+    if as_json:
+        made = {"id": key.id, "key": issued.text, "username": username, "scopes": key.scopes}
+        print_object(made)
+        return
+    click.echo(f"{issued.text}\n")
+    say(f"This is key {key.id} of {username}, for {', '.join(key.scopes)}.")
+    click.echo("It is shown only now and not stored: put it where you keep secrets.")

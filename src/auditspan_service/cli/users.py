@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import click
+from sqlalchemy.orm import Session
 
 from auditspan.cli import data_option
 from auditspan.cli.commands import json_option, print_object, print_rows, say
 from auditspan_service import users as use_cases
 from auditspan_service.api.resources import user_resource
 from auditspan_service.cli.database import opened_services
+from auditspan_service.errors import NotFoundError
+from auditspan_service.models import User
+from auditspan_service.roles import assign_role, withdraw_role
 from auditspan_service.schemas import NewUser, read
 
 _BATCH = 500
@@ -16,7 +20,7 @@ _BATCH = 500
 
 @click.group()
 def users() -> None:
-    """Add and list users of the service."""
+    """Add, list and deactivate users of the service, and assign their roles."""
 
 
 @users.command()
@@ -53,3 +57,62 @@ def list_(*, as_json: bool) -> None:
             rows += [user_resource(user) for user in found]
             after = found[-1].id
     print_rows(rows, as_json=as_json)
+
+
+@users.command()
+@click.argument("username")
+@json_option
+@data_option
+def deactivate(*, username: str, as_json: bool) -> None:
+    """Deactivate a user: none of its keys is accepted any more, within five seconds."""
+    _set_active(username, active=False, as_json=as_json)
+
+
+@users.command()
+@click.argument("username")
+@json_option
+@data_option
+def activate(*, username: str, as_json: bool) -> None:
+    """Activate a user who was deactivated."""
+    _set_active(username, active=True, as_json=as_json)
+
+
+@users.command()
+@click.argument("username")
+@click.argument("role")
+@data_option
+def assign(*, username: str, role: str) -> None:
+    """Give a role to a user, such as admin, auditor or writer."""
+    with opened_services() as services, services.database.writing() as session:
+        assign_role(session, _find(session, username).id, role)
+    say(f"{username} has the role {role}.")
+
+
+@users.command()
+@click.argument("username")
+@click.argument("role")
+@data_option
+def withdraw(*, username: str, role: str) -> None:
+    """Take a role from a user."""
+    with opened_services() as services, services.database.writing() as session:
+        withdraw_role(session, _find(session, username).id, role)
+    say(f"{username} does not have the role {role} any more.")
+
+
+def _set_active(username: str, *, active: bool, as_json: bool) -> None:
+    with opened_services() as services, services.database.writing() as session:
+        user = _find(session, username)
+        user.active = active
+        session.flush()
+        shown = user_resource(user)
+    if as_json:
+        print_object(shown)
+    else:
+        say(f"{username} is {'active' if active else 'not active any more'}.")
+
+
+def _find(session: Session, username: str) -> User:
+    user = use_cases.find_user(session, username)
+    if user is None:
+        raise NotFoundError(f"No user is named {username}.")
+    return user

@@ -13,9 +13,10 @@ from urllib.parse import urlencode
 from flask import abort, g, redirect, request, session, url_for
 
 from auditspan.viewer import Account
+from auditspan_service.api.auth import PRINCIPAL
 from auditspan_service.api.current import services
-from auditspan_service.api_keys import allows, find_live_key
-from auditspan_service.models import ApiKey
+from auditspan_service.api_keys import find_live_key
+from auditspan_service.principals import Principal
 
 SCOPE = "audit:read"
 """The scope that a key needs to sign in."""
@@ -33,26 +34,24 @@ def can_view() -> bool:
     key = _signed_in_key()
     if key is None:
         return _refused()
-    g.auditspan_key = key  # the actor of the views
+    setattr(g, PRINCIPAL, key)  # the actor of the views
     return True
 
 
 def account() -> Account | None:
     """Return the account to show in the header, with the token of its sign-out form."""
-    key: ApiKey | None = g.get("auditspan_key")
+    key: Principal | None = g.get(PRINCIPAL)
     if key is None:
         return None
-    return Account(
-        name=key.user.username, sign_out_url=url_for("pages.sign_out"), csrf_token=csrf_token()
-    )
+    return Account(name=key.label, sign_out_url=url_for("pages.sign_out"), csrf_token=csrf_token())
 
 
-def remember(key: ApiKey) -> None:
+def remember(key: Principal) -> None:
     """Begin a new session for the owner of this key."""
     session.clear()
-    session[_KEY_ID] = key.id
+    session[_KEY_ID] = key.key_id
     session.permanent = True
-    g.auditspan_key = key
+    setattr(g, PRINCIPAL, key)
 
 
 def forget() -> None:
@@ -81,10 +80,15 @@ def _refused() -> bool:
     return False
 
 
-def _signed_in_key() -> ApiKey | None:
+def may_view(key: Principal) -> bool:
+    """Return whether the pages, which show the whole trail, are for the owner of this key."""
+    return key.allows(SCOPE) and key.tenant is None
+
+
+def _signed_in_key() -> Principal | None:
     key_id = session.get(_KEY_ID)
     if not isinstance(key_id, int):
         return None
     with services().database.reading() as reading:
         key = find_live_key(reading, key_id)
-    return key if key and allows(key, SCOPE) else None
+    return key if key and may_view(key) else None

@@ -8,10 +8,17 @@ from flask import Blueprint, Response, redirect, render_template, request, url_f
 from flask.typing import ResponseReturnValue
 
 from auditspan.viewer import SECURITY_HEADERS
+from auditspan_service.api import auth
+from auditspan_service.api.access import record_failed_sign_in
 from auditspan_service.api.current import services
-from auditspan_service.api_keys import allows, authenticate
-from auditspan_service.models import ApiKey
-from auditspan_service.pages.auditors import SCOPE, csrf_token, forget, is_csrf_token, remember
+from auditspan_service.pages.auditors import (
+    SCOPE,
+    csrf_token,
+    forget,
+    is_csrf_token,
+    may_view,
+    remember,
+)
 
 pages = Blueprint("pages", __name__, template_folder="templates")
 
@@ -21,6 +28,7 @@ _LOCAL_PATH = re.compile(r"/(?![/\\])[!-~]*")
 _EXPIRED = "This form has expired. Send it again."
 _INVALID = "This key is not valid: it is unknown, revoked or expired, or its user is not active."
 _INSUFFICIENT = f"This key lacks the scope {SCOPE}, which the pages require."
+_OF_TENANT = "This key belongs to a tenant, but the pages show the whole trail."
 
 
 @pages.get("/sign-in")
@@ -34,13 +42,14 @@ def signed_in() -> ResponseReturnValue:
     """Begin a session, and continue to the page that was asked for."""
     if not is_csrf_token(request.form.get("csrf_token", "")):
         return _form(_EXPIRED), 400
-    key = _key(request.form.get("key", "").strip())
+    key = auth.sign_in(request.form.get("key", "").strip())
     if key is None:
+        record_failed_sign_in(_INVALID)
         return _form(_INVALID), 401
-    if not allows(key, SCOPE):
-        return _form(_INSUFFICIENT), 403
+    if not may_view(key):
+        return _form(_OF_TENANT if key.tenant else _INSUFFICIENT), 403
     remember(key)
-    services().trail.record_durable("session.create", metadata={"key_id": str(key.id)})
+    services().trail.record_durable("session.create", metadata={"key_id": str(key.key_id)})
     return redirect(_next())
 
 
@@ -70,8 +79,3 @@ def _next() -> str:
     """Return the path to continue to; the trail if the request names none on this host."""
     wanted = request.values.get("next", "")
     return wanted if _LOCAL_PATH.fullmatch(wanted) else url_for("auditspan.trail")
-
-
-def _key(text: str) -> ApiKey | None:
-    with services().database.reading() as session:
-        return authenticate(session, text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Engine
@@ -14,7 +14,7 @@ from sqlalchemy.orm import sessionmaker
 from auditspan import Actor, Request, Target, audit_context
 from auditspan.errors import AuditBodyError, AuditConfigError
 from auditspan.format import Outcome
-from auditspan.reading import Event, search
+from auditspan.reading import Event, Exclusions, search
 from integration.library.models import Person, Seat
 from integration.library.world import World, make_world
 
@@ -58,6 +58,7 @@ def written(request: pytest.FixtureRequest) -> World:
     return world
 
 
+EVERY = {"action": "person.*"}
 CRITERIA: dict[str, tuple[dict[str, Any], Callable[[Body], bool]]] = {
     "nothing": ({}, lambda _: True),
     "an id": ({"actor": "7"}, lambda body: body["actor"]["id"] == "7"),
@@ -68,7 +69,7 @@ CRITERIA: dict[str, tuple[dict[str, Any], Callable[[Body], bool]]] = {
         lambda body: (body["on_behalf_of"] or {}).get("label") == "kim",
     ),
     "an action": ({"action": "person.update"}, lambda body: body["action"] == "person.update"),
-    "any action of a type": ({"action": "person.*"}, lambda _: True),
+    "any action of a type": (EVERY, lambda _: True),
     "a kind of action": ({"action": "*.c*"}, lambda body: body["action"] != "person.update"),
     "no action of this case": ({"action": "Person.*"}, lambda _: False),
     "an action with a wild card of SQL": ({"action": "person_create"}, lambda _: False),
@@ -121,6 +122,33 @@ def test_a_search_finds_what_meets_all_criteria(
             found = [event.event_id for event in written.trail.events(session, **criteria)]
             assert (name, [body["event_id"] for body in bodies if holds(body)]) == (name, found)
     assert 30 == len(bodies)
+
+
+NEGATABLE = [
+    name
+    for name, (criteria, _) in CRITERIA.items()
+    if len(criteria) == 1 and not {"target", "since"} & set(criteria) and criteria != EVERY
+]
+
+
+def test_exclusion_leaves_out_what_its_criterion_finds(written: World) -> None:
+    """Each criterion, excluded, finds the other events, and those without a value."""
+    bodies = written.events()[::-1]
+    with written.sessions() as session:
+        for name in NEGATABLE:
+            criteria, holds = CRITERIA[name]
+            found = written.trail.events(session, exclude=cast("Exclusions", criteria))
+            expected = [body["event_id"] for body in bodies if not holds(body)]
+            assert (name, expected) == (name, [event.event_id for event in found])
+        both: Exclusions = {"actor": "kim", "field": "age"}
+        mixed = written.trail.events(session, outcome="success", exclude=both)
+        assert [
+            body["event_id"]
+            for body in bodies
+            if body["outcome"] == "success"
+            and body["actor"]["label"] != "kim"
+            and "age" not in body["changes"]
+        ] == [event.event_id for event in mixed]
 
 
 def test_transactions_are_found(written: World) -> None:
@@ -194,6 +222,12 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "naive time": ({"since": datetime(2026, 1, 1)}, "no time zone"),  # noqa: DTZ001 (the claim)
     "empty time": ({"since": BEGINNING, "until": BEGINNING}, "not before until"),
+    "excluded as well": (
+        {"action": "person.create", "exclude": {"action": "person.*"}},
+        "action is excluded",
+    ),
+    "every action excluded": ({"exclude": {"action": "*"}}, "action is excluded"),
+    "excluded outcome": ({"exclude": {"outcome": "good"}}, "invalid outcome 'good'"),
     "not audited": ({"target": World}, "is not an audited model"),
 }
 

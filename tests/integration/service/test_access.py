@@ -74,6 +74,19 @@ def test_flood_of_refusals_leaves_few_events(service: RunningService) -> None:
     ]
 
 
+def test_failed_sign_in_is_recorded(service: RunningService) -> None:
+    """As a failed authentication of the page."""
+    client = service.app.test_client()
+    page = client.get("/sign-in").text
+    token = page.partition('name="csrf_token" value="')[2].partition('"')[0]
+    assert 401 == client.post("/sign-in", data={"csrf_token": token, "key": "x"}).status_code
+    (found,) = accesses(service)
+    assert ("authentication.failure", "anonymous", "pages.signed_in") == (
+        *(found["action"], found["actor"]["type"]),
+        found["metadata"]["endpoint"],
+    )
+
+
 def test_flood_is_counted() -> None:
     """The first of a kind is let through, and one in each period, with the number since."""
     now = 0.0

@@ -64,7 +64,8 @@ def test_hash_is_in_no_body(service: RunningService) -> None:
     row = service.bodies()[-1]
     assert row["action"] == "api_key.create"
     assert sorted(row["changes"]) == [
-        *("created_at", "expires_at", "id", "name", "revoked_at", "scopes", "user_id")
+        *("created_at", "expires_at", "id", "is_bounded", "name", "revoked_at", "scopes"),
+        *("tenant", "user_id"),
     ]
 
 

@@ -18,6 +18,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, inspect, text
 
+import auditspan.alembic.autogenerate  # noqa: F401 (Alembic then knows the index of search terms)
 from auditspan.guards.check import check_guards
 from auditspan.storage.tables import audit_tables
 from auditspan_service.database import schema as migrate
@@ -28,7 +29,7 @@ from auditspan_service.models import Base
 from support.postgres import empty_database
 
 _MIGRATIONS = Path(migrate.__file__).parent / "migrations"
-STEPS = ("0001", "0002", "0003")
+STEPS = ("0001", "0002", "0003", "0004", "0005")
 
 
 @contextmanager
@@ -76,7 +77,9 @@ def definition(engine: Engine) -> Any:
 
 def _parts(sql: str) -> list[str]:
     """The parts of a CREATE statement, in an order that does not depend on who wrote it."""
-    return sorted(part.strip() for part in re.split(r",\s*\n|\n", sql))
+    # ADD COLUMN appends to the last line.
+    parts = re.split(r",\s*\n|\n|, (?=[a-z_]+ [A-Z])", sql)
+    return sorted(part.strip() for part in parts)
 
 
 _POSTGRESQL_CATALOG = (

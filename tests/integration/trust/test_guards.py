@@ -318,3 +318,36 @@ def test_the_refusal_names_everything(tmp_path: Path) -> None:
     assert "docs/errors/unprotected-trail.md" in str(caught.value)
     assert {"trigger", "setting"} == {finding.kind for finding in passed}
     engine.dispose()
+
+
+OTHER_TERMS = """
+CREATE OR REPLACE FUNCTION auditspan_terms(body text) RETURNS integer[]
+LANGUAGE sql IMMUTABLE AS 'SELECT ARRAY[1]'
+"""
+DAMAGED = ("", "{", "[]", '{"changes":[]}', '{"changes":{"a":1}}', "0x00")
+
+
+@pytest.mark.parametrize("statement", ["DROP INDEX ix_audit_event_terms", OTHER_TERMS])
+def test_search_terms_are_checked_and_created_again(postgres_url: str, statement: str) -> None:
+    """Without their index or their function, searches would miss events; that is a warning."""
+    engine = create_engine(postgres_url)
+    TABLES.event.metadata.create_all(engine)
+    assert [] == [one for one in findings(engine, "setting") if "terms" in one]
+    (said,) = [one for one in findings(engine, "setting", statement) if "terms" in one]
+    assert said.startswith("The index ix_audit_event_terms on audit_event, or its function")
+    with engine.begin() as connection:
+        restore_guards(connection, TABLES)
+    assert [] == [one for one in findings(engine, "setting") if "terms" in one]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("body", DAMAGED)
+def test_damaged_body_has_few_terms_and_no_error(postgres_url: str, body: str) -> None:
+    """It is stored like any other, so that it can be sealed and reported."""
+    engine = create_engine(postgres_url)
+    TABLES.event.metadata.create_all(engine)
+    with engine.begin() as connection:
+        terms = connection.execute(text("SELECT auditspan_terms(:body)"), {"body": body}).scalar()
+        expected = connection.execute(text("SELECT ARRAY[hashtext('field:a')]")).scalar()
+        assert (expected if '"a"' in body else []) == terms
+    engine.dispose()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -27,6 +27,7 @@ from auditspan.errors import AuditConfigError
 from auditspan.format import OUTCOMES, printable, printable_json
 from auditspan.reading import by_id_or_label, require_possible
 from auditspan.storage import (
+    EXCLUDABLE,
     AuditTables,
     EventFilter,
     StoredEvent,
@@ -36,6 +37,7 @@ from auditspan.storage import (
 from auditspan.storage import history as target_history
 
 _PAGE = 500
+_EXCLUSIONS = tuple(f"not_{name}" for name in EXCLUDABLE)
 _FOLLOW_SECONDS = 0.5
 
 
@@ -46,6 +48,16 @@ def _time(_context: click.Context, _option: click.Parameter, value: str | None) 
     except ValueError:
         raise click.BadParameter("expected a date or time such as 2026-01-31T12:00:00Z.") from None
     return given.replace(tzinfo=UTC) if given and given.tzinfo is None else given
+
+
+def _exclusions(command: Callable[..., None]) -> Callable[..., None]:
+    """Add an option `--not-…` for each criterion that can exclude events."""
+    for name in reversed(EXCLUDABLE):
+        option = f"--not-{name.replace('_', '-')}"
+        check = as_trace_id if name == "trace_id" else None
+        text = f"Leave out events that --{name.replace('_', '-')} would find."
+        command = click.option(option, callback=check, help=text)(command)
+    return command
 
 
 @click.command()
@@ -63,6 +75,7 @@ def _time(_context: click.Context, _option: click.Parameter, value: str | None) 
 @click.option("--request-id", help="Only events of this HTTP request.")
 @click.option("--tenant", help="Only events of this tenant.")
 @click.option("--text", help="Only events whose body contains this text.")
+@_exclusions
 @click.option(
     "--limit", type=click.IntRange(1), default=50, show_default=True, help="Maximum number shown."
 )
@@ -135,13 +148,15 @@ def history(target: Target, target_type: str, target_id: str, *, as_json: bool) 
         say(f"No events are recorded for {target_type} {target_id}.")
 
 
-def _filter(wanted: Mapping[str, Any]) -> EventFilter:
+def _filter(wanted: dict[str, Any]) -> EventFilter:
     """Return the filter of these options.
 
     Raises:
         click.UsageError: no event can pass it.
     """
-    asked = EventFilter(**wanted)
+    given = {name.removeprefix("not_"): wanted.pop(name) for name in _EXCLUSIONS}
+    exclude = EventFilter(**given) if any(given.values()) else None
+    asked = EventFilter(**wanted, exclude=exclude)
     try:
         require_possible(asked)
     except AuditConfigError as error:

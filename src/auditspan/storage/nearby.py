@@ -1,0 +1,55 @@
+"""Conditions that keep a page of a search near the rows that it can contain.
+
+A page is read backwards from its cursor by the primary key. The planner takes matches to be spread
+evenly, and would walk over most of a trail to those of one hour a year ago, or read all matches of
+a common search term to sort them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import ColumnElement, FromClause, ScalarSelect, Subquery, case, func, select
+
+from auditspan.storage.event_filter import EventFilter
+
+NEAR = 8_000
+"""The number of rows before a cursor that are read without an index of what is looked for."""
+
+_FEW = 60_000
+"""The number of rows that are counted at most to find out whether a span of time is short."""
+
+_LAST = 2**63 - 1
+
+
+def near_rows(event: FromClause, before: int | None) -> ColumnElement[bool]:
+    """Return the condition of the rows shortly before a cursor, or before the end of the trail."""
+    newest = select(func.max(event.c.id)).scalar_subquery() if before is None else before
+    return event.c.id >= newest - NEAR
+
+
+def rows_of_times(
+    event: FromClause, wanted: EventFilter, before: int | None
+) -> Iterator[ColumnElement[bool]]:
+    """Yield the conditions of ids between the first and the last event of the span of time."""
+    if wanted.until is not None and before is None:
+        later = _some(event, EventFilter(since=wanted.until))
+        many = select(func.count() == _FEW).select_from(later).scalar_subquery()
+        yield event.c.id <= case((many, _newest(event, wanted)), else_=_LAST)
+    if wanted.since is not None:
+        some = _some(event, EventFilter(since=wanted.since, until=wanted.until))
+        oldest = case((func.count() < _FEW, func.min(some.c.id)), else_=0)
+        yield event.c.id >= select(oldest).select_from(some).scalar_subquery()
+
+
+def _newest(event: FromClause, wanted: EventFilter) -> ScalarSelect[int]:
+    """Return the last id in the span of time."""
+    times = EventFilter(since=wanted.since, until=wanted.until).conditions(event)
+    # Plus 0, which keeps the planner from reading the primary key for it.
+    return select(func.max(event.c.id + 0)).where(*times).scalar_subquery()
+
+
+def _some(event: FromClause, times: EventFilter) -> Subquery:
+    """Return some ids in a span of time, read from the index of times."""
+    ids = select(event.c.id).where(*times.conditions(event))
+    return ids.order_by(event.c.occurred_at).limit(_FEW).subquery()

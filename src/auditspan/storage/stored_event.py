@@ -1,0 +1,75 @@
+"""Event as it is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from auditspan.errors import AuditBodyError
+from auditspan.format import COLUMNS, MEMBERS, Json, Values, read_event
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredEvent:
+    """Row of the trail, with its sequence number and delivery state.
+
+    Attributes:
+        body: the stored text, which may be anything after tampering.
+        recorded_at: the time as text, in the format of the body.
+        columns: the plain columns, in the order of `COLUMNS`.
+        mac: the stored MAC; None for a row without one.
+    """
+
+    row_id: int
+    body: str
+    recorded_at: str
+    columns: Values
+    seq: int | None
+    delivered: bool
+    mac: str | None
+
+    @property
+    def tenant(self) -> str | None:
+        """The tenant in the plain column."""
+        return dict(zip(COLUMNS, self.columns, strict=True))["tenant"]
+
+    def change_id(self) -> int | None:
+        """Return the change id in the body; None if there is none or the body is not an event."""
+        try:
+            found: int | None = read_event(self.body).get("change_id")
+        except AuditBodyError:
+            return None
+        return found
+
+    def resource(self) -> dict[str, Json]:
+        """Return the event resource: the body's members, `seq`, `recorded_at` and `delivered`.
+
+        If the body is not a valid event, the members are taken from the plain columns, and
+        `unreadable` contains the reason.
+        """
+        try:
+            members = read_event(self.body)
+        except AuditBodyError as error:
+            members = _from_columns(self.columns) | {"unreadable": error.message}
+        return {
+            **members,
+            "seq": self.seq,
+            "recorded_at": self.recorded_at,
+            "delivered": self.delivered,
+        }
+
+
+def _from_columns(columns: Values) -> dict[str, Any]:
+    """Return the members that are in the plain columns; the others are null or empty."""
+    told = dict(zip(COLUMNS, columns, strict=True))
+    actor = {"type": told.pop("actor_type"), "id": told.pop("actor_id"), "label": None}
+    target = {"type": told.pop("target_type"), "id": told.pop("target_id"), "version": None}
+    return {
+        **dict.fromkeys(MEMBERS),
+        **told,
+        "actor": actor,
+        "target": None if target["type"] is None else target,
+        "service": dict.fromkeys(("name", "version", "instance")),
+        "changes": {},
+        "metadata": {},
+    }

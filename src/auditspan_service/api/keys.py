@@ -1,0 +1,100 @@
+"""`/v1/users/<id>/keys` and `/v1/keys`: management of API keys.
+
+A caller can give a key only scopes that it has itself, and that a role of the key's user has.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from http import HTTPStatus
+
+from flask import Blueprint, Response, jsonify, url_for
+
+from auditspan_service import api_keys as use_cases
+from auditspan_service.api.auth import require_scope, requires
+from auditspan_service.api.body import json_body
+from auditspan_service.api.current import services
+from auditspan_service.api.query import parameters
+from auditspan_service.api.resources import key_resource
+from auditspan_service.api.users import row_id
+from auditspan_service.key_uses import last_uses
+from auditspan_service.models import ApiKey
+from auditspan_service.schemas import KeyRotation, NewKey, read
+from auditspan_service.scopes import checked_scopes
+from auditspan_service.users import get_user
+
+keys = Blueprint("keys", __name__, url_prefix="/v1")
+
+
+@keys.post("/users/<id>/keys")
+@requires("keys:write")
+def create(id: str) -> Response:  # noqa: A002 (as the route has it)
+    """Create a key for a user; the answer is the only one that contains its text."""
+    new = read(NewKey, json_body())
+    scopes = checked_scopes(new.scopes, tenant=new.tenant)
+    _require_own(scopes)
+    with services().database.writing() as session:
+        user = get_user(session, row_id(id), lock=True)
+        use_cases.require_grantable(scopes, user)
+        members = new.model_dump() | {"scopes": scopes}
+        issued = use_cases.issue(session, ApiKey(user=user, is_bounded=True, **members))
+    return _issued(issued)
+
+
+@keys.get("/users/<id>/keys")
+@requires("keys:read")
+def search(id: str) -> Response:  # noqa: A002 (as the route has it)
+    """Return the keys of a user, without their texts, oldest first."""
+    parameters(())
+    with services().database.reading() as session:
+        user = get_user(session, row_id(id))
+        found = use_cases.list_keys(session, user_id=user.id)
+        used = last_uses(session, [key.id for key in found])
+        items = [key_resource(key, used.get(key.id)) for key in found]
+    return jsonify({"items": items, "next": None})
+
+
+@keys.get("/keys/<id>")
+@requires("keys:read")
+def get(id: str) -> Response:  # noqa: A002 (as the route has it)
+    """Return one key, without its text."""
+    parameters(())
+    with services().database.reading() as session:
+        key = use_cases.get_key(session, row_id(id, "key"))
+        return jsonify(key_resource(key, last_uses(session, [key.id]).get(key.id)))
+
+
+@keys.post("/keys/<id>/rotation")
+@requires("keys:write")
+def rotate(id: str) -> Response:  # noqa: A002 (as the route has it)
+    """Create a key that replaces this one, which stays valid for `overlap_seconds`."""
+    overlap = timedelta(seconds=read(KeyRotation, json_body()).overlap_seconds)
+    with services().database.writing() as session:
+        _require_own(use_cases.get_key(session, row_id(id, "key")).scopes)
+        issued = use_cases.rotate_key(session, row_id(id, "key"), overlap=overlap)
+    return _issued(issued)
+
+
+@keys.delete("/keys/<id>")
+@requires("keys:write")
+def revoke(id: str) -> Response:  # noqa: A002 (as the route has it)
+    """Revoke a key, effective within some seconds."""
+    with services().database.writing() as session:
+        _require_own(use_cases.get_key(session, row_id(id, "key")).scopes)
+        use_cases.revoke_key(session, row_id(id, "key"))
+    response = Response(status=HTTPStatus.NO_CONTENT)
+    del response.headers["Content-Type"]
+    return response
+
+
+def _require_own(scopes: list[str]) -> None:
+    """Refuse scopes that the caller does not have: it would gain them by the key."""
+    for scope in scopes:
+        require_scope(scope)
+
+
+def _issued(issued: use_cases.IssuedKey) -> Response:
+    response = jsonify({**key_resource(issued.key, None), "key": issued.text})
+    response.status_code = HTTPStatus.CREATED
+    response.headers["Location"] = url_for("keys.get", id=issued.key.id)
+    return response

@@ -1,0 +1,51 @@
+"""Scopes: what keys, tokens and roles permit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from auditspan_service.errors import FieldError, InvalidInputError
+
+ADMIN = "admin"
+ON_BEHALF_OF = "audit:on-behalf-of"
+SCOPES = (
+    *("users:read", "users:write", "keys:read", "keys:write"),
+    *("audit:read", "audit:write", ON_BEHALF_OF, ADMIN),
+)
+"""The scopes of a key: each permits some routes, and `admin` permits all. `ON_BEHALF_OF` permits
+the member `on_behalf_of` in events that are recorded with `audit:write`."""
+
+OF_TENANTS = ("audit:read", "audit:write", ON_BEHALF_OF)
+"""The scopes that a tenant's key may have: users, keys and roles belong to no tenant."""
+
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "admin": (ADMIN,),
+    "auditor": ("audit:read",),
+    "writer": (ON_BEHALF_OF, "audit:write"),
+}
+"""The roles that always exist, with their scopes, which cannot be changed."""
+
+
+def permits(scopes: Collection[str], scope: str) -> bool:
+    """Return whether these scopes permit what `scope` permits."""
+    return scope in scopes or ADMIN in scopes
+
+
+def checked_scopes(
+    scopes: Iterable[str], *, tenant: str | None = None, field: str = "scopes"
+) -> list[str]:
+    """Return the scopes sorted, each once.
+
+    Raises:
+        InvalidInputError: a scope is unknown or not for keys of tenants, or none was given.
+    """
+    wanted = sorted(set(scopes))
+    known = SCOPES if tenant is None else OF_TENANTS
+    unknown = [scope for scope in wanted if scope not in known]
+    if unknown or not wanted:
+        problem = f"{', '.join(unknown)} is unknown" if unknown else "at least one is required"
+        if tenant is not None and unknown:
+            problem = f"{', '.join(unknown)} is not for the key of a tenant"
+        message = f"{problem}; the scopes are {', '.join(known)}"
+        raise InvalidInputError([FieldError(field=field, message=message)])
+    return wanted
