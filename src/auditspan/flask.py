@@ -36,7 +36,6 @@ from auditspan.errors import AuditConfigError
 from auditspan.format import Actor, Request
 from auditspan.tlog import NoteError, PublicKey
 from auditspan.trail import AuditTrail
-from auditspan.viewer import viewer_blueprint
 
 _KEY = "auditspan"
 _SCOPE = "auditspan_scope"
@@ -109,6 +108,8 @@ class AuditExtension:
     def _add_viewer(self, app: Flask, path: str) -> None:
         if not path.startswith("/"):
             raise AuditConfigError(f"invalid viewer {path!r}: expected a path such as '/audit'")
+        from auditspan.viewer import viewer_blueprint  # noqa: PLC0415 (needs the extra `worker`)
+
         pages = viewer_blueprint(
             self.trail,
             can_view=self._can_view,
