@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from auditspan.context import CarriedContext, audit_context, carry_context
     from auditspan.format import Actor, MacKey, Request, Service, Target
     from auditspan.ingest import ForeignEvent
-    from auditspan.mapping import Exempt, Policy
+    from auditspan.mapping import Exempt, Policy, Privacy
     from auditspan.reading import Event
     from auditspan.states import Digest, Redacted, State
     from auditspan.storage import set_up_sqlite
@@ -63,6 +63,7 @@ __all__ = [
     "MissingActorError",
     "NotSealedError",
     "Policy",
+    "Privacy",
     "Redacted",
     "Request",
     "RevertError",
@@ -93,6 +94,7 @@ _PLACES = {
     "ForeignEvent": "auditspan.ingest",
     "Exempt": "auditspan.mapping",
     "Policy": "auditspan.mapping",
+    "Privacy": "auditspan.mapping",
     "Event": "auditspan.reading",
     "Digest": "auditspan.states",
     "Redacted": "auditspan.states",

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from auditspan.capture.classes import ObjectClasses, Standing, is_base
 from auditspan.capture.parts import Part
 from auditspan.capture.row_change import RowChange
-from auditspan.format import Changes, Target
-from auditspan.mapping import AuditedKind
+from auditspan.format import Changes, Json, Target
+from auditspan.mapping import AuditedKind, readable
 
 _VERBS = {"INSERT": "create", "UPDATE": "update", "DELETE": "delete", "TRUNCATE": "delete"}
 
@@ -45,7 +45,13 @@ class ObjectChange:
             return None
         target = Target(type=_type(found), id=found[0][0].id, version=_version(found))
         change_id = standings[-1][2]
-        return RowChange(verb=verb, target=target, changes=changes, change_id=change_id)
+        return RowChange(
+            verb=verb,
+            target=target,
+            changes=changes,
+            change_id=change_id,
+            readable=_readable(found, changes),
+        )
 
     def _standing(self, part: Part, classes: ObjectClasses) -> Standing:
         audited = part.reader.audited
@@ -79,6 +85,11 @@ def _of_part(told: Changes, kind: AuditedKind) -> Changes:
         for name, sides in told.items()
         if name not in keys and (len(sides) > 1 or any(v is not None for v in sides.values()))
     }
+
+
+def _readable(found: Found, changes: Changes) -> dict[str, Json]:
+    columns = [column for _, kind in found for column in kind.represented]
+    return readable(columns, changes, found[0][0].reader.mac_key) if columns else {}
 
 
 def _type(found: Found) -> str:

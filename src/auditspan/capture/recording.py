@@ -27,6 +27,7 @@ def recorded(
             changes=change.changes,
             reason=origin.unaudited,
             metadata=change.metadata,
+            readable=change.readable,
             change_id=change.change_id,
         )
         for origin, change in told

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from auditspan.format import Changes, Json, Target
 
@@ -16,6 +16,7 @@ class RowChange:
         change_id: the id of its last staged change, which gives the order; None if nothing was
             staged.
         metadata: further details to record.
+        readable: readable forms of the changed values, by column.
         action: the action; None if it is `type.verb`, with the type of the target.
     """
 
@@ -24,4 +25,5 @@ class RowChange:
     changes: Changes
     change_id: int | None = None
     metadata: Mapping[str, Json] | None = None
+    readable: Mapping[str, Json] = field(default_factory=dict)
     action: str | None = None
