@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import JSON, Engine, String, TypeDecorator, select, text, update
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, registry, sessionmaker
 
 from auditspan import (
     Actor,
@@ -72,8 +72,9 @@ Open = Callable[..., Shop]
 
 
 @pytest.fixture
-def shop(engine: Engine) -> Open:
-    """Open an application with a policy and options of the trail."""
+def shop(engine: Engine) -> Iterator[Open]:
+    """Open an application with a policy and options of the trail; its models are unmapped after."""
+    registries: list[registry] = []
 
     def opened(policy: Policy | None = None, **options: Any) -> Shop:
         class Base(DeclarativeBase):
@@ -90,12 +91,15 @@ def shop(engine: Engine) -> Open:
             details: Mapped[dict[str, Any] | None]
             token: Mapped[str | None]
 
+        registries.append(Base.registry)
         sessions = sessionmaker(engine)
         trail = AuditTrail(sessions, metadata=Base.metadata, **({"mac_key": KEY} | options))
         Base.metadata.create_all(engine)
         return Shop(trail, sessions, Order, engine)
 
-    return opened
+    yield opened
+    for each in registries:
+        each.dispose()
 
 
 def test_every_record_has_the_metadata_of_enrich(shop: Open) -> None:
