@@ -68,7 +68,7 @@ FOREIGN = {
     "flask": {"flask", "click", "opentelemetry"},
     "viewer": {"flask", "jinja2", "sqlalchemy", "werkzeug"},
     "alembic": {"sqlalchemy", "alembic"},
-    "testing": {"sqlalchemy", "opentelemetry", "pytest"},
+    "testing": {"sqlalchemy", "opentelemetry", "pytest", "urllib3", "google"},
 }
 #: What a generated migration imports, and what applications use that no page shows.
 ALSO_PUBLIC = {
