@@ -64,9 +64,9 @@ def test_wheel_contains_every_file_of_the_packages(built: Path) -> None:
 @pytest.mark.parametrize(
     ("extras", "missing"),
     [
-        ("", "alembic flask google pytest"),
-        ("flask", "alembic google pytest"),
-        ("flask,worker", "alembic pytest"),
+        ("", "alembic flask google pytest urllib3"),
+        ("flask", "alembic google pytest urllib3"),
+        ("flask,worker", "alembic opentelemetry pytest"),
         (EVERYTHING, "pytest"),
     ],
 )

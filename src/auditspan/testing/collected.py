@@ -15,6 +15,7 @@ from sqlalchemy import select
 from auditspan.delivery import FileSink, OtlpSink, Sink
 from auditspan.errors import CollectorFilesError
 from auditspan.otlp import LogEntry, SpanEvent, SpanRecord, read_logs, read_spans
+from auditspan.telemetry import semconv
 from auditspan.testing.collector_process import find_collector, running_process
 from auditspan.testing.event import Event
 from auditspan.testing.spans import CollectorSpans, FileSpans, export_spans
@@ -24,7 +25,6 @@ from auditspan.worker import Worker
 _PATIENCE = 10.0
 """Seconds to wait for telemetry that is on its way."""
 
-_ID = "audit.record.id"
 _T = TypeVar("_T")
 
 
@@ -103,8 +103,10 @@ class CollectedTelemetry:
         if not bodies:
             raise AssertionError(f"the trail has no event of the trace {trace_id}")
         records = self.audit_records(trace_id, count=len(bodies))
-        on_spans = sorted(str(event.attributes[_ID]) for event in self.span_events(trace_id))
-        logged = sorted(str(record.attributes[_ID]) for record in records)
+        on_spans = sorted(
+            str(event.attributes[semconv.RECORD_ID]) for event in self.span_events(trace_id)
+        )
+        logged = sorted(str(record.attributes[semconv.RECORD_ID]) for record in records)
         rows = sorted(bodies)
         if not rows == on_spans == logged:
             raise AssertionError(
@@ -112,15 +114,15 @@ class CollectedTelemetry:
                 f"{_missing('log record', rows, logged)}"
             )
         for record in records:
-            if record.body != bodies[str(record.attributes[_ID])]:
+            if record.body != bodies[str(record.attributes[semconv.RECORD_ID])]:
                 raise AssertionError(
-                    f"the log record of {record.attributes[_ID]!r} differs from its row"
+                    f"the log record of {record.attributes[semconv.RECORD_ID]!r} differs from its row"
                 )
         return [Event(json.loads(body)) for body in bodies.values()]
 
     def _audit_records(self, trace_id: str) -> list[LogEntry]:
         found = self._read(read_logs, trace_id)
-        return [record for record in found if _ID in record.attributes]
+        return [record for record in found if semconv.RECORD_ID in record.attributes]
 
     def _read(self, read: Callable[..., Iterator[_T]], trace_id: str) -> list[_T]:
         try:
