@@ -114,10 +114,9 @@ class CollectedTelemetry:
                 f"{_missing('log record', rows, logged)}"
             )
         for record in records:
-            if record.body != bodies[str(record.attributes[semconv.RECORD_ID])]:
-                raise AssertionError(
-                    f"the log record of {record.attributes[semconv.RECORD_ID]!r} differs from its row"
-                )
+            id_ = str(record.attributes[semconv.RECORD_ID])
+            if record.body != bodies[id_]:
+                raise AssertionError(f"the log record of {id_} differs from its row")
         return [Event(json.loads(body)) for body in bodies.values()]
 
     def _audit_records(self, trace_id: str) -> list[LogEntry]:
