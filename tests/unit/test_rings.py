@@ -46,7 +46,7 @@ FOREIGN = {
     "keys": set(),
     "settings": {"pydantic", "pydantic_settings", "sqlalchemy"},
     "doctor": {"sqlalchemy", "yaml"},
-    "cli": {"click", "sqlalchemy"},
+    "cli": {"click", "rich", "sqlalchemy"},
     "dialects": {"sqlalchemy"},
     "storage": {"sqlalchemy"},
     "mapping": {"sqlalchemy"},

@@ -66,7 +66,7 @@ def test_wheel_contains_every_file_of_the_packages(built: Path) -> None:
     [
         ("", "alembic flask google pytest urllib3"),
         ("flask", "alembic google pytest urllib3"),
-        ("flask,worker", "alembic opentelemetry pytest"),
+        ("flask,worker", "alembic opentelemetry pytest rich"),
         (EVERYTHING, "pytest"),
     ],
 )
