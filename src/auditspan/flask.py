@@ -108,8 +108,13 @@ class AuditExtension:
     def _add_viewer(self, app: Flask, path: str) -> None:
         if not path.startswith("/"):
             raise AuditConfigError(f"invalid viewer {path!r}: expected a path such as '/audit'")
-        from auditspan.viewer import viewer_blueprint  # noqa: PLC0415 (needs the extra `worker`)
-
+        try:
+            from auditspan.viewer import viewer_blueprint  # noqa: PLC0415 (needs an extra)
+        except ModuleNotFoundError as error:
+            raise AuditConfigError(
+                "the pages of the viewer need the extra 'worker': pip install "
+                f"'auditspan[flask,worker]' ({error.name} is not installed)"
+            ) from error
         pages = viewer_blueprint(
             self.trail,
             can_view=self._can_view,
@@ -150,7 +155,7 @@ class _Worker:
         with self._lock:
             if process in self._stops:
                 return
-            from auditspan.settings import settings_from  # noqa: PLC0415 (needs the extra `cli`)
+            from auditspan.settings import settings_from  # noqa: PLC0415 (needs the extra `worker`)
 
             self._stops[process] = stops = ExitStack()
             stops.enter_context(self._trail.worker(settings_from(config)))

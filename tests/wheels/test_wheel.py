@@ -114,6 +114,19 @@ def test_commands_without_their_extra_name_it(install: Install) -> None:
     assert (2, True) == (code, "needs the extra 'cli': pip install 'auditspan[cli]'" in said)
 
 
+def test_viewer_without_its_extra_names_it(install: Install) -> None:
+    """The error says what to install."""
+    program = (
+        "from flask import Flask; from sqlalchemy import MetaData\n"
+        "from sqlalchemy.orm import sessionmaker\n"
+        "from auditspan import AuditTrail; from auditspan.flask import AuditExtension\n"
+        "trail = AuditTrail(sessionmaker(), metadata=MetaData(), mac_key=None)\n"
+        "AuditExtension(trail, viewer='/audit').init_app(Flask('shop'))\n"
+    )
+    code, said = install("flask").end("python", "-c", program)
+    assert (1, True) == (code, "pip install 'auditspan[flask,worker]'" in said)
+
+
 def test_tutorial_application_is_recorded(install: Install) -> None:
     """The tutorial's application, with the extras that it uses, has a trail that verifies."""
     environment = install("flask,worker", "flask-sqlalchemy")
