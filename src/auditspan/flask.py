@@ -36,7 +36,6 @@ from auditspan.errors import AuditConfigError
 from auditspan.format import Actor, Request
 from auditspan.tlog import NoteError, PublicKey
 from auditspan.trail import AuditTrail
-from auditspan.viewer import viewer_blueprint
 
 _KEY = "auditspan"
 _SCOPE = "auditspan_scope"
@@ -109,6 +108,13 @@ class AuditExtension:
     def _add_viewer(self, app: Flask, path: str) -> None:
         if not path.startswith("/"):
             raise AuditConfigError(f"invalid viewer {path!r}: expected a path such as '/audit'")
+        try:
+            from auditspan.viewer import viewer_blueprint  # noqa: PLC0415 (needs an extra)
+        except ModuleNotFoundError as error:
+            raise AuditConfigError(
+                "the pages of the viewer need the extra 'worker': pip install "
+                f"'auditspan[flask,worker]' ({error.name} is not installed)"
+            ) from error
         pages = viewer_blueprint(
             self.trail,
             can_view=self._can_view,
@@ -149,7 +155,7 @@ class _Worker:
         with self._lock:
             if process in self._stops:
                 return
-            from auditspan.settings import settings_from  # noqa: PLC0415 (needs the extra `cli`)
+            from auditspan.settings import settings_from  # noqa: PLC0415 (needs the extra `worker`)
 
             self._stops[process] = stops = ExitStack()
             stops.enter_context(self._trail.worker(settings_from(config)))

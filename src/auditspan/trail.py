@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Unpack
+from typing import Any
 
 from sqlalchemy import MetaData
 from sqlalchemy.orm import Session, scoped_session
 
 from auditspan.capture import (
     Capture,
+    Enrich,
     Recorder,
     Sessions,
     Unset,
@@ -45,14 +46,14 @@ from auditspan.format import (
     require_outcome,
 )
 from auditspan.ingest import ForeignEvent, Receipt, ingest_batch
-from auditspan.mapping import as_target, target_of
-from auditspan.reading import Criteria, Event, Source, read_events, read_history, wanted_events
+from auditspan.mapping import Privacy, as_target, keep_private, privacy_of
+from auditspan.reading import TrailEvents
 from auditspan.states import ObjectStates
 from auditspan.storage import AuditTables, CoveredRows, audit_tables, find_uncovered
 from auditspan.telemetry import announce, service_from_resource
 
 
-class AuditTrail(TrailDatabase, ObjectStates):
+class AuditTrail(TrailDatabase, TrailEvents, ObjectStates):
     """An audit trail: a row for every change of an audited table, in the change's transaction.
 
     Triggers capture the changes, however they are written (docs/adr/0016). The worker records
@@ -77,7 +78,8 @@ class AuditTrail(TrailDatabase, ObjectStates):
         new_id: returns a new version 7 UUID.
 
     Raises:
-        AuditConfigError: the sessions already have a trail, or their database is unsupported.
+        AuditConfigError: the sessions already have a trail, their database is unsupported, or
+            `privacy` redacts a primary key.
     """
 
     def __init__(  # noqa: PLR0913 (keyword-only settings of the one entry point)
@@ -89,6 +91,8 @@ class AuditTrail(TrailDatabase, ObjectStates):
         actions: Collection[str] | None = None,
         service: Service | None = None,
         mac_key: MacKey | Unset | None = Unset.UNSET,
+        enrich: Enrich | None = None,
+        privacy: Privacy | None = None,
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = fresh_id,
     ) -> None:
@@ -99,9 +103,16 @@ class AuditTrail(TrailDatabase, ObjectStates):
                 "factory, and pass it around"
             )
         require_supported_binds(target)
+        if privacy is not None:
+            keep_private(metadata, privacy)
         self.tables: AuditTables = audit_tables(metadata)
         self._recorder = Recorder(
-            service=service or service_from_resource(), clock=clock, new_id=new_id, strict=strict
+            service=service or service_from_resource(),
+            clock=clock,
+            new_id=new_id,
+            strict=strict,
+            enrich=enrich,
+            privacy=privacy_of(metadata),
         )
         self._sessions = sessions
         self._actions = None if actions is None else frozenset({*actions, *OWN_ACTIONS})
@@ -214,42 +225,6 @@ class AuditTrail(TrailDatabase, ObjectStates):
         """
         begin = partial(own_transaction, self._sessions)
         return ingest_batch(self._capture, begin, events, producer=producer)
-
-    def history(self, source: Source, target: object, key: object = None) -> list[Event]:
-        """Return the events of one object, in the order in which the changes happened.
-
-        Changes of a transaction that has not committed yet are not among them. With asynchronous
-        sessions: `await session.run_sync(trail.history, invoice)`.
-
-        Args:
-            source: a session or a connection.
-            target: an audited object or a `Target`; or an audited model with its key.
-            key: with a model, the primary key; a tuple where it has several columns.
-
-        Raises:
-            AuditConfigError: the target is not audited.
-        """
-        found = as_target(target) if key is None else target_of(target, key)
-        if found is None or found.id is None:
-            raise AuditConfigError(
-                "history needs an object, a Target with an id, or a model with a key"
-            )
-        return read_history(source, self.tables, found.type, found.id)
-
-    def events(
-        self, source: Source, *, target: object = None, **criteria: Unpack[Criteria]
-    ) -> Iterator[Event]:
-        """Yield the events that meet all criteria, newest first; rows are read page by page.
-
-        Args:
-            source: a session or a connection.
-            target: an audited object, a `Target`, or an audited model for all of its objects.
-            criteria: see `reading.Criteria`.
-
-        Raises:
-            AuditConfigError: the target is not audited, or no event can meet a criterion.
-        """
-        return read_events(source, self.tables, wanted_events(target, criteria))
 
     def cover_rows_without_mac(
         self,

@@ -18,12 +18,12 @@ from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.exc import ProgrammingError
 
 from auditspan.delivery.cursors import Cursors, load_cursors, save_cursors
+from auditspan.delivery.log_record import ExportRecord
 from auditspan.delivery.sinks import FileSink
 from auditspan.storage.leases import Lease, LeaseLostError, acquire
 from auditspan.storage.locks import try_sealer_lock
 from auditspan.storage.stored_leases import DURATION, read_leases
 from auditspan.storage.tables import audit_tables
-from auditspan.telemetry import ExportRecord
 from auditspan_service.database.engine import make_engine
 from faults.load import Load
 from faults.oracle import require_whole

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from auditspan.delivery.cursors import load_cursors
+from auditspan.delivery.log_record import ExportRecord
 from auditspan.delivery.sinks import FileSink, Sink
-from auditspan.telemetry import ExportRecord
 from auditspan_service.database.engine import make_engine
 from faults.place import wait_for
 from integration.trust.world import Trail, opened

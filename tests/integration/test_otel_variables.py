@@ -26,11 +26,12 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from opentelemetry.sdk.metrics.export import MetricsData
 
 from auditspan import Actor
+from auditspan.delivery.log_record import log_record
 from auditspan.errors import AuditConfigError
 from auditspan.format import SealedRow
 from auditspan.format.record import AuditRecord
 from auditspan.settings.sinks import make_sinks
-from auditspan.telemetry import log_record, service_from_resource
+from auditspan.telemetry import service_from_resource
 from auditspan_service.config import load_settings
 from auditspan_service.telemetry.exporters import select_exporters
 from auditspan_service.telemetry.logs import setup_logging, teardown_logging

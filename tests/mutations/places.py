@@ -8,6 +8,7 @@ SAVEPOINTS = "integration/library/test_savepoints.py"
 SECRETS = "integration/library/test_secrets.py"
 COMMITS = "integration/library/test_commits.py"
 WRITES = "integration/library/test_writes.py"
+ENRICHMENT = "integration/library/test_enrichment.py"
 SHAPES = "integration/library/test_shapes.py"
 
 MUTATIONS = [
@@ -38,6 +39,38 @@ MUTATIONS = [
         "    return policy.include is None and looks_secret",
         "    return False",
         SECRETS,
+    ),
+    Mutation(
+        "redact no column by a name of the trail",
+        "mapping/policy.py",
+        "    if matches_any(column.name, privacy.secrets.patterns):\n        return True\n",
+        "",
+        ENRICHMENT,
+        "sqlite and reveals",
+    ),
+    Mutation(
+        "redact no member by a name of the trail",
+        "format/redaction.py",
+        "is_secret = looks_secret or matches_any(name, self.patterns)",
+        "is_secret = looks_secret",
+        ENRICHMENT,
+        "sqlite and every_place",
+    ),
+    Mutation(
+        "record the client address all the same",
+        "mapping/privacy.py",
+        "client_address=request.client_address if self.client_address else None",
+        "client_address=request.client_address",
+        ENRICHMENT,
+        "sqlite and user_agent",
+    ),
+    Mutation(
+        "record the address of another program all the same",
+        "capture/leftovers.py",
+        "address = row.client_address if privacy.client_address else None",
+        "address = row.client_address",
+        ENRICHMENT,
+        "sqlite and another_program",
     ),
     Mutation(
         "keep the records of a rolled-back savepoint",

@@ -16,8 +16,6 @@ from functools import cache
 import psycopg
 from sqlalchemy import URL, make_url
 
-from auditspan_service.database.engine import make_engine
-from auditspan_service.database.schema import upgrade
 from support.cluster import Cluster
 
 _VARIABLE = "AUDITSPAN_TEST_DATABASE_URL"
@@ -57,6 +55,10 @@ def _empty_template() -> str:
 
 @cache
 def _migrated_template() -> str:
+    # The library is also tested without what the service needs.
+    from auditspan_service.database.engine import make_engine  # noqa: PLC0415 (see above)
+    from auditspan_service.database.schema import upgrade  # noqa: PLC0415
+
     name = new_template()
     engine = make_engine(url_of(name))
     upgrade(engine)

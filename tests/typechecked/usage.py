@@ -30,6 +30,7 @@ from auditspan import (
     Target,
     audit_context,
 )
+from auditspan import AuditTral as _Misspelt  # type: ignore[attr-defined]  # noqa: F401
 
 
 class Base(DeclarativeBase):

@@ -20,9 +20,9 @@ from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from auditspan.delivery import encode
 from auditspan.delivery.encoding import encode_json
+from auditspan.delivery.log_record import ExportRecord, checkpoint_record, log_record
 from auditspan.format import SealedRow, SignedCheckpoint
 from auditspan.format.record import Actor, AuditRecord, Request, Service, Target
-from auditspan.telemetry import ExportRecord, checkpoint_record, log_record
 from auditspan.tlog import SigningKey
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree

@@ -28,6 +28,7 @@ INTENDED = {
     "ForeignEvent",
     "MacKey",
     "Policy",
+    "Privacy",
     "Redacted",
     "Request",
     "Service",

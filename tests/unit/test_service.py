@@ -10,11 +10,13 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource as PbResource
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import AnyValue
 
+from auditspan.delivery.log_record import log_record
 from auditspan.errors import AuditBodyError
 from auditspan.format import SealedRow
 from auditspan.format.body import read_event
 from auditspan.format.record import Actor, AuditRecord, Service
-from auditspan.telemetry import log_record, service_from_resource
+from auditspan.telemetry import service_from_resource
+from auditspan.telemetry.service import of_environment
 
 ATTRIBUTES: dict[str, AnyValue] = {
     "service.name": "shop",
@@ -39,7 +41,7 @@ def written(service: Service) -> AuditRecord:
 
 def test_record_carries_the_whole_resource_of_its_writer() -> None:
     """Body and log record have every attribute of the resource but those of the SDK."""
-    record = written(service_from_resource(Resource.create(ATTRIBUTES)))
+    record = written(service_from_resource(Resource.create(ATTRIBUTES).attributes))
     body = read_event(record.body())
     row = SealedRow(0, 1, record.event_id, record.occurred_at, record.body(), None)
     found = PbResource.FromString(log_record(row).resource).attributes
@@ -62,3 +64,15 @@ def test_other_types_of_attributes_are_not_a_body(attributes: object) -> None:
     body["service"]["attributes"] = attributes
     with pytest.raises(AuditBodyError, match="service"):
         read_event(json.dumps(body))
+
+
+def test_environment_is_read_as_the_sdk_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the SDK, a program has the same name and attributes."""
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
+    monkeypatch.setenv(
+        "OTEL_RESOURCE_ATTRIBUTES",
+        "service.name=other, host.name=a%20b ,bad,service.instance.id=i",
+    )
+    with_sdk = service_from_resource()
+    assert with_sdk == service_from_resource(of_environment())
+    assert Service(name="shop", instance="i", attributes={"host.name": "a b"}) == with_sdk

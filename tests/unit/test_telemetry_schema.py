@@ -13,10 +13,10 @@ import pytest
 import yaml
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from auditspan.delivery.log_record import ExportRecord, checkpoint_record, log_record
 from auditspan.format.record import Actor, AuditRecord, Request, Service, Target
 from auditspan.format.rows import SealedRow, SignedCheckpoint
 from auditspan.telemetry import semconv
-from auditspan.telemetry.log_record import ExportRecord, checkpoint_record, log_record
 from auditspan.telemetry.span_events import pointer
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree

@@ -64,8 +64,9 @@ def test_wheel_contains_every_file_of_the_packages(built: Path) -> None:
 @pytest.mark.parametrize(
     ("extras", "missing"),
     [
-        ("", "alembic flask pydantic pytest"),
-        ("flask", "alembic pydantic pytest"),
+        ("", "alembic flask google pytest urllib3"),
+        ("flask", "alembic google pytest urllib3"),
+        ("flask,worker", "alembic opentelemetry pytest rich"),
         (EVERYTHING, "pytest"),
     ],
 )
@@ -74,6 +75,15 @@ def test_modules_of_the_library_need_only_named_extras(
 ) -> None:
     """Every module can be imported, except those that integrate a package not installed."""
     assert missing == install(extras).python(IMPORT_ALL, "auditspan").strip()
+
+
+def test_base_install_is_small(install: Install) -> None:
+    """The request path needs at most eight packages, with those that they need themselves."""
+    listed = install("").python(
+        "from importlib.metadata import distributions as d; print(*{x.name for x in d()})"
+    )
+    assert {"auditspan", "click", "opentelemetry-api"} < set(listed.split())
+    assert len(listed.split()) <= 8
 
 
 def test_modules_of_the_service_need_only_its_extras(install: Install) -> None:
@@ -104,9 +114,22 @@ def test_commands_without_their_extra_name_it(install: Install) -> None:
     assert (2, True) == (code, "needs the extra 'cli': pip install 'auditspan[cli]'" in said)
 
 
+def test_viewer_without_its_extra_names_it(install: Install) -> None:
+    """The error says what to install."""
+    program = (
+        "from flask import Flask; from sqlalchemy import MetaData\n"
+        "from sqlalchemy.orm import sessionmaker\n"
+        "from auditspan import AuditTrail; from auditspan.flask import AuditExtension\n"
+        "trail = AuditTrail(sessionmaker(), metadata=MetaData(), mac_key=None)\n"
+        "AuditExtension(trail, viewer='/audit').init_app(Flask('shop'))\n"
+    )
+    code, said = install("flask").end("python", "-c", program)
+    assert (1, True) == (code, "pip install 'auditspan[flask,worker]'" in said)
+
+
 def test_tutorial_application_is_recorded(install: Install) -> None:
-    """The tutorial's application, with the extra `flask`, has a trail that verifies."""
-    environment = install("flask", "flask-sqlalchemy")
+    """The tutorial's application, with the extras that it uses, has a trail that verifies."""
+    environment = install("flask,worker", "flask-sqlalchemy")
     shutil.copy(ROOT / "examples" / "tutorial" / "after.py", environment.directory)
     assert "201\n1 [] True\n" == environment.python(TUTORIAL)
 

@@ -19,7 +19,7 @@ from auditspan.capture.drain import table_key
 from auditspan.capture.hooks import drain_now, listen
 from auditspan.capture.migrating import drain_first, pin, record_rows, target_metadata
 from auditspan.capture.open_transaction import busy
-from auditspan.capture.recorder import Recorder
+from auditspan.capture.recorder import Enrich, Recorder
 from auditspan.capture.sessions import (
     Sessions,
     attached,
@@ -39,6 +39,7 @@ from auditspan.capture.writer import Capture, register
 __all__ = [
     "CAPTURE_DIALECTS",
     "Capture",
+    "Enrich",
     "KeyWarning",
     "Recorder",
     "Sessions",

@@ -33,7 +33,7 @@ from auditspan.capture.triggers import staged_tables
 from auditspan.capture.writer import Capture
 from auditspan.context import AuditContext
 from auditspan.format import Actor
-from auditspan.mapping import audited_table
+from auditspan.mapping import Privacy, audited_table
 from auditspan.storage import staging_of
 
 
@@ -59,7 +59,7 @@ def take_leftovers(connection: Connection, capture: Capture, limit: int = BATCH)
     with busy(connection):
         bases = _bases(capture.metadata)
         rows = _take(connection, staging, _known(capture.metadata), bases, limit)
-        origins = _origins(rows)
+        origins = _origins(rows, capture.recorder.privacy)
         ids = {id(origin): capture.recorder.new_id() for origin in origins.values()}
         telling = Telling(
             connection=connection,
@@ -147,7 +147,7 @@ def _change(row: Any) -> StagedChange:  # noqa: ANN401 (a row)
     return StagedChange(row.id, row.id, key, row.operation, row.old, row.new)
 
 
-def _origins(rows: Sequence[Any]) -> dict[int, Origin]:
+def _origins(rows: Sequence[Any], privacy: Privacy) -> dict[int, Origin]:
     """Return the origin of each row, by its id; rows of one transaction share an origin.
 
     SQLite records no transaction ids: there, rows written at the same time share an origin.
@@ -156,12 +156,13 @@ def _origins(rows: Sequence[Any]) -> dict[int, Origin]:
     found = {}
     for row in rows:
         key = (row.xact_id or row.changed_at, row.role, row.application, row.client_address)
-        found[row.id] = known.setdefault(key, _origin(row))
+        found[row.id] = known.setdefault(key, _origin(row, privacy))
     return found
 
 
-def _origin(row: Any) -> Origin:  # noqa: ANN401 (a row)
-    said = {"application": row.application, "client_address": row.client_address}
+def _origin(row: Any, privacy: Privacy) -> Origin:  # noqa: ANN401 (a row)
+    address = row.client_address if privacy.client_address else None
+    said = {"application": row.application, "client_address": address}
     context = AuditContext(metadata={name: value for name, value in said.items() if value})
     return Origin(
         Surroundings(

@@ -14,8 +14,8 @@ from auditspan.capture.classes import ObjectClasses, Standing, is_base
 from auditspan.capture.drain import StagedChange
 from auditspan.capture.parts import Part, PartReader
 from auditspan.capture.row_change import RowChange
-from auditspan.format import Changes, Target
-from auditspan.mapping import AuditedKind
+from auditspan.format import Changes, Json, Target
+from auditspan.mapping import AuditedKind, readable
 
 _VERBS = {"INSERT": "create", "UPDATE": "update", "DELETE": "delete", "TRUNCATE": "delete"}
 
@@ -40,8 +40,13 @@ class SingleRow(NamedTuple):
         verb, changes = _VERBS[self.staged.operation], self.reader.changes(part, kind)
         if verb != "update" or not changes.keys() <= kind.ignored:
             version = self.reader.version(kind, part.last)
-            target = Target(type=kind.type, id=part.id, version=version)
-            yield RowChange(verb=verb, target=target, changes=changes, change_id=self.staged.id)
+            yield RowChange(
+                verb=verb,
+                target=Target(type=kind.type, id=part.id, version=version),
+                changes=changes,
+                change_id=self.staged.id,
+                readable=_readable([(part, kind)], changes),
+            )
 
 
 @dataclass(kw_only=True)
@@ -68,9 +73,13 @@ class ObjectChange:
         changes = _changes(found)
         ignored = frozenset[str]().union(*(kind.ignored for _, kind in found))
         if verb != "update" or not changes.keys() <= ignored:
-            target = Target(type=_type(found), id=found[0][0].id, version=_version(found))
-            change_id = standings[-1][2]
-            yield RowChange(verb=verb, target=target, changes=changes, change_id=change_id)
+            yield RowChange(
+                verb=verb,
+                target=Target(type=_type(found), id=found[0][0].id, version=_version(found)),
+                changes=changes,
+                change_id=standings[-1][2],
+                readable=_readable(found, changes),
+            )
 
     def _standing(self, part: Part) -> Standing:
         audited = part.reader.audited
@@ -104,6 +113,11 @@ def _of_part(told: Changes, kind: AuditedKind) -> Changes:
         for name, sides in told.items()
         if name not in keys and (len(sides) > 1 or any(v is not None for v in sides.values()))
     }
+
+
+def _readable(found: Found, changes: Changes) -> dict[str, Json]:
+    columns = [column for _, kind in found for column in kind.represented]
+    return readable(columns, changes, found[0][0].reader.mac_key) if columns else {}
 
 
 def _type(found: Found) -> str:

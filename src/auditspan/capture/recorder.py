@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from opentelemetry import trace
 
 from auditspan.context import AuditContext, current_context
-from auditspan.errors import AuditConfigError, MissingActorError
+from auditspan.errors import AuditConfigError, AuditWriteError, MissingActorError
 from auditspan.format import (
     Actor,
     AuditRecord,
@@ -23,6 +23,13 @@ from auditspan.format import (
     redact_members,
     without_password_hashes,
 )
+from auditspan.mapping import Privacy
+
+Enrich: TypeAlias = Callable[[], Mapping[str, Json]]
+"""A function that returns metadata for the records of the running code."""
+
+READABLE = "readable"
+"""The member of `metadata` with readable forms of the changed values."""
 
 
 class Surroundings(NamedTuple):
@@ -47,16 +54,24 @@ class Recorder:
         clock: returns the current time, aware.
         new_id: returns a new version 7 UUID.
         strict: whether to refuse a record without an actor; otherwise its actor is unknown.
+        enrich: returns metadata for every record.
+        privacy: the personal data that is not recorded.
     """
 
     service: Service
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     strict: bool
+    enrich: Enrich | None = None
+    privacy: Privacy = field(default_factory=Privacy)
 
     def surroundings(self) -> Surroundings:
-        """Return the current time, context and span; call the function that gives the actor."""
-        context = current_context() or AuditContext()
+        """Return the current time, context and span; call the functions that give parts of them.
+
+        Raises:
+            AuditWriteError: `enrich` failed.
+        """
+        context = self._completed(current_context() or AuditContext())
         span = trace.get_current_span().get_span_context()
         return Surroundings(
             moment=_aware(self.clock()),
@@ -77,6 +92,7 @@ class Recorder:
         outcome: Outcome = "success",
         reason: str | None = None,
         metadata: Mapping[str, Json] | None = None,
+        readable: Mapping[str, Json] | None = None,
         change_id: int | None = None,
     ) -> AuditRecord:
         """Return a record in these surroundings, by default the current ones.
@@ -85,6 +101,7 @@ class Recorder:
             MissingActorError: the recorder is strict, and no actor is set.
         """
         moment, context, actor, trace_id, span_id = surroundings or self.surroundings()
+        details = _without_secrets(context.metadata, metadata, self.privacy.secrets)
         return AuditRecord(
             event_id=self.new_id(),
             occurred_at=moment,
@@ -101,9 +118,18 @@ class Recorder:
             tx_id=tx_id,
             tenant=context.tenant,
             service=self.service,
-            metadata=_without_secrets(context.metadata, metadata),
+            metadata={**details, READABLE: dict(readable)} if readable else details,
             change_id=change_id,
         )
+
+    def _completed(self, context: AuditContext) -> AuditContext:
+        """Return the context with the metadata of `enrich`, and without personal data."""
+        if self.enrich is not None:
+            context = replace(context, metadata={**_called(self.enrich), **context.metadata})
+        if context.request is not None:
+            request = self.privacy.of_request(context.request)
+            context = replace(context, request=request) if request != context.request else context
+        return context
 
     def _unknown_actor(self, action: str) -> Actor:
         if self.strict:
@@ -118,6 +144,16 @@ def missing_actor(what: str) -> MissingActorError:
         "`with audit_context(actor=Actor.user(...))` (or Actor.system(...) for a job), "
         "or give the trail strict=False to record the actor as unknown"
     )
+
+
+def _called(enrich: Enrich) -> Mapping[str, Json]:
+    try:
+        return dict(enrich())
+    except Exception as error:
+        raise AuditWriteError(
+            f"the function `enrich` of the trail failed with {type(error).__name__}, so the change "
+            "was refused: see the error above, and let the function return a mapping"
+        ) from error
 
 
 def _clean(reason: str | None) -> str | None:
@@ -138,11 +174,11 @@ def _kind(moment: object) -> str:
 
 
 def _without_secrets(
-    common: Mapping[str, Json], own: Mapping[str, Json] | None
+    common: Mapping[str, Json], own: Mapping[str, Json] | None, secrets: Secrets
 ) -> Mapping[str, Json]:
     """Return the application's metadata without secret members and password hashes."""
     if not common and not own:
         return {}
-    found = redact_members("metadata", {**common, **(own or {})}, Secrets(), None)
+    found = redact_members("metadata", {**common, **(own or {})}, secrets, None)
     assert isinstance(found, dict)  # noqa: S101 (redaction keeps the type)
     return found

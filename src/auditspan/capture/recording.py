@@ -27,5 +27,6 @@ def recorded(
             changes=change.changes,
             reason=origin.unaudited,
             metadata=change.metadata,
+            readable=change.readable,
             change_id=change.change_id,
         )

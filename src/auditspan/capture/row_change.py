@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from auditspan.format import Changes, Json, Target
 
+_NONE: Mapping[str, Json] = {}
+"""The shared default for `readable`; never modified."""
+
 
 class RowChange(NamedTuple):
     """The change of one target.
@@ -15,6 +18,7 @@ class RowChange(NamedTuple):
         change_id: the id of its last staged change, which gives the order; None if nothing was
             staged.
         metadata: further details to record.
+        readable: readable forms of the changed values, by column.
         action: the action; None if it is `type.verb`, with the type of the target.
     """
 
@@ -23,4 +27,5 @@ class RowChange(NamedTuple):
     changes: Changes
     change_id: int | None = None
     metadata: Mapping[str, Json] | None = None
+    readable: Mapping[str, Json] = _NONE
     action: str | None = None

@@ -16,6 +16,7 @@ from auditspan.capture.leftovers import take_leftovers, unknown_tables
 from auditspan.capture.recorder import Recorder
 from auditspan.capture.writer import Capture
 from auditspan.format import RANDOM_BYTES, MacKey, Service, uuid7
+from auditspan.mapping import privacy_of
 from auditspan.storage import AuditTables, staging_of
 
 INTERVAL = 1.0
@@ -54,6 +55,7 @@ class Undrained:
                 clock=lambda: datetime.now(UTC),
                 new_id=lambda: uuid7(time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES)),
                 strict=False,
+                privacy=privacy_of(self._metadata),
             ),
             mac_key=keys[0] if keys else None,
             announce=lambda _records, _counts: None,

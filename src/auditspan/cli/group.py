@@ -12,6 +12,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 TARGET = "auditspan.target"
 """Key in click's `meta` of the function that makes the target of the commands."""
@@ -114,6 +115,15 @@ class Commands(click.Group):
         """Import one command."""
         found = self.available(ctx).get(cmd_name)
         return found.load(cmd_name) if found else None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete commands without importing them, and options."""
+        commands = [
+            CompletionItem(name, help=lazy.help)
+            for name, lazy in self.available(ctx).items()
+            if name.startswith(incomplete)
+        ]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

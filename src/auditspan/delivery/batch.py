@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from auditspan.delivery.cursors import Item
+from auditspan.delivery.log_record import ExportRecord, checkpoint_record, log_record
 from auditspan.delivery.sinks import Sink
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
 from auditspan.format import SealedRow, SignedCheckpoint
-from auditspan.telemetry import ExportRecord, checkpoint_record, log_record
 
 UNFIT = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """Errors that building the record of a tampered row can raise."""

@@ -13,7 +13,8 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 
-from auditspan.telemetry import ExportRecord, semconv
+from auditspan.delivery.log_record import ExportRecord
+from auditspan.telemetry import semconv
 
 _FIRST, _SECOND = b"\x0a", b"\x12"
 """The tags of the fields 1 and 2, of a length-delimited type."""

@@ -31,10 +31,10 @@ from auditspan.delivery.acknowledgement import (
 from auditspan.delivery.answers import Answer, read_answer
 from auditspan.delivery.backoff import LONGEST_ASKED
 from auditspan.delivery.encoding import encode
+from auditspan.delivery.log_record import ExportRecord
 from auditspan.delivery.outbound import pool_manager
 from auditspan.delivery.request_headers import Redaction, checked_headers
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
-from auditspan.telemetry import ExportRecord
 
 _REFUSED = frozenset({400, 413, 422})
 """Status codes that concern the records themselves; all others concern the transport."""

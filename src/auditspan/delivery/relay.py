@@ -40,6 +40,7 @@ from auditspan.delivery.cursors import (
     save_cursors,
     stored_cursors,
 )
+from auditspan.delivery.log_record import checkpoint_record
 from auditspan.delivery.progress import Progress
 from auditspan.delivery.sinks import Sink
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
@@ -54,7 +55,7 @@ from auditspan.storage import (
     kept_alive,
     lift_time_limits,
 )
-from auditspan.telemetry import RelayMeters, checkpoint_record
+from auditspan.telemetry import RelayMeters
 
 MAX_RECORDS = 512
 MAX_BYTES = 1024 * 1024

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from auditspan.delivery.encoding import encode_json
+from auditspan.delivery.log_record import ExportRecord
 from auditspan.errors import SinkUnavailableError
-from auditspan.telemetry import ExportRecord
 
 AUDIT_FILE = Path("audit", "audit.jsonl")
 """The path of the audit records below the collector's data directory."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from auditspan.errors import AuditBodyError
 from auditspan.format.canonical import Json, canonical_json
@@ -63,17 +65,21 @@ class Secrets:
         paths: members that are redacted, such as ``data.card.number``.
         revealed: the column, or its members, that are shown regardless of their names and values.
         by_name: redact members with secret names.
+        patterns: further secret names, in lower case and with the wildcards of `fnmatch`.
     """
 
     paths: frozenset[str] = frozenset()
     revealed: frozenset[str] = frozenset()
     by_name: bool = True
+    patterns: frozenset[str] = frozenset()
 
     def is_secret(self, path: str, name: str) -> bool:
         """Check whether the member with this path and name is redacted as a whole."""
         if path in self.paths:
             return True
-        return self.by_name and is_secret_name(name) and not self.is_revealed(path)
+        looks_secret = self.by_name and is_secret_name(name)
+        is_secret = looks_secret or matches_any(name, self.patterns)
+        return is_secret and not self.is_revealed(path)
 
     def is_revealed(self, path: str) -> bool:
         """Check whether this path, or a parent of it, is shown unredacted."""
@@ -96,6 +102,11 @@ def is_secret_name(name: str) -> bool:
         or _SECRET_PARTS.search(name.lower()) is not None
         or _SECRET_PAIRS.search(name.lower()) is not None
     )
+
+
+def matches_any(name: str, patterns: Iterable[str]) -> bool:
+    """Check whether a name matches a pattern in lower case, such as ``*_phone``."""
+    return any(fnmatchcase(name.lower(), pattern) for pattern in patterns)
 
 
 def is_password_hash(value: Json) -> bool:

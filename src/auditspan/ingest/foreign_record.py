@@ -17,7 +17,6 @@ from auditspan.format import (
     MacKey,
     Secrets,
     Service,
-    is_secret_name,
     read_body,
     read_event,
     redact,
@@ -51,6 +50,7 @@ class RecordMaker:
             AuditBodyError: a value cannot be represented losslessly.
         """
         now, context, _, *current = self.recorder.surroundings()
+        secrets = self.recorder.privacy.secrets
         spans = event.span_ids() or SpanIds(*current)
         occurred_at = event.occurred_at or now
         return AuditRecord(
@@ -62,8 +62,8 @@ class RecordMaker:
             outcome=event.outcome,
             reason=without_password_hashes(event.reason) if event.reason else None,
             target=event.target,
-            changes=_redacted_changes(event.changes, self.mac_key),
-            metadata={**_redacted(event.metadata), INGEST: self._ingest(occurred_at, now)},
+            changes=_redacted_changes(event.changes, secrets, self.mac_key),
+            metadata={**_redacted(event.metadata, secrets), INGEST: self._ingest(occurred_at, now)},
             request=context.request,
             tenant=context.tenant,
             trace_id=spans.trace_id,
@@ -117,21 +117,25 @@ def _comparable(value: Any) -> Any:  # noqa: ANN401 (any JSON value)
     }
 
 
-def _redacted(metadata: Mapping[str, Any]) -> dict[str, Json]:
+def _redacted(metadata: Mapping[str, Any], secrets: Secrets) -> dict[str, Json]:
     plain = {name: represent_json(value) for name, value in metadata.items()}
-    found = redact_members("metadata", plain, Secrets(), None)
+    found = redact_members("metadata", plain, secrets, None)
     assert isinstance(found, dict)  # noqa: S101 (redaction keeps the type)
     return found
 
 
-def _redacted_changes(changes: Mapping[str, Mapping[str, Any]], key: MacKey | None) -> Changes:
+def _redacted_changes(
+    changes: Mapping[str, Mapping[str, Any]], secrets: Secrets, key: MacKey | None
+) -> Changes:
     return {
-        name: {side: _redacted_value(name, represent_json(sides[side]), key) for side in sides}
+        name: {
+            side: _redacted_value(name, represent_json(sides[side]), secrets, key) for side in sides
+        }
         for name, sides in changes.items()
     }
 
 
-def _redacted_value(name: str, value: Json, key: MacKey | None) -> Json:
-    if is_secret_name(name):
+def _redacted_value(name: str, value: Json, secrets: Secrets, key: MacKey | None) -> Json:
+    if secrets.is_secret(name, name):
         return redact(name, value, key)
-    return redact_members(name, value, Secrets(), key)
+    return redact_members(name, value, secrets, key)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from auditspan.mapping.audited_model import AuditedColumn, AuditedModel
-from auditspan.mapping.audited_table import AuditedKind, AuditedTable, audited_table
+from auditspan.mapping.audited_table import (
+    AuditedKind,
+    AuditedTable,
+    audited_table,
+    keep_private,
+)
 from auditspan.mapping.catalog import home_of, table_named, tables_of
 from auditspan.mapping.column_values import Convert, converter
 from auditspan.mapping.link_table import LinkTable, link_table
 from auditspan.mapping.mappers import all_mappers, is_on_join
 from auditspan.mapping.policy import Exempt, Policy, audited_model, decided_table
+from auditspan.mapping.privacy import Privacy, privacy_of
 from auditspan.mapping.row_image import Image, Number, parse_image, parse_value
 from auditspan.mapping.subjects import subject_of, types_of
 from auditspan.mapping.targets import as_target, model_of, target_of
-from auditspan.mapping.values import concealed, target_id
+from auditspan.mapping.values import concealed, readable, target_id
 
 __all__ = [
     "AuditedColumn",
@@ -25,6 +31,7 @@ __all__ = [
     "LinkTable",
     "Number",
     "Policy",
+    "Privacy",
     "all_mappers",
     "as_target",
     "audited_model",
@@ -34,10 +41,13 @@ __all__ = [
     "decided_table",
     "home_of",
     "is_on_join",
+    "keep_private",
     "link_table",
     "model_of",
     "parse_image",
     "parse_value",
+    "privacy_of",
+    "readable",
     "subject_of",
     "table_named",
     "tables_of",

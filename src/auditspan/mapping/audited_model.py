@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Column
 
 from auditspan.format import Secrets
+
+Represent: TypeAlias = Callable[[Any], str]
+"""A function from a recorded value to its readable form."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +25,7 @@ class AuditedColumn:
     secrets: Secrets
     """The rules for which of its values, or their members, are redacted."""
     ignored: bool
+    represent: Represent | None = None
 
     def of(self, column: Column[Any]) -> AuditedColumn:
         """Return this column as it is in another table of the same object."""

@@ -14,13 +14,14 @@ from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Column, Table, event
+from sqlalchemy import Column, MetaData, Table, event
 from sqlalchemy.orm import Mapper
 
 from auditspan.errors import AuditConfigError
 from auditspan.mapping.audited_model import AuditedColumn
 from auditspan.mapping.mappers import all_mappers, is_on_join
 from auditspan.mapping.policy import audited_model, decided_table
+from auditspan.mapping.privacy import Privacy, privacy_of, set_privacy
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +45,11 @@ class AuditedKind:
     def ignored(self) -> frozenset[str]:
         """The names of the columns whose changes alone are not recorded."""
         return frozenset(column.name for column in self.columns if column.ignored)
+
+    @cached_property
+    def represented(self) -> tuple[AuditedColumn, ...]:
+        """The columns with a readable form."""
+        return tuple(column for column in self.columns if column.represent)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,6 +125,24 @@ def _mappers_of(table: Table) -> list[Mapper[Any]]:
 @event.listens_for(Mapper, "after_mapper_constructed")
 def _forget(_mapper: Mapper[Any], _class: type[object]) -> None:
     _tables.clear()  # a new subclass may add a kind to any table
+
+
+def keep_private(metadata: MetaData, privacy: Privacy) -> None:
+    """Add to the privacy of a metadata, for its present and later models; never loosen it.
+
+    Raises:
+        AuditConfigError: it redacts the primary key of a model.
+    """
+    before = privacy_of(metadata)
+    set_privacy(metadata, before | privacy)
+    _tables.clear()
+    try:
+        for mapper in all_mappers():
+            if mapper.registry.metadata is metadata and mapper.configured:
+                audited_model(mapper)
+    except AuditConfigError:
+        set_privacy(metadata, before)
+        raise
 
 
 def _read(table: Table) -> AuditedTable | None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Column, Table, event
 from sqlalchemy.orm import Mapper
 
 from auditspan.errors import AuditConfigError
-from auditspan.format import Secrets, is_secret_name
-from auditspan.mapping.audited_model import AuditedColumn, AuditedModel
+from auditspan.format import Secrets, is_secret_name, matches_any
+from auditspan.mapping.audited_model import AuditedColumn, AuditedModel, Represent
+from auditspan.mapping.catalog import home_of
+from auditspan.mapping.privacy import Privacy, privacy_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,9 @@ class Policy:
         reveal: show these columns, or members of JSON columns, although their names or values look
             secret.
         ignore: write no row for a change to these columns alone.
+        represent: functions that return a readable form of a recorded value, by column. It is
+            recorded beside the value, in `metadata.readable`. A function that fails leaves the form
+            out, and a warning is logged.
         name: the target type; by default the class name in snake_case.
     """
 
@@ -39,6 +44,7 @@ class Policy:
     redact: Collection[str] = frozenset()
     reveal: Collection[str] = frozenset()
     ignore: Collection[str] = frozenset()
+    represent: Mapping[str, Represent] = field(default_factory=dict)
     name: str | None = None
 
 
@@ -59,9 +65,8 @@ class Exempt:
             )
 
 
-_UNREAD: Any = object()
 _KEY = "auditspan.model"
-"""The key of a mapper's `AuditedModel` in the `info` of its class."""
+"""The key of a mapper's `AuditedModel`, with its trail's privacy, in the `info` of its class."""
 
 
 def audited_model(mapper: Mapper[Any]) -> AuditedModel | None:
@@ -70,11 +75,13 @@ def audited_model(mapper: Mapper[Any]) -> AuditedModel | None:
     Raises:
         AuditConfigError: the policy names a column that the model does not have.
     """
-    model: AuditedModel | None = mapper.class_manager.info.get(_KEY, _UNREAD)
-    if model is _UNREAD:
+    privacy = privacy_of(mapper.registry.metadata)
+    known: tuple[Privacy, AuditedModel | None] | None = mapper.class_manager.info.get(_KEY)
+    if known is None or known[0] is not privacy:
         policy = _decision(mapper.class_)
-        model = mapper.class_manager.info[_KEY] = _read(mapper, policy) if policy else None
-    return model
+        known = privacy, _read(mapper, policy, privacy) if policy else None
+        mapper.class_manager.info[_KEY] = known
+    return known[1]
 
 
 def decided_table(table: Table) -> AuditedModel | None:
@@ -87,8 +94,9 @@ def decided_table(table: Table) -> AuditedModel | None:
     if policy is None:
         return None
     _require_known_names(table.name, {column.name for column in table.columns}, policy)
+    privacy = privacy_of(home_of(table.metadata))
     columns = [
-        _column(column, column.key, policy)
+        _column(column, column.key, policy, privacy)
         for column in table.columns
         if _is_wanted(column, policy)
     ]
@@ -122,8 +130,8 @@ def _as_policy(decision: object, where: str) -> Policy | None:
     )
 
 
-def _read(mapper: Mapper[Any], policy: Policy) -> AuditedModel:
-    columns = list(_columns(mapper, policy))
+def _read(mapper: Mapper[Any], policy: Policy, privacy: Privacy) -> AuditedModel:
+    columns = list(_columns(mapper, policy, privacy))
     known = {column.name for column in mapper.columns}
     _require_known_names(mapper.class_.__name__, known, policy)
     _require_open_key(mapper.class_.__name__, columns)
@@ -136,21 +144,22 @@ def _read(mapper: Mapper[Any], policy: Policy) -> AuditedModel:
     )
 
 
-def _columns(mapper: Mapper[Any], policy: Policy) -> Iterable[AuditedColumn]:
+def _columns(mapper: Mapper[Any], policy: Policy, privacy: Privacy) -> Iterable[AuditedColumn]:
     for prop in mapper.column_attrs:
         column = prop.columns[0]
         if isinstance(column, Column) and _is_wanted(column, policy):
-            yield _column(column, prop.key, policy)
+            yield _column(column, prop.key, policy, privacy)
 
 
-def _column(column: Column[Any], key: str, policy: Policy) -> AuditedColumn:
+def _column(column: Column[Any], key: str, policy: Policy, privacy: Privacy) -> AuditedColumn:
     return AuditedColumn(
         name=column.name,
         key=key,
         column=column,
-        redacted=_is_redacted(column, policy),
-        secrets=_secrets(column, policy),
+        redacted=_is_redacted(column, policy, privacy),
+        secrets=_secrets(column, policy, privacy),
         ignored=column.name in policy.ignore,
+        represent=policy.represent.get(column.name),
     )
 
 
@@ -160,22 +169,25 @@ def _is_wanted(column: Column[Any], policy: Policy) -> bool:
     return policy.include is None or column.primary_key or column.name in policy.include
 
 
-def _is_redacted(column: Column[Any], policy: Policy) -> bool:
+def _is_redacted(column: Column[Any], policy: Policy, privacy: Privacy) -> bool:
     if column.name in policy.redact:
         return True
     if column.name in policy.reveal:
         return False
+    if matches_any(column.name, privacy.secrets.patterns):
+        return True
     looks_secret = is_secret_name(column.name) or is_secret_name(type(column.type).__name__)
     return policy.include is None and looks_secret
 
 
-def _secrets(column: Column[Any], policy: Policy) -> Secrets:
+def _secrets(column: Column[Any], policy: Policy, privacy: Privacy) -> Secrets:
     # Every target id contains the primary key, so redacting it would hide nothing.
     own = frozenset({column.name} if column.primary_key else ())
     return Secrets(
         paths=_at_or_below(column.name, policy.redact),
         revealed=own | _at_or_below(column.name, policy.reveal),
         by_name=policy.include is None,
+        patterns=privacy.secrets.patterns,
     )
 
 
@@ -185,7 +197,7 @@ def _at_or_below(name: str, paths: Collection[str]) -> frozenset[str]:
 
 def _require_known_names(owner: str, known: Collection[str], policy: Policy) -> None:
     columns = {name.partition(".")[0] for name in (*policy.redact, *policy.reveal)}
-    named = {*(policy.include or ()), *policy.exclude, *columns, *policy.ignore}
+    named = {*(policy.include or ()), *policy.exclude, *columns, *policy.ignore, *policy.represent}
     for name in sorted(named - set(known)):
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(sorted(known))}"
@@ -203,9 +215,9 @@ def _require_open_key(owner: str, columns: Iterable[AuditedColumn]) -> None:
     for audited in columns:
         if audited.redacted and audited.column.primary_key:
             raise AuditConfigError(
-                f"the primary key {audited.name!r} of {owner} looks like a secret, and every "
-                "target id would contain it unredacted: use another key, or declare that it is "
-                "not secret with Policy(reveal={...})"
+                f"the primary key {audited.name!r} of {owner} is redacted or looks like a secret, "
+                "and every target id would contain it unredacted: use another key, or declare that "
+                "it is not secret with Policy(reveal={...})"
             )
 
 

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from auditspan.format import Json, MacKey, canonical_json, redact, redact_members, represent
-from auditspan.mapping.audited_model import AuditedColumn
+from auditspan.format import (
+    Changes,
+    Json,
+    MacKey,
+    canonical_json,
+    redact,
+    redact_members,
+    represent,
+)
+from auditspan.mapping.audited_model import AuditedColumn, Represent
+
+_STAND_INS = {"$redacted", "$sha256"}
+"""Members of what is recorded in place of a redacted value, or of one that is too long."""
+
+_logger = logging.getLogger(__name__)
 
 
 def target_id(identity: Sequence[Any]) -> str:
@@ -24,3 +38,49 @@ def concealed(column: AuditedColumn, value: Json, key: MacKey | None) -> Json:
     if column.redacted:
         return redact(column.name, value, key)
     return redact_members(column.name, value, column.secrets, key)
+
+
+def readable(
+    columns: Iterable[AuditedColumn], changes: Changes, key: MacKey | None
+) -> dict[str, Json]:
+    """Return the readable forms of changed values, by column and side.
+
+    Args:
+        columns: the columns with `Policy(represent)`.
+        changes: the changes as they are recorded, so that no function sees a redacted value.
+        key: the key for the fingerprints of password hashes.
+    """
+    found: dict[str, Json] = {}
+    for column in columns:
+        sides = changes.get(column.name, {})
+        forms = {side: form for side, value in sides.items() if (form := _form(column, value))}
+        if forms:
+            found[column.name] = {
+                side: redact_members(column.name, form, column.secrets, key)
+                for side, form in forms.items()
+            }
+    return found
+
+
+def _form(column: AuditedColumn, value: Json) -> str | None:
+    """Return the readable form of a value; None if it has none, or is not shown itself."""
+    is_hidden = isinstance(value, dict) and not value.keys().isdisjoint(_STAND_INS)
+    if column.represent is None or value is None or is_hidden:
+        return None
+    try:
+        return _as_text(column.represent, value)
+    except Exception as error:  # noqa: BLE001 (the application's own; the value is recorded anyway)
+        _logger.warning(
+            "the function of Policy(represent) for the column %r failed with %s, so that its "
+            "record has no readable form",
+            column.name,
+            type(error).__name__,
+        )
+        return None
+
+
+def _as_text(represent: Represent, value: Json) -> str:
+    form = represent(value)
+    if not isinstance(form, str):
+        raise TypeError("expected text")
+    return form

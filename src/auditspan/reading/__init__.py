@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from auditspan.reading.criteria import Criteria, Exclusions, require_possible, wanted_events
+from auditspan.reading.criteria import Criteria, Exclusions, require_possible
 from auditspan.reading.event import Event
 from auditspan.reading.export import check_export, export_csv, export_ndjson
 from auditspan.reading.inclusion import Inclusion, read_inclusion
 from auditspan.reading.proof import EventProof, check_proof, prove_event
-from auditspan.reading.search import Source, by_id_or_label, read_events, read_history
+from auditspan.reading.search import Source, by_id_or_label, read_history
+from auditspan.reading.trail_events import TrailEvents
 
 __all__ = [
     "Criteria",
@@ -16,15 +17,14 @@ __all__ = [
     "Exclusions",
     "Inclusion",
     "Source",
+    "TrailEvents",
     "by_id_or_label",
     "check_export",
     "check_proof",
     "export_csv",
     "export_ndjson",
     "prove_event",
-    "read_events",
     "read_history",
     "read_inclusion",
     "require_possible",
-    "wanted_events",
 ]

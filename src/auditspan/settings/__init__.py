@@ -1,6 +1,6 @@
 """Settings from `AUDITSPAN_*`, and the sinks and the worker that they describe.
 
-Needs the extra `cli`.
+Needs the extra `worker`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Telemetry about audit records: names, span events, log records, metrics."""
+"""Telemetry about audit records: names, span events, metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from auditspan.telemetry.exception_text import (
     type_name,
     without_values,
 )
-from auditspan.telemetry.log_record import ExportRecord, checkpoint_record, log_record
 from auditspan.telemetry.metrics import RelayMeters, SealMeters, VerifyMeters
 from auditspan.telemetry.service import service_from_resource
 from auditspan.telemetry.span_events import TelemetryErrors, announce
@@ -23,7 +22,6 @@ from auditspan.telemetry.trace_boundary import (
 
 __all__ = [
     "ExceptionText",
-    "ExportRecord",
     "Network",
     "RelayMeters",
     "SealMeters",
@@ -31,11 +29,9 @@ __all__ = [
     "TraceBoundary",
     "VerifyMeters",
     "announce",
-    "checkpoint_record",
     "database_status",
     "describe",
     "link_remote_span",
-    "log_record",
     "parse_networks",
     "semconv",
     "service_from_resource",

@@ -10,6 +10,8 @@ assert ["invoice.create"] == events.actions
 - `SequentialIds`, `FixedClock`, `SteppingClock`: for `AuditTrail(new_id=..., clock=...)`.
 - `telemetry_errors_raised`: makes a failure to emit telemetry fail the test.
 
+`collected.collecting` collects spans and audit records with a real collector (extra `testing`).
+
 With pytest, `pytest_plugins = ["auditspan.testing"]` adds the fixtures of `plugin`. Nothing else in
 this package imports pytest.
 """

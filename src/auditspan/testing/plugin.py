@@ -12,6 +12,7 @@ def audit_bind(connection): return connection      # or an engine, a session, a 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,6 +22,9 @@ from auditspan.testing.captured import CapturedEvents, since_now
 from auditspan.testing.reading import Bind
 from auditspan.testing.telemetry import telemetry_errors_raised
 from auditspan.trail import AuditTrail
+
+if TYPE_CHECKING:
+    from auditspan.testing.collected import CollectedTelemetry
 
 
 @pytest.fixture
@@ -64,3 +68,24 @@ def audit_telemetry_errors() -> Iterator[None]:
     """Fail the test on a failure to emit telemetry: `pytest.mark.usefixtures(...)`."""
     with telemetry_errors_raised():
         yield
+
+
+@pytest.fixture(scope="session")
+def audit_collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CollectedTelemetry]:
+    """Run a collector for the session, or write files like a collector's if there is none.
+
+    Each process of a parallel run has a collector of its own.
+    """
+    from auditspan.testing.collected import collecting  # noqa: PLC0415 (needs the extra `testing`)
+
+    with collecting(tmp_path_factory.mktemp("collector")) as collected:
+        yield collected
+
+
+@pytest.fixture
+def audit_telemetry(
+    audit_collector: CollectedTelemetry, audit_trail: AuditTrail
+) -> Iterator[CollectedTelemetry]:
+    """Return the collected telemetry, while a worker delivers what the test commits."""
+    with audit_collector.delivering(audit_trail):
+        yield audit_collector

@@ -17,11 +17,12 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from typing import TYPE_CHECKING
 
 from auditspan.tlog.merkle import HASH_BYTES
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _ED25519 = b"\x01"
 _KEY_BYTES = 32
@@ -78,6 +79,11 @@ class PublicKey:
 
     def verifies(self, text: str, signature: bytes) -> bool:
         """Check that this key made the signature over the text."""
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 (as `_private`)
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
+            Ed25519PublicKey,
+        )
+
         try:
             Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, text.encode())
         except (InvalidSignature, ValueError):
@@ -126,6 +132,11 @@ class SigningKey:
         return self._private().sign(text.encode())
 
     def _private(self) -> Ed25519PrivateKey:
+        """Return the key of the library, which only the extra `worker` installs."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
+            Ed25519PrivateKey,
+        )
+
         return Ed25519PrivateKey.from_private_bytes(self.seed)
 
 

@@ -21,6 +21,7 @@ _SERVICE = {
     "users": "Manage users of the service and their roles.",
     "keys": "Manage API keys and the MAC key of the trail.",
     "db": "Migrate, check and repair the database schema.",
+    "completion": "Print the script that lets a shell complete commands.",
 }
 _APPLICATION = {"baseline", "init"}
 """Commands that only an application has."""

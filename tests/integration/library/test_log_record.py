@@ -16,10 +16,10 @@ from opentelemetry.semconv.attributes import service_attributes
 from sqlalchemy import Engine
 
 from auditspan import Request, Service, audit_context
+from auditspan.delivery.log_record import unix_nanos
 from auditspan.delivery.relay import Relay
 from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.seal.sealer import Sealer
-from auditspan.telemetry.log_record import unix_nanos
 from integration.library.models import Team
 from integration.library.world import KEY, KIM, make_world
 

@@ -12,10 +12,10 @@ import pytest
 
 from auditspan.delivery import Acknowledgement, OtlpSink
 from auditspan.delivery.backoff import LONGEST_ASKED
+from auditspan.delivery.log_record import ExportRecord, log_record
 from auditspan.delivery.otlp_sink import MOST_COPIES
 from auditspan.errors import SinkError, SinkUnavailableError
 from auditspan.format import SealedRow
-from auditspan.telemetry import ExportRecord, log_record
 from integration.sinks.faulty import GOOD, PROTOBUF, Answer, faulty_collector, partial
 from integration.trust.world import Trail, opened, record
 from support.relaying import relaying, wait_for

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from support.collector import collector_binary
+
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "how-to" / "test-your-application.md"
 PLUGIN = "auditspan.testing.plugin"
@@ -69,16 +71,18 @@ def run_pytest(directory: Path) -> str:
 def test_the_page_is_true(
     project: Path, monkeypatch: pytest.MonkeyPatch, *, installed: bool
 ) -> None:
-    """Its tests pass without a warning, and so they do where the plugin is also an entry point."""
+    """Its tests pass without a warning, also with a collector and the plugin as an entry point."""
     (project / "test_more.py").write_text(MORE_TESTS)
+    monkeypatch.setenv("OTELCOL_BIN", "")
     if installed:
+        monkeypatch.setenv("OTELCOL_BIN", str(collector_binary()))
         plugin = project / "site" / "plugin-1.dist-info"
         plugin.mkdir(parents=True)
         (plugin / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1\n")
         (plugin / "entry_points.txt").write_text(f"[pytest11]\n{PLUGIN} = {PLUGIN}\n")
         monkeypatch.setenv("PYTHONPATH", str(plugin.parent), prepend=os.pathsep)
     said = run_pytest(project)
-    assert re.search(r"\b12 passed in", said), said
+    assert re.search(r"\b13 passed in", said), said
 
 
 @pytest.mark.parametrize("fixture", ["audit_trail", "audit_bind"])

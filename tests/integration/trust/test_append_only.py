@@ -20,6 +20,7 @@ from sqlalchemy.schema import CreateSchema, DropSchema
 
 from auditspan import Actor, MacKey, Service
 from auditspan.delivery.cursors import load_cursors
+from auditspan.delivery.log_record import ExportRecord
 from auditspan.delivery.relay import Relay
 from auditspan.errors import SinkRejectedError
 from auditspan.format.ids import uuid7
@@ -28,7 +29,6 @@ from auditspan.guards import Finding, check_guards
 from auditspan.seal.sealer import Sealer
 from auditspan.storage.events import insert_records
 from auditspan.storage.tables import AuditTables, audit_tables
-from auditspan.telemetry import ExportRecord
 from support.postgres import empty_database
 
 MAC = MacKey.from_secret(bytes(range(32)))

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from auditspan.delivery.cursors import Cursors, load_cursors
+from auditspan.delivery.log_record import ExportRecord
 from auditspan.delivery.progress import FIRST_REPEATED, SAFE_AFTER
 from auditspan.delivery.relay import MAX_RECORDS, Relay
 from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.errors import SinkUnavailableError
 from auditspan.otlp.files import read_logs
-from auditspan.telemetry import ExportRecord, semconv
+from auditspan.telemetry import semconv
 from integration.trust.world import Trail
 from support.relaying import relaying, wait_for
 

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import Engine, select, text
 
 from auditspan.delivery.cursors import load_cursors
+from auditspan.delivery.log_record import ExportRecord
 from auditspan.seal.last_signed import IsGrownFrom
 from auditspan.storage import snapshot
-from auditspan.telemetry import ExportRecord
 from auditspan.tlog.merkle import Tree
 from auditspan.verify.reconcile import reconcile
 from auditspan.verify.state import check_state

@@ -11,13 +11,13 @@ from click.testing import CliRunner, Result
 from sqlalchemy import insert
 
 from auditspan.delivery.cursors import Cursors, save_cursors
+from auditspan.delivery.log_record import ExportRecord
 from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.errors import SinkRejectedError
 from auditspan.storage import snapshot
 from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.events import find_events
 from auditspan.storage.quarantine import quarantined, take_back
-from auditspan.telemetry import ExportRecord
 from auditspan.verify.reconcile import Resent, reconcile, resend, taken_since
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine

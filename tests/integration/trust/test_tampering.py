@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def record(number: int) -> AuditRecord:
     """A record with every member."""
     moment = datetime.now(UTC)
     return AuditRecord(
-        event_id=uuid7(int(moment.timestamp() * 1000), number.to_bytes(10, "big")),
+        event_id=uuid7(int(moment.timestamp() * 1000), secrets.token_bytes(10)),
         occurred_at=moment,
         action="user.update",
         actor=Actor.user(7, label="kim"),

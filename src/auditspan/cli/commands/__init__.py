@@ -9,7 +9,6 @@ from auditspan.cli.commands.console import (
     database_reason,
     json_option,
     print_object,
-    print_rows,
     say,
     say_lines,
 )
@@ -17,6 +16,7 @@ from auditspan.cli.commands.db import db
 from auditspan.cli.commands.failures import failure
 from auditspan.cli.commands.keys import keys
 from auditspan.cli.commands.starting import await_ready
+from auditspan.cli.commands.table import print_rows
 from auditspan.cli.commands.target import ACTOR, Events, Schema, Search, Target, Trail
 from auditspan.cli.commands.worker import stop_signal
 

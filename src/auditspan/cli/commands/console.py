@@ -1,9 +1,9 @@
-"""Command output: tables for people, JSON for programs, one sentence for each failure."""
+"""Command output: lines for people, JSON for programs, one sentence for each failure."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,50 +53,9 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def print_object(value: Mapping[str, Any], *, indent: int | None = None) -> None:
+def print_object(value: Mapping[str, Any]) -> None:
     """Print one JSON object on standard output."""
-    click.echo(printable_json(value, indent=indent))
-
-
-def print_rows(
-    rows: Sequence[Mapping[str, Any]], *, as_json: bool, table: Table | None = None
-) -> None:
-    """Print rows as JSON Lines, or as a table with the members of the first row as columns.
-
-    Pass the same `table` again to continue it with further rows.
-    """
-    if as_json:
-        for row in rows:
-            print_object(row)
-    elif rows:
-        click.echo((table or Table()).render(rows))
-
-
-class Table:
-    """Table that is printed in parts: one header, and columns that never get narrower."""
-
-    def __init__(self) -> None:
-        self._widths: list[int] = []
-
-    def render(self, rows: Sequence[Mapping[str, Any]]) -> str:
-        """Return the next lines, preceded by the header on the first call."""
-        header = [] if self._widths else [[name.upper().replace("_", " ") for name in rows[0]]]
-        lines = [*header, *([_cell(row[name]) for name in row] for row in rows)]
-        lengths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        self._widths = [max(pair) for pair in zip(lengths, self._widths or lengths, strict=True)]
-        return "\n".join(map(self._line, lines))
-
-    def _line(self, cells: Sequence[str]) -> str:
-        padded = (cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True))
-        return "  ".join(padded).rstrip()
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return printable(" ".join(map(str, value)) if isinstance(value, list) else str(value))
+    click.echo(printable_json(value))
 
 
 def file_reason(error: OSError) -> str:

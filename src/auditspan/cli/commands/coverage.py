@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import click
 
-from auditspan.cli.commands.console import FOUND, Failure, json_option, print_rows
+from auditspan.cli.commands.console import FOUND, Failure, json_option
 from auditspan.cli.commands.named import load_named
+from auditspan.cli.commands.table import print_rows
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.verify import Decision, coverage, metadata_of
 

@@ -14,12 +14,11 @@ from sqlalchemy import Connection
 
 from auditspan.cli.commands.console import (
     Failure,
-    Table,
     json_option,
     print_object,
-    print_rows,
     say,
 )
+from auditspan.cli.commands.table import Table, print_document, print_rows
 from auditspan.cli.commands.target import Events, Search, Target, Trail, pass_target
 from auditspan.cli.commands.trace import as_trace_id
 from auditspan.cli.group import data_option
@@ -122,7 +121,7 @@ def show(target: Target, event_id: str, *, as_json: bool) -> None:
     if as_json:
         print_object(event.resource())
     else:
-        print_object(event.resource(), indent=2)
+        print_document(event.resource())
 
 
 @click.command()

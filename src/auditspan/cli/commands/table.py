@@ -1,0 +1,81 @@
+"""Rows as JSON for programs, or as a table for people; in colour on a terminal without NO_COLOR."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from rich.cells import cell_len
+from rich.console import Console
+from rich.highlighter import JSONHighlighter
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from auditspan.cli.commands.console import print_object
+from auditspan.format import printable, printable_json
+
+_UNLIMITED = 100_000
+"""The width of a line: ids that are cut off or folded could not be copied."""
+
+_STYLES = {"failure": "red", "unreadable": "bold red", "unknown": "yellow"}
+
+
+class Table:
+    """Table that is printed in parts: one header, and columns that never get narrower."""
+
+    def __init__(self) -> None:
+        self._widths: list[int] = []
+
+    def print(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Print the next lines, preceded by the header on the first call."""
+        cells = [[_cell(value) for value in row.values()] for row in rows]
+        names = [name.upper().replace("_", " ") for name in rows[0]]
+        grid = RichTable(
+            box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=not self._widths
+        )
+        lengths = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
+        self._widths = [max(pair) for pair in zip(lengths, self._widths or lengths, strict=True)]
+        for name, width in zip(names, self._widths, strict=True):
+            grid.add_column(name, min_width=width, no_wrap=True)
+        for line in cells:
+            grid.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in line))
+        _print(grid)
+
+
+def print_rows(
+    rows: Sequence[Mapping[str, Any]], *, as_json: bool, table: Table | None = None
+) -> None:
+    """Print rows as JSON Lines, or as a table with the members of the first row as columns.
+
+    Pass the same `table` again to continue it with further rows.
+    """
+    if as_json:
+        for row in rows:
+            print_object(row)
+    elif rows:
+        (table or Table()).print(rows)
+
+
+def print_document(value: Mapping[str, Any]) -> None:
+    """Print one JSON object on several lines."""
+    _print(JSONHighlighter()(Text(printable_json(value, indent=2))))
+
+
+def _print(what: RichTable | Text) -> None:
+    """Print without trailing spaces; text is never read as markup."""
+    console = Console(width=_UNLIMITED, highlight=False, markup=False, emoji=False)
+    if console.is_terminal:
+        console.print(what)
+        return
+    with console.capture() as captured:
+        console.print(what)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return printable(" ".join(map(str, value)) if isinstance(value, list) else str(value))
