@@ -34,7 +34,6 @@ from auditspan.ingest import ForeignEvent
 from auditspan.mapping import Exempt, Policy
 from auditspan.reading import Event
 from auditspan.states import Digest, Redacted, State
-from auditspan.storage import set_up_sqlite
 from auditspan.trail import AuditTrail
 
 __all__ = [
@@ -72,5 +71,4 @@ __all__ = [
     "UnprotectedTrailError",
     "audit_context",
     "carry_context",
-    "set_up_sqlite",
 ]

@@ -43,7 +43,7 @@ from auditspan.storage.partitions.postgresql import weak_points
 from auditspan.storage.quarantine import quarantined, take_back
 from auditspan.storage.schemas import Translation, dialect_of, schema_in, translation_of
 from auditspan.storage.snapshot import snapshot
-from auditspan.storage.sqlite_setup import set_up_sqlite
+from auditspan.storage.sqlite_setup import WAITS, set_up_late, set_up_sqlite
 from auditspan.storage.stored_leases import StoredLease, read_leases
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables, audit_tables
 from auditspan.storage.timeouts import kept_alive, lift_time_limits
@@ -56,6 +56,7 @@ __all__ = [
     "REFUSE_SOURCE",
     "RELAY",
     "STAGING",
+    "WAITS",
     "AuditTables",
     "CoveredRows",
     "EventFilter",
@@ -105,6 +106,7 @@ __all__ = [
     "sealed_hashes",
     "sealed_leaves",
     "sealed_page",
+    "set_up_late",
     "set_up_sqlite",
     "snapshot",
     "staging_of",
