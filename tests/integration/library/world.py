@@ -123,7 +123,7 @@ def make_world(engine: Engine, **options: Any) -> World:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     sessions = sessionmaker(engine)
-    options = {"mac_key": KEY, "sqlite_settings": False} | options  # the engine has its own
+    options = {"mac_key": KEY, "sqlite_settings": False, **options}  # the engine has its own
     trail = AuditTrail(sessions, metadata=Base.metadata, **options)
     return World(
         engine=engine,
