@@ -11,7 +11,7 @@ from auditspan.mapping.mappers import all_mappers, is_on_join
 from auditspan.mapping.policy import Exempt, Policy, audited_model, decided_table
 from auditspan.mapping.row_image import Image, Number, parse_image, parse_value
 from auditspan.mapping.subjects import Subject, subject_of, types_of
-from auditspan.mapping.targets import as_target, model_of, target_of
+from auditspan.mapping.targets import as_target, identity_of, model_of, target_of
 from auditspan.mapping.values import concealed, target_id
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "converter",
     "decided_table",
     "home_of",
+    "identity_of",
     "is_on_join",
     "link_table",
     "model_of",
