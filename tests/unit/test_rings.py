@@ -34,6 +34,7 @@ FLOORS = (
         "viewer",
         "alembic",
         "testing",
+        "integrations",
         "cli",
     },
 )
@@ -68,6 +69,7 @@ FOREIGN = {
     "flask": {"flask", "flask_login", "click"},
     "viewer": {"flask", "jinja2", "sqlalchemy", "werkzeug"},
     "alembic": {"sqlalchemy", "alembic"},
+    "integrations": {"celery", "dramatiq", "opentelemetry", "rq"},
     "testing": {"sqlalchemy", "opentelemetry", "pytest"},
 }
 #: What a generated migration imports, and what applications use that no page shows.
