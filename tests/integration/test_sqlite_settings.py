@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy_lite import SQLAlchemy as LiteSQLAlchemy
@@ -169,3 +172,17 @@ def test_own_begin_of_the_application_is_kept(engine: Engine) -> None:
             nested.rollback()
     with sessions() as session:
         assert (1, ("wal", 2, 1, 200)) == (session.query(Note).count(), pragmas(session))
+
+
+def test_foreign_keys_are_not_checked_in_a_migration(engine: Engine) -> None:
+    """Alembic's batch mode drops tables, and SQLite would delete the rows that refer to them."""
+    sessions, pragma = audited_notes(engine), text("PRAGMA foreign_keys")
+    with sessions() as session:
+        assert 1 == session.scalar(pragma)
+    with (
+        EnvironmentContext(Config(), ScriptDirectory(str(Path.cwd()))),
+        engine.connect() as connection,
+    ):
+        assert 0 == connection.scalar(pragma)
+    with sessions() as session:
+        assert 1 == session.scalar(pragma)

@@ -112,11 +112,8 @@ def create_apps(url: str, directory: Path) -> list[Flask]:
 
 def story(app: Flask) -> list[object]:
     client, kim = app.test_client(), {"username": "kim", "password": "planted-secret"}
-    calls: list[Any] = [
-        ("/register", kim),
-        ("/login", kim | {"password": "guess"}),
-        ("/login", kim),
-    ]
+    guess = {**kim, "password": "guess"}
+    calls: list[Any] = [("/register", kim), ("/login", guess), ("/login", kim)]
     calls += [("/posts/", {"title": "One", "tag": ["a", "b"]}), ("/posts/1", {"title": ""})]
     calls += [("/posts/1", {"title": "First"}), ("/leave", {}), ("/posts/", {"title": "Two"})]
     answers = [client.post(path, data=data) for path, data in calls]
