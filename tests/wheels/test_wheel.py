@@ -64,9 +64,9 @@ def test_wheel_contains_every_file_of_the_packages(built: Path) -> None:
 @pytest.mark.parametrize(
     ("extras", "missing"),
     [
-        ("", "alembic flask pydantic pytest"),
-        ("flask", "alembic pydantic pytest"),
-        (EVERYTHING, "pytest"),
+        ("", "alembic celery dramatiq flask pydantic pytest rq"),
+        ("flask", "alembic celery dramatiq pydantic pytest rq"),
+        (EVERYTHING, "celery dramatiq pytest rq"),
     ],
 )
 def test_modules_of_the_library_need_only_named_extras(
