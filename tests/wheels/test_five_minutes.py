@@ -40,7 +40,7 @@ def test_new_application_has_a_delivered_trail_in_five_minutes(install: Install)
             "FLASK_AUDITSPAN_AUDIT_ENDPOINT": collector.audit_endpoint,
         }
         done = subprocess.run(
-            ["bash", "-ec", f"trap 'kill $(jobs -p)' EXIT\n{TYPED.format(port=free_port())}"],
+            ["/bin/bash", "-ec", f"trap 'kill $(jobs -p)' EXIT\n{TYPED.format(port=free_port())}"],
             cwd=directory,
             env=variables,
             capture_output=True,
