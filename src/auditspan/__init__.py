@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from auditspan.mapping import Exempt, Policy, Privacy
     from auditspan.reading import Event
     from auditspan.states import Digest, Redacted, State
-    from auditspan.storage import set_up_sqlite
     from auditspan.trail import AuditTrail
 
 __all__ = [
@@ -78,7 +77,6 @@ __all__ = [
     "UnprotectedTrailError",
     "audit_context",
     "carry_context",
-    "set_up_sqlite",
 ]
 
 _PLACES = {
@@ -99,7 +97,6 @@ _PLACES = {
     "Digest": "auditspan.states",
     "Redacted": "auditspan.states",
     "State": "auditspan.states",
-    "set_up_sqlite": "auditspan.storage",
     "AuditTrail": "auditspan.trail",
 }
 """Modules of the names that are imported on first use, because SQLAlchemy is slow to import."""

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from auditspan.capture import Capture, Sessions, engine_of, session_factory, synchronous
+from auditspan.capture import (
+    Capture,
+    Sessions,
+    engine_of,
+    register,
+    session_factory,
+    synchronous,
+)
+from auditspan.dialects import require_supported
 from auditspan.format import MacKey
 from auditspan.storage import AuditTables
 
@@ -33,6 +41,18 @@ class TrailDatabase:
     def mac_key(self) -> MacKey | None:
         """The key that authenticates new rows; None without one."""
         return self._capture.mac_key
+
+    def register_engine(self, engine: Engine) -> None:
+        """Register an engine of the sessions before they use it.
+
+        The trail finds the engines of its sessions by itself; this is for sessions that are bound
+        later, whose engine is used by raw SQL or Core statements first.
+
+        Raises:
+            AuditConfigError: the database is unsupported.
+        """
+        require_supported(engine.dialect)
+        register(self._capture, [engine])
 
     def new_session(self) -> Session:
         """Return a new session, independent of any scope.

@@ -74,6 +74,9 @@ class AuditTrail(TrailDatabase, TrailEvents, ObjectStates):
             in the file of AUDITSPAN_MAC_KEY_FILE (`.auditspan/keys/mac.key`); if there is none, a
             warning is logged once per process. Pass None to run without a key. To add a key later,
             see `cover_rows_without_mac`.
+        sqlite_settings: whether to set up the engines of the sessions where they are SQLite's: WAL,
+            `synchronous = FULL`, `BEGIN IMMEDIATE` for writers, foreign keys. The worker writes
+            alongside the application, and without these one of them may find the file locked.
         clock: returns the current time, aware.
         new_id: returns a new version 7 UUID.
 
@@ -93,6 +96,7 @@ class AuditTrail(TrailDatabase, TrailEvents, ObjectStates):
         mac_key: MacKey | Unset | None = Unset.UNSET,
         enrich: Enrich | None = None,
         privacy: Privacy | None = None,
+        sqlite_settings: bool = True,
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = fresh_id,
     ) -> None:
@@ -121,6 +125,7 @@ class AuditTrail(TrailDatabase, TrailEvents, ObjectStates):
             recorder=self._recorder,
             mac_key=chosen_key(mac_key),
             announce=announce,
+            sqlite_settings=sqlite_settings,
         )
         listen(self._capture, target)
         register(self._capture, engines_of(target))

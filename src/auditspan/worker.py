@@ -17,7 +17,7 @@ from auditspan.delivery import Backoff, Relay, Sink, load_cursors
 from auditspan.errors import AuditConfigError
 from auditspan.format import MacKey
 from auditspan.seal import LastSigned, Sealer
-from auditspan.storage import LEASE_PREFIX, PARTITIONS, AuditTables, staging_of
+from auditspan.storage import LEASE_PREFIX, PARTITIONS, WAITS, AuditTables, staging_of
 from auditspan.tlog import SigningKey
 
 SEAL_INTERVAL = 0.25
@@ -67,7 +67,7 @@ class Worker:
         last_signed: LastSigned | None = None,
         trail_name: str | None = None,
     ) -> None:
-        self._engine = engine
+        self._engine = engine = engine.execution_options(**WAITS)
         self._tables = tables
         self._sinks = tuple(sink) if isinstance(sink, Sequence) else (sink,)
         _require_fit_names([one.name for one in self._sinks])

@@ -14,7 +14,7 @@ from sqlalchemy import MetaData, create_engine
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import sessionmaker
 
-from auditspan import Actor, AuditTrail, audit_context, set_up_sqlite
+from auditspan import Actor, AuditTrail, audit_context
 from auditspan.flask import AuditExtension
 from auditspan_service.cli import main
 from support.running import auditspan
@@ -26,7 +26,7 @@ MODULE = "shop_of_a_typo"
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """A module with a trail, in the forms in which applications define one."""
     monkeypatch.setenv("AUDITSPAN_DATA_DIR", str(tmp_path / "data"))
-    engine = set_up_sqlite(create_engine(f"sqlite:///{tmp_path / 'shop.db'}"))
+    engine = create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
     trail = AuditTrail(sessionmaker(engine), metadata=MetaData(), mac_key=None)
     app = Flask(__name__)
     AuditExtension(trail).init_app(app)

@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy import Engine, MetaData, create_engine
 from sqlalchemy.orm import sessionmaker
 
-from auditspan import Actor, AuditTrail, KeyFileError, audit_context, set_up_sqlite
+from auditspan import Actor, AuditTrail, KeyFileError, audit_context
 from auditspan.flask import AuditExtension
 from support.collector import bodies
 from support.patience import PATIENCE
@@ -33,7 +33,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     url = (
         f"sqlite:///{tmp_path / 'shop.db'}" if is_file else request.getfixturevalue("postgres_url")
     )
-    engine = set_up_sqlite(create_engine(url))
+    engine = create_engine(url)
     yield engine
     engine.dispose()
 

@@ -21,7 +21,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import MetaData, create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
-from auditspan import Actor, AuditTrail, audit_context, set_up_sqlite
+from auditspan import Actor, AuditTrail, audit_context
 from auditspan.flask import AuditExtension
 from auditspan.keys import load_or_create_mac_key
 from auditspan_service.cli import main
@@ -147,7 +147,7 @@ def _application(name: str, url: str, data: Path, patched: pytest.MonkeyPatch) -
         name: Mapped[str]
 
     load_or_create_mac_key(data / "keys" / "mac.key", create=True)
-    engine = set_up_sqlite(create_engine(url))
+    engine = create_engine(url)
     sessions = sessionmaker(engine)
     shop = ModuleType(SHOP)
     vars(shop).update(trail=AuditTrail(sessions, metadata=Base.metadata), Base=Base)
@@ -193,8 +193,6 @@ def _flask(data: Path, _patched: pytest.MonkeyPatch) -> Iterator[Place]:
         actions=["customer.create", "customer.update"],
         invoke=lambda arguments: app.test_cli_runner().invoke(args=["audit", *arguments]),
     )
-    with app.app_context():
-        set_up_sqlite(db.engine)
     place.objects("init")
     with app.app_context(), audit_context(actor=Actor.user(7, label="lee")):
         customer = Customer(id=1, name="kim")

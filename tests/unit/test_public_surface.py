@@ -36,7 +36,6 @@ INTENDED = {
     "Target",
     "audit_context",
     "carry_context",
-    "set_up_sqlite",
 }
 CODES = {
     "AuditError": "audit",

@@ -64,10 +64,10 @@ def test_wheel_contains_every_file_of_the_packages(built: Path) -> None:
 @pytest.mark.parametrize(
     ("extras", "missing"),
     [
-        ("", "alembic flask google pytest urllib3"),
-        ("flask", "alembic google pytest urllib3"),
-        ("flask,worker", "alembic opentelemetry pytest rich"),
-        (EVERYTHING, "pytest"),
+        ("", "alembic celery dramatiq flask google pytest rq urllib3"),
+        ("flask", "alembic celery dramatiq google pytest rq urllib3"),
+        ("flask,worker", "alembic celery dramatiq opentelemetry pytest rich rq"),
+        (EVERYTHING, "celery dramatiq pytest rq"),
     ],
 )
 def test_modules_of_the_library_need_only_named_extras(

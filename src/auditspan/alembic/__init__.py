@@ -30,4 +30,10 @@ __all__ = [
     "drop_triggers",
     "partition_audit_event",
     "record_rows",
+    "support_autogenerate",
 ]
+
+
+def support_autogenerate() -> None:
+    """Let autogenerate propose the audit tables with their types, guards and triggers."""
+    import auditspan.alembic.autogenerate  # noqa: F401, PLC0415 (it registers itself)

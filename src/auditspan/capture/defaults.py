@@ -36,7 +36,8 @@ def chosen_key(given: MacKey | Unset | None) -> MacKey | None:
         KeyWarning.is_due = False
         _logger.warning(
             "AuditTrail has no mac_key: anyone who can write to the database can change audit rows "
-            "and seal them again undetected. Create one with `auditspan --app MODULE:TRAIL init` "
+            "and seal them again undetected. Create one with `flask audit init` or "
+            "`auditspan --app MODULE:TRAIL init` "
             "(docs/how-to/audit-your-own-application.md), or pass mac_key=None to run without a "
             "key and silence this warning"
         )

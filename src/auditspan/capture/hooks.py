@@ -26,7 +26,7 @@ from auditspan.capture.triggers import forget_triggers, has_deferred
 from auditspan.capture.writer import Capture, adopt, captures_of, is_met, may_record, meet
 from auditspan.capture.writes import changes_schema, may_write
 from auditspan.mapping import subject_of
-from auditspan.storage import staging_of
+from auditspan.storage import set_up_late, staging_of
 
 _peers: WeakKeyDictionary[SessionTransaction, WeakSet[Connection]] = WeakKeyDictionary()
 
@@ -36,6 +36,7 @@ def listen(capture: Capture, sessions: Any) -> None:  # noqa: ANN401 (an event t
 
     def after_begin(session: Session, begun: SessionTransaction, connection: Connection) -> None:
         meet(capture, connection.engine)
+        set_up_late(connection)
         peers = _peers.setdefault(session.get_transaction() or begun, WeakSet())
         peers.add(connection)
         open_transaction(connection).peers = peers

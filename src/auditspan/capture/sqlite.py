@@ -49,7 +49,7 @@ def begin_before_savepoint(connection: Connection) -> None:
     """
     driver: Any = connection.connection.driver_connection
     if driver.isolation_level is not None and not driver.in_transaction:
-        connection.exec_driver_sql("BEGIN")
+        connection.exec_driver_sql(f"BEGIN {driver.isolation_level}".strip())
 
 
 def begin_to_write(connection: Connection, staging: Table) -> int | None:

@@ -19,17 +19,26 @@ from auditspan.capture.transactions import journal_of
 from auditspan.dialects import require_supported
 from auditspan.format import AuditRecord, MacKey
 from auditspan.mapping import tables_of
-from auditspan.storage import AuditTables, insert_records
+from auditspan.storage import AuditTables, insert_records, set_up_sqlite
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Capture:
-    """The tables, recorder and key that one trail writes with."""
+    """The tables, recorder and key that one trail writes with.
+
+    Attributes:
+        tables: the audit tables.
+        recorder: builds the records.
+        mac_key: authenticates them.
+        announce: announces them when they are committed.
+        sqlite_settings: whether the engines are set up where they are SQLite's.
+    """
 
     tables: AuditTables
     recorder: Recorder
     mac_key: MacKey | None
     announce: Announce
+    sqlite_settings: bool = True
 
     @property
     def metadata(self) -> MetaData:
@@ -82,6 +91,8 @@ def meet(capture: Capture, engine: Engine) -> None:
     known = _by_engine.setdefault(engine.dialect, {})
     if known.setdefault(capture.metadata, capture) is capture:
         _nowhere.pop(capture.metadata, None)
+        if capture.sqlite_settings:
+            set_up_sqlite(engine)
         if engine.url.database not in {None, "", ":memory:"}:
             _by_url.setdefault(engine.url, {})[capture.metadata] = capture
 

@@ -10,12 +10,15 @@ from auditspan.doctor.checks import (
     examine_sink,
     examine_workers,
 )
+from auditspan.doctor.models import ModelReview, review_models
 
 __all__ = [
     "Examination",
+    "ModelReview",
     "examine_collector",
     "examine_collector_config",
     "examine_keys",
     "examine_sink",
     "examine_workers",
+    "review_models",
 ]

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from auditspan.delivery import is_loopback
 from auditspan.doctor.collector_config import CollectorConfigError, check_collector_config
+from auditspan.doctor.models import ModelReview
 from auditspan.errors import KeyFileError, SinkError
 from auditspan.keys import load_mac_keys, load_or_create_signing_keys
 from auditspan.settings import Destination, TrailSettings, audit_destination, otlp_sink
@@ -51,6 +52,7 @@ class Examination:
         writes_seals: whether this process may seal rows.
         workers: the leases that workers hold.
         notes: consequences of deliberate settings, in sentences.
+        models: the models of an application.
         sinks: the backlog of each sink as in `/readyz`, by its name.
         is_embedded: whether the database is a SQLite file.
         has_mac_key: whether the application provides its MAC key itself.
@@ -63,6 +65,7 @@ class Examination:
     writes_seals: bool = True
     workers: list[StoredLease] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    models: list[ModelReview] = field(default_factory=list)
     sinks: dict[str, dict[str, Any]] = field(default_factory=dict)
     is_embedded: bool = False
     has_mac_key: bool = False
@@ -86,6 +89,7 @@ class Examination:
             "unchecked": self.unchecked,
             "workers": [_shown(one) for one in self.workers],
             "notes": self.notes,
+            "models": [one.to_dict() for one in self.models],
             "sinks": self.sinks,
         }
 

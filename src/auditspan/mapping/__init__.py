@@ -17,7 +17,7 @@ from auditspan.mapping.policy import Exempt, Policy, audited_model, decided_tabl
 from auditspan.mapping.privacy import Privacy, privacy_of
 from auditspan.mapping.row_image import Image, Number, parse_image, parse_value
 from auditspan.mapping.subjects import subject_of, types_of
-from auditspan.mapping.targets import as_target, model_of, target_of
+from auditspan.mapping.targets import as_target, identity_of, model_of, target_of
 from auditspan.mapping.values import concealed, readable, target_id
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "converter",
     "decided_table",
     "home_of",
+    "identity_of",
     "is_on_join",
     "keep_private",
     "link_table",

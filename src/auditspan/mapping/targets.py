@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import inspect
@@ -31,6 +32,31 @@ def as_target(target: object) -> Target | None:
         )
     version = getattr(target, model.version_key) if model.version_key else None
     return Target(type=model.type, id=target_id(state.identity or ()), version=version)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """Primary key of an object, and the attributes that its policy hides.
+
+    Attributes:
+        id: the id of the object in the trail; None if it is not a stored, mapped object.
+        hidden: the attributes that are redacted or not recorded.
+    """
+
+    id: str | None = None
+    hidden: frozenset[str] = frozenset()
+
+
+def identity_of(found: object) -> Identity:
+    """Return the identity of an object, without reading the database."""
+    state = inspect(found, raiseerr=False)
+    if state is None or not getattr(state, "identity", None):
+        return Identity()
+    model = audited_model(state.mapper)
+    shown = {one.key for one in model.columns if not one.redacted} if model else None
+    keys = {prop.key for prop in state.mapper.column_attrs}
+    hidden = frozenset() if shown is None else frozenset(keys - shown)
+    return Identity(id=target_id(state.identity), hidden=hidden)
 
 
 def target_of(model: object, key: object) -> Target:

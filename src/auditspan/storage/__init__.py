@@ -45,7 +45,7 @@ from auditspan.storage.search_terms import INDEX as TERM_INDEX
 from auditspan.storage.search_terms import SOURCE as TERM_SOURCE
 from auditspan.storage.search_terms import term_creation, term_removal
 from auditspan.storage.snapshot import snapshot
-from auditspan.storage.sqlite_setup import set_up_sqlite
+from auditspan.storage.sqlite_setup import WAITS, set_up_late, set_up_sqlite
 from auditspan.storage.stored_event import StoredEvent
 from auditspan.storage.stored_leases import StoredLease, read_leases
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables, audit_tables
@@ -62,6 +62,7 @@ __all__ = [
     "STAGING",
     "TERM_INDEX",
     "TERM_SOURCE",
+    "WAITS",
     "AuditTables",
     "CoveredRows",
     "EventFilter",
@@ -111,6 +112,7 @@ __all__ = [
     "sealed_hashes",
     "sealed_leaves",
     "sealed_page",
+    "set_up_late",
     "set_up_sqlite",
     "snapshot",
     "staging_of",

@@ -1,65 +1,127 @@
-"""Set-up of SQLite engines for several writers and for durable commits."""
+"""Settings of SQLite connections for several writers and for durable commits."""
 
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Dialect, Engine, event
 
 _BUSY_MILLIS = 30_000
+_DRIVERS_BUSY_MILLIS = 5_000
 _WAL_PAUSE = 0.01
 _IS_SET_UP = "auditspan.is_set_up"
+_WAITS = "auditspan_waits"
+
+WAITS: Mapping[str, Any] = {_WAITS: True}
+"""Execution options of transactions on SQLite that take the write lock before they read."""
+
+_set_up: WeakSet[Dialect] = WeakSet()
 
 
 def set_up_sqlite(engine: Engine) -> Engine:
     """Set up the connections of a SQLite engine; do nothing for another database.
 
-    - A transaction begins with BEGIN IMMEDIATE, so a writer waits for its turn (up to 30 seconds)
-      before it reads anything. Otherwise SQLite would abort a transaction that reads first and
-      writes later (SQLITE_BUSY, immediately, regardless of the timeout). Connections with the
-      execution option `postgresql_readonly` begin with BEGIN DEFERRED, and cannot write.
+    - A transaction takes the write lock at its first write, and waits up to 30 seconds for it
+      (`BEGIN IMMEDIATE` for writers). Until then, each of its statements reads what is committed,
+      as Python's driver always does; otherwise SQLite would refuse a transaction that reads first
+      and writes later (SQLITE_BUSY, immediately, regardless of the timeout). With the execution
+      options `WAITS` it takes the lock at its beginning. With `postgresql_readonly` it reads one
+      snapshot and cannot write.
     - A commit is on disk when it returns (`synchronous = FULL`), and readers do not block writers
       (`journal_mode = WAL`).
-    - Foreign keys are checked.
+    - Foreign keys are checked, except in a migration by Alembic, whose batch mode drops tables:
+      SQLite would delete the rows that refer to them.
+
+    An application that begins transactions by itself (`isolation_level = None`) continues to.
 
     Returns:
         The same engine.
     """
     if engine.url.get_backend_name() == "sqlite":
-        event.listen(engine, "begin", _begin)
+        _set_up.add(engine.dialect)
     return engine
 
 
+def set_up_late(connection: Connection) -> None:
+    """Apply the settings to a connection that began before its engine was set up."""
+    if connection.dialect in _set_up and not connection.info.get(_IS_SET_UP):
+        _begin(connection)
+
+
+@event.listens_for(Engine, "begin")
 def _begin(connection: Connection) -> None:
+    if connection.dialect not in _set_up or _in_transaction(connection):
+        return
     options = connection.get_execution_options()
+    if not connection.info.get(_IS_SET_UP):
+        _configure(_cursor(connection))
+        connection.info[_IS_SET_UP] = True
     if options.get("isolation_level") == "AUTOCOMMIT":
         return
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection), "listens on SQLite engines only"  # noqa: S101
-    if not connection.info.get(_IS_SET_UP):
-        _configure(driver)
-        connection.info[_IS_SET_UP] = True
     reads_only = options.get("postgresql_readonly", False)
-    driver.execute(f"PRAGMA query_only = {int(reads_only)}")
+    _switch(connection, "foreign_keys", is_on=not _is_migrating())
+    _switch(connection, "query_only", is_on=reads_only)
     if reads_only:
-        driver.execute("BEGIN DEFERRED")
-    else:
+        _cursor(connection).execute("BEGIN DEFERRED")
+    elif options.get(_WAITS):
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # with a span: a writer waits here
+    else:
+        _take_lock_at_first_write(connection)
 
 
-def _configure(driver: sqlite3.Connection) -> None:
+def _in_transaction(connection: Connection) -> bool:
+    """Return whether a listener of the application has begun the transaction already."""
+    driver: Any = connection.connection.driver_connection
+    return bool(driver.in_transaction)
+
+
+def _take_lock_at_first_write(connection: Connection) -> None:
+    """Let the driver begin with BEGIN IMMEDIATE, unless the application has chosen otherwise."""
+    driver: Any = connection.connection.dbapi_connection
+    if not driver.isolation_level and driver.isolation_level is not None:
+        driver.isolation_level = "IMMEDIATE"
+
+
+def _cursor(connection: Connection) -> Any:  # noqa: ANN401 (the driver's)
+    return connection.connection.cursor()
+
+
+def _configure(cursor: Any) -> None:  # noqa: ANN401 (the driver's)
     """Configure a connection outside any transaction."""
-    driver.isolation_level = None  # otherwise the driver starts transactions, late and DEFERRED
-    cursor = driver.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MILLIS}")
+    cursor.execute("PRAGMA busy_timeout")
+    (patience,) = cursor.fetchone()
+    if patience == _DRIVERS_BUSY_MILLIS:  # not chosen by the application
+        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MILLIS}")
     _switch_to_wal(cursor)
     cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 
 
-def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
+def _switch(connection: Connection, pragma: str, *, is_on: bool) -> None:
+    """Switch a pragma, which is off in a new connection, unless it is set so already."""
+    key = f"auditspan.{pragma}"
+    if connection.info.get(key, False) is not is_on:
+        _cursor(connection).execute(f"PRAGMA {pragma} = {int(is_on)}")
+        connection.info[key] = is_on
+
+
+def _is_migrating() -> bool:
+    """Return whether Alembic runs an environment."""
+    alembic: Any = sys.modules.get("alembic.context")
+    if alembic is not None:
+        with suppress(Exception):  # outside an environment
+            alembic.is_offline_mode()
+            return True
+    return False
+
+
+def _switch_to_wal(cursor: Any) -> None:  # noqa: ANN401 (the driver's)
     """Switch the file to WAL mode, which is permanent.
 
     SQLite does not wait here as it does elsewhere: if several connections switch an empty file at
@@ -70,7 +132,7 @@ def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
         time.sleep(_WAL_PAUSE)
 
 
-def _is_in_wal(cursor: sqlite3.Cursor, *, is_last: bool) -> bool:
+def _is_in_wal(cursor: Any, *, is_last: bool) -> bool:  # noqa: ANN401 (the driver's)
     try:
         cursor.execute("PRAGMA journal_mode = WAL")
     except sqlite3.OperationalError as error:

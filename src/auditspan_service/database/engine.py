@@ -27,8 +27,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from auditspan import set_up_sqlite
 from auditspan.dialects import PerDialect
+from auditspan.storage import WAITS, set_up_sqlite
 
 if TYPE_CHECKING:
     from auditspan_service.database.replica import Replica
@@ -160,7 +160,9 @@ def _replica(read_url: str) -> Replica:
 
 
 def _sqlite_engine(url: URL) -> Engine:
-    return set_up_sqlite(create_engine(url, hide_parameters=True, **_POOL))
+    return set_up_sqlite(
+        create_engine(url, hide_parameters=True, execution_options=dict(WAITS), **_POOL)
+    )
 
 
 def _postgresql_engine(url: URL) -> Engine:

@@ -145,7 +145,8 @@ def make_world(engine: Engine, **options: Any) -> World:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     sessions = sessionmaker(engine)
-    trail = AuditTrail(sessions, metadata=Base.metadata, **({"mac_key": KEY} | options))
+    options = {"mac_key": KEY, "sqlite_settings": False, **options}  # the engine has its own
+    trail = AuditTrail(sessions, metadata=Base.metadata, **options)
     return World(
         engine=engine,
         trail=trail,

@@ -81,6 +81,10 @@ class ApplicationTarget(Target):
         has_models = "sqlalchemy" in getattr(self._app, "extensions", {})
         return metadata_of(self._app if has_models else self._trail)
 
+    def reviewed_models(self) -> Sequence[MetaData]:
+        """Return the metadata of the models."""
+        return self.models()
+
     def mac_keys(self) -> Sequence[MacKey]:
         """Return the trail's own key, and those of the key file."""
         return mac_keys(self.settings, self._trail.mac_key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,13 @@ from auditspan.delivery import read_backlog
 from auditspan.dialects import PerDialect
 from auditspan.doctor import (
     Examination,
+    ModelReview,
     examine_collector,
     examine_collector_config,
     examine_keys,
     examine_sink,
     examine_workers,
+    review_models,
 )
 from auditspan.errors import AuditConfigError
 from auditspan.guards import check_guards
@@ -61,13 +63,15 @@ def doctor(target: Target, *, collector_configs: tuple[Path, ...], as_json: bool
     """Check the set-up and report its problems.
 
     Checks the database, schema, triggers, connected role, durability, keys, sink, and the audit
-    pipeline of the collector. Run it with the service's user and settings. While `auditspan up`
-    runs on the same data, the sink of `up` is checked.
+    pipeline of the collector. Of an application, lists its models and the columns that probably
+    need a policy, with the policy to paste. Run it with the service's user and settings. While
+    `auditspan up` runs on the same data, the sink of `up` is checked.
 
     Exits with 0 if there is no problem, 1 if there is one, and 2 if a check could not be made.
     """
     settings = target.diagnosed()
     examination = target.examination()
+    examination.models = review_models(target.reviewed_models())
     with target.opened_engine() as engine:
         _examine_database(examination, target, engine)
     examine_keys(examination, settings)
@@ -123,12 +127,23 @@ def _waiting(name: str, backlog: Mapping[str, Any]) -> str:
     )
 
 
+def _print_models(reviews: Sequence[ModelReview]) -> None:
+    for review in reviews:
+        is_missing = review.decision == "missing"
+        say(f"model {review.model}: {'NOT audited' if is_missing else review.decision}")
+        for suspicion in review.columns:
+            say(f"  {suspicion.column} {suspicion.problem}")
+        if review.policy:
+            say(f"  {review.policy}")
+
+
 def _print(examination: Examination, *, as_json: bool) -> None:
     if as_json:
         print_object(examination.to_dict())
         return
     for found in examination.found:
         say(f"{found.kind}: {found.detail}")
+    _print_models(examination.models)
     for lease in examination.workers:
         if lease.is_current:
             say(f"{lease.name}: {lease.description}")

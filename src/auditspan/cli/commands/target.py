@@ -101,6 +101,10 @@ class Target(ABC):
         """Return the metadata of the models that `coverage` checks."""
         return [self.metadata]
 
+    def reviewed_models(self) -> Sequence[MetaData]:
+        """Return the metadata of the models that `doctor` reviews: those of an application."""
+        return ()
+
     def mac_keys(self) -> Sequence[MacKey]:
         """Return the MAC keys that this process has, the newest first.
 

@@ -21,7 +21,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeVar, cast
 
-from flask import Flask, Response, current_app, has_request_context, request
+from flask import Flask, Response, current_app, has_app_context, has_request_context, request
 
 from auditspan.cli import audit_commands
 from auditspan.context import (
@@ -33,6 +33,7 @@ from auditspan.context import (
     opened_context,
 )
 from auditspan.errors import AuditConfigError
+from auditspan.flask.actors import command_actor, login_actor
 from auditspan.format import Actor, Request
 from auditspan.tlog import NoteError, PublicKey
 from auditspan.trail import AuditTrail
@@ -52,7 +53,9 @@ class AuditExtension:
     Args:
         trail: the trail of the application's sessions.
         actor: returns the actor of the current request. It is called when a change is recorded, so
-            that authentication may happen at any point before. By default the actor is anonymous.
+            that authentication may happen at any point before. By default it is the user of
+            Flask-Login, and anonymous if the application has no login manager. A `flask` command
+            acts as `Actor.system(command)`.
         worker: whether to run the worker in this process, from the first request until the process
             ends; for development. See `AuditTrail.worker`.
         viewer: the path of the pages of the trail, as in ``/audit``; None for no pages.
@@ -64,7 +67,7 @@ class AuditExtension:
         self,
         trail: AuditTrail,
         *,
-        actor: Callable[[], Actor] = Actor.anonymous,
+        actor: Callable[[], Actor] = login_actor,
         worker: bool = False,
         viewer: str | None = None,
         can_view: Callable[[], bool] | None = None,
@@ -184,12 +187,18 @@ def _public_keys(app: Flask) -> list[PublicKey]:
 
 
 def _current_scope() -> RequestScope | None:
-    """Return the scope of Flask's current request, if its application has the extension."""
-    if not has_request_context():
+    """Return the scope of Flask's current request, or of a `flask` command.
+
+    Their application must have the extension.
+    """
+    if not has_app_context():
         return None
-    found: RequestScope | None = getattr(request, _SCOPE, None)
     extension: AuditExtension | None = current_app.extensions.get(_KEY)
-    return found or (extension.scope() if extension else None)
+    if has_request_context():
+        found: RequestScope | None = getattr(request, _SCOPE, None)
+        return found or (extension.scope() if extension else None)
+    actor = command_actor() if extension else None
+    return RequestScope(context=AuditContext(actor=actor)) if actor else None
 
 
 add_scope_source(_current_scope)
