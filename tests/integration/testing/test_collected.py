@@ -16,7 +16,7 @@ from flask import Flask
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from sqlalchemy import create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
-from auditspan import Actor, AuditTrail, set_up_sqlite
+from auditspan import Actor, AuditTrail
 from auditspan.flask import AuditExtension
 
 pytest_plugins = ["auditspan.testing"]
@@ -30,7 +30,7 @@ class Order(Base):
 
 @pytest.fixture
 def sessions(tmp_path):
-    engine = set_up_sqlite(create_engine(f"sqlite:///{tmp_path / 'shop.db'}"))
+    engine = create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
     yield sessionmaker(engine)
     engine.dispose()
 
