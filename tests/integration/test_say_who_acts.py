@@ -16,7 +16,6 @@ import dramatiq
 import fakeredis
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
-from celery.contrib.testing.worker import start_worker
 from dramatiq.brokers.stub import StubBroker
 from flask import Flask, has_app_context
 from flask_httpauth import HTTPTokenAuth
@@ -29,6 +28,7 @@ from rq import SimpleWorker
 from auditspan import Actor, Event, audit_context
 from auditspan.flask import Audit
 from auditspan.integrations.rq import AuditedJob
+from support.celery_worker import celery_worker
 from support.relaying import wait_for
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "say-who-acts.md"
@@ -223,7 +223,7 @@ def test_celery(notes: Notes) -> None:
 
     results: list[Any] = []
     trace_id = sent_by_kim(lambda: results.append(task.delay()))
-    with start_worker(app, perform_ping_check=False, loglevel="error"):
+    with celery_worker(app):
         assert ["done", "done"] == [one.get(timeout=20) for one in results]
     assert_carried(notes, "notes.add", trace_id)
     with audit_context(actor=KIM):

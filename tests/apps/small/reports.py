@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task, chain
-from celery.contrib.testing.worker import start_worker
 from flask import Flask, request
 from flask_sqlalchemy import SQLAlchemy
 
 from auditspan import Actor
+from support.celery_worker import celery_worker
 
 db = SQLAlchemy()
 dbs = (db,)
@@ -86,7 +86,7 @@ def story(app: Flask) -> list[object]:
     celery = app.extensions["celery"]
     client, headers = app.test_client(), {"X-User": "kim"}
     asked = [client.post(f"/reports/{pages}", headers=headers).get_json() for pages in (2, 3)]
-    with start_worker(celery, perform_ping_check=False, loglevel="CRITICAL"):
+    with celery_worker(celery):
         done = celery.AsyncResult(asked[0]["tasks"][1]).get(timeout=20)
         failed = celery.AsyncResult(asked[1]["tasks"][0]).get(timeout=20, propagate=False)
     with app.app_context():

@@ -21,14 +21,6 @@ from support.stranger import as_stranger
 SECRET = "hunter2"  # in an exception's words
 
 
-@pytest.fixture(autouse=True)
-def _enabled_loggers() -> None:
-    """Alembic's `fileConfig` in another test disables the loggers of this process."""
-    for logger in logging.Logger.manager.loggerDict.values():
-        if isinstance(logger, logging.Logger):
-            logger.disabled = False
-
-
 @pytest.fixture
 def failing(service: RunningService) -> RunningService:
     """The service with requests that fail in ways that nobody expects."""
