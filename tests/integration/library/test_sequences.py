@@ -229,6 +229,8 @@ def oracle(engine: Engine) -> Oracle:
     return Oracle(make_world(engine))
 
 
+# SQLite gives the id of a row that went by a cascade, unseen by the session, to a new one.
+@pytest.mark.filterwarnings("ignore:Identity map already had an identity:sqlalchemy.exc.SAWarning")
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("examples", EXAMPLES, ids=["few", "many"])
 def test_any_sequence_leaves_a_trail_that_replays(oracle: Oracle, examples: dict[str, int]) -> None:
