@@ -15,7 +15,7 @@ from sqlalchemy import Engine, func, select
 from auditspan.capture import Undrained
 from auditspan.delivery import Backoff, Relay, Sink, load_cursors
 from auditspan.errors import AuditConfigError
-from auditspan.format import MacKey
+from auditspan.format import MacKeys
 from auditspan.seal import LastSigned, Sealer
 from auditspan.storage import LEASE_PREFIX, PARTITIONS, WAITS, AuditTables, staging_of
 from auditspan.tlog import SigningKey
@@ -63,7 +63,7 @@ class Worker:
         *,
         interval: float = SEAL_INTERVAL,
         signing_key: SigningKey | Sequence[SigningKey] | None = None,
-        mac_key: MacKey | Sequence[MacKey] | None = None,
+        mac_key: MacKeys = None,
         last_signed: LastSigned | None = None,
         trail_name: str | None = None,
     ) -> None:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import auditspan.verify.steps
 from auditspan.cli.commands.verify import verify as command
+from auditspan.format import Keyring, MacKey
 from auditspan.format.columns import COLUMNS, derived_columns
-from auditspan.format.mac import MacKey
 from auditspan.format.record import Actor, AuditRecord, Service, Target
 from auditspan.format.rows import SealedLeaf
 from auditspan.tlog.merkle import Tree, hash_leaf
@@ -41,7 +41,7 @@ class Trail:
 
     def findings(self, key: MacKey | None = KEY) -> list[Finding]:
         """What the verifier says of it."""
-        return list(Verifier(roots=self.roots, keys=[key] if key else []).check(iter(self.leaves)))
+        return list(Verifier(roots=self.roots, keys=Keyring(key)).check(iter(self.leaves)))
 
 
 def row(number: int) -> SealedLeaf:

@@ -6,7 +6,6 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine, inspect
@@ -15,7 +14,7 @@ from auditspan.capture.drain import BATCH
 from auditspan.capture.leftovers import take_leftovers, unknown_tables
 from auditspan.capture.recorder import Recorder
 from auditspan.capture.writer import Capture
-from auditspan.format import RANDOM_BYTES, MacKey, Service, uuid7
+from auditspan.format import RANDOM_BYTES, Keyring, MacKeys, Service, uuid7
 from auditspan.mapping import privacy_of
 from auditspan.storage import AuditTables, staging_of
 
@@ -42,12 +41,11 @@ class Undrained:
         engine: Engine,
         tables: AuditTables,
         *,
-        mac_key: MacKey | Sequence[MacKey] | None = None,
+        mac_key: MacKeys = None,
     ) -> None:
         self._engine = engine
         self._metadata = tables.event.metadata
         self._reported: set[str] = set()
-        keys = [mac_key] if isinstance(mac_key, MacKey) else [*(mac_key or ())]
         self._capture = Capture(
             tables=tables,
             recorder=Recorder(
@@ -57,7 +55,7 @@ class Undrained:
                 strict=False,
                 privacy=privacy_of(self._metadata),
             ),
-            mac_key=keys[0] if keys else None,
+            mac_key=Keyring(mac_key).newest,
             announce=lambda _records, _counts: None,
         )
 

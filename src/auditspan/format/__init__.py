@@ -22,6 +22,7 @@ from auditspan.format.columns import COLUMNS, Values, derived_columns, says
 from auditspan.format.diff import Changes
 from auditspan.format.ids import MAX_MILLIS, RANDOM_BYTES, copy_id, uuid7
 from auditspan.format.key_addition import KEY_ADDED, TARGET, KeyAddition
+from auditspan.format.keyring import Keyring, MacKeys
 from auditspan.format.mac import SECRET_BYTES, MacKey
 from auditspan.format.printable import printable, printable_json
 from auditspan.format.record import Actor, ActorType, AuditRecord, Outcome, Request, Service, Target
@@ -56,7 +57,9 @@ __all__ = [
     "Changes",
     "Json",
     "KeyAddition",
+    "Keyring",
     "MacKey",
+    "MacKeys",
     "Outcome",
     "Request",
     "SealedLeaf",

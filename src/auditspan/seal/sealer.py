@@ -18,12 +18,11 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
-from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from auditspan.format import MacKey
+from auditspan.format import Keyring, MacKeys
 from auditspan.seal.dialects import UNSEALED
 from auditspan.seal.last_signed import LastSigned
 from auditspan.seal.leaves import distinct_rows, is_grown_from, is_taken
@@ -47,8 +46,6 @@ BATCH = 5000
 _READ_ONLY = {"postgresql_readonly": True}
 """An engine for SQLite may check this option too, and begin without the write lock."""
 
-Key = TypeVar("Key", MacKey, SigningKey)
-
 
 class Sealer:
     """Sealer of committed rows, one batch per transaction; any number may run, one works at a time.
@@ -71,14 +68,14 @@ class Sealer:
         *,
         batch: int = BATCH,
         signing_key: SigningKey | Sequence[SigningKey] | None = None,
-        mac_key: MacKey | Sequence[MacKey] | None = None,
+        mac_key: MacKeys = None,
         last_signed: LastSigned | None = None,
     ) -> None:
         self._engine = engine
         self._tables = tables
         self._batch = batch
         self._signing_keys = _several(signing_key)
-        self._mac_keys = {key.key_id: key for key in _several(mac_key)}
+        self._mac_keys = Keyring(mac_key)
         self._last_signed = last_signed
         self._meters = SealMeters()
         self._after: Position | None = None
@@ -237,8 +234,7 @@ class Sealer:
         if not self._mac_keys:
             return
         for row in rows:
-            key = self._mac_keys.get(row.mac_key_id or "")
-            if key is None or row.mac is None or not key.verifies(row.body, row.mac):
+            if not self._mac_keys.verifies(row.body, row.mac, row.mac_key_id):
                 _logger.error(
                     "invalid MAC of audit row %s (event %s): the application did not write the "
                     "row, or wrote it with another key; it is sealed unchanged, and `auditspan "
@@ -248,7 +244,7 @@ class Sealer:
                 )
 
 
-def _several(keys: Key | Sequence[Key] | None) -> Sequence[Key]:
+def _several(keys: SigningKey | Sequence[SigningKey] | None) -> Sequence[SigningKey]:
     if keys is None:
         return ()
     return keys if isinstance(keys, Sequence) else (keys,)

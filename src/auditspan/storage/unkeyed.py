@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from auditspan.errors import AuditConfigError
-from auditspan.format import KEY_ADDED, TARGET, KeyAddition, MacKey
+from auditspan.format import KEY_ADDED, TARGET, KeyAddition, Keyring, MacKeys
 from auditspan.storage.leaves import IsCounted, StoredText, sealed_hashes
 from auditspan.storage.tables import AuditTables
 from auditspan.storage.timeouts import lift_time_limits
@@ -42,29 +41,27 @@ class CoveredRows:
         return KeyAddition(size=self.size, root=self.root)
 
 
-def key_additions(
-    connection: Connection, tables: AuditTables, keys: Sequence[MacKey]
-) -> list[KeyAddition]:
+def key_additions(connection: Connection, tables: AuditTables, keys: MacKeys) -> list[KeyAddition]:
     """Return the statements of all records that cover rows without a MAC, verified with these keys.
 
     A record that is not sealed yet counts too: its MAC and its proof are sufficient.
     """
-    event, by_id = tables.event.c, {key.key_id: key for key in keys}
+    event, keyring = tables.event.c, Keyring(keys)
     statement = select(*map(StoredText, (event.body, event.mac, event.mac_key_id))).where(
         event.target_type == TARGET[0],  # by the index of targets
         event.target_id == TARGET[1],
         event.action == KEY_ADDED,
     )
     found = [
-        KeyAddition.read(body, mac, by_id[key_id])
+        KeyAddition.read(body, mac, keyring[key_id])
         for body, mac, key_id in connection.execute(statement)
-        if body and mac and key_id in by_id
+        if body and mac and key_id in keyring
     ]
     return [one for one in found if one]
 
 
 def find_uncovered(
-    connection: Connection, tables: AuditTables, keys: Sequence[MacKey], *, later: bool
+    connection: Connection, tables: AuditTables, keys: MacKeys, *, later: bool
 ) -> CoveredRows | None:
     """Return the sealed rows without a MAC that no record covers yet; None if there are none.
 

@@ -30,7 +30,7 @@ from auditspan.errors import AuditBodyError
 from auditspan.format import (
     COLUMNS,
     KeyAddition,
-    MacKey,
+    Keyring,
     SealedLeaf,
     copy_id,
     derived_columns,
@@ -104,7 +104,7 @@ class Verifier:
     """
 
     roots: Mapping[int, bytes]
-    keys: Sequence[MacKey] = ()
+    keys: Keyring = field(default_factory=Keyring)
     start: Tree = field(default_factory=Tree)
     wanted: frozenset[int] = frozenset()
     additions: Sequence[KeyAddition] = ()
@@ -112,7 +112,6 @@ class Verifier:
 
     def __post_init__(self) -> None:
         self._builder = TreeBuilder(self.start)
-        self._keys = {key.key_id: key for key in self.keys}
         self._covering = {one.size: one.root for one in self.additions}
         self._covered = max(self._covering, default=0)
         self._stops = self.wanted | self.roots.keys() | self._covering.keys()
@@ -141,7 +140,7 @@ class Verifier:
     def _is_whole(self, leaf: SealedLeaf) -> bool:
         """Return True if steps 2 to 5 find nothing; False means that they must be run."""
         _, row_id, event_id, leaf_hash, recorded_at, body, mac, mac_key_id, columns = leaf
-        key = self._keys.get(mac_key_id or "")
+        key = self.keys.get(mac_key_id or "")
         if key is None or body is None or mac is None or recorded_at is None:
             return False
         return (
@@ -164,7 +163,7 @@ class Verifier:
     def check_row(self, leaf: SealedLeaf, body: str) -> list[tuple[Kind, str]]:
         """Check only the row, steps 2 to 4; also for a row that has no leaf yet."""
         wrong: list[tuple[Kind, str]] = []
-        is_checked = bool(self._keys) and not self._is_covered(leaf)
+        is_checked = bool(self.keys) and not self._is_covered(leaf)
         false_mac = self._false_mac(leaf, body) if is_checked else None  # 2
         if false_mac:
             wrong.append(("mac", false_mac))
@@ -185,11 +184,11 @@ class Verifier:
         return leaf.mac is None and leaf.mac_key_id is None and 0 <= leaf.seq < self._covered
 
     def _false_mac(self, leaf: SealedLeaf, body: str) -> str | None:
-        key = self._keys.get(leaf.mac_key_id or "")
+        key = self.keys.get(leaf.mac_key_id or "")
         if leaf.mac is None and leaf.mac_key_id is None:
             return "the row has no MAC" + ("" if self._covered else _NO_ADDITION)
         if leaf.mac is None or key is None:
-            return f"the row has no MAC under the key {' or '.join(self._keys)}"
+            return f"the row has no MAC under the key {' or '.join(self.keys)}"
         return None if key.verifies(body, leaf.mac) else "the MAC does not match the body"
 
     def _reach(self) -> Iterator[Finding]:

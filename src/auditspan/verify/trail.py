@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from auditspan.delivery import stored_cursors
-from auditspan.format import MacKey, SealedLeaf
+from auditspan.format import Keyring, MacKeys, SealedLeaf
 from auditspan.storage import (
     AuditTables,
     StoredNumber,
@@ -69,7 +69,7 @@ class VerifyReport:
 def verify_trail(  # noqa: PLR0913 (sources to compare with, each with a default)
     connection: Connection,
     tables: AuditTables,
-    key: MacKey | Sequence[MacKey] | None,
+    key: MacKeys,
     public_keys: Sequence[PublicKey] = (),
     *,
     witness: Witness | None = None,
@@ -93,7 +93,7 @@ def verify_trail(  # noqa: PLR0913 (sources to compare with, each with a default
     """
     lift_time_limits(connection)
     checkpoints = _checkpoints(connection, tables)
-    keys = (key,) if isinstance(key, MacKey) else tuple(key or ())
+    keys = Keyring(key)
     verifier = Verifier(
         roots={point.size: point.root for point in checkpoints},
         keys=keys,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from sqlalchemy import Connection, MetaData, func, select
 
 from auditspan.capture import busy
 from auditspan.dialects import DIALECTS, require_supported
-from auditspan.format import MacKey
+from auditspan.format import Keyring, MacKeys
 from auditspan.replay import Agreement, ObjectStore, Replay, links, object_types, pin_settings
 from auditspan.storage import AuditTables, lift_time_limits
 from auditspan.verify.state.chronology import read_in_change_order
@@ -26,7 +26,7 @@ def check_state(
     tables: AuditTables,
     metadata: MetaData,
     *,
-    mac_key: MacKey | Sequence[MacKey] | None = None,
+    mac_key: MacKeys = None,
     progress: Progress | None = None,
 ) -> StateReport:
     """Replay the whole trail, sealed or not, and compare it with the live tables.
@@ -60,7 +60,7 @@ def check_state(
     found = object_types(metadata)
     types = {type_.name: type_ for type_ in found}
     link_tables = links(metadata)
-    agreement = Agreement(keys=_by_id(mac_key))
+    agreement = Agreement(keys=Keyring(mac_key))
     with busy(connection), ObjectStore() as store:  # its reads are not writes of the application
         replay = Replay(types=types, links=link_tables, store=store, agreement=agreement)
         _replay(connection, tables, replay, progress)
@@ -91,8 +91,3 @@ def _replay(
 
 def _count(connection: Connection, tables: AuditTables) -> int:
     return connection.execute(select(func.count()).select_from(tables.event)).scalar_one()
-
-
-def _by_id(key: MacKey | Sequence[MacKey] | None) -> dict[str, MacKey]:
-    keys = (key,) if isinstance(key, MacKey) else key or ()
-    return {one.key_id: one for one in keys}
