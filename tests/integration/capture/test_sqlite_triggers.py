@@ -8,6 +8,7 @@ import random
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from sqlite3 import sqlite_version_info
 from typing import Any, TypeAlias
 
 import pytest
@@ -41,10 +42,21 @@ from auditspan.storage.triggers.staged_table import StagedTable
 
 Row: TypeAlias = dict[str, Any]
 AFFINITIES = {"i": Integer, "r": Float, "n": Numeric, "t": Text, "b": LargeBinary}
+IS_INEXACT = (3, 47) <= sqlite_version_info < (3, 53)
+"""Whether this SQLite prints the last digit of doubles beyond 1e118 and below 1e-82 wrongly."""
+
+
+def is_printed(value: float) -> bool:
+    """Return whether this SQLite prints every digit of the double."""
+    return not IS_INEXACT or not value or 1e-82 < abs(value) < 1e118
+
+
+DOUBLES = st.floats(allow_nan=False, allow_infinity=False).filter(is_printed)
 VALUES = (
     st.none()
     | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False).map(lambda x: x or 0.0)
+    | DOUBLES.map(lambda x: x or 0.0)
+    | st.sampled_from((float("inf"), float("-inf")))
     | st.text()
     | st.binary()
 )
@@ -154,7 +166,7 @@ def test_every_value_reads_back_from_every_affinity(affinities: Connection, give
     assert exact(stored) == exact(image[name] for name in AFFINITIES)
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False).map(lambda x: x or 0.0))
+@given(DOUBLES.map(lambda x: x or 0.0))
 def test_double_reads_back_bit_by_bit(affinities: Connection, given: float) -> None:
     """A double of a column without affinity keeps every bit."""
     run(affinities, "DELETE FROM t", "DELETE FROM audit_change")
@@ -530,8 +542,15 @@ def test_changed_trigger_is_a_problem(engine: Engine) -> None:
 
 
 def test_renamed_column_is_a_problem(engine: Engine) -> None:
-    """ALTER TABLE RENAME rewrites the triggers, which is found."""
-    assert 7 == len(problems_after(engine, "ALTER TABLE t RENAME COLUMN v TO w"))
+    """ALTER TABLE RENAME rewrites the triggers that read the column, which is found.
+
+    Some versions of SQLite rewrite the other triggers of the table, too.
+    """
+    found = problems_after(engine, "ALTER TABLE t RENAME COLUMN v TO w")
+    kinds = ("before_insert", "before_update", "insert", "update", "delete")
+
+    expected = {f"Trigger auditspan_t_{kind} of table t has been changed" for kind in kinds}
+    assert expected <= {problem.partition(";")[0] for problem in found}
 
 
 def test_newer_trigger_of_the_application_is_a_problem(engine: Engine) -> None:
