@@ -19,7 +19,7 @@ SOURCE = ROOT / "src"
 FLOORS = (
     {"errors"},
     {"format", "tlog"},
-    {"context", "dialects"},
+    {"context", "dialects", "files"},
     {"storage", "telemetry", "otlp", "mapping", "keys"},
     {"capture"},
     {"guards", "seal", "delivery", "reading", "replay", "ingest"},

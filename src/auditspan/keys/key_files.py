@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from auditspan.errors import AuditConfigError, KeyFileError
+from auditspan.files import durable_file, make_private_directory, unless_present
 from auditspan.format import SECRET_BYTES, MacKey
-from auditspan.keys.private_files import make_private_directory
 from auditspan.tlog import KEY_PREFIX, NoteError, PublicKey, SigningKey
 
 Key = TypeVar("Key")
@@ -186,12 +186,8 @@ def _create(path: Path, make: Callable[[], str]) -> None:
         if path.exists():
             return
         make_private_directory(path.parent)
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-        try:
-            _write(draft, make())
-            _publish(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
+        with durable_file(path, unless_present) as stream:
+            stream.write(make())
     except OSError as error:
         raise KeyFileError(f"The key file {path} cannot be created: {error.strerror}.") from error
 
@@ -215,44 +211,13 @@ def _replace(path: Path, text: str) -> None:
 
     An interrupted replacement changes nothing.
     """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        try:
-            _write(draft, text)
+        with durable_file(path) as stream:
+            stream.write(text)
             before = path.stat()
             if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-                os.chown(draft, before.st_uid, before.st_gid)  # when root rotates the service's key
-            draft.chmod(
-                stat.S_IMODE(before.st_mode)
-            )  # a container's secret may be readable by a group
-            draft.replace(path)
-            _sync_directory(path)
-        finally:
-            draft.unlink(missing_ok=True)
+                os.fchown(stream.fileno(), before.st_uid, before.st_gid)  # when root rotates it
+            # A container's secret may be readable by a group.
+            os.fchmod(stream.fileno(), stat.S_IMODE(before.st_mode))
     except OSError as error:
         raise KeyFileError(f"The key file {path} cannot be written: {error.strerror}.") from error
-
-
-def _write(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123 (a descriptor, no path)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _publish(draft: Path, path: Path) -> None:
-    """Link the complete file to its name, unless another process was first."""
-    try:
-        path.hardlink_to(draft)
-    except FileExistsError:
-        return
-    _sync_directory(path)
-
-
-def _sync_directory(path: Path) -> None:
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)  # also sync the name: audit rows will refer to this key
-    finally:
-        os.close(directory)

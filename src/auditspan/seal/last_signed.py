@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from auditspan.files import durable_file
 from auditspan.tlog import Checkpoint, NoteError, Tree, goes_on_from, split_origin
 
 _logger = logging.getLogger(__name__)
@@ -111,38 +110,16 @@ class LastSignedFile:
     def remember(self, note: str) -> None:
         """Write the note atomically and fsync it."""
         self._note = note
-        # No two processes or threads ever write the same draft.
-        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}.{secrets.token_hex(8)}")
         try:
-            _write_durably(draft, note)
-            draft.replace(self._path)
-            _sync_directory(self._path.parent)
+            with durable_file(self._path) as stream:
+                stream.write(note)
             self._is_writable = True
         except OSError as error:
             if self._is_writable:  # logged once, and retried: a full disk may be temporary
                 _logger.log(_level(error), "%s cannot be written: %s", self._path, error.strerror)
             self._is_writable = False
-            with suppress(OSError):
-                draft.unlink(missing_ok=True)
 
 
 def _level(error: OSError) -> int:
     """Return INFO for a read-only mount, as in the shipped worker; anything else is a fault."""
     return logging.INFO if error.errno == errno.EROFS else logging.WARNING
-
-
-def _write_durably(path: Path, text: str) -> None:
-    """Write a new file and fsync it, because a crash could otherwise leave it empty."""
-    with path.open("x", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    """Fsync a directory, so that a renamed file in it is durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,11 +21,8 @@ from sqlalchemy import func, select
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from auditspan import Actor, audit_context
-from auditspan.keys import (
-    load_or_create_mac_key,
-    load_or_create_signing_keys,
-    make_private_directory,
-)
+from auditspan.files import make_private_directory
+from auditspan.keys import load_or_create_mac_key, load_or_create_signing_keys
 from auditspan.settings import require_guarded
 from auditspan.storage import audit_tables
 from auditspan_service.api.access import recorded_run

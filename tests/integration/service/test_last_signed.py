@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import select
 
 from auditspan.keys import last_signed_file, load_or_create_signing_keys
-from auditspan.seal import last_signed as lastsigned
 from auditspan.seal.last_signed import LastSignedFile
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
@@ -156,7 +155,7 @@ def test_read_only_mount_is_no_warning(
     def refuse(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(lastsigned, "_write_durably", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     caplog.set_level(logging.INFO)
     LastSignedFile(tmp_path / "last", log=KEY.name).remember(note(10))
     assert [level] == [one.levelno for one in ours(caplog)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from auditspan.cli.commands.console import FOUND, Failure
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
 from auditspan.delivery import NOTHING, UNFIT, Item, outgoing, record_of, write_records
+from auditspan.files import durable_file
 from auditspan.format import SealedRow
 from auditspan.storage import AuditTables
 
@@ -76,14 +76,8 @@ def _opened(path: Path | None) -> Iterator[IO[str]]:
         return
     if path.exists():
         raise Failure(f"{path} already exists: name a new file.")
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with draft.open("x", encoding="utf-8") as stream:
+        with durable_file(path) as stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.rename(path)
     except OSError as error:
         raise Failure(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        draft.unlink(missing_ok=True)
