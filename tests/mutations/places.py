@@ -13,6 +13,13 @@ SHAPES = "integration/library/test_shapes.py"
 
 MUTATIONS = [
     Mutation(
+        "tell a change of the class as an update",
+        "capture/objects.py",
+        "for one in part.split() if part.changes_class else (part,):",
+        "for one in (part,):",
+        "integration/capture/test_class_changes.py",
+    ),
+    Mutation(
         "swap old and new",
         "capture/parts.py",
         'yield name, {"old": conceal(before), "new": conceal(after)}',

@@ -288,9 +288,9 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "tell a deletion as an update",
-        "capture/objects.py",
-        '"DELETE": "delete"',
-        '"DELETE": "update"',
+        "capture/parts.py",
+        'return "delete" if self.new is None else "update"',
+        'return "update"',
         REPRODUCTIONS,
     ),
     _staged(

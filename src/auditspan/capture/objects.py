@@ -1,7 +1,8 @@
 """Conversion of staged row changes to changes of objects.
 
 An object that has a row in each of several tables (joined inheritance) becomes one change, at the
-position of the first of its rows.
+position of the first of its rows. An update of the discriminator ends the object of one class and
+begins that of another, since they have different columns.
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ from auditspan.capture.row_change import RowChange
 from auditspan.format import Changes, Json, Target
 from auditspan.mapping import AuditedKind, readable
 
-_VERBS = {"INSERT": "create", "UPDATE": "update", "DELETE": "delete", "TRUNCATE": "delete"}
-
 Found = list[tuple[Part, AuditedKind]]
 
 
@@ -32,12 +31,16 @@ class SingleRow(NamedTuple):
     staged: StagedChange
 
     def changes(self) -> Iterator[RowChange]:
-        """Yield the change to record, unless it is not audited or changes nothing relevant."""
+        """Yield the changes to record: none if it is not audited or changes nothing relevant."""
         part = self.reader.read(self.staged)
+        for one in part.split() if part.changes_class else (part,):
+            yield from self._changes(one)
+
+    def _changes(self, part: Part) -> Iterator[RowChange]:
         kind = self.reader.kind(part.last)
         if kind is None:
             return
-        verb, changes = _VERBS[self.staged.operation], self.reader.changes(part, kind)
+        verb, changes = part.verb, self.reader.changes(part, kind)
         if verb != "update" or not changes.keys() <= kind.ignored:
             version = self.reader.version(kind, part.last)
             yield RowChange(
@@ -63,13 +66,17 @@ class ObjectChange:
         return part.reader.audited.table not in tables and part.change.operation == first
 
     def changes(self) -> Iterator[RowChange]:
-        """Yield the change to record, unless it is not audited or changes nothing relevant."""
+        """Yield the changes to record: none if it is not audited or changes nothing relevant."""
+        if any(is_base(part.reader.audited) and part.changes_class for part in self.parts):
+            for parts in zip(*(part.split() for part in self.parts), strict=True):
+                yield from ObjectChange(parts=[*parts], classes=self.classes).changes()
+            return
         standings = [(part, *self._standing(part)) for part in self.parts]
         found = [(part, kind) for part, kind, _ in standings if kind]
         if not found:
             return
         base = next((part for part, kind in found if not kind.is_part), None)
-        verb = _VERBS[base.change.operation] if base else "update"
+        verb = base.verb if base else "update"
         changes = _changes(found)
         ignored = frozenset[str]().union(*(kind.ignored for _, kind in found))
         if verb != "update" or not changes.keys() <= ignored:

@@ -49,6 +49,23 @@ class Part(NamedTuple):
         return found
 
     @property
+    def verb(self) -> str:
+        """The verb of the change: create, update or delete."""
+        if self.old is None:
+            return "create"
+        return "delete" if self.new is None else "update"
+
+    @property
+    def changes_class(self) -> bool:
+        """True for an update that has made the row one of another class."""
+        kind, old, new = self.reader.kind, self.old, self.new
+        return old is not None and new is not None and kind(old) is not kind(new)
+
+    def split(self) -> tuple[Part, Part]:
+        """Return an update as the end of one object and the beginning of another."""
+        return self._replace(new=None), self._replace(old=None)
+
+    @property
     def id(self) -> str:
         """The target id of the object after the change."""
         return self.reader.id(self.last)
