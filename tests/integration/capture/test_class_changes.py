@@ -46,6 +46,26 @@ class Driver(Person):
     licence: Mapped[str | None]
 
 
+class Animals(DeclarativeBase):
+    """Classes of which none has a table of its own."""
+
+
+class Animal(Animals):
+    __tablename__ = "animal"
+    __audit__ = True
+    __mapper_args__: dict[str, Any] = {  # noqa: RUF012 (as SQLAlchemy has it)
+        "polymorphic_on": "kind",
+        "polymorphic_identity": "animal",
+    }
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+
+
+class Dog(Animal):
+    __mapper_args__ = {"polymorphic_identity": "dog"}  # noqa: RUF012
+    licence: Mapped[int | None]
+
+
 PERSON: Any = Person.__table__
 DRIVER: Any = Driver.__table__
 KIM = {"id": {"new": 1}, "kind": {"new": "person"}, "name": {"new": "kim"}}
@@ -91,6 +111,22 @@ def test_row_is_deleted_as_one_class_and_created_as_another(
             "name": {"new": "kim"},
         },
     )
+    application.check()
+
+
+def test_classes_of_one_table_need_no_other_table(engine: Engine) -> None:
+    """Here each staged row is told by itself."""
+    application = make_application(engine, Animals.metadata)
+    with application.unit_of_work() as session:
+        session.add(Animal(id=1))
+    with application.unit_of_work() as session:
+        session.execute(text("UPDATE animal SET kind = 'dog', licence = 5"))
+
+    ends = [
+        ("animal.delete", "1", {"id": {"old": 1}, "kind": {"old": "animal"}}),
+        ("dog.create", "1", {"id": {"new": 1}, "kind": {"new": "dog"}, "licence": {"new": 5}}),
+    ]
+    assert ends == application.told()[1:]
     application.check()
 
 
