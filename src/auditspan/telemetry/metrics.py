@@ -64,11 +64,25 @@ class RelayMeters:
             semconv.METRIC_DROPPED, unit="{record}", description="Records lost; must stay 0"
         )
 
+        self._oldest = meter.create_gauge(
+            semconv.METRIC_QUEUE_AGE, unit="s", description="Age of the oldest undelivered record"
+        )
+        self._failures = meter.create_counter(
+            semconv.METRIC_EXPORT_FAILURES, unit="{attempt}", description="Attempts that failed"
+        )
         self._capped = meter.create_counter(
             semconv.METRIC_RETRY_AFTER_CAPPED,
             unit="{answer}",
             description="Retry-After above the limit",
         )
+
+    def failed(self) -> None:
+        """Count an attempt that failed because the sink was unavailable."""
+        self._failures.add(1, self._attributes)
+
+    def oldest(self, seconds: float) -> None:
+        """Record the age of the oldest record that waits for delivery; 0 if none does."""
+        self._oldest.set(seconds, self._attributes)
 
     def retry_after_capped(self) -> None:
         """Count an answer that requested a longer pause than the relay allows."""
@@ -82,9 +96,10 @@ class RelayMeters:
     def queued(self, records: int) -> None:
         """Record the number of sealed records that wait for delivery."""
         self._depth.set(records, self._attributes)
-        # Nothing is ever dropped; the zero is exported so that alerts can be defined on it. It is
+        # Nothing is ever dropped. Zeros are exported so that alerts can be defined on them, and
         # repeated because the provider may be installed after the relay was created.
         self._dropped.add(0, self._attributes)
+        self._failures.add(0, self._attributes)
 
 
 class VerifyMeters:
