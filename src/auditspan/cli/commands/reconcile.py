@@ -101,7 +101,7 @@ def reconcile(  # noqa: PLR0913 (one for each option)
         )
     if backend and (files or spans):
         raise click.UsageError("--backend cannot be combined with --files and --spans.")
-    settings = target.settings
+    settings = target.diagnosed()
     sink = _sink(settings, sink_name)
     given = places("--files", files, more)
     with closing(sink), target.reading() as (connection, tables):
