@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from opentelemetry import metrics
 
+from auditspan.scope import SCHEMA_URL, SCOPE_VERSION
 from auditspan.telemetry import semconv
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Bucket bounds of a histogram in seconds; the SDK's defaults are for milliseconds."""
 
-emitted = metrics.get_meter(semconv.SCOPE).create_counter(
+
+def _meter(get_meter: Callable[..., metrics.Meter]) -> metrics.Meter:
+    return get_meter(semconv.SCOPE, SCOPE_VERSION, schema_url=SCHEMA_URL)
+
+
+emitted = _meter(metrics.get_meter).create_counter(
     semconv.METRIC_EMITTED, unit="{record}", description="Audit rows committed"
 )
 """Counter of committed rows; the committing process increments it after the outermost commit."""
@@ -21,7 +28,7 @@ class SealMeters:
     """Metrics of the sealer."""
 
     def __init__(self) -> None:
-        meter = metrics.get_meter(semconv.SCOPE)
+        meter = _meter(metrics.get_meter)
         self._lag = meter.create_gauge(
             semconv.METRIC_SEAL_LAG, unit="s", description="Oldest record of a batch, when sealed"
         )
@@ -44,7 +51,7 @@ class RelayMeters:
     """
 
     def __init__(self, sink: str, acknowledgement: str | None = None) -> None:
-        meter = metrics.get_meter(semconv.SCOPE)
+        meter = _meter(metrics.get_meter)
         self._attributes = {semconv.SINK: sink}
         if acknowledgement:
             self._attributes[semconv.ACKNOWLEDGEMENT] = acknowledgement
@@ -106,7 +113,7 @@ class VerifyMeters:
     """Metrics of a verification, for monitoring scheduled verifications."""
 
     def __init__(self, provider: metrics.MeterProvider) -> None:
-        meter = provider.get_meter(semconv.SCOPE)
+        meter = _meter(provider.get_meter)
         self._findings = meter.create_gauge(
             semconv.METRIC_VERIFY_FINDINGS, unit="{finding}", description="Verification findings"
         )

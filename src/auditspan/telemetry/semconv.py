@@ -15,6 +15,7 @@ EVENT_CHECKPOINT = "audit.checkpoint"
 
 RECORD_ID = "audit.record.id"
 ACTION = "audit.action"
+VERB = "audit.verb"
 OUTCOME = "audit.outcome"
 TARGET_TYPE = "audit.target.type"
 TARGET_ID = "audit.target.id"
