@@ -17,7 +17,7 @@ GRANT SELECT ON alembic_version TO auditspan_app, auditspan_worker, auditspan_au
 -- The service: its own tables, and new rows in the trail. Id, transaction id and time of an audit
 -- row are the database's, so the service has no right to give them.
 GRANT SELECT, INSERT, UPDATE, DELETE ON users, api_keys, roles, user_roles, api_key_uses TO auditspan_app;
-GRANT SELECT ON audit_event, audit_leaf, audit_checkpoint, audit_delivery, audit_quarantine TO auditspan_app;
+GRANT SELECT ON audit_event, audit_leaf, audit_checkpoint, audit_delivery, audit_delivery_status, audit_quarantine TO auditspan_app;
 GRANT INSERT (
     event_id, occurred_at, actor_type, actor_id, action, outcome, target_type, target_id,
     trace_id, span_id, tx_id, tenant, body, mac, mac_key_id
@@ -32,7 +32,7 @@ GRANT USAGE ON SEQUENCE audit_change_id_seq TO auditspan_app;
 -- The worker: seals what is in the trail, and remembers what it has sent.
 GRANT SELECT ON audit_event TO auditspan_worker;
 GRANT SELECT, INSERT ON audit_leaf, audit_checkpoint, audit_quarantine TO auditspan_worker;
-GRANT SELECT, INSERT, UPDATE ON audit_delivery TO auditspan_worker;
+GRANT SELECT, INSERT, UPDATE ON audit_delivery, audit_delivery_status TO auditspan_worker;
 
 -- Where the trail is partitioned, the worker makes the partitions of the months ahead.
 DO $$
@@ -51,6 +51,6 @@ GRANT INSERT (
 ) ON audit_event TO auditspan_worker;
 
 -- The auditor: the trail and its seal; not who the users are, and no hash of a key.
-GRANT SELECT ON audit_event, audit_leaf, audit_checkpoint, audit_delivery, audit_quarantine TO auditspan_auditor;
+GRANT SELECT ON audit_event, audit_leaf, audit_checkpoint, audit_delivery, audit_delivery_status, audit_quarantine TO auditspan_auditor;
 
 COMMIT;

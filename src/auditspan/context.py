@@ -12,10 +12,11 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from auditspan.format import Actor, Json, Request
+from auditspan.scope import SCHEMA_URL, SCOPE_VERSION
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_tracer = trace.get_tracer("auditspan")
+_tracer = trace.get_tracer("auditspan", SCOPE_VERSION, schema_url=SCHEMA_URL)
 
 ActorSource = Actor | Callable[[], Actor]
 

@@ -12,6 +12,7 @@
     │   └── EventConflictError  its id is recorded with other content
     ├── NotSealedError         event that no checkpoint covers yet
     ├── CollectorFilesError    unreadable collector files
+    ├── LogBackendError        log backend that cannot be asked for its records
     ├── SettingsError          invalid setting; nothing was started
     ├── KeyFileError           key file missing, unreadable or damaged
     └── SinkError              batch not accepted by a sink
@@ -113,6 +114,12 @@ class CollectorFilesError(AuditError):
     """Unreadable collector files."""
 
     code = "collector-files"
+
+
+class LogBackendError(AuditError):
+    """Log backend that cannot be asked for its records."""
+
+    code = "log-backend"
 
 
 class SettingsError(AuditError):

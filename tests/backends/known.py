@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from backends.programs import jaeger_binary, program, zipkin_jar
+from pathlib import Path
+from urllib.parse import urlencode
+
+from backends.programs import jaeger_binary, program, victorialogs_binary, zipkin_jar
 from backends.running import Backend, free_ports
+
+#: What docs/how-to/see-it-in-a-backend.md puts after a query.
+READABLE = (
+    '| extract \'"changes":<changes>,"event_id"\' | format \'<event_name> by '
+    "<audit.actor.type>/<audit.actor.id>: <audit.target.type>/<audit.target.id> <changes>' as _msg"
+)
 
 #: For a Java program that lives for a minute.
 _JAVA = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
@@ -47,6 +56,31 @@ def zipkin() -> Backend:
         ready="/health",
         takes=f"{url}/api/v2/spans",
     )
+
+
+def victorialogs(directory: Path) -> Backend:
+    """VictoriaLogs, which has logs in memory until it is ended in order."""
+    [port] = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    return Backend(
+        name="victorialogs",
+        command=[
+            str(victorialogs_binary()),
+            f"-storageDataPath={directory}",
+            f"-httpListenAddr=127.0.0.1:{port}",
+            "-inmemoryDataFlushInterval=1h",
+        ],
+        url=url,
+        ready="/health",
+        takes=url,
+        variable="OTELCOL_LOG_BACKEND",
+    )
+
+
+def victorialogs_page(backend: Backend, trace_id: str) -> str:
+    """Where VictoriaLogs shows the records of a trace to people, each as a readable line."""
+    query = f"trace_id:={trace_id} {READABLE}"
+    return f"{backend.url}/select/vmui/#/?{urlencode({'query': query, 'g0.range_input': '1h'})}"
 
 
 def away() -> Backend:

@@ -1,7 +1,7 @@
-"""The backends, which no one here wrote: Jaeger from Go modules, Zipkin from Maven Central.
+"""The backends, which no one here wrote: two from Go modules, Zipkin from Maven Central.
 
-Both are made once and kept in the user's cache, beside the collector. `go.sum` fixes every module
-of Jaeger to the byte, and Zipkin's jar is checked against its hash.
+Each is made once and kept in the user's cache, beside the collector. `go.sum` fixes every module of
+Jaeger and VictoriaLogs to the byte, and Zipkin's jar is checked against its hash.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from auditspan_service.collector import CollectorPaths
 from auditspan_service.collector.go_toolchain import find_go, install_go
 
 JAEGER = "github.com/jaegertracing/jaeger/cmd/all-in-one"
-JAEGER_SOURCES = Path(__file__).with_name("jaeger")
+VICTORIALOGS = "github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs"
 ZIPKIN = "io.zipkin:zipkin-server:3.5.1:jar:exec"
 ZIPKIN_SHA256 = "7ac633a6832647e71e50012a5e3e91fbc7054414955261724526030faf271d8d"
 BUILD_SECONDS = 1800
@@ -25,18 +25,29 @@ BUILD_SECONDS = 1800
 
 def jaeger_binary() -> Path:
     """Jaeger's all-in-one, built where there is none yet (some minutes)."""
+    return _built("jaeger", JAEGER)
+
+
+def victorialogs_binary() -> Path:
+    """VictoriaLogs, built where there is none yet (some minutes)."""
+    return _built("victorialogs", VICTORIALOGS)
+
+
+def _built(name: str, package: str) -> Path:
+    """A program of Go modules that the folder of this name fixes."""
     paths = CollectorPaths.from_environ(os.environ)
-    sums = (JAEGER_SOURCES / "go.sum").read_bytes()
-    target = paths.cache / f"jaeger-{hashlib.sha256(sums).hexdigest()[:12]}"
+    sources = Path(__file__).with_name(name)
+    sums = (sources / "go.sum").read_bytes()
+    target = paths.cache / f"{name}-{hashlib.sha256(sums).hexdigest()[:12]}"
     if not target.exists():
         paths.cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=paths.cache) as name:
-            go = find_go(paths) or install_go(paths, Path(name, "go"), print)
-            built = Path(name, "jaeger")
+        with tempfile.TemporaryDirectory(dir=paths.cache) as directory:
+            go = find_go(paths) or install_go(paths, Path(directory, "go"), print)
+            built = Path(directory, name)
             options = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"]
             subprocess.run(
-                [go.command, "build", *options, "-o", built, JAEGER],
-                cwd=JAEGER_SOURCES,
+                [go.command, "build", *options, "-o", built, package],
+                cwd=sources,
                 env={**go.environ, "CGO_ENABLED": "0"},
                 timeout=BUILD_SECONDS,
                 check=True,

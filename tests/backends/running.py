@@ -7,7 +7,7 @@ import shlex
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,22 +24,27 @@ START_SECONDS = 300
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """How a backend is started, and where it takes and shows traces."""
+    """How a backend is started, and where it takes and shows telemetry.
+
+    `variable` is the name by which its overlay gets the address.
+    """
 
     name: str
     command: list[str]
     url: str
     ready: str
     takes: str
+    variable: str = "OTELCOL_BACKEND"
     environ: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """A service and the backend in which its traces are seen."""
+    """A service and the backend in which its traces are seen, or its logs beside `traces`."""
 
     up: Up
     backend: Backend
+    traces: Backend | None = None
 
     def find(self, path: str, is_whole: Callable[[Any], bool]) -> Any:
         """What the backend answers, as soon as it has the whole trace."""
@@ -58,18 +63,22 @@ def service_with(backend: Backend, directory: Path, collector: Path) -> Iterator
         yield from service_beside(backend, directory, collector)
 
 
-def service_beside(backend: Backend, directory: Path, collector: Path) -> Iterator[Watched]:
-    """Service and collector; the backend is there already, or is not."""
-    wrapper = with_overlay(collector, backend, directory / "otelcol")
+def service_beside(
+    backend: Backend, directory: Path, collector: Path, *more: Backend
+) -> Generator[Watched]:
+    """Service and collector; the backends are there already, or are not."""
+    wrapper = collector
+    for number, one in enumerate((*more, backend)):
+        wrapper = with_overlay(wrapper, one, directory / f"otelcol-{number}")
     with Up(directory / "service", environ={"OTELCOL_BIN": str(wrapper)}) as up:
         yield Watched(up=up, backend=backend)
 
 
 @contextmanager
-def started(backend: Backend, directory: Path) -> Iterator[None]:
+def started(backend: Backend, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The backend's process, answering."""
     log_file = directory / "backend.log"
-    with log_file.open("wb") as log:
+    with log_file.open("ab") as log:
         process = subprocess.Popen(
             backend.command,
             env={**os.environ, **backend.environ},
@@ -78,7 +87,7 @@ def started(backend: Backend, directory: Path) -> Iterator[None]:
         )
     try:
         wait_for(f"{backend.url}{backend.ready}", process, log_file)
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(PATIENCE)
@@ -89,7 +98,7 @@ def with_overlay(collector: Path, backend: Backend, wrapper: Path) -> Path:
     overlay = ROOT / "deploy/backends" / f"{backend.name}.yaml"
     wrapper.write_text(
         "#!/bin/sh\n"
-        f"export OTELCOL_BACKEND={shlex.quote(backend.takes)}\n"
+        f"export {backend.variable}={shlex.quote(backend.takes)}\n"
         f'[ "$1" = --config ] && set -- "$@" --config {shlex.quote(str(overlay))}\n'
         f'exec {shlex.quote(str(collector))} "$@"\n',
         encoding="utf-8",

@@ -123,17 +123,31 @@ def test_a_profile_has_a_configuration_of_the_collector_of_the_same_name() -> No
 
 @pytest.mark.parametrize("name", sorted(BACKENDS))
 def test_a_backend_changes_nothing_for_the_files(name: str) -> None:
-    """Every pipeline keeps its receiver and its file; that of the audit records is untouched."""
+    """Every pipeline keeps its receiver and its file, before what the overlay adds."""
     collector = yaml.safe_load(text_of("otel-collector.yaml"))
     overlay = BACKENDS[name]
-    assert overlay.keys() <= {"exporters", "service"}
-    assert overlay.get("service", {}).keys() <= {"pipelines"}
-    assert collector["exporters"].keys() & overlay.get("exporters", {}).keys() == set()
+    exporters = overlay.get("exporters", {})
+    assert overlay.keys() <= {"extensions", "exporters", "service"}
+    assert overlay.get("service", {}).keys() <= {"extensions", "pipelines"}
+    assert collector["exporters"].keys() & exporters.keys() == set()
     for pipeline, changed in overlay.get("service", {}).get("pipelines", {}).items():
-        assert pipeline in {"traces", "logs", "metrics"}
         assert changed.keys() == {"exporters"}
-        [file] = collector["service"]["pipelines"][pipeline]["exporters"]
-        assert changed["exporters"] == [file, *overlay["exporters"]]
+        before = collector["service"]["pipelines"][pipeline]["exporters"]
+        assert before == changed["exporters"][: len(before)]
+        added = changed["exporters"][len(before) :]
+        assert set(added) <= exporters.keys()
+        assert added
+
+
+@pytest.mark.parametrize("name", sorted(BACKENDS))
+def test_a_backend_refuses_no_audit_record(name: str) -> None:
+    """What is added to the pipeline of the audit records has a queue on the disk, without end."""
+    pipelines = BACKENDS[name].get("service", {}).get("pipelines", {})
+    for added in pipelines.get("logs/audit", {"exporters": []})["exporters"]:
+        exporter = BACKENDS[name]["exporters"].get(added)
+        if exporter is not None:
+            assert exporter["sending_queue"]["storage"] in BACKENDS[name]["service"]["extensions"]
+            assert exporter["retry_on_failure"]["max_elapsed_time"] == "0s"
 
 
 def test_the_collector_is_of_the_version_that_is_built_here() -> None:

@@ -23,6 +23,7 @@ from auditspan.delivery.encoding import encode_json
 from auditspan.delivery.log_record import ExportRecord, checkpoint_record, log_record
 from auditspan.format import SealedRow, SignedCheckpoint
 from auditspan.format.record import Actor, AuditRecord, Request, Service, Target
+from auditspan.scope import SCHEMA_URL, SCOPE_VERSION
 from auditspan.tlog import SigningKey
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
@@ -83,7 +84,8 @@ def official(row: SealedRow, ours: ExportRecord) -> ReadableLogRecord:
     if body["trace_id"]:
         record.trace_id, record.span_id = int(body["trace_id"], 16), int(body["span_id"], 16)
     service = {f"service.{name}": value for name, value in body["service"].items() if value}
-    return ReadableLogRecord(record, Resource(service), InstrumentationScope("auditspan"))
+    scope = InstrumentationScope("auditspan", SCOPE_VERSION, SCHEMA_URL)
+    return ReadableLogRecord(record, Resource(service), scope)
 
 
 def nanos(moment: datetime | None) -> int:

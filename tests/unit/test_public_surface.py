@@ -46,6 +46,7 @@ CODES = {
     "EventConflictError": "event-conflict",
     "IngestError": "ingest",
     "KeyFileError": "key-file",
+    "LogBackendError": "log-backend",
     "MissingActorError": "missing-actor",
     "NotSealedError": "not-sealed",
     "RevertError": "revert",

@@ -40,7 +40,7 @@ POINTER = {
 }
 RECORD = POINTER | {
     "log.record.uid": POINTER["audit.record.id"],
-    "audit.action": "CREATE",
+    "audit.verb": "CREATE",
     "audit.sequence.number": 17,
 }
 

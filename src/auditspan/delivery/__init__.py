@@ -20,7 +20,7 @@ from auditspan.delivery.cursors import (
 )
 from auditspan.delivery.encoding import encode
 from auditspan.delivery.otlp_sink import Compression, OtlpSink, TlsFiles
-from auditspan.delivery.outbound import is_loopback, proxy_for
+from auditspan.delivery.outbound import is_loopback, pool_manager, proxy_for
 from auditspan.delivery.relay import Relay
 from auditspan.delivery.sinks import ConsoleSink, FileSink, Sink, write_records
 
@@ -44,6 +44,7 @@ __all__ = [
     "load_cursors",
     "log_names",
     "outgoing",
+    "pool_manager",
     "proxy_for",
     "read_answer",
     "read_backlog",

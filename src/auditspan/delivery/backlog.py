@@ -13,6 +13,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Select, select
 
 from auditspan.delivery.cursors import load_cursors, newest_seq
+from auditspan.delivery.status import WINDOW, read_status
 from auditspan.dialects import PerDialect
 from auditspan.seal import UNSEALED
 from auditspan.storage import (
@@ -48,9 +49,17 @@ class Undelivered(Waiting):
 
     Attributes:
         quarantined: refused rows that were not sent again, counted up to `MOST`.
+        per_second: the records that the sink acknowledged per second, over the last minute.
+        failures: the attempts that have failed since the last one that succeeded.
+        last_error: the message of the last attempt that failed; it stays after a success.
+        last_error_seconds: the time since then; None if no attempt has failed.
     """
 
     quarantined: int = 0
+    per_second: float = 0.0
+    failures: int = 0
+    last_error: str | None = None
+    last_error_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +103,8 @@ def _undelivered(
 ) -> Undelivered:
     event, leaf = tables.event.c, tables.leaf.c
     sent = load_cursors(connection, tables, sink).sent
+    status = read_status(connection, tables, sink)
+    is_recent = (_since(status.updated_at, now) or 0.0) <= 2 * WINDOW
     recorded = (
         select(UtcText(event.recorded_at))
         .join_from(tables.leaf, tables.event, event.id == leaf.row_id)
@@ -103,6 +114,10 @@ def _undelivered(
         rows=max(0, newest_seq(connection, tables) - sent),
         oldest_seconds=_age(connection, recorded, now),
         quarantined=len(quarantined(connection, tables, sink, limit=MOST)),
+        per_second=round(status.last_minute / WINDOW, 3) if is_recent else 0.0,
+        failures=status.failures,
+        last_error=status.last_error,
+        last_error_seconds=_since(status.failed_at, now),
     )
 
 
@@ -133,9 +148,12 @@ def _age(connection: Connection, moment: Select[tuple[str]], now: datetime) -> f
     The moment is read as text, since a tampered row may hold an invalid time, and a probe must not
     fail because of it.
     """
-    found = connection.execute(moment).scalars().first()
+    return _since(connection.execute(moment).scalars().first(), now)
+
+
+def _since(moment: str | None, now: datetime) -> float | None:
     try:
-        then = datetime.fromisoformat(found) if found else None
+        then = datetime.fromisoformat(moment) if moment else None
     except ValueError:
         return None
     return None if then is None else round(max(0.0, (now - then).total_seconds()), 3)

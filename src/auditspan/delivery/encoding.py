@@ -14,10 +14,11 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 
 from auditspan.delivery.log_record import ExportRecord
+from auditspan.scope import SCHEMA_URL, SCOPE_VERSION
 from auditspan.telemetry import semconv
 
-_FIRST, _SECOND = b"\x0a", b"\x12"
-"""The tags of the fields 1 and 2, of a length-delimited type."""
+_FIRST, _SECOND, _THIRD = b"\x0a", b"\x12", b"\x1a"
+"""The tags of the fields 1, 2 and 3, of a length-delimited type."""
 
 
 def encode(records: Sequence[ExportRecord]) -> bytes:
@@ -45,7 +46,7 @@ def encode_json(records: Sequence[ExportRecord]) -> str:
 
 
 def _scope_logs(logs: Iterable[bytes]) -> bytes:
-    return _SCOPE + b"".join(_field(_SECOND, log) for log in logs)
+    return b"".join((_SCOPE, *(_field(_SECOND, log) for log in logs), _SCHEMA))
 
 
 def _field(tag: bytes, payload: bytes) -> bytes:
@@ -58,4 +59,7 @@ def _field(tag: bytes, payload: bytes) -> bytes:
     return b"".join((tag, varint, payload))
 
 
-_SCOPE = _field(_FIRST, InstrumentationScope(name=semconv.SCOPE).SerializeToString())
+_SCOPE = _field(
+    _FIRST, InstrumentationScope(name=semconv.SCOPE, version=SCOPE_VERSION).SerializeToString()
+)
+_SCHEMA = _field(_THIRD, SCHEMA_URL.encode())

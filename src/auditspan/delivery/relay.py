@@ -22,12 +22,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine
 
-from auditspan.delivery.backoff import LONGEST_ASKED, Backoff
+from auditspan.delivery.backoff import Backoff
 from auditspan.delivery.batch import UNFIT, Refused, count_rows, send_all
 from auditspan.delivery.cursors import (
     Cursors,
@@ -42,7 +42,14 @@ from auditspan.delivery.cursors import (
 )
 from auditspan.delivery.log_record import checkpoint_record
 from auditspan.delivery.progress import Progress
+from auditspan.delivery.reports import (
+    is_capped,
+    report_failure,
+    report_false_cursors,
+    report_refusal,
+)
 from auditspan.delivery.sinks import Sink
+from auditspan.delivery.status import Attempts, save_status
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
 from auditspan.format import SealedRow
 from auditspan.storage import (
@@ -82,7 +89,7 @@ class Relay:
         self._tables = tables
         self._sink = sink
         self._clock = clock
-        self._backoff = Backoff()
+        self._attempts = Attempts()
         self._meters = RelayMeters(sink.name, getattr(sink, "acknowledgement", None))
         self._lease: Lease | None = None
         self._waits_for = ""
@@ -147,7 +154,8 @@ class Relay:
         try:
             while sent := self._step(connection, progress):
                 delivered += sent
-        except SinkUnavailableError:
+        except SinkUnavailableError as error:
+            self._attempts.failed(error)
             self._save(connection, progress)
             raise
         return delivered
@@ -160,11 +168,8 @@ class Relay:
                 if not sent:
                     self._beat(connection, progress)
                 wait = 0.0 if sent else idle
-                self._backoff.reset()
             except SinkUnavailableError as error:
-                wait = self._backoff.next(error.retry_after)
-                self._report(error, wait)
-                self._report_cap(error.retry_after or 0.0, wait)
+                wait = self._failed(error)
                 progress.rewind()
                 self._save(connection, progress)
             stop.wait(wait)
@@ -181,16 +186,17 @@ class Relay:
             # If cursors cannot be saved, fail here, before anything is sent repeatedly.
             save_cursors(connection, self._tables, name, cursors)
         if cursors != stored:
-            self._report_false(stored, cursors)
+            report_false_cursors(self._sink.name, stored, cursors)
         return Progress.begun(cursors, self._clock())
 
-    def _report_false(self, stored: Cursors, start: Cursors) -> None:
-        _logger.error(
-            "invalid cursor of the sink %s in audit_delivery (sent_seq %d, safe_seq %d): something "
-            "other than the relay changed it, or the newest rows were removed; delivery starts "
-            "again after row %d",
-            *(self._sink.name, stored.sent, stored.safe, start.sent),
-        )
+    def _failed(self, error: SinkUnavailableError) -> float:
+        """Note and report a failed attempt; return the seconds to wait."""
+        wait = self._attempts.failed(error)
+        self._meters.failed()
+        report_failure(self._sink.name, error, wait, attempt=self._attempts.failures)
+        if is_capped(error):
+            self._meters.retry_after_capped()
+        return wait
 
     def _step(self, connection: Connection, progress: Progress) -> int:
         """Send the next batch and one of unconfirmed rows; return the number of rows."""
@@ -216,7 +222,9 @@ class Relay:
             started = self._clock()
             with kept_alive(connection):
                 refused = send_all(self._sink, items)
-            self._meters.exported(len(rows) - count_rows(refused), self._clock() - started)
+            taken = len(rows) - count_rows(refused)
+            self._meters.exported(taken, self._clock() - started)
+            self._attempts.acknowledged(taken, self._clock())
             acknowledged(rows[-1].seq, self._clock())
             if len(rows) < len(items):
                 progress.witnessed_at = self._clock()
@@ -231,11 +239,13 @@ class Relay:
             if progress.cursors.sent > newest:
                 before = progress.cursors
                 progress.keep_within(newest)
-                self._report_false(before, progress.cursors)
+                report_false_cursors(self._sink.name, before, progress.cursors)
             sent = progress.cursors.sent
             self._meters.queued(newest - sent)
             batch = {"limit": MAX_RECORDS, "max_bytes": MAX_BYTES}
-            return outgoing(connection, self._tables, sent, trail=self._trail, **batch)
+            items = outgoing(connection, self._tables, sent, trail=self._trail, **batch)
+        self._meters.oldest(_age(items))
+        return items
 
     def _unconfirmed(self, connection: Connection, progress: Progress) -> list[Item]:
         """Return the next rows to send again, if any are due."""
@@ -261,8 +271,9 @@ class Relay:
             try:
                 with kept_alive(connection):
                     self._sink.send([checkpoint_record(newest, observed=datetime.now(UTC))])
+                self._attempts.acknowledged(0, self._clock())
             except (SinkRejectedError, *UNFIT) as error:
-                _logger.error("the checkpoint of size %d is refused: %s", newest.size, error)  # noqa: TRY400 (no traceback wanted)
+                report_refusal(newest, str(error))
         progress.witnessed_at = self._clock()
         self._save(connection, progress)  # a sign of life, in `updated_at`
 
@@ -272,26 +283,16 @@ class Relay:
         with connection.begin():
             self._fence(connection)
             for item, reason in refused or ():
+                report_refusal(item, reason)
                 if isinstance(item, SealedRow):
-                    _logger.error("record %s is quarantined: %s", item.event_id, reason)
                     quarantine(connection, self._tables, self._sink.name, item, reason)
-                else:
-                    _logger.error("the checkpoint of size %d is refused: %s", item.size, reason)
-            save_cursors(connection, self._tables, self._sink.name, progress.cursors)
+            name = self._sink.name
+            save_cursors(connection, self._tables, name, progress.cursors)
+            save_status(connection, self._tables, name, self._attempts, self._clock())
         progress.saved, progress.saved_at = progress.cursors, self._clock()
 
-    def _report(self, error: SinkUnavailableError, wait: float) -> None:
-        if self._backoff.failures == 1:
-            _logger.warning(
-                "%s; records wait in the table, and are sent when it is available", error.message
-            )
-        else:
-            _logger.debug("%s; retrying in %.1f s", error.message, wait)
 
-    def _report_cap(self, asked: float, wait: float) -> None:
-        if asked > LONGEST_ASKED:
-            self._meters.retry_after_capped()
-            _logger.warning(
-                "%s asked for a pause of %.0f s, more than the relay grants: retrying in %.0f s",
-                *(self._sink.name, asked, wait),
-            )
+def _age(items: Sequence[Item]) -> float:
+    """Return the seconds since the first row was recorded; 0 without rows, or without its time."""
+    recorded = items[0].recorded_at if items and isinstance(items[0], SealedRow) else None
+    return max(0.0, (datetime.now(UTC) - recorded).total_seconds()) if recorded else 0.0

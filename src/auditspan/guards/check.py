@@ -38,6 +38,9 @@ from auditspan.storage import (
 )
 from auditspan.storage.triggers import RECORDED
 
+_OF_RELAYS = "audit_delivery"
+"""How the names of the tables begin that are not append-only."""
+
 
 def check_guards(connection: Connection, tables: AuditTables) -> list[Finding]:
     """Return every problem with this database and with the role of this connection.
@@ -95,11 +98,11 @@ def restore_guards(connection: Connection, tables: AuditTables) -> None:
 
 
 def _triggers(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
-    for table in (*tables.append_only, tables.delivery):
+    for table in (*tables.append_only, *tables.of_relays):
         if not inspect(connection).has_table(
             table.name, schema=connection.schema_for_object(table)
         ):
-            if table is not tables.delivery:
+            if table not in tables.of_relays:
                 detail = (
                     f"Table {table.name} does not exist, or this role cannot see it: migrate first."
                 )
@@ -117,7 +120,7 @@ def _triggers_at(
     dialect = dialect_of(connection)
     of = GUARDS.of(dialect)
     found = of.triggers_on(connection, table, full_name)
-    required = triggers_of(table, dialect) if table.name != "audit_delivery" else []
+    required = [] if table.name.startswith(_OF_RELAYS) else triggers_of(table, dialect)
     for trigger in required:
         row = found.pop(trigger.name, None)
         state = "is missing" if row is None else of.trigger_state(trigger, row, dialect)
@@ -143,7 +146,7 @@ def _weak(trigger: Trigger, place: str, state: str) -> Finding:
 
 
 def _indexes(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
-    for table in (*tables.append_only, tables.delivery):
+    for table in (*tables.append_only, *tables.of_relays):
         if inspect(connection).has_table(table.name, schema=connection.schema_for_object(table)):
             for weak in weak_indexes(connection, tables.event, table):
                 kind: Kind = "index" if weak.breaks_a_promise else "setting"

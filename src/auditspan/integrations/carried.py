@@ -13,12 +13,13 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from auditspan.context import AuditContext, current_context, enter_context
 from auditspan.format import Actor, Request
+from auditspan.scope import SCHEMA_URL, SCOPE_VERSION
 
 HEADER = "auditspan"
 """The name of the text in a message."""
 
 _propagator = TraceContextTextMapPropagator()
-_tracer = trace.get_tracer("auditspan")
+_tracer = trace.get_tracer("auditspan", SCOPE_VERSION, schema_url=SCHEMA_URL)
 
 
 def sent() -> str:

@@ -36,6 +36,6 @@ def explained() -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise AuditConfigError(
-            f"the temporary file of the state check cannot be used ({error}): set SQLITE_TMPDIR "
-            "to a directory with room for the objects of the trail"
+            f"the temporary file of this check cannot be used ({error}): set SQLITE_TMPDIR to a "
+            "directory with more room, for ids or objects of the whole trail"
         ) from error

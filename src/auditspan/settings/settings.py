@@ -86,6 +86,14 @@ class TrailSettings(BaseSettings):
         description="HTTP headers of audit records, such as Authorization=Bearer%20x; by default "
         "OTEL_EXPORTER_OTLP_LOGS_HEADERS or OTEL_EXPORTER_OTLP_HEADERS",
     )
+    log_backend_headers: Annotated[Mapping[str, str], NoDecode, BeforeValidator(parse_headers)] = (
+        Field(
+            default_factory=dict,
+            repr=False,
+            description="HTTP headers of the queries of `reconcile --backend`, such as "
+            "Authorization=Bearer%20x",
+        )
+    )
     audit_timeout: float = Field(
         default_factory=otel_variables.timeout,
         gt=0,

@@ -1,9 +1,10 @@
 """Audit tables, for PostgreSQL 13 or newer and SQLite.
 
-`audit_event` is the source of record and allows INSERT only, like all the tables except
-`audit_delivery`, whose cursors move (`append_only` contains the triggers that enforce it). Its
-plain columns are derived from `body` and exist for indexes; the body is what is sealed. There are
-no foreign keys to or from an audit table, so that deleting an object never affects its history.
+`audit_event` is the source of record and allows INSERT only, like all the tables except those of
+the relays, `audit_delivery` and `audit_delivery_status` (`append_only` contains the triggers that
+enforce it). Its plain columns are derived from `body` and exist for indexes; the body is what is
+sealed. There are no foreign keys to or from an audit table, so that deleting an object never
+affects its history.
 """
 
 from __future__ import annotations
@@ -48,18 +49,24 @@ _EVENT_ID = Uuid(as_uuid=False).with_variant(String(36), "sqlite")  # readable w
 
 @dataclass(frozen=True, kw_only=True)
 class AuditTables:
-    """The five tables of one trail."""
+    """The six tables of one trail."""
 
     event: Table
     leaf: Table
     checkpoint: Table
     delivery: Table
+    delivery_status: Table
     quarantine: Table
 
     @property
     def append_only(self) -> tuple[Table, ...]:
-        """The tables whose rows are never changed or removed: all except `delivery`."""
+        """The tables whose rows are never changed or removed: all except `of_relays`."""
         return (self.event, self.leaf, self.checkpoint, self.quarantine)
+
+    @property
+    def of_relays(self) -> tuple[Table, ...]:
+        """The tables whose rows the relays change: the cursors and the status of each sink."""
+        return (self.delivery, self.delivery_status)
 
 
 def audit_tables(metadata: MetaData) -> AuditTables:
@@ -71,6 +78,7 @@ def audit_tables(metadata: MetaData) -> AuditTables:
         "leaf": _leaf,
         "checkpoint": _checkpoint,
         "delivery": _delivery,
+        "delivery_status": _delivery_status,
         "quarantine": _quarantine,
     }
     audit_change_table(metadata)
@@ -161,6 +169,19 @@ def _delivery(metadata: MetaData) -> Table:
         Column("sink", Text(), primary_key=True),
         Column("sent_seq", BigInteger(), nullable=False),
         Column("safe_seq", BigInteger(), nullable=False),
+        Column("updated_at", UtcDateTime(), nullable=False),
+    )
+
+
+def _delivery_status(metadata: MetaData) -> Table:
+    return Table(
+        "audit_delivery_status",
+        metadata,
+        Column("sink", Text(), primary_key=True),
+        Column("last_minute", BigInteger(), nullable=False),
+        Column("failures", BigInteger(), nullable=False),
+        Column("last_error", Text()),
+        Column("failed_at", UtcDateTime()),
         Column("updated_at", UtcDateTime(), nullable=False),
     )
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from opentelemetry import metrics
 
+from auditspan.scope import SCHEMA_URL, SCOPE_VERSION
 from auditspan.telemetry import semconv
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Bucket bounds of a histogram in seconds; the SDK's defaults are for milliseconds."""
 
-emitted = metrics.get_meter(semconv.SCOPE).create_counter(
+
+def _meter(get_meter: Callable[..., metrics.Meter]) -> metrics.Meter:
+    return get_meter(semconv.SCOPE, SCOPE_VERSION, schema_url=SCHEMA_URL)
+
+
+emitted = _meter(metrics.get_meter).create_counter(
     semconv.METRIC_EMITTED, unit="{record}", description="Audit rows committed"
 )
 """Counter of committed rows; the committing process increments it after the outermost commit."""
@@ -21,7 +28,7 @@ class SealMeters:
     """Metrics of the sealer."""
 
     def __init__(self) -> None:
-        meter = metrics.get_meter(semconv.SCOPE)
+        meter = _meter(metrics.get_meter)
         self._lag = meter.create_gauge(
             semconv.METRIC_SEAL_LAG, unit="s", description="Oldest record of a batch, when sealed"
         )
@@ -44,7 +51,7 @@ class RelayMeters:
     """
 
     def __init__(self, sink: str, acknowledgement: str | None = None) -> None:
-        meter = metrics.get_meter(semconv.SCOPE)
+        meter = _meter(metrics.get_meter)
         self._attributes = {semconv.SINK: sink}
         if acknowledgement:
             self._attributes[semconv.ACKNOWLEDGEMENT] = acknowledgement
@@ -64,11 +71,25 @@ class RelayMeters:
             semconv.METRIC_DROPPED, unit="{record}", description="Records lost; must stay 0"
         )
 
+        self._oldest = meter.create_gauge(
+            semconv.METRIC_QUEUE_AGE, unit="s", description="Age of the oldest undelivered record"
+        )
+        self._failures = meter.create_counter(
+            semconv.METRIC_EXPORT_FAILURES, unit="{attempt}", description="Attempts that failed"
+        )
         self._capped = meter.create_counter(
             semconv.METRIC_RETRY_AFTER_CAPPED,
             unit="{answer}",
             description="Retry-After above the limit",
         )
+
+    def failed(self) -> None:
+        """Count an attempt that failed because the sink was unavailable."""
+        self._failures.add(1, self._attributes)
+
+    def oldest(self, seconds: float) -> None:
+        """Record the age of the oldest record that waits for delivery; 0 if none does."""
+        self._oldest.set(seconds, self._attributes)
 
     def retry_after_capped(self) -> None:
         """Count an answer that requested a longer pause than the relay allows."""
@@ -82,16 +103,17 @@ class RelayMeters:
     def queued(self, records: int) -> None:
         """Record the number of sealed records that wait for delivery."""
         self._depth.set(records, self._attributes)
-        # Nothing is ever dropped; the zero is exported so that alerts can be defined on it. It is
+        # Nothing is ever dropped. Zeros are exported so that alerts can be defined on them, and
         # repeated because the provider may be installed after the relay was created.
         self._dropped.add(0, self._attributes)
+        self._failures.add(0, self._attributes)
 
 
 class VerifyMeters:
     """Metrics of a verification, for monitoring scheduled verifications."""
 
     def __init__(self, provider: metrics.MeterProvider) -> None:
-        meter = provider.get_meter(semconv.SCOPE)
+        meter = _meter(provider.get_meter)
         self._findings = meter.create_gauge(
             semconv.METRIC_VERIFY_FINDINGS, unit="{finding}", description="Verification findings"
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from auditspan.verify.coverage import Decision, coverage, metadata_of
-from auditspan.verify.reconcile import ReconcileReport, Resent, reconcile, resend, taken_since
+from auditspan.verify.reconcile import ReconcileReport, reconcile, reconcile_records
+from auditspan.verify.resend import Resent, resend, taken_since
 from auditspan.verify.state import Difference, StateReport, check_state
 from auditspan.verify.trail import VerifyReport, verify_trail
 from auditspan.verify.witness import Witness, read_witness
@@ -21,6 +22,7 @@ __all__ = [
     "metadata_of",
     "read_witness",
     "reconcile",
+    "reconcile_records",
     "resend",
     "taken_since",
     "verify_trail",

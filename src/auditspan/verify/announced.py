@@ -9,8 +9,8 @@ from auditspan.otlp import Damage, read_spans
 from auditspan.telemetry import semconv
 
 
-def announced_ids(files: Iterable[Path], damage: Damage) -> set[str]:
-    """Return the event ids that span events name.
+def announced_ids(files: Iterable[Path], damage: Damage) -> Iterator[str]:
+    """Yield the event ids that span events name, possibly more than once.
 
     A span event is added only after the commit, so each of these events was once in the table. Not
     every event is announced: spans may be sampled, and of a large transaction, a span names only
@@ -23,7 +23,8 @@ def announced_ids(files: Iterable[Path], damage: Damage) -> set[str]:
     Raises:
         CollectorFilesError: the files cannot be read.
     """
-    return {event_id for path in files for event_id in _event_ids(path, damage)}
+    for path in files:
+        yield from _event_ids(path, damage)
 
 
 def _event_ids(path: Path, damage: Damage) -> Iterator[str]:

@@ -1,30 +1,28 @@
 """`reconcile`: comparison of the committed events with those in the collector's files.
 
-Missing events can be sent again. Only those are sent, and the relay's cursor stays where it is:
-moving it back would deliver everything after it a second time.
+The ids are kept in a temporary file, so memory does not grow with the trail.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from sys import intern
 from typing import Any
 
 from sqlalchemy import Connection, select
 
-from auditspan.delivery import Sink, load_cursors, log_names, rows_of, send_all, trail_name
-from auditspan.format import SealedRow
+from auditspan.backends import Delivered
+from auditspan.delivery import log_names
 from auditspan.otlp import Damage, read_logs
-from auditspan.storage import AuditTables, StoredText, lift_time_limits, quarantined
+from auditspan.storage import AuditTables, StoredText, lift_time_limits
 from auditspan.telemetry import semconv
 from auditspan.verify.announced import announced_ids
+from auditspan.verify.event_ids import EventIds
 
-_CHUNK = 2000
-_RESEND_BATCH = 200
+_CHUNK = 500
+"""Rows that are read at once; kept small, because a body may have 64 KiB."""
 
 
 @dataclass(kw_only=True)
@@ -89,159 +87,68 @@ def reconcile(
 
     Raises:
         CollectorFilesError: the files cannot be read.
+        AuditConfigError: there is no room for the temporary file of the ids.
     """
     lift_time_limits(connection)
     damage = Damage()
-    announced = announced_ids(spans, damage)
-    copies = _copies(files, damage)
-    report = ReconcileReport(
-        damaged_lines=damage.pieces, announced=len(announced) if spans else None
-    )
-    copies.own |= {*names, *log_names(connection, tables)}
-    for event_id, body in _bodies(connection, tables):
-        _account(report, copies, event_id, body)
-        announced.discard(event_id)
-    others = copies.others()
-    report.others = dict(sorted(Counter(others.values()).items()))
-    report.deleted = sorted(announced - others.keys())
-    report.unknown = sorted(copies.digests.keys() - copies.known - others.keys())
-    report.different = sorted(copies.different - others.keys())
+    with closing(EventIds()) as ids:
+        ids.add_announced(announced_ids(spans, damage))
+        ids.add_delivered(_delivered(files, damage))
+        report = _compared(connection, tables, ids, names)
+        report.announced = ids.count_announced() if spans else None
+    report.damaged_lines = damage.pieces
     return report
 
 
-@dataclass(kw_only=True)
-class Resent:
-    """The result of sending missing events again.
-
-    Attributes:
-        sent: ids of events that the sink has now acknowledged.
-        waiting: the number of events that the relay has yet to send itself.
-        refused: ids of events that the sink refuses, with the reasons.
-    """
-
-    sent: list[str] = field(default_factory=list)
-    waiting: int = 0
-    refused: dict[str, str] = field(default_factory=dict)
-
-
-def resend(
+def reconcile_records(
     connection: Connection,
     tables: AuditTables,
-    sink: Sink,
-    missing: Sequence[str],
+    records: Iterable[Delivered],
     *,
-    trail: str | None = None,
-) -> Resent:
-    """Send events of the table once more, in sequence order within every batch.
+    names: Collection[str] = (),
+) -> ReconcileReport:
+    """Compare the ids and bodies of the table with records that any destination holds.
 
     Args:
-        connection: the connection to read from.
+        connection: the connection to read from, with the restriction of `reconcile`.
         tables: the audit tables.
-        sink: the sink that lacks the events.
-        missing: their ids, as `reconcile` reports them.
-        trail: the name of the trail.  [default: the name in its newest signed checkpoint]
-
-    Raises:
-        SinkUnavailableError: the sink is unavailable; events sent before that stay sent.
+        records: the records; they are read before the table.
+        names: names of this trail, as for `reconcile`.
     """
-    done = Resent()
-    trail = trail or trail_name(connection, tables)
-    sent_seq = load_cursors(connection, tables, sink.name).sent
-    for start in range(0, len(missing), _RESEND_BATCH):
-        ids = missing[start : start + _RESEND_BATCH]
-        sealed = (row._replace(trail=trail) for row in rows_of(connection, tables, ids))
-        rows = [row for row in sealed if row.seq <= sent_seq]
-        refused = send_all(sink, rows) if rows else []
-        done.refused |= {row.event_id: why for row, why in refused if isinstance(row, SealedRow)}
-        done.sent += [row.event_id for row in rows if row.event_id not in done.refused]
-        done.waiting += len(ids) - len(rows)
-    return done
+    lift_time_limits(connection)
+    with closing(EventIds()) as ids:
+        ids.add_delivered(records)
+        return _compared(connection, tables, ids, names)
 
 
-def taken_since(
-    connection: Connection,
-    tables: AuditTables,
-    sink: Sink,
-    report: ReconcileReport,
-    resent: Resent,
-) -> list[str]:
-    """Return the events that the sink once refused and has taken since.
-
-    They are in its files, or it acknowledged them when they were sent again. `take_back` records
-    this, so that they count as delivered.
-    """
-    absent = {*report.missing, *report.different}.difference(resent.sent)
-    refused = quarantined(connection, tables, sink.name)
-    known = {
-        row.event_id
-        for start in range(0, len(refused), _CHUNK)
-        for row in rows_of(connection, tables, refused[start : start + _CHUNK])
-    }  # an event that is not in the table is not in the report
-    known -= absent
-    return [event_id for event_id in refused if event_id in known]
+def _compared(
+    connection: Connection, tables: AuditTables, ids: EventIds, names: Collection[str]
+) -> ReconcileReport:
+    """Add the table to the ids, once all copies are known, and return the differences."""
+    own = {*names, *log_names(connection, tables)}
+    ids.add_stored(_bodies(connection, tables))
+    ids.name_own(own)
+    found, duplicates = ids.count_found()
+    return ReconcileReport(
+        rows=ids.count_stored(),
+        found=found,
+        duplicates=duplicates,
+        missing=ids.missing(),
+        unknown=ids.unknown(),
+        different=ids.different(),
+        deleted=ids.deleted(),
+        others=ids.others(),
+    )
 
 
-@dataclass(kw_only=True)
-class _Copies:
-    """The content of the files: a digest, a count and the name of a trail for every id.
-
-    Attributes:
-        names: the name of the trail, for ids whose copies all carry the same name.
-        own: the names of this trail.
-    """
-
-    digests: dict[str, bytes] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
-    known: set[str] = field(default_factory=set)
-    different: set[str] = field(default_factory=set)
-    names: dict[str, str | None] = field(default_factory=dict)
-    own: set[str] = field(default_factory=set)
-
-    def add(self, event_id: str, body: str, name: object) -> None:
-        name = intern(name) if isinstance(name, str) else None
-        if self.names.setdefault(event_id, name) != name:
-            self.names[event_id] = None
-        digest = _digest(body)
-        if self.digests.setdefault(event_id, digest) != digest:
-            self.different.add(event_id)
-        self.counts[event_id] = self.counts.get(event_id, 0) + 1
-
-    def others(self) -> dict[str, str]:
-        """Return the events of other trails with their trails' names, once all rows are known."""
-        return {
-            event_id: name
-            for event_id, name in self.names.items()
-            if name and self.own and name not in self.own and event_id not in self.known
-        }
-
-
-def _copies(files: Iterable[Path], damage: Damage) -> _Copies:
-    copies = _Copies()
+def _delivered(files: Iterable[Path], damage: Damage) -> Iterator[Delivered]:
     for path in files:
         for entry in read_logs(path, damage=damage):
             event_id = entry.attributes.get(semconv.RECORD_ID)
+            name = entry.attributes.get(semconv.TRAIL_NAME)
             if isinstance(event_id, str):
-                copies.add(event_id, str(entry.body), entry.attributes.get(semconv.TRAIL_NAME))
-    return copies
-
-
-def _account(report: ReconcileReport, copies: _Copies, event_id: str, body: str) -> None:
-    report.rows += 1
-    digest = copies.digests.get(event_id)
-    if digest is None:
-        report.missing.append(event_id)
-        return
-    copies.known.add(event_id)
-    report.found += 1
-    report.duplicates += copies.counts[event_id] - 1
-    if digest != _digest(body):
-        copies.different.add(event_id)
-    elif name := copies.names[event_id]:
-        copies.own.add(name)
-
-
-def _digest(body: str) -> bytes:
-    return hashlib.sha256(body.encode()).digest()
+                trail = name if isinstance(name, str) else None
+                yield Delivered(event_id, str(entry.body), trail)
 
 
 def _bodies(connection: Connection, tables: AuditTables) -> Iterator[tuple[str, str]]:

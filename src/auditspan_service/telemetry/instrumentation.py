@@ -16,6 +16,7 @@ from opentelemetry.instrumentation.propagators import (
 )
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.instrumentation.sqlalchemy.engine import EngineTracer
+from opentelemetry.instrumentation.sqlalchemy.version import __version__ as sqlalchemy_version
 from opentelemetry.propagators.textmap import (
     CarrierT,
     Getter,
@@ -24,16 +25,20 @@ from opentelemetry.propagators.textmap import (
     default_getter,
     default_setter,
 )
+from opentelemetry.semconv._incubating.attributes import db_attributes
+from opentelemetry.semconv._incubating.metrics.db_metrics import create_db_client_connection_count
 from opentelemetry.util.http import sanitize_method
 
 from auditspan.errors import AuditConfigError
+from auditspan.scope import SCHEMA_URL, SCOPE_VERSION
 from auditspan.telemetry import Network, TraceBoundary, link_remote_span
 from auditspan_service.telemetry.transaction_spans import instrument_transactions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from wsgiref.types import WSGIEnvironment
 
+    from opentelemetry.util.types import AttributeValue
     from sqlalchemy.engine import Engine
 
     from auditspan_service.telemetry.providers import Telemetry
@@ -44,6 +49,13 @@ EXTENSION = "auditspan.telemetry"
 _Function = TypeVar("_Function")
 
 PROBES = ("healthz", "readyz")
+
+_SCOPE = "auditspan_service"
+_SQLALCHEMY = "opentelemetry.instrumentation.sqlalchemy"
+_CONNECTION_NAMES = {
+    "pool.name": db_attributes.DB_CLIENT_CONNECTION_POOL_NAME,
+    "state": db_attributes.DB_CLIENT_CONNECTION_STATE,
+}
 
 # The instrumentation matches this against the whole URL with `search`: with a bare word, any client
 # could suppress its spans by appending ?healthz to a URL.
@@ -110,19 +122,30 @@ def instrument_engine(engine: Engine, telemetry: Telemetry) -> None:
     one engine is used instead of `SQLAlchemyInstrumentor`, which replaces `create_engine` and
     `Engine.connect` for the whole process, once, and does not accept a second engine.
     """
-    tracer = trace.get_tracer("auditspan_service", tracer_provider=telemetry.tracer_provider)
-    ours = metrics.get_meter("auditspan_service", meter_provider=telemetry.meter_provider)
+    tracer = telemetry.tracer_provider.get_tracer(_SCOPE, SCOPE_VERSION, SCHEMA_URL)
+    ours = telemetry.meter_provider.get_meter(_SCOPE, SCOPE_VERSION, SCHEMA_URL)
     if not instrument_transactions(engine, tracer, ours):
         return
-    scope = "opentelemetry.instrumentation.sqlalchemy"
-    meter = metrics.get_meter(scope, meter_provider=telemetry.meter_provider)
-    connections = meter.create_up_down_counter(
-        "db.client.connections.usage",
-        unit="connections",
-        description="The connections of the pool, by their state.",
-    )
-    statements = trace.get_tracer(scope, tracer_provider=telemetry.tracer_provider)
-    EngineTracer(statements, engine, connections)
+    scope = (_SQLALCHEMY, sqlalchemy_version, SCHEMA_URL)
+    meter = telemetry.meter_provider.get_meter(*scope)
+    statements = telemetry.tracer_provider.get_tracer(*scope)
+    EngineTracer(statements, engine, _ConnectionCount(meter))
+
+
+class _ConnectionCount:
+    """Counter of connections under the names of the current semantic conventions.
+
+    The instrumentation still uses those of 2023: `db.client.connections.usage` with the attributes
+    `pool.name` and `state`.
+    """
+
+    def __init__(self, meter: metrics.Meter) -> None:
+        self._counter = create_db_client_connection_count(meter)
+
+    def add(self, amount: int, attributes: Mapping[str, AttributeValue]) -> None:
+        """Count connections by pool and state."""
+        named = {_CONNECTION_NAMES[name]: value for name, value in attributes.items()}
+        self._counter.add(amount, named)
 
 
 class _NoPropagation(TextMapPropagator):

@@ -62,8 +62,10 @@ def history(migrations: Migrations) -> None:
         for table in ("kept", "word"):
             auditspan.alembic.drop_triggers(op, table)
         auditspan.alembic.drop_staging(op)
-        for table in ("event", "leaf", "checkpoint", "delivery", "quarantine", "change"):
+        for table in ("event", "leaf", "checkpoint", "delivery", "delivery_status"):
             op.drop_table(f"audit_{table}")
+        op.drop_table("audit_quarantine")
+        op.drop_table("audit_change")
         """,
     )
     migrations.write(

@@ -135,7 +135,8 @@ def test_the_record_of_a_change_is_exactly_that_of_the_format(
             "audit.record.id": text(event_id),
             "audit.actor.id": text("7"),
             "audit.actor.type": text("user"),
-            "audit.action": text("UPDATE"),
+            "audit.action": text("team.update"),
+            "audit.verb": text("UPDATE"),
             "audit.outcome": text("success"),
             "audit.target.id": text("1"),
             "audit.target.type": text("team"),
@@ -214,6 +215,7 @@ def test_a_failure_is_a_warning_and_a_large_body_is_whole(engine: Engine, tmp_pa
     (record,) = records(delivered(engine, world.trail.tables, tmp_path))
     assert ("WARN", 13) == (record["severityText"], record["severityNumber"])
     assert "audit.login.failed" == record["eventName"]
-    assert text("FAILED") == attributes(record["attributes"])["audit.action"]
+    found = attributes(record["attributes"])
+    assert (text("login.failed"), text("FAILED")) == (found["audit.action"], found["audit.verb"])
     assert world.rows()[0].body == record["body"]["stringValue"]
     assert len(record["body"]["stringValue"]) > 50_000

@@ -13,12 +13,15 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import text
 
+from auditspan.delivery import OtlpSink, Relay
+from auditspan.errors import SinkUnavailableError
 from auditspan.seal import Sealer
 from auditspan.storage import audit_tables
 from auditspan_service.cli import main
 from auditspan_service.collector import Collector, config_file
 from auditspan_service.database.engine import make_engine
 from auditspan_service.models import Base
+from integration.sinks.faulty import GOOD, Answer, faulty_collector
 from support.collector import read_documents, run_collector
 from support.roles import Deployed, deployed_database
 from support.running import Up
@@ -102,6 +105,29 @@ def test_backlog_of_each_sink_is_reported(place: Place) -> None:
     assert lines[0].startswith(f"otlp: {sealed} records undelivered, the oldest for ")
     assert lines[1].startswith("note: AUDITSPAN_AUDIT_ENDPOINT: acknowledgement is http")
     assert ["No problems found."] == lines[2:]
+
+
+def test_doctor_reports_the_delivery_to_each_sink(place: Place) -> None:
+    """The rate, and the last error with its age, whether it lasts or is over."""
+    assert place.run("keys", "create", "--username", "kim", "--scope", "admin").exit_code == 0
+    tables = audit_tables(Base.metadata)
+    engine = make_engine(f"sqlite:///{place.folder / 'auditspan.db'}")
+    sealed = Sealer(engine, tables).seal()
+    refused = Answer(status=503, body=b"disk full", headers={})
+    with faulty_collector(lambda _: refused) as receiver, engine.connect() as connection:
+        relay = Relay(engine, tables, OtlpSink(receiver.url))
+        with pytest.raises(SinkUnavailableError):
+            relay.deliver(connection)
+        failing = place.run("doctor").stdout.splitlines()[0]
+        receiver.rule = lambda _: GOOD
+        assert relay.deliver(connection) == sealed
+    recovered = place.run("doctor").stdout.splitlines()[0]
+    engine.dispose()
+    said = f"the collector at {receiver.url} answered HTTP 503: disk full"
+    assert "; 0.0 delivered per second; acknowledgement strict; last error 0 s ago " in failing
+    assert failing.endswith(f" (failing, 1 attempt so far): {said}")
+    assert recovered.startswith(f"otlp: 0 records undelivered; {sealed / 60:.1f} delivered per ")
+    assert recovered.endswith(f" (recovered): {said}")
 
 
 def test_a_fresh_machine(tmp_path: Path) -> None:

@@ -22,11 +22,20 @@ from auditspan.storage.quarantine import take_back
 from auditspan.telemetry import semconv
 from auditspan.worker import Worker
 from auditspan_service.database.engine import make_engine
+from integration.sinks.faulty import GOOD, Answer, faulty_collector
 from support.attacker import take_guards_away
 from support.patience import PATIENCE
 from support.service import RunningService, problem, running_service, settings_at
 
 NOTHING = {"rows": 0, "oldest_seconds": None}
+FRESH = {
+    **NOTHING,
+    "quarantined": 0,
+    "per_second": 0.0,
+    "failures": 0,
+    "last_error": None,
+    "last_error_seconds": None,
+}
 NOWHERE = "http://127.0.0.1:1/v1/audit"
 
 
@@ -104,7 +113,7 @@ def test_nothing_waits(service: RunningService) -> None:
     assert ready(service) == {
         "status": "ready",
         "unsealed": NOTHING,
-        "undelivered": {"file": {**NOTHING, "quarantined": 0}},
+        "undelivered": {"file": FRESH},
         "worker": {
             "running": False if is_postgresql(service) else None,
             "last_seen_seconds": None,
@@ -133,7 +142,7 @@ def test_rows_wait_for_the_sealer_and_then_for_the_sink(service: RunningService)
     last = ready(service)
     assert (last["unsealed"], last["undelivered"]["file"]) == (
         NOTHING,
-        {**NOTHING, "quarantined": 0},
+        {**FRESH, "per_second": 0.067},  # four records in the last minute
     )
     assert 0 <= last["worker"]["last_seen_seconds"] < 60
 
@@ -153,6 +162,27 @@ def test_a_collector_that_is_away_does_not_make_the_service_unready(
         assert (said["status"], later["unsealed"]) == ("ready", NOTHING)
         assert later["worker"]["running"] is True
         assert kim("GET", "/v1/users").status_code == 200
+
+
+def test_readyz_reports_the_last_error_of_a_sink(tmp_path: Path, database_url: str) -> None:
+    """While attempts fail they are counted; after a success the message stays, with its age."""
+    refused = Answer(status=503, body=b"disk full", headers={})
+    with faulty_collector(lambda _: refused) as collector:
+        settings = settings_at(tmp_path / "data", database_url, audit_endpoint=collector.url)
+        with running_service(settings) as service, working(service, OtlpSink(collector.url)):
+            service.caller()
+            failing = eventually(service, lambda said: said["undelivered"]["otlp"]["failures"] >= 2)
+            collector.rule = lambda _: GOOD
+            taken = eventually(service, lambda said: said["undelivered"]["otlp"]["failures"] == 0)
+    last, first = taken["undelivered"]["otlp"], failing["undelivered"]["otlp"]
+    said = f"the collector at {collector.url} answered HTTP 503: disk full"
+    assert (said, said, "strict") == (
+        first["last_error"],
+        last["last_error"],
+        last["acknowledgement"],
+    )
+    assert first["per_second"] == 0 < last["per_second"]
+    assert 0 <= first["last_error_seconds"] < 60
 
 
 def test_a_worker_is_seen(service: RunningService) -> None:
@@ -264,13 +294,14 @@ def test_a_refused_record_is_counted_until_it_is_taken(service: RunningService) 
     seal(service)
     deliver(service, FileSink(service.services.settings.collector_files))
     event_id = service.bodies()[1]["event_id"]
+    taken = {**FRESH, "per_second": 0.033}
     with service.services.database.engine.begin() as connection:
         row = {"sink": "file", "seq": 1, "event_id": event_id, "reason": "too large"}
         connection.execute(tables(service).quarantine.insert(), row)
-    assert ready(service)["undelivered"]["file"] == {**NOTHING, "quarantined": 1}
+    assert ready(service)["undelivered"]["file"] == {**taken, "quarantined": 1}
     with service.services.database.engine.begin() as connection:
         assert take_back(connection, tables(service), "file", [event_id]) == 1
-    assert ready(service)["undelivered"]["file"] == {**NOTHING, "quarantined": 0}
+    assert ready(service)["undelivered"]["file"] == taken
 
 
 def test_a_time_that_is_none_makes_nobody_unready(tmp_path: Path, postgresql_url: str) -> None:

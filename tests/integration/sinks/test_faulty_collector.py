@@ -198,7 +198,7 @@ def test_excessive_retry_after_is_counted_and_logged(
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
     monkeypatch.setattr("auditspan.telemetry.metrics.metrics.get_meter", provider.get_meter)
-    for module in ("backoff", "relay"):
+    for module in ("backoff", "reports"):
         monkeypatch.setattr(f"auditspan.delivery.{module}.LONGEST_ASKED", 0.2)
     late = Answer(status=429, headers={"Retry-After": "1000000000"})
     with (

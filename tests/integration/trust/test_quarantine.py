@@ -18,7 +18,7 @@ from auditspan.storage import snapshot
 from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.events import find_events
 from auditspan.storage.quarantine import quarantined, take_back
-from auditspan.verify.reconcile import Resent, reconcile, resend, taken_since
+from auditspan.verify import Resent, reconcile, resend, taken_since
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade

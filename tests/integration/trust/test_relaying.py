@@ -20,7 +20,7 @@ from auditspan.otlp.files import LogEntry, read_logs
 from auditspan.storage import snapshot
 from auditspan.telemetry import semconv
 from auditspan.tlog.note import Checkpoint, open_note
-from auditspan.verify.reconcile import reconcile, resend
+from auditspan.verify import reconcile, resend
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade

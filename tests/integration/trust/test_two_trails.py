@@ -17,7 +17,7 @@ from auditspan.otlp.files import read_logs
 from auditspan.storage import snapshot
 from auditspan.telemetry import semconv
 from auditspan.tlog.note import SigningKey
-from auditspan.verify.reconcile import ReconcileReport, reconcile, resend
+from auditspan.verify import ReconcileReport, reconcile, resend
 from auditspan.verify.trail import verify_trail
 from auditspan.verify.witness import read_witness
 from auditspan.worker import Worker

@@ -116,15 +116,29 @@ def _may_insert(connection: Connection, table: Table) -> bool:
     return _MAY_INSERT.of(connection)(connection, table)
 
 
-def _waiting(name: str, backlog: Mapping[str, Any]) -> str:
-    mode = backlog.get("acknowledgement")
-    age = backlog["oldest_seconds"]
-    return (
-        f"{name}: {backlog['rows']} records undelivered"
-        + (f", the oldest for {age:.0f} s" if age is not None else "")
-        + (f", {backlog['quarantined']} quarantined" if backlog["quarantined"] else "")
-        + (f"; acknowledgement {mode}" if mode else "")
-    )
+def _delivery(name: str, sink: Mapping[str, Any]) -> str:
+    """Describe the delivery to a sink in one line."""
+    age, mode = sink["oldest_seconds"], sink.get("acknowledgement")
+    parts = [
+        f"{sink['rows']} records undelivered"
+        + (f", the oldest for {age:.0f} s" if age is not None else ""),
+        f"{sink['quarantined']} quarantined" if sink["quarantined"] else "",
+        f"{sink['per_second']:.1f} delivered per second",
+        f"acknowledgement {mode}" if mode else "",
+        _last_error(sink),
+    ]
+    return f"{name}: {'; '.join(filter(None, parts))}"
+
+
+def _last_error(sink: Mapping[str, Any]) -> str:
+    if sink["last_error"] is None:
+        return ""
+    failures = sink["failures"]
+    attempts = f"{failures} attempt{'s' if failures > 1 else ''}"
+    state = f"failing, {attempts} so far" if failures else "recovered"
+    since = sink["last_error_seconds"]
+    ago = f" {since:.0f} s ago" if since is not None else ""
+    return f"last error{ago} ({state}): {sink['last_error']}"
 
 
 def _print_models(reviews: Sequence[ModelReview]) -> None:
@@ -147,9 +161,9 @@ def _print(examination: Examination, *, as_json: bool) -> None:
     for lease in examination.workers:
         if lease.is_current:
             say(f"{lease.name}: {lease.description}")
-    for name, backlog in examination.sinks.items():
-        if backlog["rows"] or backlog["quarantined"]:
-            say(_waiting(name, backlog))
+    for name, sink in examination.sinks.items():
+        if any(sink[key] for key in ("rows", "quarantined", "per_second", "last_error")):
+            say(_delivery(name, sink))
     for sentence in examination.notes:
         say(f"note: {sentence}")
     for sentence in examination.unchecked:

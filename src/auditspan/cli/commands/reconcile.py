@@ -1,4 +1,4 @@
-"""`auditspan reconcile`: a comparison of the trail with the collector's files."""
+"""`auditspan reconcile`: a comparison of the trail with the collector's files, or a log backend."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from auditspan.backends import oldest_moment, read_backend
 from auditspan.cli.commands.console import (
     FOUND,
     PLACE,
@@ -27,8 +28,14 @@ from auditspan.delivery import Sink
 from auditspan.errors import KeyFileError
 from auditspan.keys import load_or_create_signing_keys
 from auditspan.settings import TrailSettings, make_sink
-from auditspan.storage import take_back
-from auditspan.verify import ReconcileReport, Resent, resend, taken_since
+from auditspan.storage import AuditTables, take_back
+from auditspan.verify import (
+    ReconcileReport,
+    Resent,
+    reconcile_records,
+    resend,
+    taken_since,
+)
 from auditspan.verify import reconcile as compare
 
 _SHOWN = 20
@@ -53,6 +60,12 @@ _NAMES = 5
     help="Also report rows that span events announce but the table lacks; PATH is a file of spans "
     "or a directory.  [default: telemetry in AUDITSPAN_COLLECTOR_FILES]",
 )
+@click.option(
+    "--backend",
+    metavar="URL",
+    help="Ask a log backend, VictoriaLogs or Loki, in place of files. Queries are sent with "
+    "AUDITSPAN_LOG_BACKEND_HEADERS.",
+)
 @click.option("--resend", "again", is_flag=True, help="Send missing records to the sink again.")
 @click.option(
     "--sink",
@@ -70,11 +83,12 @@ def reconcile(  # noqa: PLR0913 (one for each option)
     files: tuple[Path, ...],
     spans: tuple[Path, ...],
     more: tuple[Path, ...],
+    backend: str | None,
     again: bool,
     sink_name: str | None,
     as_json: bool,
 ) -> None:
-    """Compare the table with the collector's files.
+    """Compare the table with the collector's files, or with a log backend.
 
     Compares ids and bodies, both ways. Events of another trail are only counted. Exits with 1 if
     records are missing, unknown, different or deleted, even if they were sent again: run it once
@@ -85,18 +99,32 @@ def reconcile(  # noqa: PLR0913 (one for each option)
             f"Got unexpected extra argument ({more[0]}): give --spans a directory, or repeat it "
             "for each file."
         )
-    settings = target.settings
+    if backend and (files or spans):
+        raise click.UsageError("--backend cannot be combined with --files and --spans.")
+    settings = target.diagnosed()
     sink = _sink(settings, sink_name)
     given = places("--files", files, more)
     with closing(sink), target.reading() as (connection, tables):
-        announced = [_spans_place(settings, path) for path in spans]
-        audit = given or (settings.collector_files / "audit",)
-        own = _own_names(settings)
-        report = compare(connection, tables, audit, spans=announced, names=own)
+        if backend:
+            report = _compare_backend(connection, tables, settings, backend)
+        else:
+            announced = [_spans_place(settings, path) for path in spans]
+            audit = given or (settings.collector_files / "audit",)
+            own = _own_names(settings)
+            report = compare(connection, tables, audit, spans=announced, names=own)
         resent = _resend(target, sink, connection, report) if again else None
     _print_reconciled(report, resent, as_json=as_json)
     if not report.ok:
         raise SystemExit(FOUND)
+
+
+def _compare_backend(
+    connection: Connection, tables: AuditTables, settings: TrailSettings, url: str
+) -> ReconcileReport:
+    since = oldest_moment(connection, tables)
+    connection.rollback()  # the table is read after the backend
+    records = read_backend(url, since=since, headers=settings.log_backend_headers)
+    return reconcile_records(connection, tables, records, names=_own_names(settings))
 
 
 def _sink(settings: TrailSettings, name: str | None) -> Sink:

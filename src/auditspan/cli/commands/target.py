@@ -194,7 +194,7 @@ class Target(ABC):
         return Examination(is_embedded=self.is_embedded, has_mac_key=bool(self.mac_keys()))
 
     def diagnosed(self) -> TrailSettings:
-        """Return the settings that `doctor` checks."""
+        """Return the settings with the sink in use, for `doctor` and `reconcile --resend`."""
         return self.settings
 
     def collector_configs(self) -> tuple[Path, ...]:

@@ -1,0 +1,46 @@
+"""VictoriaLogs, queried with LogsQL: https://docs.victoriametrics.com/victorialogs/querying/.
+
+The days with records are asked for first, and then the records of each day: a query over the whole
+storage could exceed the time that the server allows. An answer that has fewer records than the day
+is incomplete, and refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from auditspan.backends.delivered import Delivered
+from auditspan.backends.http import QueryApi
+from auditspan.errors import LogBackendError
+from auditspan.telemetry import semconv
+
+_QUERY = "/select/logsql/query"
+_RECORDS = f'"{semconv.RECORD_ID}":*'
+_DAYS = f"{_RECORDS} | stats by (_time:1d) count() as records"
+_FIELDS = f'fields "{semconv.RECORD_ID}", _msg, "{semconv.TRAIL_NAME}"'
+_DATE = len("2026-01-01")
+
+
+def is_victorialogs(api: QueryApi) -> bool:
+    """Return True if the backend understands LogsQL."""
+    return api.answers(_QUERY, query="*", limit="1")
+
+
+def read_victorialogs(api: QueryApi) -> Iterator[Delivered]:
+    """Yield every audit record in the storage.
+
+    Raises:
+        LogBackendError: a query failed, or its answer is incomplete.
+    """
+    days = {row["_time"][:_DATE]: int(row["records"]) for row in api.lines(_QUERY, query=_DAYS)}
+    for day, expected in sorted(days.items()):
+        found = 0
+        for row in api.lines(_QUERY, query=f"_time:{day}Z {_RECORDS} | {_FIELDS}"):
+            found += 1
+            trail = row.get(semconv.TRAIL_NAME)
+            yield Delivered(row[semconv.RECORD_ID], row.get("_msg"), trail)
+        if found < expected:
+            raise LogBackendError(
+                f"{api.url} returned {found} of {expected} audit records of {day}: its limits may "
+                "be too low; nothing was compared"
+            )
