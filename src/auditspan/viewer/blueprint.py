@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from auditspan.errors import AuditConfigError, AuditWriteError
+from auditspan.otlp import TraceFiles
 from auditspan.tlog import PublicKey
 from auditspan.trail import AuditTrail
 from auditspan.viewer.event_page import event_page, proof_page
@@ -76,7 +77,7 @@ def viewer_blueprint(  # noqa: PLR0913 (keyword-only, each with a default)
             `flask.abort` raises, such as a redirect to the login. Without it, no request may.
         connect: opens a connection for reading, by default through a session of the trail.
         collector_files: the directory of the collector's files, which the spans of a trace are read
-            from.
+            from. An index of them is kept there, or in memory where that is not possible.
         public_keys: the keys that checkpoints may be signed by; without them, signatures are not
             checked.
         account: returns the account that is shown with a button to sign out, for an application
@@ -86,7 +87,7 @@ def viewer_blueprint(  # noqa: PLR0913 (keyword-only, each with a default)
         trail=trail,
         can_view=can_view,
         connect=connect or own_sessions(trail),
-        collector_files=Path(collector_files) if collector_files else None,
+        trace_files=TraceFiles(collector_files) if collector_files else None,
         public_keys=tuple(public_keys),
         account=account,
     )

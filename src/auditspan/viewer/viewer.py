@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection
 
 from auditspan.format import VIEWED, Json
+from auditspan.otlp import TraceFiles
 from auditspan.tlog import PublicKey
 from auditspan.trail import AuditTrail
 
@@ -72,7 +72,7 @@ class Viewer:
     trail: AuditTrail
     can_view: Callable[[], bool] | None
     connect: Connect
-    collector_files: Path | None
+    trace_files: TraceFiles | None
     public_keys: tuple[PublicKey, ...]
     account: Callable[[], Account | None]
 

@@ -16,7 +16,7 @@ from auditspan.cli.commands.console import (
 )
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
-from auditspan.otlp import build_trace, read_logs, read_spans, render_trace, trace_as_dict
+from auditspan.otlp import TraceFiles, render_trace, trace_as_dict
 
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -44,8 +44,7 @@ def trace(target: Target, trace_id: str, *, files: Path | None, as_json: bool) -
     The tree has the spans, span events and log records of the trace.
     """
     place = files or target.settings.collector_files
-    spans, logs = read_spans(place, trace_id=trace_id), read_logs(place, trace_id=trace_id)
-    tree = build_trace(trace_id, spans, logs)
+    tree = TraceFiles(place).trace(trace_id)
     if as_json:
         print_object(trace_as_dict(tree))
     elif not tree.empty:
