@@ -7,7 +7,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from flask import Blueprint, Response, abort, redirect, request, url_for
+from flask import Blueprint, Response, abort, redirect, request, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
@@ -16,6 +16,7 @@ from auditspan.otlp import TraceFiles
 from auditspan.tlog import PublicKey
 from auditspan.trail import AuditTrail
 from auditspan.viewer.event_page import event_page, proof_page
+from auditspan.viewer.export import export
 from auditspan.viewer.history_page import history_page
 from auditspan.viewer.integrity_page import integrity_page
 from auditspan.viewer.query import without_empty
@@ -48,6 +49,7 @@ _NOT_RECORDED = (
 _ROUTES: dict[str, tuple[str, Show]] = {
     "event": ("/events/<event_id>", event_page),
     "proof": ("/events/<event_id>/proof", proof_page),
+    "export": ("/export", export),
     "history": ("/history/<target_type>/<path:target_id>", history_page),
     "integrity": ("/integrity", integrity_page),
     "trace": ("/traces/<trace_id>", trace_page),
@@ -151,7 +153,8 @@ def _require_permission(viewer: Viewer) -> None:
 def _response(viewer: Viewer, page: Page | Document) -> Response:
     if isinstance(page, Document):
         headers = {"Content-Disposition": f'attachment; filename="{page.name}"'}
-        return Response(page.text, mimetype="application/json", headers=headers)
+        lines = stream_with_context(line.encode() for line in page.lines)
+        return Response(lines, mimetype=page.media_type, headers=headers)
     text = render(page.template, account=viewer.account(), **page.values)
     return Response(text, page.status, mimetype="text/html")
 

@@ -62,7 +62,7 @@ def trace_document(viewer: Viewer, connection: Connection, trace_id: str) -> Doc
         abort(404, problem)
     return Document(
         name=f"trace-{wanted}.json",
-        text=printable_json(trace_as_dict(trace), indent=2) + "\n",
+        lines=[printable_json(trace_as_dict(trace), indent=2) + "\n"],
         viewed={"page": "trace", "trace_id": wanted},
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -56,13 +56,15 @@ class Document:
 
     Attributes:
         name: its file name.
-        text: its content, which is JSON.
+        lines: its content, which is made as it is sent.
         viewed: the metadata of the event that records this view.
+        media_type: the type of the content.
     """
 
     name: str
-    text: str
+    lines: Iterable[str]
     viewed: Mapping[str, Json]
+    media_type: str = "application/json"
 
 
 @dataclass(frozen=True, kw_only=True)

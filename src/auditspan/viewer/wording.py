@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+from auditspan.errors import AuditError
 from auditspan.format import Actor, Target
 from auditspan.reading import Event
 
@@ -47,6 +48,11 @@ def state_of(event: Event) -> State:
     if event.seq is None:
         return "committed"
     return "delivered" if event.delivered else "sealed"
+
+
+def as_sentence(error: AuditError) -> str:
+    """Return the message of an error as a sentence of its own."""
+    return f"{error.message[:1].upper()}{error.message[1:]}."
 
 
 def sentence_of(event: Event) -> str:

@@ -11,6 +11,7 @@ from apps.shop.story import signed_in
 from auditspan import Event
 
 _ROW = re.compile(r'data-row href="/audit/events/([0-9a-f-]{36})"')
+_EXPORT = re.compile(r'href="/audit(/export\?[^"]+)"')
 _NEXT = re.compile(r'rel="next" href="([^"]+)"')
 
 
@@ -30,6 +31,15 @@ class Auditor:
         response = self.get(path, **filters)
         assert response.status_code == 200, response.text
         return response.text
+
+    def listed(self, **filters: str) -> list[str]:
+        """The ids of the events on all pages of a search, newest first."""
+        page = self.page("/", **filters)
+        found = rows(page)
+        while (following := next_page(page)) is not None:
+            page = self.page(following)
+            found += rows(page)
+        return found
 
     def events(self, **criteria: str) -> list[Event]:
         """The events of the trail without the views of its pages, newest first."""
@@ -52,3 +62,8 @@ def next_page(page: str) -> str | None:
     """The path of the following page, below /audit."""
     found = _NEXT.search(page)
     return found[1].replace("&amp;", "&").removeprefix("/audit") if found else None
+
+
+def export_links(page: str) -> list[str]:
+    """The paths of the exports that a page links to, below /audit."""
+    return [found.replace("&amp;", "&") for found in _EXPORT.findall(page)]

@@ -21,6 +21,7 @@ PATHS = {
     "tail": "/tail",
     "event": f"/events/{EVENT}",
     "proof": f"/events/{EVENT}/proof",
+    "export": "/export",
     "history": "/history/customer/1",
     "integrity": "/integrity",
     "trace": f"/traces/{TRACE}",
