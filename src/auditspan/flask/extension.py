@@ -61,9 +61,11 @@ class AuditExtension:
         viewer: the path of the pages of the trail, as in ``/audit``; None for no pages.
         can_view: returns whether the current request may see these pages; it may also raise what
             `flask.abort` raises. Without it, no request may see them.
+        can_revert: returns whether the current request may also revert changes on these pages.
+            Without it, no request may.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
         self,
         trail: AuditTrail,
         *,
@@ -71,12 +73,14 @@ class AuditExtension:
         worker: bool = False,
         viewer: str | None = None,
         can_view: Callable[[], bool] | None = None,
+        can_revert: Callable[[], bool] | None = None,
     ) -> None:
         self.trail = trail
         self._actor = actor
         self._worker = _Worker(trail) if worker else None
         self._viewer = viewer
         self._can_view = can_view
+        self._can_revert = can_revert
 
     def init_app(self, app: Flask) -> None:
         """Install the extension, as `app.extensions["auditspan"]`, and its commands `flask audit`.
@@ -121,6 +125,7 @@ class AuditExtension:
         pages = viewer_blueprint(
             self.trail,
             can_view=self._can_view,
+            can_revert=self._can_revert,
             collector_files=app.config.get(_COLLECTOR_FILES) or os.environ.get(_COLLECTOR_FILES),
             public_keys=_public_keys(app),
         )

@@ -21,6 +21,7 @@ from auditspan.viewer.history_page import history_page
 from auditspan.viewer.integrity_page import integrity_page
 from auditspan.viewer.query import without_empty
 from auditspan.viewer.rendering import render
+from auditspan.viewer.revert import revert, revert_page
 from auditspan.viewer.trace_page import trace_document, trace_page
 from auditspan.viewer.trail_page import tail, trail_page
 from auditspan.viewer.viewer import Account, Connect, Document, Page, Viewer, own_sessions
@@ -52,6 +53,7 @@ _ROUTES: dict[str, tuple[str, Show]] = {
     "export": ("/export", export),
     "history": ("/history/<target_type>/<path:target_id>", history_page),
     "integrity": ("/integrity", integrity_page),
+    "revert": ("/events/<event_id>/revert", revert_page),
     "trace": ("/traces/<trace_id>", trace_page),
     "trace_document": ("/traces/<trace_id>.json", trace_document),
 }
@@ -62,6 +64,7 @@ def viewer_blueprint(  # noqa: PLR0913 (keyword-only, each with a default)
     trail: AuditTrail,
     *,
     can_view: Callable[[], bool] | None = None,
+    can_revert: Callable[[], bool] | None = None,
     connect: Connect | None = None,
     collector_files: Path | str | None = None,
     public_keys: Sequence[PublicKey] = (),
@@ -77,6 +80,9 @@ def viewer_blueprint(  # noqa: PLR0913 (keyword-only, each with a default)
         trail: the trail; its sessions MUST be synchronous.
         can_view: returns whether the current request may see the trail. It may also raise what
             `flask.abort` raises, such as a redirect to the login. Without it, no request may.
+        can_revert: returns whether the current request, which may see the trail, may also revert
+            changes of audited models. Without it, no request may. The application needs a
+            `SECRET_KEY`: the token of the form is kept in its session.
         connect: opens a connection for reading, by default through a session of the trail.
         collector_files: the directory of the collector's files, which the spans of a trace are read
             from. An index of them is kept there, or in memory where that is not possible.
@@ -88,6 +94,7 @@ def viewer_blueprint(  # noqa: PLR0913 (keyword-only, each with a default)
     viewer = Viewer(
         trail=trail,
         can_view=can_view,
+        can_revert=can_revert,
         connect=connect or own_sessions(trail),
         trace_files=TraceFiles(collector_files) if collector_files else None,
         public_keys=tuple(public_keys),
@@ -98,6 +105,7 @@ def viewer_blueprint(  # noqa: PLR0913 (keyword-only, each with a default)
     blueprint.add_url_rule("/tail", "tail", _tail(viewer))
     for endpoint, (rule, show) in _ROUTES.items():
         blueprint.add_url_rule(rule, endpoint, _view(viewer, show))
+    blueprint.add_url_rule(_ROUTES["revert"][0], "reverted", _reverted(viewer), methods=["POST"])
     blueprint.register_error_handler(HTTPException, _error_page(viewer))
     blueprint.after_request(_protected)
     return blueprint
@@ -141,6 +149,15 @@ def _tail(viewer: Viewer) -> Callable[..., ResponseReturnValue]:
             except AuditConfigError as error:
                 abort(400, error.message)
         return _response(viewer, page) if page else ("", 204)
+
+    return view
+
+
+def _reverted(viewer: Viewer) -> Callable[..., ResponseReturnValue]:
+    def view(event_id: str) -> ResponseReturnValue:
+        _require_permission(viewer)
+        answer = revert(viewer, event_id)
+        return _response(viewer, answer) if isinstance(answer, Page) else answer
 
     return view
 

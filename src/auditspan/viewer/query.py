@@ -103,7 +103,7 @@ def read_query(args: MultiDict[str, str]) -> Query:
 
 def _wanted(filters: Mapping[str, str]) -> EventFilter:
     named: dict[str, Any] = {name: filters[name] for name in FILTER_NAMES if name in filters}
-    named |= {name: _time(name, filters[name]) for name in _TIMES if name in filters}
+    named |= {name: read_time(name, filters[name]) for name in _TIMES if name in filters}
     excluded: dict[str, Any] = {
         name: filters[f"{name}!"] for name in EXCLUDABLE if f"{name}!" in filters
     }
@@ -133,7 +133,12 @@ def _row_id(text: str) -> int:
     return int(text)
 
 
-def _time(name: str, text: str) -> datetime:
+def read_time(name: str, text: str) -> datetime:
+    """Read a time, in UTC where it has no zone.
+
+    Raises:
+        AuditConfigError: it is invalid.
+    """
     try:
         given = datetime.fromisoformat(text)
     except ValueError as error:

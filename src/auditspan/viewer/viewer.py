@@ -73,6 +73,7 @@ class Viewer:
 
     trail: AuditTrail
     can_view: Callable[[], bool] | None
+    can_revert: Callable[[], bool] | None
     connect: Connect
     trace_files: TraceFiles | None
     public_keys: tuple[PublicKey, ...]
@@ -81,6 +82,10 @@ class Viewer:
     def may_view(self) -> bool:
         """Return whether the current request may see the trail; without a callable, none may."""
         return self.can_view is not None and bool(self.can_view())
+
+    def may_revert(self) -> bool:
+        """Return whether the current request may undo changes; without a callable, none may."""
+        return self.can_revert is not None and bool(self.can_revert())
 
     def record(self, page: Page | Document) -> None:
         """Record that the page is shown.

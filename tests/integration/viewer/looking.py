@@ -18,13 +18,17 @@ _NEXT = re.compile(r'rel="next" href="([^"]+)"')
 class Auditor:
     """A client that is signed in as the auditor."""
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: Shop, name: str = "ada") -> None:
         self.shop = shop
-        self._client = signed_in(shop, "ada")
+        self._client = signed_in(shop, name)
 
     def get(self, path: str, **filters: str) -> TestResponse:
         """Open a page below /audit."""
         return self._client.get(f"/audit{path}", query_string=filters or None, buffered=True)
+
+    def post(self, path: str, **form: str) -> TestResponse:
+        """Send a form to an address below /audit."""
+        return self._client.post(f"/audit{path}", data=form, buffered=True)
 
     def page(self, path: str, **filters: str) -> str:
         """The text of a page that must be shown."""

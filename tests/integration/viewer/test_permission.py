@@ -24,6 +24,8 @@ PATHS = {
     "export": "/export",
     "history": "/history/customer/1",
     "integrity": "/integrity",
+    "revert": f"/events/{EVENT}/revert",
+    "reverted": f"/events/{EVENT}/revert",
     "trace": f"/traces/{TRACE}",
     "trace_document": f"/traces/{TRACE}.json",
 }
