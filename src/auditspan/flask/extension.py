@@ -41,6 +41,7 @@ from auditspan.trail import AuditTrail
 _KEY = "auditspan"
 _SCOPE = "auditspan_scope"
 _COLLECTOR_FILES = "AUDITSPAN_COLLECTOR_FILES"
+_TRACE_URL = "AUDITSPAN_TRACE_URL"
 _PUBLIC_KEYS = "AUDITSPAN_PUBLIC_KEYS"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
 _MAX_USER_AGENT = 512
@@ -86,8 +87,9 @@ class AuditExtension:
         """Install the extension, as `app.extensions["auditspan"]`, and its commands `flask audit`.
 
         The pages read the spans of a trace from the directory that `AUDITSPAN_COLLECTOR_FILES`
-        names, in the application's configuration or the environment, and check the signatures of
-        checkpoints by the list `AUDITSPAN_PUBLIC_KEYS` of the configuration. For more settings,
+        names, and link to the tracing backend of `AUDITSPAN_TRACE_URL`, each in the application's
+        configuration or the environment. They check the signatures of checkpoints by the list
+        `AUDITSPAN_PUBLIC_KEYS` of the configuration. For more settings,
         register `auditspan.viewer.viewer_blueprint` instead of passing `viewer`.
 
         Raises:
@@ -126,7 +128,8 @@ class AuditExtension:
             self.trail,
             can_view=self._can_view,
             can_revert=self._can_revert,
-            collector_files=app.config.get(_COLLECTOR_FILES) or os.environ.get(_COLLECTOR_FILES),
+            collector_files=_setting(app, _COLLECTOR_FILES),
+            trace_url=_setting(app, _TRACE_URL),
             public_keys=_public_keys(app),
         )
         app.register_blueprint(pages, url_prefix=path)
@@ -179,6 +182,10 @@ def _target(app: Flask, trail: AuditTrail) -> object:
     from auditspan.cli.commands import ApplicationTarget  # noqa: PLC0415 (needs the extra `cli`)
 
     return ApplicationTarget(trail, app=app, command="flask audit")
+
+
+def _setting(app: Flask, name: str) -> str | None:
+    return app.config.get(name) or os.environ.get(name)
 
 
 def _public_keys(app: Flask) -> list[PublicKey]:

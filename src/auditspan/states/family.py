@@ -61,7 +61,7 @@ class Family:
             return tuple(key_values(target.id or "", self.key, dialect))
         except ValueError as error:
             raise AuditConfigError(
-                f"invalid target id {target.id!r}: it is no primary key of {target.type}"
+                f"invalid target id {target.id!r}: expected a primary key of {target.type}"
             ) from error
 
     def column_type(self, type_name: str, name: str) -> TypeEngine[Any] | None:

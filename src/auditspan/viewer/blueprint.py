@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from auditspan.errors import AuditConfigError, AuditWriteError
 from auditspan.otlp import TraceFiles
+from auditspan.telemetry import TraceLink
 from auditspan.tlog import PublicKey
 from auditspan.trail import AuditTrail
 from auditspan.viewer.event_page import event_page, proof_page
@@ -67,6 +68,7 @@ def viewer_blueprint(  # noqa: PLR0913 (keyword-only, each with a default)
     can_revert: Callable[[], bool] | None = None,
     connect: Connect | None = None,
     collector_files: Path | str | None = None,
+    trace_url: str | None = None,
     public_keys: Sequence[PublicKey] = (),
     account: Callable[[], Account | None] = lambda: None,
 ) -> Blueprint:
@@ -86,10 +88,15 @@ def viewer_blueprint(  # noqa: PLR0913 (keyword-only, each with a default)
         connect: opens a connection for reading, by default through a session of the trail.
         collector_files: the directory of the collector's files, which the spans of a trace are read
             from. An index of them is kept there, or in memory where that is not possible.
+        trace_url: the URL of a trace in a tracing backend, with `{trace_id}` in the place of its
+            id, which the pages link to.
         public_keys: the keys that checkpoints may be signed by; without them, signatures are not
             checked.
         account: returns the account that is shown with a button to sign out, for an application
             that signs in on these pages.
+
+    Raises:
+        AuditConfigError: the URL of traces is invalid.
     """
     viewer = Viewer(
         trail=trail,
@@ -97,6 +104,7 @@ def viewer_blueprint(  # noqa: PLR0913 (keyword-only, each with a default)
         can_revert=can_revert,
         connect=connect or own_sessions(trail),
         trace_files=TraceFiles(collector_files) if collector_files else None,
+        trace_link=TraceLink(trace_url) if trace_url else None,
         public_keys=tuple(public_keys),
         account=account,
     )

@@ -63,6 +63,7 @@ def _page(viewer: Viewer, connection: Connection, event_id: str, name: str) -> P
             "proof": check,
             "json": printable_json(stored.resource(), indent=2),
             "body": stored.body,
+            "link": viewer.trace_link,
             "may_revert": viewer.may_revert(),
             "siblings": _siblings(connection, tables, stored, event),
             "status": read_status(connection, tables),

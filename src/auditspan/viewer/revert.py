@@ -23,9 +23,7 @@ _FORBIDDEN = (
     "You may not revert changes. Ask the administrators of this application for permission."
 )
 _REFUSED = "The database did not accept the change, so nothing was reverted. Try again."
-_NO_CHANGE = (
-    "This event is no creation, update or deletion of one object, so it cannot be reverted."
-)
+_NO_CHANGE = "Only a creation, an update or a deletion of one object can be reverted."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,7 @@ def trace_page(viewer: Viewer, connection: Connection, trace_id: str) -> Page:
         values={
             "trace_id": wanted,
             "trace": trace,
+            "link": viewer.trace_link,
             "rows": rows[:_MOST],
             "is_cut": len(rows) > _MOST,
             "problem": problem,

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from auditspan.format import VIEWED, Json
 from auditspan.otlp import TraceFiles
+from auditspan.telemetry import TraceLink
 from auditspan.tlog import PublicKey
 from auditspan.trail import AuditTrail
 
@@ -76,6 +77,7 @@ class Viewer:
     can_revert: Callable[[], bool] | None
     connect: Connect
     trace_files: TraceFiles | None
+    trace_link: TraceLink | None
     public_keys: tuple[PublicKey, ...]
     account: Callable[[], Account | None]
 

@@ -260,7 +260,7 @@ def test_a_target_names_its_object(world: World) -> None:
     assert [dog, dog, seat, None] == found
     with pytest.raises(AuditConfigError, match="has the target type 'nothing'"):
         state(world, Target(type="nothing", id="1"), None)
-    with pytest.raises(AuditConfigError, match="it is no primary key of seat"):
+    with pytest.raises(AuditConfigError, match="expected a primary key of seat"):
         state(world, Target(type="seat", id="x"), None)
 
 
