@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 from auditspan.errors import CollectorFilesError
-from auditspan.otlp import files as otlpfile
+from auditspan.otlp import chunks
 from auditspan.otlp.files import (
     Damage,
     LogEntry,
@@ -378,7 +378,7 @@ def test_a_line_without_end_is_read_in_pieces(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A line over the limit does not fill the memory, is counted, and the next line is read."""
-    monkeypatch.setattr(otlpfile, "_LINE_LIMIT", 1_000)
+    monkeypatch.setattr(chunks, "LINE_LIMIT", 1_000)
     file = tmp_path / "audit.jsonl"
     file.write_bytes(log_line("x" * 5_000) + b"\n" + log_line("after") + b"\n")
     records, pieces = read(file)

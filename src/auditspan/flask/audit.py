@@ -33,6 +33,7 @@ class Audit:
         worker: as for `AuditExtension`.
         viewer: as for `AuditExtension`.
         can_view: as for `AuditExtension`.
+        can_revert: as for `AuditExtension`.
         options: further options of `AuditTrail`.
 
     Attributes:
@@ -42,7 +43,7 @@ class Audit:
         AuditConfigError: the sessions already have a trail, or models are already in use.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
         self,
         db: Any,  # noqa: ANN401 (Flask-SQLAlchemy's)
         *,
@@ -50,13 +51,19 @@ class Audit:
         worker: bool = False,
         viewer: str | None = None,
         can_view: Callable[[], bool] | None = None,
+        can_revert: Callable[[], bool] | None = None,
         **options: Any,  # noqa: ANN401 (those of AuditTrail)
     ) -> None:
         _audit_by_default(db.Model)
         self._db = db
         self.trail = AuditTrail(db.session, metadata=db.metadata, **options)
         self._extension = AuditExtension(
-            self.trail, actor=actor, worker=worker, viewer=viewer, can_view=can_view
+            self.trail,
+            actor=actor,
+            worker=worker,
+            viewer=viewer,
+            can_view=can_view,
+            can_revert=can_revert,
         )
 
     def init_app(self, app: Flask) -> None:

@@ -41,6 +41,7 @@ from auditspan.trail import AuditTrail
 _KEY = "auditspan"
 _SCOPE = "auditspan_scope"
 _COLLECTOR_FILES = "AUDITSPAN_COLLECTOR_FILES"
+_TRACE_URL = "AUDITSPAN_TRACE_URL"
 _PUBLIC_KEYS = "AUDITSPAN_PUBLIC_KEYS"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,128}")
 _MAX_USER_AGENT = 512
@@ -61,9 +62,11 @@ class AuditExtension:
         viewer: the path of the pages of the trail, as in ``/audit``; None for no pages.
         can_view: returns whether the current request may see these pages; it may also raise what
             `flask.abort` raises. Without it, no request may see them.
+        can_revert: returns whether the current request may also revert changes on these pages.
+            Without it, no request may.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
         self,
         trail: AuditTrail,
         *,
@@ -71,19 +74,22 @@ class AuditExtension:
         worker: bool = False,
         viewer: str | None = None,
         can_view: Callable[[], bool] | None = None,
+        can_revert: Callable[[], bool] | None = None,
     ) -> None:
         self.trail = trail
         self._actor = actor
         self._worker = _Worker(trail) if worker else None
         self._viewer = viewer
         self._can_view = can_view
+        self._can_revert = can_revert
 
     def init_app(self, app: Flask) -> None:
         """Install the extension, as `app.extensions["auditspan"]`, and its commands `flask audit`.
 
         The pages read the spans of a trace from the directory that `AUDITSPAN_COLLECTOR_FILES`
-        names, in the application's configuration or the environment, and check the signatures of
-        checkpoints by the list `AUDITSPAN_PUBLIC_KEYS` of the configuration. For more settings,
+        names, and link to the tracing backend of `AUDITSPAN_TRACE_URL`, each in the application's
+        configuration or the environment. They check the signatures of checkpoints by the list
+        `AUDITSPAN_PUBLIC_KEYS` of the configuration. For more settings,
         register `auditspan.viewer.viewer_blueprint` instead of passing `viewer`.
 
         Raises:
@@ -121,7 +127,9 @@ class AuditExtension:
         pages = viewer_blueprint(
             self.trail,
             can_view=self._can_view,
-            collector_files=app.config.get(_COLLECTOR_FILES) or os.environ.get(_COLLECTOR_FILES),
+            can_revert=self._can_revert,
+            collector_files=_setting(app, _COLLECTOR_FILES),
+            trace_url=_setting(app, _TRACE_URL),
             public_keys=_public_keys(app),
         )
         app.register_blueprint(pages, url_prefix=path)
@@ -174,6 +182,10 @@ def _target(app: Flask, trail: AuditTrail) -> object:
     from auditspan.cli.commands import ApplicationTarget  # noqa: PLC0415 (needs the extra `cli`)
 
     return ApplicationTarget(trail, app=app, command="flask audit")
+
+
+def _setting(app: Flask, name: str) -> str | None:
+    return app.config.get(name) or os.environ.get(name)
 
 
 def _public_keys(app: Flask) -> list[PublicKey]:

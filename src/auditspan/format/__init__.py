@@ -5,6 +5,7 @@ from __future__ import annotations
 from auditspan.format.actions import (
     OUTCOMES,
     OWN_ACTIONS,
+    VERIFIED,
     VIEWED,
     require_action,
     require_outcome,
@@ -50,6 +51,7 @@ __all__ = [
     "RANDOM_BYTES",
     "SECRET_BYTES",
     "TARGET",
+    "VERIFIED",
     "VIEWED",
     "Actor",
     "ActorType",

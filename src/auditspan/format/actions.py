@@ -15,7 +15,10 @@ _ACTION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 VIEWED = "audit.viewed"
 """The action of a page of the viewer that was shown."""
 
-OWN_ACTIONS = frozenset({KEY_ADDED, VIEWED})
+VERIFIED = "audit.verified"
+"""The action of a verification of the trail whose outcome was recorded."""
+
+OWN_ACTIONS = frozenset({KEY_ADDED, VERIFIED, VIEWED})
 """The actions that auditspan itself records; they need no registration."""
 
 OUTCOMES: tuple[str, ...] = get_args(Outcome)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from auditspan.otlp.decode import LogEntry, SpanEvent, SpanRecord, as_json
 from auditspan.otlp.files import Damage, read_logs, read_spans
-from auditspan.otlp.trace_tree import Trace, build_trace, render_trace, trace_as_dict
+from auditspan.otlp.trace_files import TraceFiles
+from auditspan.otlp.trace_tree import Trace, render_trace, trace_as_dict
 
 __all__ = [
     "Damage",
@@ -12,8 +13,8 @@ __all__ = [
     "SpanEvent",
     "SpanRecord",
     "Trace",
+    "TraceFiles",
     "as_json",
-    "build_trace",
     "read_logs",
     "read_spans",
     "render_trace",

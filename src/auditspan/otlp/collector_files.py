@@ -12,14 +12,17 @@ import os
 import re
 import zlib
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from io import BufferedReader
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from auditspan.errors import CollectorFilesError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from io import BufferedReader
     from pathlib import Path
+
+Stream: TypeAlias = BufferedReader | gzip.GzipFile
+"""An open file, which is unpacked as it is read."""
 
 UNPACKING_ERRORS = (EOFError, zlib.error, gzip.BadGzipFile)
 """The errors of reading a truncated or damaged gzip file."""
@@ -56,7 +59,7 @@ def foreign_format(file: Path, name: str) -> CollectorFilesError:
     )
 
 
-def open_files(path: Path) -> Iterator[tuple[Path, BufferedReader | gzip.GzipFile]]:
+def open_files(path: Path) -> Iterator[tuple[Path, Stream]]:
     """Yield the file, or the files of a directory by stem, from the oldest to the live one.
 
     Raises:
@@ -78,7 +81,7 @@ def _opened(path: Path) -> Iterator[tuple[Path, BufferedReader]]:
             yield from _family(directory, stem)
 
 
-def _unpacked(file: Path, stream: BufferedReader) -> BufferedReader | gzip.GzipFile:
+def _unpacked(file: Path, stream: BufferedReader) -> Stream:
     with translated(file):
         packed = stream.peek(_HEAD).startswith(_GZIP)
         unpacked = gzip.GzipFile(fileobj=stream) if packed else stream

@@ -28,6 +28,13 @@ OPENING = re.compile(
 (`{\\"resource`), and objects in an export start with `{"resource":`. An export whose first members
 are objects or lists does not match; it is still found unless it directly follows a torn one."""
 
+ESCAPED = re.compile(rb"\\u00(?:3[0-9]|[46][1-9a-fA-F]|[57][0-9aA])")
+"""A letter or digit written as an escape, which is never necessary."""
+
+LINE_LIMIT = 64 * 1024 * 1024
+"""The maximum line size in bytes. The collector accepts requests of up to 20 MiB; a longer line is
+damaged, and read in pieces."""
+
 _BRACKETS = re.compile(_STRING + rb'|[\[{]|[\]}]|"')
 _OUTERMOST = re.compile(rb"(?m)^\{")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")

@@ -13,11 +13,11 @@ raises an error that names the format.
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from auditspan.otlp.chunks import WHOLE, lines_of
 from auditspan.otlp.collector_files import UNPACKING_ERRORS, foreign_format, open_files, translated
 from auditspan.otlp.decode import (
     LOGS,
@@ -28,24 +28,19 @@ from auditspan.otlp.decode import (
     SpanLink,
     SpanRecord,
 )
-from auditspan.otlp.documents import OPENING, Documents, Line
+from auditspan.otlp.documents import ESCAPED, OPENING, Documents, Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from gzip import GzipFile
-    from io import BufferedReader
 
+    from auditspan.otlp.chunks import Part
+    from auditspan.otlp.collector_files import Stream
     from auditspan.otlp.decode import R, Signal
+    from auditspan.otlp.trace_index import TraceIndex
 
 __all__ = ["Damage", "LogEntry", "SpanEvent", "SpanLink", "SpanRecord", "read_logs", "read_spans"]
 
 _log = logging.getLogger(__name__)
-_ESCAPED = re.compile(rb"\\u00(?:3[0-9]|[46][1-9a-fA-F]|[57][0-9aA])")
-"""A letter or digit written as an escape, which is never necessary."""
-
-_LINE_LIMIT = 64 * 1024 * 1024
-"""The maximum line size in bytes. The collector accepts requests of up to 20 MiB; a longer line is
-damaged, and read in pieces."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +76,22 @@ class Damage:
 
 
 def read_spans(
-    path: Path | str, *, trace_id: str | None = None, damage: Damage | None = None
+    path: Path | str,
+    *,
+    trace_id: str | None = None,
+    damage: Damage | None = None,
+    index: TraceIndex | None = None,
 ) -> Iterator[SpanRecord]:
     """Return the spans in a file, or in a directory's files, with the guarantees of `read_logs`."""
-    return _read(Path(path), SPANS, trace_id, damage)
+    return _read(_Files(Path(path), trace_id, index), SPANS, damage)
 
 
 def read_logs(
-    path: Path | str, *, trace_id: str | None = None, damage: Damage | None = None
+    path: Path | str,
+    *,
+    trace_id: str | None = None,
+    damage: Damage | None = None,
+    index: TraceIndex | None = None,
 ) -> Iterator[LogEntry]:
     """Return the log records in a file, or in a directory's files, in the order they were written.
 
@@ -104,43 +107,60 @@ def read_logs(
             many times faster; their damage is not counted.
         damage: counts skipped pieces. Without it, a warning is logged at the end. Lines of another
             signal are skipped, so each reader counts its own damage.
+        index: leaves out the parts of the files that have no record of the trace.
 
     Raises:
         CollectorFilesError: the path does not exist, cannot be read, or is not OTLP JSON. The first
             is raised by this call, the others possibly during iteration.
     """
-    return _read(Path(path), LOGS, trace_id, damage)
+    return _read(_Files(Path(path), trace_id, index), LOGS, damage)
 
 
-def _read(
-    path: Path, signal: Signal[R], trace_id: str | None, damage: Damage | None
-) -> Iterator[R]:
-    with translated(path):
-        path.stat()
+class _Files:
+    """Files whose records are read, or only those of one trace."""
+
+    def __init__(self, path: Path, trace_id: str | None, index: TraceIndex | None) -> None:
+        self.path, self.trace_id, self._index = path, (trace_id or "").lower(), index
+
+    def opened(self) -> Iterator[tuple[Path, Stream, tuple[Part, ...]]]:
+        """Yield each file with the parts of it to read."""
+        for file, stream in open_files(self.path):
+            if self._index is None or not self.trace_id:
+                yield file, stream, WHOLE
+            else:
+                with translated(file):
+                    parts = self._index.parts(stream, self.trace_id)
+                yield file, stream, parts
+
+
+def _read(files: _Files, signal: Signal[R], damage: Damage | None) -> Iterator[R]:
+    with translated(files.path):
+        files.path.stat()
     if damage is None:
-        return _warning_of_damage(path, signal, trace_id)
-    return _records(path, signal, trace_id, damage)
+        return _warning_of_damage(files, signal)
+    return _records(files, signal, damage)
 
 
-def _warning_of_damage(path: Path, signal: Signal[R], trace_id: str | None) -> Iterator[R]:
+def _warning_of_damage(files: _Files, signal: Signal[R]) -> Iterator[R]:
     damage = Damage()
     try:
-        yield from _records(path, signal, trace_id, damage)
+        yield from _records(files, signal, damage)
     finally:
         if damage.pieces:
             _log.warning("skipped %d damaged pieces; first: %s", damage.pieces, damage.places[0])
 
 
-def _records(path: Path, signal: Signal[R], trace_id: str | None, damage: Damage) -> Iterator[R]:
-    wanted = (trace_id or "").lower()
-    for file, stream in open_files(path):
-        documents = Documents(is_unwanted=_Unwanted(signal.top, wanted))
-        for line, export in documents.read(_lines(file, stream, damage)):
-            for record in _decoded(export, signal, line, damage):
-                if not wanted or record.trace_id == wanted:
-                    yield record
-        if (name := documents.foreign_format()) is not None:
-            raise foreign_format(file, name)
+def _records(files: _Files, signal: Signal[R], damage: Damage) -> Iterator[R]:
+    wanted = files.trace_id
+    for file, stream, parts in files.opened():
+        for part in parts:
+            documents = Documents(is_unwanted=_Unwanted(signal.top, wanted))
+            for line, export in documents.read(_lines(file, stream, part, damage)):
+                for record in _decoded(export, signal, line, damage):
+                    if not wanted or record.trace_id == wanted:
+                        yield record
+            if part in WHOLE and (name := documents.foreign_format()) is not None:
+                raise foreign_format(file, name)
 
 
 class _Unwanted:
@@ -154,7 +174,7 @@ class _Unwanted:
         self._top, self._trace_id = f'"{top}"'.encode(), trace_id.encode()
 
     def __call__(self, content: bytes) -> bool:
-        if not OPENING.match(content) or _ESCAPED.search(content):
+        if not OPENING.match(content) or ESCAPED.search(content):
             return False
         return self._top not in content or self._trace_id not in content.lower()
 
@@ -178,11 +198,11 @@ def _damaged(line: Line, reason: str) -> DamagedPiece:
     return DamagedPiece(file=line.file, line_offset=line.offset, reason=reason, unfinished=torn)
 
 
-def _lines(file: Path, stream: BufferedReader | GzipFile, damage: Damage) -> Iterator[Line]:
-    offset = 0
+def _lines(file: Path, stream: Stream, part: Part, damage: Damage) -> Iterator[Line]:
+    offset = part.start
     with translated(file):
         try:
-            while content := stream.readline(_LINE_LIMIT):
+            for content in lines_of(stream, part):
                 yield Line(file, offset, content)
                 offset += len(content)
         except UNPACKING_ERRORS:

@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from auditspan.delivery import Acknowledgement, Compression
+from auditspan.errors import AuditConfigError
 from auditspan.settings import otel_variables
 from auditspan.settings.otel_variables import MAX_TIMEOUT
+from auditspan.telemetry import TraceLink
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _TAKEN = frozenset({"otlp", "file", "console"})
@@ -34,11 +36,20 @@ def http_url(text: str) -> str:
     return text
 
 
+def trace_url(text: str) -> str:
+    """Return the template of a link to traces if it is valid."""
+    try:
+        return TraceLink(text).template
+    except AuditConfigError as error:
+        raise ValueError(error.message) from error
+
+
 def absolute(path: Path) -> Path:
     """Return the absolute path, because a server may change its directory later."""
     return path.expanduser().absolute()
 
 
+TraceUrl = Annotated[str, AfterValidator(trace_url)]
 HttpUrl = Annotated[str, AfterValidator(http_url)]
 AbsolutePath = Annotated[Path, AfterValidator(absolute)]
 

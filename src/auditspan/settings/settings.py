@@ -23,6 +23,7 @@ from auditspan.settings.destinations import (
     AbsolutePath,
     Destination,
     HttpUrl,
+    TraceUrl,
     parse_destinations,
     parse_headers,
 )
@@ -118,6 +119,11 @@ class TrailSettings(BaseSettings):
     collector_files: AbsolutePath = Field(
         default_factory=lambda data: data["data_dir"] / "collector",
         description="the directory of the collector's files; the sink `file` writes them",
+    )
+    trace_url: TraceUrl | None = Field(
+        default=None,
+        description="the URL of a trace in Jaeger, Grafana or the like, with {trace_id} in it; the "
+        "pages link to it",
     )
     signing_key_file: AbsolutePath = Field(
         default_factory=lambda data: data["data_dir"] / "keys" / "signing.key",

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Column, MetaData, Table, inspect
+from sqlalchemy import Column, Dialect, MetaData, Table, inspect
 from sqlalchemy.orm import Mapper
 from sqlalchemy.types import TypeEngine
 
 from auditspan.errors import AuditConfigError
+from auditspan.format import Target
 from auditspan.mapping import (
     LinkTable,
     all_mappers,
@@ -24,6 +25,7 @@ from auditspan.mapping import (
     model_of,
 )
 from auditspan.replay import ObjectType, core_type, mapped_type, object_types
+from auditspan.states.values import Value, key_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,19 @@ class Family:
         first = self.types[self.name]
         columns: list[Any] = list(first.rows.selected_columns)
         return columns[: len(first.key_names)]
+
+    def identity_of(self, target: Target, dialect: Dialect) -> tuple[Value, ...]:
+        """Return the primary key of the object that a target names.
+
+        Raises:
+            AuditConfigError: the target names no object of this family.
+        """
+        try:
+            return tuple(key_values(target.id or "", self.key, dialect))
+        except ValueError as error:
+            raise AuditConfigError(
+                f"invalid target id {target.id!r}: expected a primary key of {target.type}"
+            ) from error
 
     def column_type(self, type_name: str, name: str) -> TypeEngine[Any] | None:
         """Return the type of a recorded column; None if the models no longer have it."""
@@ -102,6 +117,18 @@ def families_of(metadata: MetaData) -> list[Family]:
 def _family_of(type_: ObjectType, metadata: MetaData) -> Family:
     family = family_of_type(type_.name, metadata) or _of_table(metadata.tables[type_.table])
     return replace(family, wanted=frozenset({type_.name}))
+
+
+def family_of_target(target: Target, metadata: MetaData) -> Family:
+    """Return the family of the object that a target names, whichever of its classes it has.
+
+    Raises:
+        AuditConfigError: the models have no such type.
+    """
+    for family in families_of(metadata):
+        if target.type in family.wanted:
+            return replace(family, wanted=frozenset(family.types))
+    raise AuditConfigError(f"no audited model or table has the target type {target.type!r}")
 
 
 def family_of_type(type_name: str, metadata: MetaData) -> Family | None:

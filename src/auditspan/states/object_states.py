@@ -6,9 +6,10 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session, scoped_session
 
 from auditspan.capture import Capture
+from auditspan.format import Target
 from auditspan.reading import Event, Source
 from auditspan.states.baseline import BATCH, Progress, record_baseline
-from auditspan.states.family import family_of
+from auditspan.states.family import family_of, family_of_target
 from auditspan.states.revert import revert_event
 from auditspan.states.state import State
 from auditspan.states.timeline import Timeline, When
@@ -34,8 +35,8 @@ class ObjectStates:
         Args:
             source: a session or a connection.
             model: an audited model, or an audited table without a model. An object of a subclass is
-                found as well, as by `session.get`.
-            key: the primary key; a tuple if it has several columns.
+                found as well, as by `session.get`. Or a `Target`, which names the object itself.
+            key: the primary key; a tuple if it has several columns; None with a `Target`.
             when: an aware time; or an event or a change id, for the state just after it.
 
         Returns:
@@ -47,11 +48,14 @@ class ObjectStates:
             AuditConfigError: the model is not audited, the time has no zone, or the trail does not
                 have the event.
         """
+        connection = source if isinstance(source, Connection) else source.connection()
+        if isinstance(model, Target):
+            family = family_of_target(model, self._capture.metadata)
+            identity = family.identity_of(model, connection.dialect)
+        else:
+            family, identity = family_of(model), key if isinstance(key, tuple) else (key,)
         return Timeline(
-            connection=source if isinstance(source, Connection) else source.connection(),
-            tables=self.tables,
-            family=family_of(model),
-            identity=key if isinstance(key, tuple) else (key,),
+            connection=connection, tables=self.tables, family=family, identity=identity
         ).at(when)
 
     def revert(

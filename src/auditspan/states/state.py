@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from auditspan.format import Json
 from auditspan.reading import Event
 from auditspan.states.values import Value
 
@@ -22,6 +23,7 @@ class State:
             give them, `Redacted` or `Digest` for a value that the trail does not have, and the
             recorded form of a value without an exact Python value, or of a column that the model no
             longer has. Excluded columns are absent.
+        recorded: the same columns in their recorded form.
         links: the target ids of linked objects, sorted, by relationship.
         event: the last change of its columns.
         is_complete: whether its history begins with a creation or a baseline, and no event
@@ -31,6 +33,7 @@ class State:
     type: str
     id: str
     values: Mapping[str, Value]
+    recorded: Mapping[str, Json]
     links: Mapping[str, tuple[str, ...]]
     event: Event
     is_complete: bool

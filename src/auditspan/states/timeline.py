@@ -79,6 +79,7 @@ class Timeline:
             type=type_name,
             id=self.id,
             values=MappingProxyType(values),
+            recorded=MappingProxyType(fields),
             links=MappingProxyType(links),
             event=last,
             is_complete=not is_partial and found.kinds.isdisjoint({"contradiction", "no-create"}),

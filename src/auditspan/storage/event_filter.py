@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, literal_column
 
-from auditspan.format import canonical_json
+from auditspan.format import VIEWED, canonical_json
 from auditspan.storage.search_terms import HasTerm
 
 _ESCAPE = "\\"
@@ -34,6 +34,7 @@ class EventFilter:
         tx_id, trace_id, request_id, tenant: the transaction, trace, request and tenant.
         text: text anywhere in the body; the case of ASCII letters does not matter.
         exclude: criteria that no event may meet, without `since` and `until`.
+        with_views: whether views of the viewer's pages count.
     """
 
     actor: str | None = None
@@ -52,6 +53,7 @@ class EventFilter:
     tenant: str | None = None
     text: str | None = None
     exclude: EventFilter | None = None
+    with_views: bool = True
 
     def conditions(self, event: FromClause, *, by_index: bool = True) -> list[ColumnElement[bool]]:
         """Return the conditions in SQL; `matches` checks what they let through.
@@ -69,6 +71,8 @@ class EventFilter:
         found += terms if by_index else [term.in_text for term in terms]
         if self.action is not None:
             found.append(_action(columns.action, self.action))
+        if not self.with_views:
+            found.append(columns.action != VIEWED)
         if self.since is not None:
             found.append(columns.occurred_at >= self.since)
         if self.until is not None:
@@ -153,7 +157,9 @@ class EventFilter:
 
 
 FILTER_NAMES = tuple(
-    one.name for one in fields(EventFilter) if one.name not in {"actor_label", "exclude"}
+    one.name
+    for one in fields(EventFilter)
+    if one.name not in {"actor_label", "exclude", "with_views"}
 )
 """The names of all criteria; the label is found by `actor`, too."""
 

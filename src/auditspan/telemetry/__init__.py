@@ -19,6 +19,7 @@ from auditspan.telemetry.trace_boundary import (
     link_remote_span,
     parse_networks,
 )
+from auditspan.telemetry.trace_link import TraceLink
 
 __all__ = [
     "ExceptionText",
@@ -27,6 +28,7 @@ __all__ = [
     "SealMeters",
     "TelemetryErrors",
     "TraceBoundary",
+    "TraceLink",
     "VerifyMeters",
     "announce",
     "database_status",

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from auditspan.delivery import stored_cursors
-from auditspan.format import Keyring, MacKeys, SealedLeaf
+from auditspan.format import Json, Keyring, MacKeys, SealedLeaf
 from auditspan.storage import (
     AuditTables,
     StoredNumber,
@@ -60,6 +60,18 @@ class VerifyReport:
     def ok(self) -> bool:
         """True if there was something to check, and nothing was found."""
         return self.tree_size > 0 and not self.findings
+
+    def summary(self) -> dict[str, Json]:
+        """Return the outcome without the findings, as metadata of an event `audit.verified`."""
+        return {
+            "ok": self.ok,
+            "rows": self.rows,
+            "tree_size": self.tree_size,
+            "root": self.root,
+            "since": self.since,
+            "witnessed": self.witnessed,
+            "findings": len(self.findings),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fixed JSON form."""

@@ -7,18 +7,22 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from flask import Blueprint, Response, abort, redirect, request, url_for
+from flask import Blueprint, Response, abort, redirect, request, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from auditspan.errors import AuditConfigError, AuditWriteError
+from auditspan.otlp import TraceFiles
+from auditspan.telemetry import TraceLink
 from auditspan.tlog import PublicKey
 from auditspan.trail import AuditTrail
 from auditspan.viewer.event_page import event_page, proof_page
+from auditspan.viewer.export import export
 from auditspan.viewer.history_page import history_page
 from auditspan.viewer.integrity_page import integrity_page
 from auditspan.viewer.query import without_empty
 from auditspan.viewer.rendering import render
+from auditspan.viewer.revert import revert, revert_page
 from auditspan.viewer.trace_page import trace_document, trace_page
 from auditspan.viewer.trail_page import tail, trail_page
 from auditspan.viewer.viewer import Account, Connect, Document, Page, Viewer, own_sessions
@@ -47,8 +51,10 @@ _NOT_RECORDED = (
 _ROUTES: dict[str, tuple[str, Show]] = {
     "event": ("/events/<event_id>", event_page),
     "proof": ("/events/<event_id>/proof", proof_page),
+    "export": ("/export", export),
     "history": ("/history/<target_type>/<path:target_id>", history_page),
     "integrity": ("/integrity", integrity_page),
+    "revert": ("/events/<event_id>/revert", revert_page),
     "trace": ("/traces/<trace_id>", trace_page),
     "trace_document": ("/traces/<trace_id>.json", trace_document),
 }
@@ -59,8 +65,10 @@ def viewer_blueprint(  # noqa: PLR0913 (keyword-only, each with a default)
     trail: AuditTrail,
     *,
     can_view: Callable[[], bool] | None = None,
+    can_revert: Callable[[], bool] | None = None,
     connect: Connect | None = None,
     collector_files: Path | str | None = None,
+    trace_url: str | None = None,
     public_keys: Sequence[PublicKey] = (),
     account: Callable[[], Account | None] = lambda: None,
 ) -> Blueprint:
@@ -74,19 +82,29 @@ def viewer_blueprint(  # noqa: PLR0913 (keyword-only, each with a default)
         trail: the trail; its sessions MUST be synchronous.
         can_view: returns whether the current request may see the trail. It may also raise what
             `flask.abort` raises, such as a redirect to the login. Without it, no request may.
+        can_revert: returns whether the current request, which may see the trail, may also revert
+            changes of audited models. Without it, no request may. The application needs a
+            `SECRET_KEY`: the token of the form is kept in its session.
         connect: opens a connection for reading, by default through a session of the trail.
         collector_files: the directory of the collector's files, which the spans of a trace are read
-            from.
+            from. An index of them is kept there, or in memory where that is not possible.
+        trace_url: the URL of a trace in a tracing backend, with `{trace_id}` in the place of its
+            id, which the pages link to.
         public_keys: the keys that checkpoints may be signed by; without them, signatures are not
             checked.
         account: returns the account that is shown with a button to sign out, for an application
             that signs in on these pages.
+
+    Raises:
+        AuditConfigError: the URL of traces is invalid.
     """
     viewer = Viewer(
         trail=trail,
         can_view=can_view,
+        can_revert=can_revert,
         connect=connect or own_sessions(trail),
-        collector_files=Path(collector_files) if collector_files else None,
+        trace_files=TraceFiles(collector_files) if collector_files else None,
+        trace_link=TraceLink(trace_url) if trace_url else None,
         public_keys=tuple(public_keys),
         account=account,
     )
@@ -95,6 +113,7 @@ def viewer_blueprint(  # noqa: PLR0913 (keyword-only, each with a default)
     blueprint.add_url_rule("/tail", "tail", _tail(viewer))
     for endpoint, (rule, show) in _ROUTES.items():
         blueprint.add_url_rule(rule, endpoint, _view(viewer, show))
+    blueprint.add_url_rule(_ROUTES["revert"][0], "reverted", _reverted(viewer), methods=["POST"])
     blueprint.register_error_handler(HTTPException, _error_page(viewer))
     blueprint.after_request(_protected)
     return blueprint
@@ -142,6 +161,15 @@ def _tail(viewer: Viewer) -> Callable[..., ResponseReturnValue]:
     return view
 
 
+def _reverted(viewer: Viewer) -> Callable[..., ResponseReturnValue]:
+    def view(event_id: str) -> ResponseReturnValue:
+        _require_permission(viewer)
+        answer = revert(viewer, event_id)
+        return _response(viewer, answer) if isinstance(answer, Page) else answer
+
+    return view
+
+
 def _require_permission(viewer: Viewer) -> None:
     if not viewer.may_view():
         abort(403, _FORBIDDEN)
@@ -150,7 +178,8 @@ def _require_permission(viewer: Viewer) -> None:
 def _response(viewer: Viewer, page: Page | Document) -> Response:
     if isinstance(page, Document):
         headers = {"Content-Disposition": f'attachment; filename="{page.name}"'}
-        return Response(page.text, mimetype="application/json", headers=headers)
+        lines = stream_with_context(line.encode() for line in page.lines)
+        return Response(lines, mimetype=page.media_type, headers=headers)
     text = render(page.template, account=viewer.account(), **page.values)
     return Response(text, page.status, mimetype="text/html")
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from flask import abort
 from sqlalchemy import Connection
 
 from auditspan.format import printable_json
 from auditspan.reading import Event, Inclusion, read_inclusion
-from auditspan.storage import AuditTables, EventFilter, StoredEvent, find_events, get_event
+from auditspan.storage import AuditTables, EventFilter, StoredEvent, find_events
 from auditspan.tlog import PublicKey, check_checkpoint
+from auditspan.viewer.events import require_stored
 from auditspan.viewer.status import read_status
 from auditspan.viewer.viewer import Page, Viewer
 
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NEAR = 100
 """Rows before and after an event among which its transaction is looked for: `tx_id` has no index,
 and a transaction inserts its rows together."""
@@ -55,7 +53,7 @@ def proof_page(viewer: Viewer, connection: Connection, event_id: str) -> Page:
 
 def _page(viewer: Viewer, connection: Connection, event_id: str, name: str) -> Page:
     tables = viewer.trail.tables
-    stored = _stored(connection, tables, event_id)
+    stored = require_stored(connection, tables, event_id)
     event = Event.from_resource(stored.resource())
     check = _proof(viewer, connection, event) if name == "proof" else None
     return Page(
@@ -65,17 +63,13 @@ def _page(viewer: Viewer, connection: Connection, event_id: str, name: str) -> P
             "proof": check,
             "json": printable_json(stored.resource(), indent=2),
             "body": stored.body,
+            "link": viewer.trace_link,
+            "may_revert": viewer.may_revert(),
             "siblings": _siblings(connection, tables, stored, event),
             "status": read_status(connection, tables),
         },
         viewed={"page": name, "event": event.event_id},
     )
-
-
-def _stored(connection: Connection, tables: AuditTables, event_id: str) -> StoredEvent:
-    wanted = event_id.lower()
-    found = get_event(connection, tables, wanted) if _UUID.fullmatch(wanted) else None
-    return found or abort(404, "No event has this id.")
 
 
 def _siblings(

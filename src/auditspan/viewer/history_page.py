@@ -1,35 +1,78 @@
-"""History of one target: all that happened to it, newest first."""
+"""History of one target: all that happened to it, newest first, and its state at a time."""
 
 from __future__ import annotations
 
-from flask import abort
+from dataclasses import dataclass
+from datetime import datetime
+
+from flask import abort, request
 from sqlalchemy import Connection
 
+from auditspan.errors import AuditBodyError, AuditConfigError
 from auditspan.format import Target, in_change_order
 from auditspan.reading import Event
+from auditspan.states import State
 from auditspan.storage import EventFilter, StoredEvent, find_events
+from auditspan.viewer.events import find_event
+from auditspan.viewer.query import read_time
 from auditspan.viewer.status import read_status
 from auditspan.viewer.viewer import Page, Viewer
+from auditspan.viewer.wording import as_sentence
 
 _MOST = 200
 """Events that are shown; the trail page has all of them."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """State of the target at a time that was asked for.
+
+    Attributes:
+        asked: the time, or the id of the event after which the state is shown.
+        event: that event.
+        state: the state; None if the object did not exist, or with a problem.
+        problem: the reason why the state is not known.
+    """
+
+    asked: str
+    event: Event | None = None
+    state: State | None = None
+    problem: str = ""
+
+
 def history_page(viewer: Viewer, connection: Connection, target_type: str, target_id: str) -> Page:
     """Show the newest events of a target, in the order in which the changes happened."""
     tables = viewer.trail.tables
+    target = Target(type=target_type, id=target_id)
     wanted = EventFilter(target_type=target_type, target_id=target_id)
     found = find_events(connection, tables, wanted, limit=_MOST + 1)
     if not found:
         abort(404, f"The trail has no event of {target_type} {target_id}.")
     ordered = in_change_order(list(reversed(found[:_MOST])), StoredEvent.change_id)
+    asked = request.args.get("at", "").strip()
     return Page(
         template="history.html",
         values={
-            "target": Target(type=target_type, id=target_id),
+            "target": target,
             "events": [Event.from_resource(one.resource()) for one in reversed(ordered)],
             "is_cut": len(found) > _MOST,
+            "moment": _moment(viewer, connection, target, asked) if asked else None,
+            "may_revert": viewer.may_revert(),
             "status": read_status(connection, tables),
         },
-        viewed={"page": "history", "target": {"type": target_type, "id": target_id}},
+        viewed={
+            "page": "history",
+            "target": {"type": target_type, "id": target_id},
+            **({"at": asked} if asked else {}),
+        },
     )
+
+
+def _moment(viewer: Viewer, connection: Connection, target: Target, asked: str) -> Moment:
+    event = find_event(connection, viewer.trail.tables, asked)
+    try:
+        when: datetime | Event = event or read_time("time", asked)
+        state = viewer.trail.as_of(connection, target, None, when)
+    except (AuditConfigError, AuditBodyError) as error:
+        return Moment(asked=asked, event=event, problem=as_sentence(error))
+    return Moment(asked=asked, event=event, state=state)

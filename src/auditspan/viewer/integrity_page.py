@@ -13,6 +13,7 @@ from auditspan.storage import AuditTables, StoredText, UtcText, quarantined
 from auditspan.viewer.checkpoints import Checkpoint, read_checkpoints
 from auditspan.viewer.plot import Plot, plot
 from auditspan.viewer.status import Status, read_status
+from auditspan.viewer.verification import read_verification
 from auditspan.viewer.viewer import Page, Viewer
 
 _CHECKPOINTS = 100
@@ -50,6 +51,7 @@ def integrity_page(viewer: Viewer, connection: Connection) -> Page:
             "checkpoints": checkpoints[::-1],
             "plots": [one for one in _plots(checkpoints) if one is not None],
             "destinations": _destinations(connection, tables, status),
+            "verification": read_verification(connection, tables, status.sealed),
             "has_keys": bool(viewer.public_keys),
         },
         viewed={"page": "integrity"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -13,11 +13,14 @@ from werkzeug.datastructures import MultiDict
 
 from auditspan.errors import AuditConfigError
 from auditspan.reading import require_possible
-from auditspan.storage import FILTER_NAMES, EventFilter
+from auditspan.storage import EXCLUDABLE, FILTER_NAMES, EventFilter
 
 _TIMES = ("since", "until")
 _SWITCHES = ("live", "views")
-_PARAMETERS = (*FILTER_NAMES, "before", *_SWITCHES)
+_NAMES = (*FILTER_NAMES, *(f"{name}!" for name in EXCLUDABLE))
+"""The parameters of filters: `actor=7`, and `actor!=7` to exclude events."""
+
+_PARAMETERS = (*_NAMES, "before", *_SWITCHES)
 _ROW_ID = re.compile(r"[1-9][0-9]{0,18}")
 _LAST_ROW_ID = 2**63 - 1
 _MAX_LENGTH = 512
@@ -28,7 +31,7 @@ class Query:
     """Query of the trail page.
 
     Attributes:
-        filters: the filters as given, by name.
+        filters: the filters as given, by name; a name with `!` excludes events.
         wanted: the filter that they mean.
         before: the row id that all rows of the page are older than; None for the newest page.
         live: whether new events are shown as they are recorded.
@@ -46,6 +49,19 @@ class Query:
         named = {**self.filters, **changed}
         filters = {name: value for name, value in named.items() if value is not None}
         return _encoded({**filters, **self._switches()})
+
+    def only(self, name: str, value: str) -> str:
+        """Return the query string of the newest page with only the events that have a value."""
+        return self.with_filters(**{name: value, f"{name}!": None})
+
+    def but(self, name: str, value: str) -> str:
+        """Return the query string of the newest page without the events that have a value."""
+        same = {name: None} if self.filters.get(name) == value else {}
+        return self.with_filters(**same, **{f"{name}!": value})
+
+    def export(self, form: str) -> str:
+        """Return the query string of the export of all pages."""
+        return _encoded({**self.filters, "format": form, **self._switches(live=False)})
 
     def older(self, before: int) -> str:
         """Return the query string of the page that follows this row."""
@@ -75,21 +91,26 @@ def read_query(args: MultiDict[str, str]) -> Query:
     for name, values in args.lists():
         _require_single(name, values)
     given = {name: value.strip() for name, value in args.items()}
-    filters = {name: given[name] for name in FILTER_NAMES if name in given}
+    filters = {name: given[name] for name in _NAMES if name in given}
+    with_views = "views" in given or "action" in given
     return Query(
         filters=filters,
-        wanted=_wanted(filters),
+        wanted=replace(_wanted(filters), with_views=with_views),
         before=_row_id(given["before"]) if "before" in given else None,
         **{name: name in given for name in _SWITCHES},
     )
 
 
 def _wanted(filters: Mapping[str, str]) -> EventFilter:
-    named: dict[str, Any] = dict(filters)
-    named |= {name: _time(name, filters[name]) for name in _TIMES if name in filters}
-    if "trace_id" in filters:
-        named["trace_id"] = filters["trace_id"].lower()
-    wanted = EventFilter(**named)
+    named: dict[str, Any] = {name: filters[name] for name in FILTER_NAMES if name in filters}
+    named |= {name: read_time(name, filters[name]) for name in _TIMES if name in filters}
+    excluded: dict[str, Any] = {
+        name: filters[f"{name}!"] for name in EXCLUDABLE if f"{name}!" in filters
+    }
+    for one in (named, excluded):
+        one |= {name: one[name].lower() for name in ("trace_id",) if name in one}
+    exclude = EventFilter(**excluded) if excluded else None
+    wanted = EventFilter(**named, exclude=exclude)
     require_possible(wanted)
     return wanted
 
@@ -112,7 +133,12 @@ def _row_id(text: str) -> int:
     return int(text)
 
 
-def _time(name: str, text: str) -> datetime:
+def read_time(name: str, text: str) -> datetime:
+    """Read a time, in UTC where it has no zone.
+
+    Raises:
+        AuditConfigError: it is invalid.
+    """
     try:
         given = datetime.fromisoformat(text)
     except ValueError as error:

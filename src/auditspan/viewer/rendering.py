@@ -62,13 +62,21 @@ def _age(seconds: float | None) -> str:
     return f"{seconds:.0f} s"
 
 
-def _history_url(target_type: str, target_id: str) -> str:
+def history_url(target_type: str, target_id: str) -> str:
     """Return the URL of a target's history; of its list, if no path can hold its type and id."""
     segments = [target_type.replace("/", "//"), *target_id.split("/")]
     if any(one in {"", ".", ".."} or "//" in one for one in segments):
         query = urlencode({"target_type": target_type, "target_id": target_id})
         return f"{url_for('.trail')}?{query}"
     return url_for(".history", target_type=target_type, target_id=target_id)
+
+
+def history_url_of(event: Event) -> str:
+    """Return the URL of the history of an event's target; of the trail, if it names no object."""
+    target = event.target
+    if target is None or target.id is None:
+        return url_for(".trail")
+    return history_url(target.type, target.id)
 
 
 _ENVIRONMENT.filters.update(
@@ -82,11 +90,13 @@ _ENVIRONMENT.filters.update(
     value=values.value_of,
 )
 _ENVIRONMENT.globals.update(
+    can_be_reverted=wording.can_be_reverted,
     differences=values.differences,
-    history_url=_history_url,
+    history_url=history_url,
     kind_of=wording.kind_of,
     plot_width=plot.WIDTH,
     plot_height=plot.HEIGHT,
+    reversed_differences=values.reversed_differences,
     sentence_of=wording.sentence_of,
     state_of=wording.state_of,
     telling=values.telling,

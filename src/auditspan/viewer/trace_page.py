@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from itertools import islice
-from pathlib import Path
 
 from flask import abort
 from sqlalchemy import Connection
 
 from auditspan.errors import CollectorFilesError
 from auditspan.format import printable_json
-from auditspan.otlp import Trace, build_trace, read_logs, read_spans, trace_as_dict
+from auditspan.otlp import Trace, TraceFiles, trace_as_dict
 from auditspan.reading import Event
 from auditspan.storage import EventFilter, find_events
 from auditspan.viewer.status import read_status
@@ -36,13 +35,14 @@ def trace_page(viewer: Viewer, connection: Connection, trace_id: str) -> Page:
     events = find_events(
         connection, viewer.trail.tables, EventFilter(trace_id=wanted), limit=_EVENTS
     )
-    trace, problem = _read(viewer.collector_files, wanted)
+    trace, problem = _read(viewer.trace_files, wanted)
     rows = list(islice(waterfall(trace), _MOST + 1)) if trace else []
     return Page(
         template="trace.html",
         values={
             "trace_id": wanted,
             "trace": trace,
+            "link": viewer.trace_link,
             "rows": rows[:_MOST],
             "is_cut": len(rows) > _MOST,
             "problem": problem,
@@ -58,12 +58,12 @@ def trace_document(viewer: Viewer, connection: Connection, trace_id: str) -> Doc
     """Return the trace as JSON, without the bodies of audit records."""
     del connection
     wanted = _required(trace_id)
-    trace, problem = _read(viewer.collector_files, wanted)
+    trace, problem = _read(viewer.trace_files, wanted)
     if trace is None:
         abort(404, problem)
     return Document(
         name=f"trace-{wanted}.json",
-        text=printable_json(trace_as_dict(trace), indent=2) + "\n",
+        lines=[printable_json(trace_as_dict(trace), indent=2) + "\n"],
         viewed={"page": "trace", "trace_id": wanted},
     )
 
@@ -75,15 +75,14 @@ def _required(trace_id: str) -> str:
     return wanted
 
 
-def _read(files: Path | None, trace_id: str) -> tuple[Trace | None, str]:
+def _read(files: TraceFiles | None, trace_id: str) -> tuple[Trace | None, str]:
     """Return the trace, or the reason why it cannot be shown."""
     if files is None:
         return None, _NOT_CONFIGURED
     try:
-        spans, logs = read_spans(files, trace_id=trace_id), read_logs(files, trace_id=trace_id)
-        trace = build_trace(trace_id, spans, logs)
+        trace = files.trace(trace_id)
     except CollectorFilesError as error:
         return None, error.message
     if trace.empty:
-        return None, f"The collector's files in {files} have no span of this trace (yet)."
+        return None, f"The collector's files in {files.path} have no span of this trace (yet)."
     return trace, ""

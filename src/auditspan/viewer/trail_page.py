@@ -14,16 +14,14 @@ from sqlalchemy import Connection
 
 from auditspan.context import current_context
 from auditspan.errors import AuditConfigError
-from auditspan.format import VIEWED
 from auditspan.reading import Event, by_id_or_label
 from auditspan.storage import AuditTables, EventFilter, find_events
 from auditspan.viewer.query import Query, read_query
 from auditspan.viewer.status import read_status
 from auditspan.viewer.viewer import Page, Viewer
+from auditspan.viewer.wording import as_sentence
 
 _PAGE = 50
-_BATCHES = 20
-"""Batches that are read for one page; where most are views, a page may have fewer events."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +63,7 @@ def trail_page(viewer: Viewer, connection: Connection) -> Page:
     try:
         query = read_query(request.args)
     except AuditConfigError as error:
-        problem = f"{error.message[:1].upper()}{error.message[1:]}."
+        problem = as_sentence(error)
         given = {name: value for name, value in request.args.items() if value}
         refused = Query(filters=given, wanted=EventFilter())
         values = {"query": refused, "listing": Listing(lines=(), older=None), "problem": problem}
@@ -102,24 +100,13 @@ def tail(viewer: Viewer, connection: Connection) -> Page | None:
 
 
 def find_lines(connection: Connection, tables: AuditTables, query: Query) -> Listing:
-    """Return a page of the events that match, without views of these pages unless asked for."""
+    """Return a page of the events that match."""
     wanted = by_id_or_label(connection, tables, query.wanted)
-    with_views = query.views or wanted.action is not None
-    lines: list[Line] = []
-    before = query.before
-    for _ in range(_BATCHES):
-        batch = find_events(connection, tables, wanted, before=before, limit=_PAGE + 1)
-        more = len(batch) > _PAGE
-        for one in batch[:_PAGE]:
-            event, before = Event.from_resource(one.resource()), one.row_id
-            if with_views or event.action != VIEWED:
-                lines.append(Line(row_id=one.row_id, event=event))
-            if len(lines) == _PAGE:
-                is_last = not more and one is batch[-1]
-                return Listing(lines=lines, older=None if is_last else before)
-        if not more:
-            return Listing(lines=lines, older=None)
-    return Listing(lines=lines, older=before)
+    found = find_events(connection, tables, wanted, before=query.before, limit=_PAGE + 1)
+    lines = [
+        Line(row_id=one.row_id, event=Event.from_resource(one.resource())) for one in found[:_PAGE]
+    ]
+    return Listing(lines=lines, older=lines[-1].row_id if len(found) > _PAGE else None)
 
 
 def _shared(status: object) -> dict[str, Any]:

@@ -59,6 +59,11 @@ def differences(event: Event) -> list[Difference]:
     return [_difference(name, change) for name, change in sorted(event.changes.items())]
 
 
+def reversed_differences(event: Event) -> list[Difference]:
+    """Return what reverting the event changes, by column."""
+    return [Difference(name=one.name, old=one.new, new=one.old) for one in differences(event)]
+
+
 def telling(event: Event) -> list[Difference]:
     """Return the changes with those first that say most: without null, and without the key."""
 

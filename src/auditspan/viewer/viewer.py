@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection
 
 from auditspan.format import VIEWED, Json
+from auditspan.otlp import TraceFiles
+from auditspan.telemetry import TraceLink
 from auditspan.tlog import PublicKey
 from auditspan.trail import AuditTrail
 
@@ -56,13 +57,15 @@ class Document:
 
     Attributes:
         name: its file name.
-        text: its content, which is JSON.
+        lines: its content, which is made as it is sent.
         viewed: the metadata of the event that records this view.
+        media_type: the type of the content.
     """
 
     name: str
-    text: str
+    lines: Iterable[str]
     viewed: Mapping[str, Json]
+    media_type: str = "application/json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +74,20 @@ class Viewer:
 
     trail: AuditTrail
     can_view: Callable[[], bool] | None
+    can_revert: Callable[[], bool] | None
     connect: Connect
-    collector_files: Path | None
+    trace_files: TraceFiles | None
+    trace_link: TraceLink | None
     public_keys: tuple[PublicKey, ...]
     account: Callable[[], Account | None]
 
     def may_view(self) -> bool:
         """Return whether the current request may see the trail; without a callable, none may."""
         return self.can_view is not None and bool(self.can_view())
+
+    def may_revert(self) -> bool:
+        """Return whether the current request may undo changes; without a callable, none may."""
+        return self.can_revert is not None and bool(self.can_revert())
 
     def record(self, page: Page | Document) -> None:
         """Record that the page is shown.

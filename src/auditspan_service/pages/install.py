@@ -49,6 +49,7 @@ def install(app: Flask, services: Services) -> None:
         can_view=can_view,
         connect=_reading(services),
         collector_files=services.settings.collector_files,
+        trace_url=services.settings.trace_url,
         public_keys=_public_keys(services.settings),
         account=account,
     )

@@ -27,7 +27,9 @@ from auditspan.format import SECRET_BYTES
 from auditspan.tlog import SigningKey
 from auditspan.worker import Worker
 
-AUDITOR = "ada"
+AUDITORS = ("ada", "bea")
+SUPERVISOR = "ada"
+"""The auditor who may also revert changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,9 @@ def make_shop(engine: Engine, files: Path) -> Shop:
     )
     tracing = _tracing(files)
     _add_views(app, sessions, trail, tracing.get_tracer("shop"))
-    AuditExtension(trail, actor=_actor, viewer="/audit", can_view=_is_auditor).init_app(app)
+    AuditExtension(
+        trail, actor=_actor, viewer="/audit", can_view=_is_auditor, can_revert=_is_supervisor
+    ).init_app(app)
     FlaskInstrumentor().instrument_app(app, tracer_provider=tracing)
     return Shop(
         app=app,
@@ -106,7 +110,11 @@ def _actor() -> Actor:
 
 
 def _is_auditor() -> bool:
-    return session.get("name") == AUDITOR
+    return session.get("name") in AUDITORS
+
+
+def _is_supervisor() -> bool:
+    return session.get("name") == SUPERVISOR
 
 
 def _send_mail(tracer: Tracer, address: str | None) -> None:

@@ -251,6 +251,26 @@ def test_a_history_without_a_beginning_is_incomplete(world: World) -> None:
     assert ({"name": "b"}, False) == (dict(found.values), found.is_complete)
 
 
+def test_a_target_names_its_object(world: World) -> None:
+    """As the trail records it: with a key of several columns, and whatever class the object has."""
+    write(world, Dog(id=1, name="Rex"), Seat(row="a", number=1, taken=True))
+    targets = (("dog", "1"), ("animal", "1"), ("seat", '["a","1"]'), ("seat", '["b","1"]'))
+    dog, seat = known(world, Animal, 1), known(world, Seat, ("a", 1))
+    found = [state(world, Target(type=type_, id=id_), None) for type_, id_ in targets]
+    assert [dog, dog, seat, None] == found
+    with pytest.raises(AuditConfigError, match="has the target type 'nothing'"):
+        state(world, Target(type="nothing", id="1"), None)
+    with pytest.raises(AuditConfigError, match="expected a primary key of seat"):
+        state(world, Target(type="seat", id="x"), None)
+
+
+def test_a_state_has_the_recorded_form_of_its_values(world: World) -> None:
+    """Which is that of the events."""
+    write(world, Tag(id=1, name="a"))
+    found = known(world, Tag, 1)
+    assert {"id": "1", "name": "a"} == {name: str(found.recorded[name]) for name in found.values}
+
+
 REFUSED: dict[str, tuple[Any, str]] = {
     "a time without a zone": (datetime(2026, 1, 1), "no time zone"),  # noqa: DTZ001 (the claim)
     "an unaudited model": (BEGINNING, "not an audited model"),

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from apps.shop import Shop
 from apps.shop.story import signed_in
-from auditspan import Target
+from auditspan import AuditConfigError, Target
 from auditspan.flask import AuditExtension
 from integration.viewer.conftest import seal_and_deliver
 from integration.viewer.looking import Auditor, rows
@@ -86,6 +86,65 @@ def test_integrity_checks_each_checkpoint(auditor: Auditor) -> None:
     assert min(count, 12) == page.count('<span class="good">valid</span>')
     assert min(count - 1, 11) <= page.count('<span class="good">yes</span>')
     assert ("NO: run" in page, "<strong>file</strong>" in page) == (False, True)
+
+
+def test_integrity_shows_the_last_recorded_verification(fresh_shop: Shop) -> None:
+    """Its verdict, who recorded it, and what was sealed since; a failure replaces a success."""
+    auditor = Auditor(fresh_shop)
+    assert "No verification has been recorded" in auditor.page("/integrity")
+    signed_in(fresh_shop, "kim").post("/customers", data={"name": "Grace"})
+    seal_and_deliver(fresh_shop)
+    run_verify(fresh_shop, exit_code=0)
+    page = auditor.page("/integrity")
+    assert "Verified: 2 rows, 2 of them sealed." in page
+    assert "by auditspan-cli" in page
+    with fresh_shop.engine.begin() as connection:
+        take_guards_away(connection)
+        connection.execute(text("UPDATE audit_event SET body = replace(body, 'Grace', 'Mallory')"))
+    run_verify(fresh_shop, exit_code=1)
+    assert "Verification FAILED, with 2 findings" in auditor.page("/integrity")
+
+
+def run_verify(shop: Shop, *, exit_code: int) -> None:
+    """`flask audit verify --record`."""
+    result = shop.app.test_cli_runner().invoke(args=["audit", "verify", "--record"])
+    assert exit_code == result.exit_code, result.output
+
+
+TRACE_URL = "https://jaeger.example.org/trace/{trace_id}"
+
+
+def test_pages_link_to_the_tracing_backend(auditor: Auditor) -> None:
+    """The event and the trace link to it where its URL is configured, and not otherwise."""
+    event = auditor.events(action="customer.denied")[0]
+    paths = (f"/events/{event.event_id}", f"/traces/{event.trace_id}")
+    assert not any("Open in" in auditor.page(path) for path in paths)
+    app = Flask(__name__)
+    app.config["AUDITSPAN_TRACE_URL"] = TRACE_URL
+    AuditExtension(auditor.shop.trail, viewer="/audit", can_view=lambda: True).init_app(app)
+    link = f'href="https://jaeger.example.org/trace/{event.trace_id}" rel="noopener noreferrer"'
+    pages = [app.test_client().get(f"/audit{path}").text for path in paths]
+    assert [True, True] == [link in page for page in pages]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert('{trace_id}')",
+        "https://jaeger.example.org/trace/",
+        "https://{trace_id}.example.org/",
+        "https://kim:secret@jaeger.example.org/{trace_id}",
+        "//jaeger.example.org/{trace_id}",
+        "https://[/{trace_id}",
+    ],
+)
+def test_an_invalid_url_of_traces_is_refused(shop: Shop, url: str) -> None:
+    """With a message that does not repeat it."""
+    app = Flask(__name__)
+    app.config["AUDITSPAN_TRACE_URL"] = url
+    with pytest.raises(AuditConfigError, match="must be an HTTP URL with") as refused:
+        AuditExtension(shop.trail, viewer="/audit").init_app(app)
+    assert "secret" not in str(refused.value)
 
 
 def test_a_trace_leads_to_its_event(auditor: Auditor) -> None:

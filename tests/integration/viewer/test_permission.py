@@ -21,8 +21,11 @@ PATHS = {
     "tail": "/tail",
     "event": f"/events/{EVENT}",
     "proof": f"/events/{EVENT}/proof",
+    "export": "/export",
     "history": "/history/customer/1",
     "integrity": "/integrity",
+    "revert": f"/events/{EVENT}/revert",
+    "reverted": f"/events/{EVENT}/revert",
     "trace": f"/traces/{TRACE}",
     "trace_document": f"/traces/{TRACE}.json",
 }

@@ -35,6 +35,35 @@ def test_a_page_lists_the_events_that_match(auditor: Auditor, criteria: dict[str
     assert expected == rows(auditor.page("/", **criteria))
 
 
+@pytest.mark.parametrize(
+    "excluded",
+    [
+        {"actor": "kim"},
+        {"actor": "Kim"},
+        {"action": "customer.*"},
+        {"field": "email"},
+        {"text": "VIP"},
+    ],
+    ids=str,
+)
+def test_an_excluded_value_is_not_listed(auditor: Auditor, excluded: dict[str, str]) -> None:
+    """`actor!=kim` lists the other events, and so do the other criteria."""
+    left_out = {event.event_id for event in auditor.events(**excluded)}
+    expected = [one.event_id for one in auditor.events() if one.event_id not in left_out]
+    assert left_out
+    assert expected == rows(auditor.page("/", **{f"{name}!": excluded[name] for name in excluded}))
+
+
+def test_each_value_has_a_link_that_excludes_it(auditor: Auditor) -> None:
+    """The link takes the place of a filter for the value, keeps the others, and can be inverted."""
+    page = unescape(auditor.page("/", actor="kim", action="customer.update"))
+    assert '<a class="not" href="?action=customer.update&actor%21=kim"' in page
+    page = unescape(auditor.page("/", **{"action": "customer.update", "actor!": "kim"}))
+    assert 'href="?action=customer.update&actor=kim" title="Only these instead"' in page
+    assert 'href="?action=customer.update" title="Remove this filter">not actor: kim' in page
+    assert '<input type="hidden" name="actor!" value="kim">' in page
+
+
 @pytest.mark.parametrize("name", ["tx_id", "trace_id", "request_id"])
 def test_an_id_of_the_context_is_a_filter(auditor: Auditor, name: str) -> None:
     """Transaction, trace and request select their own events."""
@@ -88,7 +117,7 @@ def test_any_target_leads_to_its_events(fresh_shop: Shop, kind: str, key: str) -
         fresh_shop.trail.record_durable("thing.done", target=Target(type=kind, id=key))
     auditor = Auditor(fresh_shop)
     page = auditor.page("/")
-    found = re.search(r'href="/audit([^"]+)" title="History', page)
+    found = re.search(r'href="/audit([^"]+)" title="History"', page)
     assert found
     assert rows(page) == rows(auditor.page(unescape(found[1])))
 

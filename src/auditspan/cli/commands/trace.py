@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Never
 
 import click
 
@@ -11,14 +16,16 @@ from auditspan.cli.commands.console import (
     FOUND,
     json_option,
     print_object,
+    printable_lines,
     say,
     say_lines,
 )
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
-from auditspan.otlp import build_trace, read_logs, read_spans, render_trace, trace_as_dict
+from auditspan.otlp import Trace, TraceFiles, render_trace, trace_as_dict
 
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
+_WATCH_SECONDS = 0.5
 
 
 def as_trace_id(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
@@ -35,21 +42,61 @@ def as_trace_id(_context: click.Context, _option: click.Parameter, value: str | 
     type=click.Path(path_type=Path, exists=True),
     help="The directory of the collector's files.  [default: AUDITSPAN_COLLECTOR_FILES]",
 )
+@click.option(
+    "--watch", is_flag=True, help="Show the tree again whenever the trace grows, until Ctrl-C."
+)
 @json_option
 @data_option
 @pass_target
-def trace(target: Target, trace_id: str, *, files: Path | None, as_json: bool) -> None:
+def trace(target: Target, trace_id: str, *, files: Path | None, watch: bool, as_json: bool) -> None:
     """Show the telemetry of one trace as a tree.
 
     The tree has the spans, span events and log records of the trace.
     """
-    place = files or target.settings.collector_files
-    spans, logs = read_spans(place, trace_id=trace_id), read_logs(place, trace_id=trace_id)
-    tree = build_trace(trace_id, spans, logs)
+    found = TraceFiles(files or target.settings.collector_files)
+    if watch:
+        with suppress(KeyboardInterrupt):  # the usual way to stop
+            _watch(found, trace_id, as_json=as_json)
+        return
+    tree = found.trace(trace_id)
+    if as_json or not tree.empty:
+        _print(tree, as_json=as_json)
+    if tree.empty:
+        say(f"Trace {trace_id} was not found in the files under {found.path}.", err=True)
+        raise SystemExit(FOUND)
+
+
+def _print(tree: Trace, *, as_json: bool) -> None:
     if as_json:
         print_object(trace_as_dict(tree))
-    elif not tree.empty:
+    else:
         say_lines(render_trace(tree))
-    if tree.empty:
-        say(f"Trace {trace_id} was not found in the files under {place}.", err=True)
-        raise SystemExit(FOUND)
+
+
+def _watch(files: TraceFiles, trace_id: str, *, as_json: bool) -> Never:
+    """Show each state of the trace once; a terminal shows only the last one."""
+    shown = files.trace(trace_id)
+    if shown.empty:
+        say(f"Waiting for trace {trace_id}.", err=True)
+    with _screen(as_json=as_json) as show:
+        if not shown.empty:
+            show(shown)
+        while True:
+            time.sleep(_WATCH_SECONDS)
+            tree = files.trace(trace_id)
+            if (tree.spans, tree.logs) != (shown.spans, shown.logs):
+                show(tree)
+                shown = tree
+
+
+@contextmanager
+def _screen(*, as_json: bool) -> Iterator[Callable[[Trace], None]]:
+    """Return a function that draws over what it drew before; piped, it prints below it."""
+    if as_json or not sys.stdout.isatty():
+        yield lambda tree: _print(tree, as_json=as_json)
+        return
+    from rich.live import Live  # noqa: PLC0415 (slow to load)
+    from rich.text import Text  # noqa: PLC0415
+
+    with Live(auto_refresh=False, vertical_overflow="visible") as live:
+        yield lambda tree: live.update(Text(printable_lines(render_trace(tree))), refresh=True)

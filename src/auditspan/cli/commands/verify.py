@@ -22,7 +22,7 @@ from auditspan.cli.commands.progress import progress_bar
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.commands.verification_keys import known_keys
 from auditspan.cli.group import data_option
-from auditspan.format import MacKey
+from auditspan.format import VERIFIED, Json, MacKey
 from auditspan.storage import AuditTables
 from auditspan.tlog import PublicKey
 from auditspan.verify import (
@@ -67,6 +67,9 @@ _OLDER = {"no-history", "no-create"}
 @click.option(
     "--metrics", is_flag=True, help="Also send the outcome to the collector, as audit.verify.*."
 )
+@click.option(
+    "--record", is_flag=True, help="Also record the outcome in the trail, as audit.verified."
+)
 @click.argument("more", nargs=-1, type=PLACE, metavar="")
 @json_option
 @data_option
@@ -79,6 +82,7 @@ def verify(  # noqa: PLR0913 (one for each option)
     since: int,
     state: bool,
     metrics: bool,
+    record: bool,
     more: tuple[Path, ...],
     as_json: bool,
 ) -> None:
@@ -117,10 +121,24 @@ def verify(  # noqa: PLR0913 (one for each option)
     if live is None or live.ok:
         _require_reached(since, report)
     _print_verified(report, live, keys.unchecked, as_json=as_json)
+    if record:
+        _record(target, report, live, keys.unchecked)
     if metrics:
         target.report(report, live)
     if not (report.ok and (live is None or live.ok)):
         raise SystemExit(FOUND)
+
+
+def _record(
+    target: Target, report: VerifyReport, live: StateReport | None, unchecked: list[str]
+) -> None:
+    state: dict[str, Json] = {} if live is None else {"state": live.ok}
+    metadata: dict[str, Json] = {**report.summary(), **state, "unchecked": [*unchecked]}
+    is_ok = report.ok and (live is None or live.ok)
+    with target.writing() as (trail, session):
+        trail.record(
+            session, VERIFIED, outcome="success" if is_ok else "failure", metadata=metadata
+        )
 
 
 def _witness(
