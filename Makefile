@@ -210,6 +210,10 @@ bench-trust: $(READY) collector ## how fast rows are sealed, verified and relaye
 bench-search: $(READY) ## how long the filters of a search take on a million rows (minutes)
 	@$(RUN)/python benchmarks/search.py $(BENCH_ARGS)
 
+.PHONY: bench-service
+bench-service: $(READY) collector ## what the service answers, beside itself without audit and bare Flask (minutes)
+	@$(RUN)/python benchmarks/service.py $(BENCH_ARGS)
+
 .PHONY: clean
 clean: ## remove what was built; data under .auditspan stays
 	rm -rf .venv .venv-next .venv-oldest .uv .mypy_cache .ruff_cache .pytest_cache dist
