@@ -77,7 +77,9 @@ class EventSearch(EventQuery, EventExclusions, Paged):
 class EventExport(EventQuery, EventExclusions):
     """Parameters of an export."""
 
-    format: Literal["ndjson", "csv"] = Field("ndjson", description="the form of the export")
+    format: Literal["ndjson", "csv", "ocsf", "cloudevents"] = Field(
+        "ndjson", description="the form of the export"
+    )
 
 
 class FromSize(BaseModel):
