@@ -15,6 +15,7 @@ from werkzeug.routing import Rule
 
 from auditspan_service.api.auth import API_PREFIX, required_scope
 from auditspan_service.api.documents import Problem
+from auditspan_service.api.links import links_of
 from auditspan_service.api.operations import OPERATIONS, Operation
 from auditspan_service.api.problems import MEDIA_TYPE
 
@@ -142,6 +143,8 @@ def _responses(
         found[str(status)] = {"description": HTTPStatus(status).phrase}
         if model is not None:
             found[str(status)]["content"] = {operation.media_type: _media(model, refs)}
+            if links := links_of(rule.endpoint):
+                found[str(status)]["links"] = links
     return dict(sorted(found.items()))
 
 
