@@ -214,6 +214,10 @@ bench-search: $(READY) ## how long the filters of a search take on a million row
 bench-traces: $(READY) ## how long a trace takes to find in a gigabyte of collector files (a minute)
 	@$(RUN)/python benchmarks/traces.py $(BENCH_ARGS)
 
+.PHONY: bench-service
+bench-service: $(READY) collector ## what the service answers, beside itself without audit and bare Flask (minutes)
+	@$(RUN)/python benchmarks/service.py $(BENCH_ARGS)
+
 .PHONY: clean
 clean: ## remove what was built; data under .auditspan stays
 	rm -rf .venv .venv-next .venv-oldest .uv .mypy_cache .ruff_cache .pytest_cache dist

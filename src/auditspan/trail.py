@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from sqlalchemy import MetaData
@@ -36,7 +35,6 @@ from auditspan.format import (
     KEY_ADDED,
     OWN_ACTIONS,
     TARGET,
-    Actor,
     Json,
     MacKey,
     Outcome,
@@ -45,7 +43,7 @@ from auditspan.format import (
     require_action,
     require_outcome,
 )
-from auditspan.ingest import ForeignEvent, Receipt, ingest_batch
+from auditspan.ingest import TrailIngest
 from auditspan.mapping import Privacy, as_target, keep_private, privacy_of
 from auditspan.reading import TrailEvents
 from auditspan.states import ObjectStates
@@ -53,7 +51,7 @@ from auditspan.storage import AuditTables, CoveredRows, audit_tables, find_uncov
 from auditspan.telemetry import announce, service_from_resource
 
 
-class AuditTrail(TrailDatabase, TrailEvents, ObjectStates):
+class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, ObjectStates):
     """An audit trail: a row for every change of an audited table, in the change's transaction.
 
     Triggers capture the changes, however they are written (docs/adr/0016). The worker records
@@ -206,30 +204,6 @@ class AuditTrail(TrailDatabase, TrailEvents, ObjectStates):
             return self.record(
                 session, action, target=target, outcome=outcome, reason=reason, metadata=metadata
             )
-
-    def ingest(self, events: Sequence[ForeignEvent], *, producer: Actor) -> list[Receipt]:
-        """Record events of another program in a transaction of its own: all of them or none.
-
-        An event with an `event_id` is recorded once, for ever, however often and in however many
-        threads it is sent. The producer is recorded as the `service` of the events, and its id in
-        `metadata.ingest`, with `clock` (`ahead` or `behind`) where `occurred_at` is far from the
-        trail's own time.
-
-        Args:
-            events: up to 500 events.
-            producer: the program that sends them, as it is authenticated.
-
-        Returns:
-            The recorded events in the same order, and whether each is new.
-
-        Raises:
-            IngestError: an event is invalid; `index` is its position.
-            EventConflictError: the id of an event is recorded with other content.
-            AuditConfigError: the sessions are asynchronous.
-            AuditWriteError: the rows could not be written.
-        """
-        begin = partial(own_transaction, self._sessions)
-        return ingest_batch(self._capture, begin, events, producer=producer)
 
     def cover_rows_without_mac(
         self,

@@ -18,6 +18,7 @@ from auditspan_service.api.history import history
 from auditspan_service.api.hosts import require_host
 from auditspan_service.api.keys import keys
 from auditspan_service.api.openapi import openapi
+from auditspan_service.api.otlp_logs import otlp_logs
 from auditspan_service.api.proofs import proofs
 from auditspan_service.api.proxy import ProxyBoundary
 from auditspan_service.api.roles import roles
@@ -33,7 +34,7 @@ from auditspan_service.telemetry.logs import setup_logging
 from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
 
 _BLUEPRINTS = (
-    *(users, roles, keys, audit_events, event_ingest, exports, history, proofs),
+    *(users, roles, keys, audit_events, event_ingest, otlp_logs, exports, history, proofs),
     *(health, openapi, problems.pages),
 )
 

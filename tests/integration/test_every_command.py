@@ -76,6 +76,18 @@ def test_export_writes_the_delivered_records(place: Place) -> None:
     assert {True} == {'"resourceLogs"' in line for line in done.stdout.splitlines()}
 
 
+@pytest.mark.parametrize(
+    ("form", "lines"), [("ndjson", 3), ("csv", 3), ("ocsf", 2), ("cloudevents", 2)]
+)
+def test_export_writes_other_forms(place: Place, form: str, lines: int) -> None:
+    """Each event is one line, besides a manifest or the names of columns."""
+    done = place.run("export", "--format", form)
+    assert (0, lines) == (done.exit_code, len(done.stdout.splitlines()))
+    assert f"{lines} lines written, 0 left out" in done.stderr
+    refused = place.run("export", "--format", form, "--since", "1")
+    assert (2, True) == (refused.exit_code, "--since needs the form otlp" in refused.stderr)
+
+
 def test_checkpoint_prints_the_newest_and_the_keys(place: Place) -> None:
     """The note is signed, and the public key verifies the trail."""
     (newest,) = place.objects("checkpoint")

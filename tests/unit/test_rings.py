@@ -55,7 +55,7 @@ FOREIGN = {
     "storage": {"sqlalchemy"},
     "mapping": {"sqlalchemy"},
     "telemetry": {"opentelemetry", "sqlalchemy"},
-    "otlp": {"opentelemetry"},
+    "otlp": {"opentelemetry", "google"},
     "capture": {"sqlalchemy", "opentelemetry"},
     "guards": {"sqlalchemy"},
     "reading": {"sqlalchemy"},

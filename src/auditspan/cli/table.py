@@ -18,7 +18,7 @@ _HELP = {
     "trace": "Show the telemetry of one trace as a tree.",
     "verify": "Verify that every sealed row is unchanged.",
     "reconcile": "Compare the table with the collector's files.",
-    "export": "Write the sealed trail as OTLP JSON lines.",
+    "export": "Write the sealed trail as OTLP JSON lines, or in another form.",
     "checkpoint": "Print the newest checkpoint or the public keys.",
     "baseline": "Record the rows that are older than the trail.",
     "coverage": "Check that every model is audited, or exempt with a reason.",

@@ -8,9 +8,9 @@ at the very turn of a month could both insert, which `verify` reports as `duplic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -64,17 +64,69 @@ def ingest_batch(
         events: the events, at most `MAX_EVENTS`.
         producer: the program that sends them.
     """
-    _require_valid(capture, events)
+    if not 1 <= len(events) <= MAX_EVENTS:
+        raise IngestError(f"a batch must have 1 to {MAX_EVENTS} events, not {len(events)}")
+    numbered = dict(enumerate(events))
+    for refused in (_invalid(capture, numbered), _repeated(numbered)):
+        _raise_first(refused)
+    found = _recorded(capture, begin, numbered, producer=producer, is_whole=True)
+    return [one for one in found.values() if isinstance(one, Receipt)]
+
+
+def ingest_each(
+    capture: Capture,
+    begin: Callable[[], AbstractContextManager[Session]],
+    events: Mapping[int, ForeignEvent],
+    *,
+    producer: Actor,
+) -> dict[int, Receipt | IngestError]:
+    """Record those events of a batch that can be recorded, in a transaction of its own.
+
+    Args:
+        capture: the trail.
+        begin: opens a transaction, which commits when the block ends.
+        events: the events by their index, at most `MAX_EVENTS`.
+        producer: the program that sends them.
+
+    Returns:
+        The row of each event, or the reason why it was refused.
+    """
+    refused = _invalid(capture, events)
+    valid = {index: one for index, one in events.items() if index not in refused}
+    again = _repeated(valid)
+    fresh = {index: one for index, one in valid.items() if index not in again}
+    found = _recorded(capture, begin, fresh, producer=producer, is_whole=False)
+    firsts = {one.event_id: index for index, one in fresh.items()}
+    for index, error in again.items():
+        first = firsts[valid[index].event_id]
+        outcome = found[first]
+        if isinstance(outcome, Receipt) and valid[index] == valid[first]:
+            found[index] = replace(outcome, is_new=False)
+        else:
+            found[index] = error
+    return {index: (refused | found)[index] for index in events}
+
+
+def _recorded(
+    capture: Capture,
+    begin: Callable[[], AbstractContextManager[Session]],
+    events: Mapping[int, ForeignEvent],
+    *,
+    producer: Actor,
+    is_whole: bool,
+) -> dict[int, Receipt | IngestError]:
+    if not events:
+        return {}
     maker = RecordMaker(recorder=capture.recorder, mac_key=capture.mac_key, producer=producer)
     for _ in range(_ATTEMPTS - 1):
         try:
             with begin() as session:
-                return _record(capture, session.connection(), events, maker)
+                return _record(capture, session.connection(), events, maker, is_whole=is_whole)
         except (AuditWriteError, DBAPIError) as error:
             if not _is_race(error):
                 raise
     with begin() as session:
-        return _record(capture, session.connection(), events, maker)
+        return _record(capture, session.connection(), events, maker, is_whole=is_whole)
 
 
 def _is_race(error: AuditWriteError | DBAPIError) -> bool:
@@ -82,46 +134,86 @@ def _is_race(error: AuditWriteError | DBAPIError) -> bool:
     return isinstance(error.__cause__, IntegrityError) or asks_for_retry(error)
 
 
-def _require_valid(capture: Capture, events: Sequence[ForeignEvent]) -> None:
-    if not 1 <= len(events) <= MAX_EVENTS:
-        raise IngestError(f"a batch must have 1 to {MAX_EVENTS} events, not {len(events)}")
-    own_types, places = types_of(capture.metadata), dict[str, int]()
-    for index, event in enumerate(events):
+def _raise_first(refused: Mapping[int, IngestError]) -> None:
+    if refused:
+        raise refused[min(refused)]
+
+
+def _invalid(capture: Capture, events: Mapping[int, ForeignEvent]) -> dict[int, IngestError]:
+    own_types, refused = types_of(capture.metadata), dict[int, IngestError]()
+    for index, event in events.items():
         try:
             event.require_valid(own_types)
         except (AuditConfigError, AuditBodyError) as error:
-            raise IngestError(error.message, index=index) from error
+            refused[index] = IngestError(error.message, index=index)
+    return refused
+
+
+def _repeated(events: Mapping[int, ForeignEvent]) -> dict[int, IngestError]:
+    places, refused = dict[str, int](), dict[int, IngestError]()
+    for index, event in events.items():
         first = places.setdefault(event.event_id or str(index), index)
         if first < index:
-            raise IngestError(f"event_id repeats that of the event at index {first}", index=index)
+            message = f"event_id repeats that of the event at index {first}"
+            refused[index] = IngestError(message, index=index)
+    return refused
 
 
 def _record(
-    capture: Capture, connection: Connection, events: Sequence[ForeignEvent], maker: RecordMaker
-) -> list[Receipt]:
+    capture: Capture,
+    connection: Connection,
+    events: Mapping[int, ForeignEvent],
+    maker: RecordMaker,
+    *,
+    is_whole: bool,
+) -> dict[int, Receipt | IngestError]:
+    """Record the events that can be recorded; all of them or none if the batch is a whole."""
     tx_id = capture.tx_id(connection)
-    records = [_made(maker, event, tx_id, index) for index, event in enumerate(events)]
-    ids = [record.event_id for record in records]
-    known = get_events(connection, capture.tables, [one.event_id for one in events if one.event_id])
-    for index, (event, record) in enumerate(zip(events, records, strict=True)):
-        stored = known.get(record.event_id)
-        if stored is not None and not is_repeat(event, record, stored.body):
-            raise EventConflictError(
-                "an event with this event_id is already recorded, with other content: send a new "
-                "event_id for a new event",
-                index=index,
-            )
-    if new := [record for record in records if record.event_id not in known]:
+    made = {index: _made(maker, event, tx_id, index) for index, event in events.items()}
+    records = {index: one for index, one in made.items() if isinstance(one, AuditRecord)}
+    refused = {index: one for index, one in made.items() if isinstance(one, IngestError)}
+    sent = [one.event_id for one in events.values() if one.event_id]
+    known = get_events(connection, capture.tables, sent)
+    refused |= _conflicts(events, records, known)
+    if is_whole:
+        _raise_first(refused)
+    accepted = {index: one for index, one in records.items() if index not in refused}
+    if new := [one for one in accepted.values() if one.event_id not in known]:
         capture.write(connection, new)
-    stored_now = known | get_events(connection, capture.tables, [one.event_id for one in new])
-    return [Receipt(event=stored_now[each], is_new=each not in known) for each in ids]
+    stored = known | get_events(connection, capture.tables, [one.event_id for one in new])
+    return {
+        **refused,
+        **{
+            index: Receipt(event=stored[one.event_id], is_new=one.event_id not in known)
+            for index, one in accepted.items()
+        },
+    }
 
 
-def _made(maker: RecordMaker, event: ForeignEvent, tx_id: str, index: int) -> AuditRecord:
+def _conflicts(
+    events: Mapping[int, ForeignEvent],
+    records: Mapping[int, AuditRecord],
+    known: Mapping[str, StoredEvent],
+) -> dict[int, IngestError]:
+    return {
+        index: EventConflictError(
+            "an event with this event_id is already recorded, with other content: send a new "
+            "event_id for a new event",
+            index=index,
+        )
+        for index, record in records.items()
+        if (stored := known.get(record.event_id)) is not None
+        and not is_repeat(events[index], record, stored.body)
+    }
+
+
+def _made(
+    maker: RecordMaker, event: ForeignEvent, tx_id: str, index: int
+) -> AuditRecord | IngestError:
     """Make one record; its body is made here already, so that an error names the index."""
     try:
         record = maker.record(event, tx_id)
         record.body()
     except AuditBodyError as error:
-        raise IngestError(error.message, index=index) from error
+        return IngestError(error.message, index=index)
     return record

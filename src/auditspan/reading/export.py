@@ -11,25 +11,14 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import Connection
-
-from auditspan.errors import AuditBodyError, NotSealedError
+from auditspan.errors import AuditBodyError
 from auditspan.format import Json, canonical_json, parse_canonical
-from auditspan.reading.search import by_id_or_label
-from auditspan.storage import (
-    AuditTables,
-    EventFilter,
-    StoredCheckpoint,
-    StoredEvent,
-    latest_checkpoint,
-    sealed_page,
-)
+from auditspan.reading.sealed_events import Read, newest_checkpoint, sealed_events
+from auditspan.storage import AuditTables, EventFilter, StoredEvent
 from auditspan.tlog import PublicKey, TreeBuilder, check_checkpoint, hash_leaf
-
-_T = TypeVar("_T")
 
 COLUMNS = (
     *("seq", "recorded_at", "event_id", "occurred_at", "action", "outcome", "actor_type"),
@@ -42,13 +31,6 @@ _FORMULA = re.compile(r"[=+\-@\t\r\n]")
 """The beginnings of cells that a spreadsheet may run as a formula (OWASP)."""
 
 
-class Read(Protocol):
-    """Function that runs another one on a connection, a page at a time."""
-
-    def __call__(self, work: Callable[[Connection], _T], /) -> _T:
-        """Return the result of `work`."""
-
-
 def export_ndjson(read: Read, tables: AuditTables, wanted: EventFilter) -> Iterator[str]:
     """Yield the lines of a verifiable export, each with its newline; the last is the manifest.
 
@@ -57,9 +39,9 @@ def export_ndjson(read: Read, tables: AuditTables, wanted: EventFilter) -> Itera
     Raises:
         NotSealedError: nothing is sealed yet.
     """
-    checkpoint = _checkpoint(read, tables)
+    checkpoint = newest_checkpoint(read, tables)
     tree, first, last = TreeBuilder(), None, None
-    for event in _events(read, tables, wanted, checkpoint.size):
+    for event in sealed_events(read, tables, wanted, checkpoint.size):
         tree.append(_leaf_hash(event.row_id, event.recorded_at, event.mac, event.body))
         first, last = (event.seq if first is None else first), event.seq
         yield _line(event)
@@ -82,9 +64,9 @@ def export_csv(read: Read, tables: AuditTables, wanted: EventFilter) -> Iterator
     Raises:
         NotSealedError: nothing is sealed yet.
     """
-    size = _checkpoint(read, tables).size
+    size = newest_checkpoint(read, tables).size
     yield _csv_line(COLUMNS)
-    for event in _events(read, tables, wanted, size):
+    for event in sealed_events(read, tables, wanted, size):
         yield _csv_line(_cells(event.resource()))
 
 
@@ -123,28 +105,6 @@ def _check_manifest(
     if tree.size == size and root != signed_root:
         return "the lines are not those of the checkpoint"
     return check_checkpoint(checkpoint["note"], size=size, root=signed_root, keys=tuple(keys))
-
-
-def _checkpoint(read: Read, tables: AuditTables) -> StoredCheckpoint:
-    found = read(lambda connection: latest_checkpoint(connection, tables))
-    if found is None:
-        raise NotSealedError("nothing is sealed yet, so that there is nothing to export")
-    return found
-
-
-def _events(
-    read: Read, tables: AuditTables, wanted: EventFilter, size: int
-) -> Iterator[StoredEvent]:
-    named = read(lambda connection: by_id_or_label(connection, tables, wanted))
-    after: int | None = -1
-    while after is not None:
-        start = after
-        page, after = read(
-            lambda connection, start=start: sealed_page(  # type: ignore[misc]
-                connection, tables, named, after=start, size=size
-            )
-        )
-        yield from page
 
 
 def _line(event: StoredEvent) -> str:

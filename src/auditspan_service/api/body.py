@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 from flask import request
@@ -9,6 +10,9 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from auditspan_service.api.problems import Problem
 from auditspan_service.api.strict_json import StrictJsonError, parse
+
+_GZIP = 16 + zlib.MAX_WBITS
+"""The window of zlib for a gzip header and trailer."""
 
 _READ_BY_VIEW = {"PATCH", "POST", "PUT"}
 """Methods whose views call `json_body`."""
@@ -24,13 +28,62 @@ def json_body(*media_types: str) -> Any:  # noqa: ANN401 (any JSON value)
         UnsupportedMediaType: the content type is not an accepted one.
         RequestEntityTooLarge: the body is larger than `max_content_length`.
     """
-    accepted = ("application/json", *media_types)
+    require_media_type("application/json", *media_types)
+    return strict_json(_data())
+
+
+def require_media_type(*accepted: str) -> None:
+    """Refuse a body of any other media type.
+
+    Raises:
+        UnsupportedMediaType: the content type is not an accepted one.
+    """
     if request.mimetype not in accepted:
         raise UnsupportedMediaType(f"Send the body with Content-Type: {' or '.join(accepted)}.")
+
+
+def strict_json(data: bytes) -> Any:  # noqa: ANN401 (any JSON value)
+    """Parse a body as JSON.
+
+    Raises:
+        Problem: it is not acceptable JSON.
+    """
     try:
-        return parse(_data())
+        return parse(data)
     except StrictJsonError as error:
         raise Problem.of("malformed-body", str(error)) from None
+
+
+def unpacked_body(*, factor: int) -> bytes:
+    """Return the body, decompressed if it is gzip.
+
+    Args:
+        factor: the largest result, as a multiple of `max_content_length`.
+
+    Raises:
+        Problem: the body is not gzip, though its Content-Encoding says so.
+        UnsupportedMediaType: the body has another Content-Encoding.
+        RequestEntityTooLarge: the body, or what it unpacks to, is too large.
+    """
+    data, encoding = _data(), request.headers.get("Content-Encoding", "identity").lower()
+    if encoding == "identity":
+        return data
+    if encoding != "gzip":
+        raise UnsupportedMediaType("Send the body without Content-Encoding, or with gzip.")
+    return _gunzip(data, factor * (request.max_content_length or len(data)))
+
+
+def _gunzip(data: bytes, limit: int) -> bytes:
+    stream = zlib.decompressobj(wbits=_GZIP)
+    try:
+        unpacked = stream.decompress(data, limit + 1)
+    except zlib.error:
+        raise Problem.of("malformed-body", "The body is not gzip.") from None
+    if len(unpacked) > limit:
+        raise RequestEntityTooLarge
+    if not stream.eof or stream.unused_data:
+        raise Problem.of("malformed-body", "The body is not exactly one gzip member.")
+    return unpacked
 
 
 def require_whole_body() -> None:

@@ -10,7 +10,7 @@ from flask import Blueprint, Response
 from sqlalchemy import Connection
 
 from auditspan import NotSealedError
-from auditspan.reading import export_csv, export_ndjson
+from auditspan.reading import export_cloudevents, export_csv, export_ndjson, export_ocsf
 from auditspan_service.api.audit_events import FILTERS, filters_of
 from auditspan_service.api.auth import requires
 from auditspan_service.api.current import services
@@ -20,26 +20,30 @@ from auditspan_service.api.query import malformed, parameters
 exports = Blueprint("exports", __name__, url_prefix="/v1/audit-events")
 
 _T = TypeVar("_T")
+_LINES = "application/x-ndjson"
 _FORMATS = {
-    "ndjson": (export_ndjson, "application/x-ndjson"),
+    "ndjson": (export_ndjson, _LINES),
+    "ocsf": (export_ocsf, _LINES),
+    "cloudevents": (export_cloudevents, _LINES),
     "csv": (export_csv, "text/csv; charset=utf-8"),
 }
+_ENDINGS = {"ocsf": "ocsf.ndjson", "cloudevents": "cloudevents.ndjson"}
 
 
 @exports.get("/export")
 @requires("audit:read")
 def export() -> Response:
-    """Return the sealed events that match the filters, oldest first, as JSON lines or CSV."""
+    """Return the sealed events that match the filters, oldest first, in one of the formats."""
     given = parameters((*FILTERS, "format"))
     form = given.pop("format", "ndjson")
     if form not in _FORMATS:
         raise malformed(f"format must be {' or '.join(_FORMATS)}.")
     write, media_type = _FORMATS[form]
     lines = write(_reader(), services().trail.tables, filters_of(given))
-    name = f'attachment; filename="audit-events.{form}"'
+    name = f'attachment; filename="audit-events.{_ENDINGS.get(form, form)}"'
     # The first line is made now, so that an error still has an answer of its own.
     try:
-        body = chain([next(lines)], lines)
+        body = chain([next(lines, "")], lines)
     except NotSealedError as error:
         raise not_sealed(f"{error.message[:1].upper()}{error.message[1:]}.") from error
     return Response(_encoded(body), content_type=media_type, headers={"Content-Disposition": name})

@@ -15,6 +15,7 @@ from werkzeug.routing import Rule
 
 from auditspan_service.api.auth import API_PREFIX, required_scope
 from auditspan_service.api.documents import Problem
+from auditspan_service.api.links import links_of
 from auditspan_service.api.operations import OPERATIONS, Operation
 from auditspan_service.api.problems import MEDIA_TYPE
 
@@ -131,20 +132,24 @@ def _responses(
     rule: Rule, operation: Operation, refs: dict[type[BaseModel], Any]
 ) -> dict[str, Any]:
     common = _EVERYWHERE if rule.rule.startswith(API_PREFIX) else ()
-    problem = {"schema": refs[Problem], "example": Problem.EXAMPLE}
+    errors = {MEDIA_TYPE: _media(Problem, refs)}
+    if operation.error is not None:
+        errors[_JSON] = _media(operation.error, refs)
     found: dict[str, Any] = {
-        str(status): {
-            "description": HTTPStatus(status).phrase,
-            "content": {MEDIA_TYPE: problem},
-        }
+        str(status): {"description": HTTPStatus(status).phrase, "content": errors}
         for status in sorted({*operation.problems, *common})
     }
     for status, model in operation.returns.items():
         found[str(status)] = {"description": HTTPStatus(status).phrase}
         if model is not None:
-            media = {"schema": refs[model], "example": getattr(model, "EXAMPLE", None)}
-            found[str(status)]["content"] = {operation.media_type: media}
+            found[str(status)]["content"] = {operation.media_type: _media(model, refs)}
+            if links := links_of(rule.endpoint):
+                found[str(status)]["links"] = links
     return dict(sorted(found.items()))
+
+
+def _media(model: type[BaseModel], refs: dict[type[BaseModel], Any]) -> dict[str, Any]:
+    return {"schema": refs[model], "example": getattr(model, "EXAMPLE", None)}
 
 
 def _schemas() -> tuple[dict[type[BaseModel], Any], dict[str, Any]]:
@@ -158,6 +163,5 @@ def _schemas() -> tuple[dict[type[BaseModel], Any], dict[str, Any]]:
 
 def _models() -> Iterator[type[BaseModel]]:
     for operation in OPERATIONS.values():
-        yield from (model for model in operation.returns.values() if model is not None)
-        if operation.body is not None:
-            yield operation.body
+        named = (*operation.returns.values(), operation.body, operation.error)
+        yield from (model for model in named if model is not None)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from auditspan.format import Outcome
 from auditspan_service.api import account_documents as accounts
 from auditspan_service.api import documents as out
+from auditspan_service.api import otlp_documents as logs
 from auditspan_service.api.query import DEFAULT_LIMIT, MAX_LENGTH, MAX_LIMIT
 from auditspan_service.schemas import KeyRotation, NewKey, NewUser, RoleScopes, UserChange
 
@@ -76,7 +77,9 @@ class EventSearch(EventQuery, EventExclusions, Paged):
 class EventExport(EventQuery, EventExclusions):
     """Parameters of an export."""
 
-    format: Literal["ndjson", "csv"] = Field("ndjson", description="the form of the export")
+    format: Literal["ndjson", "csv", "ocsf", "cloudevents"] = Field(
+        "ndjson", description="the form of the export"
+    )
 
 
 class FromSize(BaseModel):
@@ -100,6 +103,8 @@ class Operation:
         headers: request headers with their descriptions; those that are required are in `requires`.
         media_types: the media types of the body, besides `application/json`.
         media_type: the media type of the documents.
+        error: the document of errors in the media type of the request's body, besides problem
+            documents.
     """
 
     returns: Mapping[int, type[BaseModel] | None]
@@ -111,6 +116,7 @@ class Operation:
     requires: tuple[str, ...] = ()
     media_types: tuple[str, ...] = ()
     media_type: str = "application/json"
+    error: type[BaseModel] | None = None
 
 
 _BODY = (400, 408, 413, 415, 422)
@@ -177,6 +183,13 @@ OPERATIONS: Mapping[str, Operation] = {
         example=out.NewEvents.EXAMPLE,
         returns={201: out.RecordedEvents, 200: out.RecordedEvents},
         problems=(*_BODY, 409),
+    ),
+    "otlp_logs.export": Operation(
+        body=logs.OtlpLogs,
+        example=logs.OtlpLogs.EXAMPLE,
+        returns={200: logs.OtlpAnswer},
+        error=logs.OtlpStatus,
+        problems=_BODY[:-1],
     ),
     "exports.export": Operation(
         query=EventExport,

@@ -6,15 +6,14 @@ import os
 import re
 import shutil
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from subprocess import run
 
 import pytest
-from werkzeug.serving import make_server
 
 from auditspan_service.config import Settings
+from support.served import served
 from support.service import RunningService, running_service, settings_at
 
 PAGE = Path(__file__).parents[3] / "docs/how-to/record-from-another-service.md"
@@ -36,16 +35,8 @@ def settings(tmp_path: Path, sqlite_url: str) -> Settings:
 @pytest.fixture
 def url(settings: Settings) -> Iterator[tuple[str, RunningService]]:
     """The service on a port."""
-    with running_service(settings) as service:
-        server = make_server("127.0.0.1", 0, service.app, threaded=True)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", service
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
+    with running_service(settings) as service, served(service.app) as address:
+        yield address, service
 
 
 def example(language: str) -> str:

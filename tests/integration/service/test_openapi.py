@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, given, settings
-from schemathesis.generation import GenerationMode
-from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from auditspan_service.api.documents import Document
+from auditspan_service.api.links import LINKS
 from auditspan_service.api.operations import OPERATIONS
 from support.openapi import COPY, description
-from support.service import RunningService, running_service, settings_at
-
-EXAMPLES = 4
-"""Cases for each operation, of each kind."""
+from support.service import RunningService
 
 
 def operations(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -61,42 +54,22 @@ def test_example_fits_its_schema(model: type[Document]) -> None:
     model.model_validate(model.EXAMPLE, strict=False)
 
 
+def test_links_lead_to_operations_and_their_parameters() -> None:
+    """Each operation that is linked exists, and has the parameters that the link names."""
+    known = {one["operationId"]: one["parameters"] for one in operations(description())}
+    missing = [
+        (name, parameter)
+        for linked in LINKS.values()
+        for name, parameters in linked.items()
+        for parameter in parameters
+        if parameter not in {f"{each['in']}.{each['name']}" for each in known[name]}
+    ]
+    assert [] == missing
+
+
 def test_the_page_loads_nothing(service: RunningService) -> None:
     """It is one file of HTML without scripts, which names every operation."""
     response = service.app.test_client().get("/docs")
     assert [] == re.findall(r"<script|src=|@import|url\(|https?://", response.text)
     assert [] == [name for name in OPERATIONS if f'id="{name}"' not in response.text]
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
-
-
-@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
-def test_answers_are_those_described(tmp_path: Path, sqlite_url: str, mode: GenerationMode) -> None:
-    """To valid and invalid requests alike: no server error, and no other status or document.
-
-    A request that fits the schema may be refused all the same: schemas do not say everything.
-    """
-    with running_service(settings_at(tmp_path / "data", sqlite_url)) as service:
-        headers = {"Authorization": f"Bearer {service.issue('admin').text}"}
-        schema = schemathesis.openapi.from_wsgi("/openapi.json", service.app)
-        for found in schema.get_all_operations():
-            operation: Any = found.ok()  # type: ignore[union-attr]
-            if mode is GenerationMode.POSITIVE or can_be_invalid(operation.definition.raw):
-                validate(operation, mode, headers)
-
-
-def can_be_invalid(operation: dict[str, Any]) -> bool:
-    """Tell whether a request can break a schema: text in a path or a header never does."""
-    return "requestBody" in operation or any(
-        one["in"] == "query" for one in operation["parameters"]
-    )
-
-
-def validate(operation: Any, mode: GenerationMode, headers: dict[str, str]) -> None:
-    """Send some requests to an operation, and compare the answers with its description."""
-
-    @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), deadline=None)
-    def answered(case: Any) -> None:
-        case.call_and_validate(headers=headers, excluded_checks=[positive_data_acceptance])
-
-    answered()

@@ -1,9 +1,9 @@
-"""`auditspan export`: the sealed trail in the form of the collector's files."""
+"""`auditspan export`: the sealed trail in the form of the collector's files, or another."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -12,13 +12,31 @@ import click
 from sqlalchemy import Connection
 
 from auditspan.cli.commands.console import FOUND, Failure
+from auditspan.cli.commands.progress import progress_bar
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
 from auditspan.delivery import NOTHING, UNFIT, Item, outgoing, record_of, write_records
+from auditspan.errors import NotSealedError
 from auditspan.files import durable_file
 from auditspan.format import SealedRow
-from auditspan.storage import AuditTables
+from auditspan.reading import (
+    Read,
+    export_cloudevents,
+    export_csv,
+    export_ndjson,
+    export_ocsf,
+)
+from auditspan.storage import AuditTables, EventFilter, latest_checkpoint
 
+_Write = Callable[[Read, AuditTables, EventFilter], Iterator[str]]
+
+_FORMS: dict[str, _Write] = {
+    "ndjson": export_ndjson,
+    "csv": export_csv,
+    "ocsf": export_ocsf,
+    "cloudevents": export_cloudevents,
+}
+_UNITS = {"otlp": "records"}
 _BATCH = 512
 _BATCH_BYTES = 1 << 20
 
@@ -34,32 +52,73 @@ _BATCH_BYTES = 1 << 20
 @click.option(
     "--since", type=click.IntRange(min=0), default=0, help="Start at this sequence number."
 )
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["otlp", *_FORMS]),
+    default="otlp",
+    show_default=True,
+    help="The form of the output; all but otlp hold the events up to the newest checkpoint.",
+)
 @data_option
 @pass_target
-def export(target: Target, *, path: Path | None, since: int) -> None:
-    """Write the sealed trail as OTLP JSON lines.
+def export(target: Target, *, path: Path | None, since: int, form: str) -> None:
+    """Write the sealed trail as OTLP JSON lines, or in another form.
 
-    Writes every sealed record and signed checkpoint in order. The output can be used like the
+    OTLP has every sealed record and signed checkpoint in order. The output can be used like the
     collector's files: with `verify --witness`, `reconcile --files`, and
-    docs/verify_independently.py, which does not need auditspan.
+    docs/verify_independently.py, which does not need auditspan. The other forms are those of
+    `GET /v1/audit-events/export`: `ndjson` ends with a manifest by which it can be checked, `csv`
+    is for spreadsheets, `ocsf` for a SIEM, `cloudevents` for a broker.
 
     Exits with 1 if a row is too damaged to make a record of it; `auditspan verify` reports the
     damage.
     """
-    written = damaged = 0
+    if form != "otlp" and since:
+        raise click.UsageError("--since needs the form otlp: leave it out, or use --format otlp.")
     with _opened(path) as stream, target.reading() as (connection, tables):
-        for items in _batches(connection, tables, since - 1 if since else NOTHING):
-            records = []
-            for item in items:
-                try:
-                    records.append(record_of(item))
-                except UNFIT:
-                    damaged += 1
-            write_records(stream, records)
-            written += len(records)
-    click.echo(f"{written} records written, {damaged} left out", err=True)
+        if form == "otlp":
+            written, damaged = _write_otlp(stream, connection, tables, since)
+        else:
+            written, damaged = _write_lines(stream, _FORMS[form], connection, tables), 0
+    click.echo(f"{written} {_UNITS.get(form, 'lines')} written, {damaged} left out", err=True)
     if damaged:
         raise SystemExit(FOUND)
+
+
+def _write_otlp(
+    stream: IO[str], connection: Connection, tables: AuditTables, since: int
+) -> tuple[int, int]:
+    """Write the records; return how many, and how many are too damaged to be written."""
+    written = damaged = 0
+    for items in _batches(connection, tables, since - 1 if since else NOTHING):
+        records = []
+        for item in items:
+            try:
+                records.append(record_of(item))
+            except UNFIT:
+                damaged += 1
+        write_records(stream, records)
+        written += len(records)
+    return written, damaged
+
+
+def _write_lines(
+    stream: IO[str], write: _Write, connection: Connection, tables: AuditTables
+) -> int:
+    """Write the lines of an export; return how many."""
+    checkpoint, written = latest_checkpoint(connection, tables), 0
+    total = checkpoint.size if checkpoint else 0
+    with progress_bar() as advance:
+        try:
+            for line in write(lambda work: work(connection), tables, EventFilter()):
+                stream.write(line)
+                written += 1
+                if advance and written % _BATCH == 0:
+                    advance(_BATCH, total)
+        except NotSealedError as error:
+            raise Failure("Nothing is sealed yet, so that there is nothing to export.") from error
+    return written
 
 
 def _batches(connection: Connection, tables: AuditTables, after: int) -> Iterator[list[Item]]:

@@ -1,0 +1,107 @@
+"""What the service answers, beside itself without audit and beside a bare Flask application.
+
+    make bench-service BENCH_ARGS="[--rounds 5] [--seconds 4] [--clients 64] [--json]"
+
+Each subject runs under gunicorn with 8 threads in a process, on a database of its own in the
+PostgreSQL of the tests, and exports to one real collector: the service with everything on and its
+worker (`audited`), the same service with its models exempt (`exempt`), and a Flask application with
+the two OpenTelemetry instrumentations that does the same statements (`bare`). They are measured
+one after the other in every round, each time beginning with another one. Client, servers,
+PostgreSQL and collector share the cores of this machine.
+
+Exits with 1 if a goal is missed.
+"""
+
+# ruff: noqa: T201 (a script, which prints)
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from serving.goals import goals
+from serving.measurements import MANY, Case, Measured, Results, measure
+from serving.subjects import NAMES, PROCESSES, subjects
+
+
+def cases(given: argparse.Namespace) -> list[Case]:
+    """The kinds of load that are asked for."""
+    return [
+        Case(operation=operation, clients=clients, processes=processes)
+        for processes in given.processes
+        for clients in given.clients
+        for operation in given.operations
+    ]
+
+
+def options() -> argparse.Namespace:
+    """The options of the command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, MANY])
+    parser.add_argument("--processes", type=int, nargs="+", default=[*PROCESSES])
+    parser.add_argument("--operations", nargs="+", default=["POST", "PATCH"])
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+def rows(results: Results) -> list[tuple[Case, str, Measured]]:
+    """The medians in the order of the cases."""
+    return [
+        (case, name, found)
+        for case in results.cases
+        for name in NAMES
+        if (found := results.median(case, name))
+    ]
+
+
+def show(results: Results) -> None:
+    """Print the tables for docs/explanation/performance.md."""
+    print("| | | requests/s | p50 ms | p99 ms | CPU ms a request |\n| --- | --- |" + " --: |" * 4)
+    for case, name, one in rows(results):
+        print(
+            f"| {case} | {name} | {one.per_second:.0f} | {one.median:.1f} | {one.p99:.1f} "
+            f"| {one.cpu:.2f} |"
+        )
+    print("\n| goal | measured | met |\n| --- | --: | --- |")
+    for goal in goals(results):
+        print(f"| {goal.claim} | {goal.measured:.2f} | {'yes' if goal.is_met else 'no'} |")
+
+
+def as_json(results: Results) -> str:
+    """Every single run, for a program."""
+    runs = [
+        {**asdict(case), "subject": name, **asdict(one)}
+        for (case, name), found in results.found.items()
+        for one in found
+    ]
+    return json.dumps({"runs": runs, "goals": [asdict(goal) for goal in goals(results)]})
+
+
+def main() -> int:
+    """Measure, print and judge."""
+    given = options()
+    with tempfile.TemporaryDirectory() as folder, subjects(Path(folder)) as everyone:
+        results = measure(
+            everyone,
+            cases(given),
+            rounds=given.rounds,
+            seconds=given.seconds,
+            say=lambda text: print(text, file=sys.stderr),
+        )
+    if given.json:
+        print(as_json(results))
+    else:
+        show(results)
+    return 0 if all(goal.is_met for goal in goals(results)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

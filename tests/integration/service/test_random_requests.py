@@ -1,0 +1,113 @@
+"""Requests that are made from the description of the API: valid, invalid, and one after another.
+
+No answer is a server error, and each has a status and a document that the description names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from flask import Flask
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from support.service import RunningService, running_service, settings_at
+
+SMALL, LARGE = 4, pytest.param(80, marks=pytest.mark.slow)
+"""Cases for each operation, of each kind; the large ones are more than 5,000 in all."""
+FEW, MANY = 5, pytest.param(150, marks=pytest.mark.slow)
+"""Sequences of up to eight requests."""
+
+
+@pytest.fixture
+def service(tmp_path: Path, sqlite_url: str) -> Iterator[RunningService]:
+    """The service without a limit on the number of requests."""
+    given = {"rate_limit": "off", "failure_limit": "off"}
+    with running_service(settings_at(tmp_path / "data", sqlite_url, **given)) as running:
+        yield running
+
+
+def headers_of(service: RunningService) -> dict[str, str]:
+    """Those of an administrator, whose key no random request revokes: it has a large id."""
+    *_, issued = [service.issue("admin") for _ in range(30)]
+    return {"Authorization": f"Bearer {issued.text}"}
+
+
+def can_be_invalid(operation: dict[str, Any]) -> bool:
+    """Tell whether a request can break a schema: text in a path or a header never does."""
+    return "requestBody" in operation or any(
+        one["in"] == "query" for one in operation["parameters"]
+    )
+
+
+@pytest.mark.parametrize("examples", [SMALL, LARGE])
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+def test_answers_are_those_described(
+    service: RunningService, mode: GenerationMode, examples: int
+) -> None:
+    """To valid and invalid requests alike: no server error, and no other status or document.
+
+    A request that fits the schema may be refused all the same: schemas do not say everything.
+    """
+    headers, sent = headers_of(service), list[str]()
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", service.app)
+    for found in schema.get_all_operations():
+        operation: Any = found.ok()  # type: ignore[union-attr]
+        if mode is GenerationMode.POSITIVE or can_be_invalid(operation.definition.raw):
+            validate(operation, mode, headers, examples, sent)
+    assert len(sent) > 10 * examples
+
+
+def validate(
+    operation: Any, mode: GenerationMode, headers: dict[str, str], examples: int, sent: list[str]
+) -> None:
+    """Send some requests to an operation, and compare the answers with its description."""
+
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck), deadline=None)
+    def answered(case: Any) -> None:
+        sent.append(case.method)
+        case.call_and_validate(headers=headers, excluded_checks=[positive_data_acceptance])
+
+    answered()
+
+
+@pytest.mark.parametrize("sequences", [FEW, MANY])
+def test_answers_to_sequences_are_those_described(service: RunningService, sequences: int) -> None:
+    """What one request creates is read, changed, deleted and read again, along the links."""
+    app: Flask = service.app
+    headers = headers_of(service)
+    schema: Any = schemathesis.openapi.from_wsgi("/openapi.json", app)
+    machine: Any = schema.as_state_machine()
+
+    class Sequences(machine):  # type: ignore[misc]
+        """Sequences of requests with a key."""
+
+        def get_call_kwargs(self, case: Any) -> dict[str, Any]:  # noqa: ARG002 (the interface)
+            """The headers of every request."""
+            return {"headers": headers}
+
+        def validate_response(self, response: Any, case: Any, **given: Any) -> None:
+            """Compare the answer with the description."""
+            case.validate_response(
+                response,
+                excluded_checks=[positive_data_acceptance],
+                headers=headers,
+                transport_kwargs=given,
+            )
+
+    Sequences.run(
+        settings=settings(
+            max_examples=sequences,
+            stateful_step_count=8,
+            suppress_health_check=list(HealthCheck),
+            deadline=None,
+            phases=[Phase.generate],
+        )
+    )
+    assert {"success"} == {body["outcome"] for body in service.bodies()}
