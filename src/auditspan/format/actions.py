@@ -15,7 +15,10 @@ _ACTION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 VIEWED = "audit.viewed"
 """The action of a page of the viewer that was shown."""
 
-OWN_ACTIONS = frozenset({KEY_ADDED, VIEWED})
+SUBJECT_ERASED = "trail.erased"
+"""The action of the erasure of a subject's values, which is its target."""
+
+OWN_ACTIONS = frozenset({KEY_ADDED, SUBJECT_ERASED, VIEWED})
 """The actions that auditspan itself records; they need no registration."""
 
 OUTCOMES: tuple[str, ...] = get_args(Outcome)

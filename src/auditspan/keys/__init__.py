@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from auditspan.keys.erasure_keys import (
+    erasure_keys_at,
+    load_or_create_erasure_keys,
+    stored_erasure_keys,
+)
 from auditspan.keys.key_files import (
     last_signed_file,
     load_mac_keys,
@@ -26,8 +31,10 @@ __all__ = [
     "FILE_MODE",
     "UMASK",
     "close_to_others",
+    "erasure_keys_at",
     "last_signed_file",
     "load_mac_keys",
+    "load_or_create_erasure_keys",
     "load_or_create_mac_key",
     "load_or_create_signing_keys",
     "load_retired_keys",
@@ -35,5 +42,6 @@ __all__ = [
     "make_private_file",
     "rotate_mac_key",
     "rotate_signing_key",
+    "stored_erasure_keys",
     "stored_mac_key",
 ]

@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Connection
 
 from auditspan.errors import AuditBodyError, NotSealedError
-from auditspan.format import Json, canonical_json, parse_canonical
+from auditspan.format import Json, canonical_json, commitment_of, commitments, parse_canonical
 from auditspan.reading.search import by_id_or_label
 from auditspan.storage import (
     AuditTables,
@@ -52,7 +52,8 @@ class Read(Protocol):
 def export_ndjson(read: Read, tables: AuditTables, wanted: EventFilter) -> Iterator[str]:
     """Yield the lines of a verifiable export, each with its newline; the last is the manifest.
 
-    An incomplete export has no manifest. Check one with `check_export`.
+    A line has the body, and the disclosures of erasable values that are not erased. An incomplete
+    export has no manifest. Check one with `check_export`.
 
     Raises:
         NotSealedError: nothing is sealed yet.
@@ -101,6 +102,8 @@ def check_export(lines: Iterable[str], keys: Sequence[PublicKey]) -> str | None:
                 return "there are lines after the manifest"
             members = json.loads(line)
             manifest = members.get("manifest")
+            if manifest is None and _has_other_disclosures(members):
+                return "a disclosure does not match its event"
             if manifest is None:
                 tree.append(_hash_of(members))
                 seqs = [*seqs[:1], members["seq"]]
@@ -154,10 +157,18 @@ def _line(event: StoredEvent) -> str:
         body = event.body
     except AuditBodyError:
         body = json.dumps(event.body)
+    readable = sorted(filter(None, event.disclosures.values()))
+    disclosures = f',"disclosures":{json.dumps(readable)}' if readable else ""
     return (
-        f'{{"body":{body},"mac":{json.dumps(event.mac)},"recorded_at":"{event.recorded_at}"'
-        f',"row_id":{event.row_id},"seq":{event.seq}}}\n'
+        f'{{"body":{body}{disclosures},"mac":{json.dumps(event.mac)}'
+        f',"recorded_at":"{event.recorded_at}","row_id":{event.row_id},"seq":{event.seq}}}\n'
     )
+
+
+def _has_other_disclosures(members: Mapping[str, Any]) -> bool:
+    """Return whether a line has disclosures of which its body has no commitment."""
+    made = {commitment_of(one) for one in members.get("disclosures", ())}
+    return bool(made) and not made <= {one.sha256 for one in commitments(members["body"])}
 
 
 def _hash_of(members: Mapping[str, Any]) -> bytes:

@@ -1,7 +1,8 @@
 """Audit tables, for PostgreSQL 13 or newer and SQLite.
 
 `audit_event` is the source of record and allows INSERT only, like all the tables except
-`audit_delivery`, whose cursors move (`append_only` contains the triggers that enforce it). Its
+`audit_delivery`, whose cursors move (`append_only` contains the triggers that enforce it), and the
+two tables of erasable values. Its
 plain columns are derived from `body` and exist for indexes; the body is what is sealed. There are
 no foreign keys to or from an audit table, so that deleting an object never affects its history.
 """
@@ -33,6 +34,7 @@ from auditspan.storage.column_types import (
     TransactionIdNow,
     UtcDateTime,
 )
+from auditspan.storage.erasure_tables import disclosure_table, subject_key_table
 from auditspan.storage.search_terms import searchable
 
 LEASE_PREFIX = "lease:"
@@ -48,18 +50,25 @@ _EVENT_ID = Uuid(as_uuid=False).with_variant(String(36), "sqlite")  # readable w
 
 @dataclass(frozen=True, kw_only=True)
 class AuditTables:
-    """The five tables of one trail."""
+    """The tables of one trail."""
 
     event: Table
     leaf: Table
     checkpoint: Table
     delivery: Table
     quarantine: Table
+    disclosure: Table
+    subject_key: Table
 
     @property
     def append_only(self) -> tuple[Table, ...]:
-        """The tables whose rows are never changed or removed: all except `delivery`."""
+        """The tables whose rows are never changed or removed."""
         return (self.event, self.leaf, self.checkpoint, self.quarantine)
+
+    @property
+    def erasable(self) -> tuple[Table, ...]:
+        """The tables from which the erasure of a subject removes rows."""
+        return (self.disclosure, self.subject_key)
 
 
 def audit_tables(metadata: MetaData) -> AuditTables:
@@ -72,6 +81,8 @@ def audit_tables(metadata: MetaData) -> AuditTables:
         "checkpoint": _checkpoint,
         "delivery": _delivery,
         "quarantine": _quarantine,
+        "disclosure": disclosure_table,
+        "subject_key": subject_key_table,
     }
     audit_change_table(metadata)
     return AuditTables(

@@ -105,7 +105,7 @@ class ApplicationTarget(Target):
             found = inspect(connection)
             return [
                 table.name
-                for table in (*self.tables.append_only, self.tables.delivery)
+                for table in (*self.tables.append_only, self.tables.delivery, *self.tables.erasable)
                 if not found.has_table(table.name, schema=connection.schema_for_object(table))
             ]
 
