@@ -55,9 +55,9 @@ from auditspan.states import ObjectStates
 from auditspan.storage import (
     AuditTables,
     CoveredRows,
+    add_erasure_keys,
     audit_tables,
     find_uncovered,
-    set_erasure_keys,
 )
 from auditspan.telemetry import announce, service_from_resource
 
@@ -122,7 +122,8 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailErasure, ObjectStates):
         if privacy is not None:
             keep_private(metadata, privacy)
         self.tables: AuditTables = audit_tables(metadata)
-        set_erasure_keys(metadata, chosen_erasure_keys(erasure_key))
+        erasure_keys = chosen_erasure_keys(erasure_key)
+        add_erasure_keys(metadata, erasure_keys)
         self._recorder = Recorder(
             service=service or service_from_resource(),
             clock=clock,
@@ -139,6 +140,7 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailErasure, ObjectStates):
             mac_key=chosen_key(mac_key),
             announce=announce,
             sqlite_settings=sqlite_settings,
+            erasure_keys=erasure_keys,
         )
         listen(self._capture, target)
         register(self._capture, engines_of(target))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import Enum
 
 from auditspan.format import MAX_MILLIS, RANDOM_BYTES, ErasureKey, MacKey, uuid7
 from auditspan.keys import stored_erasure_keys, stored_mac_key
+from auditspan.storage import KeySource
 
 _logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def chosen_key(given: MacKey | Unset | None) -> MacKey | None:
 
 def chosen_erasure_keys(
     given: ErasureKey | Sequence[ErasureKey] | None,
-) -> Sequence[ErasureKey] | Callable[[], Sequence[ErasureKey]]:
+) -> KeySource:
     """Return the given keys; by default the function that reads the stored ones."""
     if given is None:
         return stored_erasure_keys

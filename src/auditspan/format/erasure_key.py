@@ -7,6 +7,7 @@ encrypted form (AES key wrap, RFC 3394); a disclosure is encrypted with it (AES-
 from __future__ import annotations
 
 import hashlib
+import hmac
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -57,6 +58,11 @@ class ErasureKey:
     def dump(self) -> str:
         """Return the text of a key file, which is secret."""
         return f"auditspan-erasure-v1 {self.key_id} {self.secret.hex()}\n"
+
+    def term(self, label: str) -> str:
+        """Return a keyed digest by which events of an actor with this label are found."""
+        message = b"auditspan-erasure-label\0" + label.encode()
+        return hmac.new(self.secret, message, hashlib.sha256).hexdigest()[:32]
 
     def wrap(self, subject_key: bytes) -> bytes:
         """Encrypt the key of a subject."""

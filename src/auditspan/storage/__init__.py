@@ -13,11 +13,11 @@ from auditspan.storage.checkpoints import (
     subtree_root,
 )
 from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime, database_time
-from auditspan.storage.disclosures import StoredDisclosure, read_disclosures
+from auditspan.storage.disclosures import StoredDisclosure, actor_labelled, read_disclosures
 from auditspan.storage.driver import fetch
 from auditspan.storage.erasure import count_erasable, lock_subject, remove_disclosures
 from auditspan.storage.erasure_function import erasure_creation, erasure_removal
-from auditspan.storage.erasure_keys import erasure_keys_of, set_erasure_keys
+from auditspan.storage.erasure_keys import KeySource, add_erasure_keys, erasure_keys_of
 from auditspan.storage.event_filter import EXCLUDABLE, FILTER_NAMES, EventFilter
 from auditspan.storage.events import (
     find_events,
@@ -71,6 +71,7 @@ __all__ = [
     "CoveredRows",
     "EventFilter",
     "IsCounted",
+    "KeySource",
     "Lease",
     "LeaseLostError",
     "LockHolder",
@@ -87,6 +88,8 @@ __all__ = [
     "TupleId",
     "UtcDateTime",
     "UtcText",
+    "actor_labelled",
+    "add_erasure_keys",
     "audit_change_table",
     "audit_tables",
     "count_erasable",
@@ -124,7 +127,6 @@ __all__ = [
     "sealed_hashes",
     "sealed_leaves",
     "sealed_page",
-    "set_erasure_keys",
     "set_up_late",
     "set_up_sqlite",
     "snapshot",

@@ -18,16 +18,18 @@ from auditspan.format import (
     Subject,
     commitment_of,
     decrypt,
+    disclosed_value,
     encrypt,
 )
-from auditspan.storage.erasure_keys import erasure_keys_of
+from auditspan.storage.erasure_keys import Keys, erasure_keys_of
 from auditspan.storage.erasure_lock import LOCKS
 from auditspan.storage.insert import insert_counted, insert_rows
 from auditspan.storage.leaves import StoredText
 from auditspan.storage.tables import AuditTables
 
 _T = TypeVar("_T")
-_COLUMNS = ("event_id", "sha256", "subject_type", "subject_id", "key_id", "encrypted")
+_COLUMNS = ("event_id", "sha256", "subject_type", "subject_id", "key_id", "encrypted", "term")
+_LABEL = ("actor", "label")
 _TOGETHER = 500
 """Events or subjects in one query."""
 
@@ -54,15 +56,19 @@ class StoredDisclosure(NamedTuple):
 
 
 def insert_disclosures(
-    connection: Connection, tables: AuditTables, of_events: Sequence[tuple[str, Disclosure]]
+    connection: Connection,
+    tables: AuditTables,
+    of_events: Sequence[tuple[str, Disclosure]],
+    keys: Keys,
 ) -> None:
     """Insert the disclosures of new events, each given with its event id.
+
+    The keys of new subjects are encrypted with the first of `keys`.
 
     Raises:
         KeyFileError: there is no erasure key.
         AuditWriteError: the database did not insert exactly these rows.
     """
-    keys = erasure_keys_of(tables.event.metadata)
     if not keys:
         raise KeyFileError(
             "There is no erasure key, which erasable values are stored with: create it with "
@@ -71,7 +77,7 @@ def insert_disclosures(
         )
     subjects = dict.fromkeys(one.subject for _, one in of_events)
     secrets = _subject_keys(connection, tables, [*subjects], keys)
-    rows = [_row(event_id, one, secrets[one.subject]) for event_id, one in of_events]
+    rows = [_row(event_id, one, secrets[one.subject], keys[0]) for event_id, one in of_events]
     insert_rows(connection, tables.disclosure, _COLUMNS, rows)
 
 
@@ -129,9 +135,27 @@ def _as_bytes(value: object) -> bytes:
     return bytes(value) if isinstance(value, bytes | memoryview) else b""
 
 
-def _row(event_id: str, one: Disclosure, key: _Key) -> list[object]:
+def actor_labelled(connection: Connection, tables: AuditTables, label: str) -> str | None:
+    """Return the id of the actor with this erasable label; of several, the newest one."""
+    terms = [key.term(label) for key in erasure_keys_of(tables.event.metadata)]
+    if not terms:
+        return None
+    disclosure, key = tables.disclosure.c, tables.subject_key.c
+    found = (
+        select(disclosure.subject_id)
+        .join_from(tables.disclosure, tables.subject_key, disclosure.key_id == key.key_id)
+        .where(disclosure.term.in_(terms))
+        .order_by(key.created_at.desc())
+        .limit(1)
+    )
+    return connection.execute(found).scalar()
+
+
+def _row(event_id: str, one: Disclosure, key: _Key, erasure_key: ErasureKey) -> list[object]:
     encrypted = encrypt(key.secret, one.text, one.sha256, os.urandom(NONCE_BYTES))
-    return [event_id, one.sha256, *one.subject, key.key_id, encrypted]
+    is_label = one.path == _LABEL
+    term = erasure_key.term(str(disclosed_value(one.text))) if is_label else None
+    return [event_id, one.sha256, *one.subject, key.key_id, encrypted, term]
 
 
 def _subject_keys(

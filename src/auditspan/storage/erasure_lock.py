@@ -22,7 +22,14 @@ _CLASS = 0x61756465
 
 _LOCKS = 64
 
-_SHARE = text("SELECT pg_advisory_xact_lock_shared(:class, n) FROM unnest(CAST(:n AS int[])) n")
+_SHARE = text(
+    """
+    SELECT current_setting('transaction_isolation')
+      FROM (SELECT array_agg(CAST(pg_advisory_xact_lock_shared(:class, n) AS text)) AS taken
+              FROM unnest(CAST(:n AS int[])) n) locks
+     WHERE taken IS NOT NULL
+    """
+)
 _EXCLUDE = text("SELECT pg_advisory_xact_lock(:class, :n)")
 _ISOLATION = text("SELECT current_setting('transaction_isolation')")
 _SEES_NEWEST = frozenset({"read committed", "read uncommitted"})
@@ -49,8 +56,8 @@ class ErasureLock(Protocol):
 class _AdvisoryLocks:
     def share(self, connection: Connection, subjects: Sequence[Subject]) -> bool:
         numbers = sorted({_number(subject) for subject in subjects})
-        connection.execute(_SHARE, {"class": _CLASS, "n": numbers})
-        return connection.execute(_ISOLATION).scalar_one() in _SEES_NEWEST
+        level = connection.execute(_SHARE, {"class": _CLASS, "n": numbers}).scalar_one()
+        return level in _SEES_NEWEST
 
     def exclude(self, connection: Connection, subject: Subject) -> None:
         level = connection.execute(_ISOLATION).scalar_one()

@@ -7,16 +7,26 @@ PostgreSQL a function of the owner removes the rows, so that no other role needs
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, LargeBinary, MetaData, String, Table, Text, Uuid
+from typing import Any
+
+from sqlalchemy import Column, Index, LargeBinary, MetaData, String, Table, Text, Uuid, text
 
 from auditspan.storage.column_types import DatabaseClock, UtcDateTime
 from auditspan.storage.erasure_function import with_erasure_function
 
+_IF_SET: dict[str, Any] = dict.fromkeys(
+    ("postgresql_where", "sqlite_where"), text("term IS NOT NULL")
+)
 _UUID = Uuid(as_uuid=False).with_variant(String(36), "sqlite")
 
 
 def disclosure_table(metadata: MetaData) -> Table:
-    """Add the table of disclosures: the values in encrypted form, by event and commitment."""
+    """Add the table of disclosures, by event and commitment.
+
+    Columns:
+        encrypted: the value in encrypted form.
+        term: a keyed digest of the label of an actor, for searches; otherwise NULL.
+    """
     return Table(
         "audit_disclosure",
         metadata,
@@ -26,7 +36,9 @@ def disclosure_table(metadata: MetaData) -> Table:
         Column("subject_id", Text(), nullable=False),
         Column("key_id", _UUID, nullable=False),
         Column("encrypted", LargeBinary(), nullable=False),
+        Column("term", String(32)),
         Index("ix_audit_disclosure_subject", "subject_type", "subject_id"),
+        Index("ix_audit_disclosure_term", "term", **_IF_SET),
     )
 
 

@@ -29,6 +29,7 @@ from auditspan.format import (
     may_have_commitments,
 )
 from auditspan.storage.disclosures import insert_disclosures, read_disclosures
+from auditspan.storage.erasure_keys import KeySource, erasure_keys_of, keys_of
 from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.insert import insert_rows
 from auditspan.storage.leaves import IsCounted, StoredText, UtcText
@@ -52,8 +53,12 @@ def insert_records(
     tables: AuditTables,
     records: Iterable[AuditRecord],
     key: MacKey | None,
+    erasure_keys: KeySource | None = None,
 ) -> None:
-    """Insert the rows of these records in this order, with as few statements as possible."""
+    """Insert the rows of these records in this order, with as few statements as possible.
+
+    Without `erasure_keys`, those of the metadata are used for erasable values.
+    """
     rows, disclosures = [], list[tuple[str, Disclosure]]()
     for record in records:
         rows.append(_row(record, key))
@@ -61,7 +66,8 @@ def insert_records(
             disclosures += ((record.event_id, one) for one in record.disclosures)
     insert_rows(connection, tables.event, _COLUMNS, rows)
     if disclosures:
-        insert_disclosures(connection, tables, disclosures)
+        own = erasure_keys_of(tables.event.metadata) if erasure_keys is None else erasure_keys
+        insert_disclosures(connection, tables, disclosures, keys_of(own))
 
 
 def find_events(  # noqa: PLR0913 (a filter and two cursors)

@@ -22,6 +22,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from auditspan import Actor, audit_context
 from auditspan.keys import (
+    load_or_create_erasure_keys,
     load_or_create_mac_key,
     load_or_create_signing_keys,
     make_private_directory,
@@ -181,6 +182,7 @@ class Stack:
     def _prepare(self, progress: Progress) -> None:
         progress(f"data under {self.settings.data_dir}")
         load_or_create_mac_key(self.settings.mac_key_file, create=True)
+        load_or_create_erasure_keys(self.settings.erasure_key_file, create=True)
         load_or_create_signing_keys(self.settings.signing_key_file, create=True)
         database = Database.connect(self.settings.database_url)
         try:

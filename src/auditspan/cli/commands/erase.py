@@ -18,7 +18,7 @@ from auditspan.erasure import Erasure
 @json_option
 @data_option
 @pass_target
-def erase(
+def erase(  # noqa: PLR0913 (one for each argument and option)
     target: Target,
     subject_type: str,
     subject_id: str,
