@@ -166,7 +166,7 @@ def _line(event: StoredEvent) -> str:
 
 
 def _has_other_disclosures(members: Mapping[str, Any]) -> bool:
-    """Return whether a line has disclosures of which its body has no commitment."""
+    """Return whether a line has disclosures without a commitment in its body."""
     made = {commitment_of(one) for one in members.get("disclosures", ())}
     return bool(made) and not made <= {one.sha256 for one in commitments(members["body"])}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -514,3 +515,60 @@ def test_events_without_erasable_values_are_unchanged(opened: Open) -> None:
     body = json.loads(_bodies(shop))
     assert "erasable" not in body
     assert {"$json": '{"$erasable":true}'} == body["changes"]["notes"]["new"]
+
+
+def test_erasures_beside_writes_lose_no_value_and_leave_no_finding(shop: Shop) -> None:
+    """Whatever the order: each value is shown or erased, and the trail verifies."""
+
+    def write(number: int) -> None:
+        for step in range(8):
+            with shop.acting() as session:
+                session.add(shop.address(id=100 * number + step, customer_id=1, street=STREET))
+
+    def erase(_number: int) -> int:
+        return sum(int(shop.erase().values) for _ in range(6))
+
+    with ThreadPoolExecutor(4) as pool:
+        written = [pool.submit(write, number) for number in (1, 2, 3)]
+        erased = pool.submit(erase, 0)
+        for one in written:
+            one.result()
+    shown = [event.new["street"] for event in shop.events() if event.action == "address.create"]
+    assert {type(value) for value in shown} <= {str, dict}
+    assert 25 == len(shown)
+    rest = shop.erase().values
+    assert 25 + 8 == erased.result() + rest  # the streets, and the other values of `fill`
+    shop.seal()
+    assert ([], []) == (shop.verify(), shop.differences())
+    assert STREET not in _bodies(shop)
+
+
+def test_erasure_at_another_isolation_level_is_refused(shop: Shop) -> None:
+    """It would not see what others have committed; on SQLite there is only one writer."""
+    if shop.engine.name == "sqlite":
+        with shop.acting() as session:
+            assert shop.trail.erase(session, "customer", 1).values
+        return
+    options = {"isolation_level": "REPEATABLE READ"}
+    with (
+        audit_context(actor=ACTOR),
+        shop.sessions() as session,
+        pytest.raises(AuditConfigError, match="READ COMMITTED"),
+    ):
+        session.connection(execution_options=options)
+        shop.trail.erase(session, "customer", 1)
+
+
+def test_write_at_repeatable_read_does_not_use_an_erased_key(shop: Shop) -> None:
+    """Its snapshot may be older than the erasure, so that it creates a key of its own."""
+    options = {"isolation_level": "REPEATABLE READ"} if shop.engine.name == "postgresql" else {}
+    with audit_context(actor=ACTOR), shop.sessions() as session:
+        connection = session.connection(execution_options=options)
+        connection.execute(select(shop.customer.id)).all()
+        if shop.engine.name == "postgresql":
+            shop.erase()
+        session.add(shop.address(id=9, customer_id=1, street=STREET))
+        session.commit()
+    assert STREET == shop.events()[-1].new["street"]
+    shop.seal()
+    assert [] == shop.verify()
