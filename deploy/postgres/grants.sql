@@ -23,6 +23,11 @@ GRANT INSERT (
     trace_id, span_id, tx_id, tenant, body, mac, mac_key_id
 ) ON audit_event TO auditspan_app;
 
+-- Erasable values, and the encrypted keys of their subjects: the service adds and reads them, and
+-- removes those of one subject at a time by a function of the owner, which it records as an event.
+GRANT SELECT, INSERT ON audit_disclosure, audit_subject_key TO auditspan_app, auditspan_worker;
+GRANT EXECUTE ON FUNCTION auditspan_erase(text, text) TO auditspan_app;
+
 -- What its own transaction has staged, the service takes by a function of the owner, and nothing else.
 REVOKE ALL ON SEQUENCE audit_change_id_seq
 FROM PUBLIC, auditspan_app, auditspan_worker, auditspan_auditor;
@@ -52,5 +57,6 @@ GRANT INSERT (
 
 -- The auditor: the trail and its seal; not who the users are, and no hash of a key.
 GRANT SELECT ON audit_event, audit_leaf, audit_checkpoint, audit_delivery, audit_delivery_status, audit_quarantine TO auditspan_auditor;
+GRANT SELECT ON audit_disclosure, audit_subject_key TO auditspan_auditor;
 
 COMMIT;

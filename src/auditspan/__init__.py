@@ -35,11 +35,12 @@ from auditspan.errors import (
 if TYPE_CHECKING:
     from auditspan.aio import AsyncTrail
     from auditspan.context import CarriedContext, audit_context, carry_context
-    from auditspan.format import Actor, MacKey, Request, Service, Target
+    from auditspan.erasure import Erasure
+    from auditspan.format import Actor, ErasureKey, MacKey, Request, Service, Target
     from auditspan.ingest import ForeignEvent
     from auditspan.mapping import Exempt, Policy, Privacy
     from auditspan.reading import Event
-    from auditspan.states import Digest, Redacted, State
+    from auditspan.states import Digest, Erased, Redacted, State
     from auditspan.trail import AuditTrail
 
 __all__ = [
@@ -53,6 +54,9 @@ __all__ = [
     "CarriedContext",
     "CollectorFilesError",
     "Digest",
+    "Erased",
+    "Erasure",
+    "ErasureKey",
     "Event",
     "EventConflictError",
     "Exempt",
@@ -87,6 +91,7 @@ _PLACES = {
     "audit_context": "auditspan.context",
     "carry_context": "auditspan.context",
     "Actor": "auditspan.format",
+    "ErasureKey": "auditspan.format",
     "MacKey": "auditspan.format",
     "Request": "auditspan.format",
     "Service": "auditspan.format",
@@ -97,6 +102,8 @@ _PLACES = {
     "Privacy": "auditspan.mapping",
     "Event": "auditspan.reading",
     "Digest": "auditspan.states",
+    "Erased": "auditspan.states",
+    "Erasure": "auditspan.erasure",
     "Redacted": "auditspan.states",
     "State": "auditspan.states",
     "AuditTrail": "auditspan.trail",

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias, Unpack
 
+from auditspan.erasure import Erasure
 from auditspan.reading import Criteria, Event
 from auditspan.states import BATCH, Progress, State, When
 from auditspan.trail import AuditTrail
@@ -53,6 +54,20 @@ class AsyncTrail:
     ) -> object | None:
         """Undo a creation, an update or a deletion; see `AuditTrail.revert`."""
         return await session.run_sync(self._trail.revert, event, force=force)
+
+    async def erase(
+        self,
+        session: AsyncSession,
+        subject_type: str,
+        subject_id: object,
+        *,
+        reason: str | None = None,
+        dry_run: bool = False,
+    ) -> Erasure:
+        """Erase the values of a subject; see `AuditTrail.erase`."""
+        return await session.run_sync(
+            self._trail.erase, subject_type, subject_id, reason=reason, dry_run=dry_run
+        )
 
     async def baseline(
         self,

@@ -17,6 +17,7 @@ from auditspan.capture import (
     Sessions,
     Unset,
     attached,
+    chosen_erasure_keys,
     chosen_key,
     drain_now,
     engines_of,
@@ -30,11 +31,13 @@ from auditspan.capture import (
     utc_now,
 )
 from auditspan.database import TrailDatabase
+from auditspan.erasure import TrailErasure
 from auditspan.errors import AuditConfigError
 from auditspan.format import (
     KEY_ADDED,
     OWN_ACTIONS,
     TARGET,
+    ErasureKey,
     Json,
     MacKey,
     Outcome,
@@ -47,11 +50,17 @@ from auditspan.ingest import TrailIngest
 from auditspan.mapping import Privacy, as_target, keep_private, privacy_of
 from auditspan.reading import TrailEvents
 from auditspan.states import ObjectStates
-from auditspan.storage import AuditTables, CoveredRows, audit_tables, find_uncovered
+from auditspan.storage import (
+    AuditTables,
+    CoveredRows,
+    add_erasure_keys,
+    audit_tables,
+    find_uncovered,
+)
 from auditspan.telemetry import announce, service_from_resource
 
 
-class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, ObjectStates):
+class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectStates):
     """An audit trail: a row for every change of an audited table, in the change's transaction.
 
     Triggers capture the changes, however they are written (docs/adr/0016). The worker records
@@ -72,6 +81,8 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, ObjectStates):
             in the file of AUDITSPAN_MAC_KEY_FILE (`.auditspan/keys/mac.key`); if there is none, a
             warning is logged once per process. Pass None to run without a key. To add a key later,
             see `cover_rows_without_mac`.
+        erasure_key: encrypts the keys of erasable values. By default those in the file of
+            AUDITSPAN_ERASURE_KEY_FILE (`.auditspan/keys/erasure.key`), read when first needed.
         sqlite_settings: whether to set up the engines of the sessions where they are SQLite's: WAL,
             `synchronous = FULL`, `BEGIN IMMEDIATE` for writers, foreign keys. The worker writes
             alongside the application, and without these one of them may find the file locked.
@@ -92,6 +103,7 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, ObjectStates):
         actions: Collection[str] | None = None,
         service: Service | None = None,
         mac_key: MacKey | Unset | None = Unset.UNSET,
+        erasure_key: ErasureKey | Sequence[ErasureKey] | None = None,
         enrich: Enrich | None = None,
         privacy: Privacy | None = None,
         sqlite_settings: bool = True,
@@ -108,6 +120,8 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, ObjectStates):
         if privacy is not None:
             keep_private(metadata, privacy)
         self.tables: AuditTables = audit_tables(metadata)
+        erasure_keys = chosen_erasure_keys(erasure_key)
+        add_erasure_keys(metadata, erasure_keys)
         self._recorder = Recorder(
             service=service or service_from_resource(),
             clock=clock,
@@ -124,6 +138,7 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, ObjectStates):
             mac_key=chosen_key(mac_key),
             announce=announce,
             sqlite_settings=sqlite_settings,
+            erasure_keys=erasure_keys,
         )
         listen(self._capture, target)
         register(self._capture, engines_of(target))

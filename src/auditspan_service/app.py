@@ -11,6 +11,7 @@ from auditspan_service.api import access, auth, current, error_handlers, problem
 from auditspan_service.api.audit_events import audit_events
 from auditspan_service.api.body import require_whole_body
 from auditspan_service.api.body_stream import WholeBodies
+from auditspan_service.api.erasures import erasures
 from auditspan_service.api.event_ingest import event_ingest
 from auditspan_service.api.exports import exports
 from auditspan_service.api.health import health
@@ -34,7 +35,18 @@ from auditspan_service.telemetry.logs import setup_logging
 from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
 
 _BLUEPRINTS = (
-    *(users, roles, keys, audit_events, event_ingest, otlp_logs, exports, history, proofs),
+    *(
+        users,
+        erasures,
+        roles,
+        keys,
+        audit_events,
+        event_ingest,
+        otlp_logs,
+        exports,
+        history,
+        proofs,
+    ),
     *(health, openapi, problems.pages),
 )
 

@@ -10,10 +10,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, RootModel
 from auditspan import Actor, ForeignEvent, Target
 from auditspan.format import Outcome
 from auditspan.ingest import MAX_EVENTS, MAX_TEXT
-from auditspan_service.schemas import Strict
-
-MAX_REASON = 2000
-"""The maximum number of characters in a reason."""
+from auditspan_service.schemas import MAX_REASON, Strict
 
 
 def _time(value: object) -> object:

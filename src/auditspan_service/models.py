@@ -23,7 +23,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from auditspan import Exempt, Policy
+from auditspan import Exempt, Policy, Privacy
 from auditspan.storage import UtcDateTime, audit_tables
 
 MAX_ID = 2**63 - 1
@@ -104,7 +104,9 @@ class User(Base):
     __tablename__ = "users"
     # Every record already has the version in its target, and `updated_at` as its time: in the
     # changes they would only be repeated.
-    __audit__: ClassVar = Policy(exclude={"updated_at", "version"})
+    __audit__: ClassVar = Policy(
+        exclude={"updated_at", "version"}, erasable={"username", "email", "full_name"}
+    )
     __table_args__ = (
         CheckConstraint(
             f"length(username) BETWEEN 1 AND {USERNAME_LENGTH}", name="username_length"
@@ -136,7 +138,9 @@ class ApiKey(Base):
     """API key of a user. Its secret is stored only as a hash."""
 
     __tablename__ = "api_keys"
-    __audit__: ClassVar = Policy(exclude={"secret_hash", "version"})
+    __audit__: ClassVar = Policy(
+        exclude={"secret_hash", "version"}, erasable={"name"}, subject=("user", "user_id")
+    )
     __table_args__ = (Index(None, "user_id"), _SQLITE)
 
     id: Mapped[RowId]
@@ -170,5 +174,8 @@ class KeyUse(Base):
     key_id: Mapped[int] = mapped_column(_ID, primary_key=True, autoincrement=False)
     last_used_at: Mapped[datetime] = mapped_column(UtcDateTime())
 
+
+PRIVACY = Privacy(erasable={"label", "client_address", "user_agent"})
+"""Members of every event that are erasable; the subject is the user who acted."""
 
 audit_tables(Base.metadata)  # the metadata is complete once this module is imported

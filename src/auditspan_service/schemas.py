@@ -99,6 +99,11 @@ KeyName = Annotated[
 ]
 Tenant = Annotated[str, Field(min_length=1, max_length=TENANT_LENGTH), AfterValidator(_line), _NFC]
 
+MAX_REASON = 2000
+"""The maximum number of characters in a reason."""
+
+Reason = Annotated[str, Field(min_length=1, max_length=MAX_REASON), AfterValidator(_line), _NFC]
+
 
 def _future(value: object) -> object:
     """Parse a time; it must be later than now."""
@@ -166,6 +171,12 @@ class RoleScopes(Strict):
     """Input for a role."""
 
     scopes: list[str]
+
+
+class NewErasure(Strict):
+    """Input for the erasure of a user's values."""
+
+    reason: Reason
 
 
 def read(kind: type[_Input], members: object) -> _Input:

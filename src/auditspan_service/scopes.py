@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Mapping
 from auditspan_service.errors import FieldError, InvalidInputError
 
 ADMIN = "admin"
+ERASE = "users:erase"
 ON_BEHALF_OF = "audit:on-behalf-of"
 SCOPES = (
-    *("users:read", "users:write", "keys:read", "keys:write"),
+    *("users:read", "users:write", ERASE, "keys:read", "keys:write"),
     *("audit:read", "audit:write", ON_BEHALF_OF, ADMIN),
 )
 """The scopes of a key: each permits some routes, and `admin` permits all. `ON_BEHALF_OF` permits

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from auditspan import AuditTrail, MacKey
-from auditspan.keys import load_mac_keys, load_or_create_mac_key
+from auditspan.keys import load_mac_keys, load_or_create_erasure_keys, load_or_create_mac_key
 from auditspan.telemetry import service_from_resource
 from auditspan_service.config import Settings
 from auditspan_service.database.engine import Database
-from auditspan_service.models import Base
+from auditspan_service.models import PRIVACY, Base
 from auditspan_service.telemetry.exporters import Exporters
 from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
 
@@ -35,13 +35,16 @@ class Services:
 def open_services(settings: Settings, telemetry: Telemetry) -> Services:
     """Create the database and its audit trail, without connecting yet.
 
-    The MAC key is created only for an embedded database, which has no other writers. All writers of
-    a shared database need the same key.
+    The MAC key and the erasure key are created only for an embedded database, which has no other
+    writers. All writers of a shared database need the same keys.
 
     Raises:
-        KeyFileError: there is no MAC key, or it cannot be read.
+        KeyFileError: there is no such key, or it cannot be read.
     """
     mac_key = load_or_create_mac_key(settings.mac_key_file, create=settings.is_embedded)
+    erasure_keys = load_or_create_erasure_keys(
+        settings.erasure_key_file, create=settings.is_embedded
+    )
     database = Database.connect(settings.database_url, settings.read_database_url)
     trail = AuditTrail(
         database.sessions,
@@ -49,6 +52,8 @@ def open_services(settings: Settings, telemetry: Telemetry) -> Services:
         strict=settings.strict,
         service=service_from_resource(telemetry.resource.attributes),
         mac_key=mac_key,
+        erasure_key=erasure_keys,
+        privacy=PRIVACY,
     )
     return Services(
         settings=settings,

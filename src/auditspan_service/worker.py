@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from auditspan.keys import erasure_keys_at
+from auditspan.mapping import keep_private
 from auditspan.settings import mac_keys
 from auditspan.settings import running_worker as running
-from auditspan.storage import audit_tables
+from auditspan.storage import add_erasure_keys, audit_tables
 from auditspan.worker import Worker
 from auditspan_service.config import Settings
 from auditspan_service.database.engine import make_engine
-from auditspan_service.models import Base
+from auditspan_service.models import PRIVACY, Base
 
 
 @contextmanager
@@ -24,6 +26,8 @@ def running_worker(settings: Settings) -> Iterator[Worker]:
         KeyFileError: there is no signing key, or a key file cannot be read.
     """
     engine = make_engine(settings.database_url)
+    add_erasure_keys(Base.metadata, erasure_keys_at(settings.erasure_key_file))
+    keep_private(Base.metadata, PRIVACY)
     try:
         with running(
             settings,

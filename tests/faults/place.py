@@ -19,7 +19,11 @@ import httpx
 from click.testing import CliRunner
 from sqlalchemy import Engine, create_engine
 
-from auditspan.keys import load_or_create_mac_key, load_or_create_signing_keys
+from auditspan.keys import (
+    load_or_create_erasure_keys,
+    load_or_create_mac_key,
+    load_or_create_signing_keys,
+)
 from auditspan_service.cli import main
 from auditspan_service.collector import Collector
 from support.collector import run_collector
@@ -114,6 +118,7 @@ def placed(database: Deployed, folder: Path, binary: Path) -> Iterator[Place]:
     """A place with keys and a collector; service and worker are started by whoever wants them."""
     mac, signing = (folder / "keys" / name for name in ("mac.key", "signing.key"))
     load_or_create_mac_key(mac, create=True)
+    load_or_create_erasure_keys(folder / "keys" / "erasure.key", create=True)
     load_or_create_signing_keys(signing, create=True)
     superuser = create_engine(database.superuser, pool_pre_ping=True)
     with run_collector(binary, folder) as collector:

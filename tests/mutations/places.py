@@ -9,6 +9,7 @@ SECRETS = "integration/library/test_secrets.py"
 COMMITS = "integration/library/test_commits.py"
 WRITES = "integration/library/test_writes.py"
 ENRICHMENT = "integration/library/test_enrichment.py"
+ERASURE = "integration/library/test_erasure.py"
 SHAPES = "integration/library/test_shapes.py"
 
 MUTATIONS = [
@@ -165,5 +166,37 @@ MUTATIONS = [
         "    return audited_table(table) or link_table(table)",
         "    return audited_table(table)",
         SHAPES,
+    ),
+    Mutation(
+        "leave the values in the body",
+        "format/record.py",
+        "        record = _committed(self) if self.disclosures else self\n",
+        "        record = self\n",
+        ERASURE,
+        "shown_until",
+    ),
+    Mutation(
+        "accept a disclosure that does not match",
+        "storage/disclosures.py",
+        "is_genuine = text is not None and commitment_of(text) == sha256",
+        "is_genuine = True",
+        ERASURE,
+        "changed_disclosures",
+    ),
+    Mutation(
+        "excuse every missing disclosure of an erased subject",
+        "verify/disclosures.py",
+        "self._erased.get(one.subject, 0) >= leaf.row_id",
+        "one.subject in self._erased",
+        ERASURE,
+        "after_the_erasure",
+    ),
+    Mutation(
+        "erase without waiting for writers",
+        "storage/erasure_lock.py",
+        '        connection.execute(_EXCLUDE, {"class": _CLASS, "n": _number(subject)})\n',
+        "",
+        ERASURE,
+        "beside_writes",
     ),
 ]

@@ -16,7 +16,8 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from auditspan import Actor, audit_context
-from auditspan.keys import load_or_create_mac_key
+from auditspan.keys import load_or_create_erasure_keys, load_or_create_mac_key
+from auditspan.storage import EventFilter, find_events
 from auditspan_service.api.current import EXTENSION
 from auditspan_service.api_keys import IssuedKey, create_key
 from auditspan_service.app import create_app
@@ -59,13 +60,11 @@ class RunningService:
             }
 
     def bodies(self) -> list[dict[str, Any]]:
-        """The bodies of the trail, oldest first."""
-        event = self.services.trail.tables.event
+        """The bodies of the trail with their erasable values, oldest first."""
         with self.services.database.reading() as session:
-            return [
-                json.loads(body)
-                for body in session.scalars(select(event.c.body).order_by(event.c.id))
-            ]
+            tables = self.services.trail.tables
+            found = find_events(session.connection(), tables, EventFilter(), after=0, limit=100_000)
+            return [event.members() for event in found]
 
     def forget_spans(self) -> None:
         """Begin anew with the spans."""
@@ -121,13 +120,14 @@ def running_service(settings: Settings) -> Iterator[RunningService]:
 
 
 def settings_at(directory: Path, database_url: str, **given: Any) -> Settings:
-    """Settings whose files lie in this directory, and whose MAC key is there.
+    """Settings whose files lie in this directory, and whose MAC and erasure keys are there.
 
     No key is remembered, so that a test need not wait until a revoked one is refused.
     """
     given = {"key_cache_seconds": 0, **given}
     settings = load_settings(data_dir=directory, database_url=database_url, **given)
     load_or_create_mac_key(settings.mac_key_file, create=True)
+    load_or_create_erasure_keys(settings.erasure_key_file, create=True)
     return settings
 
 

@@ -191,7 +191,7 @@ def test_no_file_holds_a_password(path: str) -> None:
 
 
 def test_each_container_gets_the_secrets_it_needs_and_no_others() -> None:
-    """A role's URL goes to who acts in that role, the MAC key to who makes or checks MACs."""
+    """A role's URL goes to who acts in that role, the keys to who writes rows."""
     given = {
         name: {entry if isinstance(entry, str) else entry["source"] for entry in service["secrets"]}
         for name, service in SERVICES.items()
@@ -202,8 +202,8 @@ def test_each_container_gets_the_secrets_it_needs_and_no_others() -> None:
         "postgres": {"postgres_password", *urls},
         "migrate": {"migrator_database_url"},
         "grants": {"migrator_database_url"},
-        "service": {"app_database_url", "mac_key"},
-        "worker": {"worker_database_url", "mac_key"},
+        "service": {"app_database_url", "mac_key", "erasure_key"},
+        "worker": {"worker_database_url", "mac_key", "erasure_key"},
     }
 
 

@@ -22,7 +22,7 @@ FLOORS = (
     {"context", "dialects", "files"},
     {"storage", "telemetry", "otlp", "mapping", "keys"},
     {"capture"},
-    {"guards", "seal", "delivery", "reading", "replay", "ingest"},
+    {"guards", "seal", "delivery", "reading", "replay", "ingest", "erasure"},
     {"backends"},
     {"verify", "worker", "states"},
     {"settings"},
@@ -44,7 +44,7 @@ FLOORS = (
 FOREIGN = {
     "errors": set(),
     "scope": set(),
-    "format": set(),
+    "format": {"cryptography"},  # AES, likewise
     "tlog": {"cryptography"},  # Ed25519, which the standard library lacks
     "context": {"opentelemetry"},
     "keys": set(),
@@ -60,6 +60,7 @@ FOREIGN = {
     "guards": {"sqlalchemy"},
     "reading": {"sqlalchemy"},
     "ingest": {"sqlalchemy"},
+    "erasure": {"sqlalchemy"},
     "seal": {"sqlalchemy", "opentelemetry"},
     "delivery": {"sqlalchemy", "opentelemetry", "urllib3", "google"},
     "backends": {"sqlalchemy", "urllib3"},
@@ -309,10 +310,10 @@ def test_the_record_and_its_proofs_have_no_clock_no_randomness_and_no_io(path: s
     assert set() == packages(MODULES[path]) & IMPURE_MODULES
 
 
-def test_only_the_signed_note_knows_cryptography() -> None:
-    """Ed25519 is the one thing of the ground floors that the standard library lacks."""
+def test_only_the_signed_note_and_the_erasure_key_know_cryptography() -> None:
+    """Ed25519 and AES are what the ground floors need and the standard library lacks."""
     users = {path for path in LIBRARY if "cryptography" in packages(MODULES[path])}
-    assert {"auditspan/tlog/note.py"} == users
+    assert {"auditspan/format/erasure_key.py", "auditspan/tlog/note.py"} == users
 
 
 def test_only_the_recorder_knows_telemetry_in_capture() -> None:

@@ -258,5 +258,5 @@ def test_the_help_lists_the_steps_of_the_verifier() -> None:
     """The module and the command number the same steps."""
     numbered = re.compile(r"^ *([0-9]+)\. ", re.MULTILINE)
     listed = numbered.findall(str(auditspan.verify.steps.__doc__))
-    assert [str(step) for step in range(1, 13)] == listed
+    assert [str(step) for step in range(1, 14)] == listed
     assert listed == numbered.findall(str(command.help))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from auditspan.alembic.operations import (
+    create_erasure,
     create_guards,
     create_search_terms,
     create_staging,
     create_triggers,
+    drop_erasure,
     drop_guards,
     drop_search_terms,
     drop_staging,
@@ -20,10 +22,12 @@ __all__ = [
     "TransactionId",
     "TupleId",
     "UtcDateTime",
+    "create_erasure",
     "create_guards",
     "create_search_terms",
     "create_staging",
     "create_triggers",
+    "drop_erasure",
     "drop_guards",
     "drop_search_terms",
     "drop_staging",

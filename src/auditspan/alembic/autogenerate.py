@@ -56,6 +56,42 @@ class DropGuards(MigrateOperation):
         return ("remove_guards", "audit_event")
 
 
+class CreateErasure(MigrateOperation):
+    """Operation that creates the function that erases a subject, after its tables."""
+
+    def reverse(self) -> DropErasure:
+        """Return the reverse operation."""
+        return DropErasure()
+
+    def to_diff_tuple(self) -> tuple[str, str]:
+        """Return the difference, for `alembic check`."""
+        return ("add_erasure", "audit_subject_key")
+
+
+class DropErasure(MigrateOperation):
+    """Operation that drops the function, before the tables are dropped."""
+
+    def reverse(self) -> CreateErasure:
+        """Return the reverse operation."""
+        return CreateErasure()
+
+    def to_diff_tuple(self) -> tuple[str, str]:
+        """Return the difference, for `alembic check`."""
+        return ("remove_erasure", "audit_subject_key")
+
+
+@renderers.dispatch_for(CreateErasure)
+def _create_erasure(context: AutogenContext, _operation: CreateErasure) -> str:
+    context.imports.add("import auditspan.alembic")
+    return "auditspan.alembic.create_erasure(op)"
+
+
+@renderers.dispatch_for(DropErasure)
+def _drop_erasure(context: AutogenContext, _operation: DropErasure) -> str:
+    context.imports.add("import auditspan.alembic")
+    return "auditspan.alembic.drop_erasure(op)"
+
+
 @renderers.dispatch_for(CreateGuards)
 def _create(context: AutogenContext, _operation: CreateGuards) -> str:
     context.imports.add("import auditspan.alembic")
@@ -78,6 +114,8 @@ def _add_guards(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatc
         context.imports.add("import auditspan.alembic")
     if "audit_event" in made:
         upgrade.ops.append(CreateGuards())
+    elif "audit_subject_key" in made:
+        upgrade.ops.append(CreateErasure())
     connection = context.connection
     if connection is not None:
         _leave_partitions(connection, upgrade)

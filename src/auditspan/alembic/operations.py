@@ -41,6 +41,8 @@ from auditspan.storage import (
     audit_change_table,
     audit_tables,
     creation,
+    erasure_creation,
+    erasure_removal,
     removal,
     term_creation,
     term_removal,
@@ -67,7 +69,8 @@ class MigrationOperations(Protocol):
 def create_guards(op: MigrationOperations, *, schema: str | None = None) -> None:
     """Create the triggers of this release on the audit tables, replacing existing ones.
 
-    On PostgreSQL, create the index of search terms as well, unless it exists.
+    On PostgreSQL, create the index of search terms as well, unless it exists, and the function
+    that erases a subject.
     """
     dialect: Dialect = op.get_context().dialect
     for table in _append_only(schema):
@@ -78,6 +81,21 @@ def create_guards(op: MigrationOperations, *, schema: str | None = None) -> None
         ):
             op.execute(statement)
     create_search_terms(op, schema=schema)
+    create_erasure(op, schema=schema)
+
+
+def create_erasure(op: MigrationOperations, *, schema: str | None = None) -> None:
+    """Create the function that erases a subject, on PostgreSQL, after its tables."""
+    key, dialect = audit_tables(MetaData(schema=schema)).subject_key, op.get_context().dialect
+    for statement in erasure_creation(key, dialect):
+        op.execute(statement)
+
+
+def drop_erasure(op: MigrationOperations, *, schema: str | None = None) -> None:
+    """Drop the function that erases a subject."""
+    key, dialect = audit_tables(MetaData(schema=schema)).subject_key, op.get_context().dialect
+    for statement in erasure_removal(key, dialect):
+        op.execute(statement)
 
 
 def create_search_terms(op: MigrationOperations, *, schema: str | None = None) -> None:
@@ -98,6 +116,7 @@ def drop_guards(op: MigrationOperations, *, schema: str | None = None) -> None:
     """Drop the triggers; until they are created again, rows can be changed and removed."""
     dialect: Dialect = op.get_context().dialect
     drop_search_terms(op, schema=schema)
+    drop_erasure(op, schema=schema)
     for table in _append_only(schema):
         unguard = PARTITIONS.of(dialect).unguard_partitions(table, dialect)
         for statement in (*unguard, *removal(table, dialect)):

@@ -13,9 +13,17 @@ audited links subjects        audited tables, and what is recorded of their rows
 from __future__ import annotations
 
 from auditspan.capture.database_errors import asks_for_retry
-from auditspan.capture.defaults import KeyWarning, Unset, chosen_key, fresh_id, utc_now
+from auditspan.capture.defaults import (
+    KeyWarning,
+    Unset,
+    chosen_erasure_keys,
+    chosen_key,
+    fresh_id,
+    utc_now,
+)
 from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.drain import table_key
+from auditspan.capture.erasable import disclose, of_actor
 from auditspan.capture.hooks import drain_now, listen
 from auditspan.capture.migrating import drain_first, pin, record_rows, target_metadata
 from auditspan.capture.open_transaction import busy
@@ -48,8 +56,10 @@ __all__ = [
     "asks_for_retry",
     "attached",
     "busy",
+    "chosen_erasure_keys",
     "chosen_key",
     "create_triggers",
+    "disclose",
     "drain_first",
     "drain_now",
     "engine_of",
@@ -57,6 +67,7 @@ __all__ = [
     "fresh_id",
     "hook_target",
     "listen",
+    "of_actor",
     "own_transaction",
     "pin",
     "record_rows",

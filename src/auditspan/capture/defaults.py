@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import Enum
 
-from auditspan.format import MAX_MILLIS, RANDOM_BYTES, MacKey, uuid7
-from auditspan.keys import stored_mac_key
+from auditspan.format import MAX_MILLIS, RANDOM_BYTES, ErasureKey, MacKey, uuid7
+from auditspan.keys import stored_erasure_keys, stored_mac_key
+from auditspan.storage import KeySource
 
 _logger = logging.getLogger(__name__)
 
@@ -42,6 +44,15 @@ def chosen_key(given: MacKey | Unset | None) -> MacKey | None:
             "key and silence this warning"
         )
     return None
+
+
+def chosen_erasure_keys(
+    given: ErasureKey | Sequence[ErasureKey] | None,
+) -> KeySource:
+    """Return the given keys; by default the function that reads the stored ones."""
+    if given is None:
+        return stored_erasure_keys
+    return (given,) if isinstance(given, ErasureKey) else given
 
 
 def utc_now() -> datetime:

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from auditspan.capture.classes import ObjectClasses, Standing, is_base
 from auditspan.capture.drain import StagedChange
+from auditspan.capture.erasable import of_changes
 from auditspan.capture.parts import Part, PartReader
 from auditspan.capture.row_change import RowChange
-from auditspan.format import Changes, Json, Target
+from auditspan.format import Changes, Json, Subject, Target
 from auditspan.mapping import AuditedKind, readable
 
 Found = list[tuple[Part, AuditedKind]]
@@ -43,13 +44,8 @@ class SingleRow(NamedTuple):
         verb, changes = part.verb, self.reader.changes(part, kind)
         if verb != "update" or not changes.keys() <= kind.ignored:
             version = self.reader.version(kind, part.last)
-            yield RowChange(
-                verb=verb,
-                target=Target(type=kind.type, id=part.id, version=version),
-                changes=changes,
-                change_id=self.staged.id,
-                readable=_readable([(part, kind)], changes),
-            )
+            target = Target(type=kind.type, id=part.id, version=version)
+            yield _change([(part, kind)], verb, target, changes, self.staged.id)
 
 
 @dataclass(kw_only=True)
@@ -80,13 +76,8 @@ class ObjectChange:
         changes = _changes(found)
         ignored = frozenset[str]().union(*(kind.ignored for _, kind in found))
         if verb != "update" or not changes.keys() <= ignored:
-            yield RowChange(
-                verb=verb,
-                target=Target(type=_type(found), id=found[0][0].id, version=_version(found)),
-                changes=changes,
-                change_id=standings[-1][2],
-                readable=_readable(found, changes),
-            )
+            target = Target(type=_type(found), id=found[0][0].id, version=_version(found))
+            yield _change(found, verb, target, changes, standings[-1][2])
 
     def _standing(self, part: Part) -> Standing:
         audited = part.reader.audited
@@ -120,6 +111,17 @@ def _of_part(told: Changes, kind: AuditedKind) -> Changes:
         for name, sides in told.items()
         if name not in keys and (len(sides) > 1 or any(v is not None for v in sides.values()))
     }
+
+
+def _change(found: Found, verb: str, target: Target, changes: Changes, change_id: int) -> RowChange:
+    readable = _readable(found, changes)
+    change = RowChange(
+        verb=verb, target=target, changes=changes, change_id=change_id, readable=readable
+    )
+    if not any(kind.erasable for _, kind in found):
+        return change
+    subject = Subject(target.type, found[0][0].id)
+    return change._replace(disclosures=of_changes(found, subject, changes, readable))
 
 
 def _readable(found: Found, changes: Changes) -> dict[str, Json]:

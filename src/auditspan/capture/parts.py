@@ -15,7 +15,15 @@ from sqlalchemy.types import TypeEngine
 
 from auditspan.capture.drain import StagedChange
 from auditspan.dialects import DIALECTS
-from auditspan.format import Changes, Json, MacKey, canonical_json, canonical_scalar, represent
+from auditspan.format import (
+    Changes,
+    Json,
+    MacKey,
+    Subject,
+    canonical_json,
+    canonical_scalar,
+    represent,
+)
 from auditspan.mapping import (
     AuditedColumn,
     AuditedKind,
@@ -75,6 +83,11 @@ class Part(NamedTuple):
         """The target id of the object before the change."""
         return self.reader.id(self.old or self.last)
 
+    def subject(self, kind: AuditedKind, side: str) -> Subject | None:
+        """Return the subject of the old or new values that the row names, if it does."""
+        image = (self.old if side == "old" else self.new) or self.last
+        return self.reader.subject(kind, image)
+
 
 class _Reading(NamedTuple):
     """Reading of a column of one kind of row.
@@ -127,6 +140,14 @@ class PartReader:
         """Return the version of the row, if the model has a version counter."""
         version = None if kind.version is None else self._value(kind.version, image)
         return version if type(version) is int else None
+
+    def subject(self, kind: AuditedKind, image: Image) -> Subject | None:
+        """Return the subject that the row names; None if it names none."""
+        if kind.subject is None:
+            return None
+        type_, column = kind.subject
+        id_ = self._value(column, image)
+        return None if id_ is None else Subject(type_, target_id([id_]))
 
     def changes(self, part: Part, kind: AuditedKind) -> Changes:
         """Return the changed columns, with their values redacted as in a body."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
 from opentelemetry import trace
 
+from auditspan.capture.erasable import READABLE, of_actor
 from auditspan.context import AuditContext, current_context
 from auditspan.errors import AuditConfigError, AuditWriteError, MissingActorError
 from auditspan.format import (
     Actor,
     AuditRecord,
     Changes,
+    Disclosure,
     Json,
     Outcome,
     Secrets,
@@ -27,9 +29,6 @@ from auditspan.mapping import Privacy
 
 Enrich: TypeAlias = Callable[[], Mapping[str, Json]]
 """A function that returns metadata for the records of the running code."""
-
-READABLE = "readable"
-"""The member of `metadata` with readable forms of the changed values."""
 
 
 class Surroundings(NamedTuple):
@@ -94,6 +93,7 @@ class Recorder:
         metadata: Mapping[str, Json] | None = None,
         readable: Mapping[str, Json] | None = None,
         change_id: int | None = None,
+        disclosures: Sequence[Disclosure] = (),
     ) -> AuditRecord:
         """Return a record in these surroundings, by default the current ones.
 
@@ -102,13 +102,16 @@ class Recorder:
         """
         moment, context, actor, trace_id, span_id = surroundings or self.surroundings()
         details = _without_secrets(context.metadata, metadata, self.privacy.secrets)
+        actor = actor or self._unknown_actor(action)
+        if self.privacy.erasable:
+            disclosures = (*disclosures, *of_actor(self.privacy, actor, context))
         return AuditRecord(
             event_id=self.new_id(),
             occurred_at=moment,
             action=action,
             outcome=outcome,
             reason=_clean(reason or context.reason),
-            actor=actor or self._unknown_actor(action),
+            actor=actor,
             on_behalf_of=context.on_behalf_of,
             target=target,
             changes=changes or {},
@@ -120,6 +123,7 @@ class Recorder:
             service=self.service,
             metadata={**details, READABLE: dict(readable)} if readable else details,
             change_id=change_id,
+            disclosures=disclosures,
         )
 
     def _completed(self, context: AuditContext) -> AuditContext:

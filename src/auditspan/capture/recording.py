@@ -29,4 +29,5 @@ def recorded(
             metadata=change.metadata,
             readable=change.readable,
             change_id=change.change_id,
+            disclosures=change.disclosures,
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from auditspan.format import Changes, Json, Target
+from auditspan.format import Changes, Disclosure, Json, Target
 
 _NONE: Mapping[str, Json] = {}
 """The shared default for `readable`; never modified."""
@@ -19,6 +19,7 @@ class RowChange(NamedTuple):
             staged.
         metadata: further details to record.
         readable: readable forms of the changed values, by column.
+        disclosures: the erasable values among these.
         action: the action; None if it is `type.verb`, with the type of the target.
     """
 
@@ -29,3 +30,4 @@ class RowChange(NamedTuple):
     metadata: Mapping[str, Json] | None = None
     readable: Mapping[str, Json] = _NONE
     action: str | None = None
+    disclosures: Sequence[Disclosure] = ()

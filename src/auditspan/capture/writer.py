@@ -19,7 +19,7 @@ from auditspan.capture.transactions import journal_of
 from auditspan.dialects import require_supported
 from auditspan.format import AuditRecord, MacKey
 from auditspan.mapping import tables_of
-from auditspan.storage import AuditTables, insert_records, set_up_sqlite
+from auditspan.storage import AuditTables, KeySource, insert_records, set_up_sqlite
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +32,7 @@ class Capture:
         mac_key: authenticates them.
         announce: announces them when they are committed.
         sqlite_settings: whether the engines are set up where they are SQLite's.
+        erasure_keys: encrypt erasable values; None for those of the metadata.
     """
 
     tables: AuditTables
@@ -39,6 +40,7 @@ class Capture:
     mac_key: MacKey | None
     announce: Announce
     sqlite_settings: bool = True
+    erasure_keys: KeySource | None = None
 
     @property
     def metadata(self) -> MetaData:
@@ -64,7 +66,8 @@ class Capture:
                 "the audit row could not be written, so the change was refused with it: see "
                 "the error above, and check that the audit tables exist (`auditspan db check`)"
             ):
-                insert_records(connection, self.tables, written.counted(records), self.mac_key)
+                counted = written.counted(records)
+                insert_records(connection, self.tables, counted, self.mac_key, self.erasure_keys)
         except Exception as error:
             journal.fail(error)
             raise

@@ -21,6 +21,7 @@ _HELP = {
     "export": "Write the sealed trail as OTLP JSON lines, or in another form.",
     "checkpoint": "Print the newest checkpoint or the public keys.",
     "baseline": "Record the rows that are older than the trail.",
+    "erase": "Erase the erasable values of a subject.",
     "coverage": "Check that every model is audited, or exempt with a reason.",
 }
 _MODULES = {"show": "events", "history": "events"}

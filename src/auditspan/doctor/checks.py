@@ -18,7 +18,7 @@ from auditspan.delivery import is_loopback
 from auditspan.doctor.collector_config import CollectorConfigError, check_collector_config
 from auditspan.doctor.models import ModelReview
 from auditspan.errors import KeyFileError, SinkError
-from auditspan.keys import load_mac_keys, load_or_create_signing_keys
+from auditspan.keys import load_mac_keys, load_or_create_erasure_keys, load_or_create_signing_keys
 from auditspan.settings import Destination, TrailSettings, audit_destination, otlp_sink
 from auditspan.storage import AuditTables, LockHolder, StoredLease, lock_holder, read_leases
 
@@ -142,6 +142,9 @@ def examine_keys(examination: Examination, settings: TrailSettings) -> None:
     mac, signing = settings.mac_key_file, settings.signing_key_file
     if examination.writes_events and (mac.exists() or not examination.has_mac_key):
         _examine_key(examination, "mac-key", mac, load_mac_keys)
+    if settings.erasure_key_file.exists():
+        load_erasure = partial(load_or_create_erasure_keys, create=False)
+        _examine_key(examination, "erasure-key", settings.erasure_key_file, load_erasure)
     if examination.writes_seals:
         load = partial(load_or_create_signing_keys, create=False)
         _examine_key(examination, "signing-key", signing, load)

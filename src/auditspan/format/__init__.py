@@ -5,6 +5,7 @@ from __future__ import annotations
 from auditspan.format.actions import (
     OUTCOMES,
     OWN_ACTIONS,
+    SUBJECT_ERASED,
     VERIFIED,
     VIEWED,
     require_action,
@@ -21,6 +22,19 @@ from auditspan.format.canonical import (
 from auditspan.format.change_order import in_change_order
 from auditspan.format.columns import COLUMNS, Values, derived_columns, says
 from auditspan.format.diff import Changes
+from auditspan.format.erasable import (
+    SALT_BYTES,
+    Commitment,
+    Disclosure,
+    Subject,
+    commitment_of,
+    commitments,
+    disclosed_value,
+    is_unknown,
+    may_have_commitments,
+    with_values,
+)
+from auditspan.format.erasure_key import KEY_BYTES, NONCE_BYTES, ErasureKey, decrypt, encrypt
 from auditspan.format.ids import MAX_MILLIS, RANDOM_BYTES, copy_id, uuid7
 from auditspan.format.key_addition import KEY_ADDED, TARGET, KeyAddition
 from auditspan.format.keyring import Keyring, MacKeys
@@ -43,13 +57,17 @@ from auditspan.format.values import represent, represent_json, timestamp
 __all__ = [
     "COLUMNS",
     "KEY_ADDED",
+    "KEY_BYTES",
     "MAX_INTEGER",
     "MAX_MILLIS",
     "MEMBERS",
+    "NONCE_BYTES",
     "OUTCOMES",
     "OWN_ACTIONS",
     "RANDOM_BYTES",
+    "SALT_BYTES",
     "SECRET_BYTES",
+    "SUBJECT_ERASED",
     "TARGET",
     "VERIFIED",
     "VIEWED",
@@ -57,6 +75,9 @@ __all__ = [
     "ActorType",
     "AuditRecord",
     "Changes",
+    "Commitment",
+    "Disclosure",
+    "ErasureKey",
     "Json",
     "KeyAddition",
     "Keyring",
@@ -69,17 +90,25 @@ __all__ = [
     "Secrets",
     "Service",
     "SignedCheckpoint",
+    "Subject",
     "Target",
     "Values",
     "canonical_json",
     "canonical_scalar",
+    "commitment_of",
+    "commitments",
     "copy_id",
+    "decrypt",
     "derived_columns",
+    "disclosed_value",
+    "encrypt",
     "in_change_order",
     "is_change_id",
     "is_password_hash",
     "is_secret_name",
+    "is_unknown",
     "matches_any",
+    "may_have_commitments",
     "parse_canonical",
     "printable",
     "printable_json",
@@ -95,5 +124,6 @@ __all__ = [
     "shorten",
     "timestamp",
     "uuid7",
+    "with_values",
     "without_password_hashes",
 ]

@@ -18,7 +18,10 @@ VIEWED = "audit.viewed"
 VERIFIED = "audit.verified"
 """The action of a verification of the trail whose outcome was recorded."""
 
-OWN_ACTIONS = frozenset({KEY_ADDED, VERIFIED, VIEWED})
+SUBJECT_ERASED = "trail.erased"
+"""The action of the erasure of a subject's values, which is its target."""
+
+OWN_ACTIONS = frozenset({KEY_ADDED, SUBJECT_ERASED, VERIFIED, VIEWED})
 """The actions that auditspan itself records; they need no registration."""
 
 OUTCOMES: tuple[str, ...] = get_args(Outcome)

@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 
 from auditspan.errors import AuditBodyError
 from auditspan.format.canonical import canonical_json
+from auditspan.format.erasable import MEMBER, is_erasable
 
 MEMBERS = (
     *("action", "actor", "change_id", "changes", "event_id", "metadata", "occurred_at"),
@@ -88,6 +89,8 @@ def _of_wrong_type(members: Mapping[str, Any]) -> Iterator[str]:
         yield "changes"
     if not is_change_id(members.get("change_id")):
         yield "change_id"
+    if not is_erasable(members.get(MEMBER, {})):
+        yield MEMBER
 
 
 def is_change_id(value: object) -> TypeGuard[int | None]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any, Literal, NamedTuple
@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 from auditspan.errors import AuditBodyError, AuditConfigError
 from auditspan.format.canonical import Json, canonical_json, canonical_scalar, canonical_word
 from auditspan.format.diff import Changes, canonical_changes
+from auditspan.format.erasable import MEMBER, Disclosure, placeholder, replace_at
 from auditspan.format.redaction import MAX_VALUE_BYTES, shorten
 from auditspan.format.values import timestamp
 
@@ -137,7 +138,7 @@ class AuditRecord(NamedTuple):
     """Audit event before it is stored; everything else is derived from its `body`.
 
     `change_id` orders the changes of one target: it is the id of the staged change, or None if no
-    change was staged.
+    change was staged. The body has only commitments to the values of `disclosures`.
 
     It is a named tuple because a flush creates many: creating a frozen dataclass takes four times
     as long.
@@ -160,6 +161,7 @@ class AuditRecord(NamedTuple):
     tenant: str | None = None
     metadata: Mapping[str, Json] = _EMPTY
     change_id: int | None = None
+    disclosures: Sequence[Disclosure] = ()
 
     def body(self) -> str:
         """Return the canonical text, below 64 KiB.
@@ -171,12 +173,13 @@ class AuditRecord(NamedTuple):
             AuditBodyError: the text is too long even with hashes in place of values, because of one
                 member or the number of changed columns, or a value is outside the profile.
         """
-        text = _text(self)
+        record = _committed(self) if self.disclosures else self
+        text = _text(record)
         if len(text) * 4 <= MAX_VALUE_BYTES:  # then no value is longer either
             return text
         limit = MAX_VALUE_BYTES
         while True:
-            text = _text(_shortened(self, limit))
+            text = _text(_shortened(record, limit))
             if len(text.encode()) <= MAX_BODY_BYTES:
                 return text
             limit //= 2
@@ -222,6 +225,7 @@ def _text(record: AuditRecord) -> str:
         f',"actor":{_part(record.actor)}'
         f',"change_id":{canonical_scalar(record.change_id)}'
         f',"changes":{canonical_changes(record.changes)}'
+        f"{_commitments(record.disclosures) if record.disclosures else ''}"
         f',"event_id":{canonical_scalar(record.event_id)}'
         f',"metadata":{canonical_json(dict(record.metadata)) if record.metadata else "{}"}'
         f',"occurred_at":"{_moment(record.occurred_at)}"'
@@ -254,6 +258,23 @@ def _target(target: Target | None) -> str:
         f'{{"id":{canonical_scalar(target.id)},"type":{canonical_word(target.type)}'
         f',"version":{canonical_scalar(target.version)}}}'
     )
+
+
+def _commitments(disclosures: Sequence[Disclosure]) -> str:
+    return f',"{MEMBER}":{canonical_json({one.sha256: one.entry for one in disclosures})}'
+
+
+def _committed(record: AuditRecord) -> AuditRecord:
+    """Return the record with a placeholder for every erasable value."""
+    values: dict[str, Any] = {"changes": record.changes, "metadata": record.metadata}
+    for one in record.disclosures:
+        member, *rest = one.path
+        if member in values:
+            replace_at(values, one.path, placeholder(one.path))
+        else:
+            part = getattr(record, member)
+            record = record._replace(**{member: replace(part, **{rest[0]: placeholder(one.path)})})
+    return record._replace(**values)
 
 
 def _shortened(record: AuditRecord, limit: int) -> AuditRecord:

@@ -31,6 +31,7 @@ from auditspan.storage import (
     Trigger,
     creation,
     dialect_of,
+    erasure_creation,
     removal,
     staging_of,
     term_creation,
@@ -91,7 +92,10 @@ def restore_guards(connection: Connection, tables: AuditTables) -> None:
                 *PARTITIONS.of(dialect).guard_partitions(table, dialect),
             ):
                 connection.execute(statement)
-        for statement in term_creation(tables.event, dialect):
+        for statement in (
+            *term_creation(tables.event, dialect),
+            *erasure_creation(tables.subject_key, dialect),
+        ):
             connection.execute(statement)
         if staging is not None:
             restore_staging(connection, staging)

@@ -105,7 +105,7 @@ def invalid_indexes(connection: Connection, table: Table) -> Sequence[str]:
 
 
 def _roles(connection: Connection, tables: AuditTables) -> Iterator[Finding]:
-    names = [_full(table, connection) for table in tables.append_only]
+    names = [_full(table, connection) for table in (*tables.append_only, *tables.erasable)]
     partitions = PARTITIONS.of(connection).partitions_of(connection, tables.event)
     names += [one.name for one in partitions]
     for detail in dangerous_roles(connection, names):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from auditspan.capture import Recorder
+from auditspan.capture import Recorder, of_actor
 from auditspan.errors import AuditBodyError
 from auditspan.format import (
     Actor,
@@ -53,11 +53,13 @@ class RecordMaker:
         secrets = self.recorder.privacy.secrets
         spans = event.span_ids() or SpanIds(*current)
         occurred_at = event.occurred_at or now
+        actor = event.actor or self.producer
+        about = replace(context, on_behalf_of=event.on_behalf_of)
         return AuditRecord(
             event_id=event.event_id or self.recorder.new_id(),
             occurred_at=occurred_at,
             action=event.action,
-            actor=event.actor or self.producer,
+            actor=actor,
             on_behalf_of=event.on_behalf_of,
             outcome=event.outcome,
             reason=without_password_hashes(event.reason) if event.reason else None,
@@ -70,6 +72,7 @@ class RecordMaker:
             span_id=spans.span_id,
             tx_id=tx_id,
             service=Service(name=self.producer.label or self.producer.id or self.producer.type),
+            disclosures=[*of_actor(self.recorder.privacy, actor, about)],
         )
 
     def _ingest(self, occurred_at: datetime, now: datetime) -> dict[str, Json]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from auditspan.keys.erasure_keys import (
+    erasure_keys_at,
+    load_or_create_erasure_keys,
+    stored_erasure_keys,
+)
 from auditspan.keys.key_files import (
     last_signed_file,
     load_mac_keys,
@@ -14,12 +19,15 @@ from auditspan.keys.key_files import (
 )
 
 __all__ = [
+    "erasure_keys_at",
     "last_signed_file",
     "load_mac_keys",
+    "load_or_create_erasure_keys",
     "load_or_create_mac_key",
     "load_or_create_signing_keys",
     "load_retired_keys",
     "rotate_mac_key",
     "rotate_signing_key",
+    "stored_erasure_keys",
     "stored_mac_key",
 ]

@@ -11,21 +11,20 @@ its signatures can still be verified.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
-import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 from auditspan.errors import AuditConfigError, KeyFileError
-from auditspan.files import durable_file, make_private_directory, unless_present
 from auditspan.format import SECRET_BYTES, MacKey
+from auditspan.keys.key_lines import (
+    create_once,
+    read_keys,
+    read_lines,
+    replace_text,
+    stored_path,
+    turn,
+)
 from auditspan.tlog import KEY_PREFIX, NoteError, PublicKey, SigningKey
-
-Key = TypeVar("Key")
 
 _RETIRED = "retired "
 """Prefix of a line with the public key of a retired signing key."""
@@ -40,7 +39,7 @@ def load_or_create_mac_key(path: Path, *, create: bool) -> MacKey:
         KeyFileError: there is no key, or it cannot be read or written.
     """
     if create:
-        _create(path, lambda: _new_mac_key().dump())
+        create_once(path, lambda: _new_mac_key().dump())
     return load_mac_keys(path)[0]
 
 
@@ -51,7 +50,7 @@ def load_mac_keys(path: Path) -> tuple[MacKey, ...]:
         KeyFileError: there is no key, or the file cannot be read.
     """
     try:
-        return _read(path, "MAC", MacKey.parse)
+        return read_keys(path, "MAC", MacKey.parse)
     except FileNotFoundError as error:
         raise KeyFileError(
             f"The MAC key file {path} does not exist: create it with `auditspan keys init`, give "
@@ -70,9 +69,7 @@ def stored_mac_key() -> MacKey | None:
     Raises:
         KeyFileError: the file cannot be read.
     """
-    data = Path(os.environ.get("AUDITSPAN_DATA_DIR") or ".auditspan").expanduser()
-    named = os.environ.get("AUDITSPAN_MAC_KEY_FILE")
-    path = Path(named).expanduser() if named else data / "keys" / "mac.key"
+    path = stored_path("mac")
     return load_mac_keys(path)[0] if path.exists() else None
 
 
@@ -83,9 +80,9 @@ def load_or_create_signing_keys(path: Path, *, create: bool) -> tuple[SigningKey
         KeyFileError: there is no key, or the file cannot be read or written.
     """
     if create:
-        _create(path, lambda: f"{_new_signing_key().dump()}\n")
+        create_once(path, lambda: f"{_new_signing_key().dump()}\n")
     try:
-        keys = _read(path, "signing", SigningKey.parse, besides=_RETIRED)
+        keys = read_keys(path, "signing", SigningKey.parse, besides=_RETIRED)
     except FileNotFoundError as error:
         raise KeyFileError(
             f"The signing key file {path} does not exist: create it with `auditspan checkpoint "
@@ -106,7 +103,7 @@ def load_retired_keys(path: Path) -> tuple[PublicKey, ...]:
         KeyFileError: the file cannot be read.
     """
     try:
-        lines = [line for line in _lines(path, "signing") if line.startswith(_RETIRED)]
+        lines = [line for line in read_lines(path, "signing") if line.startswith(_RETIRED)]
         return tuple(PublicKey.parse(line.removeprefix(_RETIRED)) for line in lines)
     except FileNotFoundError:
         return ()
@@ -128,12 +125,12 @@ def rotate_signing_key(path: Path) -> tuple[SigningKey, ...]:
         KeyFileError: there is no key yet, or the file cannot be read or written.
     """
     load_or_create_signing_keys(path, create=False)  # its error explains how to create one
-    with _turn(path):
+    with turn(path):
         newest, *older = load_or_create_signing_keys(path, create=False)
         retired = (*(key.public for key in older), *load_retired_keys(path))
         keys = (SigningKey(name=newest.name, seed=secrets.token_bytes(32)), newest)
         lines = (*(key.dump() for key in keys), *(_RETIRED + key.vkey for key in retired))
-        _replace(path, "".join(f"{line}\n" for line in lines))
+        replace_text(path, "".join(f"{line}\n" for line in lines))
     return keys
 
 
@@ -144,9 +141,9 @@ def rotate_mac_key(path: Path) -> tuple[MacKey, ...]:
         KeyFileError: there is no key yet, or the file cannot be read or written.
     """
     load_mac_keys(path)  # its error explains how to create one
-    with _turn(path):
+    with turn(path):
         keys = (_new_mac_key(), *load_mac_keys(path))
-        _replace(path, "".join(key.dump() for key in keys))
+        replace_text(path, "".join(key.dump() for key in keys))
     return keys
 
 
@@ -157,67 +154,3 @@ def _new_mac_key() -> MacKey:
 def _new_signing_key() -> SigningKey:
     # The name is that of the log, and must be unique.
     return SigningKey(name=KEY_PREFIX + secrets.token_hex(4), seed=secrets.token_bytes(32))
-
-
-def _read(
-    path: Path, kind: str, parse: Callable[[str], Key], *, besides: str | None = None
-) -> tuple[Key, ...]:
-    """Return the keys of a file, except lines that begin with `besides`."""
-    lines = _lines(path, kind)
-    if besides:
-        lines = [line for line in lines if not line.startswith(besides)]
-    return tuple(parse(line) for line in lines or [""])
-
-
-def _lines(path: Path, kind: str) -> list[str]:
-    try:
-        text = path.read_text(encoding="ascii")
-    except FileNotFoundError:
-        raise
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not ASCII text"
-        raise KeyFileError(f"The {kind} key file {path} cannot be used: {reason}.") from error
-    return text.splitlines()
-
-
-def _create(path: Path, make: Callable[[], str]) -> None:
-    """Create the file unless it exists."""
-    try:
-        if path.exists():
-            return
-        make_private_directory(path.parent)
-        with durable_file(path, unless_present) as stream:
-            stream.write(make())
-    except OSError as error:
-        raise KeyFileError(f"The key file {path} cannot be created: {error.strerror}.") from error
-
-
-@contextmanager
-def _turn(path: Path) -> Iterator[None]:
-    """Lock the directory, so that concurrent rotations do not lose a key."""
-    try:
-        directory = os.open(path.parent, os.O_RDONLY)
-    except OSError as error:
-        raise KeyFileError(f"The key file {path} cannot be written: {error.strerror}.") from error
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX)  # the file itself is replaced
-        yield
-    finally:
-        os.close(directory)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace the file atomically, keeping its owner and mode.
-
-    An interrupted replacement changes nothing.
-    """
-    try:
-        with durable_file(path) as stream:
-            stream.write(text)
-            before = path.stat()
-            if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-                os.fchown(stream.fileno(), before.st_uid, before.st_gid)  # when root rotates it
-            # A container's secret may be readable by a group.
-            os.fchmod(stream.fileno(), stat.S_IMODE(before.st_mode))
-    except OSError as error:
-        raise KeyFileError(f"The key file {path} cannot be written: {error.strerror}.") from error

@@ -25,6 +25,7 @@ class AuditedColumn:
     secrets: Secrets
     """The rules for which of its values, or their members, are redacted."""
     ignored: bool
+    erasable: bool = False
     represent: Represent | None = None
 
     def of(self, column: Column[Any]) -> AuditedColumn:
@@ -34,9 +35,15 @@ class AuditedColumn:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditedModel:
-    """Mapped class with its recorded columns."""
+    """Mapped class with its recorded columns.
+
+    Attributes:
+        subject: the type of the subject of erasable values, and the column with its id; None if
+            each row is its own subject.
+    """
 
     type: str
     columns: tuple[AuditedColumn, ...]
     primary_key: tuple[str, ...]
     version_key: str | None
+    subject: tuple[str, str] | None = None

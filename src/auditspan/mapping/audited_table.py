@@ -8,7 +8,7 @@ of several tables; the table of the base class then holds the object and the oth
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from sqlalchemy import Column, MetaData, Table, event
 from sqlalchemy.orm import Mapper
 
 from auditspan.errors import AuditConfigError
-from auditspan.mapping.audited_model import AuditedColumn
+from auditspan.mapping.audited_model import AuditedColumn, AuditedModel
 from auditspan.mapping.mappers import all_mappers, is_on_join
 from auditspan.mapping.policy import audited_model, decided_table
 from auditspan.mapping.privacy import Privacy, privacy_of, set_privacy
@@ -34,12 +34,20 @@ class AuditedKind:
         version: the column with the version number of a row.
         is_part: the rows hold only a part of their objects, whose creation and deletion are
             recorded through the rows of another table.
+        subject: the type of the subject of erasable values, and the column with its id; None if
+            each row is its own subject.
     """
 
     type: str
     columns: tuple[AuditedColumn, ...]
     version: Column[Any] | None = None
     is_part: bool = False
+    subject: tuple[str, Column[Any]] | None = None
+
+    @cached_property
+    def erasable(self) -> tuple[AuditedColumn, ...]:
+        """The columns whose values can be erased."""
+        return tuple(column for column in self.columns if column.erasable)
 
     @cached_property
     def ignored(self) -> frozenset[str]:
@@ -217,7 +225,29 @@ def _kind(mapper: Mapper[Any], table: Table) -> AuditedKind | None:
         columns=columns,
         version=version if isinstance(version, Column) and version.table is table else None,
         is_part=table is not mapper.base_mapper.local_table and not mapper.concrete,
+        subject=_subject(table, model, columns),
     )
+
+
+def _subject(
+    table: Table, model: AuditedModel, columns: Iterable[AuditedColumn]
+) -> tuple[str, Column[Any]] | None:
+    """Return the subject of the erasable values of a table.
+
+    Raises:
+        AuditConfigError: its column is in another table of the object.
+    """
+    if model.subject is None or not any(column.erasable for column in columns):
+        return None
+    type_, name = model.subject
+    found = next((column for column in table.columns if column.name == name), None)
+    if found is None:
+        raise AuditConfigError(
+            f"the policy of {model.type} names the subject column {name!r}, but the table "
+            f"{table.name!r} with erasable columns does not have it: name a column of that table, "
+            "such as its primary key"
+        )
+    return type_, found
 
 
 def _columns(mapper: Mapper[Any], table: Table) -> Iterator[AuditedColumn]:
@@ -237,5 +267,6 @@ def _read_core(table: Table) -> AuditedTable | None:
             f"cannot audit the table {table.name!r}: it has no primary key to identify its rows; "
             "add one, or do not audit the table"
         )
-    kind = AuditedKind(type=model.type, columns=model.columns)
+    subject = _subject(table, model, model.columns)
+    kind = AuditedKind(type=model.type, columns=model.columns, subject=subject)
     return AuditedTable(table=table, key=tuple(table.primary_key), kinds={}, default=kind)

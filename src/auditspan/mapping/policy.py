@@ -36,6 +36,9 @@ class Policy:
         represent: functions that return a readable form of a recorded value, by column. It is
             recorded beside the value, in `metadata.readable`. A function that fails leaves the form
             out, and a warning is logged.
+        erasable: record the values of these columns so that `trail.erase` can erase them later.
+        subject: the type of the subject that they are about, and the column with its id, such as
+            `("user", "user_id")`; by default, and where that column is NULL, the row itself.
         name: the target type; by default the class name in snake_case.
     """
 
@@ -45,6 +48,8 @@ class Policy:
     reveal: Collection[str] = frozenset()
     ignore: Collection[str] = frozenset()
     represent: Mapping[str, Represent] = field(default_factory=dict)
+    erasable: Collection[str] = frozenset()
+    subject: tuple[str, str] | None = None
     name: str | None = None
 
 
@@ -101,11 +106,13 @@ def decided_table(table: Table) -> AuditedModel | None:
         if _is_wanted(column, policy)
     ]
     _require_open_key(table.name, columns)
+    _require_subject(table.name, columns, policy)
     return AuditedModel(
         type=policy.name or table.name,
         columns=tuple(columns),
         primary_key=tuple(column.key for column in table.primary_key),
         version_key=None,
+        subject=policy.subject,
     )
 
 
@@ -135,12 +142,14 @@ def _read(mapper: Mapper[Any], policy: Policy, privacy: Privacy) -> AuditedModel
     known = {column.name for column in mapper.columns}
     _require_known_names(mapper.class_.__name__, known, policy)
     _require_open_key(mapper.class_.__name__, columns)
+    _require_subject(mapper.class_.__name__, columns, policy)
     version = mapper.version_id_col
     return AuditedModel(
         type=policy.name or _snake_case(mapper.class_.__name__),
         columns=tuple(columns),
         primary_key=tuple(mapper.get_property_by_column(c).key for c in mapper.primary_key),
         version_key=mapper.get_property_by_column(version).key if version is not None else None,
+        subject=policy.subject,
     )
 
 
@@ -159,6 +168,7 @@ def _column(column: Column[Any], key: str, policy: Policy, privacy: Privacy) -> 
         redacted=_is_redacted(column, policy, privacy),
         secrets=_secrets(column, policy, privacy),
         ignored=column.name in policy.ignore,
+        erasable=column.name in policy.erasable,
         represent=policy.represent.get(column.name),
     )
 
@@ -198,6 +208,7 @@ def _at_or_below(name: str, paths: Collection[str]) -> frozenset[str]:
 def _require_known_names(owner: str, known: Collection[str], policy: Policy) -> None:
     columns = {name.partition(".")[0] for name in (*policy.redact, *policy.reveal)}
     named = {*(policy.include or ()), *policy.exclude, *columns, *policy.ignore, *policy.represent}
+    named |= {*policy.erasable, *((policy.subject or ())[1:])}
     for name in sorted(named - set(known)):
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(sorted(known))}"
@@ -211,14 +222,29 @@ def _require_known_names(owner: str, known: Collection[str], policy: Policy) -> 
 
 
 def _require_open_key(owner: str, columns: Iterable[AuditedColumn]) -> None:
-    """Refuse a secret primary key: every target id would contain it unredacted."""
+    """Refuse a secret or erasable primary key: every target id would contain it."""
     for audited in columns:
+        if audited.erasable and audited.column.primary_key:
+            raise AuditConfigError(
+                f"the primary key {audited.name!r} of {owner} cannot be erasable, because every "
+                "target id contains it: use another key"
+            )
         if audited.redacted and audited.column.primary_key:
             raise AuditConfigError(
                 f"the primary key {audited.name!r} of {owner} is redacted or looks like a secret, "
                 "and every target id would contain it unredacted: use another key, or declare that "
                 "it is not secret with Policy(reveal={...})"
             )
+
+
+def _require_subject(owner: str, columns: Iterable[AuditedColumn], policy: Policy) -> None:
+    """Refuse a subject whose id is not recorded."""
+    name = policy.subject[1] if policy.subject else None
+    if name is not None and all(audited.name != name for audited in columns):
+        raise AuditConfigError(
+            f"the policy of {owner} names the subject column {name!r}, which is not recorded: "
+            "record it, or name another column"
+        )
 
 
 def _snake_case(name: str) -> str:

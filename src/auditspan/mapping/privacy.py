@@ -11,6 +11,8 @@ from sqlalchemy import MetaData
 from auditspan.errors import AuditConfigError
 from auditspan.format import Request, Secrets
 
+_ERASABLE = ("label", "client_address", "user_agent")
+
 _KEY = "auditspan.privacy"
 """The key in the `info` of a metadata, where the policies of its models and the worker find it."""
 
@@ -26,20 +28,29 @@ class Privacy:
         client_address: whether to record the address of the client: of a request, and of the
             database connection for changes by other programs.
         user_agent: whether to record the user agent of a request.
+        erasable: members that are recorded so that `trail.erase` can erase them later, with the
+            actor as the subject: of ``label`` (of the actor, and of `on_behalf_of`),
+            ``client_address`` and ``user_agent``. An actor without an id is the subject ``-``.
 
     Raises:
-        AuditConfigError: `redact` is a single text.
+        AuditConfigError: `redact` is a single text, or `erasable` names another member.
     """
 
     redact: Collection[str] = frozenset()
     client_address: bool = True
     user_agent: bool = True
+    erasable: Collection[str] = frozenset()
 
     def __post_init__(self) -> None:
         if isinstance(self.redact, str):
             raise AuditConfigError(
                 f"invalid Privacy(redact={self.redact!r}): expected a collection of names, such as "
                 f"{{{self.redact!r}}}"
+            )
+        if isinstance(self.erasable, str) or {*self.erasable} - {*_ERASABLE}:
+            raise AuditConfigError(
+                f"invalid Privacy(erasable={self.erasable!r}): expected a collection of "
+                f"{', '.join(_ERASABLE)}"
             )
 
     @cached_property
@@ -63,6 +74,7 @@ class Privacy:
             redact=frozenset({*self.redact, *other.redact}),
             client_address=self.client_address and other.client_address,
             user_agent=self.user_agent and other.user_agent,
+            erasable=frozenset({*self.erasable, *other.erasable}),
         )
 
 

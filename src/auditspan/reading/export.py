@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from auditspan.errors import AuditBodyError
-from auditspan.format import Json, canonical_json, parse_canonical
+from auditspan.format import Json, canonical_json, commitment_of, commitments, parse_canonical
 from auditspan.reading.sealed_events import Read, newest_checkpoint, sealed_events
 from auditspan.storage import AuditTables, EventFilter, StoredEvent
 from auditspan.tlog import PublicKey, TreeBuilder, check_checkpoint, hash_leaf
@@ -34,7 +34,8 @@ _FORMULA = re.compile(r"[=+\-@\t\r\n]")
 def export_ndjson(read: Read, tables: AuditTables, wanted: EventFilter) -> Iterator[str]:
     """Yield the lines of a verifiable export, each with its newline; the last is the manifest.
 
-    An incomplete export has no manifest. Check one with `check_export`.
+    A line has the body, and the disclosures of erasable values that are not erased. An incomplete
+    export has no manifest. Check one with `check_export`.
 
     Raises:
         NotSealedError: nothing is sealed yet.
@@ -83,6 +84,8 @@ def check_export(lines: Iterable[str], keys: Sequence[PublicKey]) -> str | None:
                 return "there are lines after the manifest"
             members = json.loads(line)
             manifest = members.get("manifest")
+            if manifest is None and _has_other_disclosures(members):
+                return "a disclosure does not match its event"
             if manifest is None:
                 tree.append(_hash_of(members))
                 seqs = [*seqs[:1], members["seq"]]
@@ -114,10 +117,18 @@ def _line(event: StoredEvent) -> str:
         body = event.body
     except AuditBodyError:
         body = json.dumps(event.body)
+    readable = sorted(filter(None, event.disclosures.values()))
+    disclosures = f',"disclosures":{json.dumps(readable)}' if readable else ""
     return (
-        f'{{"body":{body},"mac":{json.dumps(event.mac)},"recorded_at":"{event.recorded_at}"'
-        f',"row_id":{event.row_id},"seq":{event.seq}}}\n'
+        f'{{"body":{body}{disclosures},"mac":{json.dumps(event.mac)}'
+        f',"recorded_at":"{event.recorded_at}","row_id":{event.row_id},"seq":{event.seq}}}\n'
     )
+
+
+def _has_other_disclosures(members: Mapping[str, Any]) -> bool:
+    """Return whether a line has disclosures without a commitment in its body."""
+    made = {commitment_of(one) for one in members.get("disclosures", ())}
+    return bool(made) and not made <= {one.sha256 for one in commitments(members["body"])}
 
 
 def _hash_of(members: Mapping[str, Any]) -> bytes:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session, scoped_session
 
 from auditspan.reading.event import Event
-from auditspan.storage import AuditTables, EventFilter, find_events
+from auditspan.storage import AuditTables, EventFilter, actor_labelled, find_events
 from auditspan.storage import history as stored_history
 
 Source = Session | scoped_session[Session] | Connection
@@ -42,6 +42,7 @@ def read_history(
 def by_id_or_label(connection: Connection, tables: AuditTables, wanted: EventFilter) -> EventFilter:
     """Return the filter with the actor as a label where no event has an actor of this id.
 
+    An erasable label stands for the id of its actor, until it is erased.
     The same holds for an excluded actor. With a tenant, only its events count.
     """
     if wanted.exclude is not None:
@@ -51,6 +52,9 @@ def by_id_or_label(connection: Connection, tables: AuditTables, wanted: EventFil
         connection, tables, EventFilter(actor=wanted.actor, tenant=wanted.tenant), limit=1
     ):
         return wanted
+    labelled = actor_labelled(connection, tables, wanted.actor)
+    if labelled is not None:
+        return replace(wanted, actor=labelled)
     return replace(wanted, actor=None, actor_label=wanted.actor)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeGuard
 
-from auditspan.format import Json, MacKey, redact, shorten
+from auditspan.format import Json, MacKey, is_unknown, redact, shorten
 
 KEY_ID = "$key"
 """The member of a stand-in that holds the id of its fingerprint's key."""
@@ -18,6 +18,8 @@ StandIn = dict[str, Json]
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
     """Equality test that compares stand-ins by fingerprint if the key is known, else by presence.
+
+    An erased value, or one that is not disclosed, is only compared by presence.
 
     Attributes:
         keys: the keys of the fingerprints by id; fingerprints of other keys cannot be checked.
@@ -39,6 +41,9 @@ class Agreement:
             return True
         if one is None or other is None:
             return False
+        return is_unknown(one) or is_unknown(other) or self._agree(name, one, other, zoned=zoned)
+
+    def _agree(self, name: str, one: Json, other: Json, *, zoned: bool) -> bool:
         if is_stand_in(one) or is_stand_in(other):
             return self._fingerprints_agree(name, one, other)
         if is_digest(one) or is_digest(other):

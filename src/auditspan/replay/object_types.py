@@ -33,6 +33,8 @@ class ObjectType:
         columns: the recorded columns.
         key_names: the names of its primary key columns in `changes`.
         rows: selects its rows: the primary key, then `columns`.
+        subject: the type of the subject of erasable values, and the column with its id; None if
+            each object is its own subject.
     """
 
     name: str
@@ -40,6 +42,7 @@ class ObjectType:
     columns: tuple[AuditedColumn, ...]
     key_names: tuple[str, ...]
     rows: Select[Any]
+    subject: tuple[str, str] | None = None
 
     @cached_property
     def ignored(self) -> frozenset[str]:
@@ -113,6 +116,7 @@ def mapped_type(mapper: Mapper[Any]) -> ObjectType:
         columns=model.columns,
         key_names=tuple(mapper.get_property(key).columns[0].name for key in model.primary_key),
         rows=_rows(mapper, model),
+        subject=model.subject,
     )
 
 
@@ -127,6 +131,7 @@ def core_type(table: Table) -> ObjectType | None:
         columns=model.columns,
         key_names=tuple(column.name for column in table.primary_key),
         rows=select(*table.primary_key, *(column.column for column in model.columns)),
+        subject=model.subject,
     )
 
 

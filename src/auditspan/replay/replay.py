@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from auditspan.errors import AuditBodyError
-from auditspan.format import Json, read_body
+from auditspan.format import Json, may_have_commitments, read_body, with_values
 from auditspan.replay.difference import Difference, Kind
 from auditspan.replay.equality import Agreement
 from auditspan.replay.events import Change, Event, link_key, link_place
@@ -29,6 +29,7 @@ Its value is the id of the first event. It is not a possible column name.
 
 _CHANGES = frozenset({"create", "update", "delete", "baseline"})
 _STATEMENT = "statement"
+_NONE: Mapping[str, str | None] = {}
 _UNREADABLE = (
     *(AuditBodyError, AttributeError, KeyError, IndexError, RecursionError, TypeError, ValueError),
 )
@@ -59,10 +60,19 @@ class Replay:
     _displaced: dict[tuple[str, str], list[Fields]] = field(default_factory=dict)
     _completed: set[str] = field(default_factory=set)
 
-    def apply(self, row_id: int, body: str, mac_key_id: str | None) -> None:
-        """Apply one event."""
+    def apply(
+        self,
+        row_id: int,
+        body: str,
+        mac_key_id: str | None,
+        disclosures: Mapping[str, str | None] = _NONE,
+    ) -> None:
+        """Apply one event, with the disclosures of its erasable values by commitment."""
         try:
-            self._apply(read_body(body), mac_key_id)
+            members = read_body(body)
+            if may_have_commitments(body):
+                members = with_values(members, disclosures)
+            self._apply(members, mac_key_id)
         except _UNREADABLE:
             unreadable = Difference(kind="unreadable", table="audit_event", key=str(row_id))
             self.differences.append(unreadable)

@@ -133,6 +133,10 @@ class TrailSettings(BaseSettings):
         default_factory=lambda data: data["data_dir"] / "keys" / "mac.key",
         description="the key of the MAC over every audit body",
     )
+    erasure_key_file: AbsolutePath = Field(
+        default_factory=lambda data: data["data_dir"] / "keys" / "erasure.key",
+        description="the key that encrypts erasable values",
+    )
     allow_unguarded: bool = Field(
         default=False,
         description="for development: start even if the database does not guard the trail",

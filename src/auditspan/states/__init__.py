@@ -11,6 +11,6 @@ from auditspan.states.baseline import BATCH, Progress
 from auditspan.states.object_states import ObjectStates
 from auditspan.states.state import State
 from auditspan.states.timeline import When
-from auditspan.states.values import Digest, Redacted
+from auditspan.states.values import Digest, Erased, Redacted
 
-__all__ = ["BATCH", "Digest", "ObjectStates", "Progress", "Redacted", "State", "When"]
+__all__ = ["BATCH", "Digest", "Erased", "ObjectStates", "Progress", "Redacted", "State", "When"]

@@ -101,15 +101,16 @@ def _records(connection: Connection, capture: Capture, old: Sequence[OldRow]) ->
     change_id = CAPTURE_DIALECTS.of(connection).new_change_id(connection, _staging(capture))
     return [
         recorder.record(
-            f"{target.type}.baseline",
+            f"{one.target.type}.baseline",
             tx_id=capture.tx_id(connection),
             surroundings=surroundings,
-            target=target,
-            changes=changes,
+            target=one.target,
+            changes=one.changes,
             metadata=_DETAILS,
             change_id=change_id,
+            disclosures=one.disclosures,
         )
-        for target, changes in old
+        for one in old
     ]
 
 

@@ -6,15 +6,16 @@ the batch is committed: on PostgreSQL it is locked, on SQLite there is one write
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Column, Connection, Select, Table, and_, func, literal, select, tuple_
 
+from auditspan.capture import disclose
 from auditspan.errors import AuditBodyError
-from auditspan.format import Changes, Json, MacKey, Target, read_event
+from auditspan.format import Changes, Disclosure, Json, MacKey, Subject, Target, read_event
 from auditspan.mapping import LinkTable, concealed, target_id
 from auditspan.replay import ObjectType, as_images, stored_forms
 from auditspan.states.family import Family
@@ -29,6 +30,7 @@ class OldRow(NamedTuple):
 
     target: Target
     changes: Changes
+    disclosures: Sequence[Disclosure] = ()
 
 
 class Batch(NamedTuple):
@@ -98,12 +100,24 @@ class ObjectRows:
     def _old(self, id_: str, values: Sequence[Json], version: str | None) -> OldRow:
         named = [*zip(self._type.columns, values, strict=True)]
         number = next((value for column, value in named if column.name == version), None)
+        number = number if isinstance(number, int) else None
+        shown = {column.name: concealed(column, v, self.mac_key) for column, v in named}
+        subject = self._subject(id_, {column.name: value for column, value in named})
         return OldRow(
-            Target(
-                type=self.type_name, id=id_, version=number if isinstance(number, int) else None
-            ),
-            {column.name: {"new": concealed(column, v, self.mac_key)} for column, v in named},
+            Target(type=self.type_name, id=id_, version=number),
+            {name: {"new": value} for name, value in shown.items()},
+            [
+                disclose(("changes", column.name, "new"), subject, shown[column.name])
+                for column, _ in named
+                if column.erasable and shown[column.name] is not None
+            ],
         )
+
+    def _subject(self, id_: str, values: Mapping[str, Json]) -> Subject:
+        """Return the subject of the erasable values of a row."""
+        type_, name = self._type.subject or (self.type_name, None)
+        named = None if name is None else values[name]
+        return Subject(self.type_name, id_) if named is None else Subject(type_, target_id([named]))
 
     def _known(self, connection: Connection, ids: Collection[str]) -> set[str]:
         """Return the objects whose creation, deletion or state the trail has."""

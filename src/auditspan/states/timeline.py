@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, and_, literal, select
 
 from auditspan.errors import AuditBodyError, AuditConfigError
-from auditspan.format import in_change_order, read_event, timestamp
+from auditspan.format import in_change_order, timestamp
 from auditspan.mapping import target_id
 from auditspan.reading import Event
 from auditspan.replay import PARTIAL, Agreement, Fields, Kind, ObjectStore, Replay
@@ -146,7 +146,7 @@ class Timeline:
                 agreement=Agreement(keys={}),
             )
             for one in events:
-                replay.apply(one.row_id, one.body, None)
+                replay.apply(one.row_id, one.body, None, one.disclosures)
             return _Replayed(
                 fields=store.get(name, self.id),
                 links=_links(store, name, self.id),
@@ -197,7 +197,7 @@ def _by_time(when: datetime) -> Callable[[StoredEvent], bool]:
 
 def _members(event: StoredEvent) -> dict[str, Any]:
     try:
-        return read_event(event.body)
+        return event.members()
     except AuditBodyError as error:
         raise AuditBodyError(
             f"the state cannot be told, because the body of the audit row {event.row_id} cannot be "

@@ -36,7 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from auditspan.format import Json
+from auditspan.format import Json, is_unknown
 
 _DURATION = re.compile(r"(-?)P(-?\d+)DT(-?\d+)(?:\.(\d{1,6}))?S")
 
@@ -63,6 +63,11 @@ class Digest:
 
     length: int
     sha256: str
+
+
+@dataclass(frozen=True)
+class Erased:
+    """Stand-in for an erased value, or for an erasable one without the key to read it."""
 
 
 Value = Any
@@ -94,7 +99,7 @@ def is_restorable(value: Value) -> bool:
         return all(map(is_restorable, value.values()))
     if isinstance(value, list | tuple):
         return all(map(is_restorable, value))
-    return not isinstance(value, Redacted | Digest)
+    return not isinstance(value, Redacted | Digest | Erased)
 
 
 def key_values(id_: str, columns: Sequence[Column[Any]], dialect: Dialect) -> list[Value]:
@@ -104,7 +109,9 @@ def key_values(id_: str, columns: Sequence[Column[Any]], dialect: Dialect) -> li
     return [python_value(part, column.type, dialect) for part, column in named]
 
 
-def _stand_in(value: Json) -> Redacted | Digest | None:
+def _stand_in(value: Json) -> Redacted | Digest | Erased | None:
+    if is_unknown(value):
+        return Erased()
     if isinstance(value, dict) and "$redacted" in value:
         fingerprint = value.get("$fingerprint")
         return Redacted(fingerprint if isinstance(fingerprint, str) else None)

@@ -13,7 +13,11 @@ from auditspan.storage.checkpoints import (
     subtree_root,
 )
 from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime, database_time
+from auditspan.storage.disclosures import StoredDisclosure, actor_labelled, read_disclosures
 from auditspan.storage.driver import fetch
+from auditspan.storage.erasure import count_erasable, lock_subject, remove_disclosures
+from auditspan.storage.erasure_function import erasure_creation, erasure_removal
+from auditspan.storage.erasure_keys import KeySource, add_erasure_keys, erasure_keys_of
 from auditspan.storage.event_filter import EXCLUDABLE, FILTER_NAMES, EventFilter
 from auditspan.storage.events import (
     find_events,
@@ -67,11 +71,13 @@ __all__ = [
     "CoveredRows",
     "EventFilter",
     "IsCounted",
+    "KeySource",
     "Lease",
     "LeaseLostError",
     "LockHolder",
     "LockWatch",
     "StoredCheckpoint",
+    "StoredDisclosure",
     "StoredEvent",
     "StoredLease",
     "StoredNumber",
@@ -82,12 +88,18 @@ __all__ = [
     "TupleId",
     "UtcDateTime",
     "UtcText",
+    "actor_labelled",
+    "add_erasure_keys",
     "audit_change_table",
     "audit_tables",
+    "count_erasable",
     "create_trigger",
     "creation",
     "database_time",
     "dialect_of",
+    "erasure_creation",
+    "erasure_keys_of",
+    "erasure_removal",
     "fetch",
     "find_events",
     "find_uncovered",
@@ -104,10 +116,13 @@ __all__ = [
     "leaf_hashes",
     "lift_time_limits",
     "lock_holder",
+    "lock_subject",
     "newest_size",
     "quarantined",
+    "read_disclosures",
     "read_leases",
     "removal",
+    "remove_disclosures",
     "schema_in",
     "sealed_hashes",
     "sealed_leaves",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
@@ -22,9 +23,13 @@ from sqlalchemy.sql.functions import FunctionElement
 from auditspan.format import (
     COLUMNS,
     AuditRecord,
+    Disclosure,
     MacKey,
     in_change_order,
+    may_have_commitments,
 )
+from auditspan.storage.disclosures import insert_disclosures, read_disclosures
+from auditspan.storage.erasure_keys import KeySource, erasure_keys_of, keys_of
 from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.insert import insert_rows
 from auditspan.storage.leaves import IsCounted, StoredText, UtcText
@@ -48,9 +53,21 @@ def insert_records(
     tables: AuditTables,
     records: Iterable[AuditRecord],
     key: MacKey | None,
+    erasure_keys: KeySource | None = None,
 ) -> None:
-    """Insert the rows of these records in this order, with as few statements as possible."""
-    insert_rows(connection, tables.event, _COLUMNS, [_row(record, key) for record in records])
+    """Insert the rows of these records in this order, with as few statements as possible.
+
+    Without `erasure_keys`, those of the metadata are used for erasable values.
+    """
+    rows, disclosures = [], list[tuple[str, Disclosure]]()
+    for record in records:
+        rows.append(_row(record, key))
+        if record.disclosures:
+            disclosures += ((record.event_id, one) for one in record.disclosures)
+    insert_rows(connection, tables.event, _COLUMNS, rows)
+    if disclosures:
+        own = erasure_keys_of(tables.event.metadata) if erasure_keys is None else erasure_keys
+        insert_disclosures(connection, tables, disclosures, keys_of(own))
 
 
 def find_events(  # noqa: PLR0913 (a filter and two cursors)
@@ -97,25 +114,37 @@ def _page(  # noqa: PLR0913 (a filter and two cursors)
     page = _events(tables).limit(limit)
     if after is not None:
         newer = page.where(*wanted.conditions(event), event.c.id > after)
-        return _read(connection, newer.order_by(event.c.id))
+        return _read(connection, tables, newer.order_by(event.c.id))
     page = page.order_by(event.c.id.desc())
     older = [*rows_of_times(event, wanted, before)]
     if before is not None:
         older.append(event.c.id < before)
     if not wanted.has_terms:
-        return _read(connection, page.where(*older, *wanted.conditions(event)))
+        return _read(connection, tables, page.where(*older, *wanted.conditions(event)))
     in_text = wanted.conditions(event, by_index=False)
-    found = _read(connection, page.where(near_rows(event, before), *older, *in_text))
+    found = _read(connection, tables, page.where(near_rows(event, before), *older, *in_text))
     if len(found) == limit:
         return found
     # The index has no order: the ids are sorted before anything else is read of their rows.
     ids = select(event.c.id).where(*older, *wanted.conditions(event))
     newest = ids.order_by(event.c.id.desc()).limit(limit).subquery()
-    return _read(connection, page.where(event.c.id.in_(select(newest.c.id))))
+    return _read(connection, tables, page.where(event.c.id.in_(select(newest.c.id))))
 
 
-def _read(connection: Connection, statement: Select[Any]) -> list[StoredEvent]:
-    return [_stored(row) for row in connection.execute(statement)]
+def _read(connection: Connection, tables: AuditTables, statement: Select[Any]) -> list[StoredEvent]:
+    """Read events, and the disclosures of all of them together."""
+    found = [_stored(row) for row in connection.execute(statement)]
+    erasable = [one for one in found if may_have_commitments(one.body)]
+    if not erasable:
+        return found
+    ids = (str(one.event_id) for one in erasable)
+    disclosures = read_disclosures(connection, tables, ids)
+    return [
+        replace(
+            one, disclosures={d.sha256: d.text for d in disclosures.get(one.event_id or "", ())}
+        )
+        for one in found
+    ]
 
 
 def sealed_page(
@@ -135,8 +164,7 @@ def sealed_page(
     """
     seq = tables.leaf.c.seq
     statement = _events(tables).where(*wanted.conditions(tables.event), seq > after, seq < size)
-    rows = connection.execute(statement.order_by(seq).limit(_EXPORTED))
-    page = [_stored(row) for row in rows]
+    page = _read(connection, tables, statement.order_by(seq).limit(_EXPORTED))
     found = [one for one in page if not wanted.needs_body or wanted.matches(one.resource())]
     return found, page[-1].seq if len(page) == _EXPORTED else None
 
@@ -168,8 +196,8 @@ def history(
 def get_event(connection: Connection, tables: AuditTables, event_id: str) -> StoredEvent | None:
     """Return the event with this id, or None; the first of several in a partitioned trail."""
     statement = _events(tables).where(tables.event.c.event_id == event_id)
-    row = connection.execute(statement.order_by(tables.event.c.id).limit(1)).one_or_none()
-    return _stored(row) if row else None
+    first = statement.order_by(tables.event.c.id).limit(1)
+    return next(iter(_read(connection, tables, first)), None)
 
 
 def get_events(
@@ -180,7 +208,7 @@ def get_events(
         return {}
     event = tables.event.c
     statement = _events(tables).where(event.event_id.in_(event_ids)).order_by(event.id.desc())
-    return {row.plain_event_id: _stored(row) for row in connection.execute(statement)}
+    return {str(one.event_id): one for one in _read(connection, tables, statement)}
 
 
 def _row(record: AuditRecord, key: MacKey | None) -> list[Any]:

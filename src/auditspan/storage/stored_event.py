@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from auditspan.errors import AuditBodyError
-from auditspan.format import COLUMNS, MEMBERS, Json, Values, read_event
+from auditspan.format import (
+    COLUMNS,
+    MEMBERS,
+    Json,
+    Values,
+    may_have_commitments,
+    read_event,
+    with_values,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +27,8 @@ class StoredEvent:
         recorded_at: the time as text, in the format of the body.
         columns: the plain columns, in the order of `COLUMNS`.
         mac: the stored MAC; None for a row without one.
+        disclosures: the disclosures of erasable values by commitment; None for one that cannot be
+            read, and none for an erased value.
     """
 
     row_id: int
@@ -27,6 +38,12 @@ class StoredEvent:
     seq: int | None
     delivered: bool
     mac: str | None
+    disclosures: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def event_id(self) -> str | None:
+        """The event id in the plain column."""
+        return self.columns[COLUMNS.index("event_id")]
 
     @property
     def tenant(self) -> str | None:
@@ -41,6 +58,16 @@ class StoredEvent:
             return None
         return found
 
+    def members(self) -> dict[str, Any]:
+        """Return the members of the body, with the erasable values that are not erased.
+
+        Raises:
+            AuditBodyError: the body is not a valid event.
+        """
+        members = read_event(self.body)
+        has_commitments = may_have_commitments(self.body)
+        return with_values(members, self.disclosures) if has_commitments else members
+
     def resource(self) -> dict[str, Json]:
         """Return the event resource: the body's members, `seq`, `recorded_at` and `delivered`.
 
@@ -48,7 +75,7 @@ class StoredEvent:
         `unreadable` contains the reason.
         """
         try:
-            members = read_event(self.body)
+            members = self.members()
         except AuditBodyError as error:
             members = _from_columns(self.columns) | {"unreadable": error.message}
         return {

@@ -1,10 +1,10 @@
 """Audit tables, for PostgreSQL 13 or newer and SQLite.
 
 `audit_event` is the source of record and allows INSERT only, like all the tables except those of
-the relays, `audit_delivery` and `audit_delivery_status` (`append_only` contains the triggers that
-enforce it). Its plain columns are derived from `body` and exist for indexes; the body is what is
-sealed. There are no foreign keys to or from an audit table, so that deleting an object never
-affects its history.
+the relays, `audit_delivery` and `audit_delivery_status`, and the two of erasable values
+(`append_only` contains the triggers that enforce it). Its plain columns are derived from `body` and
+exist for indexes; the body is what is sealed. There are no foreign keys to or from an audit table,
+so that deleting an object never affects its history.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from auditspan.storage.column_types import (
     TransactionIdNow,
     UtcDateTime,
 )
+from auditspan.storage.erasure_tables import disclosure_table, subject_key_table
 from auditspan.storage.search_terms import searchable
 
 LEASE_PREFIX = "lease:"
@@ -49,7 +50,7 @@ _EVENT_ID = Uuid(as_uuid=False).with_variant(String(36), "sqlite")  # readable w
 
 @dataclass(frozen=True, kw_only=True)
 class AuditTables:
-    """The six tables of one trail."""
+    """The tables of one trail."""
 
     event: Table
     leaf: Table
@@ -57,16 +58,23 @@ class AuditTables:
     delivery: Table
     delivery_status: Table
     quarantine: Table
+    disclosure: Table
+    subject_key: Table
 
     @property
     def append_only(self) -> tuple[Table, ...]:
-        """The tables whose rows are never changed or removed: all except `of_relays`."""
+        """The tables whose rows are never changed or removed."""
         return (self.event, self.leaf, self.checkpoint, self.quarantine)
 
     @property
     def of_relays(self) -> tuple[Table, ...]:
         """The tables whose rows the relays change: the cursors and the status of each sink."""
         return (self.delivery, self.delivery_status)
+
+    @property
+    def erasable(self) -> tuple[Table, ...]:
+        """The tables from which the erasure of a subject removes rows."""
+        return (self.disclosure, self.subject_key)
 
 
 def audit_tables(metadata: MetaData) -> AuditTables:
@@ -80,6 +88,8 @@ def audit_tables(metadata: MetaData) -> AuditTables:
         "delivery": _delivery,
         "delivery_status": _delivery_status,
         "quarantine": _quarantine,
+        "disclosure": disclosure_table,
+        "subject_key": subject_key_table,
     }
     audit_change_table(metadata)
     return AuditTables(

@@ -14,6 +14,8 @@
 11. no sink has acknowledged more rows than exist (`trail`)
 12. rows without a leaf pass steps 2 to 4, and are not older than the last checkpoint
     (`unsealed_rows`)
+13. the disclosures of erasable values match the body, and none is missing whose subject was not
+    erased afterwards (`disclosures`)
 
 Only canonical text ever gets a MAC, which requires the key: if step 2 passes, step 3 does too, so
 the canonical text is not built again.
@@ -56,6 +58,7 @@ Kind: TypeAlias = Literal[
     "duplicate",
     "unsealed",
     "delivery",
+    "disclosure",
 ]
 
 _NO_ADDITION = (

@@ -21,6 +21,7 @@ from auditspan.storage import (
     stored_bytes,
 )
 from auditspan.tlog import PublicKey, Tree
+from auditspan.verify.disclosures import DisclosureCheck
 from auditspan.verify.steps import Finding, StoredCheckpoint, Verifier, about_size, check_notes
 from auditspan.verify.unsealed_rows import check_unsealed
 from auditspan.verify.witness import Witness, check_witness
@@ -114,8 +115,10 @@ def verify_trail(  # noqa: PLR0913 (sources to compare with, each with a default
         additions=key_additions(connection, tables, keys),
     )
     first = verifier.start.size
-    leaves = _leaves(connection, tables, first, progress)
+    disclosures = DisclosureCheck(connection=connection, tables=tables)
+    leaves = disclosures.of(_leaves(connection, tables, first, progress))
     findings = [*_check_skipped(connection, tables, first), *verifier.check(leaves)]
+    findings += disclosures.findings
     findings += _duplicates(connection, tables)
     if public_keys:
         findings += check_notes(checkpoints, public_keys)

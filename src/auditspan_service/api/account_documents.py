@@ -91,3 +91,21 @@ class KeyList(Page[Key]):
     """All keys of a user; there is no next page."""
 
     EXAMPLE: ClassVar[Any] = {"items": [Key.EXAMPLE], "next": None}
+
+
+class Erasure(Document):
+    """Erasure of a user's values from the trail."""
+
+    subject_type: str
+    subject_id: str
+    values: int
+    events: int
+    event_id: str | None
+
+    EXAMPLE: ClassVar[Any] = {
+        "subject_type": "user",
+        "subject_id": "7",
+        "values": 12,
+        "events": 5,
+        "event_id": "01a22894-a538-7000-8000-000000000000",
+    }

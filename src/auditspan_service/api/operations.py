@@ -13,7 +13,14 @@ from auditspan_service.api import account_documents as accounts
 from auditspan_service.api import documents as out
 from auditspan_service.api import otlp_documents as logs
 from auditspan_service.api.query import DEFAULT_LIMIT, MAX_LENGTH, MAX_LIMIT
-from auditspan_service.schemas import KeyRotation, NewKey, NewUser, RoleScopes, UserChange
+from auditspan_service.schemas import (
+    KeyRotation,
+    NewErasure,
+    NewKey,
+    NewUser,
+    RoleScopes,
+    UserChange,
+)
 
 _Text = Annotated[str, Field(min_length=1, max_length=MAX_LENGTH)]
 _Action = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.*-]+$", max_length=MAX_LENGTH)]
@@ -147,6 +154,12 @@ OPERATIONS: Mapping[str, Operation] = {
         requires=("If-Match",),
         returns={204: None},
         problems=(404, 412, 428),
+    ),
+    "erasures.create": Operation(
+        body=NewErasure,
+        example={"reason": "request 2026-117"},
+        returns={200: accounts.Erasure},
+        problems=(*_BODY, 404),
     ),
     "roles.search": Operation(returns={200: accounts.RoleList}, problems=(400,)),
     "roles.put": Operation(

@@ -10,7 +10,7 @@ import click
 
 from auditspan.cli import data_option
 from auditspan.cli.commands import await_ready
-from auditspan.keys import load_or_create_mac_key
+from auditspan.keys import load_or_create_erasure_keys, load_or_create_mac_key
 from auditspan_service.cli.target import ServiceTarget
 from auditspan_service.telemetry.exporters import select_exporters
 
@@ -36,6 +36,7 @@ def serve(*, host: str, port: int, workers: int | None) -> None:
     settings = target.settings
     # A failure here is one sentence; in gunicorn it would be a stack trace for each worker.
     load_or_create_mac_key(settings.mac_key_file, create=settings.is_embedded)
+    load_or_create_erasure_keys(settings.erasure_key_file, create=settings.is_embedded)
     select_exporters(settings.sink, files=settings.collector_files).shutdown()
     await_ready(target, threading.Event())
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

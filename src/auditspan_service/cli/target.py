@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
@@ -13,7 +14,9 @@ from auditspan import AuditTrail
 from auditspan.cli.commands import Events, Schema, Search, Target, Trail
 from auditspan.dialects import DIALECTS
 from auditspan.doctor import Examination
+from auditspan.keys import erasure_keys_at
 from auditspan.settings import require_guarded
+from auditspan.storage import add_erasure_keys
 from auditspan.verify import StateReport, VerifyReport
 from auditspan_service.cli.database import opened_engine, opened_services, schema_state
 from auditspan_service.collector import config_file
@@ -38,6 +41,7 @@ class ServiceTarget(Target):
     def __init__(self) -> None:
         self.settings: Settings = load_settings()
         self.metadata = Base.metadata
+        add_erasure_keys(self.metadata, partial(erasure_keys_at, self.settings.erasure_key_file))
 
     @property
     def is_embedded(self) -> bool:

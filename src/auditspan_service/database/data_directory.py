@@ -45,7 +45,7 @@ def _paths(settings: Settings) -> Iterator[tuple[Path, int]]:
         # The collector sets the mode of its files itself: their directories protect them.
         for name in ("", "audit", "telemetry"):
             yield settings.collector_files / name, DIRECTORY_MODE
-    for key in (settings.mac_key_file, settings.signing_key_file):
+    for key in (settings.mac_key_file, settings.erasure_key_file, settings.signing_key_file):
         if key.is_relative_to(settings.data_dir):
             yield key.parent, DIRECTORY_MODE
             yield from ((path, FILE_MODE) for path in (key, last_signed_file(key)))

@@ -22,7 +22,11 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from auditspan import Actor, audit_context
 from auditspan.files import make_private_directory
-from auditspan.keys import load_or_create_mac_key, load_or_create_signing_keys
+from auditspan.keys import (
+    load_or_create_erasure_keys,
+    load_or_create_mac_key,
+    load_or_create_signing_keys,
+)
 from auditspan.settings import require_guarded
 from auditspan.storage import audit_tables
 from auditspan_service.api.access import recorded_run
@@ -178,6 +182,7 @@ class Stack:
     def _prepare(self, progress: Progress) -> None:
         progress(f"data under {self.settings.data_dir}")
         load_or_create_mac_key(self.settings.mac_key_file, create=True)
+        load_or_create_erasure_keys(self.settings.erasure_key_file, create=True)
         load_or_create_signing_keys(self.settings.signing_key_file, create=True)
         database = Database.connect(self.settings.database_url)
         try:

@@ -105,7 +105,11 @@ class ApplicationTarget(Target):
             found = inspect(connection)
             return [
                 table.name
-                for table in (*self.tables.append_only, *self.tables.of_relays)
+                for table in (
+                    *self.tables.append_only,
+                    *self.tables.of_relays,
+                    *self.tables.erasable,
+                )
                 if not found.has_table(table.name, schema=connection.schema_for_object(table))
             ]
 

@@ -10,7 +10,11 @@ from auditspan.cli.commands.console import json_option, print_object, say
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
 from auditspan.guards import check_guards, restore_guards
-from auditspan.keys import load_or_create_mac_key, load_or_create_signing_keys
+from auditspan.keys import (
+    load_or_create_erasure_keys,
+    load_or_create_mac_key,
+    load_or_create_signing_keys,
+)
 from auditspan.storage import snapshot
 from auditspan.tlog import PublicKey
 
@@ -40,6 +44,7 @@ def init(target: Target, *, as_json: bool) -> None:
         return
     say(f"created   {', '.join(created) or 'nothing: everything exists'}")
     say(f"keys      {settings.mac_key_file} (MAC), {settings.signing_key_file} (signing)")
+    say(f"          {settings.erasure_key_file} (erasure)")
     say(f"database  {url}")
     say(f"public    {public.vkey} (keep a copy outside the database)")
     say(f"next      {target.command} worker")
@@ -53,12 +58,14 @@ def _create_keys(target: Target, engine: Engine) -> tuple[PublicKey, list[str]]:
     """
     may_create = target.creates_keys or not _has_rows(target, engine)
     mac, signing = target.settings.mac_key_file, target.settings.signing_key_file
-    names = {mac: "MAC key", signing: "signing key"}
+    erasure = target.settings.erasure_key_file
+    names = {mac: "MAC key", signing: "signing key", erasure: "erasure key"}
     created = [name for path, name in names.items() if not path.exists()]
     if target.mac_keys() and not mac.exists():
         created.remove("MAC key")  # the application provides its own
     else:
         load_or_create_mac_key(mac, create=may_create)
+    load_or_create_erasure_keys(erasure, create=True)  # values under another key stay unreadable
     signer, *_ = load_or_create_signing_keys(signing, create=may_create)
     return signer.public, created
 

@@ -7,7 +7,7 @@ import click
 from auditspan.cli.commands.console import json_option, print_object, say
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
-from auditspan.keys import load_or_create_mac_key, rotate_mac_key
+from auditspan.keys import load_or_create_erasure_keys, load_or_create_mac_key, rotate_mac_key
 
 
 @click.group()
@@ -23,18 +23,25 @@ def keys() -> None:
 @data_option
 @pass_target
 def init(target: Target, *, as_json: bool) -> None:
-    """Create the MAC key if it does not exist.
+    """Create the MAC key and the erasure key if they do not exist.
 
-    The key is stored in AUDITSPAN_MAC_KEY_FILE.
+    They are stored in AUDITSPAN_MAC_KEY_FILE and AUDITSPAN_ERASURE_KEY_FILE.
     """
-    path = target.settings.mac_key_file
-    is_new = not path.exists()
+    path, erasure_path = target.settings.mac_key_file, target.settings.erasure_key_file
+    is_new, is_new_too = not path.exists(), not erasure_path.exists()
     key = load_or_create_mac_key(path, create=True)
+    erasure_key = load_or_create_erasure_keys(erasure_path, create=True)[0]
     if as_json:
-        print_object({"mac_key_file": str(path), "mac_key_id": key.key_id, "created": is_new})
-    else:
-        done = "was created" if is_new else "already exists"
-        click.echo(f"The MAC key {key.key_id} {done} in {path}.")
+        members = {"mac_key_file": str(path), "mac_key_id": key.key_id, "created": is_new}
+        names = {"erasure_key_file": str(erasure_path), "erasure_key_id": erasure_key.key_id}
+        print_object({**members, **names})
+        return
+    for name, one, file, created in (
+        ("MAC", key.key_id, path, is_new),
+        ("erasure", erasure_key.key_id, erasure_path, is_new_too),
+    ):
+        done = "was created" if created else "already exists"
+        click.echo(f"The {name} key {one} {done} in {file}.")
 
 
 @keys.command("rotate-mac")

@@ -101,6 +101,7 @@ def verify(  # noqa: PLR0913 (one for each option)
     10. replaying the trail reproduces the live tables (--state)
     11. no sink has acknowledged more rows than exist
     12. rows without a leaf pass 2 to 4, and are newer than the last checkpoint
+    13. erasable values match the body, and are missing only after their erasure
 
     Exits with 1 if a check fails, or if there is nothing to check.
     """  # noqa: D301 (click reads the character itself)

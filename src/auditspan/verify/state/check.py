@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 from sqlalchemy import Connection, MetaData, func, select
 
 from auditspan.capture import busy
 from auditspan.dialects import DIALECTS, require_supported
-from auditspan.format import Keyring, MacKeys
+from auditspan.format import Keyring, MacKeys, may_have_commitments
 from auditspan.replay import Agreement, ObjectStore, Replay, links, object_types, pin_settings
-from auditspan.storage import AuditTables, lift_time_limits
-from auditspan.verify.state.chronology import read_in_change_order
+from auditspan.storage import AuditTables, lift_time_limits, read_disclosures
+from auditspan.verify.state.chronology import Row, read_in_change_order
 from auditspan.verify.state.comparison import Comparison
 from auditspan.verify.state.report import StateReport
 
 _CHUNK = 1000
+_DISCLOSED = 200
+"""Events whose disclosures are read together."""
 
 Progress = Callable[[int, int], None]
 """Receives the number of rows read since the last call, and the number of all rows."""
@@ -79,14 +82,26 @@ def _replay(
 ) -> None:
     total = _count(connection, tables) if progress else 0
     read = 0
-    for row in read_in_change_order(connection, tables):
-        replay.apply(row.row_id, row.body, row.mac_key_id)
+    for row, disclosures in _disclosed(connection, tables):
+        replay.apply(row.row_id, row.body, row.mac_key_id, disclosures)
         read += 1
         if read == _CHUNK and progress:
             progress(read, total)
             read = 0
     if read and progress:
         progress(read, total)
+
+
+def _disclosed(
+    connection: Connection, tables: AuditTables
+) -> Iterator[tuple[Row, dict[str, str | None]]]:
+    """Read the trail, with the disclosures of each event, some hundred events at a time."""
+    rows = read_in_change_order(connection, tables)
+    while some := [*islice(rows, _DISCLOSED)]:
+        ids = [row.event_id for row in some if may_have_commitments(row.body)]
+        found = read_disclosures(connection, tables, ids)
+        for row in some:
+            yield row, {one.sha256: one.text for one in found.get(row.event_id, ())}
 
 
 def _count(connection: Connection, tables: AuditTables) -> int:

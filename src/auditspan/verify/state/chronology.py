@@ -34,6 +34,7 @@ class Row(NamedTuple):
     """The columns of a trail's row that a replay needs."""
 
     row_id: int
+    event_id: str
     body: str
     mac_key_id: str | None
     change_id: int | None
@@ -102,7 +103,7 @@ def _merged(on_time: Iterator[Row], late: Iterator[Row]) -> Iterator[Row]:
 
 def _rows(tables: AuditTables) -> Select[Any]:
     event = tables.event.c
-    texts = (StoredText(event.body), StoredText(event.mac_key_id))
+    texts = (StoredText(event[name]) for name in ("event_id", "body", "mac_key_id"))
     return select(event.id, *texts, ChangeId(event.body))
 
 

@@ -1,0 +1,8 @@
+"""Erasure of a subject's values from the trail."""
+
+from __future__ import annotations
+
+from auditspan.erasure.erase import Erasure
+from auditspan.erasure.trail_erasure import TrailErasure
+
+__all__ = ["Erasure", "TrailErasure"]

@@ -1,0 +1,84 @@
+"""Lock between the erasure of a subject and transactions that store values of it.
+
+On PostgreSQL an erasure waits for these transactions, and new ones wait for it, so that it erases
+all that is committed before it. Subjects share a fixed number of advisory locks, since a server
+keeps only some thousand. On SQLite there is one writer.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Protocol
+
+from sqlalchemy import Connection, text
+
+from auditspan.dialects import PerDialect
+from auditspan.errors import AuditConfigError
+from auditspan.format import Subject
+
+_CLASS = 0x61756465
+"""The first number of the advisory locks ("aude")."""
+
+_LOCKS = 64
+
+_SHARE = text(
+    """
+    SELECT current_setting('transaction_isolation')
+      FROM (SELECT array_agg(CAST(pg_advisory_xact_lock_shared(:class, n) AS text)) AS taken
+              FROM unnest(CAST(:n AS int[])) n) locks
+     WHERE taken IS NOT NULL
+    """
+)
+_EXCLUDE = text("SELECT pg_advisory_xact_lock(:class, :n)")
+_ISOLATION = text("SELECT current_setting('transaction_isolation')")
+_SEES_NEWEST = frozenset({"read committed", "read uncommitted"})
+
+
+class ErasureLock(Protocol):
+    """Lock of one database."""
+
+    def share(self, connection: Connection, subjects: Sequence[Subject], /) -> bool:
+        """Keep erasures of these subjects waiting until the transaction ends.
+
+        Returns:
+            Whether the next query sees what an erasure has just committed.
+        """
+
+    def exclude(self, connection: Connection, subject: Subject, /) -> None:
+        """Wait for transactions that store values of this subject, and keep new ones waiting.
+
+        Raises:
+            AuditConfigError: the transaction would not see what these have committed.
+        """
+
+
+class _AdvisoryLocks:
+    def share(self, connection: Connection, subjects: Sequence[Subject]) -> bool:
+        numbers = sorted({_number(subject) for subject in subjects})
+        level = connection.execute(_SHARE, {"class": _CLASS, "n": numbers}).scalar_one()
+        return level in _SEES_NEWEST
+
+    def exclude(self, connection: Connection, subject: Subject) -> None:
+        level = connection.execute(_ISOLATION).scalar_one()
+        if level not in _SEES_NEWEST:
+            raise AuditConfigError(
+                f"the erasure needs the isolation level READ COMMITTED, not {level.upper()}: it "
+                "would not see what other transactions have just committed"
+            )
+        connection.execute(_EXCLUDE, {"class": _CLASS, "n": _number(subject)})
+
+
+class _OneWriter:
+    def share(self, _connection: Connection, _subjects: Sequence[Subject]) -> bool:
+        return True
+
+    def exclude(self, _connection: Connection, _subject: Subject) -> None:
+        return
+
+
+def _number(subject: Subject) -> int:
+    return zlib.crc32("\0".join(subject).encode()) % _LOCKS
+
+
+LOCKS = PerDialect[ErasureLock](postgresql=_AdvisoryLocks(), sqlite=_OneWriter())
