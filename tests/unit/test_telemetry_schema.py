@@ -33,6 +33,7 @@ SEEN_FROM_OUTSIDE = re.compile(r"(audit|client|http|user_agent|log\.record|servi
 #: What the reader of traces looks for, which others emit.
 OF_OTHERS = {
     ("actions.py", "audit.viewed"),  # an action
+    ("actions.py", "audit.verified"),  # another
     ("trace_tree.py", "http.response.status_code"),
     ("waterfall.py", "http.response.status_code"),
 }

@@ -1,6 +1,6 @@
 """Erasable values: their disclosures, and the keys of their subjects.
 
-Revision 0007, after 0005.
+Revision 0007, after 0006.
 
 The privileges of the roles of the database are in deploy/postgres/grants.sql, which is run after
 every migration. Values that are recorded before this migration cannot be erased.
