@@ -218,9 +218,16 @@ bench-traces: $(READY) ## how long a trace takes to find in a gigabyte of collec
 bench-service: $(READY) collector ## what the service answers, beside itself without audit and bare Flask (minutes)
 	@$(RUN)/python benchmarks/service.py $(BENCH_ARGS)
 
+# Apart from the environment, as the site needs nothing of it: docstrings are read, not imported.
+.PHONY: docs
+docs: $(READY) ## build the documentation site in build/site, and check every link
+	@NO_MKDOCS_2_WARNING=1 $(UV) run --quiet --isolated --frozen --python $(PYTHON) --only-group docs \
+	  mkdocs build --quiet
+	@PYTHONPATH=tests $(RUN)/python -m links.check build/site && echo "the site is build/site/index.html, and its links work"
+
 .PHONY: clean
 clean: ## remove what was built; data under .auditspan stays
-	rm -rf .venv .venv-next .venv-oldest .uv .mypy_cache .ruff_cache .pytest_cache dist
+	rm -rf .venv .venv-next .venv-oldest .uv .mypy_cache .ruff_cache .pytest_cache build dist
 
 $(READY): pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
 	@echo "installing the environment in .venv" >&2
