@@ -24,6 +24,7 @@ FLOORS = (
     {"capture"},
     {"guards", "seal", "delivery", "reading", "replay", "ingest"},
     {"verify", "worker", "states"},
+    {"retention"},
     {"settings"},
     {"doctor"},
     {
@@ -63,6 +64,7 @@ FOREIGN = {
     "verify": {"sqlalchemy", "opentelemetry"},
     "replay": {"sqlalchemy"},
     "states": {"sqlalchemy"},
+    "retention": {"sqlalchemy"},
     "aio": {"sqlalchemy"},
     "trail": {"sqlalchemy", "opentelemetry"},
     "database": {"sqlalchemy"},

@@ -41,6 +41,7 @@ from auditspan.storage import (
     audit_change_table,
     audit_tables,
     creation,
+    purge_removal,
     removal,
     term_creation,
     term_removal,
@@ -100,7 +101,8 @@ def drop_guards(op: MigrationOperations, *, schema: str | None = None) -> None:
     drop_search_terms(op, schema=schema)
     for table in _append_only(schema):
         unguard = PARTITIONS.of(dialect).unguard_partitions(table, dialect)
-        for statement in (*unguard, *removal(table, dialect)):
+        without = (*removal(table, dialect), *purge_removal(table, dialect))
+        for statement in (*unguard, *without):
             op.execute(statement)
 
 

@@ -10,12 +10,13 @@ from typing import get_args
 from auditspan.errors import AuditBodyError, AuditConfigError
 from auditspan.format.key_addition import KEY_ADDED
 from auditspan.format.record import Outcome
+from auditspan.format.retention import HOLD, PURGE, RELEASE
 
 _ACTION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 VIEWED = "audit.viewed"
 """The action of a page of the viewer that was shown."""
 
-OWN_ACTIONS = frozenset({KEY_ADDED, VIEWED})
+OWN_ACTIONS = frozenset({HOLD, KEY_ADDED, PURGE, RELEASE, VIEWED})
 """The actions that auditspan itself records; they need no registration."""
 
 OUTCOMES: tuple[str, ...] = get_args(Outcome)

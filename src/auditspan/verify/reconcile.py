@@ -19,7 +19,14 @@ from sqlalchemy import Connection, select
 from auditspan.delivery import Sink, load_cursors, log_names, rows_of, send_all, trail_name
 from auditspan.format import SealedRow
 from auditspan.otlp import Damage, read_logs
-from auditspan.storage import AuditTables, StoredText, lift_time_limits, quarantined
+from auditspan.storage import (
+    AuditTables,
+    StoredText,
+    last_purge,
+    lift_time_limits,
+    purged_ids,
+    quarantined,
+)
 from auditspan.telemetry import semconv
 from auditspan.verify.announced import announced_ids
 
@@ -42,6 +49,7 @@ class ReconcileReport:
         deleted: ids of announced events that are not in the table. They were committed once.
         others: the number of events in the files that carry the name of another trail, by name.
         damaged_lines: the number of pieces of the files that could not be read.
+        purged: the number of events in the files or on spans whose rows a purge removed.
     """
 
     rows: int = 0
@@ -54,6 +62,7 @@ class ReconcileReport:
     deleted: list[str] = field(default_factory=list)
     others: dict[str, int] = field(default_factory=dict)
     damaged_lines: int = 0
+    purged: int = 0
 
     @property
     def ok(self) -> bool:
@@ -101,6 +110,7 @@ def reconcile(
     for event_id, body in _bodies(connection, tables):
         _account(report, copies, event_id, body)
         announced.discard(event_id)
+    _account_purged(report, copies, announced, _purged(connection, tables))
     others = copies.others()
     report.others = dict(sorted(Counter(others.values()).items()))
     report.deleted = sorted(announced - others.keys())
@@ -238,6 +248,24 @@ def _account(report: ReconcileReport, copies: _Copies, event_id: str, body: str)
         copies.different.add(event_id)
     elif name := copies.names[event_id]:
         copies.own.add(name)
+
+
+def _account_purged(
+    report: ReconcileReport, copies: _Copies, announced: set[str], purged: Iterable[str]
+) -> None:
+    """Note the events whose rows were purged: the files may have them, or no longer."""
+    for event_id in purged:
+        if event_id in copies.digests:
+            copies.known.add(event_id)
+            if name := copies.names[event_id]:
+                copies.own.add(name)
+        report.purged += event_id in copies.digests or event_id in announced
+        announced.discard(event_id)
+
+
+def _purged(connection: Connection, tables: AuditTables) -> Iterator[str]:
+    purge = last_purge(connection, tables)
+    return purged_ids(connection, tables, purge) if purge else iter(())
 
 
 def _digest(body: str) -> bytes:

@@ -60,13 +60,17 @@ def test_db(place: Place) -> None:
     assert "auditspan db upgrade" in before.stdout + before.stderr
 
     assert place.objects("db", "upgrade") == [
-        {"before": None, "after": "0005", "applied": ["0001", "0002", "0003", "0004", "0005"]}
+        {
+            "before": None,
+            "after": "0006",
+            "applied": ["0001", "0002", "0003", "0004", "0005", "0006"],
+        }
     ]
-    assert place.objects("db", "upgrade") == [{"before": "0005", "after": "0005", "applied": []}]
+    assert place.objects("db", "upgrade") == [{"before": "0006", "after": "0006", "applied": []}]
     (checked,) = place.objects("db", "check")
     # On PostgreSQL the tests are its superuser: that is told, and does not count here.
     assert [one["kind"] for one in checked.pop("findings")] == ([] if sqlite else ["role"])
-    assert checked == {"ok": True, "current": "0005", "head": "0005", "pending": []}
+    assert checked == {"ok": True, "current": "0006", "head": "0006", "pending": []}
     assert place.run("db", "upgrade").stdout == "Nothing to do: the database is already at 0005.\n"
 
 

@@ -10,7 +10,7 @@ from auditspan.capture import busy
 from auditspan.dialects import DIALECTS, require_supported
 from auditspan.format import MacKey
 from auditspan.replay import Agreement, ObjectStore, Replay, links, object_types, pin_settings
-from auditspan.storage import AuditTables, lift_time_limits
+from auditspan.storage import AuditTables, last_purge, lift_time_limits
 from auditspan.verify.state.chronology import read_in_change_order
 from auditspan.verify.state.comparison import Comparison
 from auditspan.verify.state.report import StateReport
@@ -62,7 +62,13 @@ def check_state(
     link_tables = links(metadata)
     agreement = Agreement(keys=_by_id(mac_key))
     with busy(connection), ObjectStore() as store:  # its reads are not writes of the application
-        replay = Replay(types=types, links=link_tables, store=store, agreement=agreement)
+        replay = Replay(
+            types=types,
+            links=link_tables,
+            store=store,
+            agreement=agreement,
+            is_purged=last_purge(connection, tables, _several(mac_key)) is not None,
+        )
         _replay(connection, tables, replay, progress)
         differences = replay.finish()
         comparison = Comparison(connection=connection, store=store, agreement=agreement)
@@ -93,6 +99,9 @@ def _count(connection: Connection, tables: AuditTables) -> int:
     return connection.execute(select(func.count()).select_from(tables.event)).scalar_one()
 
 
+def _several(key: MacKey | Sequence[MacKey] | None) -> Sequence[MacKey]:
+    return (key,) if isinstance(key, MacKey) else key or ()
+
+
 def _by_id(key: MacKey | Sequence[MacKey] | None) -> dict[str, MacKey]:
-    keys = (key,) if isinstance(key, MacKey) else key or ()
-    return {one.key_id: one for one in keys}
+    return {one.key_id: one for one in _several(key)}
