@@ -20,6 +20,7 @@ from auditspan_service.api.keys import keys
 from auditspan_service.api.openapi import openapi
 from auditspan_service.api.proofs import proofs
 from auditspan_service.api.proxy import ProxyBoundary
+from auditspan_service.api.retention import retention
 from auditspan_service.api.roles import roles
 from auditspan_service.api.users import users
 from auditspan_service.config import Settings, load_settings
@@ -34,6 +35,7 @@ from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, se
 
 _BLUEPRINTS = (
     *(users, roles, keys, audit_events, event_ingest, exports, history, proofs),
+    retention,
     *(health, openapi, problems.pages),
 )
 

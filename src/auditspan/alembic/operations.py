@@ -13,7 +13,8 @@
 PostgreSQL; docs/how-to/partition-the-trail.md explains when to do so, and what changes.
 
 With `auditspan.alembic.autogenerate` imported, Alembic generates this where it creates the tables.
-On SQLite, add it again after a batch migration of an audit table, which creates the table again.
+On SQLite, call `drop_guards` before a batch migration of an audit table, which creates the table
+again, and `create_guards` after it.
 
 If changes are captured by triggers, Alembic generates these as well:
 

@@ -21,6 +21,9 @@ _HELP = {
     "export": "Write the sealed trail as OTLP JSON lines.",
     "checkpoint": "Print the newest checkpoint or the public keys.",
     "baseline": "Record the rows that are older than the trail.",
+    "retain": "Authorise the removal of old events.",
+    "purge": "Remove the old events that `retain` has authorised.",
+    "hold": "Place, list and release legal holds.",
     "coverage": "Check that every model is audited, or exempt with a reason.",
 }
 _MODULES = {"show": "events", "history": "events"}

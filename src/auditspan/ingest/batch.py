@@ -28,7 +28,7 @@ from auditspan.format import Actor, AuditRecord
 from auditspan.ingest.foreign_event import ForeignEvent
 from auditspan.ingest.foreign_record import RecordMaker, is_repeat
 from auditspan.mapping import types_of
-from auditspan.storage import StoredEvent, get_events
+from auditspan.storage import StoredEvent, get_events, purged_among
 
 MAX_EVENTS = 500
 """The maximum number of events in a batch."""
@@ -111,7 +111,15 @@ def _record(
                 "event_id for a new event",
                 index=index,
             )
-    if new := [record for record in records if record.event_id not in known]:
+    new = [record for record in records if record.event_id not in known]
+    given = [one.event_id for one in events if one.event_id and one.event_id not in known]
+    if purged := purged_among(connection, capture.tables, given):
+        raise EventConflictError(
+            "an event with this event_id was recorded, and its row removed by retention: send a "
+            "new event_id for a new event",
+            index=next(index for index, each in enumerate(ids) if each in purged),
+        )
+    if new:
         capture.write(connection, new)
     stored_now = known | get_events(connection, capture.tables, [one.event_id for one in new])
     return [Receipt(event=stored_now[each], is_new=each not in known) for each in ids]

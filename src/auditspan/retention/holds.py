@@ -89,7 +89,7 @@ class Hold:
         """Return the JSON form."""
         return {
             "id": self.id,
-            **self.criteria.members(),
+            "criteria": self.criteria.members(),
             "placed_at": self.placed_at,
             "actor": self.actor,
             "reason": self.reason,

@@ -7,6 +7,7 @@ accepts its rows whether they are still there or not.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -32,6 +33,9 @@ from auditspan.tlog import TreeBuilder
 
 BATCH = 1000
 """Row ids of one transaction."""
+
+_PAUSE = 0.25
+"""Seconds between two looks at the sinks."""
 
 Progress = Callable[[int, int], None]
 """Receives the number of rows removed since the last call, and the number of all rows to remove."""
@@ -64,6 +68,7 @@ def purge_rows(  # noqa: PLR0913 (keyword-only settings)
     keys: Sequence[MacKey] = (),
     *,
     sinks: Collection[str] = (),
+    wait: float = 0.0,
     batch: int = BATCH,
     progress: Progress | None = None,
 ) -> PurgeReport:
@@ -75,6 +80,7 @@ def purge_rows(  # noqa: PLR0913 (keyword-only settings)
         keys: the MAC keys of the trail, which verify the authorisation.
         sinks: the names of sinks that must have confirmed it, besides those that the table of
             cursors knows.
+        wait: the number of seconds to wait for the sinks.
         batch: the number of row ids in one transaction.
         progress: called after each batch.
 
@@ -82,29 +88,77 @@ def purge_rows(  # noqa: PLR0913 (keyword-only settings)
         RetentionError: this role may not purge, the authorisation is not confirmed by every sink, a
             hold is newer, or rows differ from what was sealed.
     """
+    found = _awaited(engine, tables, keys, sinks, time.monotonic() + wait)
+    return _carry_out(engine, tables, found, batch, progress) if found else PurgeReport()
+
+
+class _UnconfirmedError(Exception):
+    """A sink has not confirmed the authorisation yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """A purge that may be carried out, and the first and last id and the number of its rows."""
+
+    purge: Purge
+    first: int
+    last: int
+    total: int
+
+
+def _awaited(
+    engine: Engine,
+    tables: AuditTables,
+    keys: Sequence[MacKey],
+    sinks: Collection[str],
+    deadline: float,
+) -> _Work | None:
+    """Return the work to do, when the sinks have confirmed its authorisation."""
+    while True:
+        try:
+            return _checked(engine, tables, keys, sinks)
+        except _UnconfirmedError as error:
+            if time.monotonic() >= deadline:
+                raise RetentionError(str(error)) from None
+        time.sleep(_PAUSE)
+
+
+def _checked(
+    engine: Engine, tables: AuditTables, keys: Sequence[MacKey], sinks: Collection[str]
+) -> _Work | None:
+    """Return the work to do; None if there is none."""
     with snapshot(engine) as connection:
         lift_time_limits(connection)
         purge = _effective(connection, tables, keys)
-        first, last, total = _range(connection, tables, purge.size) if purge else (0, 0, 0)
-        if purge is None or not total:
-            return PurgeReport()
-        _require_confirmed(connection, tables, purge, sinks)
-        _require_unchanged(connection, tables, purge)
+        work = _work(connection, tables, purge) if purge else None
+        if work is None:
+            return None
+        _require_confirmed(connection, tables, work.purge, sinks)
+        _require_unchanged(connection, tables, work.purge)
+        return work
+
+
+def _carry_out(
+    engine: Engine, tables: AuditTables, work: _Work, batch: int, progress: Progress | None
+) -> PurgeReport:
     with engine.connect() as connection, busy(connection):
         if not PURGING.of(connection).may_purge(connection, tables):
-            raise RetentionError("this database role may not purge: see docs/how-to/purge.md")
+            raise RetentionError(
+                "this database role may not purge: connect as one that has EXECUTE on "
+                "auditspan_purge (docs/how-to/retain-and-remove.md)"
+            )
         connection.rollback()
         dropped = _drop_partitions(connection, tables)
         removed = sum(rows for _, rows in dropped)
-        for start in range(first, last + 1, batch):
-            end = min(start + batch - 1, last)
-            count = _remove(connection, tables, purge.size, start, end)
+        for start in range(work.first, work.last + 1, batch):
+            end = min(start + batch - 1, work.last)
+            count = _remove(connection, tables, work.purge.size, start, end)
             removed += count
             if progress:
-                progress(count, total)
+                progress(count, work.total)
     return PurgeReport(
-        event_id=purge.event_id,
-        size=purge.size,
+        event_id=work.purge.event_id,
+        size=work.purge.size,
         removed=removed,
         partitions=tuple(name for name, _ in dropped),
     )
@@ -128,7 +182,7 @@ def _effective(connection: Connection, tables: AuditTables, keys: Sequence[MacKe
     purges = read_purges(connection, tables, keys)
     found = max((one for one in purges if one.row_id > newest), key=_by_size, default=None)
     stopped = max((one for one in purges if one.row_id < newest), key=_by_size, default=None)
-    if found is None and stopped and _range(connection, tables, stopped.size)[2]:
+    if found is None and stopped and _work(connection, tables, stopped):
         raise RetentionError(
             f"a legal hold was placed after the purge was authorised (event {stopped.event_id}): "
             "authorise it again with `auditspan retain`, which takes the hold into account"
@@ -140,13 +194,13 @@ def _by_size(purge: Purge) -> int:
     return purge.size
 
 
-def _range(connection: Connection, tables: AuditTables, size: int) -> tuple[int, int, int]:
-    """Return the first and last id of the rows to remove, and their number."""
+def _work(connection: Connection, tables: AuditTables, purge: Purge) -> _Work | None:
+    """Return the rows that are still to be removed; None if there are none."""
     event, leaf = tables.event, tables.leaf
     joined = leaf.join(event, event.c.id == leaf.c.row_id)
     ends = select(func.min(event.c.id), func.max(event.c.id), func.count()).select_from(joined)
-    first, last, count = connection.execute(ends.where(leaf.c.seq < size)).one()
-    return first or 0, last or 0, count
+    first, last, total = connection.execute(ends.where(leaf.c.seq < purge.size)).one()
+    return _Work(purge=purge, first=first, last=last, total=total) if total else None
 
 
 def _require_confirmed(
@@ -156,7 +210,7 @@ def _require_confirmed(
     known = dict.fromkeys(sinks, NOTHING) | safe
     late = sorted(name for name, seq in known.items() if seq < purge.seq)
     if late or not known:
-        raise RetentionError(
+        raise _UnconfirmedError(
             f"the event {purge.event_id} is not confirmed yet by {', '.join(late) or 'any sink'}: "
             "let the worker deliver it, and retry after some seconds"
         )

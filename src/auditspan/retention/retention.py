@@ -126,6 +126,7 @@ class Retention:
         self,
         *,
         sinks: Collection[str] = (),
+        wait: float = 0.0,
         batch: int = BATCH,
         progress: Progress | None = None,
     ) -> PurgeReport:
@@ -137,6 +138,7 @@ class Retention:
 
         Args:
             sinks: as for `plan`.
+            wait: the number of seconds to wait until the sinks have confirmed the event.
             batch: the number of row ids in one transaction.
             progress: called after each batch with the number of rows removed since the last call,
                 and the number of all.
@@ -151,6 +153,7 @@ class Retention:
                 self.capture.tables,
                 self.mac_keys,
                 sinks=sinks,
+                wait=wait,
                 batch=batch,
                 progress=progress,
             )

@@ -50,10 +50,12 @@ from auditspan.storage.partitions.postgresql import weak_points
 from auditspan.storage.purges import (
     Purge,
     attested_members,
-    count_purged,
     last_purge,
     purge_of,
+    purged_among,
     purged_ids,
+    purged_seq,
+    purged_tree,
     read_purges,
     retention_rows,
 )
@@ -65,7 +67,7 @@ from auditspan.storage.search_terms import SOURCE as TERM_SOURCE
 from auditspan.storage.search_terms import term_creation, term_removal
 from auditspan.storage.snapshot import snapshot
 from auditspan.storage.sqlite_setup import WAITS, set_up_late, set_up_sqlite
-from auditspan.storage.stored_event import StoredEvent
+from auditspan.storage.stored_event import StoredEvent, begins_whole
 from auditspan.storage.stored_leases import StoredLease, read_leases
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables, audit_tables
 from auditspan.storage.timeouts import kept_alive, lift_time_limits
@@ -109,7 +111,7 @@ __all__ = [
     "attested_members",
     "audit_change_table",
     "audit_tables",
-    "count_purged",
+    "begins_whole",
     "create_trigger",
     "creation",
     "database_time",
@@ -135,7 +137,10 @@ __all__ = [
     "newest_size",
     "purge_of",
     "purge_removal",
+    "purged_among",
     "purged_ids",
+    "purged_seq",
+    "purged_tree",
     "quarantined",
     "read_leases",
     "read_purges",

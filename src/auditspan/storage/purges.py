@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, select
 
 from auditspan.errors import AuditBodyError
 from auditspan.format import (
@@ -26,7 +26,7 @@ from auditspan.format import (
 )
 from auditspan.storage.leaves import IsCounted, StoredText, UtcText, stored_bytes
 from auditspan.storage.tables import AuditTables
-from auditspan.tlog import hash_leaf
+from auditspan.tlog import Tree, hash_leaf
 
 _CHUNK = 1000
 
@@ -88,14 +88,26 @@ def last_purge(
     return max(found, key=lambda one: one.size, default=None)
 
 
+def purged_seq(connection: Connection, tables: AuditTables, event_id: str) -> int | None:
+    """Return the sequence number of an event whose row was purged; None of any other."""
+    found = connection.scalar(_without_row(tables).where(tables.leaf.c.event_id == event_id))
+    purge = None if found is None else last_purge(connection, tables)
+    return found if purge and found is not None and found < purge.size else None
+
+
 def purge_of(connection: Connection, tables: AuditTables, event_id: str) -> Purge | None:
     """Return the purge that removed the row of a sealed event; None if the row was not purged."""
+    is_purged = purged_seq(connection, tables, event_id) is not None
+    return last_purge(connection, tables) if is_purged else None
+
+
+def purged_among(connection: Connection, tables: AuditTables, event_ids: Sequence[str]) -> set[str]:
+    """Return which of these events are sealed, but have no row any more."""
+    if not event_ids:
+        return set()
     leaf = tables.leaf.c
-    seq = connection.scalar(_without_row(tables).where(leaf.event_id == event_id))
-    if seq is None:
-        return None
-    purge = last_purge(connection, tables)
-    return purge if purge and seq < purge.size else None
+    wanted = _without_row(tables).where(leaf.event_id.in_(event_ids))
+    return set(connection.scalars(wanted.with_only_columns(StoredText(leaf.event_id))))
 
 
 def purged_ids(connection: Connection, tables: AuditTables, purge: Purge) -> Iterator[str]:
@@ -106,10 +118,11 @@ def purged_ids(connection: Connection, tables: AuditTables, purge: Purge) -> Ite
     yield from connection.scalars(ids)
 
 
-def count_purged(connection: Connection, tables: AuditTables, purge: Purge) -> int:
-    """Return the number of rows that this purge removed."""
-    missing = _without_row(tables).where(tables.leaf.c.seq < purge.size)
-    return connection.scalars(missing.with_only_columns(func.count())).one()
+def purged_tree(connection: Connection, tables: AuditTables, purge: Purge) -> Tree:
+    """Return the tree of the leaves that this purge covers, as its checkpoint has it."""
+    point = tables.checkpoint.c
+    frontier = select(stored_bytes(point.frontier)).where(point.tree_size == purge.size)
+    return Tree.load(purge.size, connection.scalars(frontier).one())
 
 
 def retention_rows(connection: Connection, tables: AuditTables) -> Sequence[Row[Any]]:
