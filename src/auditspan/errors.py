@@ -11,6 +11,8 @@
     ├── IngestError            event of another program refused, with its whole batch
     │   └── EventConflictError  its id is recorded with other content
     ├── NotSealedError         event that no checkpoint covers yet
+    ├── RetentionError         purge that is not authorised or cannot be carried out
+    ├── PurgedError            events that a purge removed
     ├── CollectorFilesError    unreadable collector files
     ├── LogBackendError        log backend that cannot be asked for its records
     ├── SettingsError          invalid setting; nothing was started
@@ -108,6 +110,18 @@ class NotSealedError(AuditError):
     """Event that no checkpoint covers yet, so it has no proof."""
 
     code = "not-sealed"
+
+
+class RetentionError(AuditError):
+    """Purge that is not authorised or cannot be carried out; nothing was removed by this call."""
+
+    code = "retention"
+
+
+class PurgedError(AuditError):
+    """Events that were removed by a purge, so that the answer is not known."""
+
+    code = "purged"
 
 
 class CollectorFilesError(AuditError):

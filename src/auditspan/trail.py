@@ -49,6 +49,7 @@ from auditspan.format import (
 from auditspan.ingest import TrailIngest
 from auditspan.mapping import Privacy, as_target, keep_private, privacy_of
 from auditspan.reading import TrailEvents
+from auditspan.retention import Retention
 from auditspan.states import ObjectStates
 from auditspan.storage import (
     AuditTables,
@@ -263,5 +264,15 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
             metadata=found.statement.metadata(key),
         )
         return replace(found, event_id=event_id)
+
+    @property
+    def retention(self) -> Retention:
+        """Purges of old events, and legal holds."""
+        return Retention(
+            capture=self._capture,
+            open_engine=self.opened_engine,
+            record=self.record,
+            mac_keys=(self.mac_key,) if self.mac_key else (),
+        )
 
     unaudited = staticmethod(unaudited)

@@ -18,10 +18,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from auditspan_service.errors import FieldError, InvalidInputError, NotFoundError
-from auditspan_service.models import MAX_ID, ApiKey, User, utc_now
+from auditspan_service.models import MAX_ID, ApiKey, Role, User, utc_now
 from auditspan_service.principals import Principal, principal_of
 from auditspan_service.schemas import NewUser, read
-from auditspan_service.scopes import ADMIN, checked_scopes, permits
+from auditspan_service.scopes import ADMIN, checked_scopes, permits, require_separate
 from auditspan_service.users import create_user, find_user
 
 OVERLAP = timedelta(days=1)
@@ -71,12 +71,23 @@ def create_key(  # noqa: PLR0913 (each is a member of the key)
 
 
 def issue(session: Session, key: ApiKey) -> IssuedKey:
-    """Add a key with a new secret."""
+    """Add a key with a new secret.
+
+    Raises:
+        InvalidInputError: with it, the user could both write and purge.
+    """
+    require_separate({*held_scopes(key.user), *key.scopes}, field="scopes")
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     key.secret_hash = _hash(secret)
     session.add(key)
     session.flush()
     return IssuedKey(key=key, text=f"ask_{key.id}_{secret}")
+
+
+def held_scopes(user: User, *, besides: Role | None = None) -> set[str]:
+    """Return the scopes of a user's roles, except one, and of the keys that can still be used."""
+    of_roles = {scope for role in user.roles if role is not besides for scope in role.scopes}
+    return of_roles.union(*(key.scopes for key in user.keys if _is_unspent(key)))
 
 
 def rotate_key(session: Session, key_id: int, *, overlap: timedelta = OVERLAP) -> IssuedKey:

@@ -22,6 +22,7 @@ from auditspan_service.api.openapi import openapi
 from auditspan_service.api.otlp_logs import otlp_logs
 from auditspan_service.api.proofs import proofs
 from auditspan_service.api.proxy import ProxyBoundary
+from auditspan_service.api.retention import retention
 from auditspan_service.api.roles import roles
 from auditspan_service.api.users import users
 from auditspan_service.config import Settings, load_settings
@@ -35,18 +36,8 @@ from auditspan_service.telemetry.logs import setup_logging
 from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
 
 _BLUEPRINTS = (
-    *(
-        users,
-        erasures,
-        roles,
-        keys,
-        audit_events,
-        event_ingest,
-        otlp_logs,
-        exports,
-        history,
-        proofs,
-    ),
+    *(users, erasures, roles, keys, retention),
+    *(audit_events, event_ingest, otlp_logs, exports, history, proofs),
     *(health, openapi, problems.pages),
 )
 

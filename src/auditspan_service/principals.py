@@ -7,7 +7,7 @@ from datetime import datetime
 
 from auditspan import Actor
 from auditspan_service.models import ApiKey, utc_now
-from auditspan_service.scopes import permits
+from auditspan_service.scopes import permits, separated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ def principal_of(key: ApiKey) -> Principal:
     return Principal(
         actor_id=str(key.user.id),
         label=key.user.username,
-        scopes=scopes,
+        scopes=separated(scopes),
         tenant=key.tenant,
         expires_at=key.expires_at,
         key_id=key.id,

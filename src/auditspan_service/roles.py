@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
+from auditspan_service.api_keys import held_scopes
 from auditspan_service.errors import (
     FieldError,
     InUseError,
@@ -17,7 +18,7 @@ from auditspan_service.errors import (
     StaleError,
 )
 from auditspan_service.models import Role, User
-from auditspan_service.scopes import ROLES, checked_scopes
+from auditspan_service.scopes import ROLES, checked_scopes, require_separate
 from auditspan_service.users import get_user
 
 
@@ -37,7 +38,10 @@ def put_role(session: Session, name: str, scopes: Iterable[str]) -> Role:
     """
     _require_custom(name)
     wanted = checked_scopes(scopes)
-    role = _find(session, name) or Role(name=name)
+    known = _find(session, name)
+    if known is not None:
+        _require_separate_users(session, known, wanted)
+    role = known or Role(name=name)
     role.scopes = wanted
     session.add(role)
     _flush(session)
@@ -66,6 +70,7 @@ def assign_role(session: Session, user_id: int, name: str) -> None:
     """Give a role to a user, who may have it already.
 
     Raises:
+        InvalidInputError: with their other roles, the user could both write and purge.
         NotFoundError: the user or the role does not exist.
         StaleError: the roles were changed at the same time.
     """
@@ -77,6 +82,7 @@ def assign_role(session: Session, user_id: int, name: str) -> None:
     if role is None:
         raise NotFoundError("No role has this name.")
     if role not in user.roles:
+        require_separate({*held_scopes(user), *role.scopes}, field="role")
         user.roles.append(role)
     _flush(session)
 
@@ -93,6 +99,12 @@ def withdraw_role(session: Session, user_id: int, name: str) -> None:
         raise NotFoundError("The user does not have this role.")
     user.roles.remove(held[0])
     _flush(session)
+
+
+def _require_separate_users(session: Session, role: Role, scopes: Iterable[str]) -> None:
+    """Refuse scopes with which a user of the role could both write and purge."""
+    for user in session.scalars(select(User).where(User.roles.contains(role))):
+        require_separate({*held_scopes(user, besides=role), *scopes}, field="scopes")
 
 
 def _find(session: Session, name: str) -> Role | None:

@@ -9,12 +9,18 @@ from auditspan_service.errors import FieldError, InvalidInputError
 ADMIN = "admin"
 ERASE = "users:erase"
 ON_BEHALF_OF = "audit:on-behalf-of"
+PURGE = "audit:purge"
 SCOPES = (
     *("users:read", "users:write", ERASE, "keys:read", "keys:write"),
-    *("audit:read", "audit:write", ON_BEHALF_OF, ADMIN),
+    *("audit:read", "audit:write", ON_BEHALF_OF, PURGE, ADMIN),
 )
-"""The scopes of a key: each permits some routes, and `admin` permits all. `ON_BEHALF_OF` permits
-the member `on_behalf_of` in events that are recorded with `audit:write`."""
+"""The scopes of a key: each permits some routes, and `admin` permits all but those of `PURGE`.
+`ON_BEHALF_OF` permits the member `on_behalf_of` in events that are recorded with `audit:write`."""
+
+NOT_WITH_PURGE = frozenset(
+    {"users:write", ERASE, "keys:write", "audit:write", ON_BEHALF_OF, ADMIN},
+)
+"""The scopes that write, and so cannot be combined with `PURGE`: nobody both writes and purges."""
 
 OF_TENANTS = ("audit:read", "audit:write", ON_BEHALF_OF)
 """The scopes that a tenant's key may have: users, keys and roles belong to no tenant."""
@@ -22,6 +28,7 @@ OF_TENANTS = ("audit:read", "audit:write", ON_BEHALF_OF)
 ROLES: Mapping[str, tuple[str, ...]] = {
     "admin": (ADMIN,),
     "auditor": ("audit:read",),
+    "purger": (PURGE,),
     "writer": (ON_BEHALF_OF, "audit:write"),
 }
 """The roles that always exist, with their scopes, which cannot be changed."""
@@ -29,7 +36,25 @@ ROLES: Mapping[str, tuple[str, ...]] = {
 
 def permits(scopes: Collection[str], scope: str) -> bool:
     """Return whether these scopes permit what `scope` permits."""
-    return scope in scopes or ADMIN in scopes
+    return scope in scopes or (ADMIN in scopes and scope != PURGE)
+
+
+def separated(scopes: Collection[str]) -> frozenset[str]:
+    """Return the scopes without `PURGE`, if others of them write."""
+    found = frozenset(scopes)
+    return found - {PURGE} if found & NOT_WITH_PURGE else found
+
+
+def require_separate(scopes: Collection[str], *, field: str) -> None:
+    """Refuse scopes that both write and purge.
+
+    Raises:
+        InvalidInputError: `PURGE` is combined with a scope that writes.
+    """
+    writing = sorted(NOT_WITH_PURGE.intersection(scopes))
+    if PURGE in scopes and writing:
+        message = f"{PURGE} cannot be combined with {', '.join(writing)}: nobody writes and purges"
+        raise InvalidInputError([FieldError(field=field, message=message)])
 
 
 def checked_scopes(
@@ -38,7 +63,8 @@ def checked_scopes(
     """Return the scopes sorted, each once.
 
     Raises:
-        InvalidInputError: a scope is unknown or not for keys of tenants, or none was given.
+        InvalidInputError: a scope is unknown or not for keys of tenants, none was given, or they
+            both write and purge.
     """
     wanted = sorted(set(scopes))
     known = SCOPES if tenant is None else OF_TENANTS
@@ -49,4 +75,5 @@ def checked_scopes(
             problem = f"{', '.join(unknown)} is not for the key of a tenant"
         message = f"{problem}; the scopes are {', '.join(known)}"
         raise InvalidInputError([FieldError(field=field, message=message)])
+    require_separate(wanted, field=field)
     return wanted

@@ -16,7 +16,7 @@ from auditspan.errors import AuditConfigError
 from auditspan_service.config import Settings
 from auditspan_service.errors import KeysUnavailableError
 from auditspan_service.principals import Principal
-from auditspan_service.scopes import ADMIN, OF_TENANTS, SCOPES
+from auditspan_service.scopes import ADMIN, OF_TENANTS, SCOPES, separated
 
 if TYPE_CHECKING:
     from jwt import PyJWK
@@ -102,7 +102,7 @@ class TokenVerifier:
         tenant = claims.get(settings.jwt_tenant_claim) if settings.jwt_tenant_claim else None
         if settings.jwt_tenant_claim and not (isinstance(tenant, str) and tenant):
             return None  # without its tenant, the token would be for all
-        scopes = self._scopes(claims.get(settings.jwt_scopes_claim))
+        scopes = separated(self._scopes(claims.get(settings.jwt_scopes_claim)))
         return Principal(
             # A prefix, since ids of users are numbers that a subject could have as well.
             actor_id=f"jwt:{subject}",

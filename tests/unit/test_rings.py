@@ -25,6 +25,7 @@ FLOORS = (
     {"guards", "seal", "delivery", "reading", "replay", "ingest", "erasure"},
     {"backends"},
     {"verify", "worker", "states"},
+    {"retention"},
     {"settings"},
     {"doctor"},
     {
@@ -67,6 +68,7 @@ FOREIGN = {
     "verify": {"sqlalchemy", "opentelemetry"},
     "replay": {"sqlalchemy"},
     "states": {"sqlalchemy"},
+    "retention": {"sqlalchemy"},
     "aio": {"sqlalchemy"},
     "trail": {"sqlalchemy", "opentelemetry"},
     "database": {"sqlalchemy"},

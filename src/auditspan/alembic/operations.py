@@ -13,7 +13,8 @@
 PostgreSQL; docs/how-to/partition-the-trail.md explains when to do so, and what changes.
 
 With `auditspan.alembic.autogenerate` imported, Alembic generates this where it creates the tables.
-On SQLite, add it again after a batch migration of an audit table, which creates the table again.
+On SQLite, call `drop_guards` before a batch migration of an audit table, which creates the table
+again, and `create_guards` after it.
 
 If changes are captured by triggers, Alembic generates these as well:
 
@@ -43,6 +44,7 @@ from auditspan.storage import (
     creation,
     erasure_creation,
     erasure_removal,
+    purge_removal,
     removal,
     term_creation,
     term_removal,
@@ -119,7 +121,8 @@ def drop_guards(op: MigrationOperations, *, schema: str | None = None) -> None:
     drop_erasure(op, schema=schema)
     for table in _append_only(schema):
         unguard = PARTITIONS.of(dialect).unguard_partitions(table, dialect)
-        for statement in (*unguard, *removal(table, dialect)):
+        without = (*removal(table, dialect), *purge_removal(table, dialect))
+        for statement in (*unguard, *without):
             op.execute(statement)
 
 

@@ -22,6 +22,9 @@ _HELP = {
     "checkpoint": "Print the newest checkpoint or the public keys.",
     "baseline": "Record the rows that are older than the trail.",
     "erase": "Erase the erasable values of a subject.",
+    "retain": "Authorise the removal of old events.",
+    "purge": "Remove the old events that `retain` has authorised.",
+    "hold": "Place, list and release legal holds.",
     "coverage": "Check that every model is audited, or exempt with a reason.",
 }
 _MODULES = {"show": "events", "history": "events"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +20,12 @@ from auditspan.storage import (
     StoredText,
     UtcText,
     insert_counted,
+    last_purge,
     newest_size,
 )
 from auditspan.tlog import log_name
+
+_logger = logging.getLogger(__name__)
 
 Item: TypeAlias = SealedRow | SignedCheckpoint
 """An item that the relay sends."""
@@ -76,6 +80,17 @@ def load_cursors(connection: Connection, tables: AuditTables, sink: str) -> Curs
     return stored.within(newest_seq(connection, tables))
 
 
+def report_purged(connection: Connection, tables: AuditTables, sink: str, sent: int) -> None:
+    """Log if the next rows of this sink were purged, so that it starts behind them."""
+    rows = sealed_rows(connection, tables, sent, limit=1, max_bytes=1)
+    purge = last_purge(connection, tables) if rows and rows[0].seq > sent + 1 else None
+    if purge and sent + 1 < purge.size:
+        _logger.warning(
+            "the sink %s starts at sequence number %d: earlier rows were purged (event %s)",
+            *(sink, rows[0].seq, purge.event_id),
+        )
+
+
 def save_cursors(connection: Connection, tables: AuditTables, sink: str, cursors: Cursors) -> None:
     """Store the cursors of a sink."""
     table = tables.delivery
@@ -101,7 +116,8 @@ def outgoing(  # noqa: PLR0913 (keyword-only limits)
     """Return the next rows in sequence order, each followed by the checkpoint that ends with it.
 
     A checkpoint needs no cursor of its own: it belongs to its last row, is written in the same
-    transaction, and is sent in the same batch. Unsigned checkpoints are not sent.
+    transaction, and is sent in the same batch. Unsigned checkpoints are not sent, nor those of
+    purged rows.
 
     Args:
         connection: the connection to read from.
@@ -115,9 +131,11 @@ def outgoing(  # noqa: PLR0913 (keyword-only limits)
         At most `limit` items, and about `max_bytes` of bodies.
     """
     rows = sealed_rows(connection, tables, after, limit=limit, max_bytes=max_bytes)
-    points = deque(_checkpoints(connection, tables, after, rows[-1].seq) if rows else ())
+    points = deque[SignedCheckpoint]()
     if rows:
         trail = trail or trail_name(connection, tables)
+        first = _after_purged(connection, tables, after, rows[0].seq)
+        points += _checkpoints(connection, tables, first, rows[-1].seq)
     items: list[Item] = []
     for row in rows:
         ending: list[SignedCheckpoint] = []
@@ -128,6 +146,14 @@ def outgoing(  # noqa: PLR0913 (keyword-only limits)
         items.append(row._replace(trail=trail))
         items += ending
     return items
+
+
+def _after_purged(connection: Connection, tables: AuditTables, after: int, following: int) -> int:
+    """Return the last sequence number before which only purged rows are left out."""
+    if following <= after + 1:
+        return after
+    purge = last_purge(connection, tables)
+    return max(after, min(purge.size, following) - 1) if purge else after
 
 
 def trail_name(connection: Connection, tables: AuditTables) -> str | None:

@@ -37,6 +37,7 @@ from auditspan.delivery.cursors import (
     newest_seq,
     outgoing,
     quarantine,
+    report_purged,
     save_cursors,
     stored_cursors,
 )
@@ -185,6 +186,7 @@ class Relay:
             self._fence(connection)
             # If cursors cannot be saved, fail here, before anything is sent repeatedly.
             save_cursors(connection, self._tables, name, cursors)
+            report_purged(connection, self._tables, name, cursors.sent)
         if cursors != stored:
             report_false_cursors(self._sink.name, stored, cursors)
         return Progress.begun(cursors, self._clock())

@@ -51,11 +51,22 @@ from auditspan.format.redaction import (
     shorten,
     without_password_hashes,
 )
+from auditspan.format.retention import (
+    HOLD,
+    PURGE,
+    RELEASE,
+    RETENTION_TARGET,
+    PurgeStatement,
+    attested,
+    is_attested,
+    stated,
+)
 from auditspan.format.rows import SealedLeaf, SealedRow, SignedCheckpoint
 from auditspan.format.values import represent, represent_json, timestamp
 
 __all__ = [
     "COLUMNS",
+    "HOLD",
     "KEY_ADDED",
     "KEY_BYTES",
     "MAX_INTEGER",
@@ -64,7 +75,10 @@ __all__ = [
     "NONCE_BYTES",
     "OUTCOMES",
     "OWN_ACTIONS",
+    "PURGE",
     "RANDOM_BYTES",
+    "RELEASE",
+    "RETENTION_TARGET",
     "SALT_BYTES",
     "SECRET_BYTES",
     "SUBJECT_ERASED",
@@ -84,6 +98,7 @@ __all__ = [
     "MacKey",
     "MacKeys",
     "Outcome",
+    "PurgeStatement",
     "Request",
     "SealedLeaf",
     "SealedRow",
@@ -93,6 +108,7 @@ __all__ = [
     "Subject",
     "Target",
     "Values",
+    "attested",
     "canonical_json",
     "canonical_scalar",
     "commitment_of",
@@ -103,6 +119,7 @@ __all__ = [
     "disclosed_value",
     "encrypt",
     "in_change_order",
+    "is_attested",
     "is_change_id",
     "is_password_hash",
     "is_secret_name",
@@ -122,6 +139,7 @@ __all__ = [
     "require_outcome",
     "says",
     "shorten",
+    "stated",
     "timestamp",
     "uuid7",
     "with_values",

@@ -10,6 +10,7 @@ from typing import get_args
 from auditspan.errors import AuditBodyError, AuditConfigError
 from auditspan.format.key_addition import KEY_ADDED
 from auditspan.format.record import Outcome
+from auditspan.format.retention import HOLD, PURGE, RELEASE
 
 _ACTION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+")
 VIEWED = "audit.viewed"
@@ -21,7 +22,7 @@ VERIFIED = "audit.verified"
 SUBJECT_ERASED = "trail.erased"
 """The action of the erasure of a subject's values, which is its target."""
 
-OWN_ACTIONS = frozenset({KEY_ADDED, SUBJECT_ERASED, VERIFIED, VIEWED})
+OWN_ACTIONS = frozenset({HOLD, KEY_ADDED, PURGE, RELEASE, SUBJECT_ERASED, VERIFIED, VIEWED})
 """The actions that auditspan itself records; they need no registration."""
 
 OUTCOMES: tuple[str, ...] = get_args(Outcome)

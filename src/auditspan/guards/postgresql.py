@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Dialect, Row, Table, text
 from auditspan.guards.finding import Finding
 from auditspan.guards.postgresql_staging import staging_findings
 from auditspan.guards.privileges import dangerous_roles
+from auditspan.guards.purging import purge_findings
 from auditspan.guards.server_roles import server_powers
 from auditspan.storage import (
     PARTITIONS,
@@ -19,6 +20,7 @@ from auditspan.storage import (
     AuditTables,
     Trigger,
     dialect_of,
+    row_source,
     weak_points,
 )
 
@@ -33,9 +35,11 @@ __all__ = [
 
 _TRIGGERS = text(
     """
-    SELECT t.tgname AS name, t.tgenabled AS enabled, t.tgtype AS type, p.prosrc AS source,
+    SELECT t.tgname AS name, t.tgenabled AS enabled, t.tgtype AS type,
+           replace(p.prosrc, quote_ident(n.nspname) || '.', '@schema@.') AS source,
            t.tgqual IS NULL AND CAST(t.tgattr AS text) = '' AS is_unconditional
       FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+      JOIN pg_namespace n ON n.oid = p.pronamespace
      WHERE t.tgrelid = to_regclass(:table) AND (NOT t.tgisinternal OR t.tgparentid <> 0)
     """
 )
@@ -71,6 +75,7 @@ def server_findings(connection: Connection, tables: AuditTables) -> Iterator[Fin
     """Yield the problems with roles, durability and partitions."""
     yield from _roles(connection, tables)
     yield from (Finding(kind="role", detail=one) for one in server_powers(connection))
+    yield from purge_findings(connection, tables)
     yield from _durability(connection)
     yield from _terms(connection, tables.event)
     yield from (
@@ -87,7 +92,8 @@ def triggers_on(connection: Connection, _table: Table, full_name: str) -> dict[s
 def trigger_state(trigger: Trigger, row: Row[Any], _dialect: Dialect) -> str | None:
     """Compare the type, the source, and when it is enabled."""
     wanted = _TYPES[trigger.name.removeprefix(f"{trigger.table.name}_")]
-    if row.type != wanted or not row.is_unconditional or row.source != REFUSE_SOURCE:
+    source = row_source(trigger.table) if wanted & 1 else REFUSE_SOURCE
+    if row.type != wanted or not row.is_unconditional or row.source != source:
         return "differs from that of this release"
     if row.enabled == "A":
         return None

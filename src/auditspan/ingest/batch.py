@@ -28,7 +28,7 @@ from auditspan.format import Actor, AuditRecord
 from auditspan.ingest.foreign_event import ForeignEvent
 from auditspan.ingest.foreign_record import RecordMaker, is_repeat
 from auditspan.mapping import types_of
-from auditspan.storage import StoredEvent, get_events
+from auditspan.storage import StoredEvent, get_events, purged_among
 
 MAX_EVENTS = 500
 """The maximum number of events in a batch."""
@@ -175,6 +175,7 @@ def _record(
     sent = [one.event_id for one in events.values() if one.event_id]
     known = get_events(connection, capture.tables, sent)
     refused |= _conflicts(events, records, known)
+    refused |= _purged(connection, capture, events, known)
     if is_whole:
         _raise_first(refused)
     accepted = {index: one for index, one in records.items() if index not in refused}
@@ -204,6 +205,26 @@ def _conflicts(
         for index, record in records.items()
         if (stored := known.get(record.event_id)) is not None
         and not is_repeat(events[index], record, stored.body)
+    }
+
+
+def _purged(
+    connection: Connection,
+    capture: Capture,
+    events: Mapping[int, ForeignEvent],
+    known: Mapping[str, StoredEvent],
+) -> dict[int, IngestError]:
+    """Return the errors of events that were recorded before, and removed by retention since."""
+    given = {index: one.event_id for index, one in events.items() if one.event_id}
+    purged = purged_among(connection, capture.tables, [*set(given.values()) - known.keys()])
+    return {
+        index: EventConflictError(
+            "an event with this event_id was recorded, and its row removed by retention: send a "
+            "new event_id for a new event",
+            index=index,
+        )
+        for index, event_id in given.items()
+        if event_id in purged
     }
 
 

@@ -14,11 +14,20 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import Connection
+
 from auditspan.errors import AuditBodyError
 from auditspan.format import Json, canonical_json, commitment_of, commitments, parse_canonical
 from auditspan.reading.sealed_events import Read, newest_checkpoint, sealed_events
-from auditspan.storage import AuditTables, EventFilter, StoredEvent
-from auditspan.tlog import PublicKey, TreeBuilder, check_checkpoint, hash_leaf
+from auditspan.storage import (
+    AuditTables,
+    EventFilter,
+    Purge,
+    StoredEvent,
+    last_purge,
+    purged_tree,
+)
+from auditspan.tlog import LeafRange, PublicKey, Tree, TreeBuilder, check_checkpoint, hash_leaf
 
 COLUMNS = (
     *("seq", "recorded_at", "event_id", "occurred_at", "action", "outcome", "actor_type"),
@@ -54,6 +63,8 @@ def export_ndjson(read: Read, tables: AuditTables, wanted: EventFilter) -> Itera
         "root": tree.tree().root.hex(),
         "checkpoint": checkpoint.resource(),
     }
+    if purge := read(lambda connection: last_purge(connection, tables)):
+        manifest["purged"] = read(lambda connection: _purged(connection, tables, purge))
     yield canonical_json({"manifest": manifest}) + "\n"
 
 
@@ -74,10 +85,11 @@ def export_csv(read: Read, tables: AuditTables, wanted: EventFilter) -> Iterator
 def check_export(lines: Iterable[str], keys: Sequence[PublicKey]) -> str | None:
     """Check an export of JSON lines; return the problem, or None if it is complete and unchanged.
 
-    An export of the whole trail is compared with the signed root. Otherwise the manifest vouches
-    for the lines; a proof of each event (`prove_event`) leads to the signed root.
+    An export of the whole trail, or of everything after a purge, is compared with the signed root.
+    Otherwise the manifest vouches for the lines; a proof of each event (`prove_event`) leads to the
+    signed root.
     """
-    tree, seqs, manifest = TreeBuilder(), list[int](), None
+    tree, leaves, seqs, manifest = TreeBuilder(), LeafRange(0), list[int](), None
     try:
         for line in lines:
             if manifest is not None:
@@ -87,11 +99,15 @@ def check_export(lines: Iterable[str], keys: Sequence[PublicKey]) -> str | None:
             if manifest is None and _has_other_disclosures(members):
                 return "a disclosure does not match its event"
             if manifest is None:
-                tree.append(_hash_of(members))
+                if not seqs:
+                    leaves = LeafRange(members["seq"])
                 seqs = [*seqs[:1], members["seq"]]
+                tree.append(leaf := _hash_of(members))
+                leaves.append(leaf)
         if manifest is None:
             return "the export is incomplete: it has no manifest"
-        return _check_manifest(manifest, tree, seqs, keys)
+        problem = _check_manifest(manifest, tree, seqs, keys)
+        return problem or _check_rest(manifest, leaves)
     except (AttributeError, KeyError, TypeError, ValueError, AuditBodyError) as error:
         return f"the export is malformed ({type(error).__name__})"
 
@@ -108,6 +124,25 @@ def _check_manifest(
     if tree.size == size and root != signed_root:
         return "the lines are not those of the checkpoint"
     return check_checkpoint(checkpoint["note"], size=size, root=signed_root, keys=tuple(keys))
+
+
+def _check_rest(manifest: Mapping[str, Any], leaves: LeafRange) -> str | None:
+    """Compare an export of everything after a purge with the signed root."""
+    purged, checkpoint = manifest.get("purged"), manifest["checkpoint"]
+    if not purged or manifest["first_seq"] != purged["size"]:
+        return None
+    if purged["size"] + manifest["count"] != checkpoint["tree_size"]:
+        return None
+    gone = Tree(purged["size"], tuple(map(bytes.fromhex, purged["frontier"])))
+    if leaves.after(gone).root != bytes.fromhex(checkpoint["root"]):
+        return "the lines are not those that follow the purged ones in the checkpoint"
+    return None
+
+
+def _purged(connection: Connection, tables: AuditTables, purge: Purge) -> dict[str, Json]:
+    """Return what replaces the purged rows: the roots of the subtrees of their leaves."""
+    frontier = purged_tree(connection, tables, purge).frontier
+    return {**purge.resource(), "frontier": [root.hex() for root in frontier]}
 
 
 def _line(event: StoredEvent) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from auditspan.storage import (
     StoredCheckpoint,
     get_event,
     latest_checkpoint,
+    purged_seq,
     sealed_leaves,
 )
 from auditspan.tlog import (
@@ -35,7 +37,7 @@ class EventProof:
     """Proof that an event is in the newest checkpoint.
 
     Attributes:
-        leaf: the sealed row.
+        leaf: the sealed row; of a purged event, only the leaf.
         checkpoint: the newest checkpoint.
         inclusion: the path from the leaf to the root of the checkpoint (RFC 9162 §2.1.3).
         from_size: the size of an earlier tree; None if none was named.
@@ -58,6 +60,7 @@ class EventProof:
             "recorded_at": leaf.recorded_at,
             "mac": leaf.mac,
             "body": leaf.body,
+            "leaf_hash": leaf.leaf_hash.hex(),
             "inclusion": [node.hex() for node in self.inclusion],
             "checkpoint": self.checkpoint.resource(),
             "from_size": self.from_size,
@@ -69,6 +72,8 @@ def prove_event(
     connection: Connection, tables: AuditTables, event_id: str, *, from_size: int | None = None
 ) -> EventProof | None:
     """Return the proof that an event is in the newest checkpoint; None if no event has this id.
+
+    The proof of a purged event holds for whoever has its body: the leaf must be the hash of it.
 
     Args:
         connection: the connection to read from.
@@ -82,10 +87,11 @@ def prove_event(
         AuditBodyError: leaves are missing.
     """
     event = get_event(connection, tables, event_id)
-    if event is None:
+    seq = event.seq if event else purged_seq(connection, tables, event_id)
+    if event is None and seq is None:
         return None
     newest = latest_checkpoint(connection, tables)
-    if event.seq is None or newest is None or event.seq >= newest.size:
+    if seq is None or newest is None or seq >= newest.size:
         raise NotSealedError
     if from_size is not None and not 0 < from_size <= newest.size:
         raise AuditConfigError(f"from_size must be from 1 to {newest.size}, the newest tree size")
@@ -95,12 +101,17 @@ def prove_event(
         return [span_root(connection, tables, span) for span in spans]
 
     return EventProof(
-        leaf=next(sealed_leaves(connection, tables, event.seq)),
+        leaf=_leaf(connection, tables, seq),
         checkpoint=newest,
-        inclusion=roots(inclusion_spans(event.seq, size)),
+        inclusion=roots(inclusion_spans(seq, size)),
         from_size=from_size,
         consistency=roots(consistency_spans(from_size, size)) if from_size else [],
     )
+
+
+def _leaf(connection: Connection, tables: AuditTables, seq: int) -> SealedLeaf:
+    with closing(sealed_leaves(connection, tables, seq)) as leaves:
+        return next(leaves)
 
 
 def check_proof(
@@ -109,7 +120,8 @@ def check_proof(
     """Check a proof in its JSON form; return the problem, or None if it holds.
 
     Args:
-        proof: the JSON form, from an untrusted source.
+        proof: the JSON form, from an untrusted source. If it has no body, because the event was
+            purged, only the hash is checked: compare it with that of a body from elsewhere.
         keys: the public keys of the trail.
         from_root: the root of the earlier checkpoint, if the proof is also one of consistency.
     """
@@ -132,20 +144,25 @@ def _check_note(proof: Mapping[str, Any], keys: Sequence[PublicKey]) -> str | No
 
 def _check_inclusion(proof: Mapping[str, Any]) -> str | None:
     said = proof["checkpoint"]
-    leaf = hash_leaf(
-        row_id=proof["row_id"],
-        recorded_at=proof["recorded_at"],
-        mac=proof["mac"],
-        body=proof["body"],
-    )
     is_included = verify_inclusion(
-        leaf=leaf,
+        leaf=_hash(proof),
         index=proof["seq"],
         size=said["tree_size"],
         proof=[bytes.fromhex(node) for node in proof["inclusion"]],
         root=bytes.fromhex(said["root"]),
     )
     return None if is_included else "the event is not in the tree of the checkpoint"
+
+
+def _hash(proof: Mapping[str, Any]) -> bytes:
+    if proof["body"] is None:
+        return bytes.fromhex(proof["leaf_hash"])
+    return hash_leaf(
+        row_id=proof["row_id"],
+        recorded_at=proof["recorded_at"],
+        mac=proof["mac"],
+        body=proof["body"],
+    )
 
 
 def _check_consistency(proof: Mapping[str, Any], from_root: bytes) -> str | None:

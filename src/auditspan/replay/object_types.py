@@ -60,14 +60,14 @@ class ObjectType:
         return frozenset(column.name for column in self.columns if is_zoned(column))
 
 
-def object_types(metadata: MetaData) -> list[ObjectType]:
+def object_types(metadata: MetaData, *, required: bool = True) -> list[ObjectType]:
     """Return every audited type of this metadata.
 
     Raises:
-        AuditConfigError: no model is audited, so nothing could be compared.
+        AuditConfigError: no model is audited, so nothing could be compared, and types are required.
     """
     found = [*_mapped_types(metadata), *_core_types(metadata)]
-    if not found:
+    if not found and required:
         raise AuditConfigError(
             "no audited model is mapped on this metadata: import the modules that define the "
             "models first, and give them `__audit__`"

@@ -45,6 +45,8 @@ class Replay:
         links: the known link tables by type and relationship.
         store: holds the objects and the links between them.
         agreement: compares an event's old value with the replayed one.
+        is_purged: whether a purge has removed the beginning of the trail; then the history of an
+            object may begin with a change, if the object is deleted later or has a baseline.
         events: the number of events applied so far.
         differences: the mismatches found so far.
     """
@@ -53,6 +55,7 @@ class Replay:
     links: Collection[tuple[str, str]]
     store: ObjectStore
     agreement: Agreement
+    is_purged: bool = False
     events: int = 0
     differences: list[Difference] = field(default_factory=list)
     _statements: Counter[str] = field(default_factory=Counter)
@@ -133,7 +136,7 @@ class Replay:
         self.store.put(event.type.name, event.key, event.applied_to({}))
 
     def _is_completed(self, difference: Difference) -> bool:
-        """Return whether a baseline followed the history without a create."""
+        """Return whether a baseline or, after a purge, a delete followed."""
         return difference.kind == "no-create" and difference.event_id in self._completed
 
     def _update(self, event: Event) -> None:
@@ -149,9 +152,12 @@ class Replay:
     def _delete(self, event: Event) -> None:
         fields = self._take(event, event.key)
         if fields is None:
-            self.differences.append(event.difference("no-create"))
-        else:
-            self._check_old(event, fields)
+            if not self.is_purged:
+                self.differences.append(event.difference("no-create"))
+            return
+        if self.is_purged:
+            self._completed.add(str(fields.get(PARTIAL)))
+        self._check_old(event, fields)
 
     def _take(self, event: Event, key: str) -> Fields | None:
         """Remove the object at a key; an object that was moved there meanwhile replaces it."""
@@ -196,7 +202,8 @@ class Replay:
             self._unknown[".".join(link)] += 1
             return
         for child in change.get("removed", ()):
-            if self.store.pop(link_place(*link), link_key(event.key, child)) is None:
+            known = self.store.pop(link_place(*link), link_key(event.key, child))
+            if known is None and not self.is_purged:
                 self._misfit("no-create", event, relationship, live=child)
         for child in change.get("added", ()):
             if self.store.get(link_place(*link), link_key(event.key, child)) is not None:

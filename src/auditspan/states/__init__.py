@@ -7,10 +7,20 @@ undoes an event by a `reversal` of columns and a `link_reversal`, which compare 
 
 from __future__ import annotations
 
-from auditspan.states.baseline import BATCH, Progress
+from auditspan.states.baseline import BATCH, Progress, record_baseline
 from auditspan.states.object_states import ObjectStates
 from auditspan.states.state import State
 from auditspan.states.timeline import When
 from auditspan.states.values import Digest, Erased, Redacted
 
-__all__ = ["BATCH", "Digest", "Erased", "ObjectStates", "Progress", "Redacted", "State", "When"]
+__all__ = [
+    "BATCH",
+    "Digest",
+    "Erased",
+    "ObjectStates",
+    "Progress",
+    "Redacted",
+    "State",
+    "When",
+    "record_baseline",
+]

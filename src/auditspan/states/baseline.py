@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import ColumnElement, Connection, Table, exists, true
 from sqlalchemy.orm import Session
 
 from auditspan.capture import CAPTURE_DIALECTS, Capture, busy
@@ -25,12 +25,13 @@ Progress = Callable[[int, int], None]
 _DETAILS = {"baseline": True}
 
 
-def record_baseline(
+def record_baseline(  # noqa: PLR0913 (keyword-only settings)
     session: Session,
     capture: Capture,
     models: Sequence[object],
     *,
     batch: int = BATCH,
+    since: int = 0,
     progress: Progress | None = None,
 ) -> int:
     """Record the rows of these models that have no history; return the number of events.
@@ -40,6 +41,7 @@ def record_baseline(
         capture: the trail.
         models: audited models, or tables without a model; all of the trail if there are none.
         batch: the maximum number of rows in one transaction.
+        since: the first sequence number that counts as history; earlier events will be removed.
         progress: receives the number of rows read since the last call, and of all rows.
     """
     if session.in_transaction():
@@ -47,7 +49,7 @@ def record_baseline(
             "the baseline commits after each batch, so that it cannot run inside a transaction: "
             "pass a session that has not begun one"
         )
-    places = [*_places(capture, models)]
+    places = [*_places(capture, models, _counts(capture, since))]
     total = _total(session, places) if progress else 0
     recorded = 0
     for rows in places:
@@ -58,16 +60,24 @@ def record_baseline(
     return recorded
 
 
-def _places(capture: Capture, models: Sequence[object]) -> Iterator[Rows]:
+def _counts(capture: Capture, since: int) -> ColumnElement[bool]:
+    """Return the condition that an event is not among the first leaves."""
+    event, leaf = capture.tables.event.c, capture.tables.leaf.c
+    return ~exists().where(leaf.row_id == event.id, leaf.seq < since) if since else true()
+
+
+def _places(
+    capture: Capture, models: Sequence[object], counts: ColumnElement[bool]
+) -> Iterator[Rows]:
     """Yield the rows of objects, then those of links."""
     families = [family_of(one) for one in models] or families_of(capture.metadata)
     types = {name: family for family in families for name in family.types if name in family.wanted}
     event, key = capture.tables.event, capture.mac_key
     for name, family in types.items():
-        yield ObjectRows(event=event, family=family, type_name=name, mac_key=key)
+        yield ObjectRows(event=event, family=family, type_name=name, mac_key=key, counts=counts)
     for link in links(capture.metadata).values():
         if link.type in types:
-            yield LinkRows(event=event, link=link)
+            yield LinkRows(event=event, link=link, counts=counts)
 
 
 def _total(session: Session, places: Sequence[Rows]) -> int:

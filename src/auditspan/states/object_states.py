@@ -47,6 +47,7 @@ class ObjectStates:
             AuditBodyError: an event of the object cannot be read, since it was tampered with.
             AuditConfigError: the model is not audited, the time has no zone, or the trail does not
                 have the event.
+            PurgedError: the events that would say were removed by a purge.
         """
         connection = source if isinstance(source, Connection) else source.connection()
         if isinstance(model, Target):

@@ -7,11 +7,23 @@ the batch is committed: on PostgreSQL it is locked, on SQLite there is one write
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import Column, Connection, Select, Table, and_, func, literal, select, tuple_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    and_,
+    func,
+    literal,
+    select,
+    true,
+    tuple_,
+)
 
 from auditspan.capture import disclose
 from auditspan.errors import AuditBodyError
@@ -66,12 +78,14 @@ class ObjectRows:
         event: the table of events.
         type_name: the target type.
         mac_key: the key of the fingerprints of redacted values.
+        counts: the condition of the events that count as history.
     """
 
     event: Table
     family: Family
     type_name: str
     mac_key: MacKey | None
+    counts: ColumnElement[bool] = field(default_factory=true)
 
     @property
     def statement(self) -> Select[Any]:
@@ -127,7 +141,10 @@ class ObjectRows:
         found: set[str] = set()
         for some in _chunks(ids):
             known = select(event.target_id).where(
-                event.target_type.in_(types), event.target_id.in_(some), event.action.in_(actions)
+                event.target_type.in_(types),
+                event.target_id.in_(some),
+                event.action.in_(actions),
+                self.counts,
             )
             found |= {*connection.scalars(known)}
         return found
@@ -135,10 +152,11 @@ class ObjectRows:
 
 @dataclass(frozen=True, kw_only=True)
 class LinkRows:
-    """Rows of one link table."""
+    """Rows of one link table; the attributes are those of `ObjectRows`."""
 
     event: Table
     link: LinkTable
+    counts: ColumnElement[bool] = field(default_factory=true)
 
     @property
     def statement(self) -> Select[Any]:
@@ -174,7 +192,7 @@ class LinkRows:
         found = set()
         for some in _chunks(parents):
             bodies = select(event.target_id, StoredText(event.body)).where(
-                event.target_type == self.link.type, event.target_id.in_(some)
+                event.target_type == self.link.type, event.target_id.in_(some), self.counts
             )
             for parent, body in connection.execute(bodies):
                 found |= {(parent, child) for child in self._named(body)}

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, literal, select
 
-from auditspan.errors import AuditBodyError, AuditConfigError
+from auditspan.errors import AuditBodyError, AuditConfigError, PurgedError
 from auditspan.format import in_change_order, timestamp
 from auditspan.mapping import target_id
 from auditspan.reading import Event
@@ -20,7 +20,15 @@ from auditspan.replay import Event as ObjectEvent
 from auditspan.states.family import Family
 from auditspan.states.state import State
 from auditspan.states.values import Value, python_value
-from auditspan.storage import AuditTables, EventFilter, StoredEvent, find_events, get_event
+from auditspan.storage import (
+    AuditTables,
+    EventFilter,
+    StoredEvent,
+    begins_whole,
+    find_events,
+    get_event,
+    last_purge,
+)
 
 _PAGE = 500
 
@@ -56,15 +64,30 @@ class Timeline:
         Raises:
             AuditBodyError: an event of the object cannot be read.
             AuditConfigError: the time has no zone, or the trail has no such event.
+            PurgedError: the events that would say were removed by a purge.
         """
         events = self._events()
         before = self._until(events, when)
+        if not before:
+            self._require_known(events, when)
         found = self._replay(before)
         last = self._last(before)
         if found.fields is None or last is None or last.target is None:
             return None
         type_name = last.target.type
         return self._state(type_name, found, last) if type_name in self.family.wanted else None
+
+    def _require_known(self, events: Sequence[StoredEvent], when: When) -> None:
+        """Refuse to say that there was no object, if its earlier events were purged."""
+        purge = last_purge(self.connection, self.tables)
+        if purge is None:
+            return
+        is_earlier = isinstance(when, datetime) and timestamp(when) < purge.before
+        if is_earlier or (events and not begins_whole(events[0])):
+            raise PurgedError(
+                f"the state is not known: events before {purge.before} were removed by retention "
+                f"(event {purge.event_id} of {purge.recorded_at})"
+            )
 
     def _state(self, type_name: str, found: _Replayed, last: Event) -> State:
         fields = dict(found.fields or {})

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from auditspan.storage.append_only import create_trigger, creation, removal, triggers_of
-from auditspan.storage.append_only.postgresql import REFUSE_SOURCE
+from auditspan.storage.append_only import (
+    create_trigger,
+    creation,
+    purge_removal,
+    removal,
+    triggers_of,
+)
+from auditspan.storage.append_only.postgresql import REFUSE_SOURCE, row_source
+from auditspan.storage.append_only.postgresql_purge import DROP_PARTITIONS, REMOVE
+from auditspan.storage.append_only.postgresql_purge import FUNCTIONS as PURGE_FUNCTIONS
 from auditspan.storage.append_only.trigger import Trigger
 from auditspan.storage.audit_change import STAGING, audit_change_table, staging_of
 from auditspan.storage.checkpoints import (
@@ -43,26 +51,43 @@ from auditspan.storage.leaves import (
 from auditspan.storage.locks import LockHolder, LockWatch, lock_holder, try_sealer_lock
 from auditspan.storage.partitions import PARTITIONS
 from auditspan.storage.partitions.postgresql import weak_points
-from auditspan.storage.quarantine import quarantined, take_back
+from auditspan.storage.purges import (
+    Purge,
+    attested_members,
+    last_purge,
+    purge_of,
+    purged_among,
+    purged_ids,
+    purged_seq,
+    purged_tree,
+    read_purges,
+    retention_rows,
+)
+from auditspan.storage.purging import PURGING
+from auditspan.storage.quarantine import is_quarantined, quarantined, take_back
 from auditspan.storage.schemas import Translation, dialect_of, schema_in, translation_of
 from auditspan.storage.search_terms import INDEX as TERM_INDEX
 from auditspan.storage.search_terms import SOURCE as TERM_SOURCE
 from auditspan.storage.search_terms import term_creation, term_removal
 from auditspan.storage.snapshot import snapshot
 from auditspan.storage.sqlite_setup import WAITS, set_up_late, set_up_sqlite
-from auditspan.storage.stored_event import StoredEvent
+from auditspan.storage.stored_event import StoredEvent, begins_whole
 from auditspan.storage.stored_leases import StoredLease, read_leases
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables, audit_tables
 from auditspan.storage.timeouts import kept_alive, lift_time_limits
 from auditspan.storage.unkeyed import CoveredRows, find_uncovered, key_additions
 
 __all__ = [
+    "DROP_PARTITIONS",
     "EXCLUDABLE",
     "FILTER_NAMES",
     "LEASE_PREFIX",
     "PARTITIONS",
+    "PURGE_FUNCTIONS",
+    "PURGING",
     "REFUSE_SOURCE",
     "RELAY",
+    "REMOVE",
     "STAGING",
     "TERM_INDEX",
     "TERM_SOURCE",
@@ -76,6 +101,7 @@ __all__ = [
     "LeaseLostError",
     "LockHolder",
     "LockWatch",
+    "Purge",
     "StoredCheckpoint",
     "StoredDisclosure",
     "StoredEvent",
@@ -90,8 +116,10 @@ __all__ = [
     "UtcText",
     "actor_labelled",
     "add_erasure_keys",
+    "attested_members",
     "audit_change_table",
     "audit_tables",
+    "begins_whole",
     "count_erasable",
     "create_trigger",
     "creation",
@@ -110,19 +138,30 @@ __all__ = [
     "holding",
     "insert_counted",
     "insert_records",
+    "is_quarantined",
     "kept_alive",
     "key_additions",
+    "last_purge",
     "latest_checkpoint",
     "leaf_hashes",
     "lift_time_limits",
     "lock_holder",
     "lock_subject",
     "newest_size",
+    "purge_of",
+    "purge_removal",
+    "purged_among",
+    "purged_ids",
+    "purged_seq",
+    "purged_tree",
     "quarantined",
     "read_disclosures",
     "read_leases",
+    "read_purges",
     "removal",
     "remove_disclosures",
+    "retention_rows",
+    "row_source",
     "schema_in",
     "sealed_hashes",
     "sealed_leaves",

@@ -156,7 +156,7 @@ def _utc_sqlite(element: UtcText, compiler: SQLCompiler, **options: Any) -> str:
 
 def sealed_leaves(
     connection: Connection, tables: AuditTables, first: int = 0
-) -> Iterator[SealedLeaf]:
+) -> Generator[SealedLeaf, None, None]:
     """Yield the leaves from sequence number `first` on, with their rows."""
     event, leaf = tables.event, tables.leaf
     statement = (

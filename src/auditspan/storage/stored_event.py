@@ -86,6 +86,12 @@ class StoredEvent:
         }
 
 
+def begins_whole(event: StoredEvent) -> bool:
+    """Return whether a history that begins with this event lacks no earlier one: it creates."""
+    action = dict(zip(COLUMNS, event.columns, strict=True))["action"]
+    return bool(action and action.endswith(".create"))
+
+
 def _from_columns(columns: Values) -> dict[str, Any]:
     """Return the members that are in the plain columns; the others are null or empty."""
     told = dict(zip(COLUMNS, columns, strict=True))

@@ -11,6 +11,7 @@ from auditspan.tlog.checkpoint import (
     sign_checkpoint,
     split_origin,
 )
+from auditspan.tlog.leaf_range import LeafRange
 from auditspan.tlog.merkle import HASH_BYTES, Tree, TreeBuilder, hash_leaf, hash_node
 from auditspan.tlog.note import Checkpoint, NoteError, PublicKey, SigningKey, key_ids, open_note
 from auditspan.tlog.proofs import (
@@ -25,6 +26,7 @@ __all__ = [
     "HASH_BYTES",
     "KEY_PREFIX",
     "Checkpoint",
+    "LeafRange",
     "NoteError",
     "PublicKey",
     "SigningKey",

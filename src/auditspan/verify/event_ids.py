@@ -25,6 +25,7 @@ _MORE_TABLES = (
     ) WITHOUT ROWID
     """,
     "CREATE TABLE announced (event_id BLOB PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE purged (event_id BLOB PRIMARY KEY) WITHOUT ROWID",
     "CREATE TABLE own (trail TEXT PRIMARY KEY) WITHOUT ROWID",
     """
     CREATE VIEW stray AS
@@ -32,6 +33,7 @@ _MORE_TABLES = (
            trail IS NOT NULL AND EXISTS (SELECT 1 FROM own)
                AND trail NOT IN (SELECT trail FROM own) AS is_other
       FROM copy WHERE NOT EXISTS (SELECT 1 FROM stored WHERE stored.event_id = copy.event_id)
+       AND event_id NOT IN (SELECT event_id FROM purged)
     """,
 )
 _ADD_COPY = """
@@ -42,10 +44,16 @@ INSERT INTO copy VALUES (?, ?, 1, ?, 0) ON CONFLICT (event_id) DO UPDATE SET
 """
 _ADD_STORED = "INSERT INTO stored VALUES (?, ?, ?)"
 _ADD_ANNOUNCED = "INSERT OR IGNORE INTO announced VALUES (?)"
+_ADD_PURGED = "INSERT OR IGNORE INTO purged VALUES (?)"
 _ADD_OWN = "INSERT OR IGNORE INTO own VALUES (?)"
 _ADD_OWN_OF_ROWS = """
 INSERT OR IGNORE INTO own SELECT DISTINCT trail FROM stored JOIN copy USING (event_id)
  WHERE trail IS NOT NULL AND coalesce(stored.digest = copy.digest, 1)
+UNION SELECT trail FROM purged JOIN copy USING (event_id) WHERE trail IS NOT NULL
+"""
+_PURGED = """
+SELECT count(*) FROM purged
+ WHERE event_id IN (SELECT event_id FROM copy) OR event_id IN (SELECT event_id FROM announced)
 """
 _FOUND = "SELECT count(*), coalesce(sum(copies - 1), 0) FROM stored JOIN copy USING (event_id)"
 _MISSING = """
@@ -61,6 +69,7 @@ UNION SELECT event_id FROM stray WHERE differs AND NOT is_other ORDER BY event_i
 _DELETED = """
 SELECT event_id FROM announced
  WHERE event_id NOT IN (SELECT event_id FROM stored)
+   AND event_id NOT IN (SELECT event_id FROM purged)
    AND event_id NOT IN (SELECT event_id FROM stray WHERE is_other) ORDER BY event_id
 """
 _OTHERS = "SELECT trail, count(*) FROM stray WHERE is_other GROUP BY trail ORDER BY trail"
@@ -100,6 +109,10 @@ class EventIds:
         numbered = enumerate(bodies)
         self._add(_ADD_STORED, ((_key(one), at, _digest(body)) for at, (one, body) in numbered))
 
+    def add_purged(self, event_ids: Iterable[str]) -> None:
+        """Add the ids of events whose rows a purge has removed."""
+        self._add(_ADD_PURGED, ((_key(event_id),) for event_id in event_ids))
+
     def name_own(self, names: Collection[str]) -> None:
         """Add names of this trail; copies of its rows carry further ones."""
         self._add(_ADD_OWN, ((name,) for name in names))
@@ -118,6 +131,10 @@ class EventIds:
         """Return the number of rows that have a copy, and of further copies of them."""
         [(found, duplicates)] = self._ask(_FOUND)
         return found, duplicates
+
+    def count_purged(self) -> int:
+        """Return the number of purged events that have a copy or were announced."""
+        return int(self._ask(_PURGED)[0][0])
 
     def missing(self) -> list[str]:
         """Return the ids of rows without a copy, in the order of the table."""

@@ -16,7 +16,13 @@ from sqlalchemy import Connection, select
 from auditspan.backends import Delivered
 from auditspan.delivery import log_names
 from auditspan.otlp import Damage, read_logs
-from auditspan.storage import AuditTables, StoredText, lift_time_limits
+from auditspan.storage import (
+    AuditTables,
+    StoredText,
+    last_purge,
+    lift_time_limits,
+    purged_ids,
+)
 from auditspan.telemetry import semconv
 from auditspan.verify.announced import announced_ids
 from auditspan.verify.event_ids import EventIds
@@ -40,6 +46,7 @@ class ReconcileReport:
         deleted: ids of announced events that are not in the table. They were committed once.
         others: the number of events in the files that carry the name of another trail, by name.
         damaged_lines: the number of pieces of the files that could not be read.
+        purged: the number of events in the files or on spans whose rows a purge removed.
     """
 
     rows: int = 0
@@ -52,6 +59,7 @@ class ReconcileReport:
     deleted: list[str] = field(default_factory=list)
     others: dict[str, int] = field(default_factory=dict)
     damaged_lines: int = 0
+    purged: int = 0
 
     @property
     def ok(self) -> bool:
@@ -127,6 +135,8 @@ def _compared(
     """Add the table to the ids, once all copies are known, and return the differences."""
     own = {*names, *log_names(connection, tables)}
     ids.add_stored(_bodies(connection, tables))
+    if purge := last_purge(connection, tables):
+        ids.add_purged(purged_ids(connection, tables, purge))
     ids.name_own(own)
     found, duplicates = ids.count_found()
     return ReconcileReport(
@@ -138,6 +148,7 @@ def _compared(
         different=ids.different(),
         deleted=ids.deleted(),
         others=ids.others(),
+        purged=ids.count_purged(),
     )
 
 

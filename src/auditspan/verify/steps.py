@@ -1,6 +1,7 @@
 """The verification steps, checked row by row in sequence order.
 
-1. the sequence is dense from 0, and every leaf has its row
+1. the sequence is dense from 0, and every leaf has its row, unless a purge removed it
+   (`storage.purges`)
 2. the MAC matches the body, if the key is given; a row lacks a MAC only if it was sealed before
    the trail had a key, and a record under the key covers it (`format.key_addition`)
 3. the body is canonical JSON
@@ -39,6 +40,7 @@ from auditspan.format import (
     parse_canonical,
     says,
 )
+from auditspan.storage import Purge
 from auditspan.tlog import PublicKey, Tree, TreeBuilder, check_checkpoint, hash_leaf, incarnation_of
 
 Kind: TypeAlias = Literal[
@@ -103,6 +105,8 @@ class Verifier:
         start: the tree of the leaves that are not given, because they were checked before.
         wanted: further sizes for which to keep the root in `seen`.
         additions: the statements that cover rows without a MAC.
+        purge: the authorised purge of the most rows, if there is one.
+        purged: the number of rows so far that the purge removed.
         seen: the root of the leaves at every size of `roots` and `wanted` that was reached.
     """
 
@@ -111,6 +115,8 @@ class Verifier:
     start: Tree = field(default_factory=Tree)
     wanted: frozenset[int] = frozenset()
     additions: Sequence[KeyAddition] = ()
+    purge: Purge | None = None
+    purged: int = 0
     seen: dict[int, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -155,6 +161,9 @@ class Verifier:
 
     def _wrong(self, leaf: SealedLeaf) -> Sequence[tuple[Kind, str]]:
         if leaf.body is None or leaf.recorded_at is None:
+            if self._is_purged(leaf):
+                self.purged += 1
+                return []
             return [("missing-row", "the sealed row is not in the table")]
         wrong = self.check_row(leaf, leaf.body)
         if leaf.leaf_hash != hash_leaf(  # 5
@@ -181,6 +190,11 @@ class Verifier:
             else:
                 wrong.append(("column", "the leaf's event_id differs from the body"))
         return wrong
+
+    def _is_purged(self, leaf: SealedLeaf) -> bool:
+        """Return whether the row is gone, and the purge authorises that."""
+        is_gone = leaf.body is None and leaf.recorded_at is None
+        return is_gone and self.purge is not None and 0 <= leaf.seq < self.purge.size
 
     def _is_covered(self, leaf: SealedLeaf) -> bool:
         """Return whether the row may lack a MAC; a row without a leaf may not."""

@@ -15,6 +15,7 @@ from auditspan.storage import (
     StoredNumber,
     StoredText,
     key_additions,
+    last_purge,
     lift_time_limits,
     newest_size,
     sealed_leaves,
@@ -46,6 +47,8 @@ class VerifyReport:
         findings: the failures that were found.
         since: the first leaf that was checked; those before it were not read.
         witnessed: the number of checkpoints that the witness has seen.
+        purged: the number of leaves whose rows were removed by a purge.
+        purge: the authorised purge of the most rows, as `Purge.resource`.
     """
 
     rows: int
@@ -56,6 +59,8 @@ class VerifyReport:
     findings: list[Finding]
     since: int = 0
     witnessed: int = 0
+    purged: int = 0
+    purge: dict[str, Json] | None = None
 
     @property
     def ok(self) -> bool:
@@ -113,6 +118,7 @@ def verify_trail(  # noqa: PLR0913 (sources to compare with, each with a default
         start=_start(checkpoints, since),
         wanted=frozenset(witness.sizes if witness else ()),
         additions=key_additions(connection, tables, keys),
+        purge=last_purge(connection, tables, keys),
     )
     first = verifier.start.size
     disclosures = DisclosureCheck(connection=connection, tables=tables)
@@ -135,6 +141,8 @@ def verify_trail(  # noqa: PLR0913 (sources to compare with, each with a default
         findings=[*findings, *unsealed.findings],
         since=first,
         witnessed=len(witness.checkpoints) if witness else 0,
+        purged=verifier.purged,
+        purge=verifier.purge.resource() if verifier.purge else None,
     )
 
 

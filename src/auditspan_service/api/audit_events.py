@@ -16,9 +16,11 @@ from auditspan.storage import (
     EXCLUDABLE,
     FILTER_NAMES,
     EventFilter,
+    Purge,
     StoredEvent,
     find_events,
     get_event,
+    purge_of,
 )
 from auditspan_service.api.auth import requires, tenant
 from auditspan_service.api.current import services
@@ -107,9 +109,22 @@ def get(event_id: str) -> Response:
     """Return one event."""
     wanted, tables = uuid_of(event_id), services().trail.tables
     event = find_one(lambda connection: get_event(connection, tables, wanted))
+    if event is None and (purge := find_one(lambda one: purge_of(one, tables, wanted))):
+        raise _removed(purge)
     if not is_visible(event):
         raise NotFoundError("No event has this id.")
     return jsonify(event.resource())
+
+
+def _removed(purge: Purge) -> Problem | NotFoundError:
+    """Return the problem of a purged event; its tenant is not known, so no tenant may see it."""
+    if tenant() is not None:
+        return NotFoundError("No event has this id.")
+    return Problem.of(
+        "purged",
+        f"The row was removed by retention, as authorised by event {purge.event_id}.",
+        headers={"Link": f'</v1/audit-events/{purge.event_id}>; rel="related"'},
+    )
 
 
 def uuid_of(event_id: str) -> str:

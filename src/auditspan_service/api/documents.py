@@ -165,7 +165,10 @@ class Checkpoint(Document):
 
 
 class Proof(Document):
-    """Proof that an event is in the newest checkpoint (RFC 9162)."""
+    """Proof that an event is in the newest checkpoint (RFC 9162).
+
+    Of an event that retention removed, `recorded_at`, `mac` and `body` are null.
+    """
 
     event_id: str
     seq: int
@@ -173,6 +176,7 @@ class Proof(Document):
     recorded_at: str | None
     mac: str | None
     body: str | None
+    leaf_hash: str
     inclusion: list[str]
     checkpoint: Checkpoint
     from_size: int | None
@@ -185,10 +189,38 @@ class Proof(Document):
         "recorded_at": EXAMPLE_TIME,
         "mac": _HASH,
         "body": '{"action":"user.update"}',
+        "leaf_hash": _HASH,
         "inclusion": [_HASH],
         "checkpoint": Checkpoint.EXAMPLE,
         "from_size": None,
         "consistency": [],
+    }
+
+
+class KeptRows(BaseModel):
+    """Something that keeps rows from a sequence number on, although they are old enough."""
+
+    size: int
+    reason: str
+
+
+class RetentionPlan(Document):
+    """The rows that a purge could remove, and what keeps the others."""
+
+    before: str
+    size: int
+    root: str
+    rows: int
+    kept: list[KeptRows]
+    is_authorised: bool
+
+    EXAMPLE: ClassVar[Any] = {
+        "before": EXAMPLE_TIME,
+        "size": 1234,
+        "root": _HASH,
+        "rows": 1234,
+        "kept": [{"size": 1300, "reason": f"the legal hold {_ID}"}],
+        "is_authorised": False,
     }
 
 

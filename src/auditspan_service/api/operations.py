@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
@@ -95,6 +96,12 @@ class FromSize(BaseModel):
     from_size: Annotated[int, Field(ge=1, lt=2**63)] | None = Field(
         None, description="the size of an earlier checkpoint, for a proof of consistency"
     )
+
+
+class CutOff(BaseModel):
+    """Parameter of a plan of retention."""
+
+    before: datetime = Field(description="the cut-off: rows recorded later stay")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +197,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "audit_events.search": Operation(
         query=EventSearch, returns={200: out.EventPage}, problems=(400,)
     ),
-    "audit_events.get": Operation(returns={200: out.Event}, problems=(404,)),
+    "audit_events.get": Operation(returns={200: out.Event}, problems=(404, 410)),
+    "retention.plan": Operation(query=CutOff, returns={200: out.RetentionPlan}, problems=(400,)),
     "event_ingest.create": Operation(
         body=out.NewEvents,
         example=out.NewEvents.EXAMPLE,

@@ -59,6 +59,13 @@ KINDS: Mapping[str, Kind] = {
         title="Not found",
         explanation="No object has this id; it may have been deleted.",
     ),
+    "purged": Kind(
+        status=HTTPStatus.GONE,
+        title="Removed by retention",
+        explanation="The event was sealed and delivered, and its row was removed since. `detail` "
+        "and Link name the event that authorised this. Its proof is still available, and the "
+        "collector's files have its body.",
+    ),
     "duplicate": Kind(
         status=HTTPStatus.CONFLICT,
         title="Duplicate name",

@@ -11,7 +11,7 @@ from auditspan import AuditConfigError, NotSealedError
 from auditspan.reading import EventProof, prove_event
 from auditspan.storage import get_event, latest_checkpoint
 from auditspan_service.api.audit_events import find_one, is_visible, uuid_of
-from auditspan_service.api.auth import requires
+from auditspan_service.api.auth import requires, tenant
 from auditspan_service.api.current import services
 from auditspan_service.api.problems import not_sealed
 from auditspan_service.api.query import malformed, parameters
@@ -30,8 +30,9 @@ def prove(event_id: str) -> Response:
 
     def find(connection: Connection) -> EventProof | None:
         tables = services().trail.tables
-        if not is_visible(get_event(connection, tables, wanted)):
-            return None
+        event = get_event(connection, tables, wanted)
+        if not (is_visible(event) if event else tenant() is None):
+            return None  # the tenant of a purged event is not known
         return prove_event(connection, tables, wanted, from_size=from_size)
 
     try:

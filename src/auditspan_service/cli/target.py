@@ -87,6 +87,12 @@ class ServiceTarget(Target):
             yield services.trail, session
 
     @contextmanager
+    def acting(self) -> Iterator[tuple[AuditTrail, Session]]:
+        """Open a session without a transaction, with the command as actor."""
+        with opened_services() as services, services.database.sessions() as session:
+            yield services.trail, session
+
+    @contextmanager
     def searching(self) -> Iterator[Search]:
         """Open a search of the trail, on the read replica if it answers."""
         database = Database.connect(self.settings.database_url, self.settings.read_database_url)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Never
 
@@ -20,6 +19,7 @@ from auditspan.cli.commands.console import (
 )
 from auditspan.cli.commands.table import Table, print_document, print_rows
 from auditspan.cli.commands.target import Events, Search, Target, Trail, pass_target
+from auditspan.cli.commands.times import as_time
 from auditspan.cli.commands.trace import as_trace_id
 from auditspan.cli.group import data_option
 from auditspan.errors import AuditConfigError
@@ -29,24 +29,19 @@ from auditspan.storage import (
     EXCLUDABLE,
     AuditTables,
     EventFilter,
+    Purge,
     StoredEvent,
+    begins_whole,
     find_events,
     get_event,
+    last_purge,
+    purge_of,
 )
 from auditspan.storage import history as target_history
 
 _PAGE = 500
 _EXCLUSIONS = tuple(f"not_{name}" for name in EXCLUDABLE)
 _FOLLOW_SECONDS = 0.5
-
-
-def _time(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
-    """Read a time, in UTC where it has no zone."""
-    try:
-        given = datetime.fromisoformat(value) if value is not None else None
-    except ValueError:
-        raise click.BadParameter("expected a date or time such as 2026-01-31T12:00:00Z.") from None
-    return given.replace(tzinfo=UTC) if given and given.tzinfo is None else given
 
 
 def _exclusions(command: Callable[..., None]) -> Callable[..., None]:
@@ -67,8 +62,8 @@ def _exclusions(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--target-id", help="Only events on the target with this id.")
 @click.option("--field", help="Only events that changed this column.")
 @click.option("--outcome", type=click.Choice(OUTCOMES), help="Only events with this outcome.")
-@click.option("--since", callback=_time, metavar="TIME", help="Only events from this time on.")
-@click.option("--until", callback=_time, metavar="TIME", help="Only events before this time.")
+@click.option("--since", callback=as_time, metavar="TIME", help="Only events from this time on.")
+@click.option("--until", callback=as_time, metavar="TIME", help="Only events before this time.")
 @click.option("--tx-id", help="Only events of this transaction.")
 @click.option("--trace-id", callback=as_trace_id, help="Only events of this trace.")
 @click.option("--request-id", help="Only events of this HTTP request.")
@@ -115,6 +110,9 @@ def show(target: Target, event_id: str, *, as_json: bool) -> None:
     if not found:
         with target.reading() as trail:  # a replica may not have it yet
             found = list(filter(None, [get_event(*trail, event_id.lower())]))
+            purge = None if found else purge_of(*trail, event_id.lower())
+        if purge:
+            raise Failure(f"Event {event_id} was removed by retention: {_purged(purge)}.")
     if not found:
         raise Failure(f"Event {event_id} was not found.")
     (event,) = found
@@ -134,10 +132,15 @@ def history(target: Target, target_type: str, target_id: str, *, as_json: bool) 
     """Show every event on one target, oldest first.
 
     Events are listed in the order of the changes. A change that another program made is recorded
-    later, but listed where it happened.
+    later, but listed where it happened. If earlier events were removed by retention, a line on
+    standard error says so.
     """
     with target.searching() as search:
         found = search(lambda trail: target_history(*trail, target_type, target_id))
+    with target.reading() as trail:
+        purge = None if found and begins_whole(found[0]) else last_purge(*trail)
+    if purge:
+        say(f"Earlier events were removed by retention: {_purged(purge)}.", err=True)
     if as_json:
         _print_events(found, as_json=True)
         return
@@ -145,6 +148,10 @@ def history(target: Target, target_type: str, target_id: str, *, as_json: bool) 
         _print_changes(event.resource())
     if not found:
         say(f"No events are recorded for {target_type} {target_id}.")
+
+
+def _purged(purge: Purge) -> str:
+    return f"those before {purge.before}, by event {purge.event_id} of {purge.recorded_at}"
 
 
 def _filter(wanted: dict[str, Any]) -> EventFilter:

@@ -165,6 +165,8 @@ def _print_reconciled(report: ReconcileReport, resent: Resent | None, *, as_json
         print_object(report.to_dict() | ({"resent": asdict(resent)} if resent else {}))
         return
     say(f"{report.rows} rows, {report.found} found, {report.duplicates} duplicates")
+    if report.purged:
+        say(f"{report.purged} events found that were purged from the table")
     if report.announced is not None:
         say(f"{report.announced} events announced on spans, {len(report.deleted)} not in the table")
     if report.others:

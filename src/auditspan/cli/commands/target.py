@@ -97,6 +97,10 @@ class Target(ABC):
     def writing(self) -> AbstractContextManager[tuple[AuditTrail, Session]]:
         """Open a transaction, with the command as actor."""
 
+    @abstractmethod
+    def acting(self) -> AbstractContextManager[tuple[AuditTrail, Session]]:
+        """Open a session without a transaction, with the command as actor."""
+
     def models(self) -> Sequence[MetaData]:
         """Return the metadata of the models that `coverage` checks."""
         return [self.metadata]

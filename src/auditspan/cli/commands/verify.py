@@ -89,7 +89,7 @@ def verify(  # noqa: PLR0913 (one for each option)
     """Verify that every sealed row is unchanged.
 
     \b
-    1. the sequence is dense, and every leaf has its row
+    1. the sequence is dense, and every leaf has its row or was purged (`auditspan retain`)
     2. the MAC matches the body (rows older than the key: see `auditspan keys cover`)
     3. the body is canonical JSON
     4. the plain columns match the body
@@ -175,6 +175,11 @@ def _print_verified(
         print_object(with_state({**report.to_dict(), "unchecked": unchecked}, live))
         return
     say(f"{report.rows} rows, {report.tree_size} sealed, {report.checkpoints} checkpoints")
+    if report.purge:
+        say(
+            f"{report.purged} rows purged, below sequence number {report.purge['size']}: event "
+            f"{report.purge['event_id']} by {report.purge['actor']}, {report.purge['reason']}"
+        )
     if report.since:
         say(f"read from sequence number {report.since} onwards")
     if report.witnessed:

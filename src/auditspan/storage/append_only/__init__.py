@@ -1,5 +1,8 @@
 """Append-only audit tables: triggers that refuse every change to an existing row.
 
+Rows of `audit_event` can be removed where a sealed and delivered event `trail.purge` authorises it
+(docs/adr/0020), and nowhere else.
+
 They also bind the owner of the tables, which has all privileges. The only way around them is to
 drop or disable a trigger: `auditspan.guards` detects that, and `verify` detects the changes made
 meanwhile. Statements that redefine a table (DROP, ALTER) fire no trigger on either database.
@@ -48,6 +51,11 @@ def removal(table: Table, dialect: Dialect) -> list[DDL]:
     return _ddl([*drops, *triggers.function_removal(table, dialect)])
 
 
+def purge_removal(table: Table, dialect: Dialect) -> list[DDL]:
+    """Return the statements that drop the functions of purges, after the triggers are dropped."""
+    return _ddl(_TRIGGERS.of(dialect).purge_removal(table, dialect))
+
+
 def create_trigger(trigger: Trigger, dialect: Dialect) -> str:
     """Return the statement that creates this trigger."""
     return _TRIGGERS.of(dialect).create_trigger(trigger, dialect)
@@ -60,7 +68,10 @@ def _after_create(table: Table, connection: Connection, **_: Any) -> None:  # no
 
 def _after_drop(table: Table, connection: Connection, **_: Any) -> None:  # noqa: ANN401 (SQLAlchemy's options)
     dialect = dialect_of(connection)
-    for statement in _ddl(_TRIGGERS.of(dialect).function_removal(table, dialect)):
+    of = _TRIGGERS.of(dialect)
+    for statement in _ddl(
+        [*of.function_removal(table, dialect), *of.purge_removal(table, dialect)]
+    ):
         connection.execute(statement)
 
 

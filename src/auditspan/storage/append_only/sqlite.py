@@ -3,6 +3,9 @@
 BEFORE UPDATE and BEFORE DELETE refuse these. BEFORE INSERT refuses an existing key: INSERT OR
 REPLACE removes the conflicting row and fires no DELETE trigger. AFTER INSERT refuses a rowid below
 1: before an insert, -1 stands for "not given", so that a row -1 could be replaced.
+
+BEFORE DELETE on `audit_event` lets a row through that an authorised purge covers. SQLite has no
+roles: whoever may write to the file may carry out a purge, and could drop the trigger as well.
 """
 
 from __future__ import annotations
@@ -11,17 +14,37 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Dialect, Table, UniqueConstraint
 
-from auditspan.storage.append_only.trigger import Trigger, schema_prefix
+from auditspan.format import HOLD, PURGE, RETENTION_TARGET
+from auditspan.storage.append_only.trigger import PURGED, Trigger, schema_prefix
+
+_OF_RETENTION = f"target_type = '{RETENTION_TARGET[0]}' AND target_id = '{RETENTION_TARGET[1]}'"
+_PURGEABLE = f"""SELECT max(point.tree_size)
+  FROM (SELECT id, json_extract(body, '$.metadata.retention.size') AS size,
+               json_extract(body, '$.metadata.retention.root') AS root,
+               json_extract(body, '$.metadata.retention.before') AS before
+          FROM audit_event WHERE {_OF_RETENTION} AND action = '{PURGE}') purge
+  JOIN audit_leaf leaf ON leaf.row_id = purge.id
+  JOIN audit_checkpoint point ON point.tree_size = purge.size
+   AND lower(hex(point.root_hash)) = purge.root
+   AND replace(point.created_at, ' ', 'T') || 'Z' < purge.before
+ WHERE leaf.seq >= point.tree_size
+   AND EXISTS (SELECT 1 FROM audit_delivery WHERE substr(sink, 1, 6) <> 'lease:')
+   AND NOT EXISTS (SELECT 1 FROM audit_delivery
+                    WHERE substr(sink, 1, 6) <> 'lease:' AND safe_seq < leaf.seq)
+   AND NOT EXISTS (SELECT 1 FROM audit_event
+                    WHERE {_OF_RETENTION} AND action = '{HOLD}' AND id > purge.id)"""  # noqa: S608
+"""The number of leaves whose rows may be removed, as on PostgreSQL."""
+
+_COVERED = f"row_id = OLD.id AND seq < coalesce(({_PURGEABLE}), 0)"
+_UNLESS_PURGED = f"WHEN NOT EXISTS (SELECT 1 FROM audit_leaf WHERE {_COVERED}) "  # noqa: S608
 
 
 def definitions(table: Table, _dialect: Dialect) -> Iterator[tuple[str, str]]:
     """Yield a trigger for each way."""
     name = table.name
-    for verb in ("UPDATE", "DELETE"):
-        yield (
-            f"no_{verb.lower()}",
-            f"BEFORE {verb} ON {name} {_raise(f'{name} is append-only: {verb} is refused')}",
-        )
+    for verb, unless in (("UPDATE", ""), ("DELETE", _UNLESS_PURGED if name == PURGED else "")):
+        refusal = _raise(f"{name} is append-only: {verb} is refused")
+        yield f"no_{verb.lower()}", f"BEFORE {verb} ON {name} {unless}{refusal}"
     known = " OR ".join(_is_there(name, key) for key in _keys(table))
     replaced = f"{name} is append-only: a row with this key is there, replacing it is refused"
     yield "no_replace", f"BEFORE INSERT ON {name} WHEN {known} {_raise(replaced)}"
@@ -48,6 +71,9 @@ def creation(_table: Table, triggers: Sequence[Trigger], dialect: Dialect) -> li
 def function_removal(_table: Table, _dialect: Dialect) -> list[str]:
     """Return nothing: the triggers call no function."""
     return []
+
+
+purge_removal = function_removal
 
 
 def _raise(message: str) -> str:

@@ -10,6 +10,9 @@ from sqlalchemy import Dialect, Table
 
 from auditspan.storage.schemas import schema_in
 
+PURGED = "audit_event"
+"""The name of the table whose rows an authorised purge may remove."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trigger:
@@ -45,6 +48,9 @@ class RefusingTriggers(Protocol):
 
     def function_removal(self, table: Table, dialect: Dialect, /) -> Sequence[str]:
         """Return the statements that drop the triggers' function unless it is still called."""
+
+    def purge_removal(self, table: Table, dialect: Dialect, /) -> Sequence[str]:
+        """Return the statements that drop what authorised purges require, after the triggers."""
 
 
 def schema_prefix(table: Table, dialect: Dialect) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from auditspan.replay import NOTICES, Difference, Kind
 from auditspan.verify.state.check import check_state
+from auditspan.verify.state.chronology import ChangeId
 from auditspan.verify.state.report import StateReport
 
-__all__ = ["NOTICES", "Difference", "Kind", "StateReport", "check_state"]
+__all__ = ["NOTICES", "ChangeId", "Difference", "Kind", "StateReport", "check_state"]

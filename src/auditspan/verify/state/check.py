@@ -11,7 +11,7 @@ from auditspan.capture import busy
 from auditspan.dialects import DIALECTS, require_supported
 from auditspan.format import Keyring, MacKeys, may_have_commitments
 from auditspan.replay import Agreement, ObjectStore, Replay, links, object_types, pin_settings
-from auditspan.storage import AuditTables, lift_time_limits, read_disclosures
+from auditspan.storage import AuditTables, last_purge, lift_time_limits, read_disclosures
 from auditspan.verify.state.chronology import Row, read_in_change_order
 from auditspan.verify.state.comparison import Comparison
 from auditspan.verify.state.report import StateReport
@@ -65,7 +65,13 @@ def check_state(
     link_tables = links(metadata)
     agreement = Agreement(keys=Keyring(mac_key))
     with busy(connection), ObjectStore() as store:  # its reads are not writes of the application
-        replay = Replay(types=types, links=link_tables, store=store, agreement=agreement)
+        replay = Replay(
+            types=types,
+            links=link_tables,
+            store=store,
+            agreement=agreement,
+            is_purged=last_purge(connection, tables, Keyring(mac_key)) is not None,
+        )
         _replay(connection, tables, replay, progress)
         differences = replay.finish()
         comparison = Comparison(connection=connection, store=store, agreement=agreement)

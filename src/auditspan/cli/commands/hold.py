@@ -1,0 +1,105 @@
+"""`auditspan hold`: legal holds."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from auditspan.cli.commands.console import json_option, print_object, say
+from auditspan.cli.commands.table import print_rows
+from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.commands.times import as_time
+from auditspan.cli.group import data_option
+from auditspan.format import Target as EventTarget
+from auditspan.retention import Hold
+
+
+@click.group()
+def hold() -> None:
+    """Place, list and release legal holds.
+
+    No purge removes an event under a hold, nor any later event.
+    """
+
+
+@hold.command()
+@click.option("--target", "of", nargs=2, metavar="TYPE ID", help="Hold events on this target.")
+@click.option("--target-type", metavar="TYPE", help="Hold events on targets of this type.")
+@click.option("--actor", help="Hold events of the actor with this id or label.")
+@click.option("--before", callback=as_time, metavar="TIME", help="Hold events before this time.")
+@click.option("--reason", required=True, help="The reason, which is recorded.")
+@json_option
+@data_option
+@pass_target
+def add(  # noqa: PLR0913 (one for each option)
+    target: Target,
+    *,
+    of: tuple[str, str] | None,
+    target_type: str | None,
+    actor: str | None,
+    before: datetime | None,
+    reason: str,
+    as_json: bool,
+) -> None:
+    """Place a legal hold on the events that meet all criteria.
+
+    Without criteria, every event is held.
+    """
+    if of and target_type:
+        raise click.UsageError("give one of --target and --target-type.")
+    held = EventTarget(type=of[0], id=of[1]) if of else None
+    if target_type:
+        held = EventTarget(type=target_type, id=None)
+    with target.writing() as (trail, session):
+        retention = trail.retention
+        id_ = retention.hold(session, reason=reason, target=held, actor=actor, until=before)
+    if as_json:
+        print_object({"id": id_})
+    else:
+        say(f"The hold {id_} is placed; release it with `{target.command} hold release {id_}`.")
+
+
+@hold.command("list")
+@json_option
+@data_option
+@pass_target
+def list_(target: Target, *, as_json: bool) -> None:
+    """List the active legal holds, oldest first."""
+    with target.acting() as (trail, session):
+        found = trail.retention.with_mac_keys(target.mac_keys()).holds(session)
+    rows = [one.resource() if as_json else _row(one) for one in found]
+    print_rows(rows, as_json=as_json)
+    if not found:
+        say("No hold is active.", err=True)
+
+
+@hold.command()
+@click.argument("hold_id", metavar="ID")
+@click.option("--reason", required=True, help="The reason, which is recorded.")
+@json_option
+@data_option
+@pass_target
+def release(target: Target, hold_id: str, *, reason: str, as_json: bool) -> None:
+    """Release a legal hold."""
+    with target.writing() as (trail, session):
+        retention = trail.retention.with_mac_keys(target.mac_keys())
+        event_id = retention.release(session, hold_id.lower(), reason=reason)
+    if as_json:
+        print_object({"id": hold_id.lower(), "event_id": event_id})
+    else:
+        say(f"The hold {hold_id.lower()} is released.")
+
+
+def _row(hold: Hold) -> dict[str, object]:
+    held = hold.criteria.members()
+    of = " ".join(str(held[name]) for name in ("target_type", "target_id") if held[name])
+    return {
+        "id": hold.id,
+        "placed_at": hold.placed_at,
+        "target": of,
+        "actor": held["actor"],
+        "before": held["until"],
+        "placed_by": hold.actor,
+        "reason": hold.reason,
+    }

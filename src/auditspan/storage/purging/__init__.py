@@ -1,0 +1,31 @@
+"""Removal of the rows that an authorised purge covers, on each database."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+from auditspan.dialects import PerDialect
+from auditspan.storage.purging import postgresql, sqlite
+from auditspan.storage.tables import AuditTables
+
+
+class Purging(Protocol):
+    """Removal of rows on one database; it refuses rows that no authorised purge covers."""
+
+    def may_purge(self, connection: Connection, tables: AuditTables, /) -> bool:
+        """Return whether this role may remove rows."""
+
+    def remove(
+        self, connection: Connection, tables: AuditTables, size: int, first: int, last: int, /
+    ) -> int:
+        """Remove the rows with ids from `first` to `last` of the first `size` leaves."""
+
+    def drop_partitions(
+        self, connection: Connection, tables: AuditTables, /
+    ) -> list[tuple[str, int]]:
+        """Drop partitions whose rows are all covered; return their names and numbers of rows."""
+
+
+PURGING = PerDialect[Purging](postgresql=postgresql, sqlite=sqlite)

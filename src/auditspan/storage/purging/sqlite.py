@@ -1,0 +1,25 @@
+"""Removal of purged rows on SQLite, where a trigger refuses all other rows."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, select
+
+from auditspan.storage.tables import AuditTables
+
+
+def may_purge(_connection: Connection, _tables: AuditTables) -> bool:
+    """Return True: SQLite has no roles."""
+    return True
+
+
+def remove(connection: Connection, tables: AuditTables, size: int, first: int, last: int) -> int:
+    """Remove the rows."""
+    event, leaf = tables.event, tables.leaf.c
+    some = (leaf.row_id >= first, leaf.row_id <= last)
+    covered = select(leaf.row_id).where(*some, leaf.seq < size)
+    return connection.execute(delete(event).where(event.c.id.in_(covered))).rowcount
+
+
+def drop_partitions(_connection: Connection, _tables: AuditTables) -> list[tuple[str, int]]:
+    """Return nothing: there are no partitions."""
+    return []
