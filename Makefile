@@ -210,6 +210,10 @@ bench-trust: $(READY) collector ## how fast rows are sealed, verified and relaye
 bench-search: $(READY) ## how long the filters of a search take on a million rows (minutes)
 	@$(RUN)/python benchmarks/search.py $(BENCH_ARGS)
 
+.PHONY: bench-pages
+bench-pages: $(READY) ## how long the pages of the viewer take on a million events (minutes)
+	@$(RUN)/python benchmarks/pages.py $(BENCH_ARGS)
+
 .PHONY: bench-traces
 bench-traces: $(READY) ## how long a trace takes to find in a gigabyte of collector files (a minute)
 	@$(RUN)/python benchmarks/traces.py $(BENCH_ARGS)

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from apps.shop.story import run_a_day
 from support.patience import PATIENCE
 from viewer.served import Served, launched_browser, served_shop, sign_in, until_delivered
+from viewer.watched import quiet_on_host
 
 HERE = Path(__file__).parent
 
@@ -47,15 +48,5 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
     with browser.new_context() as context:
         page = context.new_page()
         sign_in(page, served.url, "ada")
-        yield from _watched(page, served)
-
-
-def _watched(page: Page, served: Served) -> Iterator[Page]:
-    messages: list[str] = []
-    requests: list[str] = []
-    page.on("console", lambda message: messages.append(message.text))
-    page.on("pageerror", lambda error: messages.append(str(error)))
-    page.on("request", lambda request: requests.append(request.url))
-    yield page
-    assert [] == messages
-    assert [] == [url for url in requests if not url.startswith(f"{served.url}/")]
+        with quiet_on_host(page, served.url):
+            yield page

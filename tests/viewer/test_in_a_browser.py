@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from apps.shop.story import signed_in
 from auditspan import Actor, audit_context
 from viewer.served import Served
-
-PHONE = {"width": 390, "height": 844}
-DESKTOP = {"width": 1280, "height": 800}
+from viewer.watched import require_accessible
 
 
 def open_page(page: Page, served: Served, name: str) -> None:
@@ -23,41 +19,37 @@ def open_page(page: Page, served: Served, name: str) -> None:
         "trail": "/audit/",
         "empty": "/audit/?text=no+such+text",
         "filtered": "/audit/?action=customer.update&target_type=customer",
+        "excluding": "/audit/?actor!=kim&outcome=success",
         "history": "/audit/history/customer/1",
+        "state": "/audit/history/customer/1?at=2999-01-01",
         "integrity": "/audit/integrity",
         "missing": "/audit/history/customer/99",
     }
     page.goto(served.url + fixed.get(name, "/audit/?action=customer.update"))
-    if name in {"event", "proof", "trace"}:
+    if name in {"event", "proof", "trace", "revert"}:
         page.locator("[data-row]").last.click()
         expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("customer 1"))
     if name == "proof":
         page.get_by_role("button", name="Check it").click()
         expect(page.locator(".verdict")).to_contain_text("The row is unchanged")
+    if name == "revert":
+        page.get_by_role("link", name="Revert").click()
     if name == "trace":
         page.locator('a[href*="/traces/"]').click()
         page.locator(".span summary").first.click()
 
 
-PAGES = ("trail", "empty", "filtered", "event", "proof", "history", "integrity", "trace")
+PAGES = (
+    *("trail", "empty", "filtered", "excluding", "event", "proof", "history", "state", "revert"),
+    *("integrity", "trace"),
+)
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_accessible_and_fits(page: Page, served: Served, name: str) -> None:
     """Axe finds no violation in light and dark, and nothing is wider than the window or a phone."""
     open_page(page, served, name)
-    for scheme, size in (("light", DESKTOP), ("dark", PHONE)):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        page.set_viewport_size(size)  # type: ignore[arg-type]
-        assert [] == list(violations(page))
-        assert size["width"] == page.evaluate("document.documentElement.scrollWidth")
-
-
-def violations(page: Page) -> Iterator[str]:
-    """The rules of axe that a page breaks, with the elements."""
-    for one in Axe().run(page).response["violations"]:
-        for node in one["nodes"]:
-            yield f"{one['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"
+    require_accessible(page)
 
 
 def test_an_event_leads_to_its_trace_and_back(page: Page, served: Served) -> None:
@@ -81,6 +73,43 @@ def test_a_value_that_is_clicked_becomes_a_filter(page: Page, served: Served) ->
     assert page.url.endswith("/audit/?action=customer.update")
 
 
+def test_a_value_is_excluded_and_the_filter_inverted(page: Page, served: Served) -> None:
+    """`≠` beside a value, and on the chip of a filter; a search keeps what is excluded."""
+    page.goto(f"{served.url}/audit/?action=customer.update")
+    page.get_by_role("link", name="Not this actor").first.click()
+    assert page.url.endswith("/audit/?action=customer.update&actor%21=nightly-billing")
+    page.get_by_label("Text").first.fill("Turing")
+    page.get_by_role("button", name="Search").click()
+    assert "actor%21=nightly-billing" in page.url
+    page.get_by_role("link", name="Only nightly-billing instead").click()
+    assert "actor=nightly-billing" in page.url
+    page.get_by_role("link", name="All but nightly-billing instead").click()
+    assert "actor%21=nightly-billing" in page.url
+
+
+def test_a_search_is_downloaded(page: Page, served: Served) -> None:
+    """As CSV, with the events of the search."""
+    page.goto(f"{served.url}/audit/?action=*.denied")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    assert "audit-events.csv" == download.value.suggested_filename
+    lines = download.value.path().read_text().splitlines()
+    assert ["action", "customer.denied"] == [line.split('","')[4] for line in lines]
+
+
+def test_a_change_is_reverted_by_keyboard(page: Page, served: Served) -> None:
+    """From the history, with a reason, and then shown at its top."""
+    key = signed_in(served.shop, "kim").post("/customers", data={"name": "Ada"}).get_json()["id"]
+    page.goto(f"{served.url}/audit/history/customer/{key}")
+    page.get_by_role("link", name="Revert customer.create").first.press("Enter")
+    page.get_by_label("Reason").fill("entered twice")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    page.get_by_role("button", name="Revert").press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"History of customer {key}")
+    expect(page.locator(".timeline > li").first).to_contain_text("entered twice")
+
+
 def test_the_form_and_the_presets_search(page: Page, served: Served) -> None:
     """Fields that stay empty are not in the URL, and the form shows what was asked for."""
     page.goto(f"{served.url}/audit/")
@@ -92,6 +121,18 @@ def test_the_form_and_the_presets_search(page: Page, served: Served) -> None:
     expect(page.locator("[data-row]")).to_have_count(1)
     page.get_by_role("link", name="Clear").click()
     assert page.url.endswith("/audit/")
+
+
+def test_an_id_is_copied(page: Page, served: Served) -> None:
+    """The button is not a part of the link beside it, and says that it was pressed."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    open_page(page, served, "event")
+    address = page.url
+    page.get_by_role("button", name="Copy the trace id").click()
+    expect(page.get_by_role("button", name="Copy the trace id")).to_have_text("Copied")
+    assert address == page.url
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert page.locator('dd a[href*="/traces/"]').inner_text() == copied
 
 
 def test_the_keyboard_is_sufficient(page: Page, served: Served) -> None:
@@ -155,7 +196,7 @@ def test_markup_in_values_does_not_run(page: Page, served: Served) -> None:
 
 
 def test_the_pages_work_without_javascript(served: Served, page: Page) -> None:
-    """The proof is checked by a page of its own."""
+    """The proof is checked by a page of its own, and so is a change reverted, or refused."""
     browser = page.context.browser
     assert browser is not None
     with browser.new_context(java_script_enabled=False) as context:
@@ -165,6 +206,9 @@ def test_the_pages_work_without_javascript(served: Served, page: Page) -> None:
         plain.locator("[data-row]").click()
         plain.get_by_role("button", name="Check it").click()
         expect(plain.locator(".verdict")).to_contain_text("The row is unchanged")
+        plain.get_by_role("link", name="Revert").click()
+        plain.get_by_role("button", name="Revert").click()
+        expect(plain.get_by_role("alert")).to_contain_text("was not undone")
 
 
 def test_a_visitor_without_permission_sees_nothing(served: Served, page: Page) -> None:

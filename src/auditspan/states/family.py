@@ -59,7 +59,7 @@ class Family:
         """
         try:
             return tuple(key_values(target.id or "", self.key, dialect))
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise AuditConfigError(
                 f"invalid target id {target.id!r}: expected a primary key of {target.type}"
             ) from error

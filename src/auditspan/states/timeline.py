@@ -214,7 +214,12 @@ class Timeline:
 def _by_time(when: datetime) -> Callable[[StoredEvent], bool]:
     if when.tzinfo is None:
         raise AuditConfigError("the time has no time zone: pass an aware datetime")
-    limit = timestamp(when)
+    try:
+        limit = timestamp(when)
+    except OverflowError as error:
+        raise AuditConfigError(
+            "invalid time: in UTC it is outside of the years 1 to 9999"
+        ) from error
     return lambda one: bool(_members(one)["occurred_at"] <= limit)
 
 

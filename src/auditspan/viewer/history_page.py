@@ -7,6 +7,7 @@ from datetime import datetime
 
 from flask import abort, request
 from sqlalchemy import Connection
+from sqlalchemy.exc import StatementError
 
 from auditspan.errors import AuditBodyError, AuditConfigError
 from auditspan.format import Target, in_change_order
@@ -21,6 +22,9 @@ from auditspan.viewer.wording import as_sentence
 
 _MOST = 200
 """Events that are shown; the trail page has all of them."""
+
+_MAX_LENGTH = 64
+_NO_KEY = "The database has no object with this id: it is not of the type of the primary key."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +49,12 @@ def history_page(viewer: Viewer, connection: Connection, target_type: str, targe
     tables = viewer.trail.tables
     target = Target(type=target_type, id=target_id)
     wanted = EventFilter(target_type=target_type, target_id=target_id)
-    found = find_events(connection, tables, wanted, limit=_MOST + 1)
+    is_text = "\0" not in f"{target_type}{target_id}"  # PostgreSQL refuses it in a query, too
+    found = find_events(connection, tables, wanted, limit=_MOST + 1) if is_text else []
     if not found:
         abort(404, f"The trail has no event of {target_type} {target_id}.")
     ordered = in_change_order(list(reversed(found[:_MOST])), StoredEvent.change_id)
-    asked = request.args.get("at", "").strip()
+    asked = _asked()
     return Page(
         template="history.html",
         values={
@@ -68,11 +73,21 @@ def history_page(viewer: Viewer, connection: Connection, target_type: str, targe
     )
 
 
+def _asked() -> str:
+    asked = request.args.get("at", "").strip()
+    if len(asked) > _MAX_LENGTH or not asked.isprintable():
+        abort(400, "Invalid time: expected one such as 2026-01-31T12:00Z, or the id of an event.")
+    return asked
+
+
 def _moment(viewer: Viewer, connection: Connection, target: Target, asked: str) -> Moment:
     event = find_event(connection, viewer.trail.tables, asked)
     try:
         when: datetime | Event = event or read_time("time", asked)
-        state = viewer.trail.as_of(connection, target, None, when)
+        with connection.begin_nested():
+            state = viewer.trail.as_of(connection, target, None, when)
     except (AuditConfigError, AuditBodyError) as error:
         return Moment(asked=asked, event=event, problem=as_sentence(error))
+    except StatementError:
+        return Moment(asked=asked, event=event, problem=_NO_KEY)
     return Moment(asked=asked, event=event, state=state)

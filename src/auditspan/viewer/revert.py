@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flask import abort, redirect, request
+from flask import abort, current_app, redirect, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,6 +19,7 @@ from auditspan.viewer.status import read_status
 from auditspan.viewer.viewer import Page, Viewer
 from auditspan.viewer.wording import as_sentence, can_be_reverted
 
+_MAX_REASON = 512
 _FORBIDDEN = (
     "You may not revert changes. Ask the administrators of this application for permission."
 )
@@ -44,7 +45,8 @@ def revert(viewer: Viewer, event_id: str) -> Page | ResponseReturnValue:
     """Revert an event as the form says; show the page again if that is refused."""
     _require_permission(viewer)
     require_token()
-    form = Form(reason=request.form.get("reason", "").strip(), force="force" in request.form)
+    reason = request.form.get("reason", "").strip()[:_MAX_REASON]
+    form = Form(reason=reason, force="force" in request.form)
     with viewer.connect() as connection:
         event = _required(viewer, connection, event_id)
     problem = _revert(viewer, event, form)
@@ -62,7 +64,10 @@ def _revert(viewer: Viewer, event: Event, form: Form) -> str:
             session.commit()
     except RevertError as error:
         return as_sentence(error)
-    except (AuditError, SQLAlchemyError):
+    except (AuditError, SQLAlchemyError) as error:
+        current_app.logger.warning(
+            "event %s was not reverted: %s", event.event_id, type(error).__name__
+        )
         return _REFUSED
     return ""
 

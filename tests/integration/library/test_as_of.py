@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -260,8 +260,9 @@ def test_a_target_names_its_object(world: World) -> None:
     assert [dog, dog, seat, None] == found
     with pytest.raises(AuditConfigError, match="has the target type 'nothing'"):
         state(world, Target(type="nothing", id="1"), None)
-    with pytest.raises(AuditConfigError, match="expected a primary key of seat"):
-        state(world, Target(type="seat", id="x"), None)
+    for id_ in ("x", "1", '["a"]'):
+        with pytest.raises(AuditConfigError, match="expected a primary key of seat"):
+            state(world, Target(type="seat", id=id_), None)
 
 
 def test_a_state_has_the_recorded_form_of_its_values(world: World) -> None:
@@ -273,6 +274,10 @@ def test_a_state_has_the_recorded_form_of_its_values(world: World) -> None:
 
 REFUSED: dict[str, tuple[Any, str]] = {
     "a time without a zone": (datetime(2026, 1, 1), "no time zone"),  # noqa: DTZ001 (the claim)
+    "a time without a date in UTC": (
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))),
+        "outside of the years",
+    ),
     "an unaudited model": (BEGINNING, "not an audited model"),
 }
 

@@ -199,8 +199,12 @@ def test_markup_in_a_value_is_text(fresh_shop: Shop, payload: str) -> None:
         auditor.page("/"),
         auditor.page("/", text=payload),
         auditor.page(f"/events/{event.event_id}"),
+        auditor.page("/", **{"text!": payload}),
         auditor.page("/history/customer/1"),
+        auditor.page("/history/customer/1", at=event.event_id),
+        auditor.page("/history/customer/1", at=payload),
+        auditor.page(f"/events/{event.event_id}/revert"),
     ]
     marked = re.compile(r"<(script>|img src=x|svg onload|iframe)|[\"']>?\s*on\w+=alert|54439")
     found = [marked.search(page) for page in pages]
-    assert [None] * 4 == [one and one[0] for one in found]
+    assert [None] * len(pages) == [one and one[0] for one in found]

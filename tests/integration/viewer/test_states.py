@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from apps.shop import Customer, Shop
 from apps.shop.story import signed_in
-from auditspan import Event
+from auditspan import Actor, Event, Target, audit_context
 from integration.viewer.looking import Auditor
 
 _COLUMN = re.compile(r'scope="row">(\w+)</th><td role="cell" class="plain">(.*?)</td>', re.DOTALL)
@@ -74,7 +74,11 @@ def test_a_state_at_a_time_is_that_of_the_trail(fresh_shop: Shop) -> None:
 
 @pytest.mark.parametrize(
     ("at", "words"),
-    [("yesterday", "Invalid time &#39;yesterday&#39;"), ("0001-01-01", "There was no such object")],
+    [
+        ("yesterday", "Invalid time &#39;yesterday&#39;"),
+        ("0001-01-01", "There was no such object"),
+        ("0001-01-01T00:00+14:00", "outside of the years 1 to 9999"),
+    ],
 )
 def test_an_impossible_time_is_explained(fresh_shop: Shop, at: str, words: str) -> None:
     """The history is still shown."""
@@ -89,6 +93,26 @@ def test_an_object_that_never_was_has_no_state(fresh_shop: Shop) -> None:
     signed_in(fresh_shop, "lee").post("/customers/7/delete")
     page = Auditor(fresh_shop).page("/history/customer/7", at="2999-01-01")
     assert "There was no such object" in page
+
+
+def test_an_id_that_is_no_key_has_no_state(auditor: Auditor) -> None:
+    """Whatever the database says of it, the history is shown."""
+    with audit_context(actor=Actor.system("test")):
+        auditor.shop.trail.record_durable("customer.seen", target=Target(type="customer", id="x"))
+    page = auditor.page("/history/customer/x", at="2999-01-01")
+    assert "customer.seen" in page
+    assert "no object with this id" in page or "There was no such object" in page
+
+
+@pytest.mark.parametrize("at", ["a\0b", "x" * 65])
+def test_a_malformed_time_is_refused(auditor: Auditor, at: str) -> None:
+    """With 400, since it could not be recorded."""
+    assert 400 == auditor.get("/history/customer/1", at=at).status_code
+
+
+def test_a_target_that_no_event_can_have_is_not_found(auditor: Auditor) -> None:
+    """An id with a NUL, which PostgreSQL does not accept in a query, is not an error of ours."""
+    assert 404 == auditor.get("/history/customer/a%00b").status_code
 
 
 def test_a_change_is_reverted_after_confirmation(fresh_shop: Shop) -> None:

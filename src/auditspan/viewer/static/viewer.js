@@ -37,7 +37,7 @@ function addCopyButton(element) {
     await navigator.clipboard.writeText(element.textContent.trim());
     button.textContent = "Copied";
   });
-  element.after(" ", button);
+  (element.closest("a") || element).after(" ", button);
 }
 
 if (navigator.clipboard) document.querySelectorAll("[data-copy]").forEach(addCopyButton);
