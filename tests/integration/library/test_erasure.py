@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -41,12 +42,14 @@ from auditspan import (
 )
 from auditspan.capture import Undrained
 from auditspan.format import disclosed_value, read_event
+from auditspan.keys import load_or_create_erasure_keys
 from auditspan.reading import check_export, export_csv, export_ndjson, prove_event
 from auditspan.seal import Sealer
 from auditspan.storage import EventFilter
 from auditspan.tlog import SigningKey
 from auditspan.verify import check_state, verify_trail
 
+PAGE = Path(__file__).parents[3] / "docs/how-to/erase-a-person.md"
 MAC_KEY = MacKey.from_secret(bytes(range(32)))
 KEY = ErasureKey.from_secret(bytes(range(1, 33)))
 SIGNING = SigningKey(name="auditspan/test", seed=bytes(range(32)))
@@ -572,3 +575,57 @@ def test_write_at_repeatable_read_does_not_use_an_erased_key(shop: Shop) -> None
     assert STREET == shop.events()[-1].new["street"]
     shop.seal()
     assert [] == shop.verify()
+
+
+def test_page_runs_as_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The blocks of docs/how-to/erase-a-person.md print what the page shows."""
+    monkeypatch.chdir(tmp_path)
+    load_or_create_erasure_keys(tmp_path / ".auditspan/keys/erasure.key", create=True)
+    names: dict[str, Any] = {}
+    text = PAGE.read_text(encoding="utf-8")
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, str(PAGE), "exec", dont_inherit=True), names)  # noqa: S102 (its claim)
+    names["engine"].dispose()
+    names["Base"].registry.dispose()
+    (shown,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    assert shown == capsys.readouterr().out
+
+
+def test_values_of_joined_inheritance_are_erasable(engine: Engine) -> None:
+    """Columns of each table of an object are, with the key of that table as the subject."""
+
+    class Base(DeclarativeBase): ...
+
+    class Person(Base):
+        __tablename__ = "erasable_person"
+        __audit__ = Policy(erasable={"email"}, subject=("person", "id"))
+        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "person"}  # noqa: RUF012
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+        kind: Mapped[str]
+        email: Mapped[str | None]
+
+    class Member(Person):
+        __tablename__ = "erasable_member"
+        __audit__ = Policy(erasable={"email", "nickname"}, subject=("person", "id"))
+        __mapper_args__ = {"polymorphic_identity": "member"}  # noqa: RUF012
+
+        id: Mapped[int] = mapped_column(ForeignKey(Person.id), primary_key=True)
+        nickname: Mapped[str | None]
+
+    sessions = sessionmaker(engine)
+    trail = AuditTrail(sessions, metadata=Base.metadata, mac_key=MAC_KEY, erasure_key=KEY)
+    Base.metadata.create_all(engine)
+    shop = Shop(engine, sessions, trail, Person, Member)
+    with shop.acting() as session:
+        session.add(Member(id=1, email=EMAIL, nickname=NAME))
+    with shop.acting() as session:
+        session.execute(update(Member.__table__).values(nickname=STREET))  # type: ignore[arg-type]
+    assert (EMAIL, NAME) == (shop.events()[0].new["email"], shop.events()[0].new["nickname"])
+    assert 4 == shop.erase("person").values
+    assert {"$erased": True} == shop.events()[1].new["nickname"]
+    shop.seal()
+    assert ([], []) == (shop.verify(), shop.differences())
+    Base.registry.dispose()
