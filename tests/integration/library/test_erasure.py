@@ -41,7 +41,7 @@ from auditspan import (
     audit_context,
 )
 from auditspan.capture import Undrained
-from auditspan.format import disclosed_value, read_event
+from auditspan.format import Disclosure, Subject, disclosed_value, encrypt, read_event
 from auditspan.keys import load_or_create_erasure_keys
 from auditspan.reading import check_export, export_csv, export_ndjson, prove_event
 from auditspan.seal import Sealer
@@ -340,6 +340,24 @@ def test_changed_disclosures_are_found(shop: Shop, attack: str, problem: str) ->
     assert [] == shop.verify()
     shop.execute(attack)
     assert any(problem in one for one in shop.verify())
+
+
+def test_value_that_is_forged_with_the_keys_is_found_and_not_shown(shop: Shop) -> None:
+    """The commitment in the body binds even an attacker who has the erasure key."""
+    disclosure, key = shop.trail.tables.disclosure, shop.trail.tables.subject_key
+    forged = Disclosure(("changes", "email", "new"), Subject("customer", "1"), "forged", b"x" * 16)
+    with shop.engine.begin() as connection:
+        own = disclosure.c.key_id == key.c.key_id
+        rows = connection.execute(select(disclosure.c.sha256, key.c.wrapped).where(own)).all()
+        for sha256, wrapped in rows:
+            secret = KEY.unwrap(bytes(wrapped))
+            assert secret is not None
+            value = encrypt(secret, forged.text, sha256, b"n" * 12)
+            changed = update(disclosure).where(disclosure.c.sha256 == sha256)
+            connection.execute(changed.values(encrypted=value))
+    assert {"$erasable": True} == shop.events()[0].new["email"]
+    shop.seal()
+    assert len(rows) == len([one for one in shop.verify() if "does not match the body" in one])
 
 
 def test_disclosure_removed_after_the_erasure_is_found(shop: Shop) -> None:
