@@ -171,8 +171,6 @@ def test_stable_semantic_conventions(service: Service) -> None:
         "url.path": "/users/kim",
         "server.address": "localhost",
         "server.port": 80,
-        "client.address": "127.0.0.1",
-        "user_agent.original": "test/1",
         "network.protocol.version": "1.1",
         "http.route": "/users/<name>",
         "http.response.status_code": 200,

@@ -181,7 +181,7 @@ MUTATIONS = [
         "is_genuine = text is not None and commitment_of(text) == sha256",
         "is_genuine = True",
         ERASURE,
-        "changed_disclosures",
+        "forged_with_the_keys",
     ),
     Mutation(
         "excuse every missing disclosure of an erased subject",

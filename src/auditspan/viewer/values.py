@@ -85,11 +85,15 @@ def _side(change: Mapping[str, Json], *names: str) -> Value | None:
 
 
 def _note(value: Mapping[str, Json]) -> Value | None:
-    """Return the note for a redacted value, or for one that was too long for a body."""
+    """Return the note for a value that is redacted, erased, locked, or too long for a body."""
     if value.get("$redacted") is True:
         fingerprint = value.get("$fingerprint")
         known = f" {str(fingerprint)[:8]}" if fingerprint else ""
         return Value(text=f"redacted{known}", kind="note")
+    if value.get("$erased") is True:
+        return Value(text="erased", kind="note")
+    if value.get("$erasable") is True:
+        return Value(text="needs the erasure key", kind="note")
     if {"$len", "$sha256"} == value.keys():
         return Value(text=f"{_size(value['$len'])}, {str(value['$sha256'])[:8]}…", kind="note")
     return None

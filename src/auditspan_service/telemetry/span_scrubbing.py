@@ -3,6 +3,7 @@
 The instrumentations record more than a span should contain, and have no option to prevent it:
 
 - `url.query`, unredacted (search terms, tokens in a link);
+- the address and user agent of the client, which the trail can erase, but no backend of spans;
 - an exception's message and stack trace, in which database drivers quote values. The span keeps
   the exception's type; the details are in the log record of the same trace, see `logs`;
 - the driver's message as the status of a statement's span, for the same reason;
@@ -20,10 +21,12 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.semconv.attributes import (
+    client_attributes,
     db_attributes,
     error_attributes,
     exception_attributes,
     url_attributes,
+    user_agent_attributes,
 )
 from opentelemetry.trace import Status
 
@@ -34,6 +37,14 @@ if TYPE_CHECKING:
 
 _SQL_SCOPE = "opentelemetry.instrumentation.sqlalchemy"
 _WITH_QUERY = frozenset({url_attributes.URL_FULL, "http.target", "http.url"})
+_LEFT_OUT = frozenset(
+    {
+        url_attributes.URL_QUERY,
+        client_attributes.CLIENT_ADDRESS,
+        user_agent_attributes.USER_AGENT_ORIGINAL,
+        *("http.client_ip", "http.user_agent", "net.peer.ip"),  # the names before 1.21
+    }
+)
 _HEADERS = ("http.request.header.", "http.response.header.")
 _SECRET_WORDS = ("authorization", "cookie", "token", "key", "secret", "password")
 _EXCEPTION_KEEPS = frozenset(
@@ -94,7 +105,7 @@ class _ScrubbedSpan(ReadableSpan):
 
 
 def scrubbed(span: ReadableSpan) -> ReadableSpan:
-    """Return `span` without query strings, secret headers and exception messages."""
+    """Return `span` without query strings, clients, secret headers and exception messages."""
     return _ScrubbedSpan(span)
 
 
@@ -102,7 +113,7 @@ def _attributes(span: ReadableSpan) -> dict[str, AnyValue]:
     kept = {
         name: _value(name, value)
         for name, value in (span.attributes or {}).items()
-        if name != url_attributes.URL_QUERY and not _is_secret_header(name)
+        if name not in _LEFT_OUT and not _is_secret_header(name)
     }
     if _is_statement(span):
         kept[db_attributes.DB_OPERATION_NAME] = _operation(span)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -40,13 +41,15 @@ from auditspan import (
     audit_context,
 )
 from auditspan.capture import Undrained
-from auditspan.format import disclosed_value, read_event
+from auditspan.format import Disclosure, Subject, disclosed_value, encrypt, read_event
+from auditspan.keys import load_or_create_erasure_keys
 from auditspan.reading import check_export, export_csv, export_ndjson, prove_event
 from auditspan.seal import Sealer
 from auditspan.storage import EventFilter
 from auditspan.tlog import SigningKey
 from auditspan.verify import check_state, verify_trail
 
+PAGE = Path(__file__).parents[3] / "docs/how-to/erase-a-person.md"
 MAC_KEY = MacKey.from_secret(bytes(range(32)))
 KEY = ErasureKey.from_secret(bytes(range(1, 33)))
 SIGNING = SigningKey(name="auditspan/test", seed=bytes(range(32)))
@@ -339,6 +342,24 @@ def test_changed_disclosures_are_found(shop: Shop, attack: str, problem: str) ->
     assert any(problem in one for one in shop.verify())
 
 
+def test_value_that_is_forged_with_the_keys_is_found_and_not_shown(shop: Shop) -> None:
+    """The commitment in the body binds even an attacker who has the erasure key."""
+    disclosure, key = shop.trail.tables.disclosure, shop.trail.tables.subject_key
+    forged = Disclosure(("changes", "email", "new"), Subject("customer", "1"), "forged", b"x" * 16)
+    with shop.engine.begin() as connection:
+        own = disclosure.c.key_id == key.c.key_id
+        rows = connection.execute(select(disclosure.c.sha256, key.c.wrapped).where(own)).all()
+        for sha256, wrapped in rows:
+            secret = KEY.unwrap(bytes(wrapped))
+            assert secret is not None
+            value = encrypt(secret, forged.text, sha256, b"n" * 12)
+            changed = update(disclosure).where(disclosure.c.sha256 == sha256)
+            connection.execute(changed.values(encrypted=value))
+    assert {"$erasable": True} == shop.events()[0].new["email"]
+    shop.seal()
+    assert len(rows) == len([one for one in shop.verify() if "does not match the body" in one])
+
+
 def test_disclosure_removed_after_the_erasure_is_found(shop: Shop) -> None:
     """An erasure covers only the events before it."""
     shop.erase_person()
@@ -572,3 +593,57 @@ def test_write_at_repeatable_read_does_not_use_an_erased_key(shop: Shop) -> None
     assert STREET == shop.events()[-1].new["street"]
     shop.seal()
     assert [] == shop.verify()
+
+
+def test_page_runs_as_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The blocks of docs/how-to/erase-a-person.md print what the page shows."""
+    monkeypatch.chdir(tmp_path)
+    load_or_create_erasure_keys(tmp_path / ".auditspan/keys/erasure.key", create=True)
+    names: dict[str, Any] = {}
+    text = PAGE.read_text(encoding="utf-8")
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, str(PAGE), "exec", dont_inherit=True), names)  # noqa: S102 (its claim)
+    names["engine"].dispose()
+    names["Base"].registry.dispose()
+    (shown,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    assert shown == capsys.readouterr().out
+
+
+def test_values_of_joined_inheritance_are_erasable(engine: Engine) -> None:
+    """Columns of each table of an object are, with the key of that table as the subject."""
+
+    class Base(DeclarativeBase): ...
+
+    class Person(Base):
+        __tablename__ = "erasable_person"
+        __audit__ = Policy(erasable={"email"}, subject=("person", "id"))
+        __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "person"}  # noqa: RUF012
+
+        id: Mapped[int] = mapped_column(primary_key=True)
+        kind: Mapped[str]
+        email: Mapped[str | None]
+
+    class Member(Person):
+        __tablename__ = "erasable_member"
+        __audit__ = Policy(erasable={"email", "nickname"}, subject=("person", "id"))
+        __mapper_args__ = {"polymorphic_identity": "member"}  # noqa: RUF012
+
+        id: Mapped[int] = mapped_column(ForeignKey(Person.id), primary_key=True)
+        nickname: Mapped[str | None]
+
+    sessions = sessionmaker(engine)
+    trail = AuditTrail(sessions, metadata=Base.metadata, mac_key=MAC_KEY, erasure_key=KEY)
+    Base.metadata.create_all(engine)
+    shop = Shop(engine, sessions, trail, Person, Member)
+    with shop.acting() as session:
+        session.add(Member(id=1, email=EMAIL, nickname=NAME))
+    with shop.acting() as session:
+        session.execute(update(Member.__table__).values(nickname=STREET))  # type: ignore[arg-type]
+    assert (EMAIL, NAME) == (shop.events()[0].new["email"], shop.events()[0].new["nickname"])
+    assert 4 == shop.erase("person").values
+    assert {"$erased": True} == shop.events()[1].new["nickname"]
+    shop.seal()
+    assert ([], []) == (shop.verify(), shop.differences())
+    Base.registry.dispose()
