@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 from pydantic.alias_generators import to_camel
 
 from auditspan_service.api.documents import Document
@@ -18,35 +18,13 @@ class Otlp(Document):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow")
 
 
-class OtlpLogRecord(Otlp):
-    """Log record (OTLP); ids are hexadecimal, and 64-bit integers are strings."""
-
-    time_unix_nano: str | None = Field(None, pattern="^[0-9]{1,19}$")
-    observed_time_unix_nano: str | None = Field(None, pattern="^[0-9]{1,19}$")
-    event_name: str | None = None
-    attributes: list[OtlpAttribute] | None = None
-    trace_id: str | None = Field(None, pattern="^([0-9a-fA-F]{32})?$")
-    span_id: str | None = Field(None, pattern="^([0-9a-fA-F]{16})?$")
-
-
-class OtlpAttribute(Otlp):
-    """Attribute; the member of `value` is `stringValue`, `intValue` or another of OTLP's."""
-
-    key: str
-    value: OtlpValue | None = None
-
-
-class OtlpValue(Otlp):
-    """Value of an attribute (AnyValue)."""
-
-    string_value: str | None = None
-    bool_value: bool | None = None
-
-
 class OtlpScopeLogs(Otlp):
-    """Log records of one instrumentation scope."""
+    """Log records of one instrumentation scope.
 
-    log_records: list[OtlpLogRecord] | None = None
+    One that is not OTLP is refused for itself, with all others recorded.
+    """
+
+    log_records: list[dict[str, Any]] | None = None
 
 
 class OtlpResourceLogs(Otlp):
