@@ -50,7 +50,7 @@ from auditspan.mapping import Privacy, as_target, keep_private, privacy_of
 from auditspan.reading import TrailEvents
 from auditspan.states import ObjectStates
 from auditspan.storage import AuditTables, CoveredRows, audit_tables, find_uncovered
-from auditspan.telemetry import announce, service_from_resource
+from auditspan.telemetry import EventSignal, announce, require_signal, service_from_resource
 
 
 class AuditTrail(TrailDatabase, TrailEvents, ObjectStates):
@@ -77,12 +77,15 @@ class AuditTrail(TrailDatabase, TrailEvents, ObjectStates):
         sqlite_settings: whether to set up the engines of the sessions where they are SQLite's: WAL,
             `synchronous = FULL`, `BEGIN IMMEDIATE` for writers, foreign keys. The worker writes
             alongside the application, and without these one of them may find the file locked.
+        events: whether a committed record is announced by an event on the current span, by a log
+            record with an `event_name` (of OpenTelemetry's Logs API, with the ids of the span), or
+            both. The record that the worker delivers does not depend on it.
         clock: returns the current time, aware.
         new_id: returns a new version 7 UUID.
 
     Raises:
-        AuditConfigError: the sessions already have a trail, their database is unsupported, or
-            `privacy` redacts a primary key.
+        AuditConfigError: the sessions already have a trail, their database or `events` is
+            unsupported, or `privacy` redacts a primary key.
     """
 
     def __init__(  # noqa: PLR0913 (keyword-only settings of the one entry point)
@@ -97,6 +100,7 @@ class AuditTrail(TrailDatabase, TrailEvents, ObjectStates):
         enrich: Enrich | None = None,
         privacy: Privacy | None = None,
         sqlite_settings: bool = True,
+        events: EventSignal = "span",
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = fresh_id,
     ) -> None:
@@ -107,6 +111,7 @@ class AuditTrail(TrailDatabase, TrailEvents, ObjectStates):
                 "factory, and pass it around"
             )
         require_supported_binds(target)
+        require_signal(events)
         if privacy is not None:
             keep_private(metadata, privacy)
         self.tables: AuditTables = audit_tables(metadata)
@@ -124,7 +129,7 @@ class AuditTrail(TrailDatabase, TrailEvents, ObjectStates):
             tables=self.tables,
             recorder=self._recorder,
             mac_key=chosen_key(mac_key),
-            announce=announce,
+            announce=partial(announce, signal=events),
             sqlite_settings=sqlite_settings,
         )
         listen(self._capture, target)

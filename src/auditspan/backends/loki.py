@@ -23,7 +23,8 @@ _LIMIT = 5000
 
 _RECORD_ID = semconv.RECORD_ID.replace(".", "_")
 _TRAIL_NAME = semconv.TRAIL_NAME.replace(".", "_")
-_RECORDS = f'{{service_name=~".+"}} | {_RECORD_ID} != ""'
+_UID = semconv.LOG_RECORD_UID.replace(".", "_")
+_RECORDS = f'{{service_name=~".+"}} | {_RECORD_ID} != "" | {_UID} != ""'
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
 

@@ -15,7 +15,8 @@ from auditspan.errors import LogBackendError
 from auditspan.telemetry import semconv
 
 _QUERY = "/select/logsql/query"
-_RECORDS = f'"{semconv.RECORD_ID}":*'
+_RECORDS = f'"{semconv.RECORD_ID}":* "{semconv.LOG_RECORD_UID}":*'
+"""An event that announces a record has its id, but no `log.record.uid`."""
 _DAYS = f"{_RECORDS} | stats by (_time:1d) count() as records"
 _FIELDS = f'fields "{semconv.RECORD_ID}", _msg, "{semconv.TRAIL_NAME}"'
 _DATE = len("2026-01-01")
