@@ -31,7 +31,7 @@ _DAY = timedelta(days=1)
 
 def is_loki(api: QueryApi) -> bool:
     """Return True if the backend has Loki's API."""
-    return api.answers(_LABELS)
+    return api.answers(_LABELS, "application/json")
 
 
 def read_loki(api: QueryApi, since: datetime) -> Iterator[Delivered]:

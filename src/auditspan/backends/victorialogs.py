@@ -24,7 +24,7 @@ _DATE = len("2026-01-01")
 
 def is_victorialogs(api: QueryApi) -> bool:
     """Return True if the backend understands LogsQL."""
-    return api.answers(_QUERY, query="*", limit="1")
+    return api.answers(_QUERY, "application/stream+json", query="*", limit="1")
 
 
 def read_victorialogs(api: QueryApi) -> Iterator[Delivered]:

@@ -30,8 +30,9 @@ from integration.trust.world import MAC, Trail, opened, record
 
 NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=3)
 Line = tuple[int, Delivered]
-Answer = tuple[int, str]
-"""A status and a body."""
+Answer = tuple[int, str, str]
+"""A status, a media type and a body."""
+JSON, LINES = "application/json", "application/stream+json"
 
 
 @contextmanager
@@ -42,8 +43,9 @@ def serving(answer: Callable[[str, dict[str, str]], Answer]) -> Iterator[str]:
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             given = {name: values[0] for name, values in parse_qs(parts.query).items()}
-            status, body = answer(parts.path, given)
+            status, media_type, body = answer(parts.path, given)
             self.send_response(status)
+            self.send_header("Content-Type", media_type)
             self.send_header("Content-Length", str(len(body.encode())))
             self.end_headers()
             self.wfile.write(body.encode())
@@ -67,9 +69,9 @@ def loki(lines: list[Line], asked: list[dict[str, str]]) -> Callable[[str, dict[
 
     def answer(path: str, given: dict[str, str]) -> Answer:
         if path == "/loki/api/v1/labels":
-            return 200, json.dumps({"status": "success", "data": ["service_name"]})
+            return 200, JSON, json.dumps({"status": "success", "data": ["service_name"]})
         if path != "/loki/api/v1/query_range":
-            return 404, "404 page not found"
+            return 404, "text/plain", "404 page not found"
         asked.append(given)
         start, end = int(given["start"]), int(given["end"])
         found = sorted((one for one in lines if start <= one[0] < end), key=lambda one: one[0])
@@ -80,7 +82,7 @@ def loki(lines: list[Line], asked: list[dict[str, str]]) -> Callable[[str, dict[
             streams[json.dumps(labels)].append([str(at), one.body or ""])
         result = [{"stream": json.loads(key), "values": values} for key, values in streams.items()]
         document = {"status": "success", "data": {"resultType": "streams", "result": result}}
-        return 200, json.dumps(document)
+        return 200, JSON, json.dumps(document)
 
     return answer
 
@@ -120,10 +122,19 @@ def test_an_incomplete_answer_is_refused() -> None:
 
     def answer(_path: str, given: dict[str, str]) -> Answer:
         if "stats" in given["query"]:
-            return 200, json.dumps({"_time": "2026-01-01T00:00:00Z", "records": "2"})
-        return 200, json.dumps({"audit.record.id": "a", "_msg": "{}"})
+            return 200, LINES, json.dumps({"_time": "2026-01-01T00:00:00Z", "records": "2"})
+        return 200, LINES, json.dumps({"audit.record.id": "a", "_msg": "{}"})
 
     with serving(answer) as url, pytest.raises(LogBackendError, match="1 of 2 audit records"):
+        list(read_backend(url, since=NOON))
+
+
+def test_a_page_that_answers_everything_is_no_backend() -> None:
+    """A web page with status 200 is not a storage without records."""
+    with (
+        serving(lambda *_: (200, "text/html", "<html></html>")) as url,
+        pytest.raises(LogBackendError, match="neither VictoriaLogs nor Loki"),
+    ):
         list(read_backend(url, since=NOON))
 
 
