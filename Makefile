@@ -185,7 +185,7 @@ test-oldest: .venv-oldest/request .venv-oldest/worker ## the library on the olde
 	@touch $@
 
 .PHONY: test-backends
-test-backends: $(READY) collector ## one change, seen in Jaeger and in Zipkin (Java, Maven, Chromium; minutes the first time)
+test-backends: $(READY) collector ## one change, seen in Jaeger, Zipkin and VictoriaLogs (Java, Maven, Chromium; minutes the first time)
 	@$(RUN)/pytest tests/backends $(PYTEST_ARGS)
 
 .PHONY: test-viewer
@@ -205,6 +205,10 @@ bench: $(filter .uv/bin/uv,$(UV)) ## what capturing costs, beside a floor and ot
 .PHONY: bench-trust
 bench-trust: $(READY) collector ## how fast rows are sealed, verified and relayed, beside a floor (minutes)
 	@$(RUN)/python benchmarks/trust.py $(BENCH_ARGS)
+
+.PHONY: bench-million
+bench-million: $(READY) collector ## times and peak memory of a million rows from end to end (a quarter of an hour)
+	@$(RUN)/python benchmarks/million.py $(BENCH_ARGS)
 
 .PHONY: bench-search
 bench-search: $(READY) ## how long the filters of a search take on a million rows (minutes)

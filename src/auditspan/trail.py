@@ -58,7 +58,7 @@ from auditspan.storage import (
     audit_tables,
     find_uncovered,
 )
-from auditspan.telemetry import announce, service_from_resource
+from auditspan.telemetry import EventSignal, announce, require_signal, service_from_resource
 
 
 class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectStates):
@@ -87,12 +87,15 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
         sqlite_settings: whether to set up the engines of the sessions where they are SQLite's: WAL,
             `synchronous = FULL`, `BEGIN IMMEDIATE` for writers, foreign keys. The worker writes
             alongside the application, and without these one of them may find the file locked.
+        events: whether a committed record is announced by an event on the current span, by a log
+            record with an `event_name` (of OpenTelemetry's Logs API, with the ids of the span), or
+            both. The record that the worker delivers does not depend on it.
         clock: returns the current time, aware.
         new_id: returns a new version 7 UUID.
 
     Raises:
-        AuditConfigError: the sessions already have a trail, their database is unsupported, or
-            `privacy` redacts a primary key.
+        AuditConfigError: the sessions already have a trail, their database or `events` is
+            unsupported, or `privacy` redacts a primary key.
     """
 
     def __init__(  # noqa: PLR0913 (keyword-only settings of the one entry point)
@@ -108,6 +111,7 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
         enrich: Enrich | None = None,
         privacy: Privacy | None = None,
         sqlite_settings: bool = True,
+        events: EventSignal = "span",
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = fresh_id,
     ) -> None:
@@ -118,6 +122,7 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
                 "factory, and pass it around"
             )
         require_supported_binds(target)
+        require_signal(events)
         if privacy is not None:
             keep_private(metadata, privacy)
         self.tables: AuditTables = audit_tables(metadata)
@@ -137,7 +142,7 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
             tables=self.tables,
             recorder=self._recorder,
             mac_key=chosen_key(mac_key),
-            announce=announce,
+            announce=partial(announce, signal=events),
             sqlite_settings=sqlite_settings,
             erasure_keys=erasure_keys,
         )

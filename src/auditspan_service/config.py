@@ -16,7 +16,7 @@ from sqlalchemy.exc import ArgumentError
 from auditspan.errors import AuditConfigError
 from auditspan.settings import TrailSettings
 from auditspan.settings import load_settings as load
-from auditspan.telemetry import Network, parse_networks
+from auditspan.telemetry import EventSignal, Network, parse_networks
 from auditspan_service.database.sqlite_url import absolute_sqlite_url, sqlite_url
 from auditspan_service.scopes import SCOPES
 
@@ -126,6 +126,9 @@ class Settings(TrailSettings):
         default=(), description="networks whose X-Forwarded-* and trace headers are trusted"
     )
     strict: bool = Field(default=True, description="refuse changes without an actor")
+    events: EventSignal = Field(
+        default="span", description="how a committed change is announced on its trace"
+    )
     record_access: bool = Field(
         default=False,
         description="record reads and refusals of the API, starts and stops as events",

@@ -50,6 +50,7 @@ def open_services(settings: Settings, telemetry: Telemetry) -> Services:
         database.sessions,
         metadata=Base.metadata,
         strict=settings.strict,
+        events=settings.events,
         service=service_from_resource(telemetry.resource.attributes),
         mac_key=mac_key,
         erasure_key=erasure_keys,

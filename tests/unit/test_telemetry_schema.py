@@ -17,7 +17,7 @@ from auditspan.delivery.log_record import ExportRecord, checkpoint_record, log_r
 from auditspan.format.record import Actor, AuditRecord, Request, Service, Target
 from auditspan.format.rows import SealedRow, SignedCheckpoint
 from auditspan.telemetry import semconv
-from auditspan.telemetry.span_events import pointer
+from auditspan.telemetry.pointer import pointer
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import SigningKey

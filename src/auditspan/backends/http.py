@@ -34,15 +34,16 @@ class QueryApi:
         """Close the connection."""
         self._pool.clear()
 
-    def answers(self, path: str, **parameters: str) -> bool:
-        """Return True if the backend answers this request with 200.
+    def answers(self, path: str, media_type: str, **parameters: str) -> bool:
+        """Return True if the backend answers this request with 200 and this media type.
 
         Raises:
             LogBackendError: the backend cannot be reached.
         """
         response = self._get(path, parameters)
         try:
-            return response.status == _OK
+            found = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            return response.status == _OK and found == media_type
         finally:
             response.close()
 

@@ -23,14 +23,15 @@ _LIMIT = 5000
 
 _RECORD_ID = semconv.RECORD_ID.replace(".", "_")
 _TRAIL_NAME = semconv.TRAIL_NAME.replace(".", "_")
-_RECORDS = f'{{service_name=~".+"}} | {_RECORD_ID} != ""'
+_UID = semconv.LOG_RECORD_UID.replace(".", "_")
+_RECORDS = f'{{service_name=~".+"}} | {_RECORD_ID} != "" | {_UID} != ""'
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
 
 
 def is_loki(api: QueryApi) -> bool:
     """Return True if the backend has Loki's API."""
-    return api.answers(_LABELS)
+    return api.answers(_LABELS, "application/json")
 
 
 def read_loki(api: QueryApi, since: datetime) -> Iterator[Delivered]:

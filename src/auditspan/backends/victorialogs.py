@@ -15,7 +15,8 @@ from auditspan.errors import LogBackendError
 from auditspan.telemetry import semconv
 
 _QUERY = "/select/logsql/query"
-_RECORDS = f'"{semconv.RECORD_ID}":*'
+_RECORDS = f'"{semconv.RECORD_ID}":* "{semconv.LOG_RECORD_UID}":*'
+"""An event that announces a record has its id, but no `log.record.uid`."""
 _DAYS = f"{_RECORDS} | stats by (_time:1d) count() as records"
 _FIELDS = f'fields "{semconv.RECORD_ID}", _msg, "{semconv.TRAIL_NAME}"'
 _DATE = len("2026-01-01")
@@ -23,7 +24,7 @@ _DATE = len("2026-01-01")
 
 def is_victorialogs(api: QueryApi) -> bool:
     """Return True if the backend understands LogsQL."""
-    return api.answers(_QUERY, query="*", limit="1")
+    return api.answers(_QUERY, "application/stream+json", query="*", limit="1")
 
 
 def read_victorialogs(api: QueryApi) -> Iterator[Delivered]:

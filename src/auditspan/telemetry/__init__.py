@@ -10,6 +10,7 @@ from auditspan.telemetry.exception_text import (
     type_name,
     without_values,
 )
+from auditspan.telemetry.log_events import EventSignal, require_signal
 from auditspan.telemetry.metrics import RelayMeters, SealMeters, VerifyMeters
 from auditspan.telemetry.service import service_from_resource
 from auditspan.telemetry.span_events import TelemetryErrors, announce
@@ -22,6 +23,7 @@ from auditspan.telemetry.trace_boundary import (
 from auditspan.telemetry.trace_link import TraceLink
 
 __all__ = [
+    "EventSignal",
     "ExceptionText",
     "Network",
     "RelayMeters",
@@ -35,6 +37,7 @@ __all__ = [
     "describe",
     "link_remote_span",
     "parse_networks",
+    "require_signal",
     "semconv",
     "service_from_resource",
     "type_name",

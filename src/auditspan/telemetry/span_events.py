@@ -1,4 +1,4 @@
-"""Span events for committed records.
+"""Events for committed records: on the current span, as log records, or both.
 
 The caller MUST call `announce` only after the outermost commit. `announce` MUST NOT raise into the
 caller, whose change is already in the database: a failure is logged, and raised under test. A span
@@ -11,11 +11,12 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from opentelemetry import trace
-from opentelemetry.util.types import AttributeValue
 
 from auditspan.format import ActorType, AuditRecord
 from auditspan.telemetry import semconv
+from auditspan.telemetry.log_events import EventSignal, emit_log_events
 from auditspan.telemetry.metrics import emitted
+from auditspan.telemetry.pointer import pointer
 
 MAX_SPAN_EVENTS = 100
 """The maximum per span, which by default keeps 128 events; the rest is for the application."""
@@ -29,20 +30,29 @@ class TelemetryErrors:
     raised: bool = False
 
 
-def announce(records: Sequence[AuditRecord], counts: Mapping[ActorType, int]) -> None:
-    """Count the records of a transaction, and add an event for each of them to the current span.
+def announce(
+    records: Sequence[AuditRecord],
+    counts: Mapping[ActorType, int],
+    *,
+    signal: EventSignal = "span",
+) -> None:
+    """Count the records of a transaction, and emit an event for each of them.
 
-    At most `MAX_SPAN_EVENTS` are added, and then one more with the number of omitted events.
+    At most `MAX_SPAN_EVENTS` are emitted, and then one more with the number of omitted events.
 
     Args:
         records: the first records, at least `MAX_SPAN_EVENTS` if there are that many.
         counts: the number of records by actor type; records without an actor count as `unknown`.
+        signal: whether the events are added to the current span, are log records, or both.
     """
     count = sum(counts.values())
     try:
         for actor_type, number in counts.items():
             emitted.add(number, {semconv.ACTOR_TYPE: actor_type})
-        _add_events(trace.get_current_span(), records, count)
+        if signal != "log":
+            _add_events(trace.get_current_span(), records, count)
+        if signal != "span":
+            emit_log_events(records[:MAX_SPAN_EVENTS], omitted=max(0, count - MAX_SPAN_EVENTS))
     except Exception:
         if TelemetryErrors.raised:
             raise
@@ -56,17 +66,3 @@ def _add_events(span: trace.Span, records: Sequence[AuditRecord], count: int) ->
         if count > MAX_SPAN_EVENTS:
             left_out = count - MAX_SPAN_EVENTS
             span.add_event(semconv.EVENT_TRUNCATED, {semconv.TRUNCATED_COUNT: left_out})
-
-
-def pointer(record: AuditRecord) -> Mapping[str, AttributeValue]:
-    """Return the attributes that identify the row on a span: no values, no personal data."""
-    attributes: dict[str, str | None] = {
-        semconv.RECORD_ID: record.event_id,
-        semconv.ACTION: record.action,
-        semconv.OUTCOME: record.outcome,
-        semconv.TARGET_TYPE: record.target.type if record.target else None,
-        semconv.TARGET_ID: record.target.id if record.target else None,
-        semconv.ACTOR_TYPE: record.actor.type,
-        semconv.ACTOR_ID: record.actor.id,
-    }
-    return {name: value for name, value in attributes.items() if value is not None}

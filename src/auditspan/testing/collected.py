@@ -121,7 +121,7 @@ class CollectedTelemetry:
 
     def _audit_records(self, trace_id: str) -> list[LogEntry]:
         found = self._read(read_logs, trace_id)
-        return [record for record in found if semconv.RECORD_ID in record.attributes]
+        return [record for record in found if semconv.LOG_RECORD_UID in record.attributes]
 
     def _read(self, read: Callable[..., Iterator[_T]], trace_id: str) -> list[_T]:
         try:

@@ -1,18 +1,18 @@
-"""Span events that announced committed records, read back from the collector's files."""
+"""Events that announced committed records, read back from the collector's files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from auditspan.otlp import Damage, read_spans
+from auditspan.otlp import Damage, read_logs, read_spans
 from auditspan.telemetry import semconv
 
 
 def announced_ids(files: Iterable[Path], damage: Damage) -> Iterator[str]:
-    """Yield the event ids that span events name, possibly more than once.
+    """Yield the event ids that events on spans, or among log records, name; possibly repeated.
 
-    A span event is added only after the commit, so each of these events was once in the table. Not
+    An event is emitted only after the commit, so each of these events was once in the table. Not
     every event is announced: spans may be sampled, and of a large transaction, a span names only
     the first events (`span_events.MAX_SPAN_EVENTS`).
 
@@ -33,3 +33,9 @@ def _event_ids(path: Path, damage: Damage) -> Iterator[str]:
             event_id = event.attributes.get(semconv.RECORD_ID)
             if event.name.startswith(semconv.EVENT_PREFIX) and isinstance(event_id, str):
                 yield event_id
+    # The reader above has counted the damage of all lines whose signal is not known.
+    for entry in read_logs(path, damage=Damage()):
+        event_id = entry.attributes.get(semconv.RECORD_ID)
+        is_delivered = semconv.LOG_RECORD_UID in entry.attributes
+        if entry.scope == semconv.SCOPE and not is_delivered and isinstance(event_id, str):
+            yield event_id

@@ -155,7 +155,9 @@ def _compared(
 def _delivered(files: Iterable[Path], damage: Damage) -> Iterator[Delivered]:
     for path in files:
         for entry in read_logs(path, damage=damage):
-            event_id = entry.attributes.get(semconv.RECORD_ID)
+            event_id = entry.attributes.get(semconv.LOG_RECORD_UID) and entry.attributes.get(
+                semconv.RECORD_ID
+            )
             name = entry.attributes.get(semconv.TRAIL_NAME)
             if isinstance(event_id, str):
                 trail = name if isinstance(name, str) else None

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from opentelemetry.exporter.otlp.json.file import FileSpanExporter
+from opentelemetry.exporter.otlp.json.file._log_exporter import FileLogExporter
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from sqlalchemy import select
@@ -87,6 +90,32 @@ def test_rows_that_are_not_sealed_yet_are_not_deleted(fresh: Trail) -> None:
     fresh.deliver()
     commit_and_announce(fresh, 1)
     assert (False, 3, []) == deleted(fresh)
+
+
+def test_rows_that_log_events_announced_are_known(fresh: Trail) -> None:
+    """Where log records announce rows, a deleted one is named; no event counts as a record."""
+    ids = commit_and_announce(fresh, 1)
+    records = [record(number) for number in range(2)]
+    with fresh.engine.begin() as connection:
+        insert_records(connection, fresh.tables, records, MAC)
+    provider = LoggerProvider(shutdown_on_exit=False)
+    file = spans(fresh).with_name("logs.jsonl")
+    provider.add_log_record_processor(SimpleLogRecordProcessor(FileLogExporter(file)))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            "auditspan.telemetry.log_events._logs.get_logger",
+            lambda name, version, **_: provider.get_logger(name, version),
+        )
+        announce(records, {"user": len(records)}, signal="log")
+    provider.shutdown()
+    delete_row(fresh, records[1].event_id)
+    fresh.seal()
+    fresh.deliver()
+    with snapshot(fresh.engine) as connection:
+        report = reconcile(connection, fresh.tables, [fresh.folder], spans=[file.parent])
+    assert (3, [records[1].event_id]) == (report.announced, report.deleted)
+    assert (2, [], [], []) == (report.found, report.missing, report.different, report.unknown)
+    assert ids[0] not in report.deleted
 
 
 def first_id(trail: Trail) -> str:
