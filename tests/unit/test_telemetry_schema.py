@@ -32,6 +32,7 @@ CONSTANTS: dict[str, str] = {
 SEEN_FROM_OUTSIDE = re.compile(r"(audit|client|http|user_agent|log\.record|service)(\.[a-z_]+)+")
 #: What the reader of traces looks for, which others emit.
 OF_OTHERS = {
+    ("actions.py", "audit.verified"),  # an action
     ("actions.py", "audit.viewed"),  # an action
     ("actions.py", "audit.verified"),  # another
     ("trace_tree.py", "http.response.status_code"),

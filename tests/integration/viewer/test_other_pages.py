@@ -93,10 +93,12 @@ def test_integrity_shows_the_last_recorded_verification(fresh_shop: Shop) -> Non
     auditor = Auditor(fresh_shop)
     assert "No verification has been recorded" in auditor.page("/integrity")
     signed_in(fresh_shop, "kim").post("/customers", data={"name": "Grace"})
+    run_verify(fresh_shop, exit_code=1)
+    assert "Nothing was verified: 2 rows, 0 of them sealed." in auditor.page("/integrity")
     seal_and_deliver(fresh_shop)
     run_verify(fresh_shop, exit_code=0)
     page = auditor.page("/integrity")
-    assert "Verified: 2 rows, 2 of them sealed." in page
+    assert "Verified: 4 rows, 4 of them sealed." in page
     assert "by auditspan-cli" in page
     with fresh_shop.engine.begin() as connection:
         take_guards_away(connection)

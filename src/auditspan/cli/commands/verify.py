@@ -22,7 +22,7 @@ from auditspan.cli.commands.progress import progress_bar
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.commands.verification_keys import known_keys
 from auditspan.cli.group import data_option
-from auditspan.format import VERIFIED, Json, MacKey
+from auditspan.format import VERIFIED, Json, MacKey, Outcome
 from auditspan.storage import AuditTables
 from auditspan.tlog import PublicKey
 from auditspan.verify import (
@@ -135,11 +135,14 @@ def _record(
 ) -> None:
     state: dict[str, Json] = {} if live is None else {"state": live.ok}
     metadata: dict[str, Json] = {**report.summary(), **state, "unchecked": [*unchecked]}
-    is_ok = report.ok and (live is None or live.ok)
     with target.writing() as (trail, session):
-        trail.record(
-            session, VERIFIED, outcome="success" if is_ok else "failure", metadata=metadata
-        )
+        trail.record(session, VERIFIED, outcome=_outcome(report, live), metadata=metadata)
+
+
+def _outcome(report: VerifyReport, live: StateReport | None) -> Outcome:
+    if report.findings or not (live is None or live.ok):
+        return "failure"
+    return "success" if report.ok else "unknown"  # nothing is sealed
 
 
 def _witness(
