@@ -38,7 +38,9 @@ _TIMES = ("since", "until")
 FILTERS = (*FILTER_NAMES, *(f"{name}!" for name in EXCLUDABLE))
 """The parameters of a filter: `actor=7`, and `actor!=7` to exclude events."""
 
-_PARAMETERS = (*FILTERS, "limit", "cursor")
+_ALIASES = {f"not_{name}": f"{name}!" for name in EXCLUDABLE}
+"""Names of these parameters that can be identifiers of a generated client."""
+
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -46,7 +48,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 @requires("audit:read")
 def search() -> Response:
     """Return a page of the events that match the filters, newest first."""
-    given = parameters(_PARAMETERS)
+    given = filter_parameters("limit", "cursor")
     wanted = page(given, _KIND)
     filters, tables = filters_of(given), services().trail.tables
 
@@ -64,6 +66,21 @@ def search() -> Response:
         row_id=lambda event: event.row_id,
         show=lambda event: event.resource(),
     )
+
+
+def filter_parameters(*others: str) -> dict[str, str]:
+    """Return the query parameters, with exclusions as `actor!`, however they are written.
+
+    Raises:
+        Problem: one is unknown, given twice, empty, too long or not printable.
+    """
+    given = parameters((*FILTERS, *_ALIASES, *others))
+    for alias, name in _ALIASES.items():
+        if alias in given:
+            if name in given:
+                raise malformed(f"{alias} and {name} are the same parameter: send one of them.")
+            given[name] = given.pop(alias)
+    return given
 
 
 def filters_of(given: Mapping[str, str]) -> EventFilter:

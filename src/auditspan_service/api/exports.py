@@ -11,11 +11,11 @@ from sqlalchemy import Connection
 
 from auditspan import NotSealedError
 from auditspan.reading import export_cloudevents, export_csv, export_ndjson, export_ocsf
-from auditspan_service.api.audit_events import FILTERS, filters_of
+from auditspan_service.api.audit_events import filter_parameters, filters_of
 from auditspan_service.api.auth import requires
 from auditspan_service.api.current import services
 from auditspan_service.api.problems import not_sealed
-from auditspan_service.api.query import malformed, parameters
+from auditspan_service.api.query import malformed
 
 exports = Blueprint("exports", __name__, url_prefix="/v1/audit-events")
 
@@ -34,7 +34,7 @@ _ENDINGS = {"ocsf": "ocsf.ndjson", "cloudevents": "cloudevents.ndjson"}
 @requires("audit:read")
 def export() -> Response:
     """Return the sealed events that match the filters, oldest first, in one of the formats."""
-    given = parameters((*FILTERS, "format"))
+    given = filter_parameters("format")
     form = given.pop("format", "ndjson")
     if form not in _FORMATS:
         raise malformed(f"format must be {' or '.join(_FORMATS)}.")

@@ -58,24 +58,20 @@ class EventQuery(BaseModel):
 
 
 class EventExclusions(BaseModel):
-    """Filters that exclude events, as in `actor!=7`."""
+    """Filters that exclude events; `not_actor=7` can also be written `actor!=7`."""
 
-    not_actor: _Text | None = Field(None, alias="actor!", description="not this actor")
-    not_on_behalf_of: _Text | None = Field(
-        None, alias="on_behalf_of!", description="not on behalf of"
-    )
-    not_action: _Action | None = Field(None, alias="action!", description="not this action")
-    not_target_type: _Text | None = Field(None, alias="target_type!", description="not this type")
-    not_target_id: _Text | None = Field(None, alias="target_id!", description="not this target")
-    not_field: _Text | None = Field(
-        None, alias="field!", description="without a change of this member"
-    )
-    not_outcome: Outcome | None = Field(None, alias="outcome!", description="not this outcome")
-    not_tx_id: _Text | None = Field(None, alias="tx_id!", description="not this transaction")
-    not_trace_id: _TraceId | None = Field(None, alias="trace_id!", description="not this trace")
-    not_request_id: _Text | None = Field(None, alias="request_id!", description="not this request")
-    not_tenant: _Text | None = Field(None, alias="tenant!", description="not this tenant")
-    not_text: _Text | None = Field(None, alias="text!", description="without this text")
+    not_actor: _Text | None = Field(None, description="not this actor")
+    not_on_behalf_of: _Text | None = Field(None, description="not on behalf of")
+    not_action: _Action | None = Field(None, description="not this action")
+    not_target_type: _Text | None = Field(None, description="not this type")
+    not_target_id: _Text | None = Field(None, description="not this target")
+    not_field: _Text | None = Field(None, description="without a change of this member")
+    not_outcome: Outcome | None = Field(None, description="not this outcome")
+    not_tx_id: _Text | None = Field(None, description="not this transaction")
+    not_trace_id: _TraceId | None = Field(None, description="not this trace")
+    not_request_id: _Text | None = Field(None, description="not this request")
+    not_tenant: _Text | None = Field(None, description="not this tenant")
+    not_text: _Text | None = Field(None, description="without this text")
 
 
 class EventSearch(EventQuery, EventExclusions, Paged):

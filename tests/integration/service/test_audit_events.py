@@ -87,6 +87,7 @@ def test_filters(story: dict[str, Any]) -> None:
         ({"tenant": "north"}, []),
         ({"action": "user.*", "actor!": "test", "action!": "*.update"}, [other, create]),
         ({"action": "user.*", "actor!": "lee", "field!": "username"}, [update]),
+        ({"action": "user.*", "not_actor": "lee", "not_field": "username"}, [update]),
         ({"target_type": "user", "actor": "test", "action": "api_key.create"}, []),
     ]
     found = [

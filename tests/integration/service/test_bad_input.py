@@ -182,6 +182,7 @@ CASES = {
         f"events {text}": query(text, "/v1/audit-events")
         for text in (
             *("trace_id=abc", "trace_id=" + "g" * 32, "user=1", "seq=1", "actor=", "actor=%00"),
+            *("not_actor=a&actor!=a", "not_actor=a&not_actor=b", "not_seq=1"),
             *("action=a&action=b", "target_type=a%0Ab", "limit=x", "cursor=dXNlcnM6MQ"),
         )
     },
