@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
+from auditspan.scope import SCHEMA_URL
 from auditspan.verify.state import Difference, StateReport
 from auditspan.verify.steps import Finding
 from auditspan.verify.trail import VerifyReport
@@ -129,3 +130,40 @@ def test_a_verification_says_how_it_ended(
         said[f"audit.verify.{name}"]["asInt"] for name in ("findings", "sealed")
     )
     assert said["audit.verify.time"]["asDouble"] > 1.7e9
+
+
+def test_connections_are_counted_under_the_current_names(measured: Measured) -> None:
+    """The name of the semantic conventions, with pool and state, and not that of 2023."""
+    with measured.engine.connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+    assert measured.telemetry.force_flush()
+    found = metrics(measured.files)
+    assert "db.client.connections.usage" not in found
+    points = found["db.client.connection.count"]["sum"]["dataPoints"]
+    assert [{"db.client.connection.pool.name", "db.client.connection.state"}] * len(points) == [
+        {one["key"] for one in point["attributes"]} for point in points
+    ]
+    assert {"idle", "used"} == {
+        one["value"]["stringValue"]
+        for point in points
+        for one in point["attributes"]
+        if one["key"] == "db.client.connection.state"
+    }
+
+
+def test_every_scope_has_a_version_and_a_schema(measured: Measured) -> None:
+    """Of the service's own meters, and of the instrumentation that it starts itself."""
+    with measured.engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO a DEFAULT VALUES")
+    assert measured.telemetry.force_flush()
+    scopes = {
+        scope["scope"]["name"]: (bool(scope["scope"].get("version")), scope.get("schemaUrl"))
+        for document in read_documents(measured.files / "telemetry" / "metrics.jsonl")
+        for resource in document["resourceMetrics"]
+        for scope in resource["scopeMetrics"]
+    }
+    whole = (True, SCHEMA_URL)
+    assert {
+        "auditspan_service": whole,
+        "opentelemetry.instrumentation.sqlalchemy": whole,
+    } == scopes

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import urllib3
 
-from auditspan.delivery import pool_manager
+from auditspan.delivery import Redaction, checked_headers, pool_manager
 from auditspan.errors import AuditConfigError, LogBackendError
 
 _TIMEOUT = urllib3.Timeout(connect=10, read=120)
@@ -22,12 +23,18 @@ class QueryApi:
 
     Args:
         url: the base URL.
-        headers: headers to send with every request, for example for authorization.
+        headers: headers to send with every request, for example for authorization. Messages of
+            errors do not repeat their values.
+
+    Raises:
+        AuditConfigError: the URL or a header is invalid.
     """
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+        _require_plain(url)
         self.url = url.rstrip("/")
-        self._headers = dict(headers)
+        self._headers = checked_headers(headers)
+        self._redacted = Redaction(self._headers)
         self._pool = pool_manager(url, num_pools=1, maxsize=1, retries=False)
 
     def close(self) -> None:
@@ -73,7 +80,9 @@ class QueryApi:
         try:
             if response.status != _OK:
                 said = response.read(_SHOWN).decode("utf-8", "replace").strip()
-                raise LogBackendError(f"{self.url}{path} answered HTTP {response.status}: {said}")
+                raise LogBackendError(
+                    f"{self.url}{path} answered HTTP {response.status}: {self._redacted(said)}"
+                )
             yield from response.stream(_PIECE)
         except urllib3.exceptions.HTTPError as error:
             raise LogBackendError(f"the answer of {self.url}{path} ended early: {error}") from error
@@ -93,11 +102,32 @@ class QueryApi:
             )
         except urllib3.exceptions.HTTPError as error:
             raise LogBackendError(f"{self.url} cannot be reached: {error}") from error
-        except ValueError as error:  # urllib3 refuses the URL
-            raise AuditConfigError(f"invalid URL of a log backend: {error}") from error
 
     def _parsed(self, text: bytes) -> Any:  # noqa: ANN401 (any JSON)
         try:
             return json.loads(text)
         except ValueError as error:
             raise LogBackendError(f"the answer of {self.url} is not JSON: {error}") from error
+
+
+def _require_plain(url: str) -> None:
+    """Check that the URL is an HTTP URL without credentials.
+
+    Raises:
+        AuditConfigError: it is not.
+    """
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        is_valid = False
+    else:
+        if parts.username is not None or parts.password is not None:
+            raise AuditConfigError(
+                "the URL of a log backend must not contain a user or a password: set "
+                "AUDITSPAN_LOG_BACKEND_HEADERS"
+            )
+    if not is_valid:
+        raise AuditConfigError(
+            "invalid URL of a log backend: expected a URL such as http://127.0.0.1:9428"
+        )

@@ -8,6 +8,7 @@ is incomplete, and refused.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from auditspan.backends.delivered import Delivered
 from auditspan.backends.http import QueryApi
@@ -33,15 +34,33 @@ def read_victorialogs(api: QueryApi) -> Iterator[Delivered]:
     Raises:
         LogBackendError: a query failed, or its answer is incomplete.
     """
-    days = {row["_time"][:_DATE]: int(row["records"]) for row in api.lines(_QUERY, query=_DAYS)}
-    for day, expected in sorted(days.items()):
+    for day, expected in _days(api):
         found = 0
         for row in api.lines(_QUERY, query=f"_time:{day}Z {_RECORDS} | {_FIELDS}"):
             found += 1
-            trail = row.get(semconv.TRAIL_NAME)
-            yield Delivered(row[semconv.RECORD_ID], row.get("_msg"), trail)
+            yield _record(api, row)
         if found < expected:
             raise LogBackendError(
                 f"{api.url} returned {found} of {expected} audit records of {day}: its limits may "
                 "be too low; nothing was compared"
             )
+
+
+def _days(api: QueryApi) -> list[tuple[str, int]]:
+    """Return the days that have records, with their numbers, oldest first."""
+    try:
+        rows = api.lines(_QUERY, query=_DAYS)
+        return sorted((row["_time"][:_DATE], int(row["records"])) for row in rows)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unexpected(api, error) from error
+
+
+def _record(api: QueryApi, row: Any) -> Delivered:  # noqa: ANN401 (any JSON)
+    try:
+        return Delivered(row[semconv.RECORD_ID], row.get("_msg"), row.get(semconv.TRAIL_NAME))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise _unexpected(api, error) from error
+
+
+def _unexpected(api: QueryApi, error: Exception) -> LogBackendError:
+    return LogBackendError(f"the answer of {api.url} is not that of VictoriaLogs: {error!r}")

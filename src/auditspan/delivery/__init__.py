@@ -22,6 +22,7 @@ from auditspan.delivery.encoding import encode
 from auditspan.delivery.otlp_sink import Compression, OtlpSink, TlsFiles
 from auditspan.delivery.outbound import is_loopback, pool_manager, proxy_for
 from auditspan.delivery.relay import Relay
+from auditspan.delivery.request_headers import Redaction, checked_headers
 from auditspan.delivery.sinks import ConsoleSink, FileSink, Sink, write_records
 
 __all__ = [
@@ -36,9 +37,11 @@ __all__ = [
     "FileSink",
     "Item",
     "OtlpSink",
+    "Redaction",
     "Relay",
     "Sink",
     "TlsFiles",
+    "checked_headers",
     "encode",
     "is_loopback",
     "load_cursors",

@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 
 from auditspan.backends import Delivered, read_backend
 from auditspan.delivery.log_record import unix_nanos
-from auditspan.errors import LogBackendError
+from auditspan.errors import AuditConfigError, LogBackendError
 from auditspan.storage import insert_records
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine
@@ -136,6 +136,36 @@ def test_a_page_that_answers_everything_is_no_backend() -> None:
         pytest.raises(LogBackendError, match="neither VictoriaLogs nor Loki"),
     ):
         list(read_backend(url, since=NOON))
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://kim:hunter2@127.0.0.1:1", "must not contain a user or a password"),
+        ("http://[", "invalid URL"),
+        ("ftp://127.0.0.1", "invalid URL"),
+        ("http://127.0.0.1:99999", "invalid URL"),
+    ],
+)
+def test_an_invalid_url_is_refused(url: str, reason: str) -> None:
+    """It is not asked, and the message does not repeat credentials."""
+    with pytest.raises(AuditConfigError, match=reason) as refusal:
+        list(read_backend(url, since=NOON))
+    assert "hunter2" not in refusal.value.message
+
+
+def test_headers_are_sent_and_not_repeated() -> None:
+    """A backend that refuses a token and echoes it is quoted without it."""
+
+    def answer(path: str, _given: dict[str, str]) -> Answer:
+        if path.endswith("labels"):
+            return 200, JSON, "{}"
+        return 401, "text/plain", "invalid token hunter2"
+
+    headers = {"Authorization": "Bearer hunter2"}
+    with serving(answer) as url, pytest.raises(LogBackendError, match="HTTP 401") as refusal:
+        list(read_backend(url, since=NOON, headers=headers))
+    assert "invalid token [redacted]" in refusal.value.message
 
 
 def test_a_backend_that_is_away_is_an_error() -> None:
