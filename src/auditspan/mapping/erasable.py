@@ -1,4 +1,4 @@
-"""Whether a trail has erasable values, and so needs an erasure key."""
+"""Detection of erasable values, for which a trail needs an erasure key."""
 
 from __future__ import annotations
 
