@@ -49,10 +49,16 @@ def chosen_key(given: MacKey | Unset | None) -> MacKey | None:
 def chosen_erasure_keys(
     given: ErasureKey | Sequence[ErasureKey] | None,
 ) -> KeySource:
-    """Return the given keys; by default the function that reads the stored ones."""
-    if given is None:
-        return stored_erasure_keys
-    return (given,) if isinstance(given, ErasureKey) else given
+    """Return the given keys; by default a function that reads the stored ones once."""
+    if given is not None:
+        return (given,) if isinstance(given, ErasureKey) else given
+    found: list[ErasureKey] = []
+
+    def stored() -> Sequence[ErasureKey]:
+        found.extend(() if found else stored_erasure_keys())
+        return found
+
+    return stored
 
 
 def utc_now() -> datetime:

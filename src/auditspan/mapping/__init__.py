@@ -11,6 +11,7 @@ from auditspan.mapping.audited_table import (
 )
 from auditspan.mapping.catalog import home_of, table_named, tables_of
 from auditspan.mapping.column_values import Convert, converter
+from auditspan.mapping.erasable import has_erasable
 from auditspan.mapping.link_table import LinkTable, link_table
 from auditspan.mapping.mappers import all_mappers, is_on_join
 from auditspan.mapping.policy import Exempt, Policy, audited_model, decided_table
@@ -39,6 +40,7 @@ __all__ = [
     "concealed",
     "converter",
     "decided_table",
+    "has_erasable",
     "home_of",
     "identity_of",
     "is_on_join",

@@ -85,6 +85,11 @@ class AuditedTable:
         """The target types of the rows."""
         return frozenset(kind.type for kind in self._all_kinds)
 
+    @property
+    def is_erasable(self) -> bool:
+        """True if the values of a column can be erased."""
+        return any(kind.erasable for kind in self._all_kinds)
+
     @cached_property
     def _all_kinds(self) -> list[AuditedKind]:
         joined = (kind for _, kind in self.subclasses)

@@ -15,7 +15,8 @@ from auditspan.keys import (
     load_or_create_mac_key,
     load_or_create_signing_keys,
 )
-from auditspan.storage import snapshot
+from auditspan.mapping import has_erasable
+from auditspan.storage import erasure_keys_of, snapshot
 from auditspan.tlog import PublicKey
 
 KeyWarning.is_due = False  # the application that is about to be imported gets its key now
@@ -44,7 +45,6 @@ def init(target: Target, *, as_json: bool) -> None:
         return
     say(f"created   {', '.join(created) or 'nothing: everything exists'}")
     say(f"keys      {settings.mac_key_file} (MAC), {settings.signing_key_file} (signing)")
-    say(f"          {settings.erasure_key_file} (erasure)")
     say(f"database  {url}")
     say(f"public    {public.vkey} (keep a copy outside the database)")
     say(f"next      {target.command} worker")
@@ -58,14 +58,15 @@ def _create_keys(target: Target, engine: Engine) -> tuple[PublicKey, list[str]]:
     """
     may_create = target.creates_keys or not _has_rows(target, engine)
     mac, signing = target.settings.mac_key_file, target.settings.signing_key_file
-    erasure = target.settings.erasure_key_file
-    names = {mac: "MAC key", signing: "signing key", erasure: "erasure key"}
+    names = {mac: "MAC key", signing: "signing key"}
     created = [name for path, name in names.items() if not path.exists()]
     if target.mac_keys() and not mac.exists():
         created.remove("MAC key")  # the application provides its own
     else:
         load_or_create_mac_key(mac, create=may_create)
-    load_or_create_erasure_keys(erasure, create=True)  # values under another key stay unreadable
+    if has_erasable(target.metadata) and not erasure_keys_of(target.metadata):
+        load_or_create_erasure_keys(target.settings.erasure_key_file, create=may_create)
+        created.append("erasure key")
     signer, *_ = load_or_create_signing_keys(signing, create=may_create)
     return signer.public, created
 
