@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from auditspan import AuditTrail, MacKey
 from auditspan.keys import load_mac_keys, load_or_create_mac_key
 from auditspan.telemetry import service_from_resource
 from auditspan_service.config import Settings
 from auditspan_service.database.engine import Database
-from auditspan_service.models import Base
+from auditspan_service.models import Base, utc_now
 from auditspan_service.telemetry.exporters import Exporters
 from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
 
@@ -32,11 +34,13 @@ class Services:
     mac_keys: tuple[MacKey, ...]
 
 
-def open_services(settings: Settings, telemetry: Telemetry) -> Services:
+def open_services(
+    settings: Settings, telemetry: Telemetry, *, clock: Callable[[], datetime] = utc_now
+) -> Services:
     """Create the database and its audit trail, without connecting yet.
 
-    The MAC key is created only for an embedded database, which has no other writers. All writers of
-    a shared database need the same key.
+    `clock` sets the times of events. The MAC key is created only for an embedded database, which
+    has no other writers. All writers of a shared database need the same key.
 
     Raises:
         KeyFileError: there is no MAC key, or it cannot be read.
@@ -49,6 +53,7 @@ def open_services(settings: Settings, telemetry: Telemetry) -> Services:
         strict=settings.strict,
         service=service_from_resource(telemetry.resource.attributes),
         mac_key=mac_key,
+        clock=clock,
     )
     return Services(
         settings=settings,

@@ -1,4 +1,4 @@
-"""What the tour prints of its proof, and where to look next."""
+"""The printed report of the tour: its proof, and where to look next."""
 
 from __future__ import annotations
 
