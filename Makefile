@@ -203,6 +203,7 @@ test-viewer: $(READY) ## the pages of the viewer in a browser (Chromium)
 
 .PHONY: screenshots
 screenshots: $(READY) collector ## take the pictures of docs/images anew (Java, Maven, Chromium)
+	@PYTHONPATH=tests $(RUN)/python -m documents.recordings
 	@PYTHONPATH=tests $(RUN)/python -m viewer.screenshots
 	@PYTHONPATH=tests $(RUN)/python -m backends.screenshots
 

@@ -18,7 +18,6 @@ from documents.page import HOW_TO, ROOT, Block, blocks
 from documents.runs import RUN
 from documents.walk import problems, walk
 
-PAGES = [page for page, test in RUN.items() if test == Path(__file__).name]
 OF_A_TRAIL = (
     ("prove-and-export.md", 2),
     ("check-the-state.md", 0),
@@ -36,6 +35,9 @@ from auditspan_service.models import Base
 
 def shell_blocks(page: str) -> list[Block]:
     return [one for one in blocks(HOW_TO / page) if one.is_shell and not one.is_settings]
+
+
+PAGES = [page for page, test in RUN.items() if test == Path(__file__).name and shell_blocks(page)]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -89,10 +91,8 @@ def test_python_of_the_pages_runs_on_the_trail(service: Service) -> None:
         exec(block.text.replace("REPEATABLE READ", "SERIALIZABLE"), names)  # noqa: S102 (the page)
     names["target"].close()
     assert names["report"].ok
-    assert (event_id, True) == (
-        names["proof"]["event_id"],
-        "manifest" in (service.directory / "export").read_text(),
-    )
+    assert event_id in str(names["proof"].resource())
+    assert "manifest" in (service.directory / "export").read_text()
     assert names["receipts"][0].is_new
     engine.dispose()
 
