@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from documents.conftest import Network
-from documents.page import ROOT, Block, blocks
+from documents.page import ROOT, blocks
 from documents.walk import problems, walk
 
 README = ROOT / "README.md"
@@ -28,10 +30,15 @@ def test_three_lines_are_the_trail() -> None:
     assert 3 == len(trail)
 
 
-def test_other_commands_are_targets_of_the_makefile() -> None:
-    """`make tour` and `make test` are run by other tests, or run these."""
+@pytest.mark.parametrize(
+    ("page", "commands"),
+    [(README, ["make tour", "make test"]), (ROOT / "docs/index.md", ["make tour", "make up"])],
+    ids=["README", "index"],
+)
+def test_first_commands_are_targets_of_the_makefile(page: Path, commands: list[str]) -> None:
+    """`make tour` is run by tests/e2e, `make up` by many, and `make test` runs this."""
     targets = (ROOT / "Makefile").read_text(encoding="utf-8")
-    shell: list[Block] = [one for one in blocks(README) if one.is_shell]
-    made = [one.text for block in shell for one in block.commands() if one.text.startswith("make ")]
-    assert ["make tour", "make test"] == made
+    shown = [one.text for block in blocks(page) if block.is_shell for one in block.commands()]
+    made = [one.partition("#")[0].strip() for one in shown if one.startswith("make ")]
+    assert commands == made
     assert [] == [one for one in made if f"\n{one.split()[1]}:" not in targets]
