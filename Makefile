@@ -105,6 +105,11 @@ dist: $(READY) ## build wheel and source archive in dist, with a list of what is
 	@$(UV) export --quiet --frozen --no-dev --extra service --extra postgres --extra jwt \
 	  --format cyclonedx1.5 --output-file dist/auditspan.cdx.json
 
+.PHONY: notes
+notes: ## print the changelog's section of VERSION, which must exist
+	@awk -v version='$(VERSION)' '/^## / {found = $$2 == version; any = any || found; next} found; \
+	  END {exit !any}' CHANGELOG.md || { echo "CHANGELOG.md has no section '## $(VERSION)'" >&2; exit 1; }
+
 # Python 3.12 and later measure cheaply; on 3.11 the tests take much longer.
 COVERED := tests/unit tests/integration/library
 
@@ -129,6 +134,10 @@ soak: $(READY) collector ## the same with the full counts, and figures in the en
 .PHONY: test-containers
 test-containers: $(READY) image ## the deployment, on a Docker engine: the stack, killed under load
 	@$(RUN)/pytest tests/containers $(PYTEST_ARGS)
+
+.PHONY: test-image
+test-image: $(READY) image ## the built image alone, on a Docker engine
+	@$(RUN)/pytest tests/containers/test_image.py $(PYTEST_ARGS)
 
 .PHONY: test-mutations
 test-mutations: $(READY) ## break the capture code in one place after the other; a test must notice each
@@ -194,6 +203,7 @@ test-viewer: $(READY) ## the pages of the viewer in a browser (Chromium)
 
 .PHONY: screenshots
 screenshots: $(READY) collector ## take the pictures of docs/images anew (Java, Maven, Chromium)
+	@PYTHONPATH=tests $(RUN)/python -m documents.recordings
 	@PYTHONPATH=tests $(RUN)/python -m viewer.screenshots
 	@PYTHONPATH=tests $(RUN)/python -m backends.screenshots
 

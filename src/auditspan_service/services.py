@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from auditspan import AuditTrail, MacKey
 from auditspan.keys import load_mac_keys, load_or_create_erasure_keys, load_or_create_mac_key
 from auditspan.telemetry import service_from_resource
 from auditspan_service.config import Settings
 from auditspan_service.database.engine import Database
-from auditspan_service.models import PRIVACY, Base
+from auditspan_service.models import PRIVACY, Base, utc_now
 from auditspan_service.telemetry.exporters import Exporters
 from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
 
@@ -32,11 +34,14 @@ class Services:
     mac_keys: tuple[MacKey, ...]
 
 
-def open_services(settings: Settings, telemetry: Telemetry) -> Services:
+def open_services(
+    settings: Settings, telemetry: Telemetry, *, clock: Callable[[], datetime] = utc_now
+) -> Services:
     """Create the database and its audit trail, without connecting yet.
 
-    The MAC key and the erasure key are created only for an embedded database, which has no other
-    writers. All writers of a shared database need the same keys.
+    `clock` sets the times of events. The MAC key and the erasure key are created only for an
+    embedded database, which has no other writers. All writers of a shared database need the same
+    keys.
 
     Raises:
         KeyFileError: there is no such key, or it cannot be read.
@@ -55,6 +60,7 @@ def open_services(settings: Settings, telemetry: Telemetry) -> Services:
         mac_key=mac_key,
         erasure_key=erasure_keys,
         privacy=PRIVACY,
+        clock=clock,
     )
     return Services(
         settings=settings,

@@ -61,6 +61,20 @@ def broken_in_site(site: Path) -> Iterator[Broken]:
             elif reason := _reason(site, path, link):
                 yield Broken(path, link, reason)
     yield from _styles(site)
+    yield from _unlisted(site)
+
+
+def _unlisted(site: Path) -> Iterator[Broken]:
+    """Yield the pages that no other page links to: they are in no section of the navigation."""
+    pages = {path for path in site.rglob("*.html") if path.name != "404.html"}
+    linked = {
+        target
+        for path in pages
+        for link in parsed(path).links
+        if not _is_elsewhere(link) and (target := _target(path, link)) != path
+    }
+    for path in sorted(pages - linked - {site / "index.html"}):
+        yield Broken(path, "(no link)", "in no section: docs/.nav.yml")
 
 
 def _styles(site: Path) -> Iterator[Broken]:
@@ -79,11 +93,17 @@ def _reason(site: Path, path: Path, link: str) -> str | None:
     parts = urlsplit(link)
     if parts.scheme or parts.netloc:
         return None
-    target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
-    target = target / "index.html" if target.is_dir() else target
+    target = _target(path, link)
     if not (target.is_file() and target.is_relative_to(site)):
         return "no such page"
     fragment = unquote(parts.fragment)
     if fragment and target.suffix == ".html" and fragment not in parsed(target).ids:
         return "no such anchor"
     return None
+
+
+def _target(path: Path, link: str) -> Path:
+    """Return the file that a link of a page leads to."""
+    parts = urlsplit(link)
+    target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+    return target / "index.html" if target.is_dir() else target

@@ -65,8 +65,15 @@ def test_broken_links_in_a_site_are_found(tmp_path: Path, html: str, reasons: li
     """A page may link to another host, and loads nothing from one."""
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "index.html").write_text('<p id="there">')
-    (tmp_path / "index.html").write_text(html)
+    (tmp_path / "index.html").write_text(f'{html}<a href="other/"></a>')
     assert reasons == [broken.reason for broken in broken_in_site(tmp_path)]
+
+
+def test_page_in_no_section_is_found(tmp_path: Path) -> None:
+    """A page that no other page links to is not in the navigation."""
+    (tmp_path / "index.html").write_text("")
+    (tmp_path / "other.html").write_text('<a href="other.html"></a>')
+    assert [tmp_path / "other.html"] == [broken.page for broken in broken_in_site(tmp_path)]
 
 
 def test_python_page_has_every_public_name() -> None:

@@ -151,7 +151,10 @@ def test_an_error_has_a_page(error: type[AuditError]) -> None:
 
 def test_every_page_explains_an_error() -> None:
     """No page is left behind by an error that is gone."""
-    assert {f"{one.code}.md" for one in ERRORS} == {path.name for path in PAGES.glob("*")}
+    pages = {f"{one.code}.md" for one in ERRORS}
+    assert {*pages, "README.md"} == {path.name for path in PAGES.glob("*")}
+    listed = re.findall(r"^- .*\((.+)\)$", (PAGES / "README.md").read_text(), re.MULTILINE)
+    assert pages == set(listed)
 
 
 @pytest.mark.parametrize("path", sorted(PAGES.glob("*.md")), ids=lambda path: path.stem)

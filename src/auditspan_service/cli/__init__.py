@@ -17,6 +17,7 @@ from auditspan.cli import COMMANDS, Commands, Lazy, data_option, set_app, set_ta
 _SERVICE = {
     "up": "Run the whole service, for development.",
     "tour": "Demonstrate the trail with real requests.",
+    "demo": "Fill an empty trail with a believable week.",
     "serve": "Serve the API.",
     "users": "Manage users of the service and their roles.",
     "keys": "Manage API keys and the MAC key of the trail.",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from sqlalchemy import Engine
 
@@ -14,12 +15,15 @@ from auditspan_service.database.data_directory import database_file
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import SchemaState, inspect_schema
 from auditspan_service.errors import SchemaError
+from auditspan_service.models import utc_now
 from auditspan_service.services import Services, open_services, silent_telemetry
 
 
 @contextmanager
-def opened_services() -> Iterator[Services]:
+def opened_services(clock: Callable[[], datetime] = utc_now) -> Iterator[Services]:
     """Open the services, with the command as actor, on a database with this release's schema.
+
+    `clock` sets the times of the events.
 
     Raises:
         SettingsError, KeyFileError, SchemaError: the set-up is incomplete.
@@ -27,7 +31,7 @@ def opened_services() -> Iterator[Services]:
     settings = load_settings()
     with opened_engine(settings) as engine:
         require_current(engine)
-    services = open_services(settings, silent_telemetry())
+    services = open_services(settings, silent_telemetry(), clock=clock)
     try:
         with audit_context(actor=ACTOR):
             yield services

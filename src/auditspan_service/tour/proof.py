@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import uuid4
 
 import urllib3
-from flask import Flask
-from flask.typing import ResponseReturnValue
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from auditspan import CollectorFilesError
@@ -24,10 +23,10 @@ from auditspan.otlp import read_logs, read_spans
 from auditspan.storage import EventFilter, StoredEvent, audit_tables, find_events
 from auditspan.telemetry import semconv
 from auditspan.verify import ReconcileReport, VerifyReport, reconcile, verify_trail
-from auditspan_service.api.current import services
-from auditspan_service.models import Base, User
+from auditspan_service.models import Base
 from auditspan_service.tour.stage import Stage
-from auditspan_service.tour.story import FAILING_ROUTE, STORY, Step
+from auditspan_service.tour.story import STORY, Step
+from auditspan_service.tour.tampering import tamper
 
 WAIT_SECONDS = 60.0
 """Time limit for the telemetry to arrive."""
@@ -48,13 +47,17 @@ class Trace:
     def ok(self) -> bool:
         """Success: the expected response, and the expected events in all three places."""
         bodies = {event["event_id"]: row.body for row, event in self._events()}
-        actions = tuple(event["action"] for _row, event in self._events())
         return (
             self.status == self.step.status
-            and actions == self.step.actions
+            and self.step.accepts(self.actions)
             and sorted(self.span_events) == sorted(bodies)
             and self.log_records == bodies
         )
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """Actions of the recorded events, in order."""
+        return tuple(event["action"] for _row, event in self._events())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -63,7 +66,7 @@ class Trace:
             "request": f"{self.step.method} {self.step.path}",
             "status": self.status,
             "trace_id": self.trace_id,
-            "actions": [event["action"] for _row, event in self._events()],
+            "actions": list(self.actions),
             "rows": len(self.rows),
             "span_events": len(self.span_events),
             "log_records": len(self.log_records),
@@ -82,6 +85,8 @@ class Proof:
     traces: list[Trace]
     verified: VerifyReport
     reconciled: ReconcileReport
+    tampered: VerifyReport | None = None
+    """Verification of a copy that was tampered with; None where no copy is made."""
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -100,7 +105,24 @@ class Proof:
     @property
     def ok(self) -> bool:
         """True if all records match, the trail is verified and everything was delivered."""
-        return self.joined and self.verified.ok and self.reconciled.ok
+        return self.joined and self.verified.ok and self.reconciled.ok and self.is_caught
+
+    @property
+    def is_caught(self) -> bool:
+        """True if the findings in the copy name the forged event, and no other."""
+        if self.tampered is None:
+            return True
+        return {finding.event_id for finding in self.tampered.findings} == {self.event_id}
+
+    @property
+    def event_id(self) -> str:
+        """The id of the event that `update` left, and that is forged in the copy."""
+        return str(json.loads(self.update.rows[0].body)["event_id"])
+
+    @property
+    def update(self) -> Trace:
+        """The request that changes the user."""
+        return next(trace for trace in self.traces if trace.step.actions == ("user.update",))
 
     @property
     def user_id(self) -> str:
@@ -108,22 +130,13 @@ class Proof:
         return str(json.loads(self.traces[0].rows[0].body)["target"]["id"])
 
 
-def add_failing_route(app: Flask) -> None:
-    """Add a route that fails after its flush, which no client can make the service do."""
-
-    @app.post(FAILING_ROUTE)
-    def fails_after_flush() -> ResponseReturnValue:
-        with services().database.writing() as session:
-            session.add(User(username="never-committed"))
-            session.flush()
-            raise RuntimeError("the tour fails this request after its flush")
-
-
 def tell(stage: Stage, told: Callable[[Trace], None]) -> list[Trace]:
     """Make the requests of the tour one after the other; pass each result to `told`."""
     story = _Story(stage)
     traces = []
     for step in STORY:
+        if step.key == "reader" and stage.reader is None:
+            continue
         traces.append(story.request(step))
         told(traces[-1])
     return traces
@@ -150,8 +163,16 @@ def prove(stage: Stage, told: list[Trace]) -> Proof:
             missing = now if missing is None else missing & now
             proof.reconciled.missing = sorted(missing)
             if proof.ok or is_late:
-                return proof
+                return _with_tampering(proof, stage)
         time.sleep(0.2)
+
+
+def _with_tampering(proof: Proof, stage: Stage) -> Proof:
+    """Tamper with a copy of the database, if the service is the tour's own, on SQLite."""
+    if not (stage.is_own and proof.joined):
+        return proof
+    copy = stage.settings.data_dir / "tampered.db"
+    return replace(proof, tampered=tamper(stage.settings, proof.event_id, copy))
 
 
 class _Story:
@@ -161,34 +182,42 @@ class _Story:
         self._stage = stage
         self._user = ""
         self._tags: list[str] = []
+        self._event_id = str(uuid4())
         self._http = urllib3.PoolManager(retries=False)
 
     def request(self, step: Step) -> Trace:
         stage = self._stage
-        base = stage.failing_url if step.path == FAILING_ROUTE else stage.url
+        base = stage.extra_url if step.is_extra else stage.url
         answer = self._http.request(
             step.method,
-            base + step.path.format(user=self._user),
+            base + step.path.format(user=self._user, name=stage.username),
             json=self._body(step),
             headers=self._headers(step),
             timeout=30.0,
         )
-        self._user = answer.headers.get("Location", self._user).removeprefix(stage.url)
+        self._user = self._user or answer.headers.get("Location", "").removeprefix(stage.url)
         if "ETag" in answer.headers:
             self._tags.append(answer.headers["ETag"])
         trace_id = answer.headers["traceresponse"].split("-")[1]
         return Trace(step=step, status=answer.status, trace_id=trace_id)
 
-    def _body(self, step: Step) -> dict[str, str] | None:
-        if step.body is None:
-            return None
-        return {name: text.format(name=self._stage.username) for name, text in step.body.items()}
+    def _body(self, step: Step) -> Any:  # noqa: ANN401 (JSON)
+        names = {"{name}": self._stage.username, "{event_id}": self._event_id}
+        return _filled(step.body, names) if step.body else None
 
     def _headers(self, step: Step) -> dict[str, str]:
-        headers = {"Authorization": f"Bearer {self._stage.key}"} if step.with_key else {}
+        key = self._stage.key if step.key == "own" else self._stage.reader
+        headers = {"Authorization": f"Bearer {key}"} if step.key else {}
         if step.if_match:
             headers["If-Match"] = self._tags[0 if step.if_match == "first" else -1]
         return headers
+
+
+def _filled(value: Any, names: dict[str, str]) -> Any:  # noqa: ANN401 (JSON)
+    """Replace the strings that stand for something of this tour."""
+    if isinstance(value, dict):
+        return {name: _filled(member, names) for name, member in value.items()}
+    return names.get(value, value)
 
 
 def _read_back(stage: Stage, told: list[Trace]) -> Proof:

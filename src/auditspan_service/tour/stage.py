@@ -1,8 +1,8 @@
 """The service of the tour: a stack of its own, or a running service.
 
-No HTTP client can make a service fail after a flush. For that one request a second server is
-started here, on the same database and with the same collector: one more replica of the service,
-with a route that fails.
+No HTTP client can make a service fail after a flush, or write raw SQL. For these requests a second
+server is started here, on the same database and with the same collector: one more replica of the
+service, with the routes of `routes`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from auditspan_service.telemetry.providers import TelemetryConfig, setup_telemet
 TOURIST = "auditspan-tour"
 """The user of the tour's temporary key on a running service; the key is revoked afterwards."""
 
-_SCOPES = ("users:read", "users:write")
+_SCOPES = ("users:read", "users:write", "audit:write")
+_READER = ("users:read",)
 _DELAY_MILLIS = 500
 
 Extend = Callable[[Flask], None]
@@ -48,8 +49,9 @@ class Stage:
 
     Attributes:
         url: the address of the service.
-        failing_url: the address of the service that has the failing route.
-        key: the text of an API key that may change users.
+        extra_url: the address of the server that has the tour's own routes.
+        key: the text of an API key that may change users and record events.
+        reader: the text of an API key that may only read users, if one was made.
         username: the username of the user to create; it is not taken yet.
         settings: the settings of the service.
         database: the database of the service.
@@ -59,8 +61,9 @@ class Stage:
     """
 
     url: str
-    failing_url: str
+    extra_url: str
     key: str = field(repr=False)
+    reader: str | None = field(repr=False)
     username: str
     settings: Settings
     database: Database
@@ -77,11 +80,13 @@ def own_stage(
     with (
         log_file.open("a", encoding="utf-8") as log,
         Stack.start(settings, binary=binary, log_stream=log, extend=extend) as stack,
+        _key(stack.services, _READER) as reader,
     ):
         yield Stage(
             url=stack.url,
-            failing_url=stack.url,
+            extra_url=stack.url,
             key=stack.key or "",
+            reader=reader,
             username="kim",
             settings=stack.settings,
             database=stack.services.database,
@@ -97,17 +102,19 @@ def running_stage(
 ) -> Iterator[Stage]:
     """Use the service at `url`, with the database and collector's files of the settings.
 
-    Without a `key`, one is created and revoked afterwards; the trail records both.
+    Without a `key`, one is created and revoked afterwards, with another that only reads; the trail
+    records both.
 
     Raises:
         ServiceError: no auditspan service is ready at `url`.
     """
     _require_ready(url)
-    with _replica(settings, extend) as (services, failing_url), ExitStack() as stops:
+    with _replica(settings, extend) as (services, extra_url), ExitStack() as stops:
         yield Stage(
             url=url.rstrip("/"),
-            failing_url=failing_url,
-            key=key or stops.enter_context(_key(services)),
+            extra_url=extra_url,
+            key=key or stops.enter_context(_key(services, _SCOPES)),
+            reader=None if key else stops.enter_context(_key(services, _READER)),
             username=f"tour-{secrets.token_hex(4)}",
             settings=settings,
             database=services.database,
@@ -154,11 +161,11 @@ def _served(app: Flask) -> Iterator[str]:
 
 
 @contextmanager
-def _key(services: Services) -> Iterator[str]:
+def _key(services: Services, scopes: tuple[str, ...]) -> Iterator[str]:
     """Create an API key and revoke it after the tour."""
     actor = Actor.system(TOURIST)
     with audit_context(actor=actor, reason="tour"), services.database.writing() as session:
-        issued = create_key(session, TOURIST, _SCOPES, name="tour")
+        issued = create_key(session, TOURIST, scopes, name="tour")
         key_id = issued.key.id
     try:
         yield issued.text
