@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import MetaData
 from sqlalchemy.orm import Session, scoped_session
@@ -48,10 +48,12 @@ from auditspan.format import (
 from auditspan.ingest import ForeignEvent, Receipt, ingest_batch
 from auditspan.mapping import Privacy, as_target, keep_private, privacy_of
 from auditspan.reading import TrailEvents
-from auditspan.retention import Retention
 from auditspan.states import ObjectStates
 from auditspan.storage import AuditTables, CoveredRows, audit_tables, find_uncovered
 from auditspan.telemetry import announce, service_from_resource
+
+if TYPE_CHECKING:
+    from auditspan.retention import Retention
 
 
 class AuditTrail(TrailDatabase, TrailEvents, ObjectStates):
@@ -279,6 +281,8 @@ class AuditTrail(TrailDatabase, TrailEvents, ObjectStates):
     @property
     def retention(self) -> Retention:
         """Purges of old events, and legal holds."""
+        from auditspan.retention import Retention  # noqa: PLC0415 (it imports the delivery)
+
         return Retention(
             capture=self._capture,
             open_engine=self.opened_engine,

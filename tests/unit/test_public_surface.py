@@ -48,6 +48,8 @@ CODES = {
     "KeyFileError": "key-file",
     "MissingActorError": "missing-actor",
     "NotSealedError": "not-sealed",
+    "PurgedError": "purged",
+    "RetentionError": "retention",
     "RevertError": "revert",
     "SettingsError": "settings",
     "SinkError": "sink",

@@ -33,7 +33,8 @@ from sqlalchemy.orm import (
 from auditspan import Actor, AuditTrail, MacKey, Policy, Target, audit_context
 from auditspan.capture import Undrained
 from auditspan.delivery import FileSink, Relay
-from auditspan.retention import PurgeReport, RetentionPlan
+from auditspan.retention import RetentionPlan
+from auditspan.retention.purging import PurgeReport
 from auditspan.seal import Sealer
 from auditspan.storage import snapshot
 from auditspan.tlog import SigningKey

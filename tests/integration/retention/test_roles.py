@@ -69,7 +69,7 @@ def test_guards_report_a_role_that_records_and_purges(deployed: Deployed) -> Non
 @pytest.mark.parametrize(
     "change",
     [
-        "CREATE OR REPLACE FUNCTION auditspan_purgeable() RETURNS bigint LANGUAGE sql AS 'SELECT 9'",
+        "CREATE OR REPLACE FUNCTION auditspan_purgeable() RETURNS bigint LANGUAGE sql RETURN 9",
         "GRANT EXECUTE ON FUNCTION auditspan_purge(bigint, bigint) TO PUBLIC",
         "DROP FUNCTION auditspan_purge_partitions()",
     ],
