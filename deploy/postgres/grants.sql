@@ -2,17 +2,18 @@
 -- rights are those written here and no others, so a new table is closed until it gets its lines.
 -- One transaction: who is at work meanwhile sees the rights before or those after.
 --
--- Nobody may change or remove what is in the trail, and nobody needs TRUNCATE.
+-- Nobody may change what is in the trail, and nobody needs TRUNCATE. What a sealed and delivered event
+-- trail.purge authorises, auditspan_purger removes by a function of the owner, and nobody else.
 
 \set ON_ERROR_STOP on
 
 BEGIN;
 
 REVOKE ALL ON ALL TABLES IN SCHEMA public
-FROM PUBLIC, auditspan_app, auditspan_worker, auditspan_auditor;
+FROM PUBLIC, auditspan_app, auditspan_worker, auditspan_auditor, auditspan_purger;
 
 -- Readiness and the commands compare the schema's revision with their own.
-GRANT SELECT ON alembic_version TO auditspan_app, auditspan_worker, auditspan_auditor;
+GRANT SELECT ON alembic_version TO auditspan_app, auditspan_worker, auditspan_auditor, auditspan_purger;
 
 -- The service: its own tables, and new rows in the trail. Id, transaction id and time of an audit
 -- row are the database's, so the service has no right to give them.
@@ -54,6 +55,12 @@ GRANT INSERT (
     event_id, occurred_at, actor_type, actor_id, action, outcome, target_type, target_id,
     trace_id, span_id, tx_id, tenant, body, mac, mac_key_id
 ) ON audit_event TO auditspan_worker;
+
+-- The purger: removes rows as the trail authorises it (docs/adr/0020), and records nothing.
+GRANT SELECT ON audit_event, audit_leaf, audit_checkpoint, audit_delivery, audit_quarantine TO auditspan_purger;
+REVOKE ALL ON FUNCTION auditspan_purge(bigint, bigint), auditspan_purge_partitions()
+FROM PUBLIC, auditspan_app, auditspan_worker, auditspan_auditor;
+GRANT EXECUTE ON FUNCTION auditspan_purge(bigint, bigint), auditspan_purge_partitions() TO auditspan_purger;
 
 -- The auditor: the trail and its seal; not who the users are, and no hash of a key.
 GRANT SELECT ON audit_event, audit_leaf, audit_checkpoint, audit_delivery, audit_delivery_status, audit_quarantine TO auditspan_auditor;

@@ -7,6 +7,8 @@
 --   auditspan_app       the service
 --   auditspan_worker    the sealer and the relay
 --   auditspan_auditor   reads the trail
+--   auditspan_purger    removes old rows as the trail authorises it; nobody logs in as it: grant it to a role of
+--                       the person who does, which is a member of none of the others
 --
 -- What each of them may do with each table is in grants.sql.
 
@@ -37,11 +39,12 @@ END $$;
 BEGIN;
 
 SELECT format('CREATE ROLE %I', name)
-FROM unnest(ARRAY['auditspan_owner', 'auditspan_migrator', 'auditspan_app', 'auditspan_worker', 'auditspan_auditor']) name
+FROM unnest(ARRAY['auditspan_owner', 'auditspan_migrator', 'auditspan_app', 'auditspan_worker', 'auditspan_auditor', 'auditspan_purger']) name
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 \gexec
 
 ALTER ROLE auditspan_owner NOLOGIN PASSWORD NULL;
+ALTER ROLE auditspan_purger NOLOGIN PASSWORD NULL;
 -- NOINHERIT: it has the owner's rights by becoming the owner, so that what it makes is the owner's.
 ALTER ROLE auditspan_migrator LOGIN NOINHERIT PASSWORD :'migrator';
 ALTER ROLE auditspan_app LOGIN PASSWORD :'app';
@@ -55,10 +58,10 @@ ALTER ROLE auditspan_auditor IN DATABASE :"DBNAME" SET default_transaction_read_
 ALTER DATABASE :"DBNAME" OWNER TO auditspan_owner;
 REVOKE ALL ON DATABASE :"DBNAME", postgres, template1 FROM PUBLIC;
 GRANT CONNECT ON DATABASE :"DBNAME"
-TO auditspan_migrator, auditspan_app, auditspan_worker, auditspan_auditor;
+TO auditspan_migrator, auditspan_app, auditspan_worker, auditspan_auditor, auditspan_purger;
 
 ALTER SCHEMA public OWNER TO auditspan_owner;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
-GRANT USAGE ON SCHEMA public TO auditspan_app, auditspan_worker, auditspan_auditor;
+GRANT USAGE ON SCHEMA public TO auditspan_app, auditspan_worker, auditspan_auditor, auditspan_purger;
 
 COMMIT;

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import MetaData
 from sqlalchemy.orm import Session, scoped_session
@@ -50,7 +50,6 @@ from auditspan.format import (
 from auditspan.ingest import TrailIngest
 from auditspan.mapping import Privacy, as_target, keep_private, privacy_of
 from auditspan.reading import TrailEvents
-from auditspan.retention import Retention
 from auditspan.states import ObjectStates
 from auditspan.storage import (
     AuditTables,
@@ -60,6 +59,9 @@ from auditspan.storage import (
     find_uncovered,
 )
 from auditspan.telemetry import EventSignal, announce, require_signal, service_from_resource
+
+if TYPE_CHECKING:
+    from auditspan.retention import Retention
 
 
 class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectStates):
@@ -274,6 +276,8 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
     @property
     def retention(self) -> Retention:
         """Purges of old events, and legal holds."""
+        from auditspan.retention import Retention  # noqa: PLC0415 (it imports the delivery)
+
         return Retention(
             capture=self._capture,
             open_engine=self.opened_engine,

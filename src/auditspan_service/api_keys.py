@@ -76,11 +76,11 @@ def issue(session: Session, key: ApiKey) -> IssuedKey:
     Raises:
         InvalidInputError: with it, the user could both write and purge.
     """
-    require_separate({*held_scopes(key.user), *key.scopes}, field="scopes")
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     key.secret_hash = _hash(secret)
     session.add(key)
     session.flush()
+    require_separate({*held_scopes(key.user), *key.scopes}, field="scopes")
     return IssuedKey(key=key, text=f"ask_{key.id}_{secret}")
 
 

@@ -20,7 +20,7 @@ SCOPES = (
 NOT_WITH_PURGE = frozenset(
     {"users:write", ERASE, "keys:write", "audit:write", ON_BEHALF_OF, ADMIN},
 )
-"""The scopes that write, and so cannot be combined with `PURGE`: nobody both writes and purges."""
+"""The scopes that write, and so cannot be combined with `PURGE` (separation of duties)."""
 
 OF_TENANTS = ("audit:read", "audit:write", ON_BEHALF_OF)
 """The scopes that a tenant's key may have: users, keys and roles belong to no tenant."""
@@ -53,7 +53,8 @@ def require_separate(scopes: Collection[str], *, field: str) -> None:
     """
     writing = sorted(NOT_WITH_PURGE.intersection(scopes))
     if PURGE in scopes and writing:
-        message = f"{PURGE} cannot be combined with {', '.join(writing)}: nobody writes and purges"
+        others = ", ".join(writing)
+        message = f"{PURGE} cannot be combined with {others}: separation of duties"
         raise InvalidInputError([FieldError(field=field, message=message)])
 
 

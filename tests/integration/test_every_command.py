@@ -168,3 +168,33 @@ def test_help_lists_the_commands(place: Place) -> None:
     for name in ("worker", "events", "reconcile"):
         (line,) = (line for line in listed.splitlines() if line.startswith(f"  {name} "))
         assert line.split(maxsplit=1)[1] in place.run(name, "--help").stdout
+
+
+def test_retention_plans_holds_and_purges(place: Place) -> None:
+    """A dry run changes nothing; without an authorised purge there is nothing to remove."""
+    before = len(place.objects("events"))
+    (plan,) = place.objects("retain", "--keep", "400d", "--dry-run")
+    assert (0, 0, True) == (plan["rows"], plan["size"], plan["dry_run"])
+    assert [{"event_id": None, "size": 0, "removed": 0, "partitions": []}] == place.objects("purge")
+    assert before == len(place.objects("events"))
+    held = (
+        "--target-type",
+        "item",
+        "--actor",
+        "7",
+        "--before",
+        "2026-01-01",
+        "--reason",
+        "case 12",
+    )
+    (placed,) = place.objects("hold", "add", *held)
+    (listed,) = place.objects("hold", "list")
+    assert (placed["id"], "case 12", "item") == (
+        listed["id"],
+        listed["reason"],
+        listed["criteria"]["target_type"],
+    )
+    place.objects("hold", "release", placed["id"], "--reason", "settled")
+    assert [] == place.objects("hold", "list")
+    for wrong in (("--keep", "1d"), ("--reason", "r"), ("--keep", "x", "--dry-run")):
+        assert 2 == place.run("retain", *wrong).exit_code

@@ -12,6 +12,8 @@ ENRICHMENT = "integration/library/test_enrichment.py"
 ERASURE = "integration/library/test_erasure.py"
 SHAPES = "integration/library/test_shapes.py"
 
+PURGES = "integration/retention/test_purge.py"
+
 MUTATIONS = [
     Mutation(
         "tell a change of the class as an update",
@@ -198,5 +200,38 @@ MUTATIONS = [
         "",
         ERASURE,
         "beside_writes",
+    ),
+    Mutation(
+        "accept every missing row after a purge",
+        "verify/steps.py",
+        "        return is_gone and self.purge is not None and 0 <= leaf.seq < self.purge.size",
+        "        return is_gone and self.purge is not None",
+        PURGES,
+        "by_hand and sqlite",
+    ),
+    Mutation(
+        "believe an authorisation without its proof",
+        "storage/purges.py",
+        '        if not is_attested(members["action"], members["metadata"], key):\n'
+        "            return None\n",
+        "",
+        PURGES,
+        "forged and sqlite",
+    ),
+    Mutation(
+        "purge rows that no sink has confirmed",
+        "retention/plan.py",
+        "        yield Limit(size=seq + 1, reason=",
+        "        yield Limit(size=2**62, reason=",
+        PURGES,
+        "unconfirmed and sqlite",
+    ),
+    Mutation(
+        "forget the baseline of objects whose creation is purged",
+        "states/baseline.py",
+        "leaf.seq < since) if since else true()",
+        "leaf.seq < 0) if since else true()",
+        PURGES,
+        "old_rows_go and sqlite",
     ),
 ]

@@ -21,7 +21,7 @@ from flask import Flask
 
 from auditspan_service.api.auth import API_PREFIX, required_scope
 from auditspan_service.api.openapi import describe
-from auditspan_service.scopes import ADMIN, ROLES, SCOPES, permits
+from auditspan_service.scopes import ROLES, SCOPES, permits
 from support.service import running_service, settings_at
 
 PAGE = Path(__file__).parents[2] / "docs/reference/api.md"
@@ -39,7 +39,7 @@ def description() -> dict[str, Any]:
 def scope_matrix(app: Flask) -> list[str]:
     """The table of docs/reference/api.md: which scope permits which operation."""
     return [
-        _row([f"`{operation}`", *("yes" if one in {scope, ADMIN} else "" for one in SCOPES)])
+        _row([f"`{operation}`", *("yes" if permits({one}, scope) else "" for one in SCOPES)])
         for operation, scope in _operations(app)
     ]
 

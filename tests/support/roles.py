@@ -20,7 +20,7 @@ from auditspan_service.database.schema import upgrade
 from support.postgres import empty_database
 
 _GRANTS = Path(__file__).parents[2] / "deploy" / "postgres" / "grants.sql"
-_ROLES = ("owner", "migrator", "app", "worker", "auditor")
+_ROLES = ("owner", "migrator", "app", "worker", "auditor", "purger")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +85,16 @@ def _make_roles(place: Deployed) -> None:
     place.run(
         "CREATE ROLE {owner} NOLOGIN",
         f"CREATE ROLE {{migrator}} NOINHERIT {login}",
-        *(f"CREATE ROLE {{{name}}} {login}" for name in ("app", "worker", "auditor")),
+        *(f"CREATE ROLE {{{name}}} {login}" for name in ("app", "worker", "auditor", "purger")),
         "GRANT {owner} TO {migrator}",
         'ALTER ROLE {migrator} IN DATABASE "{database}" SET role = {owner}',
         'ALTER DATABASE "{database}" OWNER TO {owner}',
         'REVOKE ALL ON DATABASE "{database}" FROM PUBLIC',
-        'GRANT CONNECT ON DATABASE "{database}" TO {migrator}, {app}, {worker}, {auditor}',
+        'GRANT CONNECT ON DATABASE "{database}" '
+        "TO {migrator}, {app}, {worker}, {auditor}, {purger}",
         "ALTER SCHEMA public OWNER TO {owner}",
         "REVOKE ALL ON SCHEMA public FROM PUBLIC",
-        "GRANT USAGE ON SCHEMA public TO {app}, {worker}, {auditor}",
+        "GRANT USAGE ON SCHEMA public TO {app}, {worker}, {auditor}, {purger}",
     )
 
 
@@ -107,4 +108,4 @@ def _grants(place: Deployed) -> str:
     """The deployed file, in one transaction of ours, with the names of these roles."""
     source = _GRANTS.read_text(encoding="utf-8")
     plain = re.sub(r"^(\\.*|BEGIN;|COMMIT;|--.*)$", "", source, flags=re.MULTILINE)
-    return re.sub(r"auditspan_(app|worker|auditor)", lambda m: place.role(m[1]), plain)
+    return re.sub(r"auditspan_(app|worker|auditor|purger)", lambda m: place.role(m[1]), plain)

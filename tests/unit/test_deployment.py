@@ -33,7 +33,7 @@ BACKENDS: dict[str, dict[str, Any]] = {
     path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
     for path in (ROOT / "deploy/backends").glob("*.yaml")
 }
-ROLES = {"auditspan_app", "auditspan_worker", "auditspan_auditor"}
+ROLES = {"auditspan_app", "auditspan_worker", "auditspan_auditor", "auditspan_purger"}
 
 every_service = pytest.mark.parametrize("name", sorted(SERVICES))
 

@@ -52,6 +52,8 @@ CODES = {
     "LogBackendError": "log-backend",
     "MissingActorError": "missing-actor",
     "NotSealedError": "not-sealed",
+    "PurgedError": "purged",
+    "RetentionError": "retention",
     "RevertError": "revert",
     "SettingsError": "settings",
     "SinkError": "sink",

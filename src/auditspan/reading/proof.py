@@ -73,7 +73,7 @@ def prove_event(
 ) -> EventProof | None:
     """Return the proof that an event is in the newest checkpoint; None if no event has this id.
 
-    The proof of a purged event holds for whoever has its body: the leaf must be the hash of it.
+    The proof of a purged event has no body; the leaf must be the hash of a body from elsewhere.
 
     Args:
         connection: the connection to read from.

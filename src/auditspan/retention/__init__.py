@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from auditspan.retention.holds import Hold
 from auditspan.retention.plan import RetentionPlan
-from auditspan.retention.purging import PurgeReport
 from auditspan.retention.retention import Retention
 
-__all__ = ["Hold", "PurgeReport", "Retention", "RetentionPlan"]
+__all__ = ["Hold", "Retention", "RetentionPlan"]

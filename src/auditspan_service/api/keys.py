@@ -20,7 +20,7 @@ from auditspan_service.api.users import row_id
 from auditspan_service.key_uses import last_uses
 from auditspan_service.models import ApiKey
 from auditspan_service.schemas import KeyRotation, NewKey, read
-from auditspan_service.scopes import checked_scopes
+from auditspan_service.scopes import ADMIN, PURGE, checked_scopes
 from auditspan_service.users import get_user
 
 keys = Blueprint("keys", __name__, url_prefix="/v1")
@@ -88,9 +88,12 @@ def revoke(id: str) -> Response:  # noqa: A002 (as the route has it)
 
 
 def _require_own(scopes: list[str]) -> None:
-    """Refuse scopes that the caller does not have: it would gain them by the key."""
+    """Refuse scopes that the caller does not have: it would gain them by the key.
+
+    An administrator manages keys with `audit:purge`, which it cannot have.
+    """
     for scope in scopes:
-        require_scope(scope)
+        require_scope(ADMIN if scope == PURGE else scope)
 
 
 def _issued(issued: use_cases.IssuedKey) -> Response:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Column, Engine, ForeignKey, MetaData, Table, func, select, text, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    ForeignKey,
+    MetaData,
+    Table,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
@@ -19,9 +30,11 @@ from sqlalchemy.orm import (
     sessionmaker,
 )
 
-from auditspan import Actor, AuditTrail, MacKey, Policy, audit_context
+from auditspan import Actor, AuditTrail, MacKey, Policy, Target, audit_context
+from auditspan.capture import Undrained
 from auditspan.delivery import FileSink, Relay
-from auditspan.retention import PurgeReport, RetentionPlan
+from auditspan.retention import RetentionPlan
+from auditspan.retention.purging import PurgeReport
 from auditspan.seal import Sealer
 from auditspan.storage import snapshot
 from auditspan.tlog import SigningKey
@@ -35,6 +48,7 @@ from auditspan.verify import (
     verify_trail,
 )
 
+T = TypeVar("T")
 MAC = MacKey.from_secret(bytes(range(32)))
 KEY = SigningKey(name="auditspan/test", seed=bytes(range(32)))
 KIM = Actor.user(7, label="kim")
@@ -101,6 +115,17 @@ class Shop:
             session.flush()
             session.delete(item)
 
+    def behind(self, statement: str) -> None:
+        """Write as another program does, so that the worker has to record it."""
+        raw = self.engine.raw_connection()
+        raw.cursor().execute(statement)
+        raw.commit()
+        raw.close()
+
+    def record_late(self) -> int:
+        """Record what other programs wrote, as the worker does."""
+        return Undrained(self.engine, self.tables, mac_key=MAC).take()
+
     def seal(self) -> None:
         """Seal everything, with one checkpoint."""
         while Sealer(self.engine, self.tables, signing_key=KEY, mac_key=MAC).seal():
@@ -112,7 +137,7 @@ class Shop:
         with self.engine.connect() as connection:
             Relay(self.engine, self.tables, sink).deliver(connection)
         sink.close()
-        newest = select(func.max(self.tables.leaf.c.seq)).scalar_subquery()
+        newest = select(func.coalesce(func.max(self.tables.leaf.c.seq), -1)).scalar_subquery()
         with self.engine.begin() as connection:
             connection.execute(update(self.tables.delivery).values(safe_seq=newest))
 
@@ -146,6 +171,27 @@ class Shop:
         with snapshot(self.engine) as connection:
             return verify_trail(connection, self.tables, MAC, [KEY.public], witness=witness)
 
+    def verify_on(self, connection: Connection) -> VerifyReport:
+        """What `verify` says to this connection."""
+        return verify_trail(connection, self.tables, MAC, [KEY.public])
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Read a page of an export."""
+        with snapshot(self.engine) as connection:
+            return work(connection)
+
+    def ids(self) -> list[str]:
+        """The ids of the events, oldest first."""
+        event = self.tables.event.c
+        with self.engine.connect() as connection:
+            return [
+                str(one) for one in connection.scalars(select(event.event_id).order_by(event.id))
+            ]
+
+    def trail_target(self) -> Target:
+        """The target of the records of retention."""
+        return Target(type="trail", id="retention")
+
     def state(self) -> StateReport:
         """What `verify --state` says."""
         with snapshot(self.engine) as connection:
@@ -159,7 +205,7 @@ class Shop:
     def require_clean(self) -> None:
         """Everything holds."""
         assert [] == self.verify().findings
-        assert [] == [one for one in self.state().differences]
+        assert [] == self.state().differences
         assert self.reconcile().ok, self.reconcile()
 
     def count(self) -> int:

@@ -91,7 +91,7 @@ def test_custom_role(service: RunningService) -> None:
     assert (200, ["audit:read", "users:read"]) == (made.status_code, made.get_json()["scopes"])
     lee = holder(admin, "support", scopes=["audit:read", "users:read"])
     listed = lee("GET", "/v1/roles").get_json()["items"]
-    assert ["admin", "auditor", "support", "writer"] == [one["name"] for one in listed]
+    assert ["admin", "auditor", "purger", "support", "writer"] == [one["name"] for one in listed]
     own = lee("GET", f"/v1/users/{lee.user_id}/roles").get_json()["items"]
     assert ["support"] == [one["name"] for one in own]
     assert "in-use" in problem(admin("DELETE", path))["type"]

@@ -5,7 +5,7 @@ REPLACE removes the conflicting row and fires no DELETE trigger. AFTER INSERT re
 1: before an insert, -1 stands for "not given", so that a row -1 could be replaced.
 
 BEFORE DELETE on `audit_event` lets a row through that an authorised purge covers. SQLite has no
-roles: whoever may write to the file may carry out a purge, and could drop the trigger as well.
+roles: every program that may write to the file may carry out a purge, or drop the trigger.
 """
 
 from __future__ import annotations
