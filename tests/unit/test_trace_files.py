@@ -238,6 +238,42 @@ def test_a_file_that_grows_is_indexed_from_its_last_chunk(directory: Path) -> No
     assert start > file.with_name("traces.jsonl.1").stat().st_size - 3 * CHUNK
 
 
+def replaced(file: Path, how: str) -> None:
+    """Write another content into the same file."""
+    before, text = file.stat(), file.read_bytes()
+    other = text.replace(TRACES[3].encode(), TRACES[0].encode())  # rarely in one chunk
+    if how == "in the middle":
+        middle = len(text) // 2
+        file.write_bytes(text[:middle] + other[middle : middle + 3000] + text[middle + 3000 :])
+    elif how == "by a larger one":
+        file.write_bytes(other * 2)
+    else:
+        file.write_bytes(other)
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("how", ["in the middle", "by a larger one", "with the same time"])
+def test_a_file_that_was_replaced_is_indexed_again(directory: Path, how: str) -> None:
+    """Also where it has the same inode, and the same size, ends or time."""
+    file = fill(directory, 200)
+    files = TraceFiles(directory, chunk=CHUNK)
+    require_equal(files, directory)
+    replaced(file, how)
+    require_equal(files, directory)
+
+
+def test_a_line_that_is_written_in_two_parts_is_found(directory: Path) -> None:
+    """A search between them does not separate the parts."""
+    file, rare = fill(directory, 200), "b" * 32
+    files, whole = TraceFiles(directory, chunk=CHUNK), export(rare, 1) + b"\n"
+    found = []
+    for part in (whole[:90], whole[90:]):
+        with file.open("ab") as stream:
+            stream.write(part)
+        found.append(len(files.trace(rare).spans))
+    assert [0, 1] == found
+
+
 def test_another_process_uses_the_index(directory: Path) -> None:
     """The index is a file beside the collector's, and is found by the next object."""
     fill(directory, 200)
