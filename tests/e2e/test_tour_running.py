@@ -11,44 +11,60 @@ import pytest
 from click.testing import CliRunner
 
 from auditspan_service.cli import main
+from support.postgres import empty_database
 from support.running import Up, auditspan
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def settings(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """Settings of a service that writes its telemetry to files, as the tour beside it then does."""
+    files = {"AUDITSPAN_SINK": "file"}
+    if request.param == "sqlite":
+        yield files
+        return
+    with empty_database() as url:
+        yield {**files, "AUDITSPAN_DATABASE_URL": url, "AUDITSPAN_ENV": "development"}
+
+
 @pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """A service that writes its telemetry to files, as the tour beside it then does."""
-    with Up(tmp_path_factory.mktemp("up") / "data", environ={"AUDITSPAN_SINK": "file"}) as running:
+def up(tmp_path_factory: pytest.TempPathFactory, settings: dict[str, str]) -> Iterator[Up]:
+    """A running service."""
+    with Up(tmp_path_factory.mktemp("up") / "data", environ=settings) as running:
         yield running
 
 
-def tour(up: Up, *arguments: str) -> dict[str, object]:
+@pytest.fixture(scope="module")
+def environ(up: Up, settings: dict[str, str]) -> dict[str, str]:
+    """Settings of a command beside it."""
+    return {**settings, "AUDITSPAN_DATA_DIR": str(up.said.audit_files.parents[1])}
+
+
+def tour(up: Up, environ: dict[str, str], *arguments: str) -> dict[str, object]:
     """What the tour says of this service; exit code 0."""
-    data = up.said.audit_files.parents[1]
-    settings = {"AUDITSPAN_DATA_DIR": str(data), "AUDITSPAN_SINK": "file"}
-    done = auditspan("tour", "--json", "--url", up.said.url, *arguments, **settings)
+    done = auditspan("tour", "--json", "--url", up.said.url, *arguments, **environ)
     assert done.returncode == 0, done.stdout + done.stderr
     said: dict[str, object] = json.loads(done.stdout)
     return said
 
 
-def test_the_story_is_told_to_the_service_that_runs(up: Up) -> None:
+def test_the_story_is_told_to_the_service_that_runs(up: Up, environ: dict[str, str]) -> None:
     """Every step is as it must be, those that fail too, and twice in a row."""
     for _ in range(2):
-        said = tour(up)
+        said = tour(up, environ)
         assert said["ok"] is True
         assert (said["rows"], said["span_events"], said["log_records"]) == (14, 14, 14)
         assert said["tampered"] is None
 
 
-def test_the_tour_makes_its_key_and_revokes_it(up: Up) -> None:
+def test_the_tour_makes_its_key_and_revokes_it(up: Up, environ: dict[str, str]) -> None:
     """Afterwards nobody gets in with it; with --key none is made."""
     made = up.client.post("/v1/users", json={"username": "somebody"})
     assert made.status_code == 201
-    before = keys_of_the_tour(up)
-    tour(up, "--key", up.key)
-    assert before == keys_of_the_tour(up)
-    tour(up)
-    *earlier, own, reader = keys_of_the_tour(up)
+    before = keys_of_the_tour(environ)
+    tour(up, environ, "--key", up.key)
+    assert before == keys_of_the_tour(environ)
+    tour(up, environ)
+    *earlier, own, reader = keys_of_the_tour(environ)
     assert before == earlier
     assert None not in (own["revoked_at"], reader["revoked_at"])
 
@@ -62,14 +78,18 @@ def test_nobody_there_is_said_in_a_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("has_mark", [True, False], ids=["container", "host"])
 def test_tour_in_a_container_says_that_addresses_are_inside_it(
-    up: Up, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, has_mark: bool
+    up: Up,
+    environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    has_mark: bool,
 ) -> None:
     """Addresses and paths of a container are marked as such, and those of a host are not."""
     mark = tmp_path / ".dockerenv"
     if has_mark:
         mark.touch()
     monkeypatch.setattr(import_module("auditspan_service.tour.report"), "_CONTAINER_MARKS", (mark,))
-    environ = {"AUDITSPAN_DATA_DIR": str(up.said.audit_files.parents[1]), "AUDITSPAN_SINK": "file"}
     done = CliRunner().invoke(main, ["tour", "--url", up.said.url], env=environ)
     lines = done.stdout.splitlines()
     inside = " (inside this container)" if has_mark else ""
@@ -78,9 +98,8 @@ def test_tour_in_a_container_says_that_addresses_are_inside_it(
     assert has_mark == any("docker compose exec" in line for line in lines)
 
 
-def keys_of_the_tour(up: Up) -> list[dict[str, object]]:
+def keys_of_the_tour(environ: dict[str, str]) -> list[dict[str, object]]:
     """The keys that the tour made, without their last uses, which are written later."""
-    data = str(up.said.audit_files.parents[1])
-    listed = auditspan("keys", "list", "--json", AUDITSPAN_DATA_DIR=data).stdout
+    listed = auditspan("keys", "list", "--json", **environ).stdout
     keys = [json.loads(line) | {"last_used_at": None} for line in listed.splitlines()]
     return [key for key in keys if key["username"] == "auditspan-tour"]

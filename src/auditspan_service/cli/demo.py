@@ -27,7 +27,9 @@ _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
     type=click.IntRange(1),
     help="Scenes in the busiest hour; a scene is one unit of work.",
 )
-@click.option("--days", default=7, show_default=True, type=click.IntRange(1), help="The days.")
+@click.option(
+    "--days", default=7, show_default=True, type=click.IntRange(1), help="Days until the end."
+)
 @click.option(
     "--seed",
     default=1,
@@ -37,15 +39,17 @@ _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 @click.option(
     "--until",
     type=click.DateTime(_FORMATS),
-    help="The end of the week, in UTC.  [default: the last full hour]",
+    help="The end, in UTC.  [default: the last full hour]",
 )
-@click.option("--add", is_flag=True, help="Write into a database that has users.")
+@click.option("--add", is_flag=True, help="Write even if the database has users.")
 @json_option
 @data_option
 def demo(  # noqa: PLR0913 (keyword-only, one for each option)
     *, rate: int, days: int, seed: int, until: datetime | None, add: bool, as_json: bool
 ) -> None:
     """Fill an empty trail with a believable week.
+
+    Run `auditspan db upgrade` before, and give the same --data.
 
     Writes users, roles, keys, failures, denials and bulk changes of an imaginary company, as its
     programs would have. The times of the events are in the past; the database's own are not. For
@@ -66,6 +70,8 @@ def demo(  # noqa: PLR0913 (keyword-only, one for each option)
         print_object(summary)
     else:
         say("{scenes} scenes from {since} to {until}: {users} users, {keys} keys".format(**summary))
+        say("To look at it: `auditspan keys create --username auditor --scope audit:read`, then")
+        say("`auditspan up`, and sign in with that key.")
 
 
 def _require_no_users(services: Services) -> None:

@@ -51,7 +51,9 @@ Say = Callable[[str], None]
     "settings.  [default: http://127.0.0.1:8000 with PostgreSQL, else a service is started]",
 )
 @click.option(
-    "--key", help="An API key for the running service.  [default: a temporary key, revoked later]"
+    "--key",
+    help="An API key for the running service, with the scopes users:read, users:write and "
+    "audit:write.  [default: temporary keys, revoked later]",
 )
 @click.option(
     "--files",
@@ -100,7 +102,7 @@ def tour(  # noqa: PLR0913 (keyword-only, one for each option)
             say(f"The service is {stage.url}{seen_from()}.")
             proof = _tell_and_prove(stage, say, as_json=as_json)
             is_proven = proof.ok
-            if not as_json:
+            if proof.joined and not as_json:
                 click.echo("\nSign in with a key that has the scope audit:read:\n")
                 print_addresses(proof, stage)
     if not is_proven:
@@ -116,7 +118,7 @@ def _tour_own(data_dir: Path, say: Say, *, stay: bool, as_json: bool) -> bool:
     log = data_dir / "service.log"
     with own_stage(settings, binary=binary, log_file=log, extend=add_routes) as stage:
         proof = _tell_and_prove(stage, say, as_json=as_json)
-        if stay:
+        if stay and proof.joined:
             _stay(proof, stage)
     if why_not:
         say(why_not)

@@ -44,7 +44,8 @@ def print_proof(proof: Proof, stage: Stage) -> None:
         f"{reconciled.rows} rows are in the files, {len(reconciled.unknown)} unknown"
     )
     _print_tampering(proof, stage)
-    _print_where_next(proof, stage)
+    if proof.joined:
+        _print_where_next(proof, stage)
 
 
 def _row(trace: Trace) -> dict[str, str]:
