@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeGuard, get_args
+from typing import Any, Never, TypeGuard, get_args
 
 from auditspan.errors import IngestError
 from auditspan.format import Actor, ActorType, Outcome, Target
 from auditspan.ingest.foreign_event import ForeignEvent
 from auditspan.otlp import LogEntry, Value
 from auditspan.telemetry import semconv
+
+_MAX_DEPTH = 40
+"""Levels of changes and metadata; the strict parser of JSON requests has 32 for the whole body."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ACTOR = (semconv.ACTOR_TYPE, semconv.ACTOR_ID, semconv.ACTOR_LABEL)
@@ -41,9 +44,12 @@ def event_of_log(entry: LogEntry) -> ForeignEvent:
     resource, `metadata.resource` has the name, version and instance of the service.
 
     Raises:
-        IngestError: there is no action, or an attribute has the wrong type.
+        IngestError: there is no action, an attribute has the wrong type, or a value is nested too
+            deeply.
     """
     given = _Given(entry.attributes)
+    changes, metadata = given.changes(), _metadata(entry)
+    _require_shallow([changes, metadata])
     return ForeignEvent(
         action=_action(entry, given),
         event_id=_event_id(given),
@@ -53,8 +59,8 @@ def event_of_log(entry: LogEntry) -> ForeignEvent:
         target=given.target(),
         outcome=given.outcome(),
         reason=given.text(semconv.REASON),
-        changes=given.changes(),
-        metadata=_metadata(entry),
+        changes=changes,
+        metadata=metadata,
         traceparent=_traceparent(entry),
     )
 
@@ -102,12 +108,7 @@ class _Given:
         raise IngestError(f"the attribute {semconv.OUTCOME} must be {names}")
 
     def changes(self) -> Mapping[str, Mapping[str, Any]]:
-        value = self.attributes.get(semconv.CHANGES)
-        found: Any = value
-        try:
-            found = json.loads(value) if isinstance(value, str) else value
-        except (ValueError, RecursionError):
-            found = ""
+        found = _parsed(self.attributes.get(semconv.CHANGES))
         if found is None:
             return {}
         if isinstance(found, dict) and all(isinstance(one, dict) for one in found.values()):
@@ -115,6 +116,39 @@ class _Given:
         raise IngestError(
             f"the attribute {semconv.CHANGES} must be a map of columns, or such a map as JSON"
         )
+
+
+def _parsed(value: Value) -> Any:  # noqa: ANN401 (any JSON value)
+    """Return the value of a JSON text, or a value that is not text as it is; "" if malformed."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return ""
+
+
+def _refuse_constant(name: str) -> Never:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _require_shallow(value: object) -> None:
+    """Refuse a value that is nested too deeply for functions that call themselves.
+
+    Raises:
+        IngestError: it is.
+    """
+    level, depth = [value], 0
+    while level:
+        if depth > _MAX_DEPTH:
+            raise IngestError(f"a value is nested more than {_MAX_DEPTH} levels deep")
+        inner = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [each for one in inner if not isinstance(one, str | bytes) for each in _items(one)]
+        depth += 1
+
+
+def _items(value: object) -> Iterable[object]:
+    return value if isinstance(value, Iterable) else ()
 
 
 def _is_actor_type(text: str | None) -> TypeGuard[ActorType]:

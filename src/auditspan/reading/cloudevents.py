@@ -8,7 +8,13 @@ from urllib.parse import quote
 
 from auditspan.errors import AuditBodyError
 from auditspan.format import parse_canonical
-from auditspan.reading.sealed_events import Read, json_line, newest_checkpoint, sealed_events
+from auditspan.reading.sealed_events import (
+    Read,
+    event_time,
+    json_line,
+    newest_checkpoint,
+    sealed_events,
+)
 from auditspan.storage import AuditTables, EventFilter, StoredEvent
 from auditspan.telemetry import semconv
 
@@ -39,7 +45,7 @@ def cloud_event(event: StoredEvent) -> dict[str, Any]:
         "id": members["event_id"],
         "source": f"/auditspan/{quote(str(name or 'unknown'), safe='')}",
         "type": f"{semconv.EVENT_PREFIX}{members['action']}",
-        "time": members["occurred_at"],
+        "time": event_time(event),
         "datacontenttype": "application/json",
         "data": _data(event),
         "sequence": f"{event.seq or 0:020d}",

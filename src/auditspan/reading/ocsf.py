@@ -12,7 +12,13 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from auditspan.reading.sealed_events import Read, json_line, newest_checkpoint, sealed_events
+from auditspan.reading.sealed_events import (
+    Read,
+    event_time,
+    json_line,
+    newest_checkpoint,
+    sealed_events,
+)
 from auditspan.storage import AuditTables, EventFilter, StoredEvent
 
 VERSION = "1.6.0"
@@ -63,7 +69,7 @@ def ocsf_event(event: StoredEvent) -> dict[str, Any]:
         "activity_name": name,
         "type_uid": kind["class_uid"] * 100 + activity,  # type: ignore[operator]
         "type_name": f"{kind['class_name']}: {name}",
-        "time": _milliseconds(str(members["occurred_at"])),
+        "time": _milliseconds(event_time(event)),
         "severity_id": severity_id,
         "severity": severity,
         "status_id": status_id,
@@ -104,7 +110,7 @@ def _metadata(event: StoredEvent, members: Mapping[str, Any]) -> dict[str, Any]:
         "event_code": members["action"],
         "sequence": event.seq,
         "logged_time": _milliseconds(event.recorded_at),
-        "original_time": members["occurred_at"],
+        "original_time": str(members["occurred_at"]),
         **_known("correlation_uid", members["trace_id"]),
         **_known("tenant_uid", members["tenant"]),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
@@ -58,5 +59,15 @@ def sealed_events(
 
 
 def json_line(members: Mapping[str, Any]) -> str:
-    """Return a line of JSON, with its newline."""
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":")) + "\n"
+    """Return a line of JSON in ASCII, with its newline."""
+    return json.dumps(members, separators=(",", ":")) + "\n"
+
+
+def event_time(event: StoredEvent) -> str:
+    """Return the time of an event; after tampering that left none, the time of its row."""
+    text = str(event.resource()["occurred_at"])
+    try:
+        is_time = datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        is_time = False
+    return text if is_time else event.recorded_at

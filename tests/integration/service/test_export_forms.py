@@ -47,6 +47,13 @@ EVENTS: list[dict[str, Any]] = [
 ]
 
 
+FORGED = """
+UPDATE audit_event SET body = replace(body, '"occurred_at":"2', '"occurred_at":"about 2')
+WHERE action = 'folder.viewed'
+"""
+"""A time that is none, in a body that is an event otherwise."""
+
+
 @pytest.fixture
 def kim(service: RunningService, settings: Settings) -> Caller:
     """A caller with a sealed trail of all kinds of events."""
@@ -61,6 +68,7 @@ def kim(service: RunningService, settings: Settings) -> Caller:
     with service.services.database.engine.begin() as connection:
         take_guards_away(connection)
         connection.execute(text("UPDATE audit_event SET body = '{' WHERE action = 'login.failed'"))
+        connection.execute(text(FORGED))
     engine, tables = service.services.database.engine, service.services.trail.tables
     while Sealer(engine, tables, signing_key=key).seal():
         pass

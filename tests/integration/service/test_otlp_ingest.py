@@ -8,11 +8,18 @@ from typing import Any
 
 import pytest
 from google.rpc.status_pb2 import Status
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
     ExportLogsServiceResponse,
 )
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import (
+    AnyValue,
+    ArrayValue,
+    KeyValue,
+    KeyValueList,
+)
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from support.service import Caller, RunningService
@@ -134,6 +141,7 @@ def test_repeat_is_recorded_once(service: RunningService, shop: Caller) -> None:
     assert 1 == len(recorded(service))
 
 
+DEEP = '{"a":{"new":' + "[" * 500 + "]" * 500 + "}}"
 REFUSED: dict[str, dict[str, str]] = {
     "no action": {"log.record.uid": OTHER_ID},
     "an action without a type": {"audit.action": "sent"},
@@ -145,6 +153,8 @@ REFUSED: dict[str, dict[str, str]] = {
     "a target without a type": {"audit.action": "a.b", "audit.target.id": "7"},
     "changes that are no map": {"audit.action": "a.b", "audit.changes": "[1]"},
     "changes that are no JSON": {"audit.action": "a.b", "audit.changes": "{"},
+    "changes with NaN": {"audit.action": "a.b", "audit.changes": '{"a":{"new":NaN}}'},
+    "deep changes": {"audit.action": "a.b", "audit.changes": DEEP},
     "on behalf of another": {"audit.action": "a.b", "audit.on_behalf_of.type": "user"},
     "a used id": {**SENT, "audit.outcome": "success"},
     "a used id of this request": {**SENT, "audit.action": "invoice.paid"},
@@ -219,6 +229,55 @@ def test_scope_for_others_is_required(service: RunningService) -> None:
 
 
 BOMB = gzip.compress(b"\0" * 20_000_000)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats()
+    | st.binary(max_size=9)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+KEYS = st.sampled_from([*SENT, "audit.target.version", "x", "", "\0", "password"]) | st.text(
+    max_size=5
+)
+
+
+def any_value(value: Any) -> AnyValue:
+    """A value in protobuf."""
+    if isinstance(value, dict):
+        pairs = [KeyValue(key=key, value=any_value(one)) for key, one in value.items()]
+        return AnyValue(kvlist_value=KeyValueList(values=pairs))
+    if isinstance(value, list):
+        return AnyValue(array_value=ArrayValue(values=map(any_value, value)))
+    made = AnyValue()
+    if value is not None:
+        names = {bool: "bool", int: "int", float: "double", bytes: "bytes", str: "string"}
+        setattr(made, f"{names[type(value)]}_value", value)
+    return made
+
+
+def test_any_value_is_recorded_or_refused(service: RunningService, shop: Caller) -> None:
+    """Whatever the attributes and the body are, no record causes a server error."""
+
+    @given(st.lists(st.tuples(st.dictionaries(KEYS, VALUES, max_size=6), VALUES), max_size=5))
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    def is_answered(records: list[tuple[dict[str, Any], Any]]) -> None:
+        request = ExportLogsServiceRequest()
+        scope = request.resource_logs.add().scope_logs.add()
+        for attributes, body in records:
+            record = LogRecord(body=any_value(body), event_name="audit.note.made")
+            record.attributes.extend(any_value(attributes).kvlist_value.values)
+            scope.log_records.append(record)
+        assert 200 == sent(shop, request.SerializeToString()).status_code
+
+    is_answered()
+    assert recorded(service)
+
+
 ERRORS: dict[str, tuple[int, bytes, dict[str, str]]] = {
     "not protobuf": (400, b"\xff\xff\xff", {}),
     "not gzip": (400, protobuf(SENT), {"Content-Encoding": "gzip"}),
