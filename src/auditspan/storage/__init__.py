@@ -13,7 +13,7 @@ from auditspan.storage.checkpoints import (
     subtree_root,
 )
 from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime, database_time
-from auditspan.storage.disclosures import StoredDisclosure, actor_labelled, read_disclosures
+from auditspan.storage.disclosures import StoredDisclosure, labelled, read_disclosures
 from auditspan.storage.driver import fetch
 from auditspan.storage.erasure import count_erasable, lock_subject, remove_disclosures
 from auditspan.storage.erasure_function import erasure_creation, erasure_removal
@@ -88,7 +88,6 @@ __all__ = [
     "TupleId",
     "UtcDateTime",
     "UtcText",
-    "actor_labelled",
     "add_erasure_keys",
     "audit_change_table",
     "audit_tables",
@@ -112,6 +111,7 @@ __all__ = [
     "insert_records",
     "kept_alive",
     "key_additions",
+    "labelled",
     "latest_checkpoint",
     "leaf_hashes",
     "lift_time_limits",
