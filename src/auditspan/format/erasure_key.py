@@ -59,9 +59,9 @@ class ErasureKey:
         """Return the text of a key file, which is secret."""
         return f"auditspan-erasure-v1 {self.key_id} {self.secret.hex()}\n"
 
-    def term(self, label: str) -> str:
-        """Return a keyed digest by which events of an actor with this label are found."""
-        message = b"auditspan-erasure-label\0" + label.encode()
+    def term(self, member: str, label: str) -> str:
+        """Return a keyed digest by which events whose member has this label are found."""
+        message = b"auditspan-erasure-label\0" + f"{member}\0{label}".encode()
         return hmac.new(self.secret, message, hashlib.sha256).hexdigest()[:32]
 
     def wrap(self, subject_key: bytes) -> bytes:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session, scoped_session
 
 from auditspan.reading.event import Event
-from auditspan.storage import AuditTables, EventFilter, actor_labelled, find_events
+from auditspan.storage import AuditTables, EventFilter, find_events, labelled
 from auditspan.storage import history as stored_history
 
 Source = Session | scoped_session[Session] | Connection
@@ -42,29 +42,28 @@ def read_history(
 def by_id_or_label(connection: Connection, tables: AuditTables, wanted: EventFilter) -> EventFilter:
     """Return the filter with the actor as a label where no event has an actor of this id.
 
-    An erasable label stands for the id of its actor, until it is erased.
-    The same holds for an excluded actor. With a tenant, only its events count.
+    An erasable label, also of `on_behalf_of`, stands for the id until it is erased. The same holds
+    for excluded ones. With a tenant, only its events count.
     """
     if wanted.exclude is not None:
-        excluded = _excluded(connection, tables, wanted.exclude, wanted.tenant)
-        wanted = replace(wanted, exclude=excluded)
-    if wanted.actor is None or find_events(
-        connection, tables, EventFilter(actor=wanted.actor, tenant=wanted.tenant), limit=1
-    ):
-        return wanted
-    labelled = actor_labelled(connection, tables, wanted.actor)
-    if labelled is not None:
-        return replace(wanted, actor=labelled)
-    return replace(wanted, actor=None, actor_label=wanted.actor)
+        excluded = replace(wanted.exclude, tenant=wanted.tenant)
+        excluded = by_id_or_label(connection, tables, excluded)
+        wanted = replace(wanted, exclude=replace(excluded, tenant=wanted.exclude.tenant))
+    if wanted.on_behalf_of is not None:
+        id_ = labelled(connection, tables, "on_behalf_of", wanted.on_behalf_of, wanted.tenant)
+        wanted = replace(wanted, on_behalf_of=id_ or wanted.on_behalf_of)
+    return wanted if wanted.actor is None else _by_actor(connection, tables, wanted, wanted.actor)
 
 
-def _excluded(
-    connection: Connection, tables: AuditTables, exclude: EventFilter, tenant: str | None
+def _by_actor(
+    connection: Connection, tables: AuditTables, wanted: EventFilter, actor: str
 ) -> EventFilter:
-    """Return the exclusions with the actor as an id or a label, of the events of this tenant."""
-    asked = EventFilter(actor=exclude.actor, tenant=tenant)
-    named = by_id_or_label(connection, tables, asked)
-    return replace(exclude, actor=named.actor, actor_label=named.actor_label)
+    if find_events(connection, tables, EventFilter(actor=actor, tenant=wanted.tenant), limit=1):
+        return wanted
+    id_ = labelled(connection, tables, "actor", actor, wanted.tenant)
+    if id_ is not None:
+        return replace(wanted, actor=id_)
+    return replace(wanted, actor=None, actor_label=actor)
 
 
 def _connection(source: Source) -> Connection:

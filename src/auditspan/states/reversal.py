@@ -176,7 +176,7 @@ class Reversal:
         value = python_value(recorded, column.type if column is not None else None, self._dialect)
         reason = None
         if not is_restorable(value):
-            reason = f"the value of {name} was redacted, erased or too long to record"
+            reason = f"the value of {name} was redacted or too long to record, or is erased"
         elif column is None and value is not None:
             reason = f"the model has no column {name} any more"
         if reason is not None:

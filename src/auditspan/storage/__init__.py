@@ -21,7 +21,7 @@ from auditspan.storage.checkpoints import (
     subtree_root,
 )
 from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime, database_time
-from auditspan.storage.disclosures import StoredDisclosure, actor_labelled, read_disclosures
+from auditspan.storage.disclosures import StoredDisclosure, labelled, read_disclosures
 from auditspan.storage.driver import fetch
 from auditspan.storage.erasure import count_erasable, lock_subject, remove_disclosures
 from auditspan.storage.erasure_function import erasure_creation, erasure_removal
@@ -114,7 +114,6 @@ __all__ = [
     "TupleId",
     "UtcDateTime",
     "UtcText",
-    "actor_labelled",
     "add_erasure_keys",
     "attested_members",
     "audit_change_table",
@@ -141,6 +140,7 @@ __all__ = [
     "is_quarantined",
     "kept_alive",
     "key_additions",
+    "labelled",
     "last_purge",
     "latest_checkpoint",
     "leaf_hashes",

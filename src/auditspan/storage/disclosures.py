@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, exists, or_, select
 
 from auditspan.errors import KeyFileError
 from auditspan.format import (
@@ -29,7 +29,9 @@ from auditspan.storage.tables import AuditTables
 
 _T = TypeVar("_T")
 _COLUMNS = ("event_id", "sha256", "subject_type", "subject_id", "key_id", "encrypted", "term")
-_LABEL = ("actor", "label")
+_LABELLED = ("actor", "on_behalf_of")
+"""The members whose erasable labels are found by their terms."""
+
 _TOGETHER = 500
 """Events or subjects in one query."""
 
@@ -135,12 +137,17 @@ def _as_bytes(value: object) -> bytes:
     return bytes(value) if isinstance(value, bytes | memoryview) else b""
 
 
-def actor_labelled(connection: Connection, tables: AuditTables, label: str) -> str | None:
-    """Return the id of the actor with this erasable label; of several, the newest one."""
-    terms = [key.term(label) for key in erasure_keys_of(tables.event.metadata)]
+def labelled(
+    connection: Connection, tables: AuditTables, member: str, label: str, tenant: str | None
+) -> str | None:
+    """Return the id of the `actor` or `on_behalf_of` with this erasable label; the newest one.
+
+    With a tenant, only its events count.
+    """
+    terms = [key.term(member, label) for key in erasure_keys_of(tables.event.metadata)]
     if not terms:
         return None
-    disclosure, key = tables.disclosure.c, tables.subject_key.c
+    disclosure, key, event = tables.disclosure.c, tables.subject_key.c, tables.event.c
     found = (
         select(disclosure.subject_id)
         .join_from(tables.disclosure, tables.subject_key, disclosure.key_id == key.key_id)
@@ -148,13 +155,17 @@ def actor_labelled(connection: Connection, tables: AuditTables, label: str) -> s
         .order_by(key.created_at.desc())
         .limit(1)
     )
+    if tenant is not None:
+        own = exists().where(event.event_id == disclosure.event_id, event.tenant == tenant)
+        found = found.where(own)
     return connection.execute(found).scalar()
 
 
 def _row(event_id: str, one: Disclosure, key: _Key, erasure_key: ErasureKey) -> list[object]:
     encrypted = encrypt(key.secret, one.text, one.sha256, os.urandom(NONCE_BYTES))
-    is_label = one.path == _LABEL
-    term = erasure_key.term(str(disclosed_value(one.text))) if is_label else None
+    member, name = one.path[0], one.path[-1]
+    label = str(disclosed_value(one.text)) if member in _LABELLED and name == "label" else None
+    term = None if label is None else erasure_key.term(member, label)
     return [event_id, one.sha256, *one.subject, key.key_id, encrypted, term]
 
 

@@ -25,7 +25,7 @@ def disclosure_table(metadata: MetaData) -> Table:
 
     Columns:
         encrypted: the value in encrypted form.
-        term: a keyed digest of the label of an actor, for searches; otherwise NULL.
+        term: a keyed digest of a label, for searches; otherwise NULL.
     """
     return Table(
         "audit_disclosure",

@@ -225,6 +225,13 @@ def test_actor_is_found_by_an_erasable_label_until_it_is_erased(shop: Shop) -> N
             assert found == len([*shop.trail.events(session, actor=wanted)])
     with shop.sessions() as session:
         assert [] == [*shop.trail.events(session, exclude={"actor": LABEL})]
+        assert [] == [*shop.trail.events(session, actor=LABEL, tenant="north")]
+    behalf = Actor.user(8, label="planted-lee")
+    with audit_context(on_behalf_of=behalf), shop.acting() as session:
+        session.execute(update(shop.customer).values(email="new"))
+    for wanted, found in (("8", 1), ("planted-lee", 1), (LABEL, 0)):
+        with shop.sessions() as session:
+            assert found == len([*shop.trail.events(session, on_behalf_of=wanted)])
     shop.erase("user")
     with shop.sessions() as session:
         assert [] == [*shop.trail.events(session, actor=LABEL)]

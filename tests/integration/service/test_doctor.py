@@ -277,7 +277,7 @@ def test_the_owner_may_check_and_must_not_serve(place: Place, deployed: Deployed
     owner = as_role(place, deployed, "migrator")
     code, found, _ = owner.doctor()
     assert 1 == code
-    assert "owns audit_checkpoint, audit_event" in found["role"]
+    assert "owns audit_checkpoint, audit_disclosure, audit_event" in found["role"]
     checked = owner.run("db", "check", "--json")
     said: dict[str, Any] = json.loads(checked.stdout)
     assert (0, True) == (checked.exit_code, said["ok"])

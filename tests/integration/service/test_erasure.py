@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from auditspan.keys import load_or_create_signing_keys
 from auditspan.storage import snapshot
 from auditspan.verify import check_state, reconcile, verify_trail
+from auditspan_service.cli import main
 from auditspan_service.collector.process import Collector
 from auditspan_service.models import Base
 from auditspan_service.worker import running_worker
@@ -136,3 +138,27 @@ def test_erasure_requires_a_reason_and_its_own_scope(service: RunningService) ->
     assert 403 == writer("POST", path, json={"reason": "x"}).status_code
     eraser = service.caller("users:erase", username="eraser")
     assert 200 == eraser("POST", path, json={"reason": "x"}).status_code
+
+
+def test_command_erases_with_a_reason_and_counts_without(service: RunningService) -> None:
+    """`auditspan erase` has a dry run, and records the reason."""
+    kim = service.caller(username=USERNAME)
+    settings = service.services.settings
+    environ = {
+        "AUDITSPAN_DATABASE_URL": settings.database_url,
+        "AUDITSPAN_DATA_DIR": str(settings.data_dir),
+    }
+
+    def run(*arguments: str) -> tuple[int, str]:
+        command = ["erase", "user", str(kim.user_id), *arguments]
+        done = CliRunner().invoke(main, command, env=environ)
+        return done.exit_code, done.output
+
+    assert (0, True) == (
+        (dry := run("--dry-run"))[0],
+        dry[1].startswith("To be erased: 1 value of"),
+    )
+    assert 2 == run()[0]
+    assert (0, True) == ((done := run("--reason", "request 8"))[0], done[1].startswith("Erased: 1"))
+    assert "no erasable value" in run("--reason", "again")[1]
+    assert "request 8" == kim.events(action="trail.erased")[0]["reason"]

@@ -43,7 +43,7 @@ def test_the_worker_remembers_its_newest_note(tmp_path: Path, database_url: str)
             while not (file.exists() and file.read_text() == newest(service)):
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
-    assert ["mac.key", "signing.key", "signing.key.last"] == sorted(
+    assert ["erasure.key", "mac.key", "signing.key", "signing.key.last"] == sorted(
         one.name for one in file.parent.iterdir()
     )
 

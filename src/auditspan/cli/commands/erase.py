@@ -46,11 +46,16 @@ def erase(  # noqa: PLR0913 (one for each argument and option)
 
 def _print(found: Erasure, *, dry_run: bool) -> None:
     about = f"{found.subject_type} {found.subject_id}"
+    what = f"{_counted(found.values, 'value')} of {about} in {_counted(found.events, 'event')}"
     if not found.values:
         say(f"The trail has no erasable value of {about}.")
     elif dry_run:
-        say(f"{found.values} values of {about} in {found.events} events would be erased.")
+        say(f"To be erased: {what}.")
         say("Live tables are not changed: change or delete the rows of the subject there first.")
     else:
-        say(f"{found.values} values of {about} in {found.events} events are erased.")
+        say(f"Erased: {what}.")
         say(f"Recorded as event {found.event_id}.")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
