@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
 from auditspan.capture import Capture
@@ -22,7 +22,7 @@ from auditspan.format import MacKeys
 from auditspan.replay import object_types
 from auditspan.retention.plan import RetentionPlan, plan_retention
 from auditspan.states import Progress, record_baseline
-from auditspan.storage import snapshot, staging_of
+from auditspan.storage import PURGING, snapshot, staging_of
 from auditspan.verify import check_state, verify_trail
 
 
@@ -56,10 +56,9 @@ def prepare(  # noqa: PLR0913 (a trail and the settings of one purge)
 
 def _require_drained(connection: Connection, capture: Capture) -> None:
     staging = staging_of(capture.metadata)
-    waiting = 0
-    if staging is not None:
-        waiting = connection.scalars(select(func.count()).select_from(staging)).one()
-    if waiting:
+    if staging is None:
+        return
+    if waiting := PURGING.of(connection).count_waiting(connection, staging):
         raise RetentionError(
             f"{waiting} changes of other programs wait to be recorded: let the worker record them, "
             "and retry"

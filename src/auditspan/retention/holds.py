@@ -19,7 +19,9 @@ from auditspan.storage import (
     AuditTables,
     EventFilter,
     IsCounted,
+    Purge,
     attested_members,
+    read_purges,
     retention_rows,
 )
 
@@ -121,6 +123,16 @@ def first_held(connection: Connection, tables: AuditTables, hold: Hold) -> int |
     first = connection.scalar(joined.where(*wanted.conditions(event)))
     own = connection.scalar(sealed.where(leaf.event_id == hold.id))
     return min((seq for seq in (first, own) if seq is not None), default=None)
+
+
+def effective_purge(
+    connection: Connection, tables: AuditTables, keys: MacKeys = None
+) -> Purge | None:
+    """Return the authorised purge of the most rows that no hold follows, released or not."""
+    holds = (row.id for row in retention_rows(connection, tables) if row.action == HOLD)
+    newest = max(holds, default=0)
+    purges = [one for one in read_purges(connection, tables, keys) if one.row_id > newest]
+    return max(purges, key=lambda one: one.size, default=None)
 
 
 def _hold(row: Row[Any]) -> Hold:

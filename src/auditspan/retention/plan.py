@@ -16,14 +16,13 @@ from sqlalchemy import Connection, Select, func, literal, select
 from auditspan.delivery import NOTHING, stored_cursors
 from auditspan.errors import RetentionError
 from auditspan.format import Json, MacKeys, PurgeStatement, timestamp
-from auditspan.retention.holds import active_holds, first_held
+from auditspan.retention.holds import active_holds, effective_purge, first_held
 from auditspan.retention.late_changes import first_superseded
 from auditspan.storage import (
     AuditTables,
     IsCounted,
     database_time,
     is_quarantined,
-    last_purge,
     lift_time_limits,
     stored_bytes,
 )
@@ -105,7 +104,7 @@ def plan_retention(
     while size and (late := first_superseded(connection, tables, size)) is not None:
         limits.append(Limit(size=late, reason="a change that was recorded late"))
         size, root = _checkpoint(connection, tables, before, late)
-    known = last_purge(connection, tables, keys)
+    known = effective_purge(connection, tables, keys)
     return RetentionPlan(
         before=timestamp(before),
         size=size,

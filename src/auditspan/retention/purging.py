@@ -18,14 +18,14 @@ from sqlalchemy import Connection, Engine, func, select
 from auditspan.capture import busy
 from auditspan.delivery import NOTHING, stored_cursors
 from auditspan.errors import RetentionError
-from auditspan.format import HOLD, Json, MacKeys
+from auditspan.format import Json, MacKeys
+from auditspan.retention.holds import effective_purge
 from auditspan.storage import (
     PURGING,
     AuditTables,
     Purge,
+    last_purge,
     lift_time_limits,
-    read_purges,
-    retention_rows,
     sealed_hashes,
     snapshot,
 )
@@ -129,7 +129,9 @@ def _checked(
     """Return the work to do; None if there is none."""
     with snapshot(engine) as connection:
         lift_time_limits(connection)
-        purge = _effective(connection, tables, keys)
+        purge = effective_purge(connection, tables, keys)
+        if purge is None:
+            _require_no_hold(connection, tables, keys)
         work = _work(connection, tables, purge) if purge else None
         if work is None:
             return None
@@ -175,23 +177,14 @@ def _remove(connection: Connection, tables: AuditTables, size: int, first: int, 
         return PURGING.of(connection).remove(connection, tables, size, first, last)
 
 
-def _effective(connection: Connection, tables: AuditTables, keys: MacKeys) -> Purge | None:
-    """Return the purge of the most rows that no hold follows; None if nothing is authorised."""
-    holds = [row.id for row in retention_rows(connection, tables) if row.action == HOLD]
-    newest = max(holds, default=0)
-    purges = read_purges(connection, tables, keys)
-    found = max((one for one in purges if one.row_id > newest), key=_by_size, default=None)
-    stopped = max((one for one in purges if one.row_id < newest), key=_by_size, default=None)
-    if found is None and stopped and _work(connection, tables, stopped):
+def _require_no_hold(connection: Connection, tables: AuditTables, keys: MacKeys) -> None:
+    """Refuse if only a purge that a hold has stopped has rows left."""
+    stopped = last_purge(connection, tables, keys)
+    if stopped and _work(connection, tables, stopped):
         raise RetentionError(
             f"a legal hold was placed after the purge was authorised (event {stopped.event_id}): "
             "authorise it again with `auditspan retain`, which takes the hold into account"
         )
-    return found
-
-
-def _by_size(purge: Purge) -> int:
-    return purge.size
 
 
 def _work(connection: Connection, tables: AuditTables, purge: Purge) -> _Work | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from auditspan.capture import Capture
 from auditspan.errors import RetentionError
-from auditspan.format import HOLD, PURGE, RELEASE, RETENTION_TARGET, Json, MacKey, Target, attested
+from auditspan.format import HOLD, PURGE, RELEASE, RETENTION_TARGET, Json, MacKeys, Target, attested
 from auditspan.reading import Source
 from auditspan.retention.authorise import prepare
 from auditspan.retention.holds import Hold, HoldCriteria, active_holds
@@ -54,9 +54,9 @@ class Retention:
     capture: Capture
     open_engine: Callable[[], AbstractContextManager[Engine]]
     record: Record
-    mac_keys: Sequence[MacKey]
+    mac_keys: MacKeys
 
-    def with_mac_keys(self, mac_keys: Sequence[MacKey]) -> Self:
+    def with_mac_keys(self, mac_keys: MacKeys) -> Self:
         """Return the same with all MAC keys that the trail has had."""
         return replace(self, mac_keys=mac_keys)
 

@@ -33,10 +33,11 @@ from sqlalchemy.orm import (
 from auditspan import Actor, AuditTrail, MacKey, Policy, Target, audit_context
 from auditspan.capture import Undrained
 from auditspan.delivery import FileSink, Relay
+from auditspan.reading import check_export, export_ndjson
 from auditspan.retention import RetentionPlan
 from auditspan.retention.purging import PurgeReport
 from auditspan.seal import Sealer
-from auditspan.storage import snapshot
+from auditspan.storage import EventFilter, snapshot
 from auditspan.tlog import SigningKey
 from auditspan.verify import (
     ReconcileReport,
@@ -207,6 +208,8 @@ class Shop:
         assert [] == self.verify().findings
         assert [] == self.state().differences
         assert self.reconcile().ok, self.reconcile()
+        lines = export_ndjson(self.read, self.tables, EventFilter())
+        assert check_export(lines, [KEY.public]) is None
 
     def count(self) -> int:
         """The number of rows."""

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from auditspan import RetentionError, Target, audit_context
+from auditspan.format import Json
 from integration.retention.shop import KIM, LEE, Shop
 
 
@@ -81,6 +82,8 @@ def test_hold_after_the_authorisation_stops_the_purge(shop: Shop) -> None:
     with pytest.raises(IntegrityError, match="append-only"):
         shop.run("DELETE FROM audit_event WHERE id = (SELECT min(id) FROM audit_event)")
     shop.require_clean()
+    assert 2 == shop.purge().removed
+    shop.require_clean()
 
 
 def test_holds_are_listed_until_they_are_released(shop: Shop) -> None:
@@ -104,7 +107,7 @@ def test_forged_release_ends_no_hold(shop: Shop) -> None:
     sealed_one_by_one(shop)
     id_ = hold(shop)
     with shop.writing() as session:
-        forged = {"retention": {"hold": id_}}
+        forged: dict[str, Json] = {"retention": {"hold": id_}}
         shop.trail.record(session, "trail.release", target=shop.trail_target(), metadata=forged)
     shop.settle()
     assert 0 == shop.trail.retention.plan(shop.now()).size

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from auditspan import MissingActorError, PurgedError, RetentionError, audit_context
+from auditspan.format import Json, timestamp
 from auditspan.guards import restore_guards
 from auditspan.reading import (
     EventProof,
@@ -208,8 +211,14 @@ def test_forged_authorisations_excuse_nothing(shop: Shop) -> None:
     with shop.engine.connect() as connection:
         newest = latest_checkpoint(connection, shop.tables)
     assert newest is not None
-    good = {"size": newest.size, "root": newest.root.hex(), "before": "2999-01-01T00:00:00.000000Z"}
-    for wrong in ({}, {"root": "0" * 64}, {"before": "2020-01-01T00:00:00.000000Z"}):
+    good: dict[str, Json] = {
+        "size": newest.size,
+        "root": newest.root.hex(),
+        "before": timestamp(shop.now()),
+    }
+    late, early = "2999-01-01T00:00:00.000000Z", "2020-01-01T00:00:00.000000Z"
+    changes: list[dict[str, Json]] = [{}, {"root": "0" * 64}, {"before": early}, {"before": late}]
+    for wrong in changes:
         with shop.writing() as session:
             shop.trail.record(
                 session,

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, func, select, text, update
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import sessionmaker
 
+from auditspan import AuditTrail, RetentionError, audit_context
+from auditspan.delivery import FileSink, Relay
 from auditspan.guards import check_guards
 from auditspan.retention.purging import purge_rows
-from auditspan.storage import PARTITIONS, AuditTables, audit_tables
+from auditspan.seal import Sealer
+from auditspan.storage import PARTITIONS, AuditTables, audit_tables, snapshot
+from auditspan.verify import check_state, verify_trail
 from auditspan_service.database.engine import make_engine
-from auditspan_service.models import Base
-from integration.retention.shop import Shop
+from auditspan_service.models import Base, User
+from integration.retention.shop import KEY, KIM, LEE, MAC, Shop
 from integration.scaling.conftest import partition
 from support.postgres import empty_database
 from support.roles import Deployed, deployed_database
@@ -54,6 +60,39 @@ def test_purger_may_only_read_and_purge(deployed: Deployed) -> None:
     engine = make_engine(url)
     assert purge_rows(engine, TABLES).event_id is None
     engine.dispose()
+
+
+def test_each_role_does_its_part(deployed: Deployed, tmp_path: Path) -> None:
+    """The application authorises, the worker seals and delivers, the purger removes."""
+    app, worker, purger = (make_engine(deployed.url(one)) for one in ("app", "worker", "purger"))
+    sessions = sessionmaker(app)
+    trail = AuditTrail(sessions, metadata=Base.metadata, mac_key=MAC)
+
+    def settle() -> None:
+        while Sealer(worker, TABLES, signing_key=KEY, mac_key=MAC).seal():
+            pass
+        sink = FileSink(tmp_path)
+        with worker.connect() as connection:
+            Relay(worker, TABLES, sink).deliver(connection)
+        sink.close()
+        newest = select(func.max(TABLES.leaf.c.seq)).scalar_subquery()
+        with worker.begin() as connection:
+            connection.execute(update(TABLES.delivery).values(safe_seq=newest))
+
+    with audit_context(actor=KIM), sessions.begin() as session:
+        session.add(User(username="lee"))
+    settle()
+    with audit_context(actor=LEE), sessions() as session:
+        plan = trail.retention.authorise(session, before=datetime.now(UTC), reason="policy")
+    settle()
+    with pytest.raises(RetentionError, match="may not purge"):
+        trail.retention.purge()
+    assert plan.rows == purge_rows(purger, TABLES, [MAC]).removed == 1
+    with snapshot(app) as connection:
+        assert [] == verify_trail(connection, TABLES, MAC, [KEY.public]).findings
+        assert check_state(connection, TABLES, Base.metadata, mac_key=MAC).ok
+    for engine in (app, worker, purger):
+        engine.dispose()
 
 
 def test_guards_report_a_role_that_records_and_purges(deployed: Deployed) -> None:

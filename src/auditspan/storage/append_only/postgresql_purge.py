@@ -4,9 +4,10 @@
     auditspan_refuse_unless_purged()   the trigger function of `audit_event`, which calls it
     auditspan_purge(first, last)       removes authorised rows by id, as the owner
     auditspan_purge_partitions()       drops past partitions with authorised rows only, as the owner
+    auditspan_waiting()                the number of changes that wait to be recorded
 
-The last two are for a role that purges and does nothing else. Their caller cannot widen what is
-removed: the number comes from the sealed and delivered events `trail.purge`.
+The two that remove are for a role that purges and does nothing else. Their caller cannot widen what
+is removed: the number comes from the sealed and delivered events `trail.purge`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ REMOVE = "auditspan_purge"
 
 DROP_PARTITIONS = "auditspan_purge_partitions"
 """The function that drops partitions whose rows are all authorised."""
+
+WAITING = "auditspan_waiting"
+"""The function that counts the changes that wait to be recorded, which the roles cannot read."""
 
 _PURGEABLE = "auditspan_purgeable"
 _SETTINGS = "SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET datestyle = 'ISO'"
@@ -121,6 +125,15 @@ EXCEPTION WHEN lock_not_available THEN
 END
 """
 
+_WAITING_SOURCE = """
+DECLARE
+    waiting bigint;
+BEGIN
+    SELECT count(*) INTO waiting FROM @schema@.audit_change;
+    RETURN waiting;
+END
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Function:
@@ -179,6 +192,13 @@ FUNCTIONS = (
         result="TABLE (partition text, removed bigint) LANGUAGE plpgsql SECURITY DEFINER "
         "SET lock_timeout = '2s'",
         source=_DROP_SOURCE,
+    ),
+    Function(
+        name=WAITING,
+        parameters="",
+        result="bigint LANGUAGE plpgsql STABLE SECURITY DEFINER",
+        source=_WAITING_SOURCE,
+        is_public=True,
     ),
 )
 """The functions, each before those that call it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
 from auditspan.dialects import PerDialect
 from auditspan.storage.purging import postgresql, sqlite
@@ -16,6 +16,9 @@ class Purging(Protocol):
 
     def may_purge(self, connection: Connection, tables: AuditTables, /) -> bool:
         """Return whether this role may remove rows."""
+
+    def count_waiting(self, connection: Connection, staging: Table, /) -> int:
+        """Return the number of committed changes that wait to be recorded."""
 
     def remove(
         self, connection: Connection, tables: AuditTables, size: int, first: int, last: int, /

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Table, text
 
-from auditspan.storage.append_only.postgresql_purge import DROP_PARTITIONS, REMOVE
+from auditspan.storage.append_only.postgresql_purge import DROP_PARTITIONS, REMOVE, WAITING
 from auditspan.storage.append_only.trigger import schema_prefix
 from auditspan.storage.schemas import dialect_of
 from auditspan.storage.tables import AuditTables
@@ -15,6 +15,12 @@ def may_purge(connection: Connection, tables: AuditTables) -> bool:
     name = f"{_schema(connection, tables)}{REMOVE}(bigint, bigint)"
     asked = text("SELECT has_function_privilege(to_regprocedure(:name), 'EXECUTE')")
     return bool(connection.scalar(asked, {"name": name}))
+
+
+def count_waiting(connection: Connection, staging: Table) -> int:
+    """Return the number of the changes, which a role that records cannot read."""
+    call = text(f"SELECT {schema_prefix(staging, dialect_of(connection))}{WAITING}()")
+    return int(connection.execute(call).scalar_one())
 
 
 def remove(connection: Connection, tables: AuditTables, _size: int, first: int, last: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, Table, delete, func, select
 
 from auditspan.storage.tables import AuditTables
 
@@ -10,6 +10,11 @@ from auditspan.storage.tables import AuditTables
 def may_purge(_connection: Connection, _tables: AuditTables) -> bool:
     """Return True: SQLite has no roles."""
     return True
+
+
+def count_waiting(connection: Connection, staging: Table) -> int:
+    """Return the number of the changes."""
+    return connection.scalars(select(func.count()).select_from(staging)).one()
 
 
 def remove(connection: Connection, tables: AuditTables, size: int, first: int, last: int) -> int:
