@@ -66,10 +66,9 @@ def _create_subject_keys() -> None:
 
 
 def _clock() -> sa.TextClause:
-    is_postgresql = op.get_context().dialect.name == "postgresql"
-    return sa.text(
-        "clock_timestamp()" if is_postgresql else "(strftime('%Y-%m-%d %H:%M:%f000', 'now'))"
-    )
+    is_postgresql = op.get_bind().dialect.name == "postgresql"
+    now = "clock_timestamp()" if is_postgresql else "(strftime('%Y-%m-%d %H:%M:%f000', 'now'))"
+    return sa.text(now)
 
 
 def downgrade() -> None:
