@@ -7,6 +7,8 @@ from documents.page import Block
 ELSEWHERE = {
     "answer-an-auditor.md": "integration/test_reading_pages.py",
     "enrich-and-redact.md": "integration/library/test_enrichment.py",
+    "generate-a-client.md": "integration/service/test_generated_client.py",
+    "record-with-opentelemetry.md": "integration/service/test_otlp_senders.py",
     "say-who-acts.md": "integration/test_say_who_acts.py",
     "see-an-earlier-state.md": "integration/test_reading_pages.py",
     "test-your-application.md": "integration/testing/test_plugin.py",
@@ -19,6 +21,8 @@ _PARTITIONS = "names of a month that changes; tests/integration/scaling/test_par
 _MIGRATION = "part of a migration; tests/integration/trust/test_alembic.py runs these operations"
 _CLIENTS = "tests/integration/service/test_ingest_examples.py runs it"
 _SCHEMAS = "PostgreSQL's schemas; tests/integration/capture/test_translated_schemas.py"
+_RETENTION = "needs a trail of 400 days; tests/integration/test_every_command.py runs the commands"
+_PURGER = "needs the roles; tests/integration/retention/test_roles.py"
 _BACKEND = "needs a backend; tests/backends (`make test-backends`)"
 
 NOT_RUN = {
@@ -59,6 +63,14 @@ NOT_RUN = {
         "package main": _CLIENTS,
         "import os": _CLIENTS,
         "curl --fail-with-body": _CLIENTS,
+    },
+    "retain-and-remove.md": {
+        "$ auditspan retain": _RETENTION,
+        "$ auditspan purge": _RETENTION,
+        "auditspan hold add": _RETENTION,
+        "CREATE ROLE lee": _PURGER,
+        "AUDITSPAN_DATABASE_URL=": _PURGER,
+        "with audit_context": "tests/integration/retention/test_purge.py does the same",
     },
     "see-it-in-a-backend.md": {
         "otelcol --config": _BACKEND,

@@ -11,6 +11,7 @@ RUN = {
     "audit-your-own-application.md": _APPLICATIONS,
     "bring-your-own-collector.md": _COMMANDS,
     "check-the-state.md": _COMMANDS,
+    "erase-a-person.md": _APPLICATIONS,
     "get-the-collector.md": _APPLICATIONS,
     "guard-the-tables.md": _COMMANDS,
     "look-at-the-trail.md": _APPLICATIONS,

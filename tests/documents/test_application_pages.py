@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,31 @@ def test_get_the_collector(checkout: Path, network: Network, tmp_path: Path) -> 
     }
     page = HOW_TO / "get-the-collector.md"
     assert [] == problems(walk(blocks(page), checkout, network.environ, replace))
+
+
+def test_erase_a_person(tmp_path: Path) -> None:
+    """The program prints what the page shows, and the commands erase the same values."""
+    page = HOW_TO / "erase-a-person.md"
+    shop, program = python(page.name)
+    (printed,) = [one.text for one in blocks(page) if one.language == "text"]
+    commands = [one for one in blocks(page) if one.is_shell]
+    before = "".join(
+        line for line in program.splitlines(keepends=True) if "trail.erase" not in line
+    )
+    imports = "from shop import Base, Customer, Session, engine, trail\n"
+    (tmp_path / "shop.py").write_text(shop)
+    (tmp_path / "program.py").write_text(imports + program)
+    (tmp_path / "before.py").write_text(imports + before)
+    python_ = f"{sys.executable} -W ignore"
+    todo = [
+        Block(page, 0, "console", "$ auditspan --app shop:trail init\n"),
+        Block(page, 0, "console", f"$ {python_} program.py\n…{printed}"),
+        Block(page, 0, "console", "$ rm shop.db*\n$ auditspan --app shop:trail init\n"),
+        Block(page, 0, "console", f"$ {python_} before.py\n"),
+        *commands,
+    ]
+    environ = {"AUDITSPAN_SINK": "file", "PYTHONPATH": str(tmp_path)}
+    assert [] == problems(walk(todo, tmp_path, environ))
 
 
 @pytest.fixture
