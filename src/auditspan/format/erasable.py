@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, TypeGuard
 
+from auditspan.errors import AuditBodyError
 from auditspan.format.canonical import Json, canonical_json
 
 SALT_BYTES = 16
@@ -113,14 +114,20 @@ def with_values(
         members: the members of a valid body.
         disclosures: the disclosures by commitment; None for one that cannot be read. A value
             without a disclosure is erased.
+
+    Raises:
+        AuditBodyError: a commitment names no place in the body, or a disclosure is malformed.
     """
     shown = {name: value for name, value in members.items() if name != MEMBER}
-    for one in commitments(members):
-        disclosure = disclosures.get(one.sha256)
-        if disclosure is not None:
-            replace_at(shown, one.path, disclosed_value(disclosure))
-        elif one.sha256 not in disclosures and one.path[0] in _VALUES:
-            replace_at(shown, one.path, ERASED)
+    try:
+        for one in commitments(members):
+            disclosure = disclosures.get(one.sha256)
+            if disclosure is not None:
+                replace_at(shown, one.path, disclosed_value(disclosure))
+            elif one.sha256 not in disclosures and one.path[0] in _VALUES:
+                replace_at(shown, one.path, ERASED)
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise AuditBodyError("an erasable value does not fit the body") from error
     return shown
 
 
