@@ -74,6 +74,8 @@ NOT_RUN = {
     },
     "see-it-in-a-backend.md": {
         "otelcol --config": _BACKEND,
+        "victoria-logs": _BACKEND,
+        "auditspan reconcile --backend": _BACKEND,
         "COMPOSE_PROFILES=jaeger": _DOCKER,
         "java -jar": _BACKEND,
         "COMPOSE_PROFILES=grafana": _DOCKER,

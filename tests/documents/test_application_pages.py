@@ -179,8 +179,10 @@ def test_look_at_the_trail(names: dict[str, Any], tmp_path: Path) -> None:
     )
     trail = AuditTrail(sessionmaker(engine), metadata=names["Base"].metadata)
     names["Base"].metadata.create_all(engine)
-    (block,) = python("look-at-the-trail.md")
-    exec(block, {"app": app, "trail": trail, "actor": Actor.anonymous})  # noqa: S102 (the page)
+    block, revert = python("look-at-the-trail.md")
+    given: dict[str, Any] = {"app": app, "trail": trail, "actor": Actor.anonymous}
+    exec(block, given)  # noqa: S102 (the page)
+    compile(revert, "look-at-the-trail.md", "exec")
     client = app.test_client()
     answers = [client.get("/audit/", headers=one) for one in ({}, {"Auditor": "yes"})]
     assert [403, 200] == [one.status_code for one in answers]

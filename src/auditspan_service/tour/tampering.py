@@ -20,7 +20,7 @@ from auditspan_service.database.engine import Database
 from auditspan_service.database.sqlite_url import sqlite_file, sqlite_url
 from auditspan_service.models import Base
 
-WRITTEN, FORGED = "Kim Park", "Eve Park"
+WRITTEN, FORGED = "PATCH", "DELETE"
 _TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit_event'"
 _FORGE = "UPDATE audit_event SET body = replace(body, ?, ?) WHERE event_id = ?"
 

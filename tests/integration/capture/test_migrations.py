@@ -62,7 +62,8 @@ def history(migrations: Migrations) -> None:
         for table in ("kept", "word"):
             auditspan.alembic.drop_triggers(op, table)
         auditspan.alembic.drop_staging(op)
-        for table in ("event", "leaf", "checkpoint", "delivery", "delivery_status"):
+        for table in ("event", "leaf", "checkpoint", "delivery", "delivery_status", "disclosure",
+                      "subject_key"):
             op.drop_table(f"audit_{table}")
         op.drop_table("audit_quarantine")
         op.drop_table("audit_change")

@@ -169,5 +169,15 @@ def test_it_reads_what_the_real_collector_wrote(tmp_path: Path, collector_bin: P
     events.write_text(auditspan("events", "--json", **data).stdout, encoding="utf-8")
     code, said = check(*up.said.audit_files.glob("*.jsonl"), "--export", events, key=key)
     assert 0 == code, said
+    assert "checkpoints: as signed\n" in said
+    assert "18 erasable values are not checked" in said
+    lines = auditspan("export", "--format", "ndjson", **data).stdout
+    events.write_text(lines, encoding="utf-8")
+    code, said = check(*up.said.audit_files.glob("*.jsonl"), "--export", events, key=key)
+    assert 0 == code, said
     assert said.endswith("checkpoints: as signed\n")
+    events.write_text(lines.replace('"row_id":', '"disclosures":["Zm9yZ2Vk"],"row_id":', 1))
+    code, said = check(*up.said.audit_files.glob("*.jsonl"), "--export", events, key=key)
+    assert 1 == code
+    assert "a disclosure does not belong to the event" in said
     assert 3 <= len(events.read_text(encoding="utf-8").splitlines())
