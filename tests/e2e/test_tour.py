@@ -76,7 +76,7 @@ def test_tour_stays_until_it_is_stopped(tmp_path: Path, collector_bin: Path) -> 
     try:
         wait_for(lambda: "Press Ctrl-C" in log.read_text())
         said = log.read_text().partition("still running")[2]
-        (key,) = re.findall(r"^  (\w+)$", said, re.MULTILINE)
+        (key,) = re.findall(r"^  (ask_\S+)$", said, re.MULTILINE)
         addresses = re.findall(r"http://\S+", said)
         with httpx.Client(trust_env=False, follow_redirects=True, timeout=60) as client:
             sign_in(client, addresses[0], key)

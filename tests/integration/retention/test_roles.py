@@ -11,7 +11,7 @@ from sqlalchemy import Engine, create_engine, func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import sessionmaker
 
-from auditspan import AuditTrail, RetentionError, audit_context
+from auditspan import AuditTrail, ErasureKey, RetentionError, audit_context
 from auditspan.delivery import FileSink, Relay
 from auditspan.guards import check_guards
 from auditspan.retention.purging import purge_rows
@@ -66,7 +66,8 @@ def test_each_role_does_its_part(deployed: Deployed, tmp_path: Path) -> None:
     """The application authorises, the worker seals and delivers, the purger removes."""
     app, worker, purger = (make_engine(deployed.url(one)) for one in ("app", "worker", "purger"))
     sessions = sessionmaker(app)
-    trail = AuditTrail(sessions, metadata=Base.metadata, mac_key=MAC)
+    erasure_key = ErasureKey.from_secret(bytes(32))
+    trail = AuditTrail(sessions, metadata=Base.metadata, mac_key=MAC, erasure_key=erasure_key)
 
     def settle() -> None:
         while Sealer(worker, TABLES, signing_key=KEY, mac_key=MAC).seal():

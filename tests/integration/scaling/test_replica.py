@@ -158,7 +158,8 @@ def test_its_queries_have_spans(world: World, caller: Caller) -> None:
     world.service.forget_spans()
     caller.events()
     names = [span.name for span in world.service.spans()]
-    assert 2 == sum(name.startswith("SELECT") for name in names), names  # the key, the events
+    # The key, the events, their disclosures.
+    assert 3 == sum(name.startswith("SELECT") for name in names), names
 
 
 def test_a_replica_that_crashes(

@@ -35,7 +35,8 @@ _SETTINGS = "SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET date
 _OF_RETENTION = f"target_type = '{RETENTION_TARGET[0]}' AND target_id = '{RETENTION_TARGET[1]}'"
 
 # The PL/pgSQL below must not contain percent signs or a colon before a word, which drivers and
-# SQLAlchemy would treat as parameters. `@schema@` is replaced once the schema is known.
+# SQLAlchemy would treat as parameters. `@schema@` is replaced once the schema is known, and must not be
+# inside a string.
 
 _PURGEABLE_SOURCE = f"""
 DECLARE
@@ -94,21 +95,25 @@ DECLARE
     one record;
     kept bigint;
     late boolean;
+    leaves text := (SELECT CAST(CAST(typrelid AS regclass) AS text) FROM pg_type
+                     WHERE oid = pg_typeof(CAST(NULL AS @schema@.audit_leaf)));
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RETURN;  -- rows that are committed while it waits for the lock would stay unseen
     END IF;
     FOR one IN
-        SELECT c.relname AS name, '@schema@.' || quote_ident(c.relname) AS target
-          FROM pg_partition_tree(to_regclass('@schema@.audit_event')) t
+        SELECT c.relname AS name, CAST(CAST(c.oid AS regclass) AS text) AS target
+          FROM pg_type trail
+         CROSS JOIN pg_partition_tree(CAST(trail.typrelid AS regclass)) t
           JOIN pg_class c ON c.oid = t.relid
-         WHERE t.level > 0 AND (c.relname ~ '^audit_event_\\d+_\\d+$' AND right(c.relname, 7) < past
+         WHERE trail.oid = pg_typeof(CAST(NULL AS @schema@.audit_event))
+           AND t.level > 0 AND (c.relname ~ '^audit_event_\\d+_\\d+$' AND right(c.relname, 7) < past
                OR c.relname ~ '^audit_event_before_\\d+_\\d+$' AND right(c.relname, 7) <= past)
          ORDER BY c.relname
     LOOP
         seen := pg_current_snapshot();
         EXECUTE 'SELECT count(*), count(*) FILTER (WHERE leaf.seq IS NULL OR leaf.seq >= $1) FROM '
-            || one.target || ' event LEFT JOIN @schema@.audit_leaf leaf ON leaf.row_id = event.id'
+            || one.target || ' event LEFT JOIN ' || leaves || ' leaf ON leaf.row_id = event.id'
             INTO removed, kept USING size;
         CONTINUE WHEN removed = 0 OR kept > 0;
         LOCK TABLE ONLY @schema@.audit_event IN ACCESS EXCLUSIVE MODE;
