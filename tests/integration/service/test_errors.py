@@ -224,12 +224,16 @@ WRITING = {
     "postgresql": [
         *("POST", "SELECT"),  # the key
         *("INSERT", "INSERT"),  # the user, audit_event
+        *("SELECT", "SELECT"),  # the lock of the subjects, their keys
+        *("INSERT", "INSERT"),  # the key of a new subject, the disclosures
         "COMMIT",
     ],
     "sqlite": [
         *("POST", "SELECT"),  # the key
         "BEGIN",
         *("INSERT", "INSERT"),  # the user, audit_event
+        "SELECT",  # the keys of the subjects
+        *("INSERT", "INSERT"),  # the key of a new subject, the disclosures
         "COMMIT",
     ],
 }
