@@ -30,7 +30,16 @@ from sqlalchemy.orm import (
     sessionmaker,
 )
 
-from auditspan import Actor, AuditTrail, MacKey, Policy, Target, audit_context
+from auditspan import (
+    Actor,
+    AuditTrail,
+    ErasureKey,
+    MacKey,
+    Policy,
+    Privacy,
+    Target,
+    audit_context,
+)
 from auditspan.capture import Undrained
 from auditspan.delivery import FileSink, Relay
 from auditspan.reading import check_export, export_ndjson
@@ -51,13 +60,14 @@ from auditspan.verify import (
 
 T = TypeVar("T")
 MAC = MacKey.from_secret(bytes(range(32)))
+ERASURE = ErasureKey.from_secret(bytes(range(32)))
 KEY = SigningKey(name="auditspan/test", seed=bytes(range(32)))
 KIM = Actor.user(7, label="kim")
 LEE = Actor.user(8, label="lee")
 
 
 class Shop:
-    """Models with a secret and links, their sessions and their trail."""
+    """Models with a secret, erasable values and links, their sessions and their trail."""
 
     def __init__(self, engine: Engine, files: Path) -> None:
         class Base(DeclarativeBase):
@@ -77,17 +87,23 @@ class Shop:
 
         class Item(Base):
             __tablename__ = "item"
-            __audit__ = Policy(redact={"iban"})
+            __audit__ = Policy(redact={"iban"}, erasable={"note"})
             id: Mapped[int] = mapped_column(primary_key=True)
             price: Mapped[int]
             iban: Mapped[str | None]
+            note: Mapped[str | None]
             tags: Mapped[list[Tag]] = relationship(secondary=tagged)
 
         self.Base, self.Item, self.Tag = Base, Item, Tag
         self.engine, self.files = engine, files
         self.sessions = sessionmaker(engine)
         self.trail = AuditTrail(
-            self.sessions, metadata=Base.metadata, mac_key=MAC, sqlite_settings=False
+            self.sessions,
+            metadata=Base.metadata,
+            mac_key=MAC,
+            erasure_key=ERASURE,
+            privacy=Privacy(erasable={"label"}),
+            sqlite_settings=False,
         )
         Base.metadata.create_all(engine)
         self.tables = self.trail.tables
@@ -101,7 +117,9 @@ class Shop:
     def add(self, *ids: int, actor: Actor = KIM) -> None:
         """Create items."""
         with self.writing(actor) as session:
-            session.add_all([self.Item(id=one, price=one, iban=f"DE{one}") for one in ids])
+            session.add_all(
+                [self.Item(id=one, price=one, iban=f"DE{one}", note=f"note {one}") for one in ids]
+            )
 
     def price(self, id_: int, price: int, actor: Actor = KIM) -> None:
         """Change one item."""
@@ -208,8 +226,17 @@ class Shop:
         assert [] == self.verify().findings
         assert [] == self.state().differences
         assert self.reconcile().ok, self.reconcile()
+        assert 0 == self.disclosures_without_row()
         lines = export_ndjson(self.read, self.tables, EventFilter())
         assert check_export(lines, [KEY.public]) is None
+
+    def disclosures_without_row(self) -> int:
+        """The number of erasable values whose events are gone."""
+        event, disclosure = self.tables.event.c, self.tables.disclosure
+        rows = select(event.event_id)
+        left = select(func.count()).where(disclosure.c.event_id.not_in(rows))
+        with self.engine.connect() as connection:
+            return connection.execute(left.select_from(disclosure)).scalar_one()
 
     def count(self) -> int:
         """The number of rows."""

@@ -2,7 +2,7 @@
 
     auditspan_purgeable()              the number of leaves whose rows may be removed
     auditspan_refuse_unless_purged()   the trigger function of `audit_event`, which calls it
-    auditspan_purge(first, last)       removes authorised rows by id, as the owner
+    auditspan_purge(first, last)       removes authorised rows by id with their disclosures
     auditspan_purge_partitions()       drops past partitions with authorised rows only, as the owner
     auditspan_waiting()                the number of changes that wait to be recorded
 
@@ -35,8 +35,8 @@ _SETTINGS = "SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET date
 _OF_RETENTION = f"target_type = '{RETENTION_TARGET[0]}' AND target_id = '{RETENTION_TARGET[1]}'"
 
 # The PL/pgSQL below must not contain percent signs or a colon before a word, which drivers and
-# SQLAlchemy would treat as parameters. `@schema@` is replaced once the schema is known, and must not be
-# inside a string.
+# SQLAlchemy would treat as parameters. `@schema@` is replaced once the schema is
+# known, and must not be inside a string.
 
 _PURGEABLE_SOURCE = f"""
 DECLARE
@@ -80,6 +80,9 @@ DECLARE
     size bigint := @schema@.auditspan_purgeable();
     removed bigint;
 BEGIN
+    DELETE FROM @schema@.audit_disclosure disclosure USING @schema@.audit_leaf leaf
+     WHERE leaf.row_id >= first AND leaf.row_id <= last
+       AND disclosure.event_id = leaf.event_id AND leaf.seq < size;
     DELETE FROM @schema@.audit_event event USING @schema@.audit_leaf leaf
      WHERE event.id >= first AND event.id <= last
        AND leaf.row_id = event.id AND leaf.seq < size;
@@ -97,6 +100,8 @@ DECLARE
     late boolean;
     leaves text := (SELECT CAST(CAST(typrelid AS regclass) AS text) FROM pg_type
                      WHERE oid = pg_typeof(CAST(NULL AS @schema@.audit_leaf)));
+    disclosures text := (SELECT CAST(CAST(typrelid AS regclass) AS text) FROM pg_type
+                          WHERE oid = pg_typeof(CAST(NULL AS @schema@.audit_disclosure)));
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RETURN;  -- rows that are committed while it waits for the lock would stay unseen
@@ -121,6 +126,8 @@ BEGIN
         EXECUTE 'SELECT EXISTS (SELECT FROM ' || one.target || ' WHERE xact_id >= $1)'
             INTO late USING pg_snapshot_xmin(seen);
         CONTINUE WHEN late;
+        EXECUTE 'DELETE FROM ' || disclosures || ' disclosure USING ' || one.target || ' event '
+            'WHERE disclosure.event_id = event.event_id';
         EXECUTE 'DROP TABLE ' || one.target;
         partition := one.name;
         RETURN NEXT;

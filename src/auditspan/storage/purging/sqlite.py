@@ -18,11 +18,13 @@ def count_waiting(connection: Connection, staging: Table) -> int:
 
 
 def remove(connection: Connection, tables: AuditTables, size: int, first: int, last: int) -> int:
-    """Remove the rows."""
-    event, leaf = tables.event, tables.leaf.c
-    some = (leaf.row_id >= first, leaf.row_id <= last)
-    covered = select(leaf.row_id).where(*some, leaf.seq < size)
-    return connection.execute(delete(event).where(event.c.id.in_(covered))).rowcount
+    """Remove the rows with their disclosures."""
+    event, leaf, disclosure = tables.event, tables.leaf.c, tables.disclosure
+    covered = (leaf.row_id >= first, leaf.row_id <= last, leaf.seq < size)
+    of_events = disclosure.c.event_id.in_(select(leaf.event_id).where(*covered))
+    connection.execute(delete(disclosure).where(of_events))
+    covered_rows = select(leaf.row_id).where(*covered)
+    return connection.execute(delete(event).where(event.c.id.in_(covered_rows))).rowcount
 
 
 def drop_partitions(_connection: Connection, _tables: AuditTables) -> list[tuple[str, int]]:
