@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from auditspan.keys import load_or_create_mac_key, load_or_create_signing_keys
+from auditspan.keys import (
+    load_or_create_erasure_keys,
+    load_or_create_mac_key,
+    load_or_create_signing_keys,
+)
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
 from support.cluster import Cluster
@@ -30,6 +34,7 @@ def environ(folder: Path, url: str) -> dict[str, str]:
     """The settings of a worker on this database, whose keys are there."""
     load_or_create_signing_keys(folder / "keys" / "signing.key", create=True)
     load_or_create_mac_key(folder / "keys" / "mac.key", create=True)
+    load_or_create_erasure_keys(folder / "keys" / "erasure.key", create=True)
     return {
         "AUDITSPAN_DATABASE_URL": url,
         "AUDITSPAN_SINK": "file",

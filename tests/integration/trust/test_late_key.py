@@ -14,7 +14,7 @@ from sqlalchemy.orm import sessionmaker
 
 from auditspan import Actor, AuditConfigError, AuditTrail, MacKey, Target, audit_context
 from auditspan.format.key_addition import KEY_ADDED, TARGET, KeyAddition
-from auditspan.keys import load_mac_keys, rotate_mac_key
+from auditspan.keys import load_mac_keys, load_or_create_erasure_keys, rotate_mac_key
 from auditspan.storage import snapshot
 from auditspan.storage.leaves import sealed_leaves
 from auditspan.storage.tables import audit_tables
@@ -274,7 +274,8 @@ def test_the_command_covers_rows_of_the_service(tmp_path: Path) -> None:
     engine = make_engine(f"sqlite:///{tmp_path / 'auditspan.db'}")
     upgrade(engine)
     sessions = sessionmaker(engine)
-    AuditTrail(sessions, metadata=Base.metadata, mac_key=None)
+    keys = load_or_create_erasure_keys(tmp_path / "keys" / "erasure.key", create=True)
+    AuditTrail(sessions, metadata=Base.metadata, mac_key=None, erasure_key=keys)
     with audit_context(actor=Actor.system("test")), sessions.begin() as session:
         session.add(User(username="kim", full_name="Kim", email="kim@example.org"))
     trail = Trail(engine=engine, folder=tmp_path / "collector")

@@ -68,9 +68,10 @@ def strangers() -> list[dict[str, Any]]:
 
 def log(body: str, name: str, event_id: str) -> dict[str, Any]:
     """An export of one log record."""
-    attribute = {"key": "audit.record.id", "value": {"stringValue": event_id}}
+    names = ("audit.record.id", "log.record.uid")
+    attributes = [{"key": one, "value": {"stringValue": event_id}} for one in names]
     one = {"eventName": name, "traceId": TRACE, "body": {"stringValue": body}}
-    records = [one | {"attributes": [attribute] if name == "audit.user.update" else []}]
+    records = [one | {"attributes": attributes if name == "audit.user.update" else []}]
     return {"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}
 
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from auditspan.delivery.sinks import AUDIT_FILE
-from auditspan.keys import last_signed_file
+from auditspan.keys import last_signed_file, load_or_create_erasure_keys
 from auditspan.seal.last_signed import LastSignedFile
 from auditspan.seal.sealer import Sealer
 from auditspan.storage import snapshot
@@ -214,6 +214,7 @@ class Restored:
         self.data = data
         (data / "keys").mkdir(parents=True, exist_ok=True)
         (data / "keys" / "mac.key").write_text(MAC.dump())
+        load_or_create_erasure_keys(data / "keys" / "erasure.key", create=True)
         (data / "keys" / "signing.key").write_text(f"{KEY.dump()}\n")
 
     def run(self, *arguments: str) -> Result:
