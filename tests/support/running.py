@@ -90,7 +90,7 @@ class Up:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without anything that would configure auditspan or OpenTelemetry.
+    """The environment without anything that would configure auditspan, OpenTelemetry or make.
 
     But for one setting: the PostgreSQL of the tests is used by its superuser, and no process would
     start on it. Tests of the guards take it out again.
@@ -98,7 +98,7 @@ def clean_environment() -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("AUDITSPAN_", "OTEL_"))
+        if not name.startswith(("AUDITSPAN_", "OTEL_", "MAKE", "MFLAGS"))
     }
     return {**kept, "AUDITSPAN_ALLOW_UNGUARDED": "1"}
 

@@ -544,13 +544,13 @@ def test_changed_trigger_is_a_problem(engine: Engine) -> None:
 def test_renamed_column_is_a_problem(engine: Engine) -> None:
     """ALTER TABLE RENAME rewrites the triggers that read the column, which is found.
 
-    Some versions of SQLite rewrite the other triggers of the table, too.
+    In a process with a trail they are missing instead: it removes all of them before the statement.
     """
     found = problems_after(engine, "ALTER TABLE t RENAME COLUMN v TO w")
     kinds = ("before_insert", "before_update", "insert", "update", "delete")
 
-    expected = {f"Trigger auditspan_t_{kind} of table t has been changed" for kind in kinds}
-    assert expected <= {problem.partition(";")[0] for problem in found}
+    named = {problem.split()[1] for problem in found}
+    assert {f"auditspan_t_{kind}" for kind in kinds} <= named
 
 
 def test_newer_trigger_of_the_application_is_a_problem(engine: Engine) -> None:
