@@ -35,8 +35,14 @@ def page(browser: Browser, up: Up) -> Iterator[Page]:
             yield page
 
 
-def sign_in(page: Page, up: Up, path: str = "/?action=user.create&text=grace") -> None:
-    """Ask for a page, and sign in on the way to it."""
+GRACE = "/?action=user.create&target_type=user&target_id=2"
+
+
+def sign_in(page: Page, up: Up, path: str = GRACE) -> None:
+    """Ask for a page, and sign in on the way to it.
+
+    Erasable values, as names are, are not found by their text.
+    """
     page.goto(f"{up.said.url}{path}")
     page.get_by_label("API key").fill(up.key)
     page.get_by_role("button", name="Sign in").click()
