@@ -6,8 +6,9 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, text
 
+from auditspan.storage import EventFilter, audit_tables, find_events
 from auditspan_service.models import Base
 from faults.load import Change, Load
 from faults.place import Place, wait_for
@@ -63,8 +64,10 @@ def files(place: Place) -> Path:
 
 
 def _bodies(connection: Connection) -> list[dict[str, object]]:
-    event = Base.metadata.tables["audit_event"].c
-    return [json.loads(body) for body in connection.scalars(select(event.body).order_by(event.id))]
+    """The bodies with their erasable values, oldest first."""
+    tables = audit_tables(Base.metadata)
+    found = find_events(connection, tables, EventFilter(), after=0, limit=1_000_000)
+    return [event.members() for event in found]
 
 
 def _change(body: dict[str, object]) -> Change:

@@ -24,8 +24,10 @@ from auditspan.keys import (
     load_or_create_mac_key,
     load_or_create_signing_keys,
 )
+from auditspan.storage import add_erasure_keys
 from auditspan_service.cli import main
 from auditspan_service.collector import Collector
+from auditspan_service.models import Base
 from support.collector import run_collector
 from support.patience import PATIENCE
 from support.program import Program
@@ -118,7 +120,8 @@ def placed(database: Deployed, folder: Path, binary: Path) -> Iterator[Place]:
     """A place with keys and a collector; service and worker are started by whoever wants them."""
     mac, signing = (folder / "keys" / name for name in ("mac.key", "signing.key"))
     load_or_create_mac_key(mac, create=True)
-    load_or_create_erasure_keys(folder / "keys" / "erasure.key", create=True)
+    erasure_keys = load_or_create_erasure_keys(folder / "keys" / "erasure.key", create=True)
+    add_erasure_keys(Base.metadata, erasure_keys)  # for the oracle
     load_or_create_signing_keys(signing, create=True)
     superuser = create_engine(database.superuser, pool_pre_ping=True)
     with run_collector(binary, folder) as collector:
