@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 from opentelemetry import metrics
@@ -14,11 +13,12 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Bucket bounds of a histogram in seconds; the SDK's defaults are for milliseconds."""
 
 
-def _meter(get_meter: Callable[..., metrics.Meter]) -> metrics.Meter:
-    return get_meter(semconv.SCOPE, SCOPE_VERSION, schema_url=SCHEMA_URL)
+def _meter(provider: metrics.MeterProvider | None = None) -> metrics.Meter:
+    provider = provider or metrics.get_meter_provider()
+    return provider.get_meter(semconv.SCOPE, SCOPE_VERSION, schema_url=SCHEMA_URL)
 
 
-emitted = _meter(metrics.get_meter).create_counter(
+emitted = _meter().create_counter(
     semconv.METRIC_EMITTED, unit="{record}", description="Audit rows committed"
 )
 """Counter of committed rows; the committing process increments it after the outermost commit."""
@@ -28,7 +28,7 @@ class SealMeters:
     """Metrics of the sealer."""
 
     def __init__(self) -> None:
-        meter = _meter(metrics.get_meter)
+        meter = _meter()
         self._lag = meter.create_gauge(
             semconv.METRIC_SEAL_LAG, unit="s", description="Oldest record of a batch, when sealed"
         )
@@ -51,7 +51,7 @@ class RelayMeters:
     """
 
     def __init__(self, sink: str, acknowledgement: str | None = None) -> None:
-        meter = _meter(metrics.get_meter)
+        meter = _meter()
         self._attributes = {semconv.SINK: sink}
         if acknowledgement:
             self._attributes[semconv.ACKNOWLEDGEMENT] = acknowledgement
@@ -113,7 +113,7 @@ class VerifyMeters:
     """Metrics of a verification, for monitoring scheduled verifications."""
 
     def __init__(self, provider: metrics.MeterProvider) -> None:
-        meter = _meter(provider.get_meter)
+        meter = _meter(provider)
         self._findings = meter.create_gauge(
             semconv.METRIC_VERIFY_FINDINGS, unit="{finding}", description="Verification findings"
         )
