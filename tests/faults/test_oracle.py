@@ -10,10 +10,15 @@ from sqlalchemy import text
 
 from faults.load import Change, Load
 from faults.oracle import require_whole
-from faults.place import Place
+from faults.place import Place, wait_for
+from support.patience import PATIENCE
 
 pytestmark = pytest.mark.timeout(300)
 
+_SETTLED = text(
+    "SELECT NOT EXISTS (SELECT FROM audit_change)"
+    " AND (SELECT count(*) FROM audit_event) = (SELECT count(*) FROM audit_leaf)"
+)
 _RENAME = text("UPDATE users SET full_name = :name WHERE username = 'admin'")
 
 
@@ -41,6 +46,13 @@ def unrecorded(place: Place) -> Iterator[None]:
     yield
     with place.superuser.begin() as connection:
         connection.execute(_RENAME, {"name": None})
+    wait_for(lambda: is_settled(place), PATIENCE, "the worker does not record both changes")
+
+
+def is_settled(place: Place) -> bool:
+    """Return whether the worker has recorded and sealed every change."""
+    with place.superuser.connect() as connection:
+        return bool(connection.execute(_SETTLED).scalar_one())
 
 
 @contextmanager
