@@ -243,7 +243,7 @@ def test_the_metrics_say_the_same(service: RunningService, monkeypatch: pytest.M
     """`audit.queue.depth` is what is undelivered, `audit.seal.lag` the age of what was unsealed."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
-    monkeypatch.setattr("auditspan.telemetry.metrics.metrics.get_meter", provider.get_meter)
+    monkeypatch.setattr("auditspan.telemetry.metrics.metrics.get_meter_provider", lambda: provider)
     write(service, 3)
     time.sleep(0.2)
     unsealed = ready(service)["unsealed"]

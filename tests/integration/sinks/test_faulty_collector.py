@@ -197,7 +197,7 @@ def test_excessive_retry_after_is_counted_and_logged(
     """A Retry-After above the limit leaves a warning and a count, and the relay goes on."""
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader])
-    monkeypatch.setattr("auditspan.telemetry.metrics.metrics.get_meter", provider.get_meter)
+    monkeypatch.setattr("auditspan.telemetry.metrics.metrics.get_meter_provider", lambda: provider)
     for module in ("backoff", "reports"):
         monkeypatch.setattr(f"auditspan.delivery.{module}.LONGEST_ASKED", 0.2)
     late = Answer(status=429, headers={"Retry-After": "1000000000"})
