@@ -102,9 +102,10 @@ def test_answers_to_sequences_are_those_described(service: RunningService, seque
             at_rest(database).write_bytes(start)
 
         def teardown(self) -> None:
-            """No request was recorded as a failure."""
+            """The service recorded no failure; clients record what outcome they like."""
             super().teardown()
-            assert {"success"} >= {body["outcome"] for body in service.bodies()}
+            own = [body for body in service.bodies() if "ingest" not in body.get("metadata", {})]
+            assert {"success"} >= {body["outcome"] for body in own}
 
         def get_call_kwargs(self, case: Any) -> dict[str, Any]:  # noqa: ARG002 (the interface)
             """The headers of every request."""
