@@ -17,17 +17,13 @@ from auditspan.capture import (
     Recorder,
     Sessions,
     Unset,
-    attached,
+    attach,
     chosen_erasure_keys,
     chosen_key,
     drain_now,
-    engines_of,
     fresh_id,
-    hook_target,
-    listen,
     own_transaction,
-    register,
-    require_supported_binds,
+    target_without_trail,
     unaudited,
     utc_now,
 )
@@ -118,13 +114,7 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = fresh_id,
     ) -> None:
-        target = hook_target(sessions)
-        if target in attached:
-            raise AuditConfigError(
-                "these sessions already have an audit trail: create one AuditTrail per session "
-                "factory, and pass it around"
-            )
-        require_supported_binds(target)
+        target = target_without_trail(sessions)
         require_signal(events)
         if privacy is not None:
             keep_private(metadata, privacy)
@@ -149,9 +139,7 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
             sqlite_settings=sqlite_settings,
             erasure_keys=erasure_keys,
         )
-        listen(self._capture, target)
-        register(self._capture, engines_of(target))
-        attached.add(target)
+        attach(self._capture, target)
 
     def record(  # noqa: PLR0913 (each is a member of the body)
         self,

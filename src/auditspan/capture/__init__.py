@@ -24,20 +24,17 @@ from auditspan.capture.defaults import (
 from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.drain import table_key
 from auditspan.capture.erasable import disclose, of_actor
-from auditspan.capture.hooks import drain_now, listen
+from auditspan.capture.hooks import attach, drain_now
 from auditspan.capture.migrating import drain_first, pin, record_rows, target_metadata
 from auditspan.capture.open_transaction import busy
 from auditspan.capture.recorder import Enrich, Recorder
 from auditspan.capture.sessions import (
     Sessions,
-    attached,
     engine_of,
-    engines_of,
-    hook_target,
     own_transaction,
-    require_supported_binds,
     session_factory,
     synchronous,
+    target_without_trail,
 )
 from auditspan.capture.triggers import create_triggers, staged_tables
 from auditspan.capture.unaudited import unaudited
@@ -54,7 +51,7 @@ __all__ = [
     "Undrained",
     "Unset",
     "asks_for_retry",
-    "attached",
+    "attach",
     "busy",
     "chosen_erasure_keys",
     "chosen_key",
@@ -63,21 +60,18 @@ __all__ = [
     "drain_first",
     "drain_now",
     "engine_of",
-    "engines_of",
     "fresh_id",
-    "hook_target",
-    "listen",
     "of_actor",
     "own_transaction",
     "pin",
     "record_rows",
     "register",
-    "require_supported_binds",
     "session_factory",
     "staged_tables",
     "synchronous",
     "table_key",
     "target_metadata",
+    "target_without_trail",
     "unaudited",
     "utc_now",
 ]

@@ -21,9 +21,18 @@ from auditspan.capture.origins import (
     watched,
 )
 from auditspan.capture.recording import recorded
+from auditspan.capture.sessions import attached, engines_of
 from auditspan.capture.telling import Telling
 from auditspan.capture.triggers import forget_triggers, has_deferred
-from auditspan.capture.writer import Capture, adopt, captures_of, is_met, may_record, meet
+from auditspan.capture.writer import (
+    Capture,
+    adopt,
+    captures_of,
+    is_met,
+    may_record,
+    meet,
+    register,
+)
 from auditspan.capture.writes import changes_schema, may_write
 from auditspan.mapping import subject_of
 from auditspan.storage import set_up_late, staging_of
@@ -31,7 +40,14 @@ from auditspan.storage import set_up_late, staging_of
 _peers: WeakKeyDictionary[SessionTransaction, WeakSet[Connection]] = WeakKeyDictionary()
 
 
-def listen(capture: Capture, sessions: Any) -> None:  # noqa: ANN401 (an event target of SQLAlchemy)
+def attach(capture: Capture, sessions: Any) -> None:  # noqa: ANN401 (an event target of SQLAlchemy)
+    """Capture what these sessions write, and remember that they have a trail."""
+    _listen(capture, sessions)
+    register(capture, engines_of(sessions))
+    attached.add(sessions)
+
+
+def _listen(capture: Capture, sessions: Any) -> None:  # noqa: ANN401 (an event target of SQLAlchemy)
     """Register the engines that a factory's sessions use, and the connections of each session."""
 
     def after_begin(session: Session, begun: SessionTransaction, connection: Connection) -> None:

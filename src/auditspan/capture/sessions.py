@@ -28,6 +28,23 @@ attached: WeakSet[Any] = WeakSet()
 """The session factories and classes that a trail is attached to."""
 
 
+def target_without_trail(sessions: Any) -> Any:  # noqa: ANN401
+    """Return the target to listen on for SQLAlchemy's events of sessions that have no trail yet.
+
+    Raises:
+        AuditConfigError: these are no sessions, have a trail, or use an unsupported database.
+    """
+    target = hook_target(sessions)
+    if target in attached:
+        raise AuditConfigError(
+            "these sessions already have an audit trail: create one AuditTrail per session "
+            "factory, and pass it around"
+        )
+    for engine in engines_of(target):
+        require_supported(engine.dialect)
+    return target
+
+
 def hook_target(sessions: Any) -> Any:  # noqa: ANN401
     """Return the target to listen on for SQLAlchemy's events of these sessions."""
     if isinstance(sessions, scoped_session) or is_of_asyncio(sessions, "async_scoped_session"):
@@ -73,16 +90,6 @@ def _audited_sync_class(sessions: async_sessionmaker[Any]) -> type[Session]:
     own = type("AuditedSession", (current,), {})
     sessions.configure(sync_session_class=own)
     return own
-
-
-def require_supported_binds(target: Any) -> None:  # noqa: ANN401
-    """Refuse sessions of an unsupported database.
-
-    Raises:
-        AuditConfigError: the database is unsupported (`require_supported`).
-    """
-    for engine in engines_of(target):
-        require_supported(engine.dialect)
 
 
 def engines_of(target: Any) -> list[Engine]:  # noqa: ANN401
