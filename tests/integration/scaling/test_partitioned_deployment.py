@@ -201,7 +201,7 @@ def test_the_command_on_sqlite(tmp_path: Path) -> None:
     assert 0 == auditspan("db", "upgrade", AUDITSPAN_DATABASE_URL=url).returncode
     done = auditspan("db", "partition", AUDITSPAN_DATABASE_URL=url)
     assert 2 == done.returncode
-    assert "not supported on sqlite" in done.stderr
+    assert "require PostgreSQL" in done.stderr
 
 
 def operations(connection: Connection) -> Operations:

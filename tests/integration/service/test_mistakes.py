@@ -142,7 +142,7 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (("db", "partition"), "Partitions of audit_event are not supported on sqlite: "),
+        (("db", "partition"), "Partitions of audit_event require PostgreSQL: "),
         (("coverage", "--app", "json:loads"), "A function does not lead to any models: "),
     ],
     ids=["db partition", "coverage"],

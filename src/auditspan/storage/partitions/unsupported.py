@@ -32,9 +32,8 @@ def guard_partitions(_table: Table, _dialect: Dialect) -> list[DDL]:
 unguard_partitions = guard_partitions
 
 
-def partitioning(_event: Table, _leaf: Table, dialect: Dialect) -> list[DDL]:
+def partitioning(_event: Table, _leaf: Table, _dialect: Dialect) -> list[DDL]:
     """Refuse to partition the table."""
     raise AuditConfigError(
-        f"partitions of audit_event are not supported on {dialect.name}: use PostgreSQL, or skip "
-        "this step"
+        "partitions of audit_event require PostgreSQL: skip this step on another database"
     )
