@@ -116,24 +116,21 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
     ) -> None:
         target = target_without_trail(sessions)
         require_signal(events)
-        if privacy is not None:
-            keep_private(metadata, privacy)
+        keep_private(metadata, privacy)
         self.tables: AuditTables = audit_tables(metadata)
-        erasure_keys = chosen_erasure_keys(erasure_key)
-        add_erasure_keys(metadata, erasure_keys)
-        self._recorder = Recorder(
-            service=service or service_from_resource(),
-            clock=clock,
-            new_id=new_id,
-            strict=strict,
-            enrich=enrich,
-            privacy=privacy_of(metadata),
-        )
+        erasure_keys = add_erasure_keys(metadata, chosen_erasure_keys(erasure_key))
         self._sessions = sessions
         self._actions = None if actions is None else frozenset({*actions, *OWN_ACTIONS})
         self._capture = Capture(
             tables=self.tables,
-            recorder=self._recorder,
+            recorder=Recorder(
+                service=service or service_from_resource(),
+                clock=clock,
+                new_id=new_id,
+                strict=strict,
+                enrich=enrich,
+                privacy=privacy_of(metadata),
+            ),
             mac_key=chosen_key(mac_key),
             announce=partial(announce, signal=events),
             sqlite_settings=sqlite_settings,
@@ -178,7 +175,7 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
         plain.flush()  # gives a new target its primary key
         connection = plain.connection()
         drain_now(connection)
-        record = self._recorder.record(
+        record = self._capture.recorder.record(
             action,
             tx_id=self._capture.tx_id(connection),
             target=as_target(target),

@@ -140,12 +140,16 @@ def _forget(_mapper: Mapper[Any], _class: type[object]) -> None:
     _tables.clear()  # a new subclass may add a kind to any table
 
 
-def keep_private(metadata: MetaData, privacy: Privacy) -> None:
+def keep_private(metadata: MetaData, privacy: Privacy | None) -> None:
     """Add to the privacy of a metadata, for its present and later models; never loosen it.
+
+    None adds nothing.
 
     Raises:
         AuditConfigError: it redacts the primary key of a model.
     """
+    if privacy is None:
+        return
     before = privacy_of(metadata)
     set_privacy(metadata, before | privacy)
     _tables.clear()

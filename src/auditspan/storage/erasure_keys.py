@@ -17,9 +17,10 @@ _KEY = "auditspan.erasure_keys"
 """The key in the `info` of a metadata, as for its privacy; `info` is neither copied nor pickled."""
 
 
-def add_erasure_keys(metadata: MetaData, source: KeySource) -> None:
-    """Add the keys of a trail over this metadata, before those that are known."""
+def add_erasure_keys(metadata: MetaData, source: KeySource) -> KeySource:
+    """Add the keys of a trail over this metadata, before those that are known; return them."""
     metadata.info[_KEY] = [source, *metadata.info.get(_KEY, ())]
+    return source
 
 
 def erasure_keys_of(metadata: MetaData) -> Keys:
