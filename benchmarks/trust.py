@@ -43,8 +43,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from auditspan import Actor, MacKey, Request, Service, Target
 from auditspan.delivery import OtlpSink, Relay, encode, outgoing
+from auditspan.delivery.batch_reader import MAX_RECORDS
 from auditspan.delivery.log_record import ExportRecord, log_record
-from auditspan.delivery.relay import MAX_RECORDS
 from auditspan.format import AuditRecord, SealedRow, uuid7
 from auditspan.seal import Sealer
 from auditspan.storage import AuditTables, audit_tables, insert_records, snapshot

@@ -7,12 +7,14 @@ from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.json.file._log_exporter import FileLogExporter
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -21,6 +23,7 @@ from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 from auditspan.delivery import encode
 from auditspan.delivery.encoding import encode_json
 from auditspan.delivery.log_record import ExportRecord, checkpoint_record, log_record
+from auditspan.delivery.wire import Attribute, fixed64
 from auditspan.format import SealedRow, SignedCheckpoint
 from auditspan.format.record import Actor, AuditRecord, Request, Service, Target
 from auditspan.scope import SCHEMA_URL, SCOPE_VERSION
@@ -30,7 +33,9 @@ from auditspan.tlog.merkle import Tree
 
 UNTRACED = set_span_in_context(INVALID_SPAN, Context())
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=9)
-OPTIONAL = st.none() | TEXTS
+#: Lengths of one, two and three bytes.
+LONG = st.sampled_from([60, 64, 127, 128, 200, 20_000]).map("é".__mul__)
+OPTIONAL = st.none() | TEXTS | LONG
 TIMES = st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 KEY = SigningKey(name="auditspan/test", seed=bytes(32))
 #: Members that OTLP JSON may leave out or write with their default.
@@ -49,12 +54,16 @@ def rows(draw: st.DrawFn) -> SealedRow:
         outcome=draw(st.sampled_from(["success", "failure", "unknown"])),
         actor=draw(st.sampled_from([Actor.unknown(), Actor.user(7, label="kim")])),
         tx_id="tx",
-        service=Service(name=draw(st.sampled_from("ab")), version=draw(st.none() | st.just("1"))),
+        service=Service(
+            name=draw(st.sampled_from("ab")),
+            version=draw(st.none() | st.just("1")),
+            attributes=draw(st.sampled_from([{}, {"host.name": "h" * 200}])),
+        ),
         target=draw(st.none() | st.builds(Target, type=st.just("user"), id=TEXTS)),
         request=draw(st.none() | st.builds(Request, user_agent=OPTIONAL, route=OPTIONAL)),
         trace_id=draw(st.integers(1, 2**128 - 1)).to_bytes(16, "big").hex() if traced else None,
         span_id=draw(st.integers(1, 2**64 - 1)).to_bytes(8, "big").hex() if traced else None,
-        metadata={"text": draw(TEXTS)},
+        metadata={"text": draw(TEXTS | LONG)},
     )
     return SealedRow(
         seq=draw(st.integers(0, 2**60)),
@@ -83,7 +92,9 @@ def official(row: SealedRow, ours: ExportRecord) -> ReadableLogRecord:
     )
     if body["trace_id"]:
         record.trace_id, record.span_id = int(body["trace_id"], 16), int(body["span_id"], 16)
-    service = {f"service.{name}": value for name, value in body["service"].items() if value}
+    known = ((f"service.{name}", value) for name, value in body["service"].items() if value)
+    service = {name: value for name, value in known if name != "service.attributes"}
+    service |= body["service"].get("attributes", {})
     scope = InstrumentationScope("auditspan", SCOPE_VERSION, SCHEMA_URL)
     return ReadableLogRecord(record, Resource(service), scope)
 
@@ -147,6 +158,19 @@ def test_checkpoint_carries_its_note_and_name() -> None:
         "audit.key.id": record.attributes["audit.key.id"],
         "audit.trail.name": "auditspan/test",
     } == record.attributes
+
+
+@pytest.mark.parametrize("number", [-(2**63), -1, 0, 127, 128, 2**63 - 1])
+def test_numbers_equal_those_of_protobuf(number: int) -> None:
+    """An attribute of any integer of 64 bits is the one that protobuf encodes."""
+    pair = KeyValue(key="n", value=AnyValue(int_value=number)).SerializeToString()
+    assert b"\x0a" + bytes([len(pair)]) + pair == Attribute("n", b"\x0a").number(number)
+
+
+def test_record_with_a_time_before_1970_is_refused() -> None:
+    """A time that protobuf has no number for is not encoded as another one."""
+    with pytest.raises(OverflowError):
+        fixed64(-1)
 
 
 def test_empty_request_is_empty() -> None:

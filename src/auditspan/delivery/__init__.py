@@ -6,7 +6,7 @@ from auditspan.delivery.acknowledgement import Acknowledgement
 from auditspan.delivery.answers import read_answer
 from auditspan.delivery.backlog import Backlog, read_backlog
 from auditspan.delivery.backoff import Backoff
-from auditspan.delivery.batch import UNFIT, record_of, send_all
+from auditspan.delivery.batch import UNFIT, prepare, record_of, send_all
 from auditspan.delivery.cursors import (
     NOTHING,
     Cursors,
@@ -48,6 +48,7 @@ __all__ = [
     "log_names",
     "outgoing",
     "pool_manager",
+    "prepare",
     "proxy_for",
     "read_answer",
     "read_backlog",

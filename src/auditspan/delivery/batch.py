@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeAlias
 
-from auditspan.delivery.cursors import Item
+from auditspan.delivery.cursors import NOTHING, Item
 from auditspan.delivery.log_record import ExportRecord, checkpoint_record, log_record
 from auditspan.delivery.sinks import Sink
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
@@ -20,7 +22,50 @@ Refused: TypeAlias = list[tuple[Item, str]]
 _Prepared: TypeAlias = Sequence[tuple[Item, ExportRecord]]
 
 
-def send_all(sink: Sink, items: Sequence[Item]) -> Refused:
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Items in the order in which they are sent, with their log records.
+
+    Attributes:
+        items: the items.
+        records: those that have a log record, with it.
+        unfit: those that have none.
+        after: the last sequence number before them.
+        newest: the last sequence number in the table when they were read.
+    """
+
+    items: Sequence[Item]
+    records: _Prepared
+    unfit: Refused
+    after: int = NOTHING
+    newest: int = NOTHING
+
+    @property
+    def rows(self) -> Sequence[SealedRow]:
+        """The items that are rows, and not checkpoints."""
+        return [item for item in self.items if isinstance(item, SealedRow)]
+
+    @property
+    def age(self) -> float:
+        """The seconds since its first row was recorded; 0 without rows, or without its time."""
+        first = self.items[0] if self.items else None
+        recorded = first.recorded_at if isinstance(first, SealedRow) else None
+        return max(0.0, (datetime.now(UTC) - recorded).total_seconds()) if recorded else 0.0
+
+
+def prepare(items: Sequence[Item], *, after: int = NOTHING, newest: int = NOTHING) -> Batch:
+    """Build the log records of a batch."""
+    records: list[tuple[Item, ExportRecord]] = []
+    unfit: Refused = []
+    for item in items:
+        try:
+            records.append((item, record_of(item)))
+        except UNFIT as error:
+            unfit.append((item, f"its log record cannot be built ({type(error).__name__})"))
+    return Batch(items=items, records=records, unfit=unfit, after=after, newest=newest)
+
+
+def send_all(sink: Sink, batch: Batch) -> Refused:
     """Send a batch; return the items that the sink refuses. All others are acknowledged.
 
     A refused batch is halved until the single refused records are found.
@@ -28,20 +73,13 @@ def send_all(sink: Sink, items: Sequence[Item]) -> Refused:
     Raises:
         SinkUnavailableError: the sink is unavailable, or it refuses everything.
     """
-    prepared: list[tuple[Item, ExportRecord]] = []
-    unfit: Refused = []
-    for item in items:
-        try:
-            prepared.append((item, record_of(item)))
-        except UNFIT as error:
-            unfit.append((item, f"its log record cannot be built ({type(error).__name__})"))
-    if not prepared:
-        return unfit
-    reason = _try(sink, prepared)
+    if not batch.records:
+        return batch.unfit
+    reason = _try(sink, batch.records)
     if reason is None:
-        return unfit
+        return batch.unfit
     _probe(sink)
-    return unfit + _halve(sink, prepared, reason)
+    return batch.unfit + _halve(sink, batch.records, reason)
 
 
 def _halve(sink: Sink, prepared: _Prepared, reason: str) -> Refused:

@@ -7,13 +7,14 @@ together from their bytes: a message of all records would be copied, and takes t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 
 from auditspan.delivery.log_record import ExportRecord
+from auditspan.delivery.wire import delimited, header
 from auditspan.scope import SCHEMA_URL, SCOPE_VERSION
 from auditspan.telemetry import semconv
 
@@ -24,12 +25,20 @@ _FIRST, _SECOND, _THIRD = b"\x0a", b"\x12", b"\x1a"
 def encode(records: Sequence[ExportRecord]) -> bytes:
     """Encode an export request with these records, by resource and then in their order."""
     groups: dict[bytes, list[bytes]] = {}
-    for record in records:
-        groups.setdefault(record.resource, []).append(record.log)
-    return b"".join(
-        _field(_FIRST, _field(_FIRST, resource) + _field(_SECOND, _scope_logs(logs)))
-        for resource, logs in groups.items()
-    )
+    for resource, log in records:
+        logs = groups.setdefault(resource, [_SCOPE])
+        logs += (header(_SECOND, len(log)), log)
+    return b"".join(part for resource, logs in groups.items() for part in _group(resource, logs))
+
+
+def _group(resource: bytes, logs: list[bytes]) -> Iterator[bytes]:
+    """Yield the parts of a `ResourceLogs`: they are joined once, as a copy of each takes time."""
+    logs.append(_SCHEMA)
+    size = sum(map(len, logs))
+    before = delimited(_FIRST, resource) + header(_SECOND, size)
+    yield header(_FIRST, len(before) + size)
+    yield before
+    yield from logs
 
 
 def encode_json(records: Sequence[ExportRecord]) -> str:
@@ -45,21 +54,7 @@ def encode_json(records: Sequence[ExportRecord]) -> str:
     return json.dumps(document, separators=(",", ":")) + "\n"
 
 
-def _scope_logs(logs: Iterable[bytes]) -> bytes:
-    return b"".join((_SCOPE, *(_field(_SECOND, log) for log in logs), _SCHEMA))
-
-
-def _field(tag: bytes, payload: bytes) -> bytes:
-    """Encode a length-delimited field: its tag, the length as a varint, the payload."""
-    length, varint = len(payload), bytearray()
-    while length > 0x7F:  # noqa: PLR2004 (seven bits in each byte)
-        varint.append(length & 0x7F | 0x80)
-        length >>= 7
-    varint.append(length)
-    return b"".join((tag, varint, payload))
-
-
-_SCOPE = _field(
+_SCOPE = delimited(
     _FIRST, InstrumentationScope(name=semconv.SCOPE, version=SCOPE_VERSION).SerializeToString()
 )
-_SCHEMA = _field(_THIRD, SCHEMA_URL.encode())
+_SCHEMA = delimited(_THIRD, SCHEMA_URL.encode())

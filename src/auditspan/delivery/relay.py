@@ -1,7 +1,7 @@
 """The relay: sends sealed rows to a sink in sequence order until the sink has acknowledged them.
 
     1. read the next batch after the cursor      at most 512 records, about 1 MiB
-    2. send it                                   one batch in flight
+    2. send it                                   one batch in flight; the next one is prepared
     3. acknowledged: move the cursor
        unavailable: move back to the safe cursor, wait, retry without limit
        rejected: halve the batch until the single record is found, and quarantine it
@@ -22,25 +22,26 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine
 
 from auditspan.delivery.backoff import Backoff
-from auditspan.delivery.batch import UNFIT, Refused, count_rows, send_all
+from auditspan.delivery.batch import UNFIT, Batch, Refused, count_rows, prepare, send_all
+from auditspan.delivery.batch_reader import MAX_RECORDS, BatchReader
 from auditspan.delivery.cursors import (
+    NOTHING,
     Cursors,
-    Item,
     load_cursors,
     newest_checkpoint,
-    newest_seq,
-    outgoing,
     quarantine,
     report_purged,
     save_cursors,
     stored_cursors,
 )
+from auditspan.delivery.in_flight import InFlight
 from auditspan.delivery.log_record import checkpoint_record
 from auditspan.delivery.progress import Progress
 from auditspan.delivery.reports import (
@@ -61,12 +62,9 @@ from auditspan.storage import (
     StoredLease,
     holding,
     kept_alive,
-    lift_time_limits,
 )
 from auditspan.telemetry import RelayMeters
 
-MAX_RECORDS = 512
-MAX_BYTES = 1024 * 1024
 HEARTBEAT = 60.0
 """Seconds without a checkpoint after which the newest one is sent again."""
 
@@ -85,7 +83,8 @@ class Relay:
         clock: Callable[[], float] = time.monotonic,
         trail: str | None = None,
     ) -> None:
-        self._trail = trail
+        self._reader = BatchReader(tables=tables, trail=trail)
+        self._following: Batch | None = None
         self._engine = engine
         self._tables = tables
         self._sink = sink
@@ -179,6 +178,7 @@ class Relay:
 
     def _begin(self, connection: Connection) -> Progress:
         """Start after the last acknowledged row, with unconfirmed rows to send again."""
+        self._following = None
         with connection.begin():
             name = self._sink.name
             stored = stored_cursors(connection, self._tables).get(name, Cursors())
@@ -213,54 +213,60 @@ class Relay:
         self,
         connection: Connection,
         progress: Progress,
-        items: list[Item],
+        batch: Batch,
         acknowledged: Callable[[int, float], None],
     ) -> int:
         """Send a batch, note its acknowledgement, save if due; return the number of rows."""
-        rows = [item for item in items if isinstance(item, SealedRow)]
+        rows = batch.rows
         refused: Refused = []
         if rows:
             self._require_lease()
             started = self._clock()
-            with kept_alive(connection):
-                refused = send_all(self._sink, items)
+            refused = self._transmit(connection, batch, rows[-1].seq)
             taken = len(rows) - count_rows(refused)
             self._meters.exported(taken, self._clock() - started)
             self._attempts.acknowledged(taken, self._clock())
             acknowledged(rows[-1].seq, self._clock())
-            if len(rows) < len(items):
+            if len(rows) < len(batch.items):
                 progress.witnessed_at = self._clock()
         if refused or progress.is_due(self._clock(), is_busy=bool(rows)):
             self._save(connection, progress, refused)
         return len(rows)
 
-    def _next(self, connection: Connection, progress: Progress) -> list[Item]:
-        with connection.begin():
-            lift_time_limits(connection)
-            newest = newest_seq(connection, self._tables)
-            if progress.cursors.sent > newest:
-                before = progress.cursors
-                progress.keep_within(newest)
-                report_false_cursors(self._sink.name, before, progress.cursors)
-            sent = progress.cursors.sent
-            self._meters.queued(newest - sent)
-            batch = {"limit": MAX_RECORDS, "max_bytes": MAX_BYTES}
-            items = outgoing(connection, self._tables, sent, trail=self._trail, **batch)
-        self._meters.oldest(_age(items))
-        return items
+    def _transmit(self, connection: Connection, batch: Batch, last: int) -> Refused:
+        """Send a batch, and prepare the next one meanwhile if there is more than this one."""
+        if batch.newest <= last:
+            with kept_alive(connection):
+                return send_all(self._sink, batch)
+        with InFlight(self._sink, batch) as sending:
+            self._following = self._reader.read(connection, last)
+            with kept_alive(connection):
+                return sending.refused()
 
-    def _unconfirmed(self, connection: Connection, progress: Progress) -> list[Item]:
+    def _next(self, connection: Connection, progress: Progress) -> Batch:
+        """Return the batch after the cursor: the one prepared, unless the cursor has moved back."""
+        sent = progress.cursors.sent
+        prepared, self._following = self._following, None
+        is_next = prepared is not None and prepared.items and prepared.after == sent
+        batch = prepared if prepared and is_next else self._reader.read(connection, sent)
+        if sent > batch.newest:
+            before = progress.cursors
+            progress.keep_within(batch.newest)
+            report_false_cursors(self._sink.name, before, progress.cursors)
+            batch = self._reader.read(connection, progress.cursors.sent)
+        self._meters.queued(batch.newest - progress.cursors.sent)
+        self._meters.oldest(batch.age)
+        return batch
+
+    def _unconfirmed(self, connection: Connection, progress: Progress) -> Batch:
         """Return the next rows to send again, if any are due."""
         limit = min(progress.repeatable, MAX_RECORDS)
         if not limit:
-            return []
-        after = progress.unconfirmed.repeated
-        with connection.begin():
-            lift_time_limits(connection)
-            items = outgoing(connection, self._tables, after, limit=limit, max_bytes=MAX_BYTES)
-        if not items:  # the rows were removed
+            return prepare([])
+        batch = self._reader.read(connection, progress.unconfirmed.repeated, limit)
+        if not batch.items:  # the rows were removed
             progress.repeated(progress.unconfirmed.last, self._clock())
-        return items
+        return replace(batch, newest=NOTHING)  # the next batch does not follow this one
 
     def _beat(self, connection: Connection, progress: Progress) -> None:
         """Send the newest checkpoint again after `HEARTBEAT` seconds without one."""
@@ -292,9 +298,3 @@ class Relay:
             save_cursors(connection, self._tables, name, progress.cursors)
             save_status(connection, self._tables, name, self._attempts, self._clock())
         progress.saved, progress.saved_at = progress.cursors, self._clock()
-
-
-def _age(items: Sequence[Item]) -> float:
-    """Return the seconds since the first row was recorded; 0 without rows, or without its time."""
-    recorded = items[0].recorded_at if items and isinstance(items[0], SealedRow) else None
-    return max(0.0, (datetime.now(UTC) - recorded).total_seconds()) if recorded else 0.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from auditspan.delivery import Sink, load_cursors, rows_of, send_all, trail_name
+from auditspan.delivery import Sink, load_cursors, prepare, rows_of, send_all, trail_name
 from auditspan.format import SealedRow
 from auditspan.storage import AuditTables, quarantined
 from auditspan.verify.reconcile import ReconcileReport
@@ -62,7 +62,7 @@ def resend(
         ids = missing[start : start + _RESEND_BATCH]
         sealed = (row._replace(trail=trail) for row in rows_of(connection, tables, ids))
         rows = [row for row in sealed if row.seq <= sent_seq]
-        refused = send_all(sink, rows) if rows else []
+        refused = send_all(sink, prepare(rows)) if rows else []
         done.refused |= {row.event_id: why for row, why in refused if isinstance(row, SealedRow)}
         done.sent += [row.event_id for row in rows if row.event_id not in done.refused]
         done.waiting += len(ids) - len(rows)
