@@ -16,7 +16,11 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 
-from auditspan.keys import load_or_create_mac_key, load_or_create_signing_keys
+from auditspan.keys import (
+    load_or_create_erasure_keys,
+    load_or_create_mac_key,
+    load_or_create_signing_keys,
+)
 from auditspan_service.collector import Collector
 from auditspan_service.database.engine import make_engine
 from support.collector import collector_binary, run_collector
@@ -129,12 +133,14 @@ def _key(environ: dict[str, str]) -> str:
 def _environ(folder: Path, url: str, collector: Collector) -> dict[str, str]:
     folder.mkdir()
     load_or_create_mac_key(folder / "mac.key", create=True)
+    load_or_create_erasure_keys(folder / "erasure.key", create=True)
     load_or_create_signing_keys(folder / "signing.key", create=True)
     return {
         "PYTHONPATH": _PATH,
         "AUDITSPAN_DATABASE_URL": url,
         "AUDITSPAN_DATA_DIR": str(folder),
         "AUDITSPAN_MAC_KEY_FILE": str(folder / "mac.key"),
+        "AUDITSPAN_ERASURE_KEY_FILE": str(folder / "erasure.key"),
         "AUDITSPAN_SIGNING_KEY_FILE": str(folder / "signing.key"),
         "AUDITSPAN_AUDIT_ENDPOINT": collector.audit_endpoint,
         "AUDITSPAN_RATE_LIMIT": "10000000/minute",
