@@ -51,7 +51,8 @@ def as_trace_id(_context: click.Context, _option: click.Parameter, value: str | 
 def trace(target: Target, trace_id: str, *, files: Path | None, watch: bool, as_json: bool) -> None:
     """Show the telemetry of one trace as a tree.
 
-    The tree has the spans, span events and log records of the trace.
+    The tree has the spans, span events and log records of the trace. In a large directory the first
+    search is followed by making an index, which the next ones use.
     """
     found = TraceFiles(files or target.settings.collector_files)
     if watch:
@@ -63,6 +64,9 @@ def trace(target: Target, trace_id: str, *, files: Path | None, watch: bool, as_
         _print(tree, as_json=as_json)
     if tree.empty:
         say(f"Trace {trace_id} was not found in the files under {found.path}.", err=True)
+    with suppress(KeyboardInterrupt):  # the answer is printed; the index is for the next one
+        found.wait()
+    if tree.empty:
         raise SystemExit(FOUND)
 
 
