@@ -192,8 +192,6 @@ def measure(directory: Path, megabytes: int, tries: int) -> tuple[dict[str, Time
     result["later search, slowest"] = slowest(searches)
     commands = [timed(partial(command, directory, one)) for one in wanted[-3:]]
     result["auditspan trace, slowest"] = slowest(commands)
-        [timed(partial(command, directory, one)) for one in wanted[-3:]]
-    )
     index = sum(one.stat().st_size for one in directory.glob(".auditspan-*"))
     return result, index / day.size * 100
 
@@ -207,7 +205,8 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="auditspan-traces-") as name:
         result, share = measure(Path(name), given.megabytes, given.tries)
-    met = all(one.cpu <= GOAL for name, one in result.items() if "search" in name)
+    searches = [one for name, one in result.items() if "search" in name or "auditspan" in name]
+    met = all(one.cpu <= GOAL for one in searches)
     if given.json:
         print(json.dumps({name: one._asdict() for name, one in result.items()}))
     else:
