@@ -4,8 +4,12 @@
 
 The files are those of a day: rotated at 100 MB, with exports of 50 spans of ten traces each and
 the log records of every tenth trace. Searches are for traces of the last twenty-fourth of the
-bytes. They are compared with reading every file, without and with the index; the first search of a
-process without an index makes it. While the searches run, the live file grows.
+bytes. The first one finds no index and searches the files as text; a thread then makes the index,
+which the others use. They are compared with parsing every file. While they run, the live file
+grows. `auditspan trace` is timed until its answer is printed, each time in a new process.
+
+The verdict is about CPU time, which other programs on the machine do not change; it is what a
+search takes on an idle machine. The exit code is 1 if a search took longer than the goal.
 """
 
 # ruff: noqa: T201 (a script, which prints)
@@ -14,8 +18,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,15 +27,17 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from auditspan.otlp import TraceFiles, read_logs, read_spans
+from auditspan.otlp.trace_files import INDEX_NAME
 from auditspan.otlp.trace_tree import build_trace
 
 FILE_SIZE = 100_000_000
 TRACES = 10
 SPANS = 5
 GOAL = 1000.0
-"""The goal for a search, in milliseconds."""
+"""The goal for a search, in milliseconds of CPU time."""
 
 STATEMENT = "SELECT users.id, users.username, users.email FROM users WHERE users.id = %(pk_1)s"
 
@@ -110,15 +116,40 @@ class Day:
         return traces
 
 
-def timed(search: Callable[[], object]) -> float:
-    """The duration of a search, in milliseconds."""
-    begun = time.perf_counter()
+class Times(NamedTuple):
+    """Duration and CPU time in milliseconds."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def since(cls, begun: Times) -> Times:
+        """The times since then."""
+        now = cls.now()
+        return cls(round(now.wall - begun.wall, 1), round(now.cpu - begun.cpu, 1))
+
+    @classmethod
+    def now(cls) -> Times:
+        """The current times, of this thread and the commands that it ran."""
+        commands = os.times()
+        cpu = time.thread_time() + commands.children_user + commands.children_system
+        return cls(time.perf_counter() * 1000, cpu * 1000)
+
+
+def timed(search: Callable[[], object]) -> Times:
+    """The times of a search."""
+    begun = Times.now()
     search()
-    return (time.perf_counter() - begun) * 1000
+    return Times.since(begun)
+
+
+def slowest(times: list[Times]) -> Times:
+    """The highest duration, and the highest CPU time."""
+    return Times(max(one.wall for one in times), max(one.cpu for one in times))
 
 
 def scan(directory: Path, trace_id: str) -> None:
-    """Read every file."""
+    """Parse every file."""
     spans = read_spans(directory, trace_id=trace_id)
     trace = build_trace(trace_id, spans, read_logs(directory, trace_id=trace_id))
     require_found(len(trace.spans))
@@ -143,25 +174,26 @@ def require_found(spans: int) -> None:
         raise SystemExit(f"found {spans} spans instead of {SPANS}")
 
 
-def measure(directory: Path, megabytes: int, tries: int) -> dict[str, float]:
-    """Durations in milliseconds, and the size of the index as a share of the files."""
+def measure(directory: Path, megabytes: int, tries: int) -> tuple[dict[str, Times], float]:
+    """The times of each search, and the size of the index as a share of the files."""
     day = Day(directory)
     day.write(megabytes * 1_000_000 * 23 // 24)
     wanted = day.write(megabytes * 1_000_000 // 24)
-    result = {"every file": timed(partial(scan, directory, wanted[-1]))}
+    result = {"parsing every file": timed(partial(scan, directory, wanted[-1]))}
     files = TraceFiles(directory)
-    result["first search, which makes the index"] = timed(partial(find, files, wanted[-1]))
+    result["first search, without an index"] = timed(partial(find, files, wanted[-1]))
+    files.wait()
+    (directory / INDEX_NAME).unlink()
+    result["making the index"] = timed(files.index)
     searches = []
     for one in random.sample(wanted, tries):
         day.write(100_000)
         searches.append(timed(partial(find, files, one)))
-    result["search, median"] = statistics.median(searches)
-    result["search, slowest"] = max(searches)
+    result["later search, slowest"] = slowest(searches)
     commands = [timed(partial(command, directory, one)) for one in wanted[-3:]]
-    result["auditspan trace, slowest"] = max(commands)
+    result["auditspan trace, slowest"] = slowest(commands)
     index = sum(one.stat().st_size for one in directory.glob(".auditspan-*"))
-    result["index, percent of the files"] = index / day.size * 100
-    return {name: round(value, 2) for name, value in result.items()}
+    return result, index / day.size * 100
 
 
 def main() -> None:
@@ -172,13 +204,20 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="auditspan-traces-") as name:
-        result = measure(Path(name), given.megabytes, given.tries)
+        result, share = measure(Path(name), given.megabytes, given.tries)
+    searches = [one for name, one in result.items() if "search" in name or "auditspan" in name]
+    met = all(one.cpu <= GOAL for one in searches)
     if given.json:
-        print(json.dumps(result))
-        return
-    print(f"{given.megabytes} MB of collector files; milliseconds, goal {GOAL:.0f} for a search")
-    for what, value in result.items():
-        print(f"{what:40}{value:10.1f}")
+        print(json.dumps({name: one._asdict() for name, one in result.items()}))
+    else:
+        load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+        print(f"{given.megabytes} MB of collector files, {load}; milliseconds")
+        print(f"{'':32}{'CPU time':>10}{'duration':>10}")
+        for name, one in result.items():
+            print(f"{name:32}{one.cpu:10.1f}{one.wall:10.1f}")
+        print(f"The index has {share:.1f} percent of the size of the files.")
+        print(f"goal: {GOAL:.0f} ms of CPU time for a search: {'met' if met else 'MISSED'}")
+    raise SystemExit(0 if met else 1)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import auditspan
+from auditspan.cli import commands
 
 SLOW = {
     "alembic",
@@ -44,11 +45,25 @@ def loaded(program: str) -> set[str]:
         (COMMAND.format("--version"), {*SLOW, "opentelemetry", "sqlalchemy"}),
         (COMMAND.format("--help"), {*SLOW, "opentelemetry", "sqlalchemy"}),
         ("from auditspan import AuditTrail", {*SLOW, "click"} - {"asyncio"}),
+        (
+            "from auditspan.cli.commands.trace import trace",
+            {*SLOW, "sqlalchemy.orm"} - {"asyncio"},
+        ),
     ],
 )
 def test_imports_load_no_package_that_they_do_not_need(program: str, forbidden: set[str]) -> None:
-    """SQLAlchemy is loaded with the first name that needs it, and packages of extras never."""
+    """SQLAlchemy is loaded with the first name that needs it, and packages of extras never.
+
+    `auditspan trace --files` finds a trace without the database.
+    """
     assert set() == loaded(program) & forbidden
+
+
+def test_every_name_that_the_commands_share_is_an_attribute() -> None:
+    """Those that are imported on first use, too."""
+    assert all(getattr(commands, name) is not None for name in commands.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Taret'"):
+        getattr(commands, "Taret")  # noqa: B009 (the type checker refuses it too)
 
 
 def test_every_public_name_is_an_attribute() -> None:

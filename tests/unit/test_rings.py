@@ -96,6 +96,7 @@ IMPORTERS = {"import_module", "resolve_name"}
 BY_NAME = {
     "auditspan/__init__.py": {"resolve_name"},
     "auditspan/cli/group.py": {"resolve_name"},
+    "auditspan/cli/commands/__init__.py": {"resolve_name"},
     "auditspan/cli/commands/named.py": {"import_module"},
 }
 PURE = FLOORS[1]

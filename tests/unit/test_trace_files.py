@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 from unittest.mock import patch
@@ -27,7 +28,8 @@ from auditspan.otlp import (
     read_logs,
     read_spans,
 )
-from auditspan.otlp.chunks import Part, lines_of
+from auditspan.otlp.chunks import Chunk, Part, chunks_in, lines_of
+from auditspan.otlp.collector_files import Stream
 from auditspan.otlp.trace_files import INDEX_NAME
 from auditspan.otlp.trace_tree import build_trace
 
@@ -115,8 +117,8 @@ def require_equal(found: TraceFiles, directory: Path) -> None:
 
 
 def bytes_read(files: TraceFiles, trace_id: str) -> int:
-    """The bytes that a search reads after the files are indexed."""
-    files.trace(trace_id)
+    """The bytes that a search parses after the files are indexed."""
+    files.index()
     parts: list[int] = []
 
     def counted(stream: object, part: Part) -> Iterator[bytes]:
@@ -180,7 +182,7 @@ STEPS = st.one_of(
         st.sampled_from(sorted(WRITTEN)), st.integers(0, 5), st.sampled_from(["spans", "logs"])
     ),
     st.tuples(st.just("line"), st.integers(0, 5), st.just("spans")),
-    st.sampled_from(["rotate", "pack", "truncate", "replace", "delete", "search"]),
+    st.sampled_from(["rotate", "pack", "truncate", "replace", "delete", "search", "index"]),
 )
 
 
@@ -190,7 +192,7 @@ STEPS = st.one_of(
 def test_the_index_finds_what_a_scan_finds(
     *, in_memory: bool, steps: list[tuple[str, int, str] | str]
 ) -> None:
-    """After any sequence of writing, rotating, packing, truncating, replacing and searching."""
+    """After any sequence of writing, rotating, packing, replacing, indexing and searching."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         (directory / "telemetry").mkdir()
@@ -202,6 +204,8 @@ def test_the_index_finds_what_a_scan_finds(
                 writer.write(*step)
             elif step == "search":
                 require_equal(files, directory)
+            elif step == "index":
+                files.index()
             else:
                 getattr(writer, step)()
 
@@ -222,20 +226,74 @@ def test_a_file_that_grows_is_indexed_from_its_last_chunk(directory: Path) -> No
     """What was indexed before is not read again, also under the name of a rotated file."""
     file = fill(directory, 2000)
     files = TraceFiles(directory, chunk=CHUNK)
-    files.trace("c" * 32)
+    files.index()
     with file.open("ab") as stream:
         stream.write(export("b" * 32, 1) + b"\n")
     file.rename(file.with_name("traces.jsonl.1"))
+    with indexed_from() as starts:
+        assert 1 == len(files.trace("b" * 32).spans)
+        files.index()
+    [searched, indexed] = starts
+    assert searched == indexed > file.with_name("traces.jsonl.1").stat().st_size - 3 * CHUNK
+
+
+@contextmanager
+def indexed_from() -> Iterator[list[int]]:
+    """Collect the offsets from which files are searched as text, or indexed."""
     starts: list[int] = []
 
-    def noted(stream: object, part: Part) -> Iterator[bytes]:
+    def noted(stream: Stream, part: Part, *, size: int) -> Iterator[Chunk]:
         starts.append(part.start)
-        return lines_of(stream, part)  # type: ignore[arg-type]
+        return chunks_in(stream, part, size=size)
 
-    with patch("auditspan.otlp.chunks.lines_of", noted):
-        assert 1 == len(files.trace("b" * 32).spans)
-    [start] = starts
-    assert start > file.with_name("traces.jsonl.1").stat().st_size - 3 * CHUNK
+    with patch("auditspan.otlp.trace_index.chunks_in", noted):
+        yield starts
+
+
+def test_a_search_of_many_unindexed_bytes_has_them_indexed(directory: Path) -> None:
+    """A thread does it after the search, and the next search reads the index."""
+    fill(directory, 2000)
+    files = TraceFiles(directory, chunk=CHUNK)
+    require_equal(files, directory)
+    files.wait()
+    with indexed_from() as starts:
+        require_equal(files, directory)
+    assert not starts
+
+
+def test_few_unindexed_bytes_are_searched_each_time(directory: Path) -> None:
+    """A live file that grows does not have the index written at each search."""
+    fill(directory, 20)
+    files = TraceFiles(directory, chunk=CHUNK)
+    require_equal(files, directory)
+    files.wait()
+    with indexed_from() as starts:
+        assert files.trace(TRACES[0]).spans
+    assert [0] == starts
+
+
+@pytest.mark.parametrize("change", ["replaced", "indexed"])
+def test_a_file_that_changes_while_it_is_indexed_is_searched_right(
+    directory: Path, change: str
+) -> None:
+    """Its chunks are not written: they would be those of another content."""
+    file = fill(directory, 20)
+    files, other = TraceFiles(directory, chunk=CHUNK), TraceFiles(directory, chunk=CHUNK)
+
+    def meanwhile(stream: Stream, part: Part, *, size: int) -> Iterator[Chunk]:
+        yield from chunks_in(stream, part, size=size)
+        if change == "replaced":
+            file.write_bytes(file.read_bytes().replace(b"a0", b"a9").replace(b"a1", b"a0"))
+        else:
+            with file.open("ab") as live:
+                live.write(export("b" * 32, 1) + b"\n")
+            with patch("auditspan.otlp.trace_index.chunks_in", chunks_in):
+                other.index()
+
+    with patch("auditspan.otlp.trace_index.chunks_in", meanwhile):
+        files.index()
+    require_equal(files, directory)
+    assert (change == "indexed") == bool(files.trace("b" * 32).spans)
 
 
 def replaced(file: Path, how: str) -> None:
@@ -257,7 +315,7 @@ def test_a_file_that_was_replaced_is_indexed_again(directory: Path, how: str) ->
     """Also where it has the same inode, and the same size, ends or time."""
     file = fill(directory, 200)
     files = TraceFiles(directory, chunk=CHUNK)
-    require_equal(files, directory)
+    files.index()
     replaced(file, how)
     require_equal(files, directory)
 
@@ -271,13 +329,14 @@ def test_a_line_that_is_written_in_two_parts_is_found(directory: Path) -> None:
         with file.open("ab") as stream:
             stream.write(part)
         found.append(len(files.trace(rare).spans))
-    assert [0, 1] == found
+        files.index()
+    assert [0, 1, 1] == [*found, len(files.trace(rare).spans)]
 
 
 def test_another_process_uses_the_index(directory: Path) -> None:
     """The index is a file beside the collector's, and is found by the next object."""
     fill(directory, 200)
-    TraceFiles(directory, chunk=CHUNK).trace(TRACES[0])
+    TraceFiles(directory, chunk=CHUNK).index()
     assert 0o600 == (directory / INDEX_NAME).stat().st_mode & 0o777
     with patch("auditspan.otlp.trace_index.chunks_in", side_effect=AssertionError):
         assert scanned(directory, TRACES[1]) == records(TraceFiles(directory).trace(TRACES[1]))
@@ -288,7 +347,7 @@ def test_a_directory_without_write_permission_is_indexed_in_memory(directory: Pa
     fill(directory, 200)
     files = TraceFiles(directory, chunk=CHUNK)
     with patch("os.open", side_effect=PermissionError):
-        require_equal(files, directory)
+        files.index()
         with patch("auditspan.otlp.trace_index.chunks_in", side_effect=AssertionError):
             require_equal(files, directory)
     assert ["telemetry"] == [one.name for one in directory.iterdir()]
@@ -315,10 +374,10 @@ def test_files_that_are_gone_leave_the_index(directory: Path) -> None:
     files = TraceFiles(directory, chunk=CHUNK)
     for number in range(3):
         fill(directory, 50).rename(directory / "telemetry" / f"traces.jsonl.{number + 1}")
-        files.trace(TRACES[0])
+        files.index()
     for file in directory.glob("telemetry/*.jsonl.[12]"):
         file.unlink()
-    files.trace(TRACES[0])
+    files.index()
     with sqlite3.connect(directory / INDEX_NAME) as connection:
         [(kept,)] = connection.execute("SELECT count(DISTINCT file) FROM chunk").fetchall()
     assert 1 == kept
@@ -330,6 +389,7 @@ def test_foreign_files_are_refused_as_by_a_scan(directory: Path) -> None:
     for _ in range(2):
         with pytest.raises(CollectorFilesError, match="is plain text, not OTLP JSON lines"):
             TraceFiles(directory, chunk=CHUNK).trace(TRACES[0])
+        TraceFiles(directory, chunk=CHUNK).index()
     with pytest.raises(CollectorFilesError, match="There are no collector files"):
         TraceFiles(directory / "missing").trace(TRACES[0])
 

@@ -1,4 +1,4 @@
-"""Chunks of a file of one-line exports, each with its trace ids.
+"""Chunks of a file of one-line exports, which are searched as text for trace ids.
 
 A chunk ends between two exports that no reader joins, so it can be read by itself.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from auditspan.otlp.collector_files import UNPACKING_ERRORS, Stream
@@ -28,82 +27,78 @@ WHOLE = (Part(0, None),)
 """All of a file."""
 
 
-@dataclass(kw_only=True)
-class Chunk:
-    """Part of a file.
-
-    Attributes:
-        start: its offset.
-        size: its size in bytes.
-        is_plain: whether it contains only exports on lines of their own, without escaped letters or
-            digits. Otherwise its ids may be incomplete.
-    """
+class Chunk(NamedTuple):
+    """Part of a file with its text; without, if the text may have ids that a search misses."""
 
     start: int
-    size: int = 0
-    is_plain: bool = True
-    _ids: set[bytes] = field(default_factory=set)
-    _ends_with_export: bool = False
-
-    @property
-    def stop(self) -> int:
-        """The offset of its end."""
-        return self.start + self.size
+    stop: int
+    text: bytes | None
 
     @property
     def trace_ids(self) -> bytes | None:
         """The trace ids of 16 bytes, one after another; None if the chunk may have others."""
-        ids = {bytes.fromhex(one.decode()) for one in self._ids}
-        return b"".join(ids) if self.is_plain else None
+        if self.text is None:
+            return None
+        return bytes.fromhex(b"".join({*_TRACE_ID.findall(self.text)}).decode())
 
-    def add(self, line: bytes) -> None:
-        """Add a line, and its trace ids."""
-        is_export = bool(OPENING.match(line))
-        self.size += len(line)
-        self._ids.update(_TRACE_ID.findall(line))
-        self.is_plain = self.is_plain and is_export and not ESCAPED.search(line)
-        self._ends_with_export = is_export and line.endswith(b"}\n")
-
-    def may_end_before(self, line: bytes) -> bool:
-        """Return whether the line begins an export that no reader joins to the chunk."""
-        return self._ends_with_export and bool(OPENING.match(line))
+    def may_have(self, trace_id: str) -> bool:
+        """Return whether a record of the trace, in lower case, may be in the chunk."""
+        return self.text is None or trace_id.encode() in self.text.lower()
 
 
 def lines_of(stream: Stream, part: Part) -> Iterator[bytes]:
     """Yield the lines of a part; one over `LINE_LIMIT` in pieces."""
     stream.seek(part.start)
-    while line := stream.readline(_most(stream, part)):
+    while line := stream.readline(_most(stream, part, LINE_LIMIT)):
         yield line
 
 
-def _most(stream: Stream, part: Part) -> int:
-    return LINE_LIMIT if part.stop is None else min(LINE_LIMIT, part.stop - stream.tell())
+def chunks_in(stream: Stream, part: Part, *, size: int) -> Iterator[Chunk]:
+    """Yield the chunks of part of an open file, each of `size` bytes or a little more.
 
-
-def chunks_in(stream: Stream, *, start: int, stop: int, size: int) -> Iterator[Chunk]:
-    """Yield the chunks between two offsets of an open file, each of `size` bytes or a little more.
-
-    A packed file is one chunk. If it cannot be unpacked to its end, its ids may be incomplete.
+    The offsets in a packed file are those of the unpacked text. If it cannot be unpacked to its
+    end, the last chunk is empty and has no text.
     """
-    if not isinstance(stream, gzip.GzipFile):
-        yield from _chunks_of(lines_of(stream, Part(start, stop)), start=start, size=size)
-        return
-    whole = Chunk(start=0)
+    start, last = part.start, b""
+    chunk = None
     try:
-        for line in lines_of(stream, WHOLE[0]):
-            whole.add(line)
+        for block in _blocks(stream, part, size):
+            if chunk is None or _may_end_between(last, block):
+                yield from [chunk] if chunk else []
+                chunk = Chunk(start, start + len(block), block if _is_plain(block) else None)
+            else:
+                chunk = Chunk(chunk.start, start + len(block), None)
+            start, last = start + len(block), block
     except UNPACKING_ERRORS:
-        whole.is_plain = False
-    whole.size = stop
-    yield whole
-
-
-def _chunks_of(lines: Iterable[bytes], *, start: int, size: int) -> Iterator[Chunk]:
-    chunk = Chunk(start=start)
-    for line in lines:
-        if chunk.size >= size and chunk.may_end_before(line):
-            yield chunk
-            chunk = Chunk(start=chunk.stop)
-        chunk.add(line)
-    if chunk.size:
+        chunk = Chunk(chunk.start if chunk else start, start, None)
+    if chunk:
         yield chunk
+
+
+def is_packed(stream: Stream) -> bool:
+    """Return whether the file is compressed, so that parts of it cannot be found by offset."""
+    return isinstance(stream, gzip.GzipFile)
+
+
+def _blocks(stream: Stream, part: Part, size: int) -> Iterator[bytes]:
+    """Yield whole lines, as many as `size` bytes have and the one that is begun."""
+    stream.seek(part.start)
+    while block := stream.read(_most(stream, part, size)):
+        if not block.endswith(b"\n"):
+            block += stream.readline(_most(stream, part, LINE_LIMIT))
+        yield block
+
+
+def _most(stream: Stream, part: Part, limit: int) -> int:
+    return limit if part.stop is None else min(limit, part.stop - stream.tell())
+
+
+def _may_end_between(before: bytes, after: bytes) -> bool:
+    """Check whether a line and its successor are exports, which no reader joins."""
+    last = before.rfind(b"\n", 0, -1) + 1
+    return before.endswith(b"}\n") and bool(OPENING.match(before, last) and OPENING.match(after))
+
+
+def _is_plain(block: bytes) -> bool:
+    """Check that the text begins with an export, and has no escaped letters or digits."""
+    return bool(OPENING.match(block)) and not (b"\\" in block and ESCAPED.search(block))

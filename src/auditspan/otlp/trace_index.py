@@ -1,21 +1,21 @@
 """Index of the trace ids in the collector's files, kept in SQLite.
 
 The index only decides which parts of the files are read: records are always parsed anew. A file is
-recognised by its inode, and by a digest of its beginning and its end, under any name. If it grew,
-it is indexed from its last chunk on; if it was replaced, from its beginning.
+recognised by its inode, and by a digest of its beginning and its end, under any name. What the
+index does not have is searched as text. If a file grew, it is indexed from its last chunk on; if it
+was replaced, from its beginning.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from contextlib import AbstractContextManager, contextmanager
+from typing import NamedTuple, TypeAlias
 
-from auditspan.otlp.chunks import WHOLE, Part, chunks_in
+from auditspan.otlp.chunks import WHOLE, Chunk, Part, chunks_in, is_packed
 from auditspan.otlp.collector_files import Stream
 
 _VERSION = 1
@@ -32,17 +32,27 @@ CREATE TABLE chunk (
 ) WITHOUT ROWID;
 """
 _PARTS = """
-SELECT start, stop FROM chunk WHERE file = ? AND (ids IS NULL OR instr(ids, ?)) ORDER BY start
+SELECT start, stop FROM chunk
+WHERE file = ? AND start < ? AND (ids IS NULL OR instr(ids, ?)) ORDER BY start
 """
+
+_Chunk: TypeAlias = tuple[int, int, bytes | None]
+"""Start, end and trace ids of a chunk."""
+
+
+class _State(NamedTuple):
+    """State of a file; equal states have, as far as is known, equal content."""
+
+    size: int
+    modified: int
+    digest: bytes
 
 
 class _File(NamedTuple):
     """File as it is in the index."""
 
     id: int
-    size: int
-    modified: int
-    digest: bytes
+    state: _State
 
 
 class TraceIndex:
@@ -51,32 +61,56 @@ class TraceIndex:
     Args:
         connection: the connection; the tables are created.
         chunk: the number of bytes that are read together.
+
+    Attributes:
+        unindexed: the number of bytes that `parts` searched as text.
     """
 
     def __init__(self, connection: sqlite3.Connection, *, chunk: int) -> None:
+        self.unindexed = 0
         self._connection, self._chunk = connection, chunk
-        self._seen: set[int] = set()
+        self._searched: dict[tuple[str, _State, int, str], tuple[Part, ...]] = {}
+        self._kept: set[int] = set()
         self._create()
 
     def parts(self, stream: Stream, trace_id: str) -> tuple[Part, ...]:
-        """Return the parts of an open file that may have records of a trace; index it if necessary.
+        """Return the parts of an open file that may have records of a trace, in lower case.
+
+        Raises:
+            sqlite3.Error: the index cannot be read.
+        """
+        now = _state(stream)
+        file, start = self._known(stream, now)
+        wanted = (file and file.id, start, bytes.fromhex(trace_id))
+        found = tuple(Part(*row) for row in self._connection.execute(_PARTS, wanted))
+        if start < now.size:
+            found += self._search(stream, now, start, trace_id)
+        length = sum(stop - start for start, stop in found if stop is not None)
+        return WHOLE if found and (is_packed(stream) or length == now.size) else found
+
+    def update(self, stream: Stream, lock: AbstractContextManager[object]) -> None:
+        """Index what is new in an open file, unless it is replaced or indexed meanwhile.
+
+        Args:
+            stream: the file.
+            lock: held while the connection is used, but not while the file is read.
 
         Raises:
             sqlite3.Error: the index cannot be read or written.
         """
-        status = os.fstat(stream.fileno())
-        file = self._current(stream, status) or self._indexed(stream, status)
-        self._seen.add(file.id)
-        wanted = bytes.fromhex(trace_id)
-        rows = self._connection.execute(_PARTS, (file.id, wanted))
-        found = tuple(Part(*row) for row in rows)
-        length = sum(stop - start for start, stop in found if stop is not None)
-        is_whole = isinstance(stream, gzip.GzipFile) or length == file.size
-        return WHOLE if found and is_whole else found
+        now = _state(stream)
+        with lock:
+            file, start = self._known(stream, now)
+        chunks = self._read(stream, start, now.size) if start < now.size else []
+        with lock:
+            if chunks and now.digest == _digest(stream, now.size):
+                self._replace(_inode(stream), file, now, chunks)
+            found = self._find(_inode(stream))
+            self._kept.update([found.id] if found else [])
 
     def forget_others(self) -> None:
-        """Remove the files that `parts` was not called with: they no longer exist."""
-        others = {row[0] for row in self._connection.execute("SELECT id FROM file")} - self._seen
+        """Remove the files that `update` was not called with: they no longer exist."""
+        others = {row[0] for row in self._connection.execute("SELECT id FROM file")} - self._kept
         if others:
             with self._writing():
                 for one in others:
@@ -94,53 +128,63 @@ class TraceIndex:
         found: tuple[int] = self._connection.execute("PRAGMA user_version").fetchone()
         return found[0]
 
-    def _find(self, status: os.stat_result) -> _File | None:
+    def _find(self, inode: str) -> _File | None:
         row = self._connection.execute(
-            "SELECT id, size, modified, digest FROM file WHERE inode = ?", (_inode(status),)
+            "SELECT id, size, modified, digest FROM file WHERE inode = ?", (inode,)
         ).fetchone()
-        return _File(*row) if row else None
+        return _File(row[0], _State(*row[1:])) if row else None
 
-    def _current(self, stream: Stream, status: os.stat_result) -> _File | None:
-        """Return the file as indexed, if it has not changed since."""
-        file = self._find(status)
-        if file is None or (file.size, file.modified) != (status.st_size, status.st_mtime_ns):
-            return None
-        return file if file.digest == _digest(stream, file.size) else None
-
-    def _indexed(self, stream: Stream, status: os.stat_result) -> _File:
-        """Index what is new in a file, or all of it if it was replaced."""
-        with self._writing():
-            if (file := self._current(stream, status)) is not None:  # by another process
-                return file
-            file = self._find(status)
-            start = self._grown_from(stream, status, file) if file else 0
-            if file is not None and not start:
-                self._forget(file.id)
-            id_ = file.id if file and start else self._add(status)
-            self._index(stream, id_, start, status.st_size)
-            found = _File(id_, status.st_size, status.st_mtime_ns, _digest(stream, status.st_size))
-            self._connection.execute(
-                "UPDATE file SET size = ?, modified = ?, digest = ? WHERE id = ?", (*found[1:], id_)
-            )
-            return found
-
-    def _grown_from(self, stream: Stream, status: os.stat_result, file: _File) -> int:
-        """Return the offset from which a file that grew is indexed; 0 if it was replaced."""
-        is_same = status.st_size > file.size and file.digest == _digest(stream, file.size)
-        if not is_same or isinstance(stream, gzip.GzipFile):
-            return 0
+    def _known(self, stream: Stream, now: _State) -> tuple[_File | None, int]:
+        """Return the file in the index, and the offset up to which its chunks hold."""
+        file = self._find(_inode(stream))
+        if file is None or file.state == now:
+            return file, now.size if file else 0
+        size, _, digest = file.state
+        if is_packed(stream) or size >= now.size or digest != _digest(stream, size):
+            return file, 0
         last = "SELECT max(start) FROM chunk WHERE file = ?"
-        return self._connection.execute(last, (file.id,)).fetchone()[0] or 0
+        return file, self._connection.execute(last, (file.id,)).fetchone()[0] or 0
 
-    def _index(self, stream: Stream, file: int, start: int, size: int) -> None:
-        self._connection.execute("DELETE FROM chunk WHERE file = ? AND start >= ?", (file, start))
-        chunks = chunks_in(stream, start=start, stop=size, size=self._chunk)
-        rows = ((file, one.start, one.stop, one.trace_ids) for one in chunks)
-        self._connection.executemany("INSERT INTO chunk VALUES (?, ?, ?, ?)", rows)
+    def _search(self, stream: Stream, now: _State, start: int, trace_id: str) -> tuple[Part, ...]:
+        """Search a file as text from an offset on; only once while it does not change."""
+        key = (_inode(stream), now, start, trace_id)
+        if key not in self._searched:
+            self.unindexed += now.size - start
+            chunks = self._chunks(stream, start, now.size)
+            found = (Part(one.start, one.stop) for one in chunks if one.may_have(trace_id))
+            self._searched[key] = tuple(found)
+        return self._searched[key]
 
-    def _add(self, status: os.stat_result) -> int:
+    def _read(self, stream: Stream, start: int, size: int) -> list[_Chunk]:
+        """Read the trace ids of a file from an offset on; a packed file is one chunk."""
+        chunks = self._chunks(stream, start, size)
+        found = [(one.start, one.stop, one.trace_ids) for one in chunks]
+        if not is_packed(stream):
+            return found
+        ids = [one for _, _, one in found if one is not None]
+        return [(0, size, b"".join(ids) if len(ids) == len(found) else None)]
+
+    def _chunks(self, stream: Stream, start: int, size: int) -> Iterator[Chunk]:
+        part = WHOLE[0] if is_packed(stream) else Part(start, size)
+        return chunks_in(stream, part, size=self._chunk)
+
+    def _replace(self, inode: str, before: _File | None, now: _State, chunks: list[_Chunk]) -> None:
+        """Write the chunks of a file from the first of these on, if the index has not changed."""
+        with self._writing():
+            if self._find(inode) == before:
+                file = before.id if before else self._add(inode)
+                rows = [(file, *one) for one in chunks]
+                self._connection.execute(
+                    "DELETE FROM chunk WHERE file = ? AND start >= ?", rows[0][:2]
+                )
+                self._connection.executemany("INSERT INTO chunk VALUES (?, ?, ?, ?)", rows)
+                self._connection.execute(
+                    "UPDATE file SET size = ?, modified = ?, digest = ? WHERE id = ?", (*now, file)
+                )
+
+    def _add(self, inode: str) -> int:
         insert = "INSERT INTO file (inode) VALUES (?)"
-        return self._connection.execute(insert, (_inode(status),)).lastrowid or 0
+        return self._connection.execute(insert, (inode,)).lastrowid or 0
 
     def _forget(self, file: int) -> None:
         self._connection.execute("DELETE FROM chunk WHERE file = ?", (file,))
@@ -158,8 +202,14 @@ class TraceIndex:
         self._connection.execute("COMMIT")
 
 
-def _inode(status: os.stat_result) -> str:
+def _inode(stream: Stream) -> str:
+    status = os.fstat(stream.fileno())
     return f"{status.st_dev}:{status.st_ino}"
+
+
+def _state(stream: Stream) -> _State:
+    status = os.fstat(stream.fileno())
+    return _State(status.st_size, status.st_mtime_ns, _digest(stream, status.st_size))
 
 
 def _digest(stream: Stream, size: int) -> bytes:

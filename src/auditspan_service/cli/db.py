@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from auditspan.cli import data_option
-from auditspan.cli.commands import db as db_of_trail
-from auditspan.cli.commands import json_option, print_object, say
+from auditspan.cli.commands import db_of_trail, json_option, print_object, say
 from auditspan_service.cli.database import opened_engine
 from auditspan_service.cli.restored import restored
 from auditspan_service.config import load_settings

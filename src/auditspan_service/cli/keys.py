@@ -8,8 +8,7 @@ from datetime import timedelta
 import click
 
 from auditspan.cli import data_option
-from auditspan.cli.commands import json_option, print_object, print_rows, say
-from auditspan.cli.commands import keys as keys_of_trail
+from auditspan.cli.commands import json_option, keys_of_trail, print_object, print_rows, say
 from auditspan_service.api.resources import key_resource
 from auditspan_service.api_keys import (
     OVERLAP,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from auditspan.format import printable, printable_json
 from auditspan.telemetry import type_name, without_values
+
+if TYPE_CHECKING:
+    from sqlalchemy.exc import SQLAlchemyError
 
 FOUND = 1
 COULD_NOT = 2
@@ -74,8 +76,8 @@ def internal_error(error: Exception) -> str:
 
 def database_reason(error: SQLAlchemyError) -> str:
     """Return the database's message on one line, without values and final punctuation."""
-    if isinstance(error, DBAPIError) and error.orig is not None:
-        return " ".join(without_values(error.orig).split()).rstrip(".?")
+    if isinstance(cause := getattr(error, "orig", None), BaseException):
+        return " ".join(without_values(cause).split()).rstrip(".?")
     return type(error).__name__
 
 

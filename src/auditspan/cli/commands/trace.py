@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Never
+from typing import TYPE_CHECKING, Never
 
 import click
 
@@ -20,9 +20,11 @@ from auditspan.cli.commands.console import (
     say,
     say_lines,
 )
-from auditspan.cli.commands.target import Target, pass_target
-from auditspan.cli.group import data_option
+from auditspan.cli.group import TARGET, data_option
 from auditspan.otlp import Trace, TraceFiles, render_trace, trace_as_dict
+
+if TYPE_CHECKING:
+    from auditspan.cli.commands.target import Target
 
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _WATCH_SECONDS = 0.5
@@ -47,13 +49,13 @@ def as_trace_id(_context: click.Context, _option: click.Parameter, value: str | 
 )
 @json_option
 @data_option
-@pass_target
-def trace(target: Target, trace_id: str, *, files: Path | None, watch: bool, as_json: bool) -> None:
+def trace(trace_id: str, *, files: Path | None, watch: bool, as_json: bool) -> None:
     """Show the telemetry of one trace as a tree.
 
-    The tree has the spans, span events and log records of the trace.
+    The tree has the spans, span events and log records of the trace. In a large directory the first
+    search is followed by making an index, which the next ones use.
     """
-    found = TraceFiles(files or target.settings.collector_files)
+    found = TraceFiles(files or _configured())
     if watch:
         with suppress(KeyboardInterrupt):  # the usual way to stop
             _watch(found, trace_id, as_json=as_json)
@@ -63,7 +65,16 @@ def trace(target: Target, trace_id: str, *, files: Path | None, watch: bool, as_
         _print(tree, as_json=as_json)
     if tree.empty:
         say(f"Trace {trace_id} was not found in the files under {found.path}.", err=True)
+    with suppress(KeyboardInterrupt):  # the answer is printed; the index is for the next one
+        found.wait()
+    if tree.empty:
         raise SystemExit(FOUND)
+
+
+def _configured() -> Path:
+    """Return the directory in the settings; the target of the commands is slow to import."""
+    target: Target = click.get_current_context().meta[TARGET]()
+    return target.settings.collector_files
 
 
 def _print(tree: Trace, *, as_json: bool) -> None:
