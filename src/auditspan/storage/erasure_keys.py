@@ -19,7 +19,8 @@ _KEY = "auditspan.erasure_keys"
 
 def add_erasure_keys(metadata: MetaData, source: KeySource) -> None:
     """Add the keys of a trail over this metadata, before those that are known."""
-    metadata.info[_KEY] = [source, *metadata.info.get(_KEY, ())]
+    known = metadata.info.get(_KEY, ())
+    metadata.info[_KEY] = [source, *(one for one in known if one is not source)]
 
 
 def erasure_keys_of(metadata: MetaData) -> Keys:
