@@ -220,6 +220,10 @@ bench-trust: $(READY) collector ## how fast rows are sealed, verified and relaye
 bench-million: $(READY) collector ## times and peak memory of a million rows from end to end (a quarter of an hour)
 	@$(RUN)/python benchmarks/million.py $(BENCH_ARGS)
 
+.PHONY: bench-baseline
+bench-baseline: $(READY) ## times and memory of a baseline of a million rows, killed and resumed (minutes)
+	@$(RUN)/python benchmarks/baseline.py $(BENCH_ARGS)
+
 .PHONY: bench-search
 bench-search: $(READY) ## how long the filters of a search take on a million rows (minutes)
 	@$(RUN)/python benchmarks/search.py $(BENCH_ARGS)

@@ -125,7 +125,7 @@ def measured(name: str, place: Place) -> Step:
     process.start()
     peak = 0
     while process.is_alive():
-        peak = max(peak, _peak_kib(process.pid or 0))
+        peak = max(peak, peak_kib(process.pid or 0))
         process.join(0.02)
     if process.exitcode:
         raise SystemExit(f"{name} failed")
@@ -133,13 +133,18 @@ def measured(name: str, place: Place) -> Step:
     return Step(name=name, rows=place.rows, seconds=seconds, peak_mib=peak / 1024)
 
 
-def _peak_kib(pid: int) -> int:
+def peak_kib(pid: int | str = "self") -> int:
     """The peak of the resident memory so far; 0 once the process has ended."""
+    return memory_kib("VmHWM", pid)
+
+
+def memory_kib(name: str, pid: int | str = "self") -> int:
+    """A figure of a process's memory; 0 once the process has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
         return 0
-    found = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    found = [line.split()[1] for line in status.splitlines() if line.startswith(f"{name}:")]
     return int(found[0]) if found else 0
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from copy import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import Engine
-from sqlalchemy.orm import Session
+from sqlalchemy import Engine, MetaData
+from sqlalchemy.orm import Session, sessionmaker
 
 from auditspan.capture import (
     Capture,
@@ -19,7 +21,8 @@ from auditspan.capture import (
 )
 from auditspan.dialects import require_supported
 from auditspan.format import MacKey
-from auditspan.storage import AuditTables
+from auditspan.mapping import keep_private, privacy_of
+from auditspan.storage import AuditTables, add_erasure_keys, audit_tables
 
 if TYPE_CHECKING:
     from auditspan.settings import TrailSettings
@@ -53,6 +56,32 @@ class TrailDatabase:
         """
         require_supported(engine.dialect)
         register(self._capture, [engine])
+
+    def for_database(self, engine: Engine, metadata: MetaData | None = None) -> Self:
+        """Return this trail on another database of its models, which has audit tables of its own.
+
+        It reads, records, verifies and seals there, and `auditspan --app` accepts it. Changes
+        are recorded by this trail, in whichever database they are made.
+
+        Args:
+            engine: the other database.
+            metadata: the metadata of its tables, such as that of a bind of Flask-SQLAlchemy; by
+                default the metadata of this trail.
+
+        Raises:
+            AuditConfigError: the database is unsupported.
+        """
+        self.register_engine(engine)
+        own = self.tables.event.metadata
+        made = copy(self)
+        if metadata is not None and metadata is not own:
+            made.tables = audit_tables(metadata)
+            keep_private(metadata, privacy_of(own))
+            if self._capture.erasure_keys is not None:
+                add_erasure_keys(metadata, self._capture.erasure_keys)
+        made._sessions = sessionmaker(engine)  # noqa: SLF001 (of this class)
+        made._capture = replace(self._capture, tables=made.tables)  # noqa: SLF001
+        return made
 
     def new_session(self) -> Session:
         """Return a new session, independent of any scope.

@@ -13,6 +13,7 @@ from pydantic_settings import NoDecode
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from auditspan import Privacy
 from auditspan.errors import AuditConfigError
 from auditspan.settings import TrailSettings
 from auditspan.settings import load_settings as load
@@ -129,6 +130,17 @@ class Settings(TrailSettings):
     events: EventSignal = Field(
         default="span", description="how a committed change is announced on its trace"
     )
+    redact: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)] = Field(
+        default=(),
+        description="names that are redacted in every event, such as email *_name: of columns and "
+        "of members of metadata",
+    )
+    record_client_address: bool = Field(
+        default=True, description="record the address of the client in events"
+    )
+    record_user_agent: bool = Field(
+        default=True, description="record the user agent of the client in events"
+    )
     record_access: bool = Field(
         default=False,
         description="record reads and refusals of the API, starts and stops as events",
@@ -174,6 +186,15 @@ class Settings(TrailSettings):
     max_content_length: int = Field(
         default=_MIB, gt=0, le=64 * _MIB, description="the largest request body in bytes"
     )
+
+    @property
+    def privacy(self) -> Privacy:
+        """Personal data that is kept out of events."""
+        return Privacy(
+            redact=frozenset(self.redact),
+            client_address=self.record_client_address,
+            user_agent=self.record_user_agent,
+        )
 
     @property
     def is_embedded(self) -> bool:

@@ -59,7 +59,7 @@ def open_services(
         service=service_from_resource(telemetry.resource.attributes),
         mac_key=mac_key,
         erasure_key=erasure_keys,
-        privacy=PRIVACY,
+        privacy=PRIVACY | settings.privacy,
         clock=clock,
     )
     return Services(

@@ -27,7 +27,7 @@ def running_worker(settings: Settings) -> Iterator[Worker]:
     """
     engine = make_engine(settings.database_url)
     add_erasure_keys(Base.metadata, erasure_keys_at(settings.erasure_key_file))
-    keep_private(Base.metadata, PRIVACY)
+    keep_private(Base.metadata, PRIVACY | settings.privacy)
     try:
         with running(
             settings,

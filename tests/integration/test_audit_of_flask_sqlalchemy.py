@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from sqlalchemy import inspect, select, text
 
 from auditspan import Actor, AuditConfigError, Exempt, MissingActorError, Policy, audit_context
 from auditspan.flask import Audit
+from support.collector import bodies
+from support.relaying import wait_for
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "audit-a-flask-application.md"
 
@@ -109,6 +112,56 @@ def test_every_model_is_audited_unless_it_is_exempt(blog: Blog) -> None:
         assert 200 == blog.app.test_client().post(f"/{kind}").status_code
     assert [("post.create", "anonymous/None")] == blog.events()
     assert [("visit.create", "anonymous/None")] == blog.events("visits")
+
+
+def test_trail_of_a_bind_reads_and_restores(blog: Blog) -> None:
+    """`for_database` has the methods of the trail, on the database of the bind."""
+    blog.app.test_client().post("/Visit")
+    with blog.app.app_context(), audit_context(actor=Actor.system("test")):
+        trail = blog.audit.trail.for_database(
+            blog.db.engines["visits"], blog.db.metadatas["visits"]
+        )
+        with trail.new_session() as session, session.begin():
+            (created,) = trail.history(session, blog.Visit, 1)
+            trail.revert(session, created)
+            trail.record(session, "visit.reviewed")
+            assert trail.as_of(session, blog.Visit, 1, datetime.now(UTC)) is None
+        with blog.db.engines["visits"].begin() as connection, trail.unaudited(reason="import"):
+            connection.execute(text("INSERT INTO visit (id) VALUES (7)"))
+        with trail.new_session() as session:
+            assert 1 == trail.baseline(session)
+    actions = [action for action, _ in blog.events("visits")]
+    assert ["visit.create", "visit.delete", "visit.reviewed"] == actions[:3]
+    assert ["visit.statement", "visit.baseline"] == actions[3:]
+    assert [] == blog.events()
+
+
+def test_worker_of_the_process_seals_each_bind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each database has a signing key of its own, and so is a trail for the collector."""
+    monkeypatch.setenv("AUDITSPAN_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("AUDITSPAN_SINK", "file")
+    blog = Blog(tmp_path, worker=True)
+    for kind in ("Post", "Visit"):
+        blog.app.test_client().post(f"/{kind}")
+    delivered = tmp_path / "data" / "collector" / "audit" / "audit.jsonl"
+    wait_for(lambda: len(bodies(delivered)) >= 4)  # with the checkpoints
+    blog.audit.close()
+    for options in ([], ["--bind", "visits"]):
+        runner = blog.app.test_cli_runner()
+        done = runner.invoke(args=["audit", *options, "reconcile"])
+        assert (0, "reconciled") == (done.exit_code, done.stdout.splitlines()[-1])
+        assert 0 == runner.invoke(args=["audit", *options, "verify", "--state"]).exit_code
+        assert (tmp_path / "data" / "keys" / f"signing{'-'.join(['', *options[1:]])}.key").exists()
+    blog.dispose(blog.app)
+
+
+def test_unknown_bind_is_refused(blog: Blog) -> None:
+    """The message names those that there are."""
+    done = blog.app.test_cli_runner().invoke(args=["audit", "--bind", "visit", "events"])
+    assert 2 == done.exit_code
+    assert "--bind visit: the application has no such bind; it has visits." in done.stderr
 
 
 def test_two_applications_with_one_db_have_trails_of_their_own(blog: Blog, tmp_path: Path) -> None:

@@ -89,6 +89,22 @@ def test_wrong_application_is_refused_in_one_sentence(name: str, sentence: str) 
 
 
 @pytest.mark.usefixtures("shop")
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--app", f"{MODULE}:app"], "the application has no such bind; it has none."),
+        (["--app", f"{MODULE}:trail"], "--bind visits: the application has no such bind"),
+        ([], "--bind is about an application: name it with --app MODULE:ATTRIBUTE."),
+    ],
+)
+def test_bind_of_something_without_binds_is_refused(options: list[str], sentence: str) -> None:
+    """In one sentence, with exit code 2."""
+    arguments = [*options, "--bind", "visits", "events"]
+    done = CliRunner().invoke(main, arguments, prog_name="auditspan")
+    assert (2, "", True) == (done.exit_code, done.stdout, sentence in done.stderr)
+
+
+@pytest.mark.usefixtures("shop")
 def test_command_of_the_service_is_refused_for_an_application() -> None:
     """The message says what to leave out."""
     done = run(f"{MODULE}:trail", "serve")

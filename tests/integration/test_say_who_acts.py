@@ -13,7 +13,6 @@ from typing import Any
 
 import celery
 import dramatiq
-import fakeredis
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 from dramatiq.brokers.stub import StubBroker
@@ -23,12 +22,14 @@ from flask_jwt_extended import JWTManager, create_access_token
 from flask_security import RoleMixin, Security, SQLAlchemyUserDatastore, UserMixin, hash_password
 from flask_sqlalchemy import SQLAlchemy
 from opentelemetry.sdk.trace import TracerProvider
+from redis import Redis
 from rq import SimpleWorker
 
 from auditspan import Actor, Event, audit_context
 from auditspan.flask import Audit
 from auditspan.integrations.rq import AuditedJob
 from support.celery_worker import celery_worker
+from support.redis import redis_server
 from support.relaying import wait_for
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "say-who-acts.md"
@@ -232,14 +233,14 @@ def test_celery(notes: Notes) -> None:
 
 
 def test_rq(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker with the same class of jobs runs them as those who enqueued them."""
-    redis = fakeredis.FakeStrictRedis()
-    queue = notes.run("RQ", redis=redis)["queue"]
+    """A worker with the same class of jobs runs them as those who enqueued them in a real Redis."""
     module = ModuleType(TASKS)
     vars(module)["add"] = notes.add
     monkeypatch.setitem(sys.modules, TASKS, module)
-    trace_id = sent_by_kim(lambda: queue.enqueue(f"{TASKS}.add"))
-    assert SimpleWorker([queue], connection=redis, job_class=AuditedJob).work(burst=True)
+    with redis_server() as url, Redis.from_url(url) as redis:
+        queue = notes.run("RQ", redis=redis)["queue"]
+        trace_id = sent_by_kim(lambda: queue.enqueue(f"{TASKS}.add"))
+        assert SimpleWorker([queue], connection=redis, job_class=AuditedJob).work(burst=True)
     assert_carried(notes, f"{TASKS}.add", trace_id)
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import MetaData, create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from auditspan import Actor, AuditTrail, audit_context
-from auditspan.flask import AuditExtension
+from auditspan.flask import Audit
 from auditspan.keys import load_or_create_mac_key
 from auditspan_service.cli import main
 from support.collector import bodies
@@ -31,8 +31,8 @@ from support.program import Program
 from support.relaying import wait_for
 from support.running import AUDITSPAN, clean_environment
 
-TARGETS = ("service", "sqlite", "postgresql", "flask")
-"""What a command acts on: the service, `--app` on each database, and `flask audit`."""
+TARGETS = ("service", "sqlite", "postgresql", "flask", "bind")
+"""What a command acts on: the service, `--app` on each database, `flask audit`, its `--bind`."""
 
 SHOP = "shop_of_the_matrix"
 
@@ -73,7 +73,8 @@ class Place:
 def place_of(name: str, data: Path) -> Iterator[Place]:
     """Open a trail of this kind with two events, which its own worker has sealed and delivered."""
     environ = {"AUDITSPAN_DATA_DIR": str(data), "AUDITSPAN_SINK": "file"}
-    makers = {"service": _service, "sqlite": _sqlite, "postgresql": _postgresql, "flask": _flask}
+    makers = {"service": _service, "sqlite": _sqlite, "postgresql": _postgresql}
+    makers |= {"flask": _flask, "bind": _bind}
     with pytest.MonkeyPatch.context() as patched:
         for variable in [one for one in os.environ if one.startswith("AUDITSPAN_")]:
             if variable != "AUDITSPAN_TEST_DATABASE_URL":
@@ -174,24 +175,39 @@ def _application(name: str, url: str, data: Path, patched: pytest.MonkeyPatch) -
 
 @contextmanager
 def _flask(data: Path, _patched: pytest.MonkeyPatch) -> Iterator[Place]:
+    with _flask_application("flask", None, data) as place:
+        yield place
+
+
+@contextmanager
+def _bind(data: Path, _patched: pytest.MonkeyPatch) -> Iterator[Place]:
+    with _flask_application("bind", "customers", data) as place:
+        yield place
+
+
+@contextmanager
+def _flask_application(name: str, bind: str | None, data: Path) -> Iterator[Place]:
+    """An application whose customers are in the database of this bind."""
     db = SQLAlchemy()
+    audit = Audit(db, mac_key=load_or_create_mac_key(data / "keys" / "mac.key", create=True))
 
     class Customer(db.Model):  # type: ignore[name-defined,misc]
         __tablename__ = "customer"
-        __audit__ = True
+        __bind_key__ = bind
         id: Mapped[int] = mapped_column(primary_key=True)
         name: Mapped[str]
 
-    load_or_create_mac_key(data / "keys" / "mac.key", create=True)
     app = Flask(__name__)
     app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{data.parent / 'shop.db'}"
+    app.config["SQLALCHEMY_BINDS"] = {bind: f"sqlite:///{data.parent / 'bind.db'}"} if bind else {}
     db.init_app(app)
-    AuditExtension(AuditTrail(db.session, metadata=db.metadata)).init_app(app)
+    audit.init_app(app)
+    options = ["--bind", bind] if bind else []
     place = Place(
-        name="flask",
+        name=name,
         data=data,
         actions=["customer.create", "customer.update"],
-        invoke=lambda arguments: app.test_cli_runner().invoke(args=["audit", *arguments]),
+        invoke=lambda arguments: app.test_cli_runner().invoke(args=["audit", *options, *arguments]),
     )
     place.objects("init")
     with app.app_context(), audit_context(actor=Actor.user(7, label="lee")):
@@ -203,4 +219,5 @@ def _flask(data: Path, _patched: pytest.MonkeyPatch) -> Iterator[Place]:
     assert 0 == work(place).exit_code
     yield place
     with app.app_context():
-        db.engine.dispose()
+        for engine in db.engines.values():
+            engine.dispose()

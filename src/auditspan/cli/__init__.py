@@ -6,7 +6,15 @@ Importing it imports no command and needs no extra.
 from __future__ import annotations
 
 from auditspan.cli.audit import audit_commands
-from auditspan.cli.group import Commands, Lazy, data_option, set_app, set_target, use_umask
+from auditspan.cli.group import (
+    Commands,
+    Lazy,
+    bind_option,
+    data_option,
+    set_app,
+    set_target,
+    use_umask,
+)
 from auditspan.cli.table import COMMANDS
 
 __all__ = [
@@ -14,6 +22,7 @@ __all__ = [
     "Commands",
     "Lazy",
     "audit_commands",
+    "bind_option",
     "data_option",
     "set_app",
     "set_target",

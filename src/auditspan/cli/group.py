@@ -38,15 +38,23 @@ data_option = click.option(
 """Accepted by the group, for every command, and by commands that are also used alone."""
 
 
-def set_app(context: click.Context, name: str) -> None:
-    """Set the application with this name, `module:attribute`, as the target."""
-    set_target(context, partial(_named, name))
+bind_option = click.option(
+    "--bind",
+    metavar="NAME",
+    envvar="AUDITSPAN_BIND",
+    help="The bind of Flask-SQLAlchemy whose database has the trail.  [default: the main one]",
+)
 
 
-def _named(name: str) -> object:
+def set_app(context: click.Context, name: str, bind: str | None) -> None:
+    """Set an application, `module:attribute`, or one of its binds as the target."""
+    set_target(context, partial(_named, name, bind))
+
+
+def _named(name: str, bind: str | None) -> object:
     from auditspan.cli.commands.application import named_application  # noqa: PLC0415 (imported when used)
 
-    return named_application(name)
+    return named_application(name, bind)
 
 
 def use_umask(context: click.Context) -> None:

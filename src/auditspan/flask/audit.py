@@ -66,6 +66,10 @@ class Audit:
             can_revert=can_revert,
         )
 
+    def close(self) -> None:
+        """Stop the worker in order, if it runs in this process; done when the process ends."""
+        self._extension.close()
+
     def init_app(self, app: Flask) -> None:
         """Add the audit tables of each bind and the extension; see `AuditExtension.init_app`.
 

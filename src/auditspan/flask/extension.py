@@ -10,13 +10,10 @@ request context has ended (a plain generator, `call_on_close`) runs with the act
 
 from __future__ import annotations
 
-import atexit
 import os
 import re
-import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar, cast
@@ -34,6 +31,7 @@ from auditspan.context import (
 )
 from auditspan.errors import AuditConfigError
 from auditspan.flask.actors import command_actor, login_actor
+from auditspan.flask.process_worker import ProcessWorker
 from auditspan.format import Actor, Request
 from auditspan.tlog import NoteError, PublicKey
 from auditspan.trail import AuditTrail
@@ -58,7 +56,8 @@ class AuditExtension:
             Flask-Login, and anonymous if the application has no login manager. A `flask` command
             acts as `Actor.system(command)`.
         worker: whether to run the worker in this process, from the first request until the process
-            ends; for development. See `AuditTrail.worker`.
+            ends, on the main database and on each bind of Flask-SQLAlchemy that has audit tables;
+            for development. See `AuditTrail.worker`.
         viewer: the path of the pages of the trail, as in ``/audit``; None for no pages.
         can_view: returns whether the current request may see these pages; it may also raise what
             `flask.abort` raises. Without it, no request may see them.
@@ -78,7 +77,7 @@ class AuditExtension:
     ) -> None:
         self.trail = trail
         self._actor = actor
-        self._worker = _Worker(trail) if worker else None
+        self._worker = ProcessWorker(trail) if worker else None
         self._viewer = viewer
         self._can_view = can_view
         self._can_revert = can_revert
@@ -142,7 +141,7 @@ class AuditExtension:
     def _begin(self) -> None:
         """Make the request hide the `audit_context` in which it is handled."""
         if self._worker:
-            self._worker.start(current_app.config)
+            self._worker.start(current_app)
         self._opened(hides=opened_context())
 
     def _opened(self, *, hides: AuditContext | None) -> RequestScope:
@@ -152,36 +151,10 @@ class AuditExtension:
         return scope
 
 
-class _Worker:
-    """The worker of this process, started by its first request and so after any fork."""
-
-    def __init__(self, trail: AuditTrail) -> None:
-        self._trail = trail
-        self._lock = threading.Lock()
-        self._stops: dict[int, ExitStack] = {}
-
-    def start(self, config: Mapping[str, object]) -> None:
-        """Start the worker, unless this process has started it before."""
-        process = os.getpid()
-        with self._lock:
-            if process in self._stops:
-                return
-            from auditspan.settings import settings_from  # noqa: PLC0415 (needs the extra `worker`)
-
-            self._stops[process] = stops = ExitStack()
-            stops.enter_context(self._trail.worker(settings_from(config)))
-            atexit.register(self.stop)
-
-    def stop(self) -> None:
-        """Stop the worker of this process."""
-        if stops := self._stops.get(os.getpid()):
-            stops.close()
-
-
-def _target(app: Flask, trail: AuditTrail) -> object:
+def _target(app: Flask, trail: AuditTrail, bind: str | None) -> object:
     from auditspan.cli.commands import ApplicationTarget  # noqa: PLC0415 (needs the extra `cli`)
 
-    return ApplicationTarget(trail, app=app, command="flask audit")
+    return ApplicationTarget(trail, app=app, bind=bind, command="flask audit")
 
 
 def _setting(app: Flask, name: str) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -141,6 +141,16 @@ class TrailSettings(BaseSettings):
         default=False,
         description="for development: start even if the database does not guard the trail",
     )
+
+    def for_bind(self, name: str) -> Self:
+        """Return the settings of the trail in another database of an application.
+
+        Its signing key, which names the trail, is in a file of its own beside the other one:
+        `keys/signing-visits.key` for the bind `visits`.
+        """
+        path = self.signing_key_file
+        own = path.with_name(f"{path.stem}-{name}{path.suffix}")
+        return self.model_copy(update={"signing_key_file": own})
 
     def is_development(self, engine: Engine) -> bool:
         """Return whether missing keys are created for this database."""

@@ -20,6 +20,7 @@ from auditspan.mapping import (
     LinkTable,
     all_mappers,
     audited_model,
+    home_of,
     is_on_join,
     link_table,
     model_of,
@@ -133,9 +134,10 @@ def family_of_target(target: Target, metadata: MetaData) -> Family:
 
 def family_of_type(type_name: str, metadata: MetaData) -> Family | None:
     """Return the family of the model with this target type, or None."""
+    home = home_of(metadata)
     for mapper in all_mappers():
         model = None if is_on_join(mapper) else audited_model(mapper)
-        if model is not None and model.type == type_name and mapper.registry.metadata is metadata:
+        if model is not None and model.type == type_name and mapper.registry.metadata is home:
             return _of_mapper(mapper, type_name)
     return None
 

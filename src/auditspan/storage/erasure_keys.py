@@ -19,7 +19,8 @@ _KEY = "auditspan.erasure_keys"
 
 def add_erasure_keys(metadata: MetaData, source: KeySource) -> KeySource:
     """Add the keys of a trail over this metadata, before those that are known; return them."""
-    metadata.info[_KEY] = [source, *metadata.info.get(_KEY, ())]
+    known = metadata.info.get(_KEY, ())
+    metadata.info[_KEY] = [source, *(one for one in known if one is not source)]
     return source
 
 

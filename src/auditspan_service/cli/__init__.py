@@ -12,7 +12,16 @@ from collections.abc import Mapping
 
 import click
 
-from auditspan.cli import COMMANDS, Commands, Lazy, data_option, set_app, set_target, use_umask
+from auditspan.cli import (
+    COMMANDS,
+    Commands,
+    Lazy,
+    bind_option,
+    data_option,
+    set_app,
+    set_target,
+    use_umask,
+)
 
 _SERVICE = {
     "up": "Run the whole service, for development.",
@@ -65,13 +74,16 @@ class _Main(Commands):
     help="The application to act on: an AuditTrail, a Flask application with an AuditExtension, or "
     "a factory of one.  [default: the service]",
 )
+@bind_option
 @click.version_option(package_name="auditspan", prog_name="auditspan")
 @click.pass_context
-def main(context: click.Context, app: str | None) -> None:
+def main(context: click.Context, app: str | None, bind: str | None) -> None:
     """A tamper-evident audit trail, exported through OpenTelemetry."""
     use_umask(context)
     if app:
-        set_app(context, app)
+        set_app(context, app, bind)
+    elif bind:
+        context.fail("--bind is about an application: name it with --app MODULE:ATTRIBUTE.")
     else:
         set_target(context, _service)
 

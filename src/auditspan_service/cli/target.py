@@ -15,6 +15,7 @@ from auditspan.cli.commands import Events, Schema, Search, Target, Trail
 from auditspan.dialects import DIALECTS
 from auditspan.doctor import Examination
 from auditspan.keys import erasure_keys_at
+from auditspan.mapping import keep_private
 from auditspan.settings import require_guarded
 from auditspan.storage import add_erasure_keys
 from auditspan.verify import StateReport, VerifyReport
@@ -25,7 +26,7 @@ from auditspan_service.database.data_directory import close_data_dir
 from auditspan_service.database.engine import Database
 from auditspan_service.errors import SchemaError
 from auditspan_service.files.up_file import as_running
-from auditspan_service.models import Base
+from auditspan_service.models import PRIVACY, Base
 from auditspan_service.telemetry.logs import setup_logging
 from auditspan_service.telemetry.reporting import report_verified, reporting_metrics
 
@@ -42,6 +43,7 @@ class ServiceTarget(Target):
         self.settings: Settings = load_settings()
         self.metadata = Base.metadata
         add_erasure_keys(self.metadata, partial(erasure_keys_at, self.settings.erasure_key_file))
+        keep_private(self.metadata, PRIVACY | self.settings.privacy)
 
     @property
     def is_embedded(self) -> bool:

@@ -27,15 +27,30 @@ class ApplicationTarget(Target):
     Args:
         trail: the trail.
         app: its Flask application, whose `config["AUDITSPAN_…"]` are settings; None without Flask.
+        bind: the bind of Flask-SQLAlchemy in whose database the trail is.
         command: the command line that leads to this application, for messages.
+
+    Raises:
+        Failure: the application has no such bind.
     """
 
-    def __init__(self, trail: AuditTrail, *, app: Any = None, command: str) -> None:  # noqa: ANN401 (a Flask application)
-        self._trail = trail
+    def __init__(
+        self,
+        trail: AuditTrail,
+        *,
+        app: Any = None,  # noqa: ANN401 (a Flask application)
+        bind: str | None = None,
+        command: str,
+    ) -> None:
         self._app = app
-        self.command = command
-        self.metadata: MetaData = trail.tables.event.metadata
+        self._bind = bind
+        self.command = command if bind is None else f"{command} --bind {bind}"
         self.settings = settings_from(app.config if app is not None else {})
+        if bind is not None:
+            trail = self._at(trail, bind)
+            self.settings = self.settings.for_bind(bind)
+        self._trail = trail
+        self.metadata: MetaData = trail.tables.event.metadata
 
     @property
     def is_embedded(self) -> bool:
@@ -78,7 +93,7 @@ class ApplicationTarget(Target):
 
     def models(self) -> Sequence[MetaData]:
         """Return the metadata of the models: with Flask-SQLAlchemy, of all binds."""
-        has_models = "sqlalchemy" in getattr(self._app, "extensions", {})
+        has_models = self._bind is None and "sqlalchemy" in getattr(self._app, "extensions", {})
         return metadata_of(self._app if has_models else self._trail)
 
     def reviewed_models(self) -> Sequence[MetaData]:
@@ -97,6 +112,15 @@ class ApplicationTarget(Target):
         """
         tolerated: Sequence[Any] = ["role"] if self.creates_keys else []
         require_guarded(engine, self.tables, self.settings, say=say, tolerated=tolerated)
+
+    def _at(self, trail: AuditTrail, bind: str) -> AuditTrail:
+        with self._context():
+            db: Any = getattr(self._app, "extensions", {}).get("sqlalchemy")
+            engines = db.engines if db is not None else {}
+            if bind not in engines:
+                known = ", ".join(name for name in engines if name) or "none"
+                raise Failure(f"--bind {bind}: the application has no such bind; it has {known}.")
+            return trail.for_database(engines[bind], db.metadatas[bind])
 
     def _missing_tables(self, engine: Engine) -> list[str]:
         if _is_missing_file(engine.url):  # connecting would create it
@@ -125,14 +149,14 @@ def _is_missing_file(url: URL) -> bool:
     return not Path(name).exists()
 
 
-def named_application(name: str) -> ApplicationTarget:
+def named_application(name: str, bind: str | None) -> ApplicationTarget:
     """Return the application that `--app` names: a trail, a Flask application, or a factory of one.
 
     Raises:
-        Failure: there is no such object, or it has no trail.
+        Failure: there is no such object, or it has no trail or no such bind.
     """
     found = load_named(name)
-    target = _of(found, name) or _of(_made(found, name), name)
+    target = _of(found, name, bind) or _of(_made(found, name), name, bind)
     if target is None:
         raise Failure(
             f"--app {name}: a {type(found).__name__} is not an application with a trail: name an "
@@ -141,15 +165,15 @@ def named_application(name: str) -> ApplicationTarget:
     return target
 
 
-def _of(found: object, name: str) -> ApplicationTarget | None:
+def _of(found: object, name: str, bind: str | None) -> ApplicationTarget | None:
     command = f"auditspan --app {name}"
     if isinstance(found, AuditTrail):
-        return ApplicationTarget(found, command=command)
+        return ApplicationTarget(found, bind=bind, command=command)
     extensions = getattr(found, "extensions", None)
     extension = extensions.get("auditspan") if isinstance(extensions, dict) else None
     if extension is None:
         return None
-    return ApplicationTarget(extension.trail, app=found, command=command)
+    return ApplicationTarget(extension.trail, app=found, bind=bind, command=command)
 
 
 def _made(found: object, name: str) -> object:
