@@ -280,7 +280,7 @@ def recorded(world: World, **changes: dict[str, Any]) -> Event:
     """An event of an earlier model."""
     record = AuditRecord(
         event_id=uuid7(1, bytes(10)),
-        occurred_at=world.trail._recorder.clock(),  # noqa: SLF001
+        occurred_at=world.trail._capture.recorder.clock(),  # noqa: SLF001
         action="tag.delete",
         actor=Actor.unknown(),
         tx_id="1",
