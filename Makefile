@@ -197,6 +197,11 @@ test-oldest: .venv-oldest/request .venv-oldest/worker ## the library on the olde
 test-backends: $(READY) collector ## one change, seen in Jaeger, Zipkin and VictoriaLogs (Java, Maven, Chromium; minutes the first time)
 	@$(RUN)/pytest tests/backends $(PYTEST_ARGS)
 
+.PHONY: test-kafka
+test-kafka: $(READY) collector ## delivery to Apache Kafka: one broker, and three of which one is killed (Java, Maven; two minutes)
+	@$(UV) run --quiet --isolated --frozen --python $(PYTHON) --all-extras --group kafka \
+	  pytest tests/kafka $(PYTEST_ARGS)
+
 .PHONY: test-viewer
 test-viewer: $(READY) ## the pages of the viewer in a browser (Chromium)
 	@$(RUN)/pytest tests/viewer $(PYTEST_ARGS)

@@ -1,8 +1,16 @@
-"""Audit records read back from log backends, through their query APIs."""
+"""Audit records read back from log backends and Kafka topics."""
 
 from __future__ import annotations
 
 from auditspan.backends.backend import oldest_moment, read_backend
-from auditspan.backends.delivered import Delivered
+from auditspan.backends.delivered import Delivered, delivered_of
+from auditspan.backends.kafka import TopicTally, read_kafka
 
-__all__ = ["Delivered", "oldest_moment", "read_backend"]
+__all__ = [
+    "Delivered",
+    "TopicTally",
+    "delivered_of",
+    "oldest_moment",
+    "read_backend",
+    "read_kafka",
+]

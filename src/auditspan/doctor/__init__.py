@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from auditspan.doctor.checks import (
-    Examination,
     examine_collector,
     examine_collector_config,
     examine_keys,
     examine_sink,
     examine_workers,
 )
+from auditspan.doctor.examination import Examination
 from auditspan.doctor.models import ModelReview, review_models
 
 __all__ = [

@@ -5,102 +5,22 @@ from __future__ import annotations
 import stat
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from math import isfinite
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
 
-from auditspan.delivery import is_loopback
 from auditspan.doctor.collector_config import CollectorConfigError, check_collector_config
-from auditspan.doctor.models import ModelReview
-from auditspan.errors import KeyFileError, SinkError
+from auditspan.doctor.examination import Examination
+from auditspan.doctor.file_mode import is_open
+from auditspan.doctor.receivers import examine_receiver
+from auditspan.errors import KeyFileError
 from auditspan.keys import load_mac_keys, load_or_create_erasure_keys, load_or_create_signing_keys
-from auditspan.settings import Destination, TrailSettings, audit_destination, otlp_sink
-from auditspan.storage import AuditTables, LockHolder, StoredLease, lock_holder, read_leases
+from auditspan.settings import TrailSettings, audit_destination, destinations
+from auditspan.storage import AuditTables, LockHolder, lock_holder, read_leases
 
-_COLLECTOR_SECONDS = 5.0
 _LOCK_SECONDS = 5.0
-_MOUNTED_SECRETS = Path("/run/secrets")
-"""The secrets of a container; their modes come from another machine and are not checked."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Diagnosis:
-    """Problem of the set-up.
-
-    Attributes:
-        kind: the subject of the problem.
-        detail: the problem and its remedy, in sentences.
-    """
-
-    kind: str
-    detail: str
-
-
-@dataclass(kw_only=True)
-class Examination:
-    """Problems found, and checks that could not be made.
-
-    Attributes:
-        found: the problems.
-        unchecked: one sentence for each check that could not be made.
-        writes_events: whether this process may write audit rows, as far as known.
-        writes_seals: whether this process may seal rows.
-        workers: the leases that workers hold.
-        notes: consequences of deliberate settings, in sentences.
-        models: the models of an application.
-        sinks: the backlog of each sink as in `/readyz`, by its name.
-        is_embedded: whether the database is a SQLite file.
-        has_mac_key: whether the application provides its MAC key itself.
-        hint: an addition to the finding that the collector does not answer.
-    """
-
-    found: list[Diagnosis] = field(default_factory=list)
-    unchecked: list[str] = field(default_factory=list)
-    writes_events: bool = True
-    writes_seals: bool = True
-    workers: list[StoredLease] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    models: list[ModelReview] = field(default_factory=list)
-    sinks: dict[str, dict[str, Any]] = field(default_factory=dict)
-    is_embedded: bool = False
-    has_mac_key: bool = False
-    hint: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """True if every check was made and no problem was found."""
-        return not (self.found or self.unchecked)
-
-    def add(self, kind: str, detail: str) -> None:
-        """Add a problem."""
-        self.found.append(Diagnosis(kind=kind, detail=detail))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        found = [{"kind": one.kind, "detail": one.detail} for one in self.found]
-        return {
-            "ok": self.ok,
-            "findings": found,
-            "unchecked": self.unchecked,
-            "workers": [_shown(one) for one in self.workers],
-            "notes": self.notes,
-            "models": [one.to_dict() for one in self.models],
-            "sinks": self.sinks,
-        }
-
-
-def _shown(lease: StoredLease) -> dict[str, Any]:
-    return {
-        "lease": lease.name,
-        "holder": lease.description,
-        "current": lease.is_current,
-        "age_seconds": round(lease.age, 3) if isfinite(lease.age) else None,
-    }
 
 
 def examine_workers(examination: Examination, connection: Connection, tables: AuditTables) -> None:
@@ -171,8 +91,9 @@ def examine_sink(examination: Examination, settings: TrailSettings) -> None:
             "attacker who can change the trail may change them, too. Use otlp and a collector on "
             "another machine.",
         )
-    for name, destination in settings.more_sinks.items():
-        _examine_receiver(examination, f"AUDITSPAN_MORE_SINKS, {name}", destination)
+    for name, destination in destinations(settings).items():
+        if name in settings.more_sinks:
+            examine_receiver(examination, f"AUDITSPAN_MORE_SINKS, {name}", destination)
 
 
 def examine_collector_config(
@@ -194,58 +115,10 @@ def examine_collector_config(
 
 
 def examine_collector(examination: Examination, settings: TrailSettings) -> None:
-    """Check that the audit receiver answers an empty batch as a collector does."""
-    _examine_receiver(
+    """Check that the audit receiver answers an empty batch as a collector or topic does."""
+    examine_receiver(
         examination, "AUDITSPAN_AUDIT_ENDPOINT", audit_destination(settings), examination.hint
     )
-
-
-def _examine_receiver(
-    examination: Examination, where: str, destination: Destination, hint: str = ""
-) -> None:
-    _examine_tls(examination, where, destination)
-    if destination.acknowledgement == "http":
-        examination.notes.append(
-            f"{where}: acknowledgement is http, so any 2xx answer of {destination.endpoint} "
-            "counts as delivered, even of a server that stored nothing. For a collector use strict."
-        )
-    sink = otlp_sink(destination, timeout=_COLLECTOR_SECONDS)
-    try:
-        sink.send([])
-    except SinkError as error:
-        examination.add(
-            "collector",
-            f"{where}: {error.message}. Records wait in the table until it accepts them.{hint}",
-        )
-    finally:
-        sink.close()
-
-
-def _examine_tls(examination: Examination, where: str, destination: Destination) -> None:
-    """Check that the TLS files exist and that the URL uses TLS."""
-    named = (destination.certificate, destination.client_certificate, destination.client_key)
-    for path in filter(None, named):
-        if not path.is_file():
-            examination.add("tls", f"{where}: the file {path} does not exist.")
-    if destination.client_key and not destination.client_certificate:
-        examination.add("tls", f"{where}: a client key is set without a client certificate.")
-    is_open = destination.endpoint.startswith("http://")
-    if (
-        destination.headers
-        and is_open
-        and not is_loopback(urlsplit(destination.endpoint).hostname or "")
-    ):
-        examination.add(
-            "headers",
-            f"{where}: headers are set, but the URL begins with http://, so credentials in them "
-            "are sent unencrypted. Use https://.",
-        )
-    if any(named) and is_open:
-        examination.add(
-            "tls",
-            f"{where}: certificates are set, but the URL begins with http://, so records are sent "
-            "unencrypted. Use https://.",
-        )
 
 
 def _examine_key(
@@ -256,11 +129,10 @@ def _examine_key(
     except KeyFileError as error:
         examination.add(kind, error.message)
         return
-    mode = path.stat().st_mode
-    is_open = mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP)
-    if is_open and not path.is_relative_to(_MOUNTED_SECRETS):
+    if is_open(path):
+        mode = stat.S_IMODE(path.stat().st_mode)
         examination.add(
             kind,
-            f"The key file {path} is accessible to other users (mode {stat.S_IMODE(mode):04o}): "
+            f"The key file {path} is accessible to other users (mode {mode:04o}): "
             f"run `chmod 600 {path}`, and create a new key if another user may have read it.",
         )

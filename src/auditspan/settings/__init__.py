@@ -15,7 +15,13 @@ from auditspan.settings.settings import (
     load_settings,
     settings_from,
 )
-from auditspan.settings.sinks import audit_destination, make_sink, otlp_sink
+from auditspan.settings.sinks import (
+    audit_destination,
+    destination_sink,
+    destinations,
+    kafka_client,
+    make_sink,
+)
 from auditspan.settings.undelivered import sink_names, undelivered
 from auditspan.settings.worker import in_process, mac_keys, running_worker
 
@@ -24,13 +30,15 @@ __all__ = [
     "Signal",
     "TrailSettings",
     "audit_destination",
+    "destination_sink",
+    "destinations",
     "environment",
     "in_process",
+    "kafka_client",
     "load_settings",
     "mac_keys",
     "make_sink",
     "otel_variables",
-    "otlp_sink",
     "require_guarded",
     "running_worker",
     "settings_from",

@@ -1,4 +1,4 @@
-"""Further collectors for audit records: their names, addresses and certificates."""
+"""Destinations of audit records: their names, addresses and credentials."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from auditspan.delivery import Acknowledgement, Compression
+from auditspan.delivery.kafka import KafkaAddress, is_kafka
 from auditspan.errors import AuditConfigError
 from auditspan.settings import otel_variables
 from auditspan.settings.otel_variables import MAX_TIMEOUT
@@ -20,6 +21,8 @@ from auditspan.telemetry import TraceLink
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _TAKEN = frozenset({"otlp", "file", "console"})
 """The values of AUDITSPAN_SINK."""
+
+_OF_TOPICS = frozenset({"endpoint", "timeout", "properties"})
 
 _FORM = (
     'expected a JSON object of names and URLs, such as {"archive": "https://host:4319/v1/audit"}'
@@ -36,6 +39,14 @@ def http_url(text: str) -> str:
     return text
 
 
+def receiver_url(text: str) -> str:
+    """Return the URL if it is a valid one of a receiver or of a Kafka topic."""
+    if is_kafka(text):
+        KafkaAddress.parse(text)
+        return text
+    return http_url(text)
+
+
 def trace_url(text: str) -> str:
     """Return the template of a link to traces if it is valid."""
     try:
@@ -50,12 +61,15 @@ def absolute(path: Path) -> Path:
 
 
 TraceUrl = Annotated[str, AfterValidator(trace_url)]
-HttpUrl = Annotated[str, AfterValidator(http_url)]
+ReceiverUrl = Annotated[str, AfterValidator(receiver_url)]
 AbsolutePath = Annotated[Path, AfterValidator(absolute)]
 
 
 class Destination(BaseModel):
-    """Audit receiver of a collector; OpenTelemetry's variables apply to what is not given.
+    """Audit receiver of a collector, or a Kafka topic.
+
+    OpenTelemetry's variables apply to what is not given. A topic has an endpoint, a timeout and
+    properties only.
 
     Attributes:
         endpoint: the complete URL.
@@ -66,11 +80,12 @@ class Destination(BaseModel):
         timeout: the timeout for one request in seconds.
         compression: the compression of request bodies.
         acknowledgement: the answers that count as delivered.
+        properties: the file of the Kafka client's properties.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    endpoint: HttpUrl
+    endpoint: ReceiverUrl
     certificate: AbsolutePath | None = Field(default_factory=otel_variables.certificate)
     client_certificate: AbsolutePath | None = Field(
         default_factory=otel_variables.client_certificate
@@ -82,6 +97,26 @@ class Destination(BaseModel):
     timeout: float = Field(default_factory=otel_variables.timeout, gt=0, le=MAX_TIMEOUT)
     compression: Compression = Field(default_factory=otel_variables.compression)
     acknowledgement: Acknowledgement = "strict"
+    properties: AbsolutePath | None = None
+
+    @model_validator(mode="after")
+    def _require_fitting(self) -> Self:
+        """Refuse options that would be ignored."""
+        if self.is_kafka and self.model_fields_set - _OF_TOPICS:
+            raise ValueError("a kafka:// destination takes endpoint, timeout and properties only")
+        if self.properties and not self.is_kafka:
+            raise ValueError("`properties` is for kafka:// destinations")
+        return self
+
+    @property
+    def is_kafka(self) -> bool:
+        """True if it is a Kafka topic."""
+        return is_kafka(self.endpoint)
+
+    @property
+    def mode(self) -> str:
+        """The acknowledgement: `all` for a topic, from every replica in sync."""
+        return "all" if self.is_kafka else self.acknowledgement
 
 
 def parse_headers(value: object) -> object:

@@ -22,7 +22,7 @@ from auditspan.settings import otel_variables
 from auditspan.settings.destinations import (
     AbsolutePath,
     Destination,
-    HttpUrl,
+    ReceiverUrl,
     TraceUrl,
     parse_destinations,
     parse_headers,
@@ -61,9 +61,9 @@ class TrailSettings(BaseSettings):
     sink: Literal["otlp", "file", "console"] = Field(
         default="otlp", description="the destination of telemetry and audit records"
     )
-    audit_endpoint: HttpUrl = Field(
+    audit_endpoint: ReceiverUrl = Field(
         default="http://127.0.0.1:4319/v1/audit",
-        description="the URL of the collector's audit receiver",
+        description="the URL of the collector's audit receiver, or kafka://broker:9092/topic",
     )
     audit_certificate: AbsolutePath | None = Field(
         default_factory=otel_variables.certificate,
@@ -115,6 +115,11 @@ class TrailSettings(BaseSettings):
     ] = Field(
         default_factory=dict,
         description="further audit receivers by name, each with its own cursor",
+    )
+    kafka_properties: AbsolutePath | None = Field(
+        default=None,
+        description="a file of the Kafka client's properties, such as `security.protocol`, for "
+        "kafka:// destinations",
     )
     collector_files: AbsolutePath = Field(
         default_factory=lambda data: data["data_dir"] / "collector",

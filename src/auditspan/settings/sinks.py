@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from auditspan.delivery import ConsoleSink, FileSink, OtlpSink, Sink, TlsFiles
+from auditspan.delivery.kafka import KafkaAddress, KafkaClient, KafkaSink, is_kafka, read_properties
+from auditspan.errors import AuditConfigError
 from auditspan.settings.destinations import Destination
 from auditspan.settings.settings import TrailSettings
 
@@ -19,10 +23,10 @@ def make_sink(settings: TrailSettings, name: str) -> Sink:
         KeyError: it is neither that of `AUDITSPAN_SINK` nor one of `AUDITSPAN_MORE_SINKS`.
     """
     if name != settings.sink:
-        return otlp_sink(settings.more_sinks[name], name=name)
+        return destination_sink(destinations(settings)[name], name=name)
     match settings.sink:
         case "otlp":
-            return otlp_sink(audit_destination(settings), name="otlp")
+            return destination_sink(audit_destination(settings), name="otlp")
         case "file":
             return FileSink(settings.collector_files)
         case "console":
@@ -30,7 +34,13 @@ def make_sink(settings: TrailSettings, name: str) -> Sink:
 
 
 def audit_destination(settings: TrailSettings) -> Destination:
-    """Return the collector that the sink `otlp` delivers to."""
+    """Return the collector or topic that the sink `otlp` delivers to."""
+    if is_kafka(settings.audit_endpoint):
+        return Destination(
+            endpoint=settings.audit_endpoint,
+            timeout=settings.audit_timeout,
+            properties=settings.kafka_properties,
+        )
     return Destination(
         endpoint=settings.audit_endpoint,
         certificate=settings.audit_certificate,
@@ -46,7 +56,42 @@ def audit_destination(settings: TrailSettings) -> Destination:
 def destinations(settings: TrailSettings) -> dict[str, Destination]:
     """Return the receivers that records are delivered to, by the name of their sink."""
     first = {"otlp": audit_destination(settings)} if settings.sink == "otlp" else {}
-    return {**first, **settings.more_sinks}
+    more = {
+        name: one.model_copy(update={"properties": one.properties or settings.kafka_properties})
+        if one.is_kafka
+        else one
+        for name, one in settings.more_sinks.items()
+    }
+    return {**first, **more}
+
+
+def destination_sink(
+    destination: Destination, *, name: str, timeout: float | None = None
+) -> OtlpSink | KafkaSink:
+    """Create a sink for this destination; `timeout` overrides the destination's own.
+
+    Raises:
+        AuditConfigError: the properties of a topic are invalid, or its extra is not installed.
+    """
+    if destination.is_kafka:
+        client = kafka_client(destination.endpoint, destination.properties)
+        return KafkaSink(client, name=name, timeout=timeout or destination.timeout)
+    return otlp_sink(destination, name=name, timeout=timeout)
+
+
+def kafka_client(url: str, properties: Path | None) -> KafkaClient:
+    """Return the connection options of a Kafka topic.
+
+    Raises:
+        AuditConfigError: the URL or the file of properties is invalid.
+    """
+    try:
+        address = KafkaAddress.parse(url)
+    except ValueError as error:
+        raise AuditConfigError(f"invalid URL of a Kafka topic: {error}") from None
+    return KafkaClient(
+        address=address, properties=read_properties(properties) if properties else {}
+    )
 
 
 def otlp_sink(

@@ -17,10 +17,7 @@ def sink_names(settings: TrailSettings) -> tuple[str, ...]:
 
 def undelivered(backlog: Backlog, settings: TrailSettings) -> dict[str, dict[str, Any]]:
     """Return the backlog of each sink by its name, with its `acknowledgement` if it has one."""
-    modes = {
-        name: {"acknowledgement": one.acknowledgement}
-        for name, one in destinations(settings).items()
-    }
+    modes = {name: {"acknowledgement": one.mode} for name, one in destinations(settings).items()}
     return {
         name: {**asdict(each), **modes.get(name, {})} for name, each in backlog.undelivered.items()
     }

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from auditspan.backends import Delivered
+from auditspan.backends import Delivered, delivered_of
 from auditspan.delivery import log_names
 from auditspan.otlp import Damage, read_logs
 from auditspan.storage import (
@@ -23,7 +23,6 @@ from auditspan.storage import (
     lift_time_limits,
     purged_ids,
 )
-from auditspan.telemetry import semconv
 from auditspan.verify.announced import announced_ids
 from auditspan.verify.event_ids import EventIds
 
@@ -155,13 +154,8 @@ def _compared(
 def _delivered(files: Iterable[Path], damage: Damage) -> Iterator[Delivered]:
     for path in files:
         for entry in read_logs(path, damage=damage):
-            event_id = entry.attributes.get(semconv.LOG_RECORD_UID) and entry.attributes.get(
-                semconv.RECORD_ID
-            )
-            name = entry.attributes.get(semconv.TRAIL_NAME)
-            if isinstance(event_id, str):
-                trail = name if isinstance(name, str) else None
-                yield Delivered(event_id, str(entry.body), trail)
+            if one := delivered_of(entry):
+                yield one
 
 
 def _bodies(connection: Connection, tables: AuditTables) -> Iterator[tuple[str, str]]:

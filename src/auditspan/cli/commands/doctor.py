@@ -34,7 +34,7 @@ from auditspan.doctor import (
 )
 from auditspan.errors import AuditConfigError
 from auditspan.guards import check_guards
-from auditspan.settings import sink_names, undelivered
+from auditspan.settings import audit_destination, sink_names, undelivered
 from auditspan.storage import snapshot
 
 _HAS_PRIVILEGE = text("SELECT has_any_column_privilege(CAST(:table AS text), 'INSERT')")
@@ -76,7 +76,8 @@ def doctor(target: Target, *, collector_configs: tuple[Path, ...], as_json: bool
         _examine_database(examination, target, engine)
     examine_keys(examination, settings)
     examine_sink(examination, settings)
-    configs = collector_configs or (target.collector_configs() if settings.sink == "otlp" else ())
+    has_collector = settings.sink == "otlp" and not audit_destination(settings).is_kafka
+    configs = collector_configs or (target.collector_configs() if has_collector else ())
     if configs:
         examine_collector_config(examination, settings, configs)
     if settings.sink == "otlp":

@@ -10,16 +10,16 @@ import click
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[[int, int], None] | None]:
-    """Show a progress bar of rows, if standard error is a terminal.
+def progress_bar(unit: str = "rows") -> Iterator[Callable[[int, int], None] | None]:
+    """Show a progress bar, by default of rows, if standard error is a terminal.
 
     Yields:
-        A function that takes the number of rows since its last call, and the number of all rows.
+        A function that takes the number of units since its last call, and the number of all.
     """
     if not sys.stderr.isatty():
         yield None
         return
-    with click.progressbar(length=0, label="rows", file=sys.stderr, show_pos=True) as bar:
+    with click.progressbar(length=0, label=unit, file=sys.stderr, show_pos=True) as bar:
 
         def advance(step: int, total: int) -> None:
             bar.length = total

@@ -1,4 +1,4 @@
-"""`auditspan reconcile`: a comparison of the trail with the collector's files, or a log backend."""
+"""`auditspan reconcile`: a comparison of the trail with files, a log backend or a Kafka topic."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from auditspan.cli.commands.console import (
     say,
 )
 from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.commands.topic import CONFIGURED, Topic, chosen_topic
 from auditspan.cli.group import data_option
 from auditspan.delivery import Sink
 from auditspan.errors import KeyFileError
@@ -66,6 +67,15 @@ _NAMES = 5
     help="Ask a log backend, VictoriaLogs or Loki, in place of files. Queries are sent with "
     "AUDITSPAN_LOG_BACKEND_HEADERS.",
 )
+@click.option(
+    "--kafka",
+    "topic_url",
+    is_flag=False,
+    flag_value=CONFIGURED,
+    metavar="[URL]",
+    help="Read a Kafka topic, kafka://BROKER:9092/TOPIC, in place of files.  [default: the first "
+    "topic of AUDITSPAN_AUDIT_ENDPOINT and AUDITSPAN_MORE_SINKS]",
+)
 @click.option("--resend", "again", is_flag=True, help="Send missing records to the sink again.")
 @click.option(
     "--sink",
@@ -84,11 +94,12 @@ def reconcile(  # noqa: PLR0913 (one for each option)
     spans: tuple[Path, ...],
     more: tuple[Path, ...],
     backend: str | None,
+    topic_url: str | None,
     again: bool,
     sink_name: str | None,
     as_json: bool,
 ) -> None:
-    """Compare the table with the collector's files, or with a log backend.
+    """Compare the table with the collector's files, a log backend or a Kafka topic.
 
     Compares ids and bodies, both ways. Events of another trail are only counted. Exits with 1 if
     records are missing, unknown, different or deleted, even if they were sent again: run it once
@@ -99,13 +110,19 @@ def reconcile(  # noqa: PLR0913 (one for each option)
             f"Got unexpected extra argument ({more[0]}): give --spans a directory, or repeat it "
             "for each file."
         )
-    if backend and (files or spans):
-        raise click.UsageError("--backend cannot be combined with --files and --spans.")
+    if sum(map(bool, (backend, topic_url, files or spans))) > 1:
+        raise click.UsageError(
+            "--backend, --kafka and files (--files, --spans) cannot be combined."
+        )
     settings = target.diagnosed()
     sink = _sink(settings, sink_name)
+    topic = chosen_topic(settings, topic_url) if topic_url else None
     given = places("--files", files, more)
     with closing(sink), target.reading() as (connection, tables):
-        if backend:
+        if topic:
+            own = _own_names(settings)
+            report = reconcile_records(connection, tables, topic.records(), names=own)
+        elif backend:
             report = _compare_backend(connection, tables, settings, backend)
         else:
             announced = [_spans_place(settings, path) for path in spans]
@@ -113,7 +130,7 @@ def reconcile(  # noqa: PLR0913 (one for each option)
             own = _own_names(settings)
             report = compare(connection, tables, audit, spans=announced, names=own)
         resent = _resend(target, sink, connection, report) if again else None
-    _print_reconciled(report, resent, as_json=as_json)
+    _print_reconciled(report, resent, topic, as_json=as_json)
     if not report.ok:
         raise SystemExit(FOUND)
 
@@ -159,11 +176,19 @@ def _take_back(target: Target, sink: str, event_ids: Sequence[str]) -> None:
         say(f"{count} records that the sink refused before are now delivered", err=True)
 
 
-def _print_reconciled(report: ReconcileReport, resent: Resent | None, *, as_json: bool) -> None:
+def _print_reconciled(
+    report: ReconcileReport, resent: Resent | None, topic: Topic | None, *, as_json: bool
+) -> None:
     """Print the report and the outcome of the resend."""
     if as_json:
-        print_object(report.to_dict() | ({"resent": asdict(resent)} if resent else {}))
+        more = {
+            **(topic.to_dict() if topic else {}),
+            **({"resent": asdict(resent)} if resent else {}),
+        }
+        print_object(report.to_dict() | more)
         return
+    if topic:
+        topic.say()
     say(f"{report.rows} rows, {report.found} found, {report.duplicates} duplicates")
     if report.purged:
         say(f"{report.purged} events found that were purged from the table")

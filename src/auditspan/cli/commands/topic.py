@@ -1,0 +1,67 @@
+"""The Kafka topic that `auditspan reconcile --kafka` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import click
+
+from auditspan.backends import Delivered, TopicTally, read_kafka
+from auditspan.cli.commands.console import say
+from auditspan.cli.commands.progress import progress_bar
+from auditspan.delivery.kafka import KafkaClient
+from auditspan.settings import TrailSettings, destinations, kafka_client
+
+CONFIGURED = "-"
+"""The value of the option without a URL."""
+
+
+@dataclass(kw_only=True)
+class Topic:
+    """Topic to compare with.
+
+    Attributes:
+        client: the topic, and how to connect.
+        tally: counts of its messages, once it was read.
+    """
+
+    client: KafkaClient
+    tally: TopicTally = field(default_factory=TopicTally)
+
+    def records(self) -> Iterator[Delivered]:
+        """Yield its audit records, with a progress bar of messages."""
+        with progress_bar("messages") as advance:
+            yield from read_kafka(self.client, self.tally, advance)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form of what was counted."""
+        return {"topic": {"name": self.client.address.topic, **asdict(self.tally)}}
+
+    def say(self) -> None:
+        """Print what was counted."""
+        tally = self.tally
+        say(f"{tally.messages} messages, {tally.foreign} of them not of an audit trail")
+        for number, offset in tally.removed.items():
+            say(
+                f"removed  partition {number} begins at offset {offset}: the broker removed the "
+                "messages before it (retention, or DeleteRecords)"
+            )
+
+
+def chosen_topic(settings: TrailSettings, url: str) -> Topic:
+    """Return the topic at this URL, or the first one of the settings.
+
+    Raises:
+        AuditConfigError: the URL or the file of its properties is invalid.
+    """
+    known = [one for one in destinations(settings).values() if one.is_kafka]
+    if url == CONFIGURED and not known:
+        raise click.UsageError(
+            "--kafka: no kafka:// destination is set in AUDITSPAN_AUDIT_ENDPOINT or "
+            "AUDITSPAN_MORE_SINKS; give its URL."
+        )
+    found = next((one for one in known if url in {CONFIGURED, one.endpoint}), None)
+    properties = found.properties if found else settings.kafka_properties
+    return Topic(client=kafka_client(found.endpoint if found else url, properties))

@@ -1,0 +1,175 @@
+"""A producer that delivers batches until the first failure.
+
+The order of each partition rests on two properties. The broker stores what one producer sent
+without gaps: `enable.idempotence`, and `enable.gapless.guarantee`, which stops the producer when a
+message fails. And after a failure this producer is discarded with everything that waits in it, so
+it sends nothing more: whoever sends the batch again begins with its first message. So the first
+copies of a partition's messages are in order, whatever fails.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from auditspan.delivery.kafka.client import KafkaClient, library, reason_of
+from auditspan.delivery.kafka.message import KafkaMessage
+from auditspan.errors import SinkRejectedError, SinkUnavailableError
+
+if TYPE_CHECKING:
+    from confluent_kafka import KafkaError, Message
+
+_POLL = 0.2
+_REFUSED = ("MSG_SIZE_TOO_LARGE", "INVALID_RECORD", "POLICY_VIOLATION", "RECORD_LIST_TOO_LARGE")
+"""Names of the errors that concern the records themselves; all others concern the broker."""
+
+
+class BatchProducer:
+    """Producer of batches for one topic; after an error it MUST be discarded.
+
+    Args:
+        client: the topic, and how to connect.
+        timeout: seconds for one batch.
+
+    Raises:
+        AuditConfigError: the client library is not installed, or a property is invalid.
+    """
+
+    def __init__(self, client: KafkaClient, timeout: float) -> None:
+        self._client = client
+        self._topic = client.address.topic
+        self._timeout = timeout
+        self._trouble: str | None = None
+        self._is_down = False
+        self._acknowledged = 0
+        self._failures: list[KafkaError] = []
+        self._stopped: KafkaError | None = None
+        self._producer = client.producer(self._note)
+
+    def require_topic(self) -> None:
+        """Check that a broker answers, and that the topic exists.
+
+        Raises:
+            SinkUnavailableError: no broker answers, or the topic does not exist.
+        """
+        topic = self._topics(self._timeout).get(self._topic)
+        if topic is None:
+            raise self._unavailable(
+                f"has no topic {self._topic}, or does not show it to this user: create it with "
+                "three replicas and min.insync.replicas=2"
+            )
+        if topic.error is not None:
+            raise self._unavailable(f"cannot use the topic {self._topic}: {reason_of(topic.error)}")
+
+    def deliver(self, messages: Sequence[KafkaMessage]) -> None:
+        """Send a batch, and wait until the broker has acknowledged every message.
+
+        Raises:
+            SinkUnavailableError: a message was not acknowledged in time, or failed.
+            SinkRejectedError: the broker refuses a message.
+        """
+        self._acknowledged, self._is_down = 0, False
+        self._failures.clear()
+        self._produce(messages)
+        self._wait()
+        if failures := [*self._failures, *filter(None, [self._stopped])]:
+            raise self._failure(failures)
+        if self._acknowledged < len(messages):
+            waiting = len(messages) - self._acknowledged
+            raise self._unavailable(
+                f"did not acknowledge {waiting} of {len(messages)} messages within "
+                f"{self._timeout:g} s{self._state()}"
+            )
+
+    def discard(self) -> None:
+        """Drop every message that waits or is in flight; nothing is sent any more."""
+        self._producer.purge()
+        self._serve(0)
+
+    def _produce(self, messages: Iterable[KafkaMessage]) -> None:
+        for one in messages:
+            try:
+                self._producer.produce(
+                    self._topic,
+                    key=one.key,
+                    value=one.value,
+                    headers=one.headers,
+                    on_delivery=self._report,
+                )
+            except library().KafkaException as error:  # too large, or the producer has stopped
+                self._stopped = error.args[0]
+                return
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + self._timeout
+        while self._serve(_POLL) and not (self._failures or self._stopped or self._is_down):
+            if time.monotonic() > deadline:
+                return
+
+    def _serve(self, seconds: float) -> int:
+        """Wait for reports; return the number of messages that still have none."""
+        try:
+            return self._producer.flush(seconds)
+        except library().KafkaException as error:
+            # The producer has stopped, since a message failed. Its report, which says why, follows.
+            self._stopped = error.args[0]
+            return self._producer.flush(seconds)
+
+    def _report(self, error: KafkaError | None, _message: Message) -> None:
+        if error is None:
+            self._acknowledged += 1
+        else:
+            self._failures.append(error)
+
+    def _note(self, error: KafkaError) -> None:
+        """Note an error of the connections; the last one is the reason in messages."""
+        codes = library().KafkaError
+        if error.code() == codes._ALL_BROKERS_DOWN:  # noqa: SLF001 (its public name)
+            self._is_down = True
+        else:
+            self._trouble = reason_of(error)
+            self._is_down = self._is_down or error.code() == codes._AUTHENTICATION  # noqa: SLF001
+
+    def _failure(self, errors: Sequence[KafkaError]) -> SinkRejectedError | SinkUnavailableError:
+        refusing = next((one for one in errors if one.name() in _REFUSED), None)
+        if refusing is not None:
+            return SinkRejectedError(
+                f"the topic {self._topic} refuses a message: {reason_of(refusing)}"
+            )
+        return self._unavailable(f"did not take a message: {reason_of(errors[0])}{self._state()}")
+
+    def _unavailable(self, what: str) -> SinkUnavailableError:
+        said = self._client.redacted(what)
+        return SinkUnavailableError(f"Kafka at {self._client.address.servers} {said}")
+
+    def _topics(self, timeout: float) -> dict[str, Any]:
+        """Return the metadata of every topic; asking for a single one might create it."""
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                return dict(self._producer.list_topics(timeout=min(1.0, timeout)).topics)
+            except library().KafkaException as error:
+                self._producer.poll(0)
+                if self._is_down or time.monotonic() > deadline:
+                    reason = self._trouble or reason_of(error)
+                    raise self._unavailable(f"cannot be reached: {reason}") from error
+
+    def _state(self) -> str:
+        """Return what is wrong with the topic or the connections, in parentheses."""
+        try:
+            topic = self._topics(1.0)[self._topic]
+        except (SinkUnavailableError, KeyError):
+            return f" ({self._trouble})" if self._trouble else ""
+        lacking = list(_lacking(topic.partitions.values()))
+        return f" ({', '.join(lacking[:3])})" if lacking else ""
+
+
+def _lacking(partitions: Iterable[Any]) -> Iterator[str]:
+    """Yield the partitions that have no leader, or lack replicas."""
+    for one in partitions:
+        number, replicas, in_sync = one.id, len(one.replicas), len(one.isrs)
+        if one.leader < 0:
+            yield f"partition {number} has no leader"
+        elif in_sync < replicas:
+            yield f"partition {number} has {in_sync} of {replicas} replicas in sync"

@@ -1,0 +1,160 @@
+"""Apache Kafka on this machine: brokers that are controllers too (KRaft), each a process."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from backends.running import free_ports
+from kafka.jars import kafka_jars, program
+from support.patience import PATIENCE
+
+USER, PASSWORD = "auditspan", "pass-word-of-kafka"
+_CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
+_JAVA = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+_LOGGED = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
+_PROPERTIES = f"""
+process.roles=broker,controller
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.login.plain.sasl.jaas.config=\
+org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";
+auto.create.topics.enable=true
+controlled.shutdown.enable=false
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
+replica.lag.time.max.ms=3000
+log.initial.task.delay.ms=1000
+log.retention.check.interval.ms=1000
+num.network.threads=2
+num.io.threads=2
+"""
+
+
+def _java() -> list[str]:
+    return [program("java"), *_JAVA, _LOGGED, "-cp", f"{kafka_jars()}/*"]
+
+
+class Broker:
+    """One process of a cluster; its data survive it."""
+
+    def __init__(self, directory: Path, number: int, ports: Mapping[int, list[int]]) -> None:
+        self.number = number
+        self.address, self.login = (f"127.0.0.1:{port}" for port in ports[number][:2])
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+        voters = ",".join(f"{one}@127.0.0.1:{three[2]}" for one, three in ports.items())
+        listeners = zip(("PLAINTEXT", "LOGIN", "CONTROLLER"), ports[number], strict=True)
+        directory.mkdir()
+        self._file = directory / "server.properties"
+        self._file.write_text(
+            f"{_PROPERTIES}node.id={number}\ncontroller.quorum.voters={voters}\n"
+            f"listeners={','.join(f'{name}://127.0.0.1:{port}' for name, port in listeners)}\n"
+            f"log.dirs={directory / 'data'}\n"
+            f"offsets.topic.replication.factor={len(ports)}\n"
+        )
+
+    def format(self) -> subprocess.Popen[bytes]:
+        """Start to prepare its storage."""
+        return self._run("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c")
+
+    def start(self) -> None:
+        """Start it; it answers some seconds later."""
+        self._process = self._run("kafka.Kafka")
+
+    def kill(self) -> None:
+        """End it at once (kill -9)."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(PATIENCE)
+
+    def _run(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self._directory / "broker.log").open("ab") as log:
+            return subprocess.Popen(
+                [*_java(), name, *arguments, str(self._file)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._directory,
+            )
+
+
+class Kafka:
+    """A cluster that answers."""
+
+    def __init__(self, brokers: list[Broker]) -> None:
+        self.brokers = brokers
+        self.servers = ",".join(one.address for one in brokers)
+        self.admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
+
+    def url(self, topic: str, query: str = "") -> str:
+        """The URL of a topic."""
+        return f"kafka://{self.servers}/{topic}{query}"
+
+    def make_topic(self, name: str, partitions: int = 3, **config: str) -> str:
+        """Make a topic with a replica on every broker; its name."""
+        settings = {key.replace("_", "."): value for key, value in config.items()}
+        topic = NewTopic(name, partitions, len(self.brokers), config=settings)
+        self.admin.create_topics([topic])[name].result(PATIENCE)
+        return name
+
+    def messages(self, topic: str) -> list[Message]:
+        """Every message that is in a topic now, by partition and in order."""
+        consumer = Consumer({"bootstrap.servers": self.servers, "group.id": "tests"})
+        try:
+            numbers = consumer.list_topics(topic, PATIENCE).topics[topic].partitions
+            partitions = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in numbers]
+            bounds = [consumer.get_watermark_offsets(one, PATIENCE) for one in partitions]
+            consumer.assign(partitions)
+            count = sum(high - low for low, high in bounds)
+            found = consumer.consume(count, PATIENCE) if count else []
+        finally:
+            consumer.close()
+        assert [None] * count == [one.error() for one in found]
+        return sorted(found, key=lambda one: (one.partition(), one.offset()))
+
+    def delete_records(self, topic: str, partition: int, before: int) -> None:
+        """Let the broker remove the first messages of a partition."""
+        [done] = self.admin.delete_records([TopicPartition(topic, partition, before)]).values()
+        done.result(PATIENCE)
+
+    def await_brokers(self) -> None:
+        """Until every broker is there."""
+        deadline = time.monotonic() + PATIENCE
+        while not self._is_whole():
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+    def _is_whole(self) -> bool:
+        try:
+            return len(self.admin.list_topics(timeout=1).brokers) == len(self.brokers)
+        except KafkaException:
+            return False
+
+
+@contextmanager
+def kafka(directory: Path, count: int) -> Iterator[Kafka]:
+    """A cluster of so many brokers, until the tests are through."""
+    numbers, ports = range(1, count + 1), free_ports(3 * count)
+    chosen = {one: ports[3 * one - 3 : 3 * one] for one in numbers}
+    directory.mkdir()
+    brokers = [Broker(directory / f"broker-{one}", one, chosen) for one in numbers]
+    try:
+        for process in [one.format() for one in brokers]:
+            assert 0 == process.wait(PATIENCE)
+        for one in brokers:
+            one.start()
+        cluster = Kafka(brokers)
+        cluster.await_brokers()
+        yield cluster
+    finally:
+        for one in brokers:
+            one.kill()
