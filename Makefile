@@ -222,8 +222,8 @@ bench-trust: $(READY) collector ## how fast rows are sealed, verified and relaye
 	@$(RUN)/python benchmarks/trust.py $(BENCH_ARGS)
 
 .PHONY: bench-million
-bench-million: $(READY) collector ## times and peak memory of a million rows from end to end (a quarter of an hour)
-	@$(RUN)/python benchmarks/million.py $(BENCH_ARGS)
+bench-million: $(READY) collector ## times and peak memory of a million rows from end to end on both databases (half an hour)
+	@for database in sqlite postgresql; do $(RUN)/python benchmarks/million.py --database $$database $(BENCH_ARGS) || exit; done
 
 .PHONY: bench-baseline
 bench-baseline: $(READY) ## times and memory of a baseline of a million rows, killed and resumed (minutes)

@@ -17,7 +17,8 @@ from auditspan.storage import AuditTables, audit_tables, insert_records, snapsho
 from auditspan.verify import verify_trail
 from auditspan.worker import Worker
 from auditspan_service.database.engine import make_engine
-from trust import KEY, MAC, EncodingSink, record
+from trusting.relaying import EncodingSink
+from trusting.trails import KEY, MAC, record
 
 PATIENCE = 6
 """Times as long as the load lasts, the worker may take for what is left."""

@@ -30,7 +30,7 @@ from auditspan.seal.sealer import BATCH
 from auditspan.storage import EventFilter, find_events, get_event
 from loading import Place, rate, steady_load
 from queueing import Stage, simulate
-from trust import database
+from trusting.trails import database
 
 MONTHS = (0, 4, 12, 60)
 BACKLOGS = (20_000, 100_000, 300_000)

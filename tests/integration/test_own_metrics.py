@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from auditspan.scope import SCHEMA_URL
+from auditspan.verify.finding import Finding
 from auditspan.verify.state import Difference, StateReport
-from auditspan.verify.steps import Finding
 from auditspan.verify.trail import VerifyReport
 from auditspan_service.config import load_settings
 from auditspan_service.telemetry.instrumentation import instrument_engine

@@ -203,7 +203,7 @@ MUTATIONS = [
     ),
     Mutation(
         "accept every missing row after a purge",
-        "verify/steps.py",
+        "verify/row_check.py",
         "        return is_gone and self.purge is not None and 0 <= leaf.seq < self.purge.size",
         "        return is_gone and self.purge is not None",
         PURGES,

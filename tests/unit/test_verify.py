@@ -20,7 +20,10 @@ from auditspan.format.columns import COLUMNS, derived_columns
 from auditspan.format.record import Actor, AuditRecord, Service, Target
 from auditspan.format.rows import SealedLeaf
 from auditspan.tlog.merkle import Tree, hash_leaf
-from auditspan.verify.steps import Finding, Verifier
+from auditspan.verify.finding import Finding
+from auditspan.verify.pieces import checked_pieces
+from auditspan.verify.row_check import RowCheck
+from auditspan.verify.steps import Verifier
 
 KEY = MacKey.from_secret(bytes(range(32)))
 FOREIGN = MacKey.from_secret(bytes(32))
@@ -41,7 +44,8 @@ class Trail:
 
     def findings(self, key: MacKey | None = KEY) -> list[Finding]:
         """What the verifier says of it."""
-        return list(Verifier(roots=self.roots, keys=Keyring(key)).check(iter(self.leaves)))
+        pieces = checked_pieces(self.leaves, RowCheck(keys=Keyring(key)))
+        return list(Verifier(roots=self.roots).check(pieces))
 
 
 def row(number: int) -> SealedLeaf:

@@ -155,10 +155,11 @@ def _utc_sqlite(element: UtcText, compiler: SQLCompiler, **options: Any) -> str:
 
 
 def sealed_leaves(
-    connection: Connection, tables: AuditTables, first: int = 0
+    connection: Connection, tables: AuditTables, first: int = 0, end: int | None = None
 ) -> Generator[SealedLeaf, None, None]:
-    """Yield the leaves from sequence number `first` on, with their rows."""
+    """Yield the leaves from sequence number `first` on, or to before `end`, with their rows."""
     event, leaf = tables.event, tables.leaf
+    numbers = leaf.c.seq >= first if end is None else leaf.c.seq.between(first, end - 1)
     statement = (
         select(
             StoredNumber(leaf.c.seq),
@@ -170,7 +171,7 @@ def sealed_leaves(
             *(_as_text(event.c[name]) for name in COLUMNS),
         )
         .select_from(leaf.outerjoin(event, event.c.id == leaf.c.row_id))
-        .where(leaf.c.seq >= first)
+        .where(numbers)
         .order_by(leaf.c.seq)
         .execution_options(yield_per=_CHUNK)
     )

@@ -24,7 +24,7 @@ from auditspan.format import (
     read_event,
 )
 from auditspan.storage import AuditTables, StoredDisclosure, erasure_keys_of, read_disclosures
-from auditspan.verify.steps import Finding
+from auditspan.verify.finding import Finding
 
 _TOGETHER = 200
 """Events whose disclosures are read together."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
 from auditspan.delivery import stored_cursors
-from auditspan.format import Json, Keyring, MacKeys, SealedLeaf
+from auditspan.format import Json, Keyring, MacKeys
 from auditspan.storage import (
     AuditTables,
     StoredNumber,
@@ -17,21 +17,15 @@ from auditspan.storage import (
     key_additions,
     last_purge,
     lift_time_limits,
-    newest_size,
-    sealed_leaves,
     stored_bytes,
 )
 from auditspan.tlog import PublicKey, Tree
-from auditspan.verify.disclosures import DisclosureCheck
-from auditspan.verify.steps import Finding, StoredCheckpoint, Verifier, about_size, check_notes
+from auditspan.verify.finding import Finding, about_size
+from auditspan.verify.row_check import RowCheck
+from auditspan.verify.sealed_rows import Progress, SealedRows
+from auditspan.verify.steps import StoredCheckpoint, Verifier, check_notes
 from auditspan.verify.unsealed_rows import check_unsealed
 from auditspan.verify.witness import Witness, check_witness
-
-_STEP = 1000
-"""Leaves between two reports of the progress."""
-
-Progress = Callable[[int, int], None]
-"""Receives the number of leaves checked since the last call, and the number of all leaves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +87,7 @@ def verify_trail(  # noqa: PLR0913 (sources to compare with, each with a default
     witness: Witness | None = None,
     since: int = 0,
     progress: Progress | None = None,
+    processes: int | None = 1,
 ) -> VerifyReport:
     """Check every row, in constant memory; rows that are not sealed yet have no leaf to check.
 
@@ -108,42 +103,75 @@ def verify_trail(  # noqa: PLR0913 (sources to compare with, each with a default
         since: start at the last checkpoint of at most this size; leaves before it count as
             checked. The checkpoints before it are checked in any case.
         progress: called with the progress of the check.
+        processes: how many processes check rows; None for one on each processor if there are many
+            rows. They read what is committed, on SQLite possibly a moment later than this one.
     """
     lift_time_limits(connection)
-    checkpoints = _checkpoints(connection, tables)
-    keys = Keyring(key)
-    verifier = Verifier(
-        roots={point.size: point.root for point in checkpoints},
-        keys=keys,
-        start=_start(checkpoints, since),
-        wanted=frozenset(witness.sizes if witness else ()),
-        additions=key_additions(connection, tables, keys),
-        purge=last_purge(connection, tables, keys),
-    )
-    first = verifier.start.size
-    disclosures = DisclosureCheck(connection=connection, tables=tables)
-    leaves = disclosures.of(_leaves(connection, tables, first, progress))
-    findings = [*_check_skipped(connection, tables, first), *verifier.check(leaves)]
-    findings += disclosures.findings
-    findings += _duplicates(connection, tables)
-    if public_keys:
-        findings += check_notes(checkpoints, public_keys)
-    if witness is not None:
-        findings += check_witness(witness, verifier, checkpoints)
-    findings += _cursors_ahead(connection, tables, verifier, checkpoints, witness)
-    unsealed = check_unsealed(connection, tables, verifier)
-    return VerifyReport(
-        rows=_count(connection, tables),
-        unsealed=unsealed.rows,
-        tree_size=verifier.tree.size,
-        root=verifier.tree.root.hex(),
-        checkpoints=len(checkpoints),
-        findings=[*findings, *unsealed.findings],
-        since=first,
-        witnessed=len(witness.checkpoints) if witness else 0,
-        purged=verifier.purged,
-        purge=verifier.purge.resource() if verifier.purge else None,
-    )
+    check = _TrailCheck(connection, tables, Keyring(key), witness)
+    rows = check.rows(since, progress, processes)
+    return check.report(rows, check.findings(rows, public_keys))
+
+
+class _TrailCheck:
+    """Verification of one trail, which is read from one connection."""
+
+    def __init__(
+        self, connection: Connection, tables: AuditTables, keys: Keyring, witness: Witness | None
+    ) -> None:
+        self._place = (connection, tables)
+        self._keys = keys
+        self._witness = witness
+        self._checkpoints = _checkpoints(connection, tables)
+        self._purge = last_purge(connection, tables, keys)
+
+    def rows(self, since: int, progress: Progress | None, processes: int | None) -> SealedRows:
+        """Return the check of the rows, from a checkpoint on."""
+        connection, tables = self._place
+        self._verifier = Verifier(
+            roots={point.size: point.root for point in self._checkpoints},
+            start=_start(self._checkpoints, since),
+            wanted=frozenset(self._witness.sizes if self._witness else ()),
+            additions=key_additions(connection, tables, self._keys),
+        )
+        check = RowCheck(keys=self._keys, covered=self._verifier.covered, purge=self._purge)
+        return SealedRows(
+            connection=connection,
+            tables=tables,
+            rows=check,
+            first=self._verifier.start.size,
+            processes=processes,
+            progress=progress,
+        )
+
+    def findings(self, rows: SealedRows, public_keys: Sequence[PublicKey]) -> list[Finding]:
+        """Return the findings about everything that is sealed."""
+        verifier, checkpoints, witness = self._verifier, self._checkpoints, self._witness
+        findings = [*_check_skipped(*self._place, rows.first), *verifier.check(rows.pieces())]
+        findings += rows.disclosures
+        findings += _duplicates(*self._place)
+        if public_keys:
+            findings += check_notes(checkpoints, public_keys)
+        if witness is not None:
+            findings += check_witness(witness, verifier, checkpoints)
+        findings += _cursors_ahead(*self._place, verifier, checkpoints, witness)
+        return findings
+
+    def report(self, rows: SealedRows, findings: list[Finding]) -> VerifyReport:
+        """Return the report, with the rows that have no leaf."""
+        unsealed = check_unsealed(*self._place, rows.rows)
+        tree, witness = self._verifier.tree, self._witness
+        return VerifyReport(
+            rows=_count(*self._place),
+            unsealed=unsealed.rows,
+            tree_size=tree.size,
+            root=tree.root.hex(),
+            checkpoints=len(self._checkpoints),
+            findings=[*findings, *unsealed.findings],
+            since=rows.first,
+            witnessed=len(witness.checkpoints) if witness else 0,
+            purged=self._verifier.purged,
+            purge=self._purge.resource() if self._purge else None,
+        )
 
 
 def _count(connection: Connection, tables: AuditTables) -> int:
@@ -219,26 +247,6 @@ def _cursors_ahead(
                 "changed, or the newest rows were removed"
             )
             yield Finding(kind="delivery", seq=None, row_id=None, event_id=None, detail=detail)
-
-
-def _leaves(
-    connection: Connection, tables: AuditTables, first: int, progress: Progress | None
-) -> Iterator[SealedLeaf]:
-    leaves = sealed_leaves(connection, tables, first)
-    if progress is None:
-        return leaves
-    return _with_progress(leaves, newest_size(connection, tables) - first, progress)
-
-
-def _with_progress(
-    leaves: Iterator[SealedLeaf], total: int, progress: Progress
-) -> Iterator[SealedLeaf]:
-    done = 0
-    for done, leaf in enumerate(leaves, start=1):
-        yield leaf
-        if done % _STEP == 0:
-            progress(_STEP, total)
-    progress(done % _STEP, total)
 
 
 def _checkpoints(connection: Connection, tables: AuditTables) -> list[StoredCheckpoint]:

@@ -17,7 +17,8 @@ from sqlalchemy import Connection, exists, func, select
 from auditspan.dialects import PerDialect
 from auditspan.format import COLUMNS, SealedLeaf, Values
 from auditspan.storage import AuditTables, IsCounted, StoredNumber, StoredText, UtcText
-from auditspan.verify.steps import Finding, Kind, Verifier, about_size
+from auditspan.verify.finding import Finding, Kind, about_size
+from auditspan.verify.row_check import RowCheck
 
 _CHUNK = 100
 _SNAPSHOT = re.compile(r"([0-9]+):([0-9]+):((?:[0-9]+(?:,[0-9]+)*)?)")
@@ -65,12 +66,12 @@ class Unsealed(NamedTuple):
     findings: list[Finding]
 
 
-def check_unsealed(connection: Connection, tables: AuditTables, verifier: Verifier) -> Unsealed:
+def check_unsealed(connection: Connection, tables: AuditTables, rows: RowCheck) -> Unsealed:
     """Check every row that has no leaf."""
     horizon, findings = _HORIZON.of(connection)(connection, tables)
     count = 0
     for count, row in enumerate(_waiting(connection, tables), start=1):  # noqa: B007 (the last one)
-        for kind, detail in _wrong(row, verifier, horizon):
+        for kind, detail in _wrong(row, rows, horizon):
             findings.append(
                 Finding(
                     kind=kind, seq=None, row_id=row.row_id, event_id=row.event_id, detail=detail
@@ -79,7 +80,7 @@ def check_unsealed(connection: Connection, tables: AuditTables, verifier: Verifi
     return Unsealed(count, findings)
 
 
-def _wrong(row: _WaitingRow, verifier: Verifier, horizon: Horizon) -> Iterator[tuple[Kind, str]]:
+def _wrong(row: _WaitingRow, rows: RowCheck, horizon: Horizon) -> Iterator[tuple[Kind, str]]:
     leaf = SealedLeaf(
         seq=-1,
         row_id=row.row_id,
@@ -91,7 +92,7 @@ def _wrong(row: _WaitingRow, verifier: Verifier, horizon: Horizon) -> Iterator[t
         mac_key_id=row.mac_key_id,
         columns=row.columns,
     )
-    for kind, detail in verifier.check_row(leaf, row.body):
+    for kind, detail in rows.check_row(leaf, row.body):
         yield kind, f"unsealed row {row.row_id}: {detail}"
     if horizon.covers(row.row_id, row.xact_id):
         yield "unsealed", f"row {row.row_id} is older than the last checkpoint but has no leaf"

@@ -14,7 +14,8 @@ from pathlib import Path
 from auditspan.otlp import read_logs
 from auditspan.telemetry import semconv
 from auditspan.tlog import Checkpoint, NoteError, PublicKey, incarnation_of, open_note, split_origin
-from auditspan.verify.steps import Finding, StoredCheckpoint, Verifier, about_size
+from auditspan.verify.finding import Finding, about_size
+from auditspan.verify.steps import StoredCheckpoint, Verifier
 
 
 @dataclass(frozen=True, kw_only=True)

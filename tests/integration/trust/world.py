@@ -27,7 +27,7 @@ from auditspan.storage.tables import AuditTables, audit_tables
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree, hash_leaf
 from auditspan.tlog.note import SigningKey
-from auditspan.verify.steps import Finding
+from auditspan.verify.finding import Finding
 from auditspan.verify.trail import VerifyReport, verify_trail
 from auditspan.verify.witness import read_witness
 from auditspan_service.database.engine import make_engine

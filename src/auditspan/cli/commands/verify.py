@@ -65,6 +65,12 @@ _OLDER = {"no-history", "no-create"}
     "--state", is_flag=True, help="Also replay the trail and compare it with the live tables."
 )
 @click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Check rows with N processes.  [default: 1, and from 200,000 rows one on each processor]",
+)
+@click.option(
     "--metrics", is_flag=True, help="Also send the outcome to the collector, as audit.verify.*."
 )
 @click.option(
@@ -81,6 +87,7 @@ def verify(  # noqa: PLR0913 (one for each option)
     witness: tuple[Path, ...],
     since: int,
     state: bool,
+    processes: int | None,
     metrics: bool,
     record: bool,
     more: tuple[Path, ...],
@@ -117,6 +124,7 @@ def verify(  # noqa: PLR0913 (one for each option)
                 witness=seen,
                 since=since,
                 progress=progress,
+                processes=processes,
             )
         live = _state(connection, tables, keys.macs) if state else None
     if live is None or live.ok:

@@ -1,0 +1,1 @@
+"""Parts of `trust.py`: how fast rows are sealed, verified and relayed."""
