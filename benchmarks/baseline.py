@@ -38,7 +38,7 @@ from auditspan.storage import snapshot
 from auditspan.verify import check_state, verify_trail
 from million import memory_kib
 from support.postgres import empty_database
-from trust import KEY, MAC
+from trusting.trails import KEY, MAC
 
 MAX_MIB = 50
 """The goal for the memory of a baseline, above that of its process when it began."""
