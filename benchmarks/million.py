@@ -187,9 +187,10 @@ def main() -> None:
     faster = steps["verify"].seconds / steps["verify on all"].seconds
     is_faster = faster >= MIN_FASTER or cores() == 1
     verdict = "reached" if is_faster else "MISSED"
+    loads = ", ".join(f"{one:.1f}" for one in os.getloadavg())
     print(
         f"verified {faster:.2f} times as fast by {cores()} processes; goal {MIN_FASTER} on two "
-        f"processors: {verdict}; load averages {', '.join(f'{one:.1f}' for one in os.getloadavg())}",
+        f"processors: {verdict}; load averages {loads}",
         file=sys.stderr,
     )
     sys.exit(0 if is_faster and all(step.reached for step in steps.values()) else 1)
