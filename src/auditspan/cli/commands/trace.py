@@ -21,6 +21,7 @@ from auditspan.cli.commands.console import (
     say_lines,
 )
 from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.commands.trace_links import TraceUrl, trace_urls, with_trace_url
 from auditspan.cli.group import data_option
 from auditspan.otlp import Trace, TraceFiles, render_trace, trace_as_dict
 
@@ -54,31 +55,37 @@ def trace(target: Target, trace_id: str, *, files: Path | None, watch: bool, as_
     The tree has the spans, span events and log records of the trace.
     """
     found = TraceFiles(files or target.settings.collector_files)
+    url_of = trace_urls(target)
     if watch:
         with suppress(KeyboardInterrupt):  # the usual way to stop
-            _watch(found, trace_id, as_json=as_json)
+            _watch(found, trace_id, url_of, as_json=as_json)
         return
     tree = found.trace(trace_id)
     if as_json or not tree.empty:
-        _print(tree, as_json=as_json)
+        _print(tree, url_of, as_json=as_json)
     if tree.empty:
         say(f"Trace {trace_id} was not found in the files under {found.path}.", err=True)
         raise SystemExit(FOUND)
 
 
-def _print(tree: Trace, *, as_json: bool) -> None:
+def _print(tree: Trace, url_of: TraceUrl, *, as_json: bool) -> None:
     if as_json:
-        print_object(trace_as_dict(tree))
+        print_object(with_trace_url(trace_as_dict(tree), url_of))
     else:
-        say_lines(render_trace(tree))
+        say_lines(_rendered(tree, url_of))
 
 
-def _watch(files: TraceFiles, trace_id: str, *, as_json: bool) -> Never:
+def _rendered(tree: Trace, url_of: TraceUrl) -> str:
+    """Return the tree, and below it the page of the trace in the backend."""
+    return "\n".join(filter(None, (render_trace(tree), url_of(tree.trace_id))))
+
+
+def _watch(files: TraceFiles, trace_id: str, url_of: TraceUrl, *, as_json: bool) -> Never:
     """Show each state of the trace once; a terminal shows only the last one."""
     shown = files.trace(trace_id)
     if shown.empty:
         say(f"Waiting for trace {trace_id}.", err=True)
-    with _screen(as_json=as_json) as show:
+    with _screen(url_of, as_json=as_json) as show:
         if not shown.empty:
             show(shown)
         while True:
@@ -90,13 +97,13 @@ def _watch(files: TraceFiles, trace_id: str, *, as_json: bool) -> Never:
 
 
 @contextmanager
-def _screen(*, as_json: bool) -> Iterator[Callable[[Trace], None]]:
+def _screen(url_of: TraceUrl, *, as_json: bool) -> Iterator[Callable[[Trace], None]]:
     """Return a function that draws over what it drew before; piped, it prints below it."""
     if as_json or not sys.stdout.isatty():
-        yield lambda tree: _print(tree, as_json=as_json)
+        yield lambda tree: _print(tree, url_of, as_json=as_json)
         return
     from rich.live import Live  # noqa: PLC0415 (slow to load)
     from rich.text import Text  # noqa: PLC0415
 
     with Live(auto_refresh=False, vertical_overflow="visible") as live:
-        yield lambda tree: live.update(Text(printable_lines(render_trace(tree))), refresh=True)
+        yield lambda tree: live.update(Text(printable_lines(_rendered(tree, url_of))), refresh=True)
