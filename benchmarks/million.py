@@ -147,13 +147,14 @@ def measured(name: str, place: Place) -> Step:
 
 
 def _peak_kib(pid: int) -> int:
-    """The peak of the resident memory so far; 0 once the process has ended."""
+    """The peak of the resident memory so far, of this process or a child; 0 once it has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
     except OSError:
         return 0
-    found = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
-    return int(found[0]) if found else 0
+    found = [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")]
+    return max([*found, *(_peak_kib(int(child)) for child in children)], default=0)
 
 
 @contextmanager
