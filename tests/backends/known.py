@@ -10,8 +10,9 @@ from backends.running import Backend, free_ports
 
 #: What docs/how-to/see-it-in-a-backend.md puts after a query.
 READABLE = (
-    '| extract \'"changes":<changes>,"event_id"\' | format \'<event_name> by '
-    "<audit.actor.type>/<audit.actor.id>: <audit.target.type>/<audit.target.id> <changes>' as _msg"
+    '| extract_regexp \'"changes":(?P<changes>.*?),"(erasable|event_id)":\' '
+    "| format '<event_name> by <audit.actor.type>/<audit.actor.id>: "
+    "<audit.target.type>/<audit.target.id> <changes>' as _msg"
 )
 
 #: For a Java program that lives for a minute.

@@ -128,7 +128,7 @@ class TrailSettings(BaseSettings):
     trace_url: TraceUrl | None = Field(
         default=None,
         description="the URL of a trace in Jaeger, Grafana or the like, with {trace_id} in it; the "
-        "pages link to it",
+        "pages and the commands link to it",
     )
     signing_key_file: AbsolutePath = Field(
         default_factory=lambda data: data["data_dir"] / "keys" / "signing.key",

@@ -17,10 +17,11 @@ from auditspan.cli.commands.console import (
     print_object,
     say,
 )
-from auditspan.cli.commands.table import Table, print_document, print_rows
+from auditspan.cli.commands.table import Link, Table, print_document, print_rows
 from auditspan.cli.commands.target import Events, Search, Target, Trail, pass_target
 from auditspan.cli.commands.times import as_time
 from auditspan.cli.commands.trace import as_trace_id
+from auditspan.cli.commands.trace_links import TraceUrl, trace_urls, with_trace_url
 from auditspan.cli.group import data_option
 from auditspan.errors import AuditConfigError
 from auditspan.format import OUTCOMES, printable, printable_json
@@ -90,11 +91,12 @@ def events(
     TIME is a date or time in ISO 8601, in UTC unless it has an offset.
     """
     asked = _filter(wanted)
+    show = partial(_print_events, url_of=trace_urls(target.settings.trace_url), as_json=as_json)
     with target.searching() as search:
         if follow:
             with suppress(KeyboardInterrupt):  # the usual way to stop
-                _follow(search, asked, limit, as_json=as_json)
-        elif not _print_newest(search, asked, limit, as_json=as_json):
+                _follow(search, asked, limit, partial(show, table=Table()))
+        elif not _print_newest(search, asked, limit, show):
             say("No event matches.", err=True)
 
 
@@ -116,10 +118,11 @@ def show(target: Target, event_id: str, *, as_json: bool) -> None:
     if not found:
         raise Failure(f"Event {event_id} was not found.")
     (event,) = found
+    resource = with_trace_url(event.resource(), trace_urls(target.settings.trace_url))
     if as_json:
-        print_object(event.resource())
+        print_object(resource)
     else:
-        print_document(event.resource())
+        print_document(resource)
 
 
 @click.command()
@@ -142,7 +145,7 @@ def history(target: Target, target_type: str, target_id: str, *, as_json: bool) 
     if purge:
         say(f"Earlier events were removed by retention: {_purged(purge)}.", err=True)
     if as_json:
-        _print_events(found, as_json=True)
+        _print_events(found, url_of=trace_urls(target.settings.trace_url), as_json=True)
         return
     for event in found:
         _print_changes(event.resource())
@@ -171,22 +174,23 @@ def _filter(wanted: dict[str, Any]) -> EventFilter:
 
 
 def _print_newest(
-    search: Search, wanted: EventFilter, limit: int, *, as_json: bool, table: Table | None = None
+    search: Search, wanted: EventFilter, limit: int, show: Callable[[Events], None]
 ) -> Events:
     shown = search(lambda trail: _newest(*trail, wanted, limit))
-    _print_events(shown, as_json=as_json, table=table)
+    show(shown)
     return shown
 
 
-def _follow(search: Search, wanted: EventFilter, limit: int, *, as_json: bool) -> Never:
-    table = Table()
-    shown = _print_newest(search, wanted, limit, as_json=as_json, table=table)
+def _follow(
+    search: Search, wanted: EventFilter, limit: int, show: Callable[[Events], None]
+) -> Never:
+    shown = _print_newest(search, wanted, limit, show)
     last = 0
     while True:
         last = shown[-1].row_id if shown else last
         time.sleep(_FOLLOW_SECONDS)
         shown = search(partial(_newer, wanted, last))
-        _print_events(shown, as_json=as_json, table=table)
+        show(shown)
 
 
 def _newest(
@@ -201,13 +205,14 @@ def _newer(wanted: EventFilter, last: int, trail: Trail) -> Events:
 
 
 def _print_events(
-    found: Sequence[StoredEvent], *, as_json: bool, table: Table | None = None
+    found: Sequence[StoredEvent], *, url_of: TraceUrl, as_json: bool, table: Table | None = None
 ) -> None:
-    resources = [event.resource() for event in found]
+    resources = [with_trace_url(event.resource(), url_of) for event in found]
     print_rows(resources if as_json else list(map(_row, resources)), as_json=as_json, table=table)
 
 
 def _row(event: dict[str, Any]) -> dict[str, object]:
+    trace_id, url = event["trace_id"], event.get("trace_url")
     target = event["target"] or {}
     return {
         "seq": event["seq"],
@@ -216,7 +221,7 @@ def _row(event: dict[str, Any]) -> dict[str, object]:
         "action": event["action"],
         "target": _short(f"{target.get('type', '')} {target.get('id', '')}", 30),
         "outcome": "unreadable" if "unreadable" in event else event["outcome"],
-        "trace_id": event["trace_id"],
+        "trace_id": Link(trace_id, url) if url else trace_id,
         "event_id": event["event_id"],
     }
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from rich.cells import cell_len
 from rich.console import Console
 from rich.highlighter import JSONHighlighter
+from rich.style import Style
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -21,6 +22,16 @@ _UNLIMITED = 100_000
 _STYLES = {"failure": "red", "unreadable": "bold red", "unknown": "yellow"}
 
 
+class Link(NamedTuple):
+    """Text that a terminal links to a URL; without a terminal, only the text is printed."""
+
+    text: str
+    url: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class Table:
     """Table that is printed in parts: one header, and columns that never get narrower."""
 
@@ -29,17 +40,18 @@ class Table:
 
     def print(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Print the next lines, preceded by the header on the first call."""
-        cells = [[_cell(value) for value in row.values()] for row in rows]
+        texts = [[_text(value) for value in row.values()] for row in rows]
         names = [name.upper().replace("_", " ") for name in rows[0]]
         grid = RichTable(
             box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=not self._widths
         )
+        cells = [[text.plain for text in line] for line in texts]
         lengths = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
         self._widths = [max(pair) for pair in zip(lengths, self._widths or lengths, strict=True)]
         for name, width in zip(names, self._widths, strict=True):
             grid.add_column(name, min_width=width, no_wrap=True)
-        for line in cells:
-            grid.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in line))
+        for line in texts:
+            grid.add_row(*line)
         _print(grid)
 
 
@@ -71,6 +83,12 @@ def _print(what: RichTable | Text) -> None:
     with console.capture() as captured:
         console.print(what)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _text(value: object) -> Text:
+    cell = _cell(value)
+    style = Style(link=value.url) if isinstance(value, Link) else _STYLES.get(cell, "")
+    return Text(cell, style=style)
 
 
 def _cell(value: object) -> str:

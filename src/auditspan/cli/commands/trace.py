@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -20,6 +21,7 @@ from auditspan.cli.commands.console import (
     say,
     say_lines,
 )
+from auditspan.cli.commands.trace_links import TraceUrl, trace_urls, with_trace_url
 from auditspan.cli.group import TARGET, data_option
 from auditspan.otlp import Trace, TraceFiles, render_trace, trace_as_dict
 
@@ -55,14 +57,15 @@ def trace(trace_id: str, *, files: Path | None, watch: bool, as_json: bool) -> N
     The tree has the spans, span events and log records of the trace. In a large directory the first
     search is followed by making an index, which the next ones use.
     """
-    found = TraceFiles(files or _configured())
+    found = TraceFiles(files or _target().settings.collector_files)
+    url_of = trace_urls(_trace_url())
     if watch:
         with suppress(KeyboardInterrupt):  # the usual way to stop
-            _watch(found, trace_id, as_json=as_json)
+            _watch(found, trace_id, url_of, as_json=as_json)
         return
     tree = found.trace(trace_id)
     if as_json or not tree.empty:
-        _print(tree, as_json=as_json)
+        _print(tree, url_of, as_json=as_json)
     if tree.empty:
         say(f"Trace {trace_id} was not found in the files under {found.path}.", err=True)
     with suppress(KeyboardInterrupt):  # the answer is printed; the index is for the next one
@@ -71,25 +74,35 @@ def trace(trace_id: str, *, files: Path | None, watch: bool, as_json: bool) -> N
         raise SystemExit(FOUND)
 
 
-def _configured() -> Path:
-    """Return the directory in the settings; the target of the commands is slow to import."""
-    target: Target = click.get_current_context().meta[TARGET]()
-    return target.settings.collector_files
+def _target() -> Target:
+    """Return the target of the commands, which is slow to import."""
+    found: Target = click.get_current_context().meta[TARGET]()
+    return found
 
 
-def _print(tree: Trace, *, as_json: bool) -> None:
+def _trace_url() -> str | None:
+    """Return the URL of a trace in the settings; without the variable none of them is read."""
+    return _target().settings.trace_url if os.environ.get("AUDITSPAN_TRACE_URL") else None
+
+
+def _print(tree: Trace, url_of: TraceUrl, *, as_json: bool) -> None:
     if as_json:
-        print_object(trace_as_dict(tree))
+        print_object(with_trace_url(trace_as_dict(tree), url_of))
     else:
-        say_lines(render_trace(tree))
+        say_lines(_rendered(tree, url_of))
 
 
-def _watch(files: TraceFiles, trace_id: str, *, as_json: bool) -> Never:
+def _rendered(tree: Trace, url_of: TraceUrl) -> str:
+    """Return the tree, and below it the page of the trace in the backend."""
+    return "\n".join(filter(None, (render_trace(tree), url_of(tree.trace_id))))
+
+
+def _watch(files: TraceFiles, trace_id: str, url_of: TraceUrl, *, as_json: bool) -> Never:
     """Show each state of the trace once; a terminal shows only the last one."""
     shown = files.trace(trace_id)
     if shown.empty:
         say(f"Waiting for trace {trace_id}.", err=True)
-    with _screen(as_json=as_json) as show:
+    with _screen(url_of, as_json=as_json) as show:
         if not shown.empty:
             show(shown)
         while True:
@@ -101,13 +114,13 @@ def _watch(files: TraceFiles, trace_id: str, *, as_json: bool) -> Never:
 
 
 @contextmanager
-def _screen(*, as_json: bool) -> Iterator[Callable[[Trace], None]]:
+def _screen(url_of: TraceUrl, *, as_json: bool) -> Iterator[Callable[[Trace], None]]:
     """Return a function that draws over what it drew before; piped, it prints below it."""
     if as_json or not sys.stdout.isatty():
-        yield lambda tree: _print(tree, as_json=as_json)
+        yield lambda tree: _print(tree, url_of, as_json=as_json)
         return
     from rich.live import Live  # noqa: PLC0415 (slow to load)
     from rich.text import Text  # noqa: PLC0415
 
     with Live(auto_refresh=False, vertical_overflow="visible") as live:
-        yield lambda tree: live.update(Text(printable_lines(render_trace(tree))), refresh=True)
+        yield lambda tree: live.update(Text(printable_lines(_rendered(tree, url_of))), refresh=True)

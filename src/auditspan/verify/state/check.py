@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from sqlalchemy import Connection, MetaData, func, select
@@ -10,7 +10,16 @@ from sqlalchemy import Connection, MetaData, func, select
 from auditspan.capture import busy
 from auditspan.dialects import DIALECTS, require_supported
 from auditspan.format import Keyring, MacKeys, may_have_commitments
-from auditspan.replay import Agreement, ObjectStore, Replay, links, object_types, pin_settings
+from auditspan.mapping import LinkTable
+from auditspan.replay import (
+    Agreement,
+    ObjectStore,
+    ObjectType,
+    Replay,
+    links,
+    object_types,
+    pin_settings,
+)
 from auditspan.storage import AuditTables, last_purge, lift_time_limits, read_disclosures
 from auditspan.verify.state.chronology import Row, read_in_change_order
 from auditspan.verify.state.comparison import Comparison
@@ -60,26 +69,33 @@ def check_state(
     require_supported(connection.dialect)
     DIALECTS.of(connection).require_snapshot(connection)
     pin_settings(connection)
-    found = object_types(metadata)
-    types = {type_.name: type_ for type_ in found}
-    link_tables = links(metadata)
-    agreement = Agreement(keys=Keyring(mac_key))
+    keys, types, link_tables = Keyring(mac_key), object_types(metadata), links(metadata)
     with busy(connection), ObjectStore() as store:  # its reads are not writes of the application
         replay = Replay(
-            types=types,
+            types={type_.name: type_ for type_ in types},
             links=link_tables,
             store=store,
-            agreement=agreement,
-            is_purged=last_purge(connection, tables, Keyring(mac_key)) is not None,
+            agreement=Agreement(keys=keys),
+            is_purged=last_purge(connection, tables, keys) is not None,
         )
         _replay(connection, tables, replay, progress)
-        differences = replay.finish()
-        comparison = Comparison(connection=connection, store=store, agreement=agreement)
-        for type_ in found:
-            differences += comparison.compare(type_)
-        for link in link_tables.values():
-            differences += comparison.compare_links(link)
-        differences += comparison.missing(types, link_tables)
+        return _compared(connection, replay, types, link_tables)
+
+
+def _compared(
+    connection: Connection,
+    replay: Replay,
+    types: Sequence[ObjectType],
+    link_tables: Mapping[tuple[str, str], LinkTable],
+) -> StateReport:
+    """Compare the objects of the replay with the tables."""
+    differences = replay.finish()
+    comparison = Comparison(connection=connection, store=replay.store, agreement=replay.agreement)
+    for type_ in types:
+        differences += comparison.compare(type_)
+    for link in link_tables.values():
+        differences += comparison.compare_links(link)
+    differences += comparison.missing(replay.types, link_tables)
     return StateReport(events=replay.events, objects=comparison.objects, differences=differences)
 
 
