@@ -114,7 +114,7 @@ def _drain(connection: Connection, capture: Capture, staging: Table) -> None:
         take = CAPTURE_DIALECTS.of(connection).drain
         changes = take(connection, staging, telling.look, transaction.floor)
         for told in telling.told(changes):
-            capture.write(connection, recorded(told, capture.recorder, tx_id))
+            capture.write(connection, recorded(told, capture.recorder, tx_id), is_drain=True)
 
 
 @event.listens_for(Engine, "before_cursor_execute")

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Dialect, Table
 from sqlalchemy.exc import OperationalError
 
 from auditspan.capture.drain import BATCH, Look, StagedChange, table_key
-from auditspan.storage import dialect_of, fetch
+from auditspan.storage import dialect_of, execute, fetch
 from auditspan.storage.triggers import TRIGGERS, StagedTable
 
 KNOWS_TRANSACTIONS = False
@@ -60,7 +60,7 @@ def begin_to_write(connection: Connection, staging: Table) -> int | None:
     """
     name = connection.dialect.identifier_preparer.format_table(staging)
     try:
-        fetch(connection, f"DELETE FROM {name} WHERE id = 0")  # noqa: S608 (a quoted name)
+        execute(connection, f"DELETE FROM {name} WHERE id = 0")  # noqa: S608 (a quoted name)
     except OperationalError as error:
         if "readonly" not in str(error.orig):
             raise
@@ -96,9 +96,9 @@ def drain(
     # Negative ids are rows that REPLACE might have displaced but did not.
     clear = f"{clear} WHERE id < 0 OR id BETWEEN ? AND ?"
     if not batch:
-        fetch(connection, clear, (0, 0))
+        execute(connection, clear, [(0, 0)])
     while batch:
-        fetch(connection, clear, (floor + 1, batch[-1].id))
+        execute(connection, clear, [(floor + 1, batch[-1].id)])
         yield batch
         batch = _read(connection, take, batch[-1].id) if len(batch) == BATCH else []
 

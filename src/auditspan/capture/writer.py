@@ -51,8 +51,12 @@ class Capture:
         """Return the id of the connection's running transaction."""
         return journal_of(connection).tx_id(self.recorder.new_id)
 
-    def write(self, connection: Connection, records: Iterable[AuditRecord]) -> None:
+    def write(
+        self, connection: Connection, records: Iterable[AuditRecord], *, is_drain: bool = False
+    ) -> None:
         """Insert records in the running transaction; they are announced when it has committed.
+
+        `is_drain` says that the transaction has written the rows that they are about.
 
         Raises:
             AuditWriteError: they could not be written. The transaction, or the savepoint, can no
@@ -67,7 +71,14 @@ class Capture:
                 "the error above, and check that the audit tables exist (`auditspan db check`)"
             ):
                 counted = written.counted(records)
-                insert_records(connection, self.tables, counted, self.mac_key, self.erasure_keys)
+                insert_records(
+                    connection,
+                    self.tables,
+                    counted,
+                    self.mac_key,
+                    self.erasure_keys,
+                    by_driver=is_drain,
+                )
         except Exception as error:
             journal.fail(error)
             raise

@@ -22,7 +22,7 @@ from auditspan.storage.checkpoints import (
 )
 from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime, database_time
 from auditspan.storage.disclosures import StoredDisclosure, labelled, read_disclosures
-from auditspan.storage.driver import fetch
+from auditspan.storage.driver import execute, fetch
 from auditspan.storage.erasure import count_erasable, lock_subject, remove_disclosures
 from auditspan.storage.erasure_function import erasure_creation, erasure_removal
 from auditspan.storage.erasure_keys import KeySource, add_erasure_keys, erasure_keys_of
@@ -127,6 +127,7 @@ __all__ = [
     "erasure_creation",
     "erasure_keys_of",
     "erasure_removal",
+    "execute",
     "fetch",
     "find_events",
     "find_uncovered",

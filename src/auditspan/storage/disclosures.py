@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, and_, exists, or_, select
+from sqlalchemy import Connection, exists, select
 
 from auditspan.errors import KeyFileError
 from auditspan.format import (
-    KEY_BYTES,
     NONCE_BYTES,
     Disclosure,
     ErasureKey,
@@ -22,9 +20,9 @@ from auditspan.format import (
     encrypt,
 )
 from auditspan.storage.erasure_keys import Keys, erasure_keys_of
-from auditspan.storage.erasure_lock import LOCKS
-from auditspan.storage.insert import insert_counted, insert_rows
+from auditspan.storage.insert import insert_rows
 from auditspan.storage.leaves import StoredText
+from auditspan.storage.subject_keys import SubjectKey, subject_keys
 from auditspan.storage.tables import AuditTables
 
 _T = TypeVar("_T")
@@ -33,14 +31,7 @@ _LABELLED = ("actor", "on_behalf_of")
 """The members whose erasable labels are found by their terms."""
 
 _TOGETHER = 500
-"""Events or subjects in one query."""
-
-
-class _Key(NamedTuple):
-    """The key of a subject, with its id."""
-
-    key_id: str
-    secret: bytes
+"""Events in one query."""
 
 
 class StoredDisclosure(NamedTuple):
@@ -62,10 +53,13 @@ def insert_disclosures(
     tables: AuditTables,
     of_events: Sequence[tuple[str, Disclosure]],
     keys: Keys,
+    *,
+    created: Collection[Subject] = (),
 ) -> None:
     """Insert the disclosures of new events, each given with its event id.
 
-    The keys of new subjects are encrypted with the first of `keys`.
+    The keys of new subjects are encrypted with the first of `keys`; `created` are the subjects that
+    this transaction has created.
 
     Raises:
         KeyFileError: there is no erasure key.
@@ -78,9 +72,9 @@ def insert_disclosures(
             "database, and set AUDITSPAN_ERASURE_KEY_FILE to its path."
         )
     subjects = dict.fromkeys(one.subject for _, one in of_events)
-    secrets = _subject_keys(connection, tables, [*subjects], keys)
+    secrets = subject_keys(connection, tables, [*subjects], keys, created=created)
     rows = [_row(event_id, one, secrets[one.subject], keys[0]) for event_id, one in of_events]
-    insert_rows(connection, tables.disclosure, _COLUMNS, rows)
+    insert_rows(connection, tables.disclosure, _COLUMNS, rows, by_driver=True)
 
 
 def read_disclosures(
@@ -161,62 +155,12 @@ def labelled(
     return connection.execute(found).scalar()
 
 
-def _row(event_id: str, one: Disclosure, key: _Key, erasure_key: ErasureKey) -> list[object]:
+def _row(event_id: str, one: Disclosure, key: SubjectKey, erasure_key: ErasureKey) -> list[object]:
     encrypted = encrypt(key.secret, one.text, one.sha256, os.urandom(NONCE_BYTES))
     member, name = one.path[0], one.path[-1]
     label = str(disclosed_value(one.text)) if member in _LABELLED and name == "label" else None
     term = None if label is None else erasure_key.term(member, label)
     return [event_id, one.sha256, *one.subject, key.key_id, encrypted, term]
-
-
-def _subject_keys(
-    connection: Connection,
-    tables: AuditTables,
-    subjects: Sequence[Subject],
-    keys: Sequence[ErasureKey],
-) -> dict[Subject, _Key]:
-    """Return the key of each subject; create those that are missing.
-
-    The lock keeps an erasure from removing a key between here and the commit.
-    """
-    sees_newest = LOCKS.of(connection).share(connection, subjects)
-    found = dict(_existing(connection, tables, subjects, keys)) if sees_newest else {}
-    for subject in subjects:
-        if subject not in found:
-            found[subject] = _create(connection, tables, subject, keys[0])
-    return found
-
-
-def _existing(
-    connection: Connection,
-    tables: AuditTables,
-    subjects: Sequence[Subject],
-    keys: Sequence[ErasureKey],
-) -> Iterator[tuple[Subject, _Key]]:
-    key, known = tables.subject_key.c, {one.key_id: one for one in keys}
-    columns = (key.subject_type, key.subject_id, StoredText(key.key_id), key.wrapped)
-    for some in _chunks(subjects):
-        is_wanted = or_(*(and_(key.subject_type == a, key.subject_id == b) for a, b in some))
-        for row in connection.execute(select(*columns, key.erasure_key_id).where(is_wanted)):
-            erasure_key = known.get(row.erasure_key_id)
-            secret = erasure_key.unwrap(bytes(row.wrapped)) if erasure_key else None
-            if secret is not None:
-                yield Subject(row.subject_type, row.subject_id), _Key(row[2], secret)
-
-
-def _create(
-    connection: Connection, tables: AuditTables, subject: Subject, erasure_key: ErasureKey
-) -> _Key:
-    made = _Key(str(uuid.uuid4()), os.urandom(KEY_BYTES))
-    values = {
-        "key_id": made.key_id,
-        "subject_type": subject.type,
-        "subject_id": subject.id,
-        "wrapped": erasure_key.wrap(made.secret),
-        "erasure_key_id": erasure_key.key_id,
-    }
-    insert_counted(connection, tables.subject_key, values)
-    return made
 
 
 def _chunks(items: Iterable[_T]) -> Iterator[list[_T]]:

@@ -1,32 +1,64 @@
 """Execution of auditspan's own short statements by the driver's cursor.
 
-SQLAlchemy takes several times as long for such a statement as SQLite does, and a commit of one row
-needs four of them. So they pass neither its events nor its instrumentation.
+SQLAlchemy takes several times as long for such a statement as the database does, and a commit of
+one row needs some of them. So they pass neither its events nor its instrumentation, which would add
+a span for each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Dialect
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
+
+
+def marked(dialect: Dialect, statement: str) -> str:
+    """Return a statement, in which `?` stands for a value, with the placeholders of the driver."""
+    return statement if dialect.paramstyle == "qmark" else statement.replace("?", "%s")
 
 
 def fetch(
     connection: Connection, statement: str, parameters: tuple[Any, ...] = ()
 ) -> Sequence[Sequence[Any]]:
-    """Execute a statement and return its rows, with the values of the driver.
+    """Execute a query and return its rows, with the values of the driver.
 
     The transaction MUST have begun. The placeholders are those of the driver.
 
     Raises:
         DBAPIError: the database refused, as SQLAlchemy would raise it.
     """
+    with _cursor(connection, statement) as cursor:
+        connection.dialect.do_execute(cursor, statement, parameters)
+        return cursor.fetchall()
+
+
+def execute(
+    connection: Connection, statement: str, parameters: Sequence[tuple[Any, ...]] = ((),)
+) -> int:
+    """Execute a statement once for each of these parameters, and return the number of its rows.
+
+    The transaction MUST have begun. The placeholders are those of the driver.
+
+    Raises:
+        DBAPIError: the database refused, as SQLAlchemy would raise it.
+    """
+    with _cursor(connection, statement) as cursor:
+        if len(parameters) == 1:
+            connection.dialect.do_execute(cursor, statement, parameters[0])
+        else:
+            connection.dialect.do_executemany(cursor, statement, parameters)
+        return int(cursor.rowcount)
+
+
+@contextmanager
+def _cursor(connection: Connection, statement: str) -> Iterator[DBAPICursor]:
     dialect, cursor = connection.dialect, connection.connection.cursor()
     try:
-        dialect.do_execute(cursor, statement, parameters)
-        return cursor.fetchall() if cursor.description else []
+        yield cursor
     except dialect.loaded_dbapi.Error as error:
         raise _wrapped(connection, statement, error) from error
     finally:

@@ -25,6 +25,7 @@ from auditspan.format import (
     AuditRecord,
     Disclosure,
     MacKey,
+    Subject,
     in_change_order,
     may_have_commitments,
 )
@@ -48,26 +49,38 @@ _EXPORTED = 100
 """The number of events of an export that are read at once; each may have 64 KiB."""
 
 
-def insert_records(
+def insert_records(  # noqa: PLR0913 (the tables, and two kinds of keys)
     connection: Connection,
     tables: AuditTables,
     records: Iterable[AuditRecord],
     key: MacKey | None,
     erasure_keys: KeySource | None = None,
+    *,
+    by_driver: bool = False,
 ) -> None:
     """Insert the rows of these records in this order, with as few statements as possible.
 
-    Without `erasure_keys`, those of the metadata are used for erasable values.
+    Without `erasure_keys`, those of the metadata are used for erasable values. `by_driver` is
+    that of `insert_rows`.
     """
-    rows, disclosures = [], list[tuple[str, Disclosure]]()
+    rows, disclosures, created = [], list[tuple[str, Disclosure]](), set[Subject]()
     for record in records:
         rows.append(_row(record, key))
         if record.disclosures:
             disclosures += ((record.event_id, one) for one in record.disclosures)
-    insert_rows(connection, tables.event, _COLUMNS, rows)
+            created |= _created(record)
+    insert_rows(connection, tables.event, _COLUMNS, rows, by_driver=by_driver)
     if disclosures:
         own = erasure_keys_of(tables.event.metadata) if erasure_keys is None else erasure_keys
-        insert_disclosures(connection, tables, disclosures, keys_of(own))
+        insert_disclosures(connection, tables, disclosures, keys_of(own), created=created)
+
+
+def _created(record: AuditRecord) -> set[Subject]:
+    """Return the subject that the target of a record is, if the record says that it is new."""
+    target = record.target
+    if target is None or target.id is None or not record.action.endswith(".create"):
+        return set()
+    return {Subject(target.type, target.id)}
 
 
 def find_events(  # noqa: PLR0913 (a filter and two cursors)

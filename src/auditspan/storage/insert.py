@@ -10,7 +10,7 @@ reports the same count but cannot return anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -19,6 +19,8 @@ from sqlalchemy import Connection, Dialect, Table, func, select
 
 from auditspan.dialects import DIALECTS
 from auditspan.errors import AuditWriteError
+from auditspan.storage.driver import execute
+from auditspan.storage.schemas import dialect_of
 
 _TOGETHER = 20
 """The number of rows in one statement, which both drivers keep prepared; more are not faster."""
@@ -30,36 +32,58 @@ _MARKS = {"pysqlite": "?", "aiosqlite": "?", "psycopg": "%s", "psycopg_async": "
 
 
 def insert_rows(
-    connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[list[Any]]
+    connection: Connection,
+    table: Table,
+    columns: tuple[str, ...],
+    rows: Sequence[list[Any]],
+    *,
+    by_driver: bool = False,
 ) -> None:
     """Insert rows in this order, with values in column order; the lists are modified.
+
+    Args:
+        connection: the connection, in a transaction.
+        table: the table.
+        columns: the names of the columns.
+        rows: the values.
+        by_driver: whether the transaction has written before through SQLAlchemy, which would have
+            noticed a server that refuses writes. The statements then pass it by.
 
     Raises:
         AuditWriteError: the database did not insert exactly these rows.
     """
     mark = _MARKS.get(connection.dialect.driver)
-    if mark is None or connection.get_execution_options().get("schema_translate_map"):
+    if mark is None:
         _insert_compiled(connection, table, columns, rows)
         return
     for position, process in _processors(connection.dialect, table, columns):
         for row in rows:
             row[position] = process(row[position])
-    name = connection.dialect.identifier_preparer.format_table(table)
+    name = dialect_of(connection).identifier_preparer.format_table(table)
     ending = DIALECTS.of(connection).RETURNING
-    whole = len(rows) - len(rows) % _TOGETHER
+    run = execute if by_driver else _insert_seen
     inserted = 0
-    if whole:
-        batches = [
-            tuple(chain.from_iterable(rows[start : start + _TOGETHER]))
-            for start in range(0, whole, _TOGETHER)
-        ]
-        statement = _sql(name, columns, mark, _TOGETHER) + ending
-        inserted += connection.exec_driver_sql(statement, batches).rowcount
-    if whole < len(rows):
-        rest = [tuple(row) for row in rows[whole:]]
-        statement = _sql(name, columns, mark, 1) + ending
-        inserted += connection.exec_driver_sql(statement, rest).rowcount
+    for together, batches in _batches(rows):
+        statement = _sql(name, columns, mark, together) + ending
+        inserted += run(connection, statement, batches)
     _require_inserted(table.name, inserted, len(rows))
+
+
+def _batches(rows: Sequence[list[Any]]) -> Iterator[tuple[int, list[tuple[Any, ...]]]]:
+    """Yield numbers of rows per statement, each with the values of all such statements."""
+    whole = len(rows) - len(rows) % _TOGETHER
+    if whole:
+        starts = range(0, whole, _TOGETHER)
+        yield (
+            _TOGETHER,
+            [tuple(chain.from_iterable(rows[at : at + _TOGETHER])) for at in starts],
+        )
+    if whole < len(rows):
+        yield len(rows) - whole, [tuple(chain.from_iterable(rows[whole:]))]
+
+
+def _insert_seen(connection: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
+    return connection.exec_driver_sql(statement, list(rows)).rowcount
 
 
 def insert_counted(connection: Connection, table: Table, values: dict[str, Any]) -> None:
