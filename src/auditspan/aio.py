@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias, Unpack
 
 from auditspan.erasure import Erasure
-from auditspan.reading import Criteria, Event
+from auditspan.reading import Criteria, Event, History
 from auditspan.states import BATCH, Progress, State, When
 from auditspan.trail import AuditTrail
 
@@ -30,7 +30,7 @@ class AsyncTrail:
     def __init__(self, trail: AuditTrail) -> None:
         self._trail = trail
 
-    async def history(self, source: AsyncSource, target: object, key: object = None) -> list[Event]:
+    async def history(self, source: AsyncSource, target: object, key: object = None) -> History:
         """Return the events of one object; see `AuditTrail.history`."""
         return await source.run_sync(self._trail.history, target, key)
 

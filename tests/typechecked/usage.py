@@ -31,6 +31,7 @@ from auditspan import (
     audit_context,
 )
 from auditspan import AuditTral as _Misspelt  # type: ignore[attr-defined]  # noqa: F401
+from auditspan.reading import History
 
 
 class Base(DeclarativeBase):
@@ -77,7 +78,7 @@ def reading(trail: AuditTrail, session: Session, since: datetime) -> None:
     """What is read is typed, and so are the criteria."""
     invoice = assert_type(session.scalars(select(Invoice)).one(), Invoice)
     assert_type(invoice.iban, str | None)
-    (event, *_) = assert_type(trail.history(session, invoice), list[Event])
+    (event, *_) = assert_type(trail.history(session, invoice), History)
     assert_type(trail.events(session, actor="7", since=since), Iterator[Event])
     assert_type(event.actor, Actor)
     assert_type(event.target, Target | None)
@@ -94,7 +95,7 @@ def reading(trail: AuditTrail, session: Session, since: datetime) -> None:
 async def reading_asynchronously(trail: AuditTrail, session: AsyncSession, at: datetime) -> None:
     """The methods that `AsyncTrail` has, and `run_sync` for the others, keep their types."""
     audit = AsyncTrail(trail)
-    (event, *_) = assert_type(await audit.history(session, Invoice, 42), list[Event])
+    (event, *_) = assert_type(await audit.history(session, Invoice, 42), History)
     assert_type(audit.events(session, actor="7"), AsyncIterator[Event])
     assert_type(await audit.as_of(session, Invoice, 42, at), State | None)
     assert_type(await session.run_sync(trail.as_of, Invoice, 42, at), State | None)

@@ -23,19 +23,28 @@ class Unset(Enum):
 
 
 class KeyWarning:
-    """State of the warning about a trail without a key: once per process, and never under test."""
+    """State of the warning about a trail without a key: once per process, and never under test.
 
-    is_due: bool = True
+    It is given when a row is written, since `flask audit init` makes the key after the trail.
+    """
+
+    is_allowed: bool = True
+    is_due: bool = False
 
 
 def chosen_key(given: MacKey | Unset | None) -> MacKey | None:
-    """Return the given key; by default the stored one, and warn once if there is none."""
+    """Return the given key; by default the stored one, without which a warning is due."""
     if not isinstance(given, Unset):
         return given
-    if stored := stored_mac_key():
-        return stored
+    stored = stored_mac_key()
+    KeyWarning.is_due = KeyWarning.is_due or (stored is None and KeyWarning.is_allowed)
+    return stored
+
+
+def warn_without_key() -> None:
+    """Warn that rows are written without a key, unless that was asked for."""
     if KeyWarning.is_due:
-        KeyWarning.is_due = False
+        KeyWarning.is_due = KeyWarning.is_allowed = False
         _logger.warning(
             "AuditTrail has no mac_key: anyone who can write to the database can change audit rows "
             "and seal them again undetected. Create one with `flask audit init` or "
@@ -43,7 +52,6 @@ def chosen_key(given: MacKey | Unset | None) -> MacKey | None:
             "(docs/how-to/audit-your-own-application.md), or pass mac_key=None to run without a "
             "key and silence this warning"
         )
-    return None
 
 
 def chosen_erasure_keys(

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import URL, Connection, Dialect, Engine, MetaData, Table
 
 from auditspan.capture.database_errors import refused_as
+from auditspan.capture.defaults import warn_without_key
 from auditspan.capture.journal import Announce, Tally
 from auditspan.capture.recorder import Recorder
 from auditspan.capture.transactions import journal_of
@@ -63,6 +64,8 @@ class Capture:
                 longer be committed, even if the caller swallows this error.
             DBAPIError: the database asks to retry the transaction.
         """
+        if self.mac_key is None:
+            warn_without_key()
         journal, written = journal_of(connection), Tally()
         require_supported(connection.dialect)
         try:

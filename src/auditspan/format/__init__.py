@@ -21,6 +21,7 @@ from auditspan.format.canonical import (
 )
 from auditspan.format.change_order import in_change_order
 from auditspan.format.columns import COLUMNS, Values, derived_columns, says
+from auditspan.format.counted import counted
 from auditspan.format.diff import Changes
 from auditspan.format.erasable import (
     SALT_BYTES,
@@ -114,6 +115,7 @@ __all__ = [
     "commitment_of",
     "commitments",
     "copy_id",
+    "counted",
     "decrypt",
     "derived_columns",
     "disclosed_value",

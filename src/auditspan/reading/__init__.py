@@ -6,6 +6,7 @@ from auditspan.reading.cloudevents import export_cloudevents
 from auditspan.reading.criteria import Criteria, Exclusions, require_possible
 from auditspan.reading.event import Event
 from auditspan.reading.export import check_export, export_csv, export_ndjson
+from auditspan.reading.history import History
 from auditspan.reading.inclusion import Inclusion, read_inclusion
 from auditspan.reading.ocsf import export_ocsf
 from auditspan.reading.proof import EventProof, check_proof, prove_event
@@ -18,6 +19,7 @@ __all__ = [
     "Event",
     "EventProof",
     "Exclusions",
+    "History",
     "Inclusion",
     "Read",
     "Source",

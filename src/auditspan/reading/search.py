@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session, scoped_session
 
 from auditspan.reading.event import Event
-from auditspan.storage import AuditTables, EventFilter, find_events, labelled
+from auditspan.reading.history import History
+from auditspan.storage import AuditTables, EventFilter, find_events, labelled, purge_before
 from auditspan.storage import history as stored_history
 
 Source = Session | scoped_session[Session] | Connection
@@ -31,12 +32,13 @@ def read_events(source: Source, tables: AuditTables, wanted: EventFilter) -> Ite
         before = page[-1].row_id
 
 
-def read_history(
-    source: Source, tables: AuditTables, target_type: str, target_id: str
-) -> list[Event]:
+def read_history(source: Source, tables: AuditTables, target_type: str, target_id: str) -> History:
     """Return the events of one target, in the order in which the changes happened."""
-    found = stored_history(_connection(source), tables, target_type, target_id)
-    return [Event.from_resource(one.resource()) for one in found]
+    connection = _connection(source)
+    found = stored_history(connection, tables, target_type, target_id)
+    events = (Event.from_resource(one.resource()) for one in found)
+    purged = purge_before(connection, tables, found[0] if found else None)
+    return History(events, purged=purged)
 
 
 def by_id_or_label(connection: Connection, tables: AuditTables, wanted: EventFilter) -> EventFilter:

@@ -9,6 +9,7 @@ from auditspan.errors import AuditConfigError
 from auditspan.mapping import as_target, target_of
 from auditspan.reading.criteria import Criteria, wanted_events
 from auditspan.reading.event import Event
+from auditspan.reading.history import History
 from auditspan.reading.search import Source, read_events, read_history
 from auditspan.storage import AuditTables
 
@@ -18,9 +19,10 @@ class TrailEvents:
 
     tables: AuditTables
 
-    def history(self, source: Source, target: object, key: object = None) -> list[Event]:
+    def history(self, source: Source, target: object, key: object = None) -> History:
         """Return the events of one object, in the order in which the changes happened.
 
+        Its attribute `purged` is set where retention may have removed earlier events of the object.
         Changes of a transaction that has not committed yet are not among them. With asynchronous
         sessions: `await session.run_sync(trail.history, invoice)`.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from auditspan.errors import AuditBodyError
-from auditspan.format import Json, may_have_commitments, read_body, with_values
+from auditspan.format import Json, counted, may_have_commitments, read_body, with_values
 from auditspan.replay.difference import Difference, Kind
 from auditspan.replay.equality import Agreement
 from auditspan.replay.events import Change, Event, link_key, link_place
@@ -227,4 +227,4 @@ def _has_changed(members: Mapping[str, Any]) -> bool:
 
 
 def _notice(kind: Kind, table: str, count: int) -> Difference:
-    return Difference(kind=kind, table=table, recorded=f"{count} event{'s' * (count != 1)}")
+    return Difference(kind=kind, table=table, recorded=counted(count, "event"))

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from auditspan.capture import Capture
 from auditspan.errors import RetentionError
-from auditspan.format import MacKeys
+from auditspan.format import MacKeys, counted
 from auditspan.replay import object_types
 from auditspan.retention.plan import RetentionPlan, plan_retention
 from auditspan.states import Progress, record_baseline
@@ -60,8 +60,8 @@ def _require_drained(connection: Connection, capture: Capture) -> None:
         return
     if waiting := PURGING.of(connection).count_waiting(connection, staging):
         raise RetentionError(
-            f"{waiting} changes of other programs wait to be recorded: let the worker record them, "
-            "and retry"
+            f"{counted(waiting, 'change')} of other programs not recorded yet: let the worker "
+            "record them, and retry"
         )
 
 

@@ -25,9 +25,9 @@ from auditspan.storage import (
     EventFilter,
     StoredEvent,
     begins_whole,
+    begun_purge,
     find_events,
     get_event,
-    last_purge,
 )
 
 _PAGE = 500
@@ -79,7 +79,7 @@ class Timeline:
 
     def _require_known(self, events: Sequence[StoredEvent], when: When) -> None:
         """Refuse to say that there was no object, if its earlier events were purged."""
-        purge = last_purge(self.connection, self.tables)
+        purge = begun_purge(self.connection, self.tables)
         if purge is None:
             return
         is_earlier = isinstance(when, datetime) and timestamp(when) < purge.before

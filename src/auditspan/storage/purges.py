@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
@@ -24,8 +25,10 @@ from auditspan.format import (
     PurgeStatement,
     is_attested,
     read_event,
+    timestamp,
 )
 from auditspan.storage.leaves import IsCounted, StoredText, UtcText, stored_bytes
+from auditspan.storage.stored_event import StoredEvent, begins_whole
 from auditspan.storage.tables import AuditTables
 from auditspan.tlog import Tree, hash_leaf
 
@@ -57,6 +60,14 @@ class Purge:
     recorded_at: str
     actor: str
     reason: str | None
+
+    @property
+    def sentence(self) -> str:
+        """The removed range, its cut-off and its event, as the end of a sentence."""
+        return (
+            f"those before sequence number {self.size}, recorded before {self.before}, as event "
+            f"{self.event_id} of {self.recorded_at} authorised"
+        )
 
     def resource(self) -> dict[str, Json]:
         """Return the JSON form."""
@@ -96,6 +107,36 @@ def purge_of(connection: Connection, tables: AuditTables, event_id: str) -> Purg
     """Return the purge that removed the row of a sealed event; None if the row was not purged."""
     is_purged = purged_seq(connection, tables, event_id) is not None
     return last_purge(connection, tables) if is_purged else None
+
+
+def begun_purge(
+    connection: Connection, tables: AuditTables, *, since: datetime | None = None
+) -> Purge | None:
+    """Return the purge of the most rows that has removed rows; one may be authorised and wait.
+
+    None if it has removed only rows that were recorded before `since`.
+    """
+    found = sorted(read_purges(connection, tables), key=lambda one: one.size)
+    starts = [0, *(one.size for one in found)]
+    begun = [
+        purge
+        for purge, start in zip(found, starts, strict=False)
+        if start < purge.size and _is_gone(connection, tables, start)
+    ]
+    if not begun or (since is not None and begun[-1].before <= timestamp(since)):
+        return None
+    return begun[-1]
+
+
+def purge_before(
+    connection: Connection, tables: AuditTables, first: StoredEvent | None
+) -> Purge | None:
+    """Return the purge that may have removed events of an object before its first one here.
+
+    None if the first one creates the object, so that there were no earlier ones.
+    """
+    is_whole = first is not None and begins_whole(first)
+    return None if is_whole else begun_purge(connection, tables)
 
 
 def purged_among(connection: Connection, tables: AuditTables, event_ids: Sequence[str]) -> set[str]:
@@ -201,6 +242,11 @@ def _has_checkpoint(connection: Connection, tables: AuditTables, statement: Purg
         )
     ).first()
     return found is not None and found[0] == statement.root and found[1] < statement.before
+
+
+def _is_gone(connection: Connection, tables: AuditTables, seq: int) -> bool:
+    missing = _without_row(tables).where(tables.leaf.c.seq == seq)
+    return connection.scalar(missing) is not None
 
 
 def _without_row(tables: AuditTables) -> Select[tuple[int]]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from auditspan.errors import AuditConfigError
-from auditspan.format import KEY_ADDED, TARGET, KeyAddition, Keyring, MacKeys
+from auditspan.format import KEY_ADDED, TARGET, KeyAddition, Keyring, MacKeys, counted
 from auditspan.storage.leaves import IsCounted, StoredText, sealed_hashes
 from auditspan.storage.tables import AuditTables
 from auditspan.storage.timeouts import lift_time_limits
@@ -92,10 +92,10 @@ def find_uncovered(
 
 def _left_out(count: int, first: int) -> str:
     return (
-        f"{count} sealed rows without a MAC follow a row with one, at or after sequence number "
-        f"{first}: find out whether a process without the key wrote them or they were inserted by "
-        "other means; `auditspan keys cover --later` or cover_rows_without_mac(later=True) covers "
-        "them too"
+        f"{counted(count, 'sealed row')} without a MAC after a row with one, at or after sequence "
+        f"number {first}: find out whether a process without the key wrote them or they were "
+        "inserted by other means; `auditspan keys cover --later` or "
+        "cover_rows_without_mac(later=True) covers them too"
     )
 
 
@@ -108,8 +108,8 @@ def _require_sealed(connection: Connection, tables: AuditTables) -> None:
     ).scalar_one()
     if count:
         raise AuditConfigError(
-            f"{count} rows without a MAC are not sealed yet: give the key to every process that "
-            "writes, restart these processes, let the worker seal the rows, and retry"
+            f"{counted(count, 'row')} without a MAC not sealed yet: give the key to every process "
+            "that writes, restart these processes, let the worker seal the rows, and retry"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from auditspan.delivery import stored_cursors
-from auditspan.format import Json, Keyring, MacKeys
+from auditspan.format import Json, Keyring, MacKeys, counted
 from auditspan.storage import (
     AuditTables,
     StoredNumber,
@@ -222,7 +222,7 @@ def _duplicates(connection: Connection, tables: AuditTables) -> Iterator[Finding
             seq=seq,
             row_id=row_id,
             event_id=event_id,
-            detail=f"{count} rows have this event id",
+            detail=f"this event id is in {count} rows",
         )
 
 
@@ -243,8 +243,8 @@ def _cursors_ahead(
         ahead = max(cursors.sent, cursors.safe)
         if ahead >= size:
             detail = (
-                f"the cursor of the sink {sink} is at {ahead}, but {size} rows were sealed: it was "
-                "changed, or the newest rows were removed"
+                f"the cursor of the sink {sink} is at {ahead}, but the trail has "
+                f"{counted(size, 'sealed row')}: it was changed, or the newest rows were removed"
             )
             yield Finding(kind="delivery", seq=None, row_id=None, event_id=None, detail=detail)
 

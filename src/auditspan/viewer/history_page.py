@@ -13,7 +13,7 @@ from auditspan.errors import AuditBodyError, AuditConfigError
 from auditspan.format import Target, in_change_order
 from auditspan.reading import Event
 from auditspan.states import State
-from auditspan.storage import EventFilter, StoredEvent, find_events
+from auditspan.storage import EventFilter, StoredEvent, begun_purge, find_events, purge_before
 from auditspan.viewer.events import find_event
 from auditspan.viewer.query import read_time
 from auditspan.viewer.status import read_status
@@ -52,7 +52,9 @@ def history_page(viewer: Viewer, connection: Connection, target_type: str, targe
     is_text = "\0" not in f"{target_type}{target_id}"  # PostgreSQL refuses it in a query, too
     found = find_events(connection, tables, wanted, limit=_MOST + 1) if is_text else []
     if not found:
-        abort(404, f"The trail has no event of {target_type} {target_id}.")
+        purge = begun_purge(connection, tables)
+        told = f" Earlier events were removed by retention: {purge.sentence}." if purge else ""
+        abort(404, f"The trail has no event of {target_type} {target_id}.{told}")
     ordered = in_change_order(list(reversed(found[:_MOST])), StoredEvent.change_id)
     asked = _asked()
     return Page(
@@ -61,6 +63,7 @@ def history_page(viewer: Viewer, connection: Connection, target_type: str, targe
             "target": target,
             "events": [Event.from_resource(one.resource()) for one in reversed(ordered)],
             "is_cut": len(found) > _MOST,
+            "purge": purge_before(connection, tables, ordered[0]),
             "moment": _moment(viewer, connection, target, asked) if asked else None,
             "may_revert": viewer.may_revert(),
             "status": read_status(connection, tables),

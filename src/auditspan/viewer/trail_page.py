@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from auditspan.context import current_context
 from auditspan.errors import AuditConfigError
 from auditspan.reading import Event, by_id_or_label
-from auditspan.storage import AuditTables, EventFilter, find_events
+from auditspan.storage import AuditTables, EventFilter, Purge, begun_purge, find_events
 from auditspan.viewer.query import Query, read_query
 from auditspan.viewer.status import read_status
 from auditspan.viewer.viewer import Page, Viewer
@@ -39,10 +39,12 @@ class Listing:
     Attributes:
         lines: the events, newest first.
         older: the row id that the next page is before; None if there are no older events.
+        purge: the purge that has removed older events; None if there are some, or was none.
     """
 
     lines: Sequence[Line]
-    older: int | None
+    older: int | None = None
+    purge: Purge | None = None
 
     @property
     def newest(self) -> int:
@@ -66,7 +68,7 @@ def trail_page(viewer: Viewer, connection: Connection) -> Page:
         problem = as_sentence(error)
         given = {name: value for name, value in request.args.items() if value}
         refused = Query(filters=given, wanted=EventFilter())
-        values = {"query": refused, "listing": Listing(lines=(), older=None), "problem": problem}
+        values = {"query": refused, "listing": Listing(lines=()), "problem": problem}
         return Page(template="trail.html", values={**values, **_shared(status)}, status=400)
     return Page(
         template="trail.html",
@@ -106,7 +108,9 @@ def find_lines(connection: Connection, tables: AuditTables, query: Query) -> Lis
     lines = [
         Line(row_id=one.row_id, event=Event.from_resource(one.resource())) for one in found[:_PAGE]
     ]
-    return Listing(lines=lines, older=lines[-1].row_id if len(found) > _PAGE else None)
+    if len(found) > _PAGE:
+        return Listing(lines=lines, older=lines[-1].row_id)
+    return Listing(lines=lines, purge=begun_purge(connection, tables, since=wanted.since))
 
 
 def _shared(status: object) -> dict[str, Any]:

@@ -124,6 +124,41 @@ class EventPage(Page[Event]):
     EXAMPLE: ClassVar[Any] = {"items": [Event.EXAMPLE], "next": "MTIzOjQ1Ng"}
 
 
+class Purge(Document):
+    """Removal of the rows of the first events by retention; `event_id` is its authorisation."""
+
+    event_id: str
+    seq: int
+    size: int
+    root: str
+    before: str
+    recorded_at: str
+    actor: str
+    reason: str | None
+
+    EXAMPLE: ClassVar[Any] = {
+        "event_id": _ID,
+        "seq": 1300,
+        "size": 1234,
+        "root": _HASH,
+        "before": EXAMPLE_TIME,
+        "recorded_at": EXAMPLE_TIME,
+        "actor": "7",
+        "reason": "retention policy 4.2",
+    }
+
+
+class History(Page[Event]):
+    """Events of an object; with `purged`, retention may have removed earlier ones.
+
+    `purged` is null for a key of a tenant.
+    """
+
+    purged: Purge | None
+
+    EXAMPLE: ClassVar[Any] = {"items": [Event.EXAMPLE], "next": None, "purged": None}
+
+
 class EventItems(Document):
     """Events of a batch, in its order."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify
 
 from auditspan.storage import history as read_history
+from auditspan.storage import purge_before
 from auditspan_service.api.auth import requires, tenant
 from auditspan_service.api.current import services
 from auditspan_service.api.query import parameters
@@ -20,9 +21,11 @@ def get(type: str, id: str) -> Response:  # noqa: A002 (as the route has them)
     parameters(())
     tables = services().trail.tables
     own = tenant()
-    found = services().database.search(
-        lambda connection: read_history(connection, tables, type, id, tenant=own)
-    )
+    search = services().database.search
+    found = search(lambda connection: read_history(connection, tables, type, id, tenant=own))
     if not found:
         raise NotFoundError("No event has this target.")
-    return jsonify({"items": [event.resource() for event in found], "next": None})
+    # Tenants are told nothing of events whose tenant is not known any more.
+    purge = own is None and search(lambda one: purge_before(one, tables, found[0]))
+    items = [event.resource() for event in found]
+    return jsonify({"items": items, "next": None, "purged": purge.resource() if purge else None})

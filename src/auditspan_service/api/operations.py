@@ -216,7 +216,7 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "proofs.prove": Operation(query=FromSize, returns={200: out.Proof}, problems=(400, 404, 409)),
     "proofs.latest": Operation(returns={200: out.Checkpoint}, problems=(400, 404)),
-    "history.get": Operation(returns={200: out.EventPage}, problems=(400, 404)),
+    "history.get": Operation(returns={200: out.History}, problems=(400, 404)),
     "health.alive": Operation(returns={200: out.Health}),
     "health.ready": Operation(returns={200: out.Health}, problems=(503,)),
     "problems.explain": Operation(returns={200: out.Explanation}, problems=(404,)),

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from auditspan.cli import data_option
 from auditspan.cli.commands import Failure, json_option, print_object, say
+from auditspan.format import counted
 from auditspan_service.cli.database import opened_services
 from auditspan_service.demo import Clock, Demo, Week
 from auditspan_service.models import User
@@ -69,7 +70,9 @@ def demo(  # noqa: PLR0913 (keyword-only, one for each option)
     if as_json:
         print_object(summary)
     else:
-        say("{scenes} scenes from {since} to {until}: {users} users, {keys} keys".format(**summary))
+        users, keys = counted(summary["users"], "user"), counted(summary["keys"], "key")
+        scenes = counted(summary["scenes"], "scene")
+        say(f"{scenes} from {summary['since']} to {summary['until']}: {users}, {keys}")
         say("To look at it: `auditspan keys create --username auditor --scope audit:read`, then")
         say("`auditspan up`, and sign in with that key.")
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
 from auditspan import AuditTrail
-from auditspan.cli.commands import Events, Schema, Search, Target, Trail
+from auditspan.cli.commands import Schema, Search, Target, Trail
 from auditspan.dialects import DIALECTS
 from auditspan.doctor import Examination
 from auditspan.keys import erasure_keys_at
@@ -29,6 +30,8 @@ from auditspan_service.files.up_file import as_running
 from auditspan_service.models import PRIVACY, Base
 from auditspan_service.telemetry.logs import setup_logging
 from auditspan_service.telemetry.reporting import report_verified, reporting_metrics
+
+T = TypeVar("T")
 
 _OF_UP = " (`auditspan up` starts its own collector, but is not running on this data directory.)"
 
@@ -99,7 +102,7 @@ class ServiceTarget(Target):
         """Open a search of the trail, on the read replica if it answers."""
         database = Database.connect(self.settings.database_url, self.settings.read_database_url)
 
-        def search(read: Callable[[Trail], Events]) -> Events:
+        def search(read: Callable[[Trail], T]) -> T:
             return database.search(lambda connection: read((_still(connection), self.tables)))
 
         try:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from auditspan.cli.commands import print_rows
+from auditspan.format import counted
 from auditspan_service.tour.proof import Proof, Trace
 from auditspan_service.tour.stage import Stage
 from auditspan_service.tour.tampering import FORGED, WRITTEN
@@ -35,9 +36,9 @@ def print_proof(proof: Proof, stage: Stage) -> None:
         else f"\nMISMATCH: {rows} audit rows, {events} span events, {records} log records"
     )
     verified, reconciled = proof.verified, proof.reconciled
+    leaves = counted(verified.tree_size, "leaf", "leaves")
     click.echo(
-        f"seal {'verified' if verified.ok else 'BROKEN'}: {verified.tree_size} leaves, "
-        f"root {verified.root[:16]}…"
+        f"seal {'verified' if verified.ok else 'BROKEN'}: {leaves}, root {verified.root[:16]}…"
     )
     click.echo(
         f"delivery {'reconciled' if reconciled.ok else 'INCOMPLETE'}: {reconciled.found} of "

@@ -104,7 +104,7 @@ def test_late_change_does_not_outlive_a_later_one(shop: Shop) -> None:
     shop.price(2, 61)
     shop.settle()
     cut = shop.now()
-    with pytest.raises(RetentionError, match="wait to be recorded"):
+    with pytest.raises(RetentionError, match="not recorded yet"):
         shop.authorise(cut)
     assert 1 == shop.record_late()
     shop.settle()

@@ -44,12 +44,18 @@ def test_purged_event_is_gone_and_can_be_proven(service: RunningService) -> None
     with actor, service.services.database.sessions() as session:
         retention.authorise(session, before=cut, reason="policy")
     settle(service)
+    admin.create(username="sam")
+    admin("PATCH", "/v1/users/2", json={"full_name": "Lee"}, headers={"If-Match": "*"})
     report = retention.purge()
     path = f"/v1/audit-events/{event['event_id']}"
     gone = admin("GET", path)
     assert (410, "/problems/purged") == (gone.status_code, problem(gone)["type"])
     assert str(report.event_id) in problem(gone)["detail"]
     assert f'</v1/audit-events/{report.event_id}>; rel="related"' == gone.headers["Link"]
+    purged = [
+        admin("GET", f"/v1/history/{one}").get_json()["purged"] for one in ("user/2", "user/3")
+    ]
+    assert [report.event_id, None] == [one and one["event_id"] for one in purged]
     proof = admin("GET", f"{path}/proof").get_json()
     assert (None, None) == (proof["body"], check_proof(proof, [KEY.public]))
     assert 404 == admin("GET", f"/v1/audit-events/{'0' * 8}{event['event_id'][8:]}").status_code

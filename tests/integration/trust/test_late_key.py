@@ -235,7 +235,7 @@ def test_rows_behind_a_row_with_a_mac_are_not_covered_unasked(late: Trail) -> No
     cover(late)
     late.write(1, None)
     late.seal()
-    with pytest.raises(AuditConfigError, match="1 sealed rows without a MAC follow"):
+    with pytest.raises(AuditConfigError, match="1 sealed row without a MAC after"):
         cover(late)
     again = cover(late, later=True)
     assert (1, SIZE + 4) == (getattr(again, "rows", None), getattr(again, "size", None))
@@ -245,7 +245,7 @@ def test_rows_behind_a_row_with_a_mac_are_not_covered_unasked(late: Trail) -> No
 def test_rows_that_are_not_sealed_are_not_covered(late: Trail) -> None:
     """A process without the key may still be writing."""
     late.write(2, None)
-    with pytest.raises(AuditConfigError, match="2 rows without a MAC are not sealed yet"):
+    with pytest.raises(AuditConfigError, match="2 rows without a MAC not sealed yet"):
         cover(late)
 
 

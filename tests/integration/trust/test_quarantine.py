@@ -146,7 +146,7 @@ def test_the_command_notes_it(kind: str, tmp_path: Path, request: pytest.Fixture
         (one,) = refused(trail, "1")
         done = reconciled(trail, url)
         assert [one] == json.loads(done.stdout)["resent"]["sent"]
-        assert "1 records that the sink refused before are now delivered" in done.stderr
+        assert "The sink now has 1 record that it refused before." in done.stderr
         assert [True] * 4 == delivered(trail)
         assert 0 == reconciled(trail, url).exit_code
 

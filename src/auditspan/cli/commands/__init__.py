@@ -22,14 +22,13 @@ if TYPE_CHECKING:
     from auditspan.cli.commands.keys import keys as keys_of_trail
     from auditspan.cli.commands.starting import await_ready
     from auditspan.cli.commands.table import print_rows
-    from auditspan.cli.commands.target import ACTOR, Events, Schema, Search, Target, Trail
+    from auditspan.cli.commands.target import ACTOR, Schema, Search, Target, Trail
     from auditspan.cli.commands.worker import stop_signal
 
 __all__ = [
     "ACTOR",
     "FOUND",
     "ApplicationTarget",
-    "Events",
     "Failure",
     "Schema",
     "Search",
@@ -51,7 +50,6 @@ __all__ = [
 _PLACES = {
     "ACTOR": "target:ACTOR",
     "ApplicationTarget": "application:ApplicationTarget",
-    "Events": "target:Events",
     "Schema": "target:Schema",
     "Search": "target:Search",
     "Target": "target:Target",

@@ -9,6 +9,7 @@ from auditspan.cli.commands.console import Failure, json_option, print_object, s
 from auditspan.cli.commands.named import load_named
 from auditspan.cli.commands.progress import progress_bar
 from auditspan.cli.commands.target import Target, pass_target
+from auditspan.format import counted
 from auditspan.states import BATCH
 
 
@@ -38,4 +39,4 @@ def baseline(target: Target, *, models: tuple[str, ...], batch: int, as_json: bo
     if as_json:
         print_object({"recorded": recorded})
     else:
-        say(f"{recorded} rows recorded that are older than the trail")
+        say(f"recorded {counted(recorded, 'row')} from before the trail")

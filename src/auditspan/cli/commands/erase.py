@@ -8,6 +8,7 @@ from auditspan.cli.commands.console import json_option, print_object, say
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
 from auditspan.erasure import Erasure
+from auditspan.format import counted
 
 
 @click.command()
@@ -46,7 +47,7 @@ def erase(  # noqa: PLR0913 (one for each argument and option)
 
 def _print(found: Erasure, *, dry_run: bool) -> None:
     about = f"{found.subject_type} {found.subject_id}"
-    what = f"{_counted(found.values, 'value')} of {about} in {_counted(found.events, 'event')}"
+    what = f"{counted(found.values, 'value')} of {about} in {counted(found.events, 'event')}"
     if not found.values:
         say(f"The trail has no erasable value of {about}.")
     elif dry_run:
@@ -55,7 +56,3 @@ def _print(found: Erasure, *, dry_run: bool) -> None:
     else:
         say(f"Erased: {what}.")
         say(f"Recorded as event {found.event_id}.")
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"

@@ -32,10 +32,10 @@ from auditspan.storage import (
     EventFilter,
     Purge,
     StoredEvent,
-    begins_whole,
+    begun_purge,
     find_events,
     get_event,
-    last_purge,
+    purge_before,
     purge_of,
 )
 from auditspan.storage import history as target_history
@@ -88,7 +88,8 @@ def events(
 ) -> None:
     """Show events, newest last.
 
-    TIME is a date or time in ISO 8601, in UTC unless it has an offset.
+    If earlier ones were removed by retention, a line on standard error says so. TIME is a date or
+    time in ISO 8601, in UTC unless it has an offset.
     """
     asked = _filter(wanted)
     show = partial(_print_events, url_of=trace_urls(target.settings.trace_url), as_json=as_json)
@@ -96,8 +97,12 @@ def events(
         if follow:
             with suppress(KeyboardInterrupt):  # the usual way to stop
                 _follow(search, asked, limit, partial(show, table=Table()))
-        elif not _print_newest(search, asked, limit, show):
+            return
+        shown = _print_newest(search, asked, limit, show)
+        if not shown:
             say("No event matches.", err=True)
+        if len(shown) < limit:
+            _say_purged(search(lambda trail: begun_purge(*trail, since=asked.since)))
 
 
 @click.command()
@@ -114,7 +119,7 @@ def show(target: Target, event_id: str, *, as_json: bool) -> None:
             found = list(filter(None, [get_event(*trail, event_id.lower())]))
             purge = None if found else purge_of(*trail, event_id.lower())
         if purge:
-            raise Failure(f"Event {event_id} was removed by retention: {_purged(purge)}.")
+            raise Failure(f"Event {event_id} was removed by retention: {purge.sentence}.")
     if not found:
         raise Failure(f"Event {event_id} was not found.")
     (event,) = found
@@ -140,10 +145,7 @@ def history(target: Target, target_type: str, target_id: str, *, as_json: bool) 
     """
     with target.searching() as search:
         found = search(lambda trail: target_history(*trail, target_type, target_id))
-    with target.reading() as trail:
-        purge = None if found and begins_whole(found[0]) else last_purge(*trail)
-    if purge:
-        say(f"Earlier events were removed by retention: {_purged(purge)}.", err=True)
+        _say_purged(search(lambda trail: purge_before(*trail, found[0] if found else None)))
     if as_json:
         _print_events(found, url_of=trace_urls(target.settings.trace_url), as_json=True)
         return
@@ -153,8 +155,9 @@ def history(target: Target, target_type: str, target_id: str, *, as_json: bool) 
         say(f"No events are recorded for {target_type} {target_id}.")
 
 
-def _purged(purge: Purge) -> str:
-    return f"those before {purge.before}, by event {purge.event_id} of {purge.recorded_at}"
+def _say_purged(purge: Purge | None) -> None:
+    if purge:
+        say(f"Earlier events were removed by retention: {purge.sentence}.", err=True)
 
 
 def _filter(wanted: dict[str, Any]) -> EventFilter:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 from sqlalchemy import Engine, inspect, select
 
-from auditspan.capture import KeyWarning
 from auditspan.cli.commands.console import json_option, print_object, say
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
@@ -18,8 +17,6 @@ from auditspan.keys import (
 from auditspan.mapping import has_erasable
 from auditspan.storage import erasure_keys_of, snapshot
 from auditspan.tlog import PublicKey
-
-KeyWarning.is_due = False  # the application that is about to be imported gets its key now
 
 
 @click.command()

@@ -7,6 +7,7 @@ import click
 from auditspan.cli.commands.console import json_option, print_object, say
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
+from auditspan.format import counted
 from auditspan.keys import load_or_create_erasure_keys, load_or_create_mac_key, rotate_mac_key
 
 
@@ -90,5 +91,6 @@ def cover(target: Target, *, reason: str | None, later: bool, as_json: bool) -> 
     elif found is None:
         click.echo("Nothing to cover: every row has a MAC or is already covered.")
     else:
-        say(f"{found.rows} rows without a MAC, below sequence number {found.size}, are covered.")
+        rows = counted(found.rows, "row")
+        say(f"Covered {rows} without a MAC, below sequence number {found.size}.")
         say(f"Recorded as event {found.event_id}; `auditspan verify` accepts them from now on.")

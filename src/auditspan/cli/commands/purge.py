@@ -8,6 +8,7 @@ from auditspan.cli.commands.console import json_option, print_object, say
 from auditspan.cli.commands.progress import progress_bar
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
+from auditspan.format import counted
 from auditspan.settings import sink_names
 
 
@@ -41,4 +42,4 @@ def purge(target: Target, *, wait: float, as_json: bool) -> None:
     if report.event_id is None:
         say("nothing to remove: no authorised purge has rows left")
     else:
-        say(f"{report.removed} events removed, as authorised by event {report.event_id}")
+        say(f"{counted(report.removed, 'event')} removed, as authorised by event {report.event_id}")

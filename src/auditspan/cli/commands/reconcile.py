@@ -27,6 +27,7 @@ from auditspan.cli.commands.topic import CONFIGURED, Topic, chosen_topic
 from auditspan.cli.group import data_option
 from auditspan.delivery import Sink
 from auditspan.errors import KeyFileError
+from auditspan.format import counted
 from auditspan.keys import load_or_create_signing_keys
 from auditspan.settings import TrailSettings, make_sink
 from auditspan.storage import AuditTables, take_back
@@ -167,13 +168,14 @@ def _take_back(target: Target, sink: str, event_ids: Sequence[str]) -> None:
         with target.opened_engine() as engine, engine.begin() as connection:
             count = take_back(connection, target.tables, sink, event_ids)
     except SQLAlchemyError as error:
+        records = counted(len(event_ids), "record")
         say(
-            f"{len(event_ids)} records that the sink refused before have arrived, but could not be "
-            f"marked as delivered ({type(error).__name__}): run this with the worker's privileges.",
+            f"The sink now has {records} that it refused before, but this could not be recorded "
+            f"({type(error).__name__}): run this with the worker's privileges.",
             err=True,
         )
     else:
-        say(f"{count} records that the sink refused before are now delivered", err=True)
+        say(f"The sink now has {counted(count, 'record')} that it refused before.", err=True)
 
 
 def _print_reconciled(
@@ -189,17 +191,20 @@ def _print_reconciled(
         return
     if topic:
         topic.say()
-    say(f"{report.rows} rows, {report.found} found, {report.duplicates} duplicates")
+    rows, duplicates = counted(report.rows, "row"), counted(report.duplicates, "duplicate")
+    say(f"{rows}, {report.found} found, {duplicates}")
     if report.purged:
-        say(f"{report.purged} events found that were purged from the table")
+        say(f"{counted(report.purged, 'event')} found, but purged from the table")
     if report.announced is not None:
-        say(f"{report.announced} events announced on spans, {len(report.deleted)} not in the table")
+        announced = counted(report.announced, "event")
+        say(f"{announced} announced on spans, {len(report.deleted)} not in the table")
     if report.others:
-        say(f"{sum(report.others.values())} events of other trails: {_shortened(report.others)}")
+        others = counted(sum(report.others.values()), "event")
+        say(f"{others} of other trails: {_shortened(report.others)}")
     for kind in ("missing", "unknown", "different", "deleted"):
         _print_ids(kind, getattr(report, kind))
     if report.damaged_lines:
-        say(f"{report.damaged_lines} damaged pieces in the files")
+        say(f"{counted(report.damaged_lines, 'damaged piece')} in the files")
     if resent:
         say(f"{len(resent.sent)} sent again, {resent.waiting} still waiting for the relay")
         for event_id, reason in resent.refused.items():

@@ -11,6 +11,7 @@ from auditspan.cli.commands.progress import progress_bar
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.commands.times import as_age, as_time
 from auditspan.cli.group import data_option
+from auditspan.format import counted
 from auditspan.retention import RetentionPlan
 from auditspan.settings import sink_names
 
@@ -74,7 +75,7 @@ def _print_plan(plan: RetentionPlan, command: str, *, dry_run: bool) -> None:
     if not plan.rows:
         say(f"nothing to remove: no event before {plan.before} can go")
         return
-    rows = f"{plan.rows} events before {plan.before}, below sequence number {plan.size},"
+    rows = f"{counted(plan.rows, 'event')} before {plan.before}, below sequence number {plan.size},"
     if dry_run and not plan.is_authorised:
         say(f"{rows} could be removed")
         return

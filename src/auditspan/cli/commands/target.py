@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import click
 from sqlalchemy import Connection, Engine, MetaData, event
@@ -33,8 +33,14 @@ ACTOR = Actor.system("auditspan-cli")
 
 Trail: TypeAlias = tuple[Connection, AuditTables]
 Events: TypeAlias = list[StoredEvent]
-Search: TypeAlias = Callable[[Callable[[Trail], Events]], Events]
-"""Call of a function with the trail, in a snapshot of its own."""
+T = TypeVar("T")
+
+
+class Search(Protocol):
+    """Call of a function with the trail, in a snapshot of its own."""
+
+    def __call__(self, read: Callable[[Trail], T], /) -> T:
+        """Return the result of the function."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +148,7 @@ class Target(ABC):
         with self.opened_engine() as engine:
             self.require_schema(engine)
 
-            def search(read: Callable[[Trail], Events]) -> Events:
+            def search(read: Callable[[Trail], T]) -> T:
                 with snapshot(engine) as connection:
                     return read((connection, self.tables))
 

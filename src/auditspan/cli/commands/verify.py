@@ -22,7 +22,7 @@ from auditspan.cli.commands.progress import progress_bar
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.commands.verification_keys import known_keys
 from auditspan.cli.group import data_option
-from auditspan.format import VERIFIED, Json, MacKey, Outcome
+from auditspan.format import VERIFIED, Json, MacKey, Outcome, counted
 from auditspan.storage import AuditTables
 from auditspan.tlog import PublicKey
 from auditspan.verify import (
@@ -174,8 +174,8 @@ def _require_reached(since: int, report: VerifyReport) -> None:
     """Fail if `--since` is beyond the trail: it may have lost its newest rows."""
     if report.ok and since > report.tree_size:
         raise Failure(
-            f"--since {since}: the trail has only {report.tree_size} sealed rows. If it had more "
-            "before, its newest rows are lost: verify it without --since and with --witness."
+            f"--since {since}: the trail has only {counted(report.tree_size, 'sealed row')}. If it "
+            "had more before, its newest rows are lost: verify it with --witness, not --since."
         )
 
 
@@ -185,16 +185,18 @@ def _print_verified(
     if as_json:
         print_object(with_state({**report.to_dict(), "unchecked": unchecked}, live))
         return
-    say(f"{report.rows} rows, {report.tree_size} sealed, {report.checkpoints} checkpoints")
+    checkpoints = counted(report.checkpoints, "checkpoint")
+    say(f"{counted(report.rows, 'row')}, {report.tree_size} sealed, {checkpoints}")
     if report.purge:
+        rows = counted(report.purged, "row")
         say(
-            f"{report.purged} rows purged, below sequence number {report.purge['size']}: event "
+            f"{rows} purged, below sequence number {report.purge['size']}: event "
             f"{report.purge['event_id']} by {report.purge['actor']}, {report.purge['reason']}"
         )
     if report.since:
         say(f"read from sequence number {report.since} onwards")
     if report.witnessed:
-        say(f"{report.witnessed} checkpoints witnessed")
+        say(f"{counted(report.witnessed, 'checkpoint')} witnessed")
     say(f"root {report.root}")
     for finding in report.findings[:_SHOWN]:
         place = "-" if finding.seq is None else finding.seq
@@ -228,7 +230,8 @@ def print_state(state: StateReport) -> None:
     _more(len(state.differences))
     counts = state.counts()
     found = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "no difference"
-    say(f"{state.objects} objects compared with {state.events} events: {found}")
+    objects, events = counted(state.objects, "object"), counted(state.events, "event")
+    say(f"{objects} compared with {events}: {found}")
     if _OLDER & counts.keys():
         say("no-history, no-create: rows that are older than the trail or bypassed it")
     if state.events == 0:
