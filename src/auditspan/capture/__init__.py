@@ -25,6 +25,7 @@ from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.drain import table_key
 from auditspan.capture.erasable import disclose, of_actor
 from auditspan.capture.hooks import drain_now, listen
+from auditspan.capture.leftovers import unknown_tables
 from auditspan.capture.migrating import drain_first, pin, record_rows, target_metadata
 from auditspan.capture.open_transaction import busy
 from auditspan.capture.recorder import Enrich, Recorder
@@ -79,5 +80,6 @@ __all__ = [
     "table_key",
     "target_metadata",
     "unaudited",
+    "unknown_tables",
     "utc_now",
 ]
