@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from auditspan.cli import COMMANDS
+from support import commands
 from support.commands import TARGETS, Place, place_of
 
 EVENT = {"event_id", "occurred_at", "action", "actor", "target", "changes", "seq", "recorded_at"}
@@ -104,6 +108,21 @@ def test_baseline_records_what_is_older(place: Place) -> None:
         assert (2, True) == (done.exit_code, "name it with --app" in done.stderr)
     else:
         assert [{"recorded": 0}] == place.objects("baseline")
+
+
+def test_erase_counts_and_requires_a_reason(place: Place) -> None:
+    """Nothing of this subject is erasable; the erasure itself needs a reason."""
+    (counted,) = place.objects("erase", "customer", "471", "--dry-run")
+    assert (0, 0, True) == (counted["values"], counted["events"], counted["dry_run"])
+    done = place.run("erase", "customer", "471")
+    assert (2, True) == (done.exit_code, "requires --reason" in done.stderr)
+
+
+def test_matrix_runs_every_command() -> None:
+    """Each command of a trail is run by a test of this module, or by the set-up of its places."""
+    source = "".join(Path(one).read_text(encoding="utf-8") for one in (__file__, commands.__file__))
+    ran = re.findall(r"place\.(?:run|objects)\(\s*\"([a-z]+)\"", source)
+    assert {*COMMANDS} == {*ran} & {*COMMANDS}
 
 
 def test_coverage_lists_the_models(place: Place) -> None:

@@ -24,6 +24,21 @@ import nightly
 from web import app
 print(app.test_client().post("/customers", data={"name": "max"}, headers={"X-User": "9"}).status)
 """
+UNDO = """
+from datetime import datetime, timezone
+from auditspan import Actor, audit_context
+from shop import Customer, Session, trail
+
+def undo():
+    with audit_context(actor=Actor.system("undo")), Session.begin() as session:
+        trail.revert(session, trail.history(session, Customer, 2)[-1])
+
+for change in (lambda: None, undo, undo):
+    change()
+    with Session() as session:
+        found = trail.as_of(session, Customer, 2, datetime.now(timezone.utc))
+        print(found and found["name"])
+"""
 # A short script leaves the pool's connections to the end of the process, as most do.
 PYTHON = [sys.executable, "-W", "error", "-W", "ignore::ResourceWarning"]
 EVENTS = ["customer.create", "customer.create"]
@@ -139,6 +154,8 @@ def test_page_is_true(place: Place) -> None:
     independent = ROOT / "docs" / "verify_independently.py"
     place.python(independent, "--public-key", public, "collector/audit/audit.jsonl")
 
+    assert ["max", "None", "max"] == place.python("-c", UNDO).split()
+    assert place.command("verify", "--state").endswith("the tables match the trail\n")
     change_without_the_trail(place.url)
     assert "the tables do NOT match the trail" in place.command("verify", "--state", code=1)
 

@@ -25,6 +25,7 @@ from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.drain import table_key
 from auditspan.capture.erasable import disclose, of_actor
 from auditspan.capture.hooks import attach, drain_now
+from auditspan.capture.leftovers import unknown_tables
 from auditspan.capture.migrating import drain_first, pin, record_rows, target_metadata
 from auditspan.capture.open_transaction import busy
 from auditspan.capture.recorder import Enrich, Recorder
@@ -73,5 +74,6 @@ __all__ = [
     "target_metadata",
     "target_without_trail",
     "unaudited",
+    "unknown_tables",
     "utc_now",
 ]

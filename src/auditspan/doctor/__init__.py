@@ -11,6 +11,7 @@ from auditspan.doctor.checks import (
 )
 from auditspan.doctor.examination import Examination
 from auditspan.doctor.models import ModelReview, review_models
+from auditspan.doctor.raw_writes import find_raw_writes
 
 __all__ = [
     "Examination",
@@ -20,5 +21,6 @@ __all__ = [
     "examine_keys",
     "examine_sink",
     "examine_workers",
+    "find_raw_writes",
     "review_models",
 ]

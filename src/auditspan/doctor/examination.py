@@ -7,6 +7,7 @@ from math import isfinite
 from typing import Any
 
 from auditspan.doctor.models import ModelReview
+from auditspan.doctor.raw_writes import RawWrites
 from auditspan.storage import StoredLease
 
 
@@ -35,6 +36,7 @@ class Examination:
         workers: the leases that workers hold.
         notes: consequences of deliberate settings, in sentences.
         models: the models of an application.
+        raw_writes: writes that the trail does not record, or that have no actor.
         sinks: the backlog of each sink as in `/readyz`, by its name.
         is_embedded: whether the database is a SQLite file.
         has_mac_key: whether the application provides its MAC key itself.
@@ -48,6 +50,7 @@ class Examination:
     workers: list[StoredLease] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     models: list[ModelReview] = field(default_factory=list)
+    raw_writes: list[RawWrites] = field(default_factory=list)
     sinks: dict[str, dict[str, Any]] = field(default_factory=dict)
     is_embedded: bool = False
     has_mac_key: bool = False
@@ -72,6 +75,7 @@ class Examination:
             "workers": [_shown(one) for one in self.workers],
             "notes": self.notes,
             "models": [one.to_dict() for one in self.models],
+            "raw_writes": [one.to_dict() for one in self.raw_writes],
             "sinks": self.sinks,
         }
 

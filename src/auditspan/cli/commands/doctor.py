@@ -30,6 +30,7 @@ from auditspan.doctor import (
     examine_keys,
     examine_sink,
     examine_workers,
+    find_raw_writes,
     review_models,
 )
 from auditspan.errors import AuditConfigError
@@ -64,7 +65,8 @@ def doctor(target: Target, *, collector_configs: tuple[Path, ...], as_json: bool
 
     Checks the database, schema, triggers, connected role, durability, keys, sink, and the audit
     pipeline of the collector. Of an application, lists its models and the columns that probably
-    need a policy, with the policy to paste. Run it with the service's user and settings. While
+    need a policy, with the policy to paste, and the raw SQL that was met: writes that are not
+    recorded, or that have no actor. Run it with the service's user and settings. While
     `auditspan up` runs on the same data, the sink of `up` is checked.
 
     Exits with 0 if there is no problem, 1 if there is one, and 2 if a check could not be made.
@@ -105,12 +107,25 @@ def _examine_database(examination: Examination, target: Target, engine: Engine) 
             settings = target.diagnosed()
             backlog = read_backlog(connection, tables, sink_names(settings))
             examination.sinks = undelivered(backlog, settings)
+            _examine_raw_writes(examination, target, connection)
     except AuditConfigError as error:
         examination.add("schema", error.message)
     except SQLAlchemyError as error:
         examination.unchecked.append(
             f"The database did not answer: {database_reason(error)}. {target.database_hint}"
         )
+
+
+def _examine_raw_writes(examination: Examination, target: Target, connection: Connection) -> None:
+    """List what the trail does not record or attribute; staged changes that stay are a problem."""
+    models = target.reviewed_models()
+    if not models:
+        return
+    found = [*find_raw_writes(connection, target.tables, models, command=target.command)]
+    examination.raw_writes = [one for one in found if one.kind != "staged"]
+    for one in found:
+        if one.kind == "staged":
+            examination.add("staged", one.detail)
 
 
 def _may_insert(connection: Connection, table: Table) -> bool:
@@ -152,6 +167,11 @@ def _print_models(reviews: Sequence[ModelReview]) -> None:
             say(f"  {review.policy}")
 
 
+def _say_all(head: str, sentences: Sequence[str]) -> None:
+    for sentence in sentences:
+        say(f"{head}: {sentence}")
+
+
 def _print(examination: Examination, *, as_json: bool) -> None:
     if as_json:
         print_object(examination.to_dict())
@@ -159,15 +179,14 @@ def _print(examination: Examination, *, as_json: bool) -> None:
     for found in examination.found:
         say(f"{found.kind}: {found.detail}")
     _print_models(examination.models)
+    _say_all("raw SQL", [one.detail for one in examination.raw_writes])
     for lease in examination.workers:
         if lease.is_current:
             say(f"{lease.name}: {lease.description}")
     for name, sink in examination.sinks.items():
         if any(sink[key] for key in ("rows", "quarantined", "per_second", "last_error")):
             say(_delivery(name, sink))
-    for sentence in examination.notes:
-        say(f"note: {sentence}")
-    for sentence in examination.unchecked:
-        say(f"not checked: {sentence}")
+    _say_all("note", examination.notes)
+    _say_all("not checked", examination.unchecked)
     if examination.ok:
         say("No problems found.")
