@@ -25,8 +25,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
         yield cluster
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Kafka]:
-    """Kafka with three brokers, any of which a test may kill."""
-    with kafka(tmp_path / "kafka", 3) as cluster:
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """Kafka with three brokers; a test that kills one starts it again."""
+    with kafka(tmp_path_factory.mktemp("three") / "kafka", 3) as cluster:
         yield cluster

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Message
 
 _POLL = 0.2
+_ASKING = 5.0
+"""Seconds in which the state of a topic is asked for, to explain a failure."""
+
 _REFUSED = ("MSG_SIZE_TOO_LARGE", "INVALID_RECORD", "POLICY_VIOLATION", "RECORD_LIST_TOO_LARGE")
 """Names of the errors that concern the records themselves; all others concern the broker."""
 
@@ -148,7 +151,7 @@ class BatchProducer:
         deadline = time.monotonic() + timeout
         while True:
             try:
-                return dict(self._producer.list_topics(timeout=min(1.0, timeout)).topics)
+                return dict(self._producer.list_topics(timeout=min(2.0, timeout)).topics)
             except library().KafkaException as error:
                 self._producer.poll(0)
                 if self._is_down or time.monotonic() > deadline:
@@ -158,7 +161,7 @@ class BatchProducer:
     def _state(self) -> str:
         """Return what is wrong with the topic or the connections, in parentheses."""
         try:
-            topic = self._topics(1.0)[self._topic]
+            topic = self._topics(_ASKING)[self._topic]
         except (SinkUnavailableError, KeyError):
             return f" ({self._trouble})" if self._trouble else ""
         lacking = list(_lacking(topic.partitions.values()))
