@@ -32,7 +32,7 @@ def target_without_trail(sessions: Any) -> Any:  # noqa: ANN401
     """Return the target to listen on for SQLAlchemy's events of sessions that have no trail yet.
 
     Raises:
-        AuditConfigError: these are no sessions, have a trail, or use an unsupported database.
+        AuditConfigError: not sessions, or sessions with a trail or an unsupported database.
     """
     target = hook_target(sessions)
     if target in attached:

@@ -34,7 +34,7 @@ class Checked(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What one of the processes needs to check its ranges.
+    """The ranges of one process, and everything it needs to check them.
 
     Attributes:
         source: the database.

@@ -18,7 +18,7 @@ _SETTINGS = ("search_path", "role")
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """How another process reads the same database, on PostgreSQL the same snapshot of it.
+    """Source for another process: the same database, and on PostgreSQL the same snapshot of it.
 
     Attributes:
         url: the database, without its password.

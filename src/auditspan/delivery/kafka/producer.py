@@ -3,7 +3,7 @@
 The order of each partition rests on two properties. The broker stores what one producer sent
 without gaps: `enable.idempotence`, and `enable.gapless.guarantee`, which stops the producer when a
 message fails. And after a failure this producer is discarded with everything that waits in it, so
-it sends nothing more: whoever sends the batch again begins with its first message. So the first
+it sends nothing more: a repeated batch begins with its first message. So the first
 copies of a partition's messages are in order, whatever fails.
 """
 
