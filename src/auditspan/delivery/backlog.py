@@ -12,7 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Select, select
 
-from auditspan.delivery.cursors import load_cursors, newest_seq
+from auditspan.delivery.cursors import Cursors, newest_seq, stored_cursors
 from auditspan.delivery.status import WINDOW, read_status
 from auditspan.dialects import PerDialect
 from auditspan.seal import UNSEALED
@@ -67,6 +67,7 @@ class Backlog:
     """The backlog of the workers.
 
     Attributes:
+        sealed: the number of sealed rows.
         unsealed: committed rows without a leaf.
         undelivered: undelivered rows for each sink, by its name.
         last_seen_seconds: seconds since a worker last wrote to the tables; None if none ever did.
@@ -74,18 +75,36 @@ class Backlog:
             leases (SQLite).
     """
 
+    sealed: int
     unsealed: Waiting
     undelivered: Mapping[str, Undelivered]
     last_seen_seconds: float | None
     is_working: bool | None
 
 
-def read_backlog(connection: Connection, tables: AuditTables, sinks: Sequence[str]) -> Backlog:
-    """Return the backlog of the workers, for these sinks, without locks and writes."""
+def read_backlog(
+    connection: Connection, tables: AuditTables, sinks: Sequence[str] | None = None
+) -> Backlog:
+    """Return the backlog of the workers, without locks and writes.
+
+    Args:
+        connection: the connection to read from.
+        tables: the audit tables.
+        sinks: the names of the sinks; by default those that have cursors.
+    """
     now = database_time(connection)
+    # Cursors first: rows that are sealed between the two reads do not invalidate them.
+    stored = stored_cursors(connection, tables)
+    newest = newest_seq(connection, tables)
+    sinks = tuple(stored) if sinks is None else sinks
+    sent = {name: stored.get(name, Cursors()).within(newest).sent for name in sinks}
     return Backlog(
+        sealed=newest + 1,
         unsealed=_unsealed(connection, tables, now),
-        undelivered={name: _undelivered(connection, tables, name, now) for name in sinks},
+        undelivered={
+            name: _undelivered(connection, tables, name, (one, newest), now)
+            for name, one in sent.items()
+        },
         last_seen_seconds=_last_seen(connection, tables, now),
         is_working=_IS_WORKING.of(connection)(connection, tables, sinks),
     )
@@ -93,16 +112,19 @@ def read_backlog(connection: Connection, tables: AuditTables, sinks: Sequence[st
 
 def _unsealed(connection: Connection, tables: AuditTables, now: datetime) -> Waiting:
     rows, first = UNSEALED.of(connection).count_unsealed(connection, tables, MOST)
+    if not rows:
+        return Waiting(rows=0)
     event = tables.event.c
     recorded = select(UtcText(event.recorded_at)).where(event.id == first)
     return Waiting(rows=min(rows, MOST), oldest_seconds=_age(connection, recorded, now))
 
 
 def _undelivered(
-    connection: Connection, tables: AuditTables, sink: str, now: datetime
+    connection: Connection, tables: AuditTables, sink: str, span: tuple[int, int], now: datetime
 ) -> Undelivered:
     event, leaf = tables.event.c, tables.leaf.c
-    sent = load_cursors(connection, tables, sink).sent
+    sent, newest = span
+    rows = max(0, newest - sent)
     status = read_status(connection, tables, sink)
     is_recent = (_since(status.updated_at, now) or 0.0) <= 2 * WINDOW
     recorded = (
@@ -111,8 +133,8 @@ def _undelivered(
         .where(leaf.seq == sent + 1)
     )
     return Undelivered(
-        rows=max(0, newest_seq(connection, tables) - sent),
-        oldest_seconds=_age(connection, recorded, now),
+        rows=rows,
+        oldest_seconds=_age(connection, recorded, now) if rows else None,
         quarantined=len(quarantined(connection, tables, sink, limit=MOST)),
         per_second=round(status.last_minute / WINDOW, 3) if is_recent else 0.0,
         failures=status.failures,

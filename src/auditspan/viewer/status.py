@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from auditspan.delivery import Backlog, read_backlog, stored_cursors
-from auditspan.storage import AuditTables, newest_size
+from auditspan.delivery import Backlog, read_backlog
+from auditspan.storage import AuditTables
 
 _LATE_SECONDS = 60.0
 """The age from which waiting rows are a problem. The sealer runs every 250 ms."""
@@ -19,12 +19,15 @@ class Status:
     """State of the trail.
 
     Attributes:
-        sealed: the number of sealed rows.
         backlog: the rows that wait, in total and for each sink.
     """
 
-    sealed: int
     backlog: Backlog
+
+    @property
+    def sealed(self) -> int:
+        """The number of sealed rows."""
+        return self.backlog.sealed
 
     @property
     def sinks(self) -> Mapping[str, int]:
@@ -51,7 +54,4 @@ class Status:
 
 def read_status(connection: Connection, tables: AuditTables) -> Status:
     """Return the state of the trail; read from indexes, however long the trail is."""
-    sinks = tuple(stored_cursors(connection, tables))
-    return Status(
-        sealed=newest_size(connection, tables), backlog=read_backlog(connection, tables, sinks)
-    )
+    return Status(backlog=read_backlog(connection, tables))
