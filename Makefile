@@ -102,7 +102,7 @@ image: ## build the container image
 .PHONY: dist
 dist: $(READY) ## build wheel and source archive in dist, with a list of what is in the image
 	@$(UV) build --quiet --out-dir dist
-	@$(UV) export --quiet --frozen --no-dev --extra service --extra postgres --extra jwt \
+	@$(UV) export --quiet --frozen --no-dev --extra service --extra postgres --extra jwt --extra kafka \
 	  --format cyclonedx1.5 --output-file dist/auditspan.cdx.json
 
 .PHONY: notes

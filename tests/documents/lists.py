@@ -7,6 +7,8 @@ from documents.page import Block
 ELSEWHERE = {
     "answer-an-auditor.md": "integration/test_reading_pages.py",
     "enrich-and-redact.md": "integration/library/test_enrichment.py",
+    "query-with-clickhouse.md": "kafka/test_pages.py",
+    "send-to-kafka.md": "kafka/test_pages.py",
     "generate-a-client.md": "integration/service/test_generated_client.py",
     "record-with-opentelemetry.md": "integration/service/test_otlp_senders.py",
     "say-who-acts.md": "integration/test_say_who_acts.py",
@@ -24,6 +26,7 @@ _SCHEMAS = "PostgreSQL's schemas; tests/integration/capture/test_translated_sche
 _RETENTION = "needs a trail of 400 days; tests/integration/test_every_command.py runs the commands"
 _PURGER = "needs the roles; tests/integration/retention/test_roles.py"
 _BACKEND = "needs a backend; tests/backends (`make test-backends`)"
+_KAFKA = "a program of Kafka's distribution; tests/kafka does the same with its own client"
 
 NOT_RUN = {
     "deploy-on-kubernetes.md": {
@@ -80,6 +83,10 @@ NOT_RUN = {
         "java -jar": _BACKEND,
         "COMPOSE_PROFILES=grafana": _DOCKER,
         "17 * * * *": _DOCKER,
+    },
+    "send-to-kafka.md": {
+        "kafka-topics.sh": _KAFKA,
+        "kafka-console-consumer.sh": _KAFKA,
     },
     "use-several-databases.md": {
         "engine = create_engine(url, connect_args": _SCHEMAS,

@@ -65,6 +65,7 @@ def read_kafka(
         try:
             yield from reading.records(consumer, tally, advance or (lambda *_: None))
         except library().KafkaException as error:
+            consumer.poll(0)  # passes on what the connections report
             raise reading.failed(reason_of(error)) from error
 
 

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from auditspan.delivery import Sink
-from auditspan.doctor.checks import examine_collector, examine_sink
-from auditspan.doctor.examination import Examination
+from auditspan.doctor import Examination, examine_collector, examine_sink
 from auditspan.otlp import read_logs
 from auditspan.settings.destinations import Destination
 from auditspan.settings.sinks import make_sinks

@@ -1,9 +1,9 @@
 """A producer that delivers batches until the first failure.
 
-The order of each partition rests on two properties. The broker stores what one producer sent
+The order of each partition rests on two properties. The broker stores what one producer sends
 without gaps: `enable.idempotence`, and `enable.gapless.guarantee`, which stops the producer when a
-message fails. And after a failure this producer is discarded with everything that waits in it, so
-it sends nothing more: a repeated batch begins with its first message. So the first
+message fails. And after a failure this producer is discarded with all its waiting messages, so it
+sends nothing more, and the next attempt begins with the first message of the batch. So the first
 copies of a partition's messages are in order, whatever fails.
 """
 
