@@ -202,6 +202,22 @@ MUTATIONS = [
         "beside_writes",
     ),
     Mutation(
+        "use remembered keys that were erased",
+        "storage/new_disclosures.py",
+        '    is_stored = f"EXISTS (SELECT FROM {keys} k WHERE k.key_id = d.key_id)"\n',
+        '    is_stored = "true"\n',
+        ERASURE,
+        "after_an_erasure and postgresql",
+    ),
+    Mutation(
+        "store values without the lock of their subjects",
+        "storage/erasure_lock.py",
+        '        return _SHARE, ",".join(map(str, numbers))',
+        """        return "SELECT 'read committed' FROM (VALUES (?)) v", str(numbers)""",
+        ERASURE,
+        "beside_writes",
+    ),
+    Mutation(
         "accept every missing row after a purge",
         "verify/row_check.py",
         "        return is_gone and self.purge is not None and 0 <= leaf.seq < self.purge.size",

@@ -32,7 +32,6 @@ from auditspan.storage.events import (
     get_event,
     get_events,
     history,
-    insert_records,
     sealed_page,
 )
 from auditspan.storage.insert import insert_counted
@@ -49,6 +48,7 @@ from auditspan.storage.leaves import (
     stored_bytes,
 )
 from auditspan.storage.locks import LockHolder, LockWatch, lock_holder, try_sealer_lock
+from auditspan.storage.new_events import insert_records
 from auditspan.storage.partitions import PARTITIONS
 from auditspan.storage.partitions.postgresql import weak_points
 from auditspan.storage.purges import (

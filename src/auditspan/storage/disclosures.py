@@ -1,34 +1,23 @@
-"""Inserts and queries of disclosures, each encrypted with the key of its subject."""
+"""Queries of disclosures, each encrypted with the key of its subject."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, exists, select
 
-from auditspan.errors import KeyFileError
 from auditspan.format import (
-    NONCE_BYTES,
-    Disclosure,
     ErasureKey,
     Subject,
     commitment_of,
     decrypt,
-    disclosed_value,
-    encrypt,
 )
-from auditspan.storage.erasure_keys import Keys, erasure_keys_of
-from auditspan.storage.insert import insert_rows
+from auditspan.storage.erasure_keys import erasure_keys_of
 from auditspan.storage.leaves import StoredText
-from auditspan.storage.subject_keys import SubjectKey, subject_keys
 from auditspan.storage.tables import AuditTables
 
 _T = TypeVar("_T")
-_COLUMNS = ("event_id", "sha256", "subject_type", "subject_id", "key_id", "encrypted", "term")
-_LABELLED = ("actor", "on_behalf_of")
-"""The members whose erasable labels are found by their terms."""
 
 _TOGETHER = 500
 """Events in one query."""
@@ -46,35 +35,6 @@ class StoredDisclosure(NamedTuple):
     sha256: str
     subject: Subject
     text: str | None
-
-
-def insert_disclosures(
-    connection: Connection,
-    tables: AuditTables,
-    of_events: Sequence[tuple[str, Disclosure]],
-    keys: Keys,
-    *,
-    created: Collection[Subject] = (),
-) -> None:
-    """Insert the disclosures of new events, each given with its event id.
-
-    The keys of new subjects are encrypted with the first of `keys`; `created` are the subjects that
-    this transaction has created.
-
-    Raises:
-        KeyFileError: there is no erasure key.
-        AuditWriteError: the database did not insert exactly these rows.
-    """
-    if not keys:
-        raise KeyFileError(
-            "There is no erasure key, which erasable values are stored with: create it with "
-            "`auditspan keys init`, give the same file to every process that writes to this "
-            "database, and set AUDITSPAN_ERASURE_KEY_FILE to its path."
-        )
-    subjects = dict.fromkeys(one.subject for _, one in of_events)
-    secrets = subject_keys(connection, tables, [*subjects], keys, created=created)
-    rows = [_row(event_id, one, secrets[one.subject], keys[0]) for event_id, one in of_events]
-    insert_rows(connection, tables.disclosure, _COLUMNS, rows, by_driver=True)
 
 
 def read_disclosures(
@@ -153,14 +113,6 @@ def labelled(
         own = exists().where(event.event_id == disclosure.event_id, event.tenant == tenant)
         found = found.where(own)
     return connection.execute(found).scalar()
-
-
-def _row(event_id: str, one: Disclosure, key: SubjectKey, erasure_key: ErasureKey) -> list[object]:
-    encrypted = encrypt(key.secret, one.text, one.sha256, os.urandom(NONCE_BYTES))
-    member, name = one.path[0], one.path[-1]
-    label = str(disclosed_value(one.text)) if member in _LABELLED and name == "label" else None
-    term = None if label is None else erasure_key.term(member, label)
-    return [event_id, one.sha256, *one.subject, key.key_id, encrypted, term]
 
 
 def _chunks(items: Iterable[_T]) -> Iterator[list[_T]]:

@@ -8,27 +8,25 @@ keeps only some thousand. On SQLite there is one writer.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, text
 
 from auditspan.dialects import PerDialect
 from auditspan.errors import AuditConfigError
 from auditspan.format import Subject
-from auditspan.storage.driver import fetch, marked
 
 _CLASS = 0x61756465
 """The first number of the advisory locks ("aude")."""
 
 _LOCKS = 64
 
-_SHARE = f"""
-SELECT current_setting('transaction_isolation')
-  FROM (SELECT array_agg(CAST(pg_advisory_xact_lock_shared({_CLASS}, n) AS text)) AS taken
-          FROM unnest(CAST(string_to_array(?, ',') AS int[])) n) locks
- WHERE taken IS NOT NULL
-"""  # noqa: S608 (a number of our own)
+_SHARE = (
+    "SELECT current_setting('transaction_isolation') FROM (SELECT array_agg("  # noqa: S608 (a number of our own)
+    f"CAST(pg_advisory_xact_lock_shared({_CLASS}, n) AS text)) AS taken "
+    "FROM unnest(CAST(string_to_array(?, ',') AS int[])) n) locks WHERE taken IS NOT NULL"
+)
 _EXCLUDE = text("SELECT pg_advisory_xact_lock(:class, :n)")
 _ISOLATION = text("SELECT current_setting('transaction_isolation')")
 _SEES_NEWEST = frozenset({"read committed", "read uncommitted"})
@@ -37,11 +35,17 @@ _SEES_NEWEST = frozenset({"read committed", "read uncommitted"})
 class ErasureLock(Protocol):
     """Lock of one database."""
 
-    def share(self, connection: Connection, subjects: Sequence[Subject], /) -> bool:
-        """Keep erasures of these subjects waiting until the transaction ends.
+    def query(self, subjects: Iterable[Subject], /) -> tuple[str, str] | None:
+        """Return a scalar query, with its parameter, that takes the lock for these subjects.
 
-        Returns:
-            Whether the next query sees what an erasure has just committed.
+        Erasures of them then wait until the transaction ends. None if there is nothing to lock.
+        """
+
+    def sees_newest(self, answer: Any, /) -> bool:  # noqa: ANN401 (what the driver returns)
+        """Return whether the next query sees what an erasure has just committed.
+
+        Args:
+            answer: what the query has returned.
         """
 
     def exclude(self, connection: Connection, subject: Subject, /) -> None:
@@ -53,11 +57,12 @@ class ErasureLock(Protocol):
 
 
 class _AdvisoryLocks:
-    def share(self, connection: Connection, subjects: Sequence[Subject]) -> bool:
+    def query(self, subjects: Iterable[Subject]) -> tuple[str, str]:
         numbers = sorted({_number(subject) for subject in subjects})
-        statement = marked(connection.dialect, _SHARE)
-        rows = fetch(connection, statement, (",".join(map(str, numbers)),))
-        return rows[0][0] in _SEES_NEWEST
+        return _SHARE, ",".join(map(str, numbers))
+
+    def sees_newest(self, answer: object) -> bool:
+        return answer in _SEES_NEWEST
 
     def exclude(self, connection: Connection, subject: Subject) -> None:
         level = connection.execute(_ISOLATION).scalar_one()
@@ -70,7 +75,10 @@ class _AdvisoryLocks:
 
 
 class _OneWriter:
-    def share(self, _connection: Connection, _subjects: Sequence[Subject]) -> bool:
+    def query(self, _subjects: Iterable[Subject]) -> None:
+        return
+
+    def sees_newest(self, _answer: object) -> bool:
         return True
 
     def exclude(self, _connection: Connection, _subject: Subject) -> None:

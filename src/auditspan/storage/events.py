@@ -1,8 +1,8 @@
-"""Queries and inserts of audit rows."""
+"""Queries of audit rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,65 +22,22 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from auditspan.format import (
     COLUMNS,
-    AuditRecord,
-    Disclosure,
-    MacKey,
-    Subject,
     in_change_order,
     may_have_commitments,
 )
-from auditspan.storage.disclosures import insert_disclosures, read_disclosures
-from auditspan.storage.erasure_keys import KeySource, erasure_keys_of, keys_of
+from auditspan.storage.disclosures import read_disclosures
 from auditspan.storage.event_filter import EventFilter
-from auditspan.storage.insert import insert_rows
 from auditspan.storage.leaves import IsCounted, StoredText, UtcText
 from auditspan.storage.nearby import near_rows, rows_of_times
 from auditspan.storage.quarantine import is_quarantined
 from auditspan.storage.stored_event import StoredEvent
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables
 
-_COLUMNS = (*COLUMNS, "body", "mac", "mac_key_id")
-"""The columns that are inserted; the database sets the others."""
-
 _PAGE = 500
 """The number of events of a history that are read at once."""
 
 _EXPORTED = 100
 """The number of events of an export that are read at once; each may have 64 KiB."""
-
-
-def insert_records(  # noqa: PLR0913 (the tables, and two kinds of keys)
-    connection: Connection,
-    tables: AuditTables,
-    records: Iterable[AuditRecord],
-    key: MacKey | None,
-    erasure_keys: KeySource | None = None,
-    *,
-    by_driver: bool = False,
-) -> None:
-    """Insert the rows of these records in this order, with as few statements as possible.
-
-    Without `erasure_keys`, those of the metadata are used for erasable values. `by_driver` is
-    that of `insert_rows`.
-    """
-    rows, disclosures, created = [], list[tuple[str, Disclosure]](), set[Subject]()
-    for record in records:
-        rows.append(_row(record, key))
-        if record.disclosures:
-            disclosures += ((record.event_id, one) for one in record.disclosures)
-            created |= _created(record)
-    insert_rows(connection, tables.event, _COLUMNS, rows, by_driver=by_driver)
-    if disclosures:
-        own = erasure_keys_of(tables.event.metadata) if erasure_keys is None else erasure_keys
-        insert_disclosures(connection, tables, disclosures, keys_of(own), created=created)
-
-
-def _created(record: AuditRecord) -> set[Subject]:
-    """Return the subject that the target of a record is, if the record says that it is new."""
-    target = record.target
-    if target is None or target.id is None or not record.action.endswith(".create"):
-        return set()
-    return {Subject(target.type, target.id)}
 
 
 def find_events(  # noqa: PLR0913 (a filter and two cursors)
@@ -222,29 +179,6 @@ def get_events(
     event = tables.event.c
     statement = _events(tables).where(event.event_id.in_(event_ids)).order_by(event.id.desc())
     return {str(one.event_id): one for one in _read(connection, tables, statement)}
-
-
-def _row(record: AuditRecord, key: MacKey | None) -> list[Any]:
-    """Return the values of a record's row, in the order of `_COLUMNS`."""
-    body = record.body()
-    actor, target = record.actor, record.target
-    return [
-        record.event_id,
-        record.occurred_at,
-        actor.type,
-        actor.id,
-        record.action,
-        record.outcome,
-        target.type if target else None,
-        target.id if target else None,
-        record.trace_id,
-        record.span_id,
-        record.tx_id,
-        record.tenant,
-        body,
-        key.sign(body) if key else None,
-        key.key_id if key else None,
-    ]
 
 
 def _events(tables: AuditTables) -> Select[Any]:

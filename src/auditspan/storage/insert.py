@@ -19,10 +19,10 @@ from sqlalchemy import Connection, Dialect, Table, func, select
 
 from auditspan.dialects import DIALECTS
 from auditspan.errors import AuditWriteError
-from auditspan.storage.driver import execute
+from auditspan.storage.driver import execute, fetch, marked
 from auditspan.storage.schemas import dialect_of
 
-_TOGETHER = 20
+TOGETHER = 20
 """The number of rows in one statement, which both drivers keep prepared; more are not faster."""
 
 _COUNTED: dict[str, Any] = {"preserve_rowcount": True}
@@ -56,10 +56,7 @@ def insert_rows(
     if mark is None:
         _insert_compiled(connection, table, columns, rows)
         return
-    for position, process in _processors(connection.dialect, table, columns):
-        for row in rows:
-            row[position] = process(row[position])
-    name = dialect_of(connection).identifier_preparer.format_table(table)
+    name = _prepared(connection, table, columns, rows)
     ending = DIALECTS.of(connection).RETURNING
     run = execute if by_driver else _insert_seen
     inserted = 0
@@ -69,14 +66,56 @@ def insert_rows(
     _require_inserted(table.name, inserted, len(rows))
 
 
+def insert_and_ask(
+    connection: Connection,
+    table: Table,
+    columns: tuple[str, ...],
+    rows: Sequence[list[Any]],
+    query: tuple[str, str],
+) -> Any:  # noqa: ANN401 (a value of the driver)
+    """Insert rows as `insert_rows` by the driver, and execute a query with the last of them.
+
+    Args:
+        connection: the connection of a driver that returns rows, in a transaction.
+        table: the table.
+        columns: the names of the columns.
+        rows: the values.
+        query: a scalar query, and the value of its `?`.
+
+    Returns:
+        What the query returned.
+
+    Raises:
+        AuditWriteError: the database did not insert exactly these rows.
+    """
+    last = (len(rows) - 1) // TOGETHER * TOGETHER
+    insert_rows(connection, table, columns, rows[:last], by_driver=True)
+    name = _prepared(connection, table, columns, rows[last:])
+    statement = _sql(name, columns, "?", len(rows) - last) + f" RETURNING ({query[0]})"
+    values = (*chain.from_iterable(rows[last:]), query[1])
+    found = fetch(connection, marked(connection.dialect, statement), values)
+    _require_inserted(table.name, len(found), len(rows) - last)
+    return found[0][0]
+
+
+def _prepared(
+    connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[list[Any]]
+) -> str:
+    """Convert the values for the driver, and return the quoted name of the table."""
+    for position, process in _processors(connection.dialect, table, columns):
+        for row in rows:
+            row[position] = process(row[position])
+    return dialect_of(connection).identifier_preparer.format_table(table)
+
+
 def _batches(rows: Sequence[list[Any]]) -> Iterator[tuple[int, list[tuple[Any, ...]]]]:
     """Yield numbers of rows per statement, each with the values of all such statements."""
-    whole = len(rows) - len(rows) % _TOGETHER
+    whole = len(rows) - len(rows) % TOGETHER
     if whole:
-        starts = range(0, whole, _TOGETHER)
+        starts = range(0, whole, TOGETHER)
         yield (
-            _TOGETHER,
-            [tuple(chain.from_iterable(rows[at : at + _TOGETHER])) for at in starts],
+            TOGETHER,
+            [tuple(chain.from_iterable(rows[at : at + TOGETHER])) for at in starts],
         )
     if whole < len(rows):
         yield len(rows) - whole, [tuple(chain.from_iterable(rows[whole:]))]

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Dialect, Table
 
 from auditspan.format import KEY_BYTES, ErasureKey, Subject
 from auditspan.storage.driver import fetch, marked
-from auditspan.storage.erasure_lock import LOCKS
-from auditspan.storage.insert import insert_rows
 from auditspan.storage.schemas import dialect_of
 from auditspan.storage.tables import AuditTables
 
-_COLUMNS = ("key_id", "subject_type", "subject_id", "wrapped", "erasure_key_id")
+COLUMNS = ("key_id", "subject_type", "subject_id", "wrapped", "erasure_key_id")
+"""The columns that are inserted."""
 
 _TOGETHER = 500
 """Subjects in one query."""
@@ -30,31 +30,53 @@ class SubjectKey(NamedTuple):
     secret: bytes
 
 
-def subject_keys(
+@dataclass(frozen=True, kw_only=True)
+class FoundKeys:
+    """Keys of subjects.
+
+    Attributes:
+        keys: the key of each subject.
+        rows: the rows of those that are new and must be inserted.
+    """
+
+    keys: dict[Subject, SubjectKey]
+    rows: list[list[Any]]
+
+
+def subject_keys(  # noqa: PLR0913 (two kinds of subjects need no query)
     connection: Connection,
     tables: AuditTables,
     subjects: Sequence[Subject],
     keys: Sequence[ErasureKey],
     *,
-    created: Collection[Subject] = (),
-) -> dict[Subject, SubjectKey]:
-    """Return the key of each subject; create those that are missing, under the first of `keys`.
+    known: Mapping[Subject, SubjectKey] | None = None,
+    new: Collection[Subject] = (),
+) -> FoundKeys:
+    """Return the key of each subject; make new ones under the first of `keys`.
 
-    A lock keeps an erasure from removing a key between here and the commit.
+    The caller MUST hold the lock, which keeps an erasure from removing a key before the commit.
 
     Args:
         connection: the connection, in a transaction that has written.
         tables: the audit tables.
         subjects: the subjects, each once.
         keys: the erasure keys.
-        created: subjects that this transaction has created. They get a new key without a query; a
-            subject may have several.
+        known: keys that need no query.
+        new: subjects that get a new key without a query; a subject may have several.
     """
-    sees_newest = LOCKS.of(connection).share(connection, subjects)
-    older = [one for one in subjects if one not in created] if sees_newest else []
-    found = dict(_existing(connection, tables, older, keys))
-    missing = [one for one in subjects if one not in found]
-    return found | _create(connection, tables, missing, keys[0])
+    found = {one: key for one, key in (known or {}).items() if one not in new}
+    sought = [one for one in subjects if one not in found and one not in new]
+    found.update(_existing(connection, tables, sought, keys))
+    made = {
+        one: SubjectKey(str(uuid.uuid4()), os.urandom(KEY_BYTES))
+        for one in subjects
+        if one not in found
+    }
+    rows: list[list[Any]] = [
+        [key.key_id, *subject, keys[0].wrap(key.secret), keys[0].key_id]
+        for subject, key in made.items()
+    ]
+    return FoundKeys(keys=found | made, rows=rows)
 
 
 def _existing(
@@ -85,18 +107,3 @@ def _query(table: Table, dialect: Dialect, number: int) -> str:
         "SELECT subject_type, subject_id, CAST(key_id AS TEXT), wrapped, erasure_key_id "  # noqa: S608 (a quoted name)
         f"FROM {name} WHERE {wanted}",
     )
-
-
-def _create(
-    connection: Connection,
-    tables: AuditTables,
-    subjects: Sequence[Subject],
-    erasure_key: ErasureKey,
-) -> dict[Subject, SubjectKey]:
-    made = {one: SubjectKey(str(uuid.uuid4()), os.urandom(KEY_BYTES)) for one in subjects}
-    rows: list[list[object]] = [
-        [key.key_id, *subject, erasure_key.wrap(key.secret), erasure_key.key_id]
-        for subject, key in made.items()
-    ]
-    insert_rows(connection, tables.subject_key, _COLUMNS, rows, by_driver=True)
-    return made

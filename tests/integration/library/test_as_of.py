@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from auditspan import Actor, AuditBodyError, AuditConfigError, Digest, Redacted, State, Target
 from auditspan.format import AuditRecord, Service, uuid7
-from auditspan.storage.events import insert_records
+from auditspan.storage.new_events import insert_records
 from integration.library.models import Account, Colour, Person, Plain, Profile, Seat, Thing
 from integration.library.shapes import Animal, Country, Dog, Engineer, Post, Tag, Worker, rate
 from integration.library.snapshots import HISTORIES, Histories, recorded, take

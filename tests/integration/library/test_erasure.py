@@ -18,6 +18,7 @@ from sqlalchemy import (
     Engine,
     ForeignKey,
     delete,
+    insert,
     inspect,
     select,
     table,
@@ -598,6 +599,50 @@ def test_write_at_repeatable_read_does_not_use_an_erased_key(shop: Shop) -> None
         session.add(shop.address(id=9, customer_id=1, street=STREET))
         session.commit()
     assert STREET == shop.events()[-1].new["street"]
+    shop.seal()
+    assert [] == shop.verify()
+
+
+def test_remembered_key_is_not_used_after_an_erasure(shop: Shop) -> None:
+    """What is written afterwards gets a new key, so that it can be read, and erased again."""
+    with shop.acting() as session:
+        session.execute(update(shop.customer).values(full_name="y"))
+    shop.erase_person()
+    with shop.acting() as session:
+        session.execute(update(shop.customer).values(full_name=NAME, email=EMAIL))
+    newest = shop.events()[-1]
+    assert (NAME, LABEL) == (newest.new["full_name"], newest.actor.label)
+    shop.seal()
+    assert [] == shop.verify()
+    shop.erase_person()
+    assert [] == [one for one in PLANTED if one in shop.dump()]
+    assert [] == shop.verify()
+
+
+def test_key_of_a_rolled_back_transaction_is_not_used(shop: Shop) -> None:
+    """The process remembers it, but the database does not have it."""
+    shop.erase()
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), shop.acting() as session, session.begin_nested():
+            session.execute(update(shop.customer).values(email="undone@example.org"))
+            shop.trail.record(session, "customer.seen")  # the row above is written before it
+            raise ZeroDivisionError
+    with shop.acting() as session:
+        session.execute(update(shop.customer).values(email="again@example.org"))
+    assert "again@example.org" == shop.events()[-1].new["email"]
+    shop.seal()
+    assert [] == shop.verify()
+
+
+def test_disclosures_are_inserted_in_one_statement_or_many(shop: Shop) -> None:
+    """Both ways store what is read again."""
+    for count in (1, 5, 6, 30):
+        with shop.acting() as session:
+            ids = range(100 * count, 101 * count)
+            rows = [{"id": id_, "email": f"{id_}@example.org"} for id_ in ids]
+            session.execute(insert(shop.customer), rows)
+        found = {event.new["email"] for event in shop.events()[-count:]}
+        assert {row["email"] for row in rows} == found
     shop.seal()
     assert [] == shop.verify()
 

@@ -25,7 +25,7 @@ from auditspan import (
     audit_context,
 )
 from auditspan.format import AuditRecord, Service, uuid7
-from auditspan.storage.events import insert_records
+from auditspan.storage.new_events import insert_records
 from integration.library.models import Account, Base, Person, Seat, Team, Thing
 from integration.library.shapes import Article, Country, Engineer, Post, Tag, rate
 from integration.library.snapshots import PROGRAM, Histories, take

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from auditspan.storage.events import insert_records
+from auditspan.storage.new_events import insert_records
 from integration.scaling.conftest import partition
 from integration.trust.world import MAC, Trail, opened, record
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from auditspan.format.record import Actor, AuditRecord, Service, Target
-from auditspan.storage.events import insert_records
+from auditspan.storage.new_events import insert_records
 from auditspan.storage.tables import audit_tables
 from auditspan_service.cli import main
 from auditspan_service.models import Base
