@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from auditspan.delivery.acknowledgement import Acknowledgement
 from auditspan.delivery.answers import read_answer
-from auditspan.delivery.backlog import Backlog, read_backlog
+from auditspan.delivery.backlog import Backlog, Undelivered, read_backlog
 from auditspan.delivery.backoff import Backoff
 from auditspan.delivery.batch import UNFIT, prepare, record_of, send_all
 from auditspan.delivery.cursors import (
@@ -41,6 +41,7 @@ __all__ = [
     "Relay",
     "Sink",
     "TlsFiles",
+    "Undelivered",
     "checked_headers",
     "encode",
     "is_loopback",

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from auditspan.viewer.blueprint import SECURITY_HEADERS, viewer_blueprint
-from auditspan.viewer.viewer import Account, Connect
+from auditspan.viewer.viewer import Account, Connect, Viewer
 
-__all__ = ["SECURITY_HEADERS", "Account", "Connect", "viewer_blueprint"]
+__all__ = ["SECURITY_HEADERS", "Account", "Connect", "Viewer", "viewer_blueprint"]

@@ -71,29 +71,14 @@ def viewer_blueprint(  # noqa: PLR0913 (keyword-only, each with a default)
     trace_url: str | None = None,
     public_keys: Sequence[PublicKey] = (),
     account: Callable[[], Account | None] = lambda: None,
+    denials: str = "*.denied",
 ) -> Blueprint:
     """Return the pages of a trail as a blueprint, for `app.register_blueprint`.
 
-    The application MUST have an `AuditExtension` of the trail, which names the viewer.
-    Each page that is shown is recorded as `audit.viewed`, by the actor of the request; a page whose
-    view cannot be recorded is not shown. Polls of a live page are not recorded.
-
-    Args:
-        trail: the trail; its sessions MUST be synchronous.
-        can_view: returns whether the current request may see the trail. It may also raise what
-            `flask.abort` raises, such as a redirect to the login. Without it, no request may.
-        can_revert: returns whether the current request, which may see the trail, may also revert
-            changes of audited models. Without it, no request may. The application needs a
-            `SECRET_KEY`: the token of the form is kept in its session.
-        connect: opens a connection for reading, by default through a session of the trail.
-        collector_files: the directory of the collector's files, which the spans of a trace are read
-            from. An index of them is kept there, or in memory where that is not possible.
-        trace_url: the URL of a trace in a tracing backend, with `{trace_id}` in the place of its
-            id, which the pages link to.
-        public_keys: the keys that checkpoints may be signed by; without them, signatures are not
-            checked.
-        account: returns the account that is shown with a button to sign out, for an application
-            that signs in on these pages.
+    The application MUST have an `AuditExtension` of the trail, which names the viewer. Each page
+    that is shown is recorded as `audit.viewed`, by the actor of the request; a page whose view
+    cannot be recorded is not shown. Polls of a live page are not recorded. For the arguments, see
+    `Viewer`.
 
     Raises:
         AuditConfigError: the URL of traces is invalid.
@@ -107,8 +92,14 @@ def viewer_blueprint(  # noqa: PLR0913 (keyword-only, each with a default)
         trace_link=TraceLink(trace_url) if trace_url else None,
         public_keys=tuple(public_keys),
         account=account,
+        denials=denials,
     )
     blueprint = Blueprint("auditspan", __name__, static_folder="static")
+    _add_routes(blueprint, viewer)
+    return blueprint
+
+
+def _add_routes(blueprint: Blueprint, viewer: Viewer) -> None:
     blueprint.add_url_rule("/", "trail", _trail(viewer))
     blueprint.add_url_rule("/tail", "tail", _tail(viewer))
     for endpoint, (rule, show) in _ROUTES.items():
@@ -116,7 +107,6 @@ def viewer_blueprint(  # noqa: PLR0913 (keyword-only, each with a default)
     blueprint.add_url_rule(_ROUTES["revert"][0], "reverted", _reverted(viewer), methods=["POST"])
     blueprint.register_error_handler(HTTPException, _error_page(viewer))
     blueprint.after_request(_protected)
-    return blueprint
 
 
 def _view(viewer: Viewer, show: Show) -> Callable[..., ResponseReturnValue]:

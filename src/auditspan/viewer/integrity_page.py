@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select
 
-from auditspan.delivery import Cursors, stored_cursors
+from auditspan.delivery import Cursors, Undelivered, stored_cursors
 from auditspan.storage import AuditTables, StoredText, UtcText, quarantined
 from auditspan.viewer.checkpoints import Checkpoint, read_checkpoints
 from auditspan.viewer.plot import Plot, plot
@@ -26,16 +26,14 @@ class Destination:
 
     Attributes:
         updated_at: the time of the last movement of its cursors, as text in UTC.
-        waiting: the sealed rows that it has not acknowledged.
-        oldest_seconds: the age of the oldest of them.
+        waiting: the sealed rows that it has not acknowledged, their age, its rate and last error.
         refused: the rows in its quarantine.
     """
 
     name: str
     cursors: Cursors
     updated_at: str
-    waiting: int
-    oldest_seconds: float | None
+    waiting: Undelivered
     refused: Sequence[Row[Any]]
 
 
@@ -77,8 +75,7 @@ def _destinations(connection: Connection, tables: AuditTables, status: Status) -
             name=name,
             cursors=cursors,
             updated_at=moved.get(name, ""),
-            waiting=status.backlog.undelivered[name].rows,
-            oldest_seconds=status.backlog.undelivered[name].oldest_seconds,
+            waiting=status.backlog.undelivered[name],
             refused=_refused(connection, tables, name),
         )
         for name, cursors in stored_cursors(connection, tables).items()

@@ -46,6 +46,10 @@ def _number(value: float) -> str:
     return f"{value:,}"
 
 
+def _rate(per_second: float) -> str:
+    return f"{per_second:,.0f}/s" if per_second >= 10 or not per_second else f"{per_second:.1f}/s"  # noqa: PLR2004 (a rate)
+
+
 def _duration(milliseconds: float) -> str:
     if milliseconds >= 1000:  # noqa: PLR2004 (a second)
         return f"{milliseconds / 1000:.2f} s"
@@ -85,6 +89,7 @@ _ENVIRONMENT.filters.update(
     clock=_clock,
     duration=_duration,
     number=_number,
+    rate=_rate,
     target=wording.target_name,
     time=_time,
     value=values.value_of,

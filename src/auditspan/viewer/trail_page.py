@@ -69,14 +69,14 @@ def trail_page(viewer: Viewer, connection: Connection) -> Page:
         given = {name: value for name, value in request.args.items() if value}
         refused = Query(filters=given, wanted=EventFilter())
         values = {"query": refused, "listing": Listing(lines=()), "problem": problem}
-        return Page(template="trail.html", values={**values, **_shared(status)}, status=400)
+        return Page(template="trail.html", values={**values, **_shared(viewer, status)}, status=400)
     return Page(
         template="trail.html",
         values={
             "query": query,
             "listing": find_lines(connection, tables, query),
             "problem": None,
-            **_shared(status),
+            **_shared(viewer, status),
         },
         viewed={"page": "trail", "filters": dict(query.filters), "before": query.before},
     )
@@ -97,7 +97,7 @@ def tail(viewer: Viewer, connection: Connection) -> Page | None:
     known = int(newest) if re.fullmatch("[0-9]{1,19}", newest) else 0
     count = sum(one.row_id > known for one in listing.lines)
     status = read_status(connection, viewer.trail.tables)
-    values = {"query": query, "listing": listing, "new": count, **_shared(status)}
+    values = {"query": query, "listing": listing, "new": count, **_shared(viewer, status)}
     return Page(template="tail.html", values=values)
 
 
@@ -113,8 +113,9 @@ def find_lines(connection: Connection, tables: AuditTables, query: Query) -> Lis
     return Listing(lines=lines, purge=begun_purge(connection, tables, since=wanted.since))
 
 
-def _shared(status: object) -> dict[str, Any]:
+def _shared(viewer: Viewer, status: object) -> dict[str, Any]:
     context = current_context()
     actor = context.resolve_actor() if context else None
     today = datetime.now(UTC).date().isoformat()
-    return {"status": status, "today": today, "own_id": actor.id if actor else None}
+    own_id = actor.id if actor else None
+    return {"status": status, "today": today, "own_id": own_id, "denials": viewer.denials}

@@ -70,7 +70,27 @@ class Document:
 
 @dataclass(frozen=True, kw_only=True)
 class Viewer:
-    """Viewer of one trail; see `viewer_blueprint` for the attributes."""
+    """Viewer of one trail, as `viewer_blueprint` makes it.
+
+    Attributes:
+        trail: the trail; its sessions MUST be synchronous.
+        can_view: returns whether the current request may see the trail. It may also raise what
+            `flask.abort` raises, such as a redirect to the login. Without it, no request may.
+        can_revert: returns whether the current request, which may see the trail, may also revert
+            changes of audited models. Without it, no request may. The application needs a
+            `SECRET_KEY`: the token of the form is kept in its session.
+        connect: opens a connection for reading, by default through a session of the trail.
+        trace_files: the files in `collector_files`, the directory of the collector's files, which
+            the spans of a trace are read from. An index of them is kept there, or in memory where
+            that is not possible.
+        trace_link: the links to `trace_url`, the URL of a trace in a tracing backend, with
+            `{trace_id}` in the place of its id.
+        public_keys: the keys that checkpoints may be signed by; without them, signatures are not
+            checked.
+        account: returns the account that is shown with a button to sign out, for an application
+            that signs in on these pages.
+        denials: the action of the events that the preset "Denied" lists; `*` is a wildcard.
+    """
 
     trail: AuditTrail
     can_view: Callable[[], bool] | None
@@ -80,6 +100,7 @@ class Viewer:
     trace_link: TraceLink | None
     public_keys: tuple[PublicKey, ...]
     account: Callable[[], Account | None]
+    denials: str
 
     def may_view(self) -> bool:
         """Return whether the current request may see the trail; without a callable, none may."""

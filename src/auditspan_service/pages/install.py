@@ -52,6 +52,7 @@ def install(app: Flask, services: Services) -> None:
         trace_url=services.settings.trace_url,
         public_keys=_public_keys(services.settings),
         account=account,
+        denials="authorization.failure",
     )
     app.register_blueprint(viewer)
     app.register_blueprint(pages)

@@ -129,3 +129,16 @@ def test_a_cookie_does_not_open_the_api(service: RunningService) -> None:
     client = service.app.test_client()
     sign_in(client, service.issue("admin").text)
     assert 401 == client.get("/v1/audit-events").status_code
+
+
+def test_the_preset_of_denials_finds_refused_requests(service: RunningService) -> None:
+    """They are recorded as `authorization.failure`."""
+    with audit_context(actor=Actor.user("7")):
+        service.services.trail.record_durable("authorization.failure", outcome="failure")
+    client = service.app.test_client()
+    sign_in(client, service.issue("audit:read", username="ada").text)
+    found = re.search(r'href="([^"]+)"[^>]*>Denied<', client.get("/").text)
+    assert found
+    denied = client.get(found[1].replace("&amp;", "&")).text
+    assert 1 == denied.count("data-row href")
+    assert "authorization.failure" in denied

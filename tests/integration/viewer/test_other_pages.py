@@ -12,6 +12,8 @@ from sqlalchemy import text
 from apps.shop import Shop
 from apps.shop.story import signed_in
 from auditspan import AuditConfigError, Target
+from auditspan.delivery.status import Attempts, save_status
+from auditspan.errors import SinkUnavailableError
 from auditspan.flask import AuditExtension
 from integration.viewer.conftest import seal_and_deliver
 from integration.viewer.looking import Auditor, rows
@@ -86,6 +88,31 @@ def test_integrity_checks_each_checkpoint(auditor: Auditor) -> None:
     assert min(count, 12) == page.count('<span class="good">valid</span>')
     assert min(count - 1, 11) <= page.count('<span class="good">yes</span>')
     assert ("NO: run" in page, "<strong>file</strong>" in page) == (False, True)
+
+
+def test_integrity_shows_how_delivery_goes(fresh_shop: Shop) -> None:
+    """The backlog of each destination, its rate, and its last error, also when it is over."""
+    auditor = Auditor(fresh_shop)
+    signed_in(fresh_shop, "kim").post("/customers", data={"name": "Grace"})
+    seal_and_deliver(fresh_shop)
+    page = auditor.page("/integrity")
+    assert re.search(r'data-label="Rate"[^>]*>0\.\d/s<', page)
+    assert '<span class="muted">none</span>' in page
+    attempts = Attempts()
+    attempts.failed(SinkUnavailableError("the <collector> is down"))
+    save(fresh_shop, attempts)
+    assert '<span class="bad">the &lt;collector&gt; is down</span>' in auditor.page("/integrity")
+    assert "ago, 1 in a row" in auditor.page("/integrity")
+    attempts.acknowledged(1, 0.0)
+    save(fresh_shop, attempts)
+    page = auditor.page("/integrity")
+    assert ("the &lt;collector&gt; is down" in page, "ago, over" in page) == (True, True)
+
+
+def save(shop: Shop, attempts: Attempts) -> None:
+    """Store the status of the sink, as its relay does."""
+    with shop.engine.begin() as connection:
+        save_status(connection, shop.trail.tables, "file", attempts, 0.0)
 
 
 def test_integrity_shows_the_last_recorded_verification(fresh_shop: Shop) -> None:
