@@ -12,7 +12,7 @@ from auditspan import Target
 from auditspan.backends import TopicTally, read_kafka
 from auditspan.delivery.kafka import KafkaAddress, KafkaClient, KafkaSink
 from auditspan.otlp import LogEntry, logs_of_json, logs_of_protobuf
-from auditspan.storage.events import insert_records
+from auditspan.storage.new_events import insert_records
 from auditspan.telemetry import semconv
 from auditspan.verify import ReconcileReport, reconcile_records
 from integration.trust.world import MAC, Trail, record
