@@ -22,7 +22,7 @@ from auditspan.alembic.operations import create_guards, drop_guards, partition_a
 from auditspan.delivery.sinks import FileSink
 from auditspan.errors import AuditConfigError
 from auditspan.guards import Finding, check_guards
-from auditspan.storage.events import insert_records
+from auditspan.storage.new_events import insert_records
 from auditspan.storage.partitions.postgresql import make_ahead, partitions_of
 from auditspan.storage.tables import audit_tables
 from auditspan.worker import Worker

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from auditspan.delivery.sinks import FileSink
 from auditspan.guards.check import check_guards, restore_guards
-from auditspan.storage.events import insert_records
+from auditspan.storage.new_events import insert_records
 from auditspan.storage.partitions.postgresql import make_ahead, partitions_of
 from auditspan.worker import Worker
 from integration.scaling.conftest import partition

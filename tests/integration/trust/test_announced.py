@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from auditspan.format.record import AuditRecord
 from auditspan.storage import snapshot
-from auditspan.storage.events import insert_records
+from auditspan.storage.new_events import insert_records
 from auditspan.telemetry.span_events import announce
 from auditspan.verify.reconcile import reconcile
 from auditspan_service.cli import main

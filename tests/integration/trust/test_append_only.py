@@ -27,7 +27,7 @@ from auditspan.format.ids import uuid7
 from auditspan.format.record import AuditRecord
 from auditspan.guards import Finding, check_guards
 from auditspan.seal.sealer import Sealer
-from auditspan.storage.events import insert_records
+from auditspan.storage.new_events import insert_records
 from auditspan.storage.tables import AuditTables, audit_tables
 from support.postgres import empty_database
 

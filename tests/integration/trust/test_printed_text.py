@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from auditspan import Actor
 from auditspan.delivery.sinks import AUDIT_FILE
 from auditspan.format.canonical import Json
-from auditspan.storage.events import insert_records
+from auditspan.storage.new_events import insert_records
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade

@@ -25,7 +25,7 @@ from auditspan.guards.check import check_guards
 from auditspan.otlp.files import read_logs
 from auditspan.seal.last_signed import LastSignedFile
 from auditspan.seal.sealer import Sealer
-from auditspan.storage.events import insert_records
+from auditspan.storage.new_events import insert_records
 from auditspan.storage.tables import AuditTables, audit_tables
 from auditspan.telemetry import semconv
 from auditspan.tlog.checkpoint import sign_checkpoint

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import insert, text
 
 from auditspan.format.columns import COLUMNS
-from auditspan.storage.events import insert_records
+from auditspan.storage.new_events import insert_records
 from auditspan.tlog.merkle import hash_leaf
 from auditspan.tlog.note import Checkpoint, open_note, sign_note
 from integration.trust.conftest import BATCHES

@@ -21,8 +21,8 @@ from auditspan.format.record import AuditRecord
 from auditspan.seal.last_signed import LastSigned
 from auditspan.seal.sealer import Sealer
 from auditspan.storage import snapshot
-from auditspan.storage.events import insert_records
 from auditspan.storage.leaves import sealed_leaves
+from auditspan.storage.new_events import insert_records
 from auditspan.storage.tables import AuditTables, audit_tables
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree, hash_leaf
