@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditspan.errors import AuditConfigError
-from auditspan.format.mac import SECRET_BYTES, MacKey
+from auditspan.format import SECRET_BYTES, MacKey
 
 SECRET = bytes(range(SECRET_BYTES))
 KEY = MacKey.from_secret(SECRET)

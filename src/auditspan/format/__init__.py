@@ -38,8 +38,9 @@ from auditspan.format.erasable import (
 from auditspan.format.erasure_key import KEY_BYTES, NONCE_BYTES, ErasureKey, decrypt, encrypt
 from auditspan.format.ids import MAX_MILLIS, RANDOM_BYTES, copy_id, uuid7
 from auditspan.format.key_addition import KEY_ADDED, TARGET, KeyAddition
+from auditspan.format.key_line import SECRET_BYTES
 from auditspan.format.keyring import Keyring, MacKeys
-from auditspan.format.mac import SECRET_BYTES, MacKey
+from auditspan.format.mac import MacKey
 from auditspan.format.printable import printable, printable_json
 from auditspan.format.record import Actor, ActorType, AuditRecord, Outcome, Request, Service, Target
 from auditspan.format.redaction import (

@@ -8,56 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from auditspan.errors import AuditConfigError
+from auditspan.format.key_line import KeyLine
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_BYTES = 32
+"""The length of the key of a subject."""
+
 NONCE_BYTES = 12
-_FILE = re.compile(r"auditspan-erasure-v1 ([0-9a-f]{8}) ([0-9a-f]{64})\s*")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ErasureKey:
+class ErasureKey(KeyLine):
     """Secret of 32 bytes with the id that the encrypted keys of subjects refer to."""
 
-    key_id: str
-    secret: bytes = field(repr=False)
-
-    @classmethod
-    def from_secret(cls, secret: bytes) -> ErasureKey:
-        """Return the key for a secret; its id is a hash, so that equal keys have equal ids."""
-        if len(secret) != KEY_BYTES:
-            raise AuditConfigError(
-                f"invalid erasure secret: expected {KEY_BYTES} bytes, got {len(secret)}"
-            )
-        digest = hashlib.sha256(b"auditspan-erasure\0" + secret).hexdigest()
-        return cls(key_id=digest[:8], secret=secret)
-
-    @classmethod
-    def parse(cls, text: str) -> ErasureKey:
-        """Parse the text of a key file, as written by `dump`.
-
-        Raises:
-            AuditConfigError: the text is invalid, or its id does not match its secret.
-        """
-        match = _FILE.fullmatch(text)
-        key = cls.from_secret(bytes.fromhex(match[2])) if match else None
-        if key is None or match is None or key.key_id != match[1]:
-            raise AuditConfigError(
-                "invalid erasure key file: expected one line 'auditspan-erasure-v1 ID SECRET' "
-                "(hexadecimal)"
-            )
-        return key
-
-    def dump(self) -> str:
-        """Return the text of a key file, which is secret."""
-        return f"auditspan-erasure-v1 {self.key_id} {self.secret.hex()}\n"
+    KIND = "erasure"
 
     def term(self, member: str, label: str) -> str:
         """Return a keyed digest by which events whose member has this label are found."""

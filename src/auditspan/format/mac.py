@@ -4,52 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
-from dataclasses import dataclass, field
 from functools import cached_property
 
-from auditspan.errors import AuditConfigError
-
-SECRET_BYTES = 32
-_FILE = re.compile(r"auditspan-mac-v1 ([0-9a-f]{8}) ([0-9a-f]{64})\s*")
+from auditspan.format.key_line import KeyLine
 
 
-@dataclass(frozen=True, kw_only=True)
-class MacKey:
+class MacKey(KeyLine):
     """Secret of 32 bytes with the id that rows refer to (HMAC-SHA256, RFC 2104)."""
 
-    key_id: str
-    secret: bytes = field(repr=False)
-
-    @classmethod
-    def from_secret(cls, secret: bytes) -> MacKey:
-        """Return the key for a secret; its id is a hash, so that equal keys have equal ids."""
-        if len(secret) != SECRET_BYTES:
-            raise AuditConfigError(
-                f"invalid MAC secret: expected {SECRET_BYTES} bytes, got {len(secret)}"
-            )
-        return cls(
-            key_id=hashlib.sha256(b"auditspan-mac\0" + secret).hexdigest()[:8], secret=secret
-        )
-
-    @classmethod
-    def parse(cls, text: str) -> MacKey:
-        """Parse the text of a key file, as written by `dump`.
-
-        Raises:
-            AuditConfigError: the text is invalid, or its id does not match its secret.
-        """
-        match = _FILE.fullmatch(text)
-        key = cls.from_secret(bytes.fromhex(match[2])) if match else None
-        if key is None or match is None or key.key_id != match[1]:
-            raise AuditConfigError(
-                "invalid MAC key file: expected one line 'auditspan-mac-v1 ID SECRET' (hexadecimal)"
-            )
-        return key
-
-    def dump(self) -> str:
-        """Return the text of a key file, which is secret."""
-        return f"auditspan-mac-v1 {self.key_id} {self.secret.hex()}\n"
+    KIND = "MAC"
 
     def sign(self, body: str) -> str:
         """Return the MAC of a body, as 64 hexadecimal digits."""
