@@ -10,9 +10,9 @@ from auditspan.format import ActorType, Outcome
 from auditspan_service.event_schemas import Events, NewEvent
 
 _Item = TypeVar("_Item")
-_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
+EXAMPLE_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 _TRACE, _SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-_HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+EXAMPLE_HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 EXAMPLE_TIME = "2026-01-31T12:00:00.000000Z"
 
 
@@ -82,7 +82,7 @@ class Event(Document):
 
     EXAMPLE: ClassVar[Any] = {
         "v": 1,
-        "event_id": _ID,
+        "event_id": EXAMPLE_ID,
         "occurred_at": EXAMPLE_TIME,
         "action": "user.update",
         "outcome": "success",
@@ -100,7 +100,7 @@ class Event(Document):
         },
         "trace_id": _TRACE,
         "span_id": _SPAN,
-        "tx_id": _ID,
+        "tx_id": EXAMPLE_ID,
         "tenant": None,
         "service": {"name": "auditspan", "version": "0.1.0", "instance": "1"},
         "metadata": {},
@@ -137,10 +137,10 @@ class Purge(Document):
     reason: str | None
 
     EXAMPLE: ClassVar[Any] = {
-        "event_id": _ID,
+        "event_id": EXAMPLE_ID,
         "seq": 1300,
         "size": 1234,
-        "root": _HASH,
+        "root": EXAMPLE_HASH,
         "before": EXAMPLE_TIME,
         "recorded_at": EXAMPLE_TIME,
         "actor": "7",
@@ -169,7 +169,7 @@ class NewEvents(RootModel[NewEvent | Events]):
     """One event, or an array of up to 500 that are recorded as a whole."""
 
     EXAMPLE: ClassVar[Any] = {
-        "event_id": _ID,
+        "event_id": EXAMPLE_ID,
         "action": "invoice.sent",
         "actor": {"type": "user", "id": "42", "label": "kim"},
         "target": {"type": "invoice", "id": "7"},
@@ -181,82 +181,6 @@ class RecordedEvents(RootModel[Event | EventItems]):
     """The recorded event, or `items` for an array."""
 
     EXAMPLE: ClassVar[Any] = Event.EXAMPLE
-
-
-class Checkpoint(Document):
-    """Size and root of the trail at one moment; `note` is the signed note (C2SP)."""
-
-    tree_size: int
-    root: str
-    note: str | None
-    created_at: str
-
-    EXAMPLE: ClassVar[Any] = {
-        "tree_size": 1235,
-        "root": _HASH,
-        "note": f"auditspan/example/1\n1235\n{'A' * 43}=\n\n— auditspan/example {'A' * 91}=\n",
-        "created_at": EXAMPLE_TIME,
-    }
-
-
-class Proof(Document):
-    """Proof that an event is in the newest checkpoint (RFC 9162).
-
-    Of an event that retention removed, `recorded_at`, `mac` and `body` are null.
-    """
-
-    event_id: str
-    seq: int
-    row_id: int
-    recorded_at: str | None
-    mac: str | None
-    body: str | None
-    leaf_hash: str
-    inclusion: list[str]
-    checkpoint: Checkpoint
-    from_size: int | None
-    consistency: list[str]
-
-    EXAMPLE: ClassVar[Any] = {
-        "event_id": _ID,
-        "seq": 1234,
-        "row_id": 1235,
-        "recorded_at": EXAMPLE_TIME,
-        "mac": _HASH,
-        "body": '{"action":"user.update"}',
-        "leaf_hash": _HASH,
-        "inclusion": [_HASH],
-        "checkpoint": Checkpoint.EXAMPLE,
-        "from_size": None,
-        "consistency": [],
-    }
-
-
-class KeptRows(BaseModel):
-    """Something that keeps rows from a sequence number on, although they are old enough."""
-
-    size: int
-    reason: str
-
-
-class RetentionPlan(Document):
-    """The rows that a purge could remove, and what keeps the others."""
-
-    before: str
-    size: int
-    root: str
-    rows: int
-    kept: list[KeptRows]
-    is_authorised: bool
-
-    EXAMPLE: ClassVar[Any] = {
-        "before": EXAMPLE_TIME,
-        "size": 1234,
-        "root": _HASH,
-        "rows": 1234,
-        "kept": [{"size": 1300, "reason": f"the legal hold {_ID}"}],
-        "is_authorised": False,
-    }
 
 
 class ExportLine(Document):
@@ -273,7 +197,7 @@ class ExportLine(Document):
 
     EXAMPLE: ClassVar[Any] = {
         "body": {"action": "user.update"},
-        "mac": _HASH,
+        "mac": EXAMPLE_HASH,
         "recorded_at": EXAMPLE_TIME,
         "row_id": 1235,
         "seq": 1234,

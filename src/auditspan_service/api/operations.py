@@ -13,6 +13,7 @@ from auditspan.format import Outcome
 from auditspan_service.api import account_documents as accounts
 from auditspan_service.api import documents as out
 from auditspan_service.api import otlp_documents as logs
+from auditspan_service.api import trail_documents as trail
 from auditspan_service.api.query import DEFAULT_LIMIT, MAX_LENGTH, MAX_LIMIT
 from auditspan_service.schemas import (
     KeyRotation,
@@ -194,7 +195,7 @@ OPERATIONS: Mapping[str, Operation] = {
         query=EventSearch, returns={200: out.EventPage}, problems=(400,)
     ),
     "audit_events.get": Operation(returns={200: out.Event}, problems=(404, 410)),
-    "retention.plan": Operation(query=CutOff, returns={200: out.RetentionPlan}, problems=(400,)),
+    "retention.plan": Operation(query=CutOff, returns={200: trail.RetentionPlan}, problems=(400,)),
     "event_ingest.create": Operation(
         body=out.NewEvents,
         example=out.NewEvents.EXAMPLE,
@@ -214,8 +215,8 @@ OPERATIONS: Mapping[str, Operation] = {
         media_type="application/x-ndjson",
         problems=(409,),
     ),
-    "proofs.prove": Operation(query=FromSize, returns={200: out.Proof}, problems=(400, 404, 409)),
-    "proofs.latest": Operation(returns={200: out.Checkpoint}, problems=(400, 404)),
+    "proofs.prove": Operation(query=FromSize, returns={200: trail.Proof}, problems=(400, 404, 409)),
+    "proofs.latest": Operation(returns={200: trail.Checkpoint}, problems=(400, 404)),
     "history.get": Operation(returns={200: out.History}, problems=(400, 404)),
     "health.alive": Operation(returns={200: out.Health}),
     "health.ready": Operation(returns={200: out.Health}, problems=(503,)),
