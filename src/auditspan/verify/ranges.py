@@ -34,7 +34,7 @@ class Checked(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What one of the processes needs to check its ranges.
+    """Work of one process: its ranges, and everything needed to check them.
 
     Attributes:
         source: the database.

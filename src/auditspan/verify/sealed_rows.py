@@ -47,7 +47,7 @@ class SealedRows:
     disclosures: list[Finding] = field(default_factory=list)
 
     def pieces(self) -> Iterator[Piece]:
-        """Yield the leaves in pieces, in sequence order, whoever has checked them."""
+        """Yield the leaves in pieces, in sequence order."""
         total = self._count()
         for piece in self._checked(total):
             if self.progress:
