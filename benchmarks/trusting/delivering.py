@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -45,6 +46,8 @@ class Measured:
 def delivering(engine: Engine, tables: AuditTables, rows: int) -> list[Result]:
     """Deliver everything to a collector that writes it to its file, and let the SDK do the same."""
     records = official_records(engine, tables, rows)
+    gc.collect()
+    gc.freeze()  # only the SDK has these
     with (
         tempfile.TemporaryDirectory() as folder,
         run_collector(collector_binary(), Path(folder)) as collector,
@@ -54,6 +57,7 @@ def delivering(engine: Engine, tables: AuditTables, rows: int) -> list[Result]:
         )
         sdk = Measured(lambda: _export(records, collector.audit_endpoint), collector.pid)
         ours, theirs = rates(rows, relay, sdk, tries=TRIES)
+    gc.unfreeze()
     collectors = [one.best / rows * 1e6 for one in (relay, sdk)]
     by_rate = Result(
         name="deliver",
@@ -61,11 +65,11 @@ def delivering(engine: Engine, tables: AuditTables, rows: int) -> list[Result]:
         per_second=ours.per_second,
         floor="the SDK's batch processor and exporter, to the same collector",
         floor_per_second=theirs.per_second,
-        goal=f"{RATE_GOAL:.0%}",
-        reached=ours.per_second >= RATE_GOAL * theirs.per_second,
+        goal=f"{RATE_GOAL:.0%} by CPU time",
+        reached=theirs.cpu_micros >= RATE_GOAL * ours.cpu_micros,
         cpu_micros=ours.cpu_micros,
-        note=f" (the SDK: {theirs.cpu_micros:.1f} µs), and {collectors[0]:.1f} µs of the "
-        f"collector's (for the SDK: {collectors[1]:.1f} µs)",
+        floor_cpu_micros=theirs.cpu_micros,
+        note=f"; the collector's own: {collectors[0]:.1f} µs (for the SDK: {collectors[1]:.1f} µs)",
     )
     is_cheap = ours.cpu_micros <= CPU_GOAL
     return [by_rate, replace(by_rate, goal=f"{CPU_GOAL:.0f} µs", reached=is_cheap)]

@@ -11,7 +11,13 @@ TRIES = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One figure: so many a second, and the floor beside it."""
+    """One figure: so many a second, and the floor beside it.
+
+    Attributes:
+        cpu_micros: the CPU time of this process for each of them.
+        floor_cpu_micros: that of the floor, if the two are compared by their CPU time: the other
+            programs of a busy machine change it much less than the time that passes.
+    """
 
     name: str
     database: str
@@ -21,17 +27,26 @@ class Result:
     goal: str
     reached: bool
     cpu_micros: float | None = None
+    floor_cpu_micros: float | None = None
     note: str = ""
 
     def line(self) -> str:
         """For people."""
         ratio = self.per_second / self.floor_per_second
-        cpu = f"; {self.cpu_micros:.1f} µs of CPU time each" if self.cpu_micros else ""
         return (
             f"{self.name:10} {self.database:10} {self.per_second:10,.0f} /s   {ratio:6.0%} of "
             f"{self.floor_per_second:10,.0f} /s ({self.floor}); goal {self.goal}: "
-            f"{'reached' if self.reached else 'MISSED'}{cpu}{self.note}"
+            f"{'reached' if self.reached else 'MISSED'}{self._cpu()}{self.note}"
         )
+
+    def _cpu(self) -> str:
+        if self.cpu_micros is None:
+            return ""
+        own = f"; {self.cpu_micros:.1f} µs of CPU time each"
+        if self.floor_cpu_micros is None:
+            return own
+        ratio = self.floor_cpu_micros / self.cpu_micros
+        return f"{own}, {ratio:.0%} of the rate of the floor's {self.floor_cpu_micros:.1f} µs"
 
 
 @dataclass(frozen=True, kw_only=True)

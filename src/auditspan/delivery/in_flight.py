@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import copy_context
 from types import TracebackType
 from typing import Self
 
-from auditspan.delivery.batch import Batch, Refused, send_all
-from auditspan.delivery.sinks import Sink
+from sqlalchemy import Connection
+
+from auditspan.delivery.batch import Refused
+from auditspan.storage import kept_alive
+
+_SOON = 0.05
+"""Seconds that a connection waits without being kept alive, which takes several statements."""
 
 
 class InFlight:
@@ -19,11 +25,11 @@ class InFlight:
     is that of the table.
     """
 
-    def __init__(self, sink: Sink, batch: Batch) -> None:
-        self._sink, self._batch = sink, batch
+    def __init__(self, send: Callable[[], Refused]) -> None:
+        self._send = send
         self._outcome = Future[Refused]()
         run = copy_context().run  # as the caller, it emits no telemetry
-        self._thread = threading.Thread(target=run, args=(self._send,), daemon=True)
+        self._thread = threading.Thread(target=run, args=(self._run,), daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -37,16 +43,20 @@ class InFlight:
     ) -> None:
         self._thread.join()
 
-    def refused(self) -> Refused:
-        """Wait for the end; return the items that the sink refuses.
+    def refused(self, connection: Connection) -> Refused:
+        """Wait for the end, and keep the connection alive; return the items that the sink refuses.
 
         Raises:
-            SinkUnavailableError: as `send_all`.
+            SinkUnavailableError: the sink is unavailable.
         """
+        self._thread.join(_SOON)
+        if self._thread.is_alive():
+            with kept_alive(connection):
+                return self._outcome.result()
         return self._outcome.result()
 
-    def _send(self) -> None:
+    def _run(self) -> None:
         try:
-            self._outcome.set_result(send_all(self._sink, self._batch))
+            self._outcome.set_result(self._send())
         except BaseException as error:  # noqa: BLE001 (the caller raises it)
             self._outcome.set_exception(error)

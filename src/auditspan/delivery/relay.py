@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from sqlalchemy import Connection, Engine
 
@@ -221,11 +222,8 @@ class Relay:
         refused: Refused = []
         if rows:
             self._require_lease()
-            started = self._clock()
             refused = self._transmit(connection, batch, rows[-1].seq)
-            taken = len(rows) - count_rows(refused)
-            self._meters.exported(taken, self._clock() - started)
-            self._attempts.acknowledged(taken, self._clock())
+            self._attempts.acknowledged(len(rows) - count_rows(refused), self._clock())
             acknowledged(rows[-1].seq, self._clock())
             if len(rows) < len(batch.items):
                 progress.witnessed_at = self._clock()
@@ -235,13 +233,16 @@ class Relay:
 
     def _transmit(self, connection: Connection, batch: Batch, last: int) -> Refused:
         """Send a batch, and prepare the next one meanwhile if there is more than this one."""
-        if batch.newest <= last:
-            with kept_alive(connection):
-                return send_all(self._sink, batch)
-        with InFlight(self._sink, batch) as sending:
-            self._following = self._reader.read(connection, last)
-            with kept_alive(connection):
-                return sending.refused()
+        with InFlight(partial(self._export, batch)) as sending:
+            if batch.newest > last:
+                self._following = self._reader.read(connection, last)
+            return sending.refused(connection)
+
+    def _export(self, batch: Batch) -> Refused:
+        started = self._clock()
+        refused = send_all(self._sink, batch)
+        self._meters.exported(len(batch.rows) - count_rows(refused), self._clock() - started)
+        return refused
 
     def _next(self, connection: Connection, progress: Progress) -> Batch:
         """Return the batch after the cursor: the one prepared, unless the cursor has moved back."""
@@ -294,7 +295,6 @@ class Relay:
                 report_refusal(item, reason)
                 if isinstance(item, SealedRow):
                     quarantine(connection, self._tables, self._sink.name, item, reason)
-            name = self._sink.name
-            save_cursors(connection, self._tables, name, progress.cursors)
-            save_status(connection, self._tables, name, self._attempts, self._clock())
+            save_cursors(connection, self._tables, self._sink.name, progress.cursors)
+            save_status(connection, self._tables, self._sink.name, self._attempts, self._clock())
         progress.saved, progress.saved_at = progress.cursors, self._clock()

@@ -60,7 +60,7 @@ class Attribute:
         """Return the attribute with this text; nothing for None.
 
         Raises:
-            AttributeError: the value is not a text.
+            AttributeError: the value is not text.
             UnicodeEncodeError: the text has a lone surrogate.
         """
         if value is None:

@@ -34,7 +34,7 @@ class Checked(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """The ranges of one process, and everything it needs to check them.
+    """Work of one process: its ranges, and everything needed to check them.
 
     Attributes:
         source: the database.

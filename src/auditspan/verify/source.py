@@ -18,7 +18,7 @@ _SETTINGS = ("search_path", "role")
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Source for another process: the same database, and on PostgreSQL the same snapshot of it.
+    """Parameters for reading the same database, on PostgreSQL in the same snapshot.
 
     Attributes:
         url: the database, without its password.
@@ -51,7 +51,7 @@ class Source:
 
 
 def source_of(connection: Connection) -> Source | None:
-    """Return how to read the same database; None if another process cannot.
+    """Return the parameters for another process; None if it cannot read the database.
 
     Its changes that are not committed yet are not part of the snapshot.
     """
@@ -59,7 +59,7 @@ def source_of(connection: Connection) -> Source | None:
 
 
 def _exported(connection: Connection) -> Source | None:
-    """Connect as this connection did, whatever made it; only psycopg says how."""
+    """Use the parameters of this connection, which only psycopg reports."""
     info = getattr(connection.connection.driver_connection, "info", None)
     if connection.dialect.driver != "psycopg" or info is None:
         return None
