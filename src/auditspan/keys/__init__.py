@@ -1,10 +1,11 @@
-"""Files of the MAC keys and the signing keys."""
+"""Files of the MAC keys, the erasure keys and the signing keys."""
 
 from __future__ import annotations
 
 from auditspan.keys.erasure_keys import (
     erasure_keys_at,
     load_or_create_erasure_keys,
+    rotate_erasure_key,
     stored_erasure_keys,
 )
 from auditspan.keys.key_files import (
@@ -26,6 +27,7 @@ __all__ = [
     "load_or_create_mac_key",
     "load_or_create_signing_keys",
     "load_retired_keys",
+    "rotate_erasure_key",
     "rotate_mac_key",
     "rotate_signing_key",
     "stored_erasure_keys",

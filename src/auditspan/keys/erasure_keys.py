@@ -9,8 +9,8 @@ import secrets
 from pathlib import Path
 
 from auditspan.errors import AuditConfigError, KeyFileError
-from auditspan.format import KEY_BYTES, ErasureKey
-from auditspan.keys.key_lines import create_once, read_keys, stored_path
+from auditspan.format import SECRET_BYTES, ErasureKey
+from auditspan.keys.key_lines import create_once, read_keys, replace_text, stored_path, turn
 
 
 def load_or_create_erasure_keys(path: Path, *, create: bool) -> tuple[ErasureKey, ...]:
@@ -22,7 +22,7 @@ def load_or_create_erasure_keys(path: Path, *, create: bool) -> tuple[ErasureKey
         KeyFileError: there is no key, or it cannot be read or written.
     """
     if create:
-        create_once(path, lambda: ErasureKey.from_secret(secrets.token_bytes(KEY_BYTES)).dump())
+        create_once(path, lambda: _new_erasure_key().dump())
     try:
         return read_keys(path, "erasure", ErasureKey.parse)
     except FileNotFoundError as error:
@@ -53,3 +53,20 @@ def stored_erasure_keys() -> tuple[ErasureKey, ...]:
         KeyFileError: the file cannot be read.
     """
     return erasure_keys_at(stored_path("erasure"))
+
+
+def rotate_erasure_key(path: Path) -> tuple[ErasureKey, ...]:
+    """Add a new key before all others, which are kept for reading.
+
+    Raises:
+        KeyFileError: there is no key yet, or the file cannot be read or written.
+    """
+    load_or_create_erasure_keys(path, create=False)  # its error explains how to create one
+    with turn(path):
+        keys = (_new_erasure_key(), *load_or_create_erasure_keys(path, create=False))
+        replace_text(path, "".join(key.dump() for key in keys))
+    return keys
+
+
+def _new_erasure_key() -> ErasureKey:
+    return ErasureKey.from_secret(secrets.token_bytes(SECRET_BYTES))

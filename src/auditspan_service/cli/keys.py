@@ -27,7 +27,7 @@ from auditspan_service.scopes import SCOPES
 
 @click.group(commands=keys_of_trail.commands)
 def keys() -> None:
-    """Manage API keys and the MAC key of the trail.
+    """Manage API keys, and the MAC key and the erasure key of the trail.
 
     For signing keys, see `auditspan checkpoint`.
     """

@@ -1,19 +1,25 @@
-"""`auditspan keys`: the MAC key of the trail."""
+"""`auditspan keys`: the MAC key and the erasure key of the trail."""
 
 from __future__ import annotations
 
 import click
 
-from auditspan.cli.commands.console import json_option, print_object, say
+from auditspan.cli.commands.console import FOUND, json_option, print_object, say
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
+from auditspan.erasure import rewrap_subject_keys
 from auditspan.format import counted
-from auditspan.keys import load_or_create_erasure_keys, load_or_create_mac_key, rotate_mac_key
+from auditspan.keys import (
+    load_or_create_erasure_keys,
+    load_or_create_mac_key,
+    rotate_erasure_key,
+    rotate_mac_key,
+)
 
 
 @click.group()
 def keys() -> None:
-    """Manage the MAC key of the trail.
+    """Manage the MAC key and the erasure key of the trail.
 
     For signing keys, see `auditspan checkpoint`.
     """
@@ -66,6 +72,55 @@ def rotate_mac(target: Target, *, as_json: bool) -> None:
     kept = ", ".join(key.key_id for key in before)
     click.echo(f"The MAC key {new.key_id} is now the first in {path}; kept for checking: {kept}.")
     click.echo("Restart the workers, then the services: they write rows with it from then on.")
+
+
+@keys.command("rotate-erasure")
+@json_option
+@data_option
+@pass_target
+def rotate_erasure(target: Target, *, as_json: bool) -> None:
+    """Add a new erasure key, and keep the old ones.
+
+    The new key becomes the first in AUDITSPAN_ERASURE_KEY_FILE. New subjects get their keys under
+    it; the old keys stay for reading. Distribute the new file to all hosts that read it, restart
+    every process, and then run `keys rewrap`. An interrupted rotation changes nothing.
+    """
+    path = target.settings.erasure_key_file
+    new, *before = rotate_erasure_key(path)
+    if as_json:
+        members = {"erasure_key_file": str(path), "erasure_key_id": new.key_id}
+        print_object({**members, "previous": [key.key_id for key in before]})
+        return
+    kept = ", ".join(key.key_id for key in before)
+    click.echo(
+        f"The erasure key {new.key_id} is now the first in {path}; kept for reading: {kept}."
+    )
+    click.echo("Restart every process that has the key, then run `keys rewrap` as the owner.")
+
+
+@keys.command()
+@json_option
+@data_option
+@pass_target
+def rewrap(target: Target, *, as_json: bool) -> None:
+    """Encrypt the keys of all subjects with the newest erasure key.
+
+    Run it as the owner of the tables, after `keys rotate-erasure` and once every process has the
+    new key. It can run beside writers, and resumes when it is run again. Events, disclosures and
+    proofs do not change. Exits with 1 if the file lacks the erasure key of some subjects.
+    """
+    keys = load_or_create_erasure_keys(target.settings.erasure_key_file, create=False)
+    with target.opened_engine() as engine:
+        target.require_schema(engine)
+        found = rewrap_subject_keys(engine, target.tables, keys)
+    if as_json:
+        print_object({"erasure_key_id": keys[0].key_id, **found.to_dict()})
+    else:
+        click.echo(f"Keys of subjects encrypted with {keys[0].key_id}: {found.rewrapped}.")
+        if found.unreadable:
+            click.echo(f"Unreadable, because their erasure key is not there: {found.unreadable}.")
+    if found.unreadable:
+        raise SystemExit(FOUND)
 
 
 @keys.command()
