@@ -148,7 +148,7 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
         reason: str | None = None,
         metadata: Mapping[str, Json] | None = None,
     ) -> str:
-        """Record an event that is not a change of a row, in the caller's transaction.
+        """Record an event that changes no row, in the caller's transaction; return its id.
 
         It commits or rolls back with the transaction, and is announced only after the commit.
 
@@ -160,9 +160,6 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
             reason: the reason, in words.
             metadata: further details; canonical JSON values.
 
-        Returns:
-            The event id.
-
         Raises:
             AuditConfigError: the action is not `type.verb` or not registered, or the target is not
                 an audited object.
@@ -171,9 +168,8 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
         """
         require_action(action, self._actions)
         require_outcome(outcome)
-        plain: Session = session() if isinstance(session, scoped_session) else session
-        plain.flush()  # gives a new target its primary key
-        connection = plain.connection()
+        session.flush()  # gives a new target its primary key
+        connection = session.connection()
         drain_now(connection)
         record = self._capture.recorder.record(
             action,
@@ -222,21 +218,18 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
         later: bool = False,
         earlier_keys: Sequence[MacKey] = (),
     ) -> CoveredRows | None:
-        """Record that the rows sealed before the trail had a MAC key have no MAC.
+        """Record that the rows sealed before the trail had a MAC key have no MAC; return them.
 
         The event is `trail.key_added`. From then on, `verify` with the key accepts these rows, but
         no row without a MAC that is sealed later. Changes and insertions among them before this
         call cannot be detected. So call it as soon as every process that writes has the key, and
-        the worker has sealed the existing rows.
+        the worker has sealed the existing rows. Returns None if no row is left to cover.
 
         Args:
             session: a session of this trail; the record commits with it.
             reason: the reason, which is recorded.
             later: also cover rows without a MAC that follow a row with one.
             earlier_keys: MAC keys that the trail had before its present one.
-
-        Returns:
-            The covered rows; None if no row is left to cover.
 
         Raises:
             AuditConfigError: the trail has no key, rows without a MAC are not sealed yet or follow
@@ -249,13 +242,9 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
         found = find_uncovered(session.connection(), self.tables, (key, *earlier_keys), later=later)
         if found is None:
             return None
-        event_id = self.record(
-            session,
-            KEY_ADDED,
-            target=Target(type=TARGET[0], id=TARGET[1]),
-            reason=reason,
-            metadata=found.statement.metadata(key),
-        )
+        about = Target(type=TARGET[0], id=TARGET[1])
+        metadata = found.statement.metadata(key)
+        event_id = self.record(session, KEY_ADDED, target=about, reason=reason, metadata=metadata)
         return replace(found, event_id=event_id)
 
     @property

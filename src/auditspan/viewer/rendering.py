@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from flask import url_for
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from auditspan.format import counted
 from auditspan.reading import Event
 from auditspan.viewer import plot, values, wording
 
@@ -44,6 +45,10 @@ def _clock(text: str) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,}"
+
+
+def _counted(number: int, noun: str, plural: str = "") -> str:
+    return counted(number, noun, plural).replace(str(number), _number(number), 1)
 
 
 def _rate(per_second: float) -> str:
@@ -87,6 +92,7 @@ _ENVIRONMENT.filters.update(
     actor=wording.actor_name,
     age=_age,
     clock=_clock,
+    counted=_counted,
     duration=_duration,
     number=_number,
     rate=_rate,
