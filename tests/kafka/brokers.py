@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -15,6 +15,7 @@ from confluent_kafka.cimpl import NewTopic
 from backends.running import free_ports
 from kafka.jars import kafka_jars, program
 from support.patience import PATIENCE
+from support.relaying import wait_for
 
 USER, PASSWORD = "auditspan", "pass-word-of-kafka"
 _CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
@@ -100,10 +101,11 @@ class Kafka:
         return f"kafka://{self.servers}/{topic}{query}"
 
     def make_topic(self, name: str, partitions: int = 3, **config: str) -> str:
-        """Make a topic with a replica on every broker; its name."""
+        """Make a topic with a replica on every broker, all of which know it; its name."""
         settings = {key.replace("_", "."): value for key, value in config.items()}
         topic = NewTopic(name, partitions, len(self.brokers), config=settings)
         self.admin.create_topics([topic])[name].result(PATIENCE)
+        wait_for(lambda: all(name in _topics(one.address) for one in self.brokers))
         return name
 
     def messages(self, topic: str) -> list[Message]:
@@ -128,16 +130,19 @@ class Kafka:
 
     def await_brokers(self) -> None:
         """Until every broker is there."""
-        deadline = time.monotonic() + PATIENCE
-        while not self._is_whole():
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        wait_for(self._is_whole)
 
     def _is_whole(self) -> bool:
         try:
             return len(self.admin.list_topics(timeout=1).brokers) == len(self.brokers)
         except KafkaException:
             return False
+
+
+def _topics(address: str) -> dict[str, Any]:
+    """The topics that a broker knows."""
+    admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
+    return dict(admin.list_topics(timeout=PATIENCE).topics)
 
 
 @contextmanager

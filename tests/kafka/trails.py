@@ -39,9 +39,11 @@ def client_of(url: str, properties: Mapping[str, str] | None = None) -> KafkaCli
     return KafkaClient(address=KafkaAddress.parse(url), properties=properties or {})
 
 
-def sink_of(url: str, properties: Mapping[str, str] | None = None) -> KafkaSink:
+def sink_of(
+    url: str, properties: Mapping[str, str] | None = None, *, timeout: float = SECONDS
+) -> KafkaSink:
     """The sink of a topic."""
-    return KafkaSink(client_of(url, properties), timeout=SECONDS)
+    return KafkaSink(client_of(url, properties), timeout=timeout)
 
 
 def reconciled(trail: Trail, url: str) -> tuple[ReconcileReport, TopicTally]:

@@ -114,6 +114,18 @@ def test_commands_without_their_extra_name_it(install: Install) -> None:
     assert (2, True) == (code, "needs the extra 'cli': pip install 'auditspan[cli]'" in said)
 
 
+def test_kafka_destination_without_its_extra_names_it(install: Install) -> None:
+    """The sink of a topic is refused when it is made, in a sentence; with the extra it is made."""
+    program = (
+        "from auditspan.settings import TrailSettings, load_settings, make_sink\n"
+        "settings = load_settings(TrailSettings, audit_endpoint='kafka://one/audit')\n"
+        "print(type(make_sink(settings, 'otlp')).__name__)\n"
+    )
+    code, said = install("flask,worker").end("python", "-c", program)
+    assert (1, True) == (code, "pip install 'auditspan[kafka]'" in said)
+    assert "KafkaSink" == install("kafka,worker").python(program).strip()
+
+
 def test_viewer_without_its_extra_names_it(install: Install) -> None:
     """The error says what to install."""
     program = (

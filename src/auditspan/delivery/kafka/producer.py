@@ -159,13 +159,17 @@ class BatchProducer:
                     raise self._unavailable(f"cannot be reached: {reason}") from error
 
     def _state(self) -> str:
-        """Return what is wrong with the topic or the connections, in parentheses."""
+        """Return what is wrong with the topic or the connections, in parentheses.
+
+        Asks on a connection of its own: a broker answers nothing on one where a batch waits.
+        """
+        trouble = f" ({self._trouble})" if self._trouble else ""
         try:
-            topic = self._topics(_ASKING)[self._topic]
-        except (SinkUnavailableError, KeyError):
-            return f" ({self._trouble})" if self._trouble else ""
+            topic = self._client.admin().list_topics(timeout=_ASKING).topics[self._topic]
+        except (library().KafkaException, KeyError):
+            return trouble
         lacking = list(_lacking(topic.partitions.values()))
-        return f" ({', '.join(lacking[:3])})" if lacking else ""
+        return f" ({', '.join(lacking[:3])})" if lacking else trouble
 
 
 def _lacking(partitions: Iterable[Any]) -> Iterator[str]:
