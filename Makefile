@@ -224,6 +224,10 @@ bench-million: $(READY) collector ## times and peak memory of a million rows fro
 bench-search: $(READY) ## how long the filters of a search take on a million rows (minutes)
 	@$(RUN)/python benchmarks/search.py $(BENCH_ARGS)
 
+.PHONY: bench-export
+bench-export: $(READY) ## how much memory an export of a million rows needs, in the service and as a command (minutes)
+	@$(RUN)/python benchmarks/exporting.py $(BENCH_ARGS)
+
 .PHONY: bench-pages
 bench-pages: $(READY) ## how long the pages of the viewer take on a million events (minutes)
 	@$(RUN)/python benchmarks/pages.py $(BENCH_ARGS)
