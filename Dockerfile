@@ -33,7 +33,7 @@ RUN --mount=type=secret,id=ca_certificates \
     python3 -m venv /opt/build; \
     pip install --quiet --no-cache-dir --require-hashes --only-binary :all: \
         --requirement build-requirements.txt; \
-    uv export --quiet --frozen --no-dev --extra service --extra postgres --extra jwt --extra kafka \
+    uv export --quiet --frozen --no-dev --extra service --extra postgres --extra jwt --extra kafka --extra redis \
         --no-emit-project --no-annotate --output-file requirements.txt; \
     python3 -m venv --without-pip /opt/venv; \
     uv pip install --python /opt/venv --require-hashes --no-deps --only-binary :all: \

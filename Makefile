@@ -233,6 +233,10 @@ bench-baseline: $(READY) ## times and memory of a baseline of a million rows, ki
 bench-search: $(READY) ## how long the filters of a search take on a million rows (minutes)
 	@$(RUN)/python benchmarks/search.py $(BENCH_ARGS)
 
+.PHONY: bench-export
+bench-export: $(READY) ## how much memory an export of a million rows needs, in the service and as a command (minutes)
+	@$(RUN)/python benchmarks/exporting.py $(BENCH_ARGS)
+
 .PHONY: bench-pages
 bench-pages: $(READY) ## how long the pages of the viewer take on a million events (minutes)
 	@$(RUN)/python benchmarks/pages.py $(BENCH_ARGS)

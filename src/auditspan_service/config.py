@@ -22,6 +22,7 @@ from auditspan_service.database.sqlite_url import absolute_sqlite_url, sqlite_ur
 from auditspan_service.scopes import SCOPES
 
 _MIB = 1024 * 1024
+_STORAGES = ("redis://", "rediss://", "redis+unix://")
 
 
 def _database_url(text: str) -> str:
@@ -67,6 +68,12 @@ def _networks(value: object) -> object:
 
 def _upper(value: object) -> object:
     return value.upper() if isinstance(value, str) else value
+
+
+def _storage(text: str) -> str:
+    if text != "memory" and not text.startswith(_STORAGES):
+        raise ValueError("expected memory, or the URL of a Redis server: redis://host:6379/0")
+    return text
 
 
 def _limit(text: str) -> str:
@@ -153,11 +160,17 @@ class Settings(TrailSettings):
     )
     rate_limit: Limit = Field(
         default="12000/minute",
-        description="the requests of one key to one process, such as 600/minute, or off",
+        description="the requests of one key, such as 600/minute, or off",
     )
     failure_limit: Limit = Field(
         default="300/minute",
-        description="the failed authentications of one client at one process, or off",
+        description="the failed authentications of one client, or off",
+    )
+    limit_storage: Annotated[str, AfterValidator(_storage)] = Field(
+        default="memory",
+        repr=False,
+        description="where both limits are counted: memory (each process for itself), or the URL "
+        "of a Redis server that all processes share",
     )
     jwt_issuer: str | None = Field(default=None, description="the `iss` of accepted tokens")
     jwt_audience: str | None = Field(default=None, description="the `aud` of accepted tokens")

@@ -20,6 +20,7 @@ from auditspan.mapping import keep_private
 from auditspan.settings import require_guarded
 from auditspan.storage import add_erasure_keys
 from auditspan.verify import StateReport, VerifyReport
+from auditspan_service.api.limits import notes_on_limits
 from auditspan_service.cli.database import opened_engine, opened_services, schema_state
 from auditspan_service.collector import config_file
 from auditspan_service.config import Settings, load_settings
@@ -145,7 +146,11 @@ class ServiceTarget(Target):
     def examination(self) -> Examination:
         """Return an empty examination for `doctor`."""
         # With SQLite the collector is mostly that of `up`, and stops with it.
-        return Examination(is_embedded=self.is_embedded, hint=_OF_UP if self.is_embedded else "")
+        return Examination(
+            is_embedded=self.is_embedded,
+            hint=_OF_UP if self.is_embedded else "",
+            notes=notes_on_limits(self.settings),
+        )
 
     def diagnosed(self) -> Settings:
         """Return the settings with the sink of a running `auditspan up`."""
