@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from auditspan.delivery.batch_reader import MAX_RECORDS
 from auditspan.delivery.cursors import Cursors, load_cursors
 from auditspan.delivery.log_record import ExportRecord
 from auditspan.delivery.progress import FIRST_REPEATED, SAFE_AFTER
-from auditspan.delivery.relay import MAX_RECORDS, Relay
+from auditspan.delivery.relay import Relay
 from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.errors import SinkUnavailableError
 from auditspan.otlp.files import read_logs
