@@ -13,6 +13,7 @@ from auditspan.cli.commands.console import (
     print_object,
     say,
     say_lines,
+    sentence,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ __all__ = [
     "print_rows",
     "say",
     "say_lines",
+    "sentence",
     "stop_signal",
 ]
 
