@@ -137,7 +137,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_use_several_databases(names: dict[str, Any], tmp_path: Path) -> None:
     """Each database has its own rows, and a worker."""
-    first, second, last = (python("use-several-databases.md")[one] for one in (0, 1, 3))
+    first, second, other, last = (python("use-several-databases.md")[one] for one in (0, 1, 2, 4))
     engines = {one: create_engine(f"sqlite:///{tmp_path}/{one}.db") for one in ("books", "loans")}
     names |= {"catalogue": engines["books"], "lending": engines["loans"]}
     names |= {"sessionmaker": sessionmaker, "AuditTrail": AuditTrail}
@@ -148,6 +148,7 @@ def test_use_several_databases(names: dict[str, Any], tmp_path: Path) -> None:
     for engine in engines.values():
         with engine.connect() as connection:
             assert 1 == len(connection.execute(tables.event.select()).all())
+    _elsewhere(other, names, tmp_path)
     sink = FileSink(tmp_path / "files")
     found: dict[str, Any] = names | {"Worker": Worker, "engines": engines, "sink": sink}
     exec(last, found)  # noqa: S102 (the page)
@@ -156,6 +157,25 @@ def test_use_several_databases(names: dict[str, Any], tmp_path: Path) -> None:
     _several_binds(second)
     for engine in engines.values():
         engine.dispose()
+
+
+def _elsewhere(block: str, names: dict[str, Any], directory: Path) -> None:
+    """The trail on another database has its events; a bind has tables of its own."""
+    db, app = SQLAlchemy(), Flask(__name__, root_path=str(directory))
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    app.config["SQLALCHEMY_BINDS"] = {"visits": f"sqlite:///{directory}/visits.db"}
+    db.init_app(app)
+    with app.app_context():
+        found = names | {"db": db}
+        exec(block, found)  # noqa: S102 (the page)
+        db.create_all()
+        with found["visits_trail"].new_session() as session:
+            assert [] == [*found["visits_trail"].events(session)]
+        for engine in db.engines.values():
+            engine.dispose()
+    with found["lending_trail"].new_session() as session:
+        (event,) = found["lending_trail"].events(session)
+    assert "loan.create" == event.action
 
 
 def _several_binds(block: str) -> None:

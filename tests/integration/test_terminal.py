@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
+from pathlib import Path
 
 import pytest
 
-from support.running import clean_environment
+from support.running import AUDITSPAN, clean_environment
 
 PROGRAM = """
 from auditspan.cli.commands import print_rows
@@ -28,6 +33,70 @@ def on_terminal(**variables: str) -> str:
     printed = os.read(ours, 10_000).decode()
     os.close(ours)
     return printed
+
+
+SHOP = """
+from sqlalchemy import create_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
+from auditspan import Actor, AuditTrail, audit_context
+
+class Base(DeclarativeBase): ...
+
+class Invoice(Base):
+    __tablename__ = "invoice"
+    __audit__ = True
+    id: Mapped[int] = mapped_column(primary_key=True)
+    customer_name: Mapped[str]
+    delivery_address: Mapped[str]
+
+Session = sessionmaker(create_engine("sqlite:///shop.db"))
+trail = AuditTrail(Session, metadata=Base.metadata, mac_key=None)
+
+def fill():
+    Base.metadata.create_all(Session.kw["bind"])
+    actor = Actor.user(4711, label="a.very.long.name@example.org")
+    with audit_context(actor=actor), Session.begin() as session:
+        session.add(Invoice(id=123456789012, customer_name="kim", delivery_address="here"))
+        trail.record(session, "authorization.failure", outcome="failure", reason="no scope")
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """The directory of an application with two events, of long names."""
+    (tmp_path / "shop.py").write_text(SHOP)
+    subprocess.run([sys.executable, "-c", "import shop; shop.fill()"], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def events_on_terminal(shop: Path, columns: int) -> list[str]:
+    """Return the lines of `auditspan events` on a terminal of this width."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environ = {**clean_environment(), "TERM": "xterm", "NO_COLOR": "1"}
+    command = [str(AUDITSPAN), "--app", "shop:trail", "events"]
+    subprocess.run(command, stdout=theirs, env=environ, cwd=shop, check=True)
+    os.close(theirs)
+    printed = os.read(ours, 10_000).decode()
+    os.close(ours)
+    return [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in printed.splitlines()]
+
+
+def test_events_fit_a_terminal_of_eighty_columns(shop: Path) -> None:
+    """They show what changed, a failure, and an id that `--actor` accepts."""
+    header, *lines = events_on_terminal(shop, 80)
+    assert "SEQ OCCURRED AT ACTOR ACTION TARGET CHANGED" == " ".join(header.split())
+    assert {True} == {len(line) <= 80 for line in (header, *lines)}
+    assert {True} == {" 4711 " in line for line in lines}
+    shown = header.index("CHANGED")
+    assert ["custo", "failu"] == sorted(line[shown : shown + 5] for line in lines)
+
+
+def test_events_on_a_wide_terminal_have_every_column(shop: Path) -> None:
+    """The ids of trace and event too."""
+    header, *lines = events_on_terminal(shop, 200)
+    assert header.endswith("TRACE ID  EVENT ID")
+    assert any("customer_name delivery_address id" in line for line in lines)
 
 
 def test_terminal_shows_colours() -> None:

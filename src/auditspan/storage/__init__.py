@@ -28,6 +28,7 @@ from auditspan.storage.erasure_function import erasure_creation, erasure_removal
 from auditspan.storage.erasure_keys import KeySource, add_erasure_keys, erasure_keys_of
 from auditspan.storage.event_filter import EXCLUDABLE, FILTER_NAMES, EventFilter
 from auditspan.storage.events import (
+    event_at,
     find_events,
     get_event,
     get_events,
@@ -130,6 +131,7 @@ __all__ = [
     "erasure_creation",
     "erasure_keys_of",
     "erasure_removal",
+    "event_at",
     "execute",
     "fetch",
     "find_events",

@@ -170,6 +170,12 @@ def get_event(connection: Connection, tables: AuditTables, event_id: str) -> Sto
     return next(iter(_read(connection, tables, first)), None)
 
 
+def event_at(connection: Connection, tables: AuditTables, seq: int) -> StoredEvent | None:
+    """Return the event with this sequence number, or None."""
+    statement = _events(tables).where(tables.leaf.c.seq == seq).limit(1)
+    return next(iter(_read(connection, tables, statement)), None)
+
+
 def get_events(
     connection: Connection, tables: AuditTables, event_ids: Sequence[str]
 ) -> dict[str, StoredEvent]:

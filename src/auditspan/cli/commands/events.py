@@ -33,6 +33,7 @@ from auditspan.storage import (
     Purge,
     StoredEvent,
     begun_purge,
+    event_at,
     find_events,
     get_event,
     purge_before,
@@ -41,6 +42,13 @@ from auditspan.storage import (
 from auditspan.storage import history as target_history
 
 _PAGE = 500
+_SEQ_DIGITS = 18
+"""Digits that fit into a sequence number."""
+
+_WIDTH = 80
+_NARROW = {"actor": 10, "action": 16, "target": 11}
+"""The largest widths of some columns on a narrow terminal."""
+
 _EXCLUSIONS = tuple(f"not_{name}" for name in EXCLUDABLE)
 _FOLLOW_SECONDS = 0.5
 
@@ -89,14 +97,15 @@ def events(
     """Show events, newest last.
 
     If earlier ones were removed by retention, a line on standard error says so. TIME is a date or
-    time in ISO 8601, in UTC unless it has an offset.
+    time in ISO 8601, in UTC unless it has an offset. A terminal that is too narrow for all columns
+    gets 80 of them: without the ids of event and trace (`show` accepts the sequence number).
     """
     asked = _filter(wanted)
     show = partial(_print_events, url_of=trace_urls(target.settings.trace_url), as_json=as_json)
     with target.searching() as search:
         if follow:
             with suppress(KeyboardInterrupt):  # the usual way to stop
-                _follow(search, asked, limit, partial(show, table=Table()))
+                _follow(search, asked, limit, partial(show, table=Table(_row, _narrow)))
             return
         shown = _print_newest(search, asked, limit, show)
         if not shown:
@@ -111,12 +120,15 @@ def events(
 @data_option
 @pass_target
 def show(target: Target, event_id: str, *, as_json: bool) -> None:
-    """Show one event with all its members."""
+    """Show one event with all its members.
+
+    EVENT_ID is its id or its sequence number.
+    """
     with target.searching() as search:
-        found = search(lambda trail: list(filter(None, [get_event(*trail, event_id.lower())])))
+        found = search(partial(_named, event_id))
     if not found:
         with target.reading() as trail:  # a replica may not have it yet
-            found = list(filter(None, [get_event(*trail, event_id.lower())]))
+            found = _named(event_id, trail)
             purge = None if found else purge_of(*trail, event_id.lower())
         if purge:
             raise Failure(f"Event {event_id} was removed by retention: {purge.sentence}.")
@@ -158,6 +170,13 @@ def history(target: Target, target_type: str, target_id: str, *, as_json: bool) 
 def _say_purged(purge: Purge | None) -> None:
     if purge:
         say(f"Earlier events were removed by retention: {purge.sentence}.", err=True)
+
+
+def _named(name: str, trail: Trail) -> Events:
+    """Return the event with this id or sequence number."""
+    is_seq = name.isdecimal() and len(name) <= _SEQ_DIGITS
+    found = event_at(*trail, int(name)) if is_seq else get_event(*trail, name.lower())
+    return [found] if found else []
 
 
 def _filter(wanted: dict[str, Any]) -> EventFilter:
@@ -211,10 +230,10 @@ def _print_events(
     found: Sequence[StoredEvent], *, url_of: TraceUrl, as_json: bool, table: Table | None = None
 ) -> None:
     resources = [with_trace_url(event.resource(), url_of) for event in found]
-    print_rows(resources if as_json else list(map(_row, resources)), as_json=as_json, table=table)
+    print_rows(resources, as_json=as_json, table=table or Table(_row, _narrow))
 
 
-def _row(event: dict[str, Any]) -> dict[str, object]:
+def _row(event: Mapping[str, Any]) -> dict[str, object]:
     trace_id, url = event["trace_id"], event.get("trace_url")
     target = event["target"] or {}
     return {
@@ -224,9 +243,25 @@ def _row(event: dict[str, Any]) -> dict[str, object]:
         "action": event["action"],
         "target": _short(f"{target.get('type', '')} {target.get('id', '')}", 30),
         "outcome": "unreadable" if "unreadable" in event else event["outcome"],
+        "changed": _short(" ".join(sorted(event["changes"] or ())), 40) or None,
         "trace_id": Link(trace_id, url) if url else trace_id,
         "event_id": event["event_id"],
     }
+
+
+def _narrow(event: Mapping[str, Any]) -> dict[str, object]:
+    """Return the form of a row for a terminal of 80 columns."""
+    row = _row(event)
+    if len(_actor(event)) > _NARROW["actor"]:  # what is cut off could not be searched for
+        row["actor"] = event["actor"]["id"] or _actor(event)
+    found = {
+        "seq": row["seq"],
+        "occurred_at": f"{row['occurred_at']:.19}".replace("T", " "),
+        **{name: _short(str(row[name]), width) for name, width in _NARROW.items()},
+    }
+    rest = _WIDTH - max(len(str(row["seq"])), 3) - 19 - sum(_NARROW.values()) - 2 * len(found)
+    done = "" if row["outcome"] == "success" else f"{row['outcome']} "
+    return {**found, "changed": _short(f"{done}{row['changed'] or ''}", rest) or None}
 
 
 def _actor(event: Mapping[str, Any]) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import click
 from rich.cells import cell_len
@@ -15,6 +15,8 @@ from rich.text import Text
 
 from auditspan.cli.commands.console import print_object
 from auditspan.format import printable, printable_json
+
+Row: TypeAlias = Mapping[str, Any]
 
 _UNLIMITED = 100_000
 """The width of a line: ids that are cut off or folded could not be copied."""
@@ -33,31 +35,52 @@ class Link(NamedTuple):
 
 
 class Table:
-    """Table that is printed in parts: one header, and columns that never get narrower."""
+    """Table that is printed in parts: one header, and columns that never get narrower.
 
-    def __init__(self) -> None:
+    Args:
+        forms: the forms of a row, from the widest to one that fits into every terminal.
+    """
+
+    def __init__(self, *forms: Callable[[Row], Row]) -> None:
         self._widths: list[int] = []
+        self._forms = [*forms] or [dict]
 
-    def print(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def print(self, rows: Sequence[Row]) -> None:
         """Print the next lines, preceded by the header on the first call."""
-        texts = [[_text(value) for value in row.values()] for row in rows]
-        names = [name.upper().replace("_", " ") for name in rows[0]]
+        names, cells = _cells([*map(self._forms[0], rows)])
+        while len(self._forms) > 1 and _exceeds_terminal(_lengths(names, cells)):
+            del self._forms[0]
+            names, cells = _cells([*map(self._forms[0], rows)])
         grid = RichTable(
             box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=not self._widths
         )
-        cells = [[text.plain for text in line] for line in texts]
-        lengths = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
+        lengths = _lengths(names, cells)
         self._widths = [max(pair) for pair in zip(lengths, self._widths or lengths, strict=True)]
         for name, width in zip(names, self._widths, strict=True):
             grid.add_column(name, min_width=width, no_wrap=True)
-        for line in texts:
+        for line in cells:
             grid.add_row(*line)
         _print(grid)
 
 
-def print_rows(
-    rows: Sequence[Mapping[str, Any]], *, as_json: bool, table: Table | None = None
-) -> None:
+def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Text]]]:
+    """Return the names of the columns, and the cells of each line."""
+    cells = [[_text(value) for value in row.values()] for row in rows]
+    return [name.upper().replace("_", " ") for name in rows[0]], cells
+
+
+def _lengths(names: list[str], cells: list[list[Text]]) -> list[int]:
+    columns = zip(names, *cells, strict=True)
+    return [max(cell_len(name), *(cell.cell_len for cell in column)) for name, *column in columns]
+
+
+def _exceeds_terminal(lengths: list[int]) -> bool:
+    """Return True if lines of these columns would be folded."""
+    console = Console()
+    return console.is_terminal and sum(lengths) + 2 * (len(lengths) - 1) > console.width
+
+
+def print_rows(rows: Sequence[Row], *, as_json: bool, table: Table | None = None) -> None:
     """Print rows as JSON Lines, or as a table with the members of the first row as columns.
 
     Pass the same `table` again to continue it with further rows.
@@ -87,7 +110,9 @@ def _print(what: RichTable | Text) -> None:
 
 def _text(value: object) -> Text:
     cell = _cell(value)
-    style = Style(link=value.url) if isinstance(value, Link) else _STYLES.get(cell, "")
+    style = (
+        Style(link=value.url) if isinstance(value, Link) else _STYLES.get(cell.split(" ")[0], "")
+    )
     return Text(cell, style=style)
 
 
