@@ -36,6 +36,7 @@ LOGIN = {
     "sasl.mechanism": "PLAIN",
     "sasl.username": USER,
     "sasl.password": PASSWORD,
+    "compression.type": "zstd",
 }
 
 
@@ -167,14 +168,13 @@ def test_wrong_password_is_reported_without_it(broker: Kafka, trail: Trail) -> N
     assert "pass-word" not in str(failure.value)
     assert "pass-word" not in repr(client_of(url, wrong))
     trail.deliver(sink_of(url, LOGIN))
-    assert reconciled(trail, broker.url(topic))[0].ok
+    assert reconciled(trail, url, LOGIN)[0].ok
 
 
 def test_invalid_property_is_refused(broker: Kafka) -> None:
     """A name that the client does not know is an error of the settings."""
-    sink = sink_of(broker.url("any"), {"no.such.property": "1"})
     with pytest.raises(AuditConfigError, match=r"no\.such\.property"):
-        sink.send([])
+        sink_of(broker.url("any"), {"no.such.property": "1"})
 
 
 def test_sink_reports_a_broker_that_is_away() -> None:

@@ -64,6 +64,9 @@ def test_service_delivers_to_the_topic_of_the_page(broker: Kafka, tmp_path: Path
     assert {"0", "1"} >= set(report["topic"]["removed"])
     assert report["missing"]
     assert report["topic"]["removed"]
+    again = json.loads(auditspan("reconcile", "--kafka", "--resend", "--json", **environ).stdout)
+    assert report["missing"] == again["resent"]["sent"]
+    assert 0 == auditspan("reconcile", "--kafka", **environ).returncode
 
 
 def shape(text: str) -> str:

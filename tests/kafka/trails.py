@@ -46,11 +46,13 @@ def sink_of(
     return KafkaSink(client_of(url, properties), timeout=timeout)
 
 
-def reconciled(trail: Trail, url: str) -> tuple[ReconcileReport, TopicTally]:
+def reconciled(
+    trail: Trail, url: str, properties: Mapping[str, str] | None = None
+) -> tuple[ReconcileReport, TopicTally]:
     """The differences between a trail and a topic, and what was counted in the topic."""
     tally = TopicTally()
     with trail.engine.connect() as connection:
-        records = read_kafka(client_of(url), tally)
+        records = read_kafka(client_of(url, properties), tally)
         return reconcile_records(connection, trail.tables, records), tally
 
 

@@ -66,7 +66,7 @@ def read_kafka(
             yield from reading.records(consumer, tally, advance or (lambda *_: None))
         except library().KafkaException as error:
             consumer.poll(0)  # passes on what the connections report
-            raise reading.failed(reason_of(error)) from error
+            raise reading.unanswered(reason_of(error)) from error
 
 
 class _Reading:
@@ -91,10 +91,13 @@ class _Reading:
                 yield from self._taken(message, waiting, tally)
             advance(len(messages), total)
 
+    def unanswered(self, reason: str) -> LogBackendError:
+        """Return the error of a request without an answer: that of a connection, or the reason."""
+        return self.failed(self._troubles[-1] if self._troubles else reason)
+
     def failed(self, reason: str) -> LogBackendError:
-        """Return the error for this reason; that of a connection goes before it."""
-        address = self._client.address
-        said = self._client.redacted(self._troubles[-1] if self._troubles else reason)
+        """Return the error for this reason."""
+        address, said = self._client.address, self._client.redacted(reason)
         return LogBackendError(
             f"the topic {address.topic} at {address.servers} cannot be read: {said}; nothing was "
             "compared"
@@ -103,9 +106,9 @@ class _Reading:
     def _bounds(self, consumer: Consumer) -> dict[int, tuple[int, int]]:
         """Return the first offset of each partition, and that after its last."""
         name = self._client.address.topic
-        topic = consumer.list_topics(timeout=_SECONDS).topics.get(name)
-        if topic is None:
-            raise self.failed("there is no such topic, or this user may not see it")
+        topic = consumer.list_topics(name, _SECONDS).topics[name]
+        if topic.error is not None:
+            raise self.failed(reason_of(topic.error))
         partition = library().TopicPartition
         return {
             number: consumer.get_watermark_offsets(partition(name, number), timeout=_SECONDS)
@@ -120,7 +123,7 @@ class _Reading:
             if messages:
                 last = time.monotonic()
             elif time.monotonic() - last > _SECONDS:
-                raise self.failed(f"no message came for {_SECONDS:.0f} s")
+                raise self.unanswered(f"no message came for {_SECONDS:.0f} s")
             yield messages
 
     def _taken(

@@ -43,7 +43,7 @@ def review_topic(client: KafkaClient, timeout: float) -> TopicReview:
     name, review = client.address.topic, TopicReview()
     try:
         admin = client.admin()
-        partitions = admin.list_topics(timeout=timeout).topics[name].partitions.values()
+        partitions = admin.list_topics(name, timeout).topics[name].partitions.values()
         config = _config(admin, name, timeout)
     except (library().KafkaException, KeyError) as error:
         reason = client.redacted(reason_of(error))

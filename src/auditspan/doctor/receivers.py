@@ -81,10 +81,10 @@ def _examine_tls(examination: Examination, where: str, destination: Destination)
             examination.add("tls", f"{where}: the file {path} does not exist.")
     if destination.client_key and not destination.client_certificate:
         examination.add("tls", f"{where}: a client key is set without a client certificate.")
-    is_open = destination.endpoint.startswith("http://")
+    is_plain = destination.endpoint.startswith("http://")
     if (
         destination.headers
-        and is_open
+        and is_plain
         and not is_loopback(urlsplit(destination.endpoint).hostname or "")
     ):
         examination.add(
@@ -92,7 +92,7 @@ def _examine_tls(examination: Examination, where: str, destination: Destination)
             f"{where}: headers are set, but the URL begins with http://, so credentials in them "
             "are sent unencrypted. Use https://.",
         )
-    if any(named) and is_open:
+    if any(named) and is_plain:
         examination.add(
             "tls",
             f"{where}: certificates are set, but the URL begins with http://, so records are sent "

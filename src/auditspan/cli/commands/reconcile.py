@@ -82,7 +82,8 @@ _NAMES = 5
     "--sink",
     "sink_name",
     metavar="NAME",
-    help="The sink to resend to, one of AUDITSPAN_MORE_SINKS.  [default: AUDITSPAN_SINK]",
+    help="The sink to resend to, one of AUDITSPAN_MORE_SINKS.  [default: that of --kafka, or "
+    "AUDITSPAN_SINK]",
 )
 @click.argument("more", nargs=-1, type=PLACE, metavar="")
 @json_option
@@ -116,8 +117,10 @@ def reconcile(  # noqa: PLR0913 (one for each option)
             "--backend, --kafka and files (--files, --spans) cannot be combined."
         )
     settings = target.diagnosed()
-    sink = _sink(settings, sink_name)
     topic = chosen_topic(settings, topic_url) if topic_url else None
+    if topic and again and not (sink_name or topic.sink):
+        raise click.UsageError("--resend: the topic is not in the settings; give its --sink.")
+    sink = _sink(settings, sink_name or (topic.sink if topic else None))
     given = places("--files", files, more)
     with closing(sink), target.reading() as (connection, tables):
         if topic:

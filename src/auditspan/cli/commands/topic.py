@@ -24,10 +24,12 @@ class Topic:
 
     Attributes:
         client: the topic, and how to connect.
+        sink: the name of its sink; None if it is not in the settings.
         tally: counts of its messages, once it was read.
     """
 
     client: KafkaClient
+    sink: str | None = None
     tally: TopicTally = field(default_factory=TopicTally)
 
     def records(self) -> Iterator[Delivered]:
@@ -56,12 +58,13 @@ def chosen_topic(settings: TrailSettings, url: str) -> Topic:
     Raises:
         AuditConfigError: the URL or the file of its properties is invalid.
     """
-    known = [one for one in destinations(settings).values() if one.is_kafka]
+    known = {name: one for name, one in destinations(settings).items() if one.is_kafka}
     if url == CONFIGURED and not known:
         raise click.UsageError(
             "--kafka: no kafka:// destination is set in AUDITSPAN_AUDIT_ENDPOINT or "
             "AUDITSPAN_MORE_SINKS; give its URL."
         )
-    found = next((one for one in known if url in {CONFIGURED, one.endpoint}), None)
-    properties = found.properties if found else settings.kafka_properties
-    return Topic(client=kafka_client(found.endpoint if found else url, properties))
+    for name, one in known.items():
+        if url in {CONFIGURED, one.endpoint}:
+            return Topic(client=kafka_client(one.endpoint, one.properties), sink=name)
+    return Topic(client=kafka_client(url, settings.kafka_properties))

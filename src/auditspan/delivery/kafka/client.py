@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Producer
     from confluent_kafka.admin import AdminClient
 
+_NO_CREATION = {"allow.auto.create.topics": False}
+"""Asking for a topic must not create it."""
+
 _OURS = {
+    **_NO_CREATION,
     "acks": "all",
     "enable.idempotence": True,
     "enable.gapless.guarantee": True,
@@ -35,6 +39,7 @@ _RESERVED = frozenset(
         *_OURS,
         *("bootstrap.servers", "metadata.broker.list", "request.required.acks"),
         *("delivery.timeout.ms", "transactional.id", "plugin.library.paths"),
+        *("queue.buffering.max.messages", "queue.buffering.max.kbytes"),
     }
 )
 """Properties that a file must not set."""
@@ -84,6 +89,14 @@ class KafkaClient:
     address: KafkaAddress
     properties: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    def check(self) -> None:
+        """Check that the library is installed, and the properties and their files are valid.
+
+        Raises:
+            AuditConfigError: they are not.
+        """
+        self.producer(lambda _: None)
+
     def producer(self, on_error: Callable[[KafkaError], None]) -> Producer:
         """Create a producer.
 
@@ -99,7 +112,8 @@ class KafkaClient:
         Raises:
             AuditConfigError: as `producer`.
         """
-        alone = {"group.id": "auditspan", "enable.auto.commit": False, "error_cb": on_error}
+        group = self.properties.get("group.id", "auditspan")
+        alone = {"group.id": group, "enable.auto.commit": False, "error_cb": on_error}
         reading = {
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
@@ -115,7 +129,7 @@ class KafkaClient:
         Raises:
             AuditConfigError: as `producer`.
         """
-        made: AdminClient = self._made(library().admin.AdminClient, {})
+        made: AdminClient = self._made(library().admin.AdminClient, _NO_CREATION)
         return made
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from auditspan.delivery.encoding import encode, encode_json
@@ -33,14 +34,17 @@ class KafkaMessage(NamedTuple):
 def message_of(record: ExportRecord, form: MessageFormat) -> KafkaMessage:
     """Return the message of a record."""
     attributes = record.attributes
-    event_id = attributes.get(semconv.RECORD_ID)
-    target, number = (attributes.get(name) for name in (semconv.TARGET_TYPE, semconv.TARGET_ID))
-    key = f"{target}/{number}" if target else event_id or attributes.get(semconv.TRAIL_NAME)
     headers: list[tuple[str, str | bytes | None]] = [("content-type", CONTENT_TYPES[form])]
-    if event_id:
+    if event_id := attributes.get(semconv.RECORD_ID):
         headers.append((semconv.RECORD_ID, _bytes(str(event_id))))
     value = encode([record]) if form == "protobuf" else encode_json([record]).strip().encode()
-    return KafkaMessage(key=_bytes(str(key)), value=value, headers=headers)
+    return KafkaMessage(key=_key(attributes), value=value, headers=headers)
+
+
+def _key(attributes: Mapping[str, str | int]) -> bytes:
+    if target := attributes.get(semconv.TARGET_TYPE):
+        return _bytes(f"{target}/{attributes.get(semconv.TARGET_ID, '')}")
+    return _bytes(str(attributes.get(semconv.RECORD_ID) or attributes.get(semconv.TRAIL_NAME)))
 
 
 def _bytes(text: str) -> bytes:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from auditspan.delivery.kafka.client import KafkaClient, library, reason_of
@@ -56,8 +57,8 @@ class BatchProducer:
         Raises:
             SinkUnavailableError: no broker answers, or the topic does not exist.
         """
-        topic = self._topics(self._timeout).get(self._topic)
-        if topic is None:
+        topic = self._metadata()
+        if topic.error is not None and topic.error.name() == "UNKNOWN_TOPIC_OR_PART":
             raise self._unavailable(
                 f"has no topic {self._topic}, or does not show it to this user: create it with "
                 "three replicas and min.insync.replicas=2"
@@ -79,6 +80,8 @@ class BatchProducer:
         if failures := [*self._failures, *filter(None, [self._stopped])]:
             raise self._failure(failures)
         if self._acknowledged < len(messages):
+            if self._is_down:
+                raise self._unreachable("no broker answers")
             waiting = len(messages) - self._acknowledged
             raise self._unavailable(
                 f"did not acknowledge {waiting} of {len(messages)} messages within "
@@ -117,7 +120,9 @@ class BatchProducer:
         except library().KafkaException as error:
             # The producer has stopped, since a message failed. Its report, which says why, follows.
             self._stopped = error.args[0]
-            return self._producer.flush(seconds)
+            with suppress(library().KafkaException):
+                self._producer.flush(seconds)
+            return 1
 
     def _report(self, error: KafkaError | None, _message: Message) -> None:
         if error is None:
@@ -142,21 +147,23 @@ class BatchProducer:
             )
         return self._unavailable(f"did not take a message: {reason_of(errors[0])}{self._state()}")
 
+    def _unreachable(self, reason: str) -> SinkUnavailableError:
+        return self._unavailable(f"cannot be reached: {self._trouble or reason}")
+
     def _unavailable(self, what: str) -> SinkUnavailableError:
         said = self._client.redacted(what)
         return SinkUnavailableError(f"Kafka at {self._client.address.servers} {said}")
 
-    def _topics(self, timeout: float) -> dict[str, Any]:
-        """Return the metadata of every topic; asking for a single one might create it."""
-        deadline = time.monotonic() + timeout
+    def _metadata(self) -> Any:  # noqa: ANN401 (the library does not export the type)
+        deadline = time.monotonic() + self._timeout
         while True:
             try:
-                return dict(self._producer.list_topics(timeout=min(2.0, timeout)).topics)
+                found = self._producer.list_topics(self._topic, min(2.0, self._timeout))
+                return found.topics[self._topic]
             except library().KafkaException as error:
-                self._producer.poll(0)
+                self._serve(0)
                 if self._is_down or time.monotonic() > deadline:
-                    reason = self._trouble or reason_of(error)
-                    raise self._unavailable(f"cannot be reached: {reason}") from error
+                    raise self._unreachable(reason_of(error)) from error
 
     def _state(self) -> str:
         """Return what is wrong with the topic or the connections, in parentheses.
@@ -165,7 +172,8 @@ class BatchProducer:
         """
         trouble = f" ({self._trouble})" if self._trouble else ""
         try:
-            topic = self._client.admin().list_topics(timeout=_ASKING).topics[self._topic]
+            asked = self._client.admin().list_topics(self._topic, _ASKING)
+            topic = asked.topics[self._topic]
         except (library().KafkaException, KeyError):
             return trouble
         lacking = list(_lacking(topic.partitions.values()))

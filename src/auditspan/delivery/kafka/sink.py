@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from auditspan.delivery.kafka.client import KafkaClient, library
+from auditspan.delivery.kafka.client import KafkaClient
 from auditspan.delivery.kafka.message import message_of
 from auditspan.delivery.kafka.producer import BatchProducer
 from auditspan.delivery.log_record import ExportRecord
-from auditspan.errors import SinkError
 
 TIMEOUT = 10.0
 
@@ -25,7 +24,7 @@ class KafkaSink:
         timeout: seconds for one batch.
 
     Raises:
-        AuditConfigError: the client library is not installed.
+        AuditConfigError: the client library is not installed, or a property is invalid.
     """
 
     acknowledgement = "all"
@@ -33,7 +32,7 @@ class KafkaSink:
     def __init__(
         self, client: KafkaClient, *, name: str = "kafka", timeout: float = TIMEOUT
     ) -> None:
-        library()
+        client.check()
         self.name = name
         self._client = client
         self._timeout = timeout
@@ -49,7 +48,7 @@ class KafkaSink:
                 producer.deliver(messages)
             else:
                 producer.require_topic()
-        except SinkError:
+        except Exception:  # no message of this batch may be sent later, behind a gap
             self.close()
             raise
 
