@@ -29,7 +29,7 @@ from auditspan import Actor, Event, audit_context
 from auditspan.flask import Audit
 from auditspan.integrations.rq import AuditedJob
 from support.celery_worker import celery_worker
-from support.redis import redis_server
+from support.redis import free_port, running_redis
 from support.relaying import wait_for
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "say-who-acts.md"
@@ -232,12 +232,12 @@ def test_celery(notes: Notes) -> None:
     assert (KIM, {}) == (notes.events()[-1].actor, notes.events()[-1].metadata)
 
 
-def test_rq(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rq(notes: Notes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker with the same class of jobs runs them as those who enqueued them in a real Redis."""
     module = ModuleType(TASKS)
     vars(module)["add"] = notes.add
     monkeypatch.setitem(sys.modules, TASKS, module)
-    with redis_server() as url, Redis.from_url(url) as redis:
+    with running_redis(tmp_path, free_port()) as url, Redis.from_url(url) as redis:
         queue = notes.run("RQ", redis=redis)["queue"]
         trace_id = sent_by_kim(lambda: queue.enqueue(f"{TASKS}.add"))
         assert SimpleWorker([queue], connection=redis, job_class=AuditedJob).work(burst=True)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
 import re
-import struct
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import pytest
 
 from support.running import AUDITSPAN, clean_environment
+from support.terminal import on_terminal
 
 PROGRAM = """
 from auditspan.cli.commands import print_rows
@@ -24,15 +20,9 @@ RED = "\x1b[31mfailure"
 PLAIN = "ACTION  OUTCOME  TEXT\na.b     failure  [red]\\x1b[31m"
 
 
-def on_terminal(**variables: str) -> str:
+def coloured(**variables: str) -> str:
     """Return what the program prints on a terminal."""
-    ours, theirs = pty.openpty()
-    environ = {**clean_environment(), "TERM": "xterm", **variables}
-    subprocess.run([sys.executable, "-c", PROGRAM], stdout=theirs, env=environ, check=True)
-    os.close(theirs)
-    printed = os.read(ours, 10_000).decode()
-    os.close(ours)
-    return printed
+    return on_terminal([sys.executable, "-c", PROGRAM], variables)
 
 
 SHOP = """
@@ -71,14 +61,8 @@ def shop(tmp_path: Path) -> Path:
 
 def events_on_terminal(shop: Path, columns: int) -> list[str]:
     """Return the lines of `auditspan events` on a terminal of this width."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environ = {**clean_environment(), "TERM": "xterm", "NO_COLOR": "1"}
     command = [str(AUDITSPAN), "--app", "shop:trail", "events"]
-    subprocess.run(command, stdout=theirs, env=environ, cwd=shop, check=True)
-    os.close(theirs)
-    printed = os.read(ours, 10_000).decode()
-    os.close(ours)
+    printed = on_terminal(command, {"NO_COLOR": "1"}, columns=columns, cwd=shop)
     return [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in printed.splitlines()]
 
 
@@ -101,14 +85,14 @@ def test_events_on_a_wide_terminal_have_every_column(shop: Path) -> None:
 
 def test_terminal_shows_colours() -> None:
     """A failure is red; text of the trail is neither markup nor a control sequence."""
-    printed = on_terminal()
+    printed = coloured()
     assert RED in printed
     assert "[red]\\x1b[31m" in printed
 
 
 def test_no_color_switches_colours_off() -> None:
     """NO_COLOR leaves plain text."""
-    assert RED not in on_terminal(NO_COLOR="1")
+    assert RED not in coloured(NO_COLOR="1")
 
 
 def test_pipe_has_no_colours() -> None:

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -17,7 +12,8 @@ from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
 from integration.trust.world import opened
 from support.collector import traces
-from support.running import clean_environment
+from support.running import AUDITSPAN
+from support.terminal import on_terminal
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 URL = f"https://jaeger.example.org/trace/{TRACE_ID}"
@@ -72,13 +68,7 @@ def test_texts_for_people_name_the_url(environ: dict[str, str]) -> None:
 
 def test_trace_ids_are_links_on_a_terminal(environ: dict[str, str]) -> None:
     """The trace id in the table leads to the page (OSC 8)."""
-    ours, theirs = pty.openpty()
-    command = [str(Path(sys.executable).with_name("auditspan")), "events"]
-    variables = {**clean_environment(), "TERM": "xterm", **environ}
-    subprocess.run(command, stdout=theirs, env=variables, check=True)
-    os.close(theirs)
-    printed = os.read(ours, 10_000).decode()
-    os.close(ours)
+    printed = on_terminal([str(AUDITSPAN), "events"], environ, columns=200)
     assert f";{URL}\x1b\\{TRACE_ID}" in printed
 
 

@@ -1,52 +1,48 @@
-"""A real Redis, on a Unix socket."""
+"""A real Redis server for tests, which may be stopped."""
 
 from __future__ import annotations
 
-import os
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-import pytest
-from redis import Redis
-from redis.exceptions import ConnectionError as NotReady
+from support.patience import PATIENCE
 
-from support.relaying import wait_for
+
+def free_port() -> int:
+    """Return a port on which nothing listens."""
+    with closing(socket.socket()) as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 @contextmanager
-def redis_server() -> Iterator[str]:
-    """The URL of an empty server, which stores nothing."""
-    with TemporaryDirectory() as folder:
-        socket = Path(folder) / "redis.sock"
-        options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no"]
-        process = subprocess.Popen(
-            [_program(), *options, "--dir", folder],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        url = f"unix://{socket}"
+def running_redis(folder: Path, port: int) -> Iterator[str]:
+    """Run a server in the block; yield its URL."""
+    program = shutil.which("redis-server")
+    assert program, "Redis is not installed: apt-get install redis-server"
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
+    try:
+        _await(port)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _await(port: int) -> None:
+    until = time.monotonic() + PATIENCE
+    while True:
         try:
-            wait_for(lambda: _answers(url))
-            yield url
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _program() -> str:
-    found = shutil.which("redis-server", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if found is None:
-        pytest.skip("Redis is not installed: apt-get install redis-server")
-    return found
-
-
-def _answers(url: str) -> bool:
-    with Redis.from_url(url) as redis:
-        try:
-            return bool(redis.ping())
-        except NotReady:
-            return False
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+        else:
+            return

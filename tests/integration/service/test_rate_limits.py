@@ -10,7 +10,7 @@ import pytest
 from auditspan.errors import SettingsError
 from auditspan_service.api.limits import notes_on_limits
 from auditspan_service.config import load_settings
-from support.redis_server import free_port, running_redis
+from support.redis import free_port, running_redis
 from support.service import problem, running_service, settings_at
 
 

@@ -113,25 +113,21 @@ def reconcile(  # noqa: PLR0913 (one for each option)
             "for each file."
         )
     if sum(map(bool, (backend, topic_url, files or spans))) > 1:
-        raise click.UsageError(
-            "--backend, --kafka and files (--files, --spans) cannot be combined."
-        )
+        raise click.UsageError("--backend, --kafka and --files or --spans cannot be combined.")
     settings = target.diagnosed()
     topic = chosen_topic(settings, topic_url) if topic_url else None
     if topic and again and not (sink_name or topic.sink):
         raise click.UsageError("--resend: the topic is not in the settings; give its --sink.")
     sink = _sink(settings, sink_name or (topic.sink if topic else None))
-    given = places("--files", files, more)
+    given, own = places("--files", files, more), _own_names(settings)
     with closing(sink), target.reading() as (connection, tables):
         if topic:
-            own = _own_names(settings)
             report = reconcile_records(connection, tables, topic.records(), names=own)
         elif backend:
             report = _compare_backend(connection, tables, settings, backend)
         else:
             announced = [_spans_place(settings, path) for path in spans]
             audit = given or (settings.collector_files / "audit",)
-            own = _own_names(settings)
             report = compare(connection, tables, audit, spans=announced, names=own)
         resent = _resend(target, sink, connection, report) if again else None
     _print_reconciled(report, resent, topic, as_json=as_json)
