@@ -91,6 +91,7 @@ ALSO_PUBLIC = {
     },
     "auditspan.verify": {"Difference", "StateReport"},
     "auditspan.verify.state": {"Kind"},
+    "auditspan.viewer": {"Viewer"},
 }
 IMPORTERS = {"import_module", "resolve_name"}
 BY_NAME = {

@@ -71,7 +71,8 @@ def take(browser: Browser, served: Served, scheme: str, size: str) -> None:
 
 
 def picture(page: Page, name: str) -> None:
-    """The whole page."""
+    """The whole page, with its style and its icon."""
+    page.wait_for_load_state("networkidle")
     file = IMAGES / f"{name}.png"
     page.screenshot(path=file, full_page=True)
     sys.stdout.write(f"{file.relative_to(ROOT)}\n")

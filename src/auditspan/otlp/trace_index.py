@@ -80,9 +80,10 @@ class TraceIndex:
             sqlite3.Error: the index cannot be read.
         """
         now = _state(stream)
-        file, start = self._known(stream, now)
-        wanted = (file and file.id, start, bytes.fromhex(trace_id))
-        found = tuple(Part(*row) for row in self._connection.execute(_PARTS, wanted))
+        with self._transaction("DEFERRED"):  # other processes may forget the file meanwhile
+            file, start = self._known(stream, now)
+            wanted = (file and file.id, start, bytes.fromhex(trace_id))
+            found = tuple(Part(*row) for row in self._connection.execute(_PARTS, wanted))
         if start < now.size:
             found += self._search(stream, now, start, trace_id)
         length = sum(stop - start for start, stop in found if stop is not None)
@@ -112,13 +113,13 @@ class TraceIndex:
         """Remove the files that `update` was not called with: they no longer exist."""
         others = {row[0] for row in self._connection.execute("SELECT id FROM file")} - self._kept
         if others:
-            with self._writing():
+            with self._transaction():
                 for one in others:
                     self._forget(one)
 
     def _create(self) -> None:
         if self._version() != _VERSION:
-            with self._writing():
+            with self._transaction():
                 if self._version() != _VERSION:
                     for statement in _SCHEMA.split(";"):
                         self._connection.execute(statement)
@@ -170,7 +171,7 @@ class TraceIndex:
 
     def _replace(self, inode: str, before: _File | None, now: _State, chunks: list[_Chunk]) -> None:
         """Write the chunks of a file from the first of these on, if the index has not changed."""
-        with self._writing():
+        with self._transaction():
             if self._find(inode) == before:
                 file = before.id if before else self._add(inode)
                 rows = [(file, *one) for one in chunks]
@@ -191,9 +192,9 @@ class TraceIndex:
         self._connection.execute("DELETE FROM file WHERE id = ?", (file,))
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Run a transaction; other processes wait for its end."""
-        self._connection.execute("BEGIN IMMEDIATE")
+    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
+        """Run a transaction, by default one that writes: other processes wait for its end."""
+        self._connection.execute(f"BEGIN {kind}")
         try:
             yield
         except BaseException:

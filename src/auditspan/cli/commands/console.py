@@ -76,8 +76,10 @@ def internal_error(error: Exception) -> str:
 
 def database_reason(error: SQLAlchemyError) -> str:
     """Return the database's message on one line, without values and final punctuation."""
-    if isinstance(cause := getattr(error, "orig", None), BaseException):
-        return " ".join(without_values(cause).split()).rstrip(".?")
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415 (slow to load)
+
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        return " ".join(without_values(error.orig).split()).rstrip(".?")
     return type(error).__name__
 
 
