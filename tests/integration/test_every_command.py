@@ -34,7 +34,11 @@ def test_events_lists_the_events(place: Place) -> None:
     assert place.actions == [event["action"] for event in events]
     assert {True} == {EVENT <= event.keys() and event["delivered"] for event in events}
     newest = events[-1]
-    assert [newest] == place.objects("show", newest["event_id"])
+    for name in (newest["event_id"], str(newest["seq"])):
+        assert [newest] == place.objects("show", name)
+    for name in ("471147", "nothing"):
+        done = place.run("show", name)
+        assert (2, f"Error: Event {name} was not found.\n") == (done.exit_code, done.stderr)
     target = newest["target"]
     history = place.objects("history", target["type"], target["id"])
     assert [event for event in events if event["target"]["id"] == target["id"]] == history

@@ -28,7 +28,7 @@ from auditspan_service.database.data_directory import close_data_dir
 from auditspan_service.database.engine import Database
 from auditspan_service.errors import SchemaError
 from auditspan_service.files.up_file import as_running
-from auditspan_service.models import PRIVACY, Base
+from auditspan_service.models import Base
 from auditspan_service.telemetry.logs import setup_logging
 from auditspan_service.telemetry.reporting import report_verified, reporting_metrics
 
@@ -47,7 +47,7 @@ class ServiceTarget(Target):
         self.settings: Settings = load_settings()
         self.metadata = Base.metadata
         add_erasure_keys(self.metadata, partial(erasure_keys_at, self.settings.erasure_key_file))
-        keep_private(self.metadata, PRIVACY | self.settings.privacy)
+        keep_private(self.metadata, self.settings.privacy)
 
     @property
     def is_embedded(self) -> bool:

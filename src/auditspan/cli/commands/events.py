@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -42,8 +43,8 @@ from auditspan.storage import (
 from auditspan.storage import history as target_history
 
 _PAGE = 500
-_SEQ_DIGITS = 18
-"""Digits that fit into a sequence number."""
+_SEQ = re.compile(r"[0-9]{1,18}")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 _WIDTH = 80
 _NARROW = {"actor": 10, "action": 16, "target": 11}
@@ -129,7 +130,8 @@ def show(target: Target, event_id: str, *, as_json: bool) -> None:
     if not found:
         with target.reading() as trail:  # a replica may not have it yet
             found = _named(event_id, trail)
-            purge = None if found else purge_of(*trail, event_id.lower())
+            is_id = _UUID.fullmatch(event_id) is not None
+            purge = purge_of(*trail, event_id.lower()) if is_id and not found else None
         if purge:
             raise Failure(f"Event {event_id} was removed by retention: {purge.sentence}.")
     if not found:
@@ -174,8 +176,11 @@ def _say_purged(purge: Purge | None) -> None:
 
 def _named(name: str, trail: Trail) -> Events:
     """Return the event with this id or sequence number."""
-    is_seq = name.isdecimal() and len(name) <= _SEQ_DIGITS
-    found = event_at(*trail, int(name)) if is_seq else get_event(*trail, name.lower())
+    found = None
+    if _SEQ.fullmatch(name):
+        found = event_at(*trail, int(name))
+    elif _UUID.fullmatch(name):
+        found = get_event(*trail, name.lower())
     return [found] if found else []
 
 
