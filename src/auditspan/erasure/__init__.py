@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from auditspan.erasure.erase import Erasure
-from auditspan.erasure.rewrap import Rewrapped, rewrap_subject_keys
+from auditspan.erasure.rewrap import rewrap_subject_keys
 from auditspan.erasure.trail_erasure import TrailErasure
 
-__all__ = ["Erasure", "Rewrapped", "TrailErasure", "rewrap_subject_keys"]
+__all__ = ["Erasure", "TrailErasure", "rewrap_subject_keys"]
