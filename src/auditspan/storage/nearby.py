@@ -19,6 +19,9 @@ NEAR = 8_000
 _FEW = 60_000
 """The number of rows that are counted at most to find out whether a span of time is short."""
 
+_LATER = NEAR
+"""The number of rows after a span of time that are read rather than looking for its last row."""
+
 _LAST = 2**63 - 1
 
 
@@ -33,11 +36,11 @@ def rows_of_times(
 ) -> Iterator[ColumnElement[bool]]:
     """Yield the conditions of ids between the first and the last event of the span of time."""
     if wanted.until is not None and before is None:
-        later = _some(event, EventFilter(since=wanted.until))
-        many = select(func.count() == _FEW).select_from(later).scalar_subquery()
+        later = _some(event, EventFilter(since=wanted.until), _LATER)
+        many = select(func.count() == _LATER).select_from(later).scalar_subquery()
         yield event.c.id <= case((many, _newest(event, wanted)), else_=_LAST)
     if wanted.since is not None:
-        some = _some(event, EventFilter(since=wanted.since, until=wanted.until))
+        some = _some(event, EventFilter(since=wanted.since, until=wanted.until), _FEW)
         oldest = case((func.count() < _FEW, func.min(some.c.id)), else_=0)
         yield event.c.id >= select(oldest).select_from(some).scalar_subquery()
 
@@ -49,7 +52,7 @@ def _newest(event: FromClause, wanted: EventFilter) -> ScalarSelect[int]:
     return select(func.max(event.c.id + 0)).where(*times).scalar_subquery()
 
 
-def _some(event: FromClause, times: EventFilter) -> Subquery:
+def _some(event: FromClause, times: EventFilter, limit: int) -> Subquery:
     """Return some ids in a span of time, read from the index of times."""
     ids = select(event.c.id).where(*times.conditions(event))
-    return ids.order_by(event.c.occurred_at).limit(_FEW).subquery()
+    return ids.order_by(event.c.occurred_at).limit(limit).subquery()
