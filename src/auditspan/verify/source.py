@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import URL, Connection, create_engine, text
@@ -14,6 +14,7 @@ from auditspan.dialects import DIALECTS, PerDialect
 from auditspan.storage import lift_time_limits
 
 _SETTINGS = ("search_path", "role")
+_TRANSLATED = "schema_translate_map"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +26,14 @@ class Source:
         parameters: the arguments of the driver, with the password.
         snapshot: the exported snapshot, which lives as long as the transaction that exported it.
         settings: settings of the session that decide what is read.
+        schemas: the schemas that stand for others (`schema_translate_map`).
     """
 
     url: URL
     parameters: Mapping[str, Any] = field(default_factory=dict, repr=False)
     snapshot: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    schemas: Mapping[str | None, str | None] | None = None
 
     @contextmanager
     def connected(self) -> Iterator[Connection]:
@@ -39,6 +42,7 @@ class Source:
             self.url, connect_args=dict(self.parameters), poolclass=NullPool, hide_parameters=True
         )
         options: dict[str, Any] = {"postgresql_readonly": True, **DIALECTS.of(engine).SNAPSHOT}
+        options[_TRANSLATED] = self.schemas
         with engine.connect().execution_options(**options) as connection:
             if self.snapshot:
                 connection.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{self.snapshot}'")
@@ -55,7 +59,9 @@ def source_of(connection: Connection) -> Source | None:
 
     Its changes that are not committed yet are not part of the snapshot.
     """
-    return _SOURCE.of(connection)(connection)
+    source = _SOURCE.of(connection)(connection)
+    schemas = connection.get_execution_options().get(_TRANSLATED)
+    return replace(source, schemas=schemas) if source else None
 
 
 def _exported(connection: Connection) -> Source | None:

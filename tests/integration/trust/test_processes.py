@@ -21,6 +21,7 @@ from auditspan.verify.source import source_of
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
+from integration.trust.conftest import BATCHES, grown
 from integration.trust.world import KEY, MAC, Trail, opened
 from support.attacker import take_guards_away
 
@@ -45,13 +46,14 @@ def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
-    """The processes that were started."""
+    """The processes that were started to check rows."""
     found: list[subprocess.Popen[bytes]] = []
 
     class Noted(subprocess.Popen[bytes]):
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
-            found.append(self)
+            if "auditspan.verify.range_process" in arguments[0]:
+                found.append(self)
 
     monkeypatch.setattr(subprocess, "Popen", Noted)
     return found
@@ -89,6 +91,22 @@ def test_processes_find_what_one_finds(
         finding.kind for finding in one.findings
     }
     assert (4, "") == (len(started), caplog.text)
+
+
+@pytest.mark.usefixtures("small_ranges")
+def test_processes_read_translated_schemas(
+    tmp_path: Path, started: list[subprocess.Popen[bytes]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Tables that the connection finds in another schema are read there by all processes."""
+    with grown("postgresql", tmp_path, *BATCHES) as trail:
+        names = [table.name for table in trail.tables.event.metadata.sorted_tables]
+        with trail.engine.begin() as connection:
+            connection.execute(text("CREATE SCHEMA moved"))
+            for name in names:
+                connection.execute(text(f"ALTER TABLE {name} SET SCHEMA moved"))
+        trail.engine = trail.engine.execution_options(schema_translate_map={None: "moved"})
+        assert report(trail, 1) == report(trail, 2)
+    assert (2, "") == (len(started), caplog.text)
 
 
 @pytest.mark.usefixtures("small_ranges")
