@@ -74,7 +74,7 @@ def events_on_terminal(shop: Path, columns: int) -> list[str]:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environ = {**clean_environment(), "TERM": "xterm", "NO_COLOR": "1"}
-    command = [AUDITSPAN, "--app", "shop:trail", "events"]
+    command = [str(AUDITSPAN), "--app", "shop:trail", "events"]
     subprocess.run(command, stdout=theirs, env=environ, cwd=shop, check=True)
     os.close(theirs)
     printed = os.read(ours, 10_000).decode()
