@@ -204,8 +204,8 @@ MUTATIONS = [
     Mutation(
         "use remembered keys that were erased",
         "storage/new_disclosures.py",
-        '    is_stored = f"EXISTS (SELECT FROM {keys} k WHERE k.key_id = d.key_id)"\n',
-        '    is_stored = "true"\n',
+        'is_stored = f"(SELECT k.key_id FROM {keys} k WHERE k.key_id = d.key_id) IS NOT NULL"',
+        'is_stored = "true"',
         ERASURE,
         "after_an_erasure and postgresql",
     ),

@@ -130,7 +130,9 @@ def _checked_sql(tables: AuditTables, dialect: Dialect, rows: int, new_keys: int
     first = ", ".join(f"CAST(? AS {type_})" for type_ in _TYPES)
     values = ", ".join([f"({first})", *[_marks(_COLUMNS)] * (rows - 1)])
     columns = ", ".join(_COLUMNS)
-    is_stored = f"EXISTS (SELECT FROM {keys} k WHERE k.key_id = d.key_id)"
+    # A scalar query, which is looked up by the primary key. A plan that was made for an empty table
+    # would join EXISTS by reading the whole table, and is kept with the prepared statement.
+    is_stored = f"(SELECT k.key_id FROM {keys} k WHERE k.key_id = d.key_id) IS NOT NULL"  # noqa: S608
     begun = ""
     if new_keys:
         of_keys = ", ".join([_marks(KEY_COLUMNS)] * new_keys)

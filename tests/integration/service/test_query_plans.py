@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, MetaData, event, text
 
 from auditspan.format import canonical_json
-from auditspan.storage import nearby
+from auditspan.storage import audit_tables, nearby
+from auditspan.storage.new_disclosures import _checked_sql
+from auditspan_service.database.engine import make_engine
 from support.service import Caller, RunningService
 
 ROWS = 50_000
@@ -100,6 +104,7 @@ def pages(kim: Caller, query: str) -> Iterator[str]:
 
 
 def test_no_search_reads_a_whole_table(
+    monkeypatch.setattr(nearby, "_LATER", ROWS // 100)
     postgresql_service: RunningService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the events nor the leaves are scanned in sequence, on the first page and the next."""
@@ -139,3 +144,20 @@ def explain(engine: Any, statements: list[tuple[str, Any]]) -> str:
     statements.clear()
     assert lines
     return "\n".join(lines)
+
+
+@pytest.mark.parametrize("new_keys", [0, 1])
+def test_key_of_a_disclosure_is_looked_up_by_its_index(postgresql_url: str, new_keys: int) -> None:
+    """Even by a plan that is made for an empty table, and then kept while the table grows."""
+    engine = make_engine(postgresql_url)
+    statement = _checked_sql(audit_tables(MetaData()), engine.dialect, 2, new_keys)
+    ids = [str(uuid4()) for _ in range(3)]
+    key = (ids[2], "user", "1", b"wrapped", "erasure")
+    rows = [(one, "sha256", "user", "1", ids[2], b"encrypted", None) for one in ids[:2]]
+    values = tuple(chain.from_iterable([*[key] * new_keys, *rows]))
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
+        plan = connection.exec_driver_sql(f"EXPLAIN {statement}", values).scalars().all()
+    engine.dispose()
+    assert any("Index Only Scan using pk_audit_subject_key" in line for line in plan)
+    assert [] == [line for line in plan if "Seq Scan" in line]
