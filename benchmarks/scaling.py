@@ -155,7 +155,7 @@ def simulation(rows: int) -> None:
         relay = rate(rows, made.relay, tries=2)
     stages = (
         Stage(name="seal", batch=BATCH, per_second=seal, pause=0.25),
-        Stage(name="relay", batch=512, per_second=relay, pause=0.25),
+        Stage(name="relay", batch=1024, per_second=relay, pause=0.25),
     )
     print(f"\nSealing {seal:,.0f} rows a second, relaying {relay:,.0f}.")
     lines = []

@@ -25,6 +25,9 @@ LOADS = {500: 1.0, 5_000: 2.0}
 """Events a second, and the goal for the 99th percentile, in seconds."""
 
 PATIENCE = 120
+_ALMOST = 0.95
+"""Share of a load that the writer must reach, for the latency to be that of the load."""
+
 _EVERY = 0.02
 _UID = re.compile(rb'"log\.record\.uid","value":\{"stringValue":"([0-9a-f-]{36})"')
 
@@ -43,8 +46,10 @@ def latency(load: int, seconds: float) -> Result:
         stop = spawn.Event()
         worker = spawn.Process(target=work, args=(url, collector.audit_endpoint, stop))
         worker.start()
+        first, _ = write_steadily(engine, tables, load, _EVERY)
+        tail.wait_for(len(first), PATIENCE)  # the worker has started
         committed, took = write_steadily(engine, tables, load, seconds)
-        tail.wait_for(len(committed), PATIENCE)
+        tail.wait_for(len(first) + len(committed), PATIENCE)
         stop.set()
         worker.join()
         tail.stop()
@@ -56,8 +61,8 @@ def latency(load: int, seconds: float) -> Result:
         per_second=len(delays) / took,
         floor=f"wanted; median {statistics.median(delays):.2f} s, p99 {p99:.2f} s",
         floor_per_second=load,
-        goal=f"p99 of {LOADS[load]:.0f} s",
-        reached=p99 <= LOADS[load],
+        goal=f"p99 of {LOADS[load]:.0f} s, at this rate",
+        reached=p99 <= LOADS[load] and len(delays) >= _ALMOST * load * took,
     )
 
 

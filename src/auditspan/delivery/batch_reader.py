@@ -10,7 +10,7 @@ from auditspan.delivery.batch import Batch, prepare
 from auditspan.delivery.cursors import newest_seq, outgoing
 from auditspan.storage import AuditTables, lift_time_limits
 
-MAX_RECORDS = 512
+MAX_RECORDS = 1024
 MAX_BYTES = 1024 * 1024
 
 

@@ -1,6 +1,6 @@
 """The relay: sends sealed rows to a sink in sequence order until the sink has acknowledged them.
 
-    1. read the next batch after the cursor      at most 512 records, about 1 MiB
+    1. read the next batch after the cursor      at most 1,024 records, about 1 MiB
     2. send it                                   one batch in flight; the next one is prepared
     3. acknowledged: move the cursor
        unavailable: move back to the safe cursor, wait, retry without limit

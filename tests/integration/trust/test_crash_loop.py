@@ -24,7 +24,7 @@ from auditspan.telemetry import semconv
 from integration.trust.world import Trail
 from support.relaying import relaying, wait_for
 
-BACKLOG = 2000
+BACKLOG = 4000
 
 
 class FatalSink(FileSink):
