@@ -26,6 +26,7 @@ def on_terminal(
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     variables = {**clean_environment(), "TERM": "xterm", **environ}
+    variables.pop("COLUMNS", None)  # would be believed before the terminal
     printed = b""
     with subprocess.Popen(command, stdout=theirs, env=variables, cwd=cwd) as process:
         os.close(theirs)
