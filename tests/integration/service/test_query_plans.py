@@ -104,11 +104,11 @@ def pages(kim: Caller, query: str) -> Iterator[str]:
 
 
 def test_no_search_reads_a_whole_table(
-    monkeypatch.setattr(nearby, "_LATER", ROWS // 100)
     postgresql_service: RunningService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the events nor the leaves are scanned in sequence, on the first page and the next."""
     monkeypatch.setattr(nearby, "_FEW", ROWS // 20)  # as in a trail that is twenty times as large
+    monkeypatch.setattr(nearby, "_LATER", ROWS // 100)
     service, kim = postgresql_service, postgresql_service.caller()
     engine = service.services.database.engine
     with engine.begin() as connection:
