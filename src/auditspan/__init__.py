@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from auditspan.format import Actor, ErasureKey, MacKey, Request, Service, Target
     from auditspan.ingest import ForeignEvent
     from auditspan.mapping import Exempt, Policy, Privacy
-    from auditspan.reading import Event
+    from auditspan.reading import Event, History
     from auditspan.states import Digest, Erased, Redacted, State
     from auditspan.trail import AuditTrail
 
@@ -63,6 +63,7 @@ __all__ = [
     "EventConflictError",
     "Exempt",
     "ForeignEvent",
+    "History",
     "IngestError",
     "KeyFileError",
     "LogBackendError",
@@ -105,6 +106,7 @@ _PLACES = {
     "Policy": "auditspan.mapping",
     "Privacy": "auditspan.mapping",
     "Event": "auditspan.reading",
+    "History": "auditspan.reading",
     "Digest": "auditspan.states",
     "Erased": "auditspan.states",
     "Erasure": "auditspan.erasure",
