@@ -29,6 +29,7 @@ INTENDED = {
     "Event",
     "Exempt",
     "ForeignEvent",
+    "History",
     "MacKey",
     "Policy",
     "Privacy",

@@ -17,7 +17,7 @@ _HELP = {
     "history": "Show every event on one target, oldest first.",
     "trace": "Show the telemetry of one trace as a tree.",
     "verify": "Verify that every sealed row is unchanged.",
-    "reconcile": "Compare the table with the collector's files, or with a log backend.",
+    "reconcile": "Compare the table with the collector's files, a log backend or a Kafka topic.",
     "export": "Write the sealed trail as OTLP JSON lines, or in another form.",
     "checkpoint": "Print the newest checkpoint or the public keys.",
     "baseline": "Record the rows that are older than the trail.",
