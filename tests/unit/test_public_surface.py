@@ -13,6 +13,7 @@ import pytest
 
 import auditspan
 from auditspan import errors
+from auditspan.cli import commands
 from auditspan.errors import AuditError, SinkUnavailableError
 
 ROOT = Path(__file__).parents[2]
@@ -185,3 +186,10 @@ def test_the_library_does_without_asyncio() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_every_name_that_the_commands_share_is_an_attribute() -> None:
+    """Those that are imported on first use, too."""
+    assert all(getattr(commands, name) is not None for name in commands.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Taret'"):
+        getattr(commands, "Taret")  # noqa: B009 (the type checker refuses it too)

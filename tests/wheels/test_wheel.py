@@ -64,8 +64,8 @@ def test_wheel_contains_every_file_of_the_packages(built: Path) -> None:
 @pytest.mark.parametrize(
     ("extras", "missing"),
     [
-        ("", "alembic celery dramatiq flask google pytest rq urllib3"),
-        ("flask", "alembic celery dramatiq google pytest rq urllib3"),
+        ("", "alembic celery dramatiq flask google pytest rich rq urllib3"),
+        ("flask", "alembic celery dramatiq google pytest rich rq urllib3"),
         ("flask,worker", "alembic celery dramatiq opentelemetry pytest rich rq"),
         (EVERYTHING, "celery dramatiq pytest rq"),
     ],
