@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import statistics
 import tempfile
@@ -29,6 +30,7 @@ _ALMOST = 0.95
 """Share of a load that the writer must reach, for the latency to be that of the load."""
 
 _EVERY = 0.02
+_POLL = 0.02
 _UID = re.compile(rb'"log\.record\.uid","value":\{"stringValue":"([0-9a-f-]{36})"')
 
 
@@ -112,19 +114,21 @@ class Tail(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        """Read what is new, every 20 ms."""
-        offset = 0
-        rest = b""
-        is_last = False
+        """Read what is new, every 20 ms; the collector begins another file now and then."""
+        while not self._path.exists():
+            if self._done.wait(_POLL):
+                return
+        file, rest, is_last = self._path.open("rb"), b"", False
         while not is_last:
-            is_last = self._done.wait(0.02)
-            if not self._path.exists():
-                continue
-            with self._path.open("rb") as file:
-                file.seek(offset)
-                new = file.read()
-            offset += len(new)
-            *lines, rest = (rest + new).split(b"\n")
+            is_last = self._done.wait(_POLL)
+            is_old = self._path.exists() and not os.path.samestat(
+                self._path.stat(), os.fstat(file.fileno())
+            )
+            *lines, rest = (rest + file.read()).split(b"\n")
             for line in lines:
                 for found in _UID.finditer(line):
                     self.seen.setdefault(found[1].decode(), time.monotonic())
+            if is_old:
+                file.close()
+                file, rest = self._path.open("rb"), b""
+        file.close()
