@@ -11,7 +11,7 @@ from typing import Any
 from containers.stack import DOCKER, IMAGE, ROOT, docker
 
 MEGABYTE = 1_000_000
-OWN_LAYERS = 130 * MEGABYTE
+OWN_LAYERS = 140 * MEGABYTE
 
 
 def inspected(image: str) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def in_image(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_our_own_layers_are_small() -> None:
-    """Less than 130 MB over the base image."""
+    """Less than 140 MB over the base image, 20 of which are the client of Kafka."""
     base = re.findall(r"^ARG BASE_IMAGE=(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[0]
     own = inspected(IMAGE)["Size"] - inspected(base)["Size"]
     assert own < OWN_LAYERS, f"{own / MEGABYTE:.0f} MB"
