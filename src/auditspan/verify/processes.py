@@ -63,7 +63,7 @@ def _give(process: subprocess.Popen[bytes], job: Job) -> None:
 def _outcomes(
     jobs: Sequence[Job], processes: Sequence[subprocess.Popen[bytes]]
 ) -> Iterator[Checked]:
-    for turn in range(max(len(job.ranges) for job in jobs)):
+    for turn in range(max((len(job.ranges) for job in jobs), default=0)):
         for job, process in zip(jobs, processes, strict=True):
             if turn == len(job.ranges):
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -13,7 +14,7 @@ from auditspan.verify.disclosures import DisclosureCheck
 from auditspan.verify.finding import Finding
 from auditspan.verify.pieces import Piece, checked_pieces
 from auditspan.verify.processes import checking, cores
-from auditspan.verify.ranges import RANGE, Job
+from auditspan.verify.ranges import RANGE, Checked, Job
 from auditspan.verify.row_check import RowCheck
 from auditspan.verify.source import source_of
 
@@ -46,25 +47,31 @@ class SealedRows:
     progress: Progress | None = None
     disclosures: list[Finding] = field(default_factory=list)
 
-    def pieces(self) -> Iterator[Piece]:
-        """Yield the leaves in pieces, in sequence order."""
-        total = self._count()
-        for piece in self._checked(total):
+    @contextmanager
+    def pieces(self) -> Iterator[Iterator[Piece]]:
+        """Start the processes, and yield the leaves in pieces, in sequence order.
+
+        While the processes start, the caller can do something else.
+        """
+        first, total = self.first, self._count()
+        ranges = [
+            range(n, min(n + RANGE, first + total)) for n in range(first, first + total, RANGE)
+        ]
+        with checking(self._jobs(ranges, total)) as outcomes:
+            yield self._counted(self._checked(outcomes, ranges), total)
+
+    def _counted(self, pieces: Iterator[Piece], total: int) -> Iterator[Piece]:
+        for piece in pieces:
             if self.progress:
                 self.progress(len(piece.hashes), total)
             yield piece
 
-    def _checked(self, total: int) -> Iterator[Piece]:
+    def _checked(self, outcomes: Iterator[Checked], ranges: list[range]) -> Iterator[Piece]:
         first = self.first
-        ranges = [
-            range(n, min(n + RANGE, first + total)) for n in range(first, first + total, RANGE)
-        ]
-        if jobs := self._jobs(ranges, total):
-            with checking(jobs) as outcomes:
-                for outcome, numbers in zip(outcomes, ranges, strict=False):
-                    self.disclosures += outcome.disclosures
-                    yield from outcome.pieces
-                    first = numbers.stop
+        for outcome, numbers in zip(outcomes, ranges, strict=False):
+            self.disclosures += outcome.disclosures
+            yield from outcome.pieces
+            first = numbers.stop
         check = DisclosureCheck(connection=self.connection, tables=self.tables)
         leaves = sealed_leaves(self.connection, self.tables, first)
         yield from checked_pieces(check.of(leaves), self.rows)

@@ -109,7 +109,7 @@ def verify_trail(  # noqa: PLR0913 (sources to compare with, each with a default
     lift_time_limits(connection)
     check = _TrailCheck(connection, tables, Keyring(key), witness)
     rows = check.rows(since, progress, processes)
-    return check.report(rows, check.findings(rows, public_keys))
+    return check.report(rows, public_keys)
 
 
 class _TrailCheck:
@@ -143,22 +143,13 @@ class _TrailCheck:
             progress=progress,
         )
 
-    def findings(self, rows: SealedRows, public_keys: Sequence[PublicKey]) -> list[Finding]:
-        """Return the findings about everything that is sealed."""
-        verifier, checkpoints, witness = self._verifier, self._checkpoints, self._witness
-        findings = [*_check_skipped(*self._place, rows.first), *verifier.check(rows.pieces())]
-        findings += rows.disclosures
-        findings += _duplicates(*self._place)
-        if public_keys:
-            findings += check_notes(checkpoints, public_keys)
-        if witness is not None:
-            findings += check_witness(witness, verifier, checkpoints)
-        findings += _cursors_ahead(*self._place, verifier, checkpoints, witness)
-        return findings
-
-    def report(self, rows: SealedRows, findings: list[Finding]) -> VerifyReport:
-        """Return the report, with the rows that have no leaf."""
-        unsealed = check_unsealed(*self._place, rows.rows)
+    def report(self, rows: SealedRows, public_keys: Sequence[PublicKey]) -> VerifyReport:
+        """Check everything, and return the report."""
+        with rows.pieces() as pieces:
+            unsealed = check_unsealed(*self._place, rows.rows)
+            duplicates = [*_duplicates(*self._place)]
+            findings = [*_check_skipped(*self._place, rows.first), *self._verifier.check(pieces)]
+        findings += [*rows.disclosures, *duplicates, *self._about_checkpoints(public_keys)]
         tree, witness = self._verifier.tree, self._witness
         return VerifyReport(
             rows=_count(*self._place),
@@ -172,6 +163,15 @@ class _TrailCheck:
             purged=self._verifier.purged,
             purge=self._purge.resource() if self._purge else None,
         )
+
+    def _about_checkpoints(self, public_keys: Sequence[PublicKey]) -> Iterator[Finding]:
+        """Yield the findings about checkpoints: their notes, their copies and the cursors."""
+        verifier, checkpoints, witness = self._verifier, self._checkpoints, self._witness
+        if public_keys:
+            yield from check_notes(checkpoints, public_keys)
+        if witness is not None:
+            yield from check_witness(witness, verifier, checkpoints)
+        yield from _cursors_ahead(*self._place, verifier, checkpoints, witness)
 
 
 def _count(connection: Connection, tables: AuditTables) -> int:
