@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.orm import sessionmaker
 
 from auditspan import Actor, AuditTrail, audit_context
-from auditspan.keys import load_or_create_mac_key
+from auditspan.keys import load_or_create_erasure_keys, load_or_create_mac_key
 from auditspan_service.models import Base
 from documents.conftest import Service
 from documents.lists import reason_not_to_run
@@ -68,10 +68,13 @@ def test_proof_and_export_are_checked_as_the_page_says(
 
 def test_python_of_the_pages_runs_on_the_trail(service: Service) -> None:
     """Blocks that use an application's names, on the service's database."""
-    key = load_or_create_mac_key(service.data / "keys" / "mac.key", create=False)
+    keys = service.data / "keys"
+    key = load_or_create_mac_key(keys / "mac.key", create=False)
+    # The models of the service may have erasable values already, if another test has started it.
+    erasure_keys = load_or_create_erasure_keys(keys / "erasure.key", create=False)
     engine = create_engine(f"sqlite:///{service.data / 'auditspan.db'}")
     sessions = sessionmaker(engine)
-    trail = AuditTrail(sessions, metadata=Base.metadata, mac_key=key)
+    trail = AuditTrail(sessions, metadata=Base.metadata, mac_key=key, erasure_key=erasure_keys)
     with sessions() as session:
         event_id = next(iter(trail.events(session))).event_id
     names: dict[str, Any] = {
