@@ -198,7 +198,7 @@ test-backends: $(READY) collector ## one change, seen in Jaeger, Zipkin and Vict
 	@$(RUN)/pytest tests/backends $(PYTEST_ARGS)
 
 .PHONY: test-kafka
-test-kafka: $(READY) collector ## delivery to Apache Kafka: one broker, and three of which one is killed (Java, Maven; two minutes)
+test-kafka: $(READY) collector ## delivery to Apache Kafka: one broker, then three with one killed (Java, Maven; two minutes)
 	@$(UV) run --quiet --isolated --frozen --python $(PYTHON) --all-extras --group kafka \
 	  pytest tests/kafka $(PYTEST_ARGS)
 

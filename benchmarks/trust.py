@@ -3,10 +3,10 @@
     .venv/bin/python benchmarks/trust.py [--rows 20000] [--delivered 100000] [--seconds 10] [--json]
 
 On SQLite and on a real PostgreSQL (that of the tests); delivery and latency with the real
-collector. A floor is what the same machine does when it does only the part that nobody can leave
-out, measured in the same minute; the ratio is what to compare between machines, the goals are in
-rows a second. On a busy machine look at the CPU time, too: that of this process, without the
-database's server. Exits with 1 if a goal is missed.
+collector. A floor is the least work that the task needs, or a program that people use today,
+measured in the same minute; the ratio is what to compare between machines. On a busy machine look
+at the CPU time, too: that of this process, without the database's server. Exits with 1 if a goal is
+missed.
 """
 
 # ruff: noqa: T201 (a script, which prints)

@@ -33,7 +33,7 @@ def in_image(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_our_own_layers_are_small() -> None:
-    """Less than 140 MB over the base image, 20 of which are the client of Kafka."""
+    """Less than 140 MB over the base image; the Kafka client needs 20 of them."""
     base = re.findall(r"^ARG BASE_IMAGE=(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[0]
     own = inspected(IMAGE)["Size"] - inspected(base)["Size"]
     assert own < OWN_LAYERS, f"{own / MEGABYTE:.0f} MB"

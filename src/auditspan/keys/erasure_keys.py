@@ -59,7 +59,7 @@ def rotate_erasure_key(path: Path) -> tuple[ErasureKey, ...]:
     """Add a new key before all others, which are kept for reading.
 
     Raises:
-        KeyFileError: there is no key yet, or the file cannot be read or written.
+        KeyFileError: the file does not exist, or cannot be read or written.
     """
     load_or_create_erasure_keys(path, create=False)  # its error explains how to create one
     with turn(path):

@@ -122,7 +122,7 @@ def rotate_signing_key(path: Path) -> tuple[SigningKey, ...]:
     The public keys of retired keys stay in the file for verification.
 
     Raises:
-        KeyFileError: there is no key yet, or the file cannot be read or written.
+        KeyFileError: the file does not exist, or cannot be read or written.
     """
     load_or_create_signing_keys(path, create=False)  # its error explains how to create one
     with turn(path):
@@ -138,7 +138,7 @@ def rotate_mac_key(path: Path) -> tuple[MacKey, ...]:
     """Add a new key before all others, which are kept for checking.
 
     Raises:
-        KeyFileError: there is no key yet, or the file cannot be read or written.
+        KeyFileError: the file does not exist, or cannot be read or written.
     """
     load_mac_keys(path)  # its error explains how to create one
     with turn(path):

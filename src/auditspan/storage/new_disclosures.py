@@ -68,12 +68,12 @@ def insert_disclosures(  # noqa: PLR0913 (two facts about the transaction)
             subject gets a new key.
 
     Raises:
-        KeyFileError: there is no erasure key.
+        KeyFileError: `keys` is empty.
         AuditWriteError: the database did not insert exactly these rows.
     """
     if not keys:
         raise KeyFileError(
-            "There is no erasure key, which erasable values are stored with: create it with "
+            "Erasable values cannot be stored without an erasure key: create one with "
             "`auditspan keys init`, give the same file to every process that writes to this "
             "database, and set AUDITSPAN_ERASURE_KEY_FILE to its path."
         )

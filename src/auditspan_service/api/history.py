@@ -25,7 +25,7 @@ def get(type: str, id: str) -> Response:  # noqa: A002 (as the route has them)
     found = search(lambda connection: read_history(connection, tables, type, id, tenant=own))
     if not found:
         raise NotFoundError("No event has this target.")
-    # Tenants are told nothing of events whose tenant is not known any more.
+    # Purged events no longer have a tenant, so a key of a tenant learns nothing about them.
     purge = own is None and search(lambda one: purge_before(one, tables, found[0]))
     items = [event.resource() for event in found]
     return jsonify({"items": items, "next": None, "purged": purge.resource() if purge else None})

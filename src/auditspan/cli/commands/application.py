@@ -153,7 +153,7 @@ def named_application(name: str, bind: str | None) -> ApplicationTarget:
     """Return the application that `--app` names: a trail, a Flask application, or a factory of one.
 
     Raises:
-        Failure: there is no such object, or it has no trail or no such bind.
+        Failure: the object does not exist, or has no trail or not this bind.
     """
     found = load_named(name)
     target = _of(found, name, bind) or _of(_made(found, name), name, bind)
