@@ -63,6 +63,8 @@ def test_commands_of_a_block(text: str, commands: list[str]) -> None:
         ("a b c\n", "a b\n", False),
         ("a\n", "b\n", False),
         ("noise\na\n", "…\na\n", True),
+        ("1 row found\n", "… rows found\n", True),
+        ("1 row found\n", "2 rows found\n", False),
     ],
 )
 def test_output_is_compared(output: str, expected: str, shown: bool) -> None:  # noqa: FBT001
