@@ -12,10 +12,10 @@ from typing import Any
 from sqlalchemy import Engine, MetaData, text
 
 from auditspan.delivery import Relay
+from auditspan.delivery.worker import Worker
 from auditspan.seal import Sealer
 from auditspan.storage import AuditTables, audit_tables, insert_records, snapshot
 from auditspan.verify import verify_trail
-from auditspan.worker import Worker
 from auditspan_service.database.engine import make_engine
 from trusting.relaying import EncodingSink
 from trusting.trails import KEY, MAC, record

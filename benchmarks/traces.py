@@ -29,9 +29,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from auditspan.otlp import TraceFiles, read_logs, read_spans
-from auditspan.otlp.trace_files import INDEX_NAME
-from auditspan.otlp.trace_tree import build_trace
+from auditspan.telemetry.otlp import TraceFiles, read_logs, read_spans
+from auditspan.telemetry.otlp.trace_files import INDEX_NAME
+from auditspan.telemetry.otlp.trace_tree import build_trace
 
 FILE_SIZE = 100_000_000
 TRACES = 10

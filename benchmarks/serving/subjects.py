@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 
-from auditspan.keys import (
+from auditspan.storage.keys import (
     load_or_create_erasure_keys,
     load_or_create_mac_key,
     load_or_create_signing_keys,

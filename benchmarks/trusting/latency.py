@@ -15,8 +15,8 @@ from pathlib import Path
 from sqlalchemy import Engine, MetaData
 
 from auditspan.delivery import OtlpSink
+from auditspan.delivery.worker import Worker
 from auditspan.storage import AuditTables, audit_tables, insert_records
-from auditspan.worker import Worker
 from auditspan_service.database.engine import make_engine
 from support.collector import collector_binary, run_collector
 from trusting.rates import Result

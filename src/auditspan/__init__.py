@@ -35,15 +35,14 @@ from auditspan.errors import (
 )
 
 if TYPE_CHECKING:
-    from auditspan.aio import AsyncTrail
     from auditspan.context import CarriedContext, audit_context, carry_context
-    from auditspan.erasure import Erasure
     from auditspan.format import Actor, ErasureKey, MacKey, Request, Service, Target
-    from auditspan.ingest import ForeignEvent
     from auditspan.mapping import Exempt, Policy, Privacy
     from auditspan.reading import Event, History
-    from auditspan.states import Digest, Erased, Redacted, State
-    from auditspan.trail import AuditTrail
+    from auditspan.reading.states import Digest, Erased, Redacted, State
+    from auditspan.trail import AsyncTrail, AuditTrail
+    from auditspan.trail.erasure import Erasure
+    from auditspan.trail.ingest import ForeignEvent
 
 __all__ = [
     "Actor",
@@ -91,7 +90,7 @@ __all__ = [
 ]
 
 _PLACES = {
-    "AsyncTrail": "auditspan.aio",
+    "AsyncTrail": "auditspan.trail",
     "CarriedContext": "auditspan.context",
     "audit_context": "auditspan.context",
     "carry_context": "auditspan.context",
@@ -101,17 +100,17 @@ _PLACES = {
     "Request": "auditspan.format",
     "Service": "auditspan.format",
     "Target": "auditspan.format",
-    "ForeignEvent": "auditspan.ingest",
+    "ForeignEvent": "auditspan.trail.ingest",
     "Exempt": "auditspan.mapping",
     "Policy": "auditspan.mapping",
     "Privacy": "auditspan.mapping",
     "Event": "auditspan.reading",
     "History": "auditspan.reading",
-    "Digest": "auditspan.states",
-    "Erased": "auditspan.states",
-    "Erasure": "auditspan.erasure",
-    "Redacted": "auditspan.states",
-    "State": "auditspan.states",
+    "Digest": "auditspan.reading.states",
+    "Erased": "auditspan.reading.states",
+    "Erasure": "auditspan.trail.erasure",
+    "Redacted": "auditspan.reading.states",
+    "State": "auditspan.reading.states",
     "AuditTrail": "auditspan.trail",
 }
 """Modules of the names that are imported on first use, because SQLAlchemy is slow to import."""

@@ -1,6 +1,6 @@
 """Settings of the service: those of its trail, and of the service itself.
 
-Every field is the variable `AUDITSPAN_<FIELD>`; see `auditspan.settings`.
+Every field is the variable `AUDITSPAN_<FIELD>`; see `auditspan.trail.settings`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from sqlalchemy.exc import ArgumentError
 
 from auditspan import Privacy
 from auditspan.errors import AuditConfigError
-from auditspan.settings import TrailSettings
-from auditspan.settings import load_settings as load
 from auditspan.telemetry import EventSignal, Network, parse_networks
+from auditspan.trail.settings import TrailSettings
+from auditspan.trail.settings import load_settings as load
+from auditspan_service.accounts.scopes import SCOPES
 from auditspan_service.database.sqlite_url import absolute_sqlite_url, sqlite_url
-from auditspan_service.scopes import SCOPES
 
 _MIB = 1024 * 1024
 _STORAGES = ("redis://", "rediss://", "redis+unix://")

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from auditspan import AuditTrail, MacKey
-from auditspan.keys import load_mac_keys, load_or_create_erasure_keys, load_or_create_mac_key
+from auditspan.storage.keys import (
+    load_mac_keys,
+    load_or_create_erasure_keys,
+    load_or_create_mac_key,
+)
 from auditspan.telemetry import service_from_resource
 from auditspan_service.config import Settings
 from auditspan_service.database.engine import Database

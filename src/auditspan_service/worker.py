@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from auditspan.keys import erasure_keys_at
+from auditspan.delivery.worker import Worker
 from auditspan.mapping import keep_private
-from auditspan.settings import mac_keys
-from auditspan.settings import running_worker as running
 from auditspan.storage import add_erasure_keys, audit_tables
-from auditspan.worker import Worker
+from auditspan.storage.keys import erasure_keys_at
+from auditspan.trail.settings import mac_keys
+from auditspan.trail.settings import running_worker as running
 from auditspan_service.config import Settings
 from auditspan_service.database.engine import make_engine
 from auditspan_service.models import PRIVACY, Base

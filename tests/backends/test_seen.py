@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from auditspan.otlp.files import read_logs, read_spans
 from auditspan.telemetry import semconv
+from auditspan.telemetry.otlp.files import read_logs, read_spans
 from backends.browser import text_of
 from backends.known import zipkin_page
 from backends.running import Watched

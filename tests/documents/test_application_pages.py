@@ -17,8 +17,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from auditspan import Actor, AuditTrail, audit_context
 from auditspan.delivery.sinks import FileSink
+from auditspan.delivery.worker import Worker
 from auditspan.flask import AuditExtension
-from auditspan.worker import Worker
 from documents.conftest import Network
 from documents.lists import INSTALLS
 from documents.page import HOW_TO, ROOT, Block, blocks

@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.orm import sessionmaker
 
 from auditspan import Actor, AuditTrail, audit_context
-from auditspan.keys import load_or_create_erasure_keys, load_or_create_mac_key
+from auditspan.storage.keys import load_or_create_erasure_keys, load_or_create_mac_key
 from auditspan_service.models import Base
 from documents.conftest import Service
 from documents.lists import reason_not_to_run

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from auditspan.otlp.files import LogEntry, SpanRecord, read_logs, read_spans
+from auditspan.telemetry.otlp.files import LogEntry, SpanRecord, read_logs, read_spans
 from support.patience import PATIENCE
 from support.postgres import empty_database
 from support.running import Up

@@ -11,9 +11,9 @@ from flask import Flask
 from flask.typing import ResponseReturnValue
 from sqlalchemy import text
 
-from auditspan.otlp.files import read_logs, read_spans
 from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.events import find_events
+from auditspan.telemetry.otlp.files import read_logs, read_spans
 from auditspan_service.api.current import services
 from auditspan_service.config import load_settings
 from auditspan_service.models import User

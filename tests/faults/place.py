@@ -19,12 +19,12 @@ import httpx
 from click.testing import CliRunner
 from sqlalchemy import Engine, create_engine
 
-from auditspan.keys import (
+from auditspan.storage import add_erasure_keys
+from auditspan.storage.keys import (
     load_or_create_erasure_keys,
     load_or_create_mac_key,
     load_or_create_signing_keys,
 )
-from auditspan.storage import add_erasure_keys
 from auditspan_service.cli import main
 from auditspan_service.collector import Collector
 from auditspan_service.models import Base

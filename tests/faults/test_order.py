@@ -14,8 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from auditspan import Actor, audit_context
-from auditspan.otlp.files import read_logs
 from auditspan.telemetry import semconv
+from auditspan.telemetry.otlp.files import read_logs
 from auditspan_service.config import load_settings
 from auditspan_service.models import User
 from auditspan_service.services import Services, open_services, silent_telemetry

@@ -30,8 +30,8 @@ from auditspan.delivery.log_record import log_record
 from auditspan.errors import AuditConfigError
 from auditspan.format import SealedRow
 from auditspan.format.record import AuditRecord
-from auditspan.settings.sinks import make_sinks
 from auditspan.telemetry import service_from_resource
+from auditspan.trail.settings.sinks import make_sinks
 from auditspan_service.config import load_settings
 from auditspan_service.telemetry.exporters import select_exporters
 from auditspan_service.telemetry.logs import setup_logging, teardown_logging

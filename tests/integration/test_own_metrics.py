@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from auditspan.scope import SCHEMA_URL
+from auditspan.telemetry.scope import SCHEMA_URL
 from auditspan.verify.finding import Finding
 from auditspan.verify.state import Difference, StateReport
 from auditspan.verify.trail import VerifyReport

@@ -26,8 +26,8 @@ from redis import Redis
 from rq import SimpleWorker
 
 from auditspan import Actor, Event, audit_context
+from auditspan.context.rq import AuditedJob
 from auditspan.flask import Audit
-from auditspan.integrations.rq import AuditedJob
 from support.celery_worker import celery_worker
 from support.redis import free_port, running_redis
 from support.relaying import wait_for

@@ -13,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from auditspan.errors import AuditConfigError
-from auditspan.otlp.files import LogEntry, SpanRecord, read_logs, read_spans
+from auditspan.telemetry.otlp.files import LogEntry, SpanRecord, read_logs, read_spans
 from auditspan.telemetry.trace_boundary import parse_networks
 from auditspan_service.telemetry.exporters import Exporters
 from auditspan_service.telemetry.instrumentation import (

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from auditspan.errors import AuditConfigError
-from auditspan.otlp.files import Damage, read_logs, read_spans
+from auditspan.telemetry.otlp.files import Damage, read_logs, read_spans
 from auditspan_service.telemetry.exporters import Exporters, file_exporter
 from auditspan_service.telemetry.logs import setup_logging, teardown_logging
 from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry

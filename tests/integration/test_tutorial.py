@@ -17,9 +17,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from auditspan.delivery.sinks import AUDIT_FILE, FileSink
+from auditspan.delivery.worker import Worker
 from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.events import find_events
-from auditspan.worker import Worker
 from support.patience import PATIENCE
 
 TUTORIAL = Path(__file__).parents[2] / "examples" / "tutorial"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from auditspan.doctor import Examination, examine_sink
+from auditspan.cli.doctor import Examination, examine_sink
+from auditspan.delivery.worker import Worker
 from auditspan.errors import SinkUnavailableError
-from auditspan.settings import TrailSettings, load_settings
-from auditspan.worker import Worker
+from auditspan.trail.settings import TrailSettings, load_settings
 from auditspan_service.database.engine import make_engine
 from integration.trust.world import KEY, MAC, Trail
 from kafka.brokers import Kafka

@@ -9,12 +9,12 @@ from typing import Any
 from confluent_kafka import Message
 
 from auditspan import Target
-from auditspan.backends import TopicTally, read_kafka
 from auditspan.delivery.kafka import KafkaAddress, KafkaClient, KafkaSink
-from auditspan.otlp import LogEntry, logs_of_json, logs_of_protobuf
 from auditspan.storage.new_events import insert_records
 from auditspan.telemetry import semconv
+from auditspan.telemetry.otlp import LogEntry, logs_of_json, logs_of_protobuf
 from auditspan.verify import ReconcileReport, reconcile_records
+from auditspan.verify.backends import TopicTally, read_kafka
 from integration.trust.world import MAC, Trail, record
 
 SECONDS = 10.0

@@ -236,7 +236,7 @@ MUTATIONS = [
     ),
     Mutation(
         "purge rows that no sink has confirmed",
-        "retention/plan.py",
+        "trail/retention/plan.py",
         "        yield Limit(size=seq + 1, reason=",
         "        yield Limit(size=2**62, reason=",
         PURGES,
@@ -244,7 +244,7 @@ MUTATIONS = [
     ),
     Mutation(
         "forget the baseline of objects whose creation is purged",
-        "states/baseline.py",
+        "reading/states/baseline.py",
         "leaf.seq < since) if since else true()",
         "leaf.seq < 0) if since else true()",
         PURGES,

@@ -23,7 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from auditspan import Actor, AuditTrail, audit_context
 from auditspan.flask import Audit
-from auditspan.keys import load_or_create_mac_key
+from auditspan.storage.keys import load_or_create_mac_key
 from auditspan_service.cli import main
 from support.collector import bodies
 from support.postgres import empty_database

@@ -19,9 +19,9 @@ if __name__ == "__main__":
 
 from flask import Flask
 
+from auditspan_service.accounts.scopes import ROLES, SCOPES, permits
 from auditspan_service.api.auth import API_PREFIX, required_scope
 from auditspan_service.api.openapi import describe
-from auditspan_service.scopes import ROLES, SCOPES, permits
 from support.service import running_service, settings_at
 
 PAGE = Path(__file__).parents[2] / "docs/reference/api.md"

@@ -16,10 +16,10 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from auditspan import Actor, audit_context
-from auditspan.keys import load_or_create_erasure_keys, load_or_create_mac_key
 from auditspan.storage import EventFilter, find_events
+from auditspan.storage.keys import load_or_create_erasure_keys, load_or_create_mac_key
+from auditspan_service.accounts.api_keys import IssuedKey, create_key
 from auditspan_service.api.current import EXTENSION
-from auditspan_service.api_keys import IssuedKey, create_key
 from auditspan_service.app import create_app
 from auditspan_service.config import Settings, load_settings
 from auditspan_service.models import Base

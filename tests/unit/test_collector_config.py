@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from auditspan.doctor.collector_config import CollectorConfigError, check_collector_config
+from auditspan.cli.doctor.collector_config import CollectorConfigError, check_collector_config
 from auditspan_service.collector import config_file
 
 PATH = "/v1/audit"

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from auditspan.format.mac import MacKey
-from auditspan.settings import TrailSettings
 from auditspan.storage.tables import audit_tables
+from auditspan.trail.settings import TrailSettings
 from auditspan_service.config import load_settings
 from auditspan_service.models import Base
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from auditspan.dialects import DIALECTS, PerDialect, require_supported
 from auditspan.errors import AuditConfigError
+from auditspan.storage.dialects import DIALECTS, PerDialect, require_supported
 
 SOURCE = Path(__file__).parents[2] / "src"
 CHOICE = PerDialect(postgresql="p", sqlite="s")

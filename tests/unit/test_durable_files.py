@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from auditspan.files import durable_file, unless_present
+from auditspan.storage.files import durable_file, unless_present
 
 
 def test_file_gets_its_name_when_it_is_complete(tmp_path: Path) -> None:

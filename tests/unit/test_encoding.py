@@ -26,7 +26,7 @@ from auditspan.delivery.log_record import ExportRecord, checkpoint_record, log_r
 from auditspan.delivery.wire import Attribute, fixed64
 from auditspan.format import SealedRow, SignedCheckpoint
 from auditspan.format.record import Actor, AuditRecord, Request, Service, Target
-from auditspan.scope import SCHEMA_URL, SCOPE_VERSION
+from auditspan.telemetry.scope import SCHEMA_URL, SCOPE_VERSION
 from auditspan.tlog import SigningKey
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree

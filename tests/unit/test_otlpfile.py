@@ -22,8 +22,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 from auditspan.errors import CollectorFilesError
-from auditspan.otlp import chunks
-from auditspan.otlp.files import (
+from auditspan.telemetry.otlp import chunks
+from auditspan.telemetry.otlp.files import (
     Damage,
     LogEntry,
     SpanEvent,

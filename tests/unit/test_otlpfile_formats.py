@@ -13,7 +13,7 @@ from google.protobuf.json_format import ParseDict
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from auditspan.errors import CollectorFilesError
-from auditspan.otlp.files import Damage, read_logs, read_spans
+from auditspan.telemetry.otlp.files import Damage, read_logs, read_spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable

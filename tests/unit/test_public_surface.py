@@ -177,7 +177,7 @@ def test_the_library_does_without_asyncio() -> None:
     """It is imported where SQLAlchemy 2.1 refuses its asyncio part for lack of greenlet."""
     program = (
         "import sys; sys.modules['sqlalchemy.ext.asyncio'] = None\n"
-        "import auditspan.flask, auditspan.testing, auditspan.worker\n"
+        "import auditspan.flask, auditspan.testing, auditspan.delivery.worker\n"
         "from sqlalchemy import MetaData\n"
         "from sqlalchemy.orm import scoped_session, sessionmaker\n"
         "auditspan.AuditTrail(scoped_session(sessionmaker()), metadata=MetaData(), mac_key=None)\n"

@@ -6,12 +6,23 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 SRC = Path(__file__).parents[2] / "src"
 MODULES = sorted(SRC.rglob("*.py"))
+ENTRIES = {"auditspan": 20, "auditspan_service": 22}
+"""The entries of each package, so that a listing shows its layers."""
 LINES = 300
 """The lines of a module."""
 LINES_OF_FUNCTION = 40
 """The lines of a function, without its docstring."""
+
+
+@pytest.mark.parametrize("package", ENTRIES)
+def test_a_package_has_few_entries(package: str) -> None:
+    """A new noun goes into the folder of its layer."""
+    entries = {path.name for path in (SRC / package).iterdir()} - {"__pycache__"}
+    assert len(entries) <= ENTRIES[package], sorted(entries)
 
 
 def test_modules_have_few_lines() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditspan_service.sliding_window import SlidingWindow
+from auditspan_service.api.sliding_window import SlidingWindow
 
 
 class Clock:

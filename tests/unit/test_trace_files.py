@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auditspan.errors import CollectorFilesError
-from auditspan.otlp import (
+from auditspan.telemetry.otlp import (
     LogEntry,
     SpanRecord,
     Trace,
@@ -28,10 +28,10 @@ from auditspan.otlp import (
     read_logs,
     read_spans,
 )
-from auditspan.otlp.chunks import Chunk, Part, chunks_in, lines_of
-from auditspan.otlp.collector_files import Stream
-from auditspan.otlp.trace_files import INDEX_NAME
-from auditspan.otlp.trace_tree import build_trace
+from auditspan.telemetry.otlp.chunks import Chunk, Part, chunks_in, lines_of
+from auditspan.telemetry.otlp.collector_files import Stream
+from auditspan.telemetry.otlp.trace_files import INDEX_NAME
+from auditspan.telemetry.otlp.trace_tree import build_trace
 
 TRACES = tuple(f"{number:02x}" * 16 for number in range(0xA0, 0xA6))
 TRACE_ID = re.compile(rb"(?:a.){16}")
@@ -126,7 +126,7 @@ def bytes_read(files: TraceFiles, trace_id: str) -> int:
             parts.append(len(line))
             yield line
 
-    with patch("auditspan.otlp.files.lines_of", counted):
+    with patch("auditspan.telemetry.otlp.files.lines_of", counted):
         files.trace(trace_id)
     return sum(parts)
 
@@ -246,7 +246,7 @@ def indexed_from() -> Iterator[list[int]]:
         starts.append(part.start)
         return chunks_in(stream, part, size=size)
 
-    with patch("auditspan.otlp.trace_index.chunks_in", noted):
+    with patch("auditspan.telemetry.otlp.trace_index.chunks_in", noted):
         yield starts
 
 
@@ -287,10 +287,10 @@ def test_a_file_that_changes_while_it_is_indexed_is_searched_right(
         else:
             with file.open("ab") as live:
                 live.write(export("b" * 32, 1) + b"\n")
-            with patch("auditspan.otlp.trace_index.chunks_in", chunks_in):
+            with patch("auditspan.telemetry.otlp.trace_index.chunks_in", chunks_in):
                 other.index()
 
-    with patch("auditspan.otlp.trace_index.chunks_in", meanwhile):
+    with patch("auditspan.telemetry.otlp.trace_index.chunks_in", meanwhile):
         files.index()
     require_equal(files, directory)
     assert (change == "indexed") == bool(files.trace("b" * 32).spans)
@@ -338,7 +338,7 @@ def test_another_process_uses_the_index(directory: Path) -> None:
     fill(directory, 200)
     TraceFiles(directory, chunk=CHUNK).index()
     assert 0o600 == (directory / INDEX_NAME).stat().st_mode & 0o777
-    with patch("auditspan.otlp.trace_index.chunks_in", side_effect=AssertionError):
+    with patch("auditspan.telemetry.otlp.trace_index.chunks_in", side_effect=AssertionError):
         assert scanned(directory, TRACES[1]) == records(TraceFiles(directory).trace(TRACES[1]))
 
 
@@ -348,7 +348,7 @@ def test_a_directory_without_write_permission_is_indexed_in_memory(directory: Pa
     files = TraceFiles(directory, chunk=CHUNK)
     with patch("os.open", side_effect=PermissionError):
         files.index()
-        with patch("auditspan.otlp.trace_index.chunks_in", side_effect=AssertionError):
+        with patch("auditspan.telemetry.otlp.trace_index.chunks_in", side_effect=AssertionError):
             require_equal(files, directory)
     assert ["telemetry"] == [one.name for one in directory.iterdir()]
 

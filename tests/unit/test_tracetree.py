@@ -20,8 +20,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.trace import SpanKind, StatusCode
 
-from auditspan.otlp.files import LogEntry, SpanEvent, SpanRecord, read_logs, read_spans
-from auditspan.otlp.trace_tree import build_trace, render_trace, trace_as_dict
+from auditspan.telemetry.otlp.files import LogEntry, SpanEvent, SpanRecord, read_logs, read_spans
+from auditspan.telemetry.otlp.trace_tree import build_trace, render_trace, trace_as_dict
 
 if TYPE_CHECKING:
     from pathlib import Path

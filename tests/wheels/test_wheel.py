@@ -117,7 +117,7 @@ def test_commands_without_their_extra_name_it(install: Install) -> None:
 def test_kafka_destination_without_its_extra_names_it(install: Install) -> None:
     """The sink of a topic is refused when it is made, in a sentence; with the extra it is made."""
     program = (
-        "from auditspan.settings import TrailSettings, load_settings, make_sink\n"
+        "from auditspan.trail.settings import TrailSettings, load_settings, make_sink\n"
         "settings = load_settings(TrailSettings, audit_endpoint='kafka://one/audit')\n"
         "print(type(make_sink(settings, 'otlp')).__name__)\n"
     )

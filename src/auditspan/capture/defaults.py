@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from enum import Enum
 
 from auditspan.format import MAX_MILLIS, RANDOM_BYTES, ErasureKey, MacKey, uuid7
-from auditspan.keys import stored_erasure_keys, stored_mac_key
 from auditspan.storage import KeySource
+from auditspan.storage.keys import stored_erasure_keys, stored_mac_key
 
 _logger = logging.getLogger(__name__)
 

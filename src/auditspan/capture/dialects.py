@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Table
 
 from auditspan.capture import postgresql, sqlite
 from auditspan.capture.drain import Look, StagedChange
-from auditspan.dialects import PerDialect
+from auditspan.storage.dialects import PerDialect
 from auditspan.storage.triggers import StagedTable
 
 

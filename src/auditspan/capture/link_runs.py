@@ -13,9 +13,9 @@ from sqlalchemy import Dialect
 
 from auditspan.capture.drain import StagedChange
 from auditspan.capture.row_change import RowChange
-from auditspan.dialects import DIALECTS
 from auditspan.format import Json, Target
 from auditspan.mapping import Image, LinkTable, converter, parse_image, target_id
+from auditspan.storage.dialects import DIALECTS
 
 
 @dataclass(kw_only=True)

@@ -17,10 +17,10 @@ from auditspan.capture.recorder import missing_actor
 from auditspan.capture.triggers import create_triggers, has_triggers, is_of_others, staged_tables
 from auditspan.capture.unaudited import unaudited_reason
 from auditspan.capture.writer import Capture, captures_of
-from auditspan.dialects import require_supported
 from auditspan.errors import AuditConfigError, AuditWriteError, UnauditedWriteError
 from auditspan.mapping import subject_of, table_named
 from auditspan.storage import staging_of
+from auditspan.storage.dialects import require_supported
 
 
 def require_known(table: Table, captures: list[Capture]) -> None:

@@ -14,7 +14,6 @@ from sqlalchemy import Column, Dialect
 from sqlalchemy.types import TypeEngine
 
 from auditspan.capture.drain import StagedChange
-from auditspan.dialects import DIALECTS
 from auditspan.format import (
     Changes,
     Json,
@@ -36,6 +35,7 @@ from auditspan.mapping import (
     parse_image,
     target_id,
 )
+from auditspan.storage.dialects import DIALECTS
 
 _ABSENT = object()
 

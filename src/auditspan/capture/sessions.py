@@ -11,9 +11,9 @@ from weakref import WeakSet
 from sqlalchemy import Engine, Table, create_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-from auditspan.dialects import require_supported
 from auditspan.errors import AuditConfigError
 from auditspan.storage import set_up_sqlite
+from auditspan.storage.dialects import require_supported
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import async_scoped_session, async_sessionmaker

@@ -17,10 +17,10 @@ from auditspan.capture.defaults import warn_without_key
 from auditspan.capture.journal import Announce, Tally
 from auditspan.capture.recorder import Recorder
 from auditspan.capture.transactions import journal_of
-from auditspan.dialects import require_supported
 from auditspan.format import AuditRecord, MacKey
 from auditspan.mapping import tables_of
 from auditspan.storage import AuditTables, KeySource, insert_records, set_up_sqlite
+from auditspan.storage.dialects import require_supported
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -59,7 +59,7 @@ def _named(name: str, bind: str | None) -> object:
 
 def use_umask(context: click.Context) -> None:
     """Let only their owner access the files that a command creates."""
-    from auditspan.files import UMASK  # noqa: PLC0415 (imported when used)
+    from auditspan.storage.files import UMASK  # noqa: PLC0415 (imported when used)
 
     context.call_on_close(partial(os.umask, os.umask(UMASK)))
 

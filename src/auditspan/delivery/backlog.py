@@ -14,7 +14,6 @@ from sqlalchemy import Connection, Select, select
 
 from auditspan.delivery.cursors import Cursors, newest_seq, stored_cursors
 from auditspan.delivery.status import WINDOW, read_status
-from auditspan.dialects import PerDialect
 from auditspan.seal import UNSEALED
 from auditspan.storage import (
     RELAY,
@@ -25,6 +24,7 @@ from auditspan.storage import (
     quarantined,
     read_leases,
 )
+from auditspan.storage.dialects import PerDialect
 
 MOST = 10_000
 """The limit up to which waiting rows are counted."""

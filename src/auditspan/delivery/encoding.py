@@ -15,8 +15,8 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 
 from auditspan.delivery.log_record import ExportRecord
 from auditspan.delivery.wire import delimited, header
-from auditspan.scope import SCHEMA_URL, SCOPE_VERSION
 from auditspan.telemetry import semconv
+from auditspan.telemetry.scope import SCHEMA_URL, SCOPE_VERSION
 
 _FIRST, _SECOND, _THIRD = b"\x0a", b"\x12", b"\x1a"
 """The tags of the fields 1, 2 and 3, of a length-delimited type."""

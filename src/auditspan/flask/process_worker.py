@@ -29,7 +29,7 @@ class ProcessWorker:
         with self._lock:
             if process in self._stops:
                 return
-            from auditspan.settings import settings_from  # noqa: PLC0415 (needs the extra `worker`)
+            from auditspan.trail.settings import settings_from  # noqa: PLC0415 (needs the extra `worker`)
 
             self._stops[process] = stops = ExitStack()
             atexit.register(self.stop)

@@ -36,9 +36,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from auditspan.dialects import PerDialect
 from auditspan.format import MAX_INTEGER, Json, represent, represent_json
 from auditspan.mapping.row_image import Number, Pairs, parse_json
+from auditspan.storage.dialects import PerDialect
 
 Raw: TypeAlias = Any
 """A value from `parse_image`: None, bool, str, bytes, `Number`, list, dict or `Pairs`."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from auditspan.dialects import PerDialect
 from auditspan.seal import postgresql, sqlite
 from auditspan.seal.unsealed import UnsealedRows
+from auditspan.storage.dialects import PerDialect
 
 UNSEALED = PerDialect[UnsealedRows](postgresql=postgresql, sqlite=sqlite)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from auditspan.files import durable_file
+from auditspan.storage.files import durable_file
 from auditspan.tlog import Checkpoint, NoteError, Tree, goes_on_from, split_origin
 
 _logger = logging.getLogger(__name__)

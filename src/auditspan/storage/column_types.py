@@ -17,8 +17,8 @@ from sqlalchemy.sql.compiler import SQLCompiler, TypeCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, UserDefinedType
 
-from auditspan.dialects import DIALECTS
 from auditspan.errors import AuditConfigError
+from auditspan.storage.dialects import DIALECTS
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, and_, delete, func, select
 
-from auditspan.dialects import PerDialect
 from auditspan.format import Subject
+from auditspan.storage.dialects import PerDialect
 from auditspan.storage.erasure_function import FUNCTION
 from auditspan.storage.erasure_lock import LOCKS
 from auditspan.storage.tables import AuditTables

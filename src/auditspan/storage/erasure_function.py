@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import DDL, Connection, Dialect, Table, event
 
-from auditspan.dialects import PerDialect
 from auditspan.storage.append_only.trigger import schema_prefix
+from auditspan.storage.dialects import PerDialect
 from auditspan.storage.schemas import dialect_of
 
 FUNCTION = "auditspan_erase"

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, text
 
-from auditspan.dialects import PerDialect
 from auditspan.errors import AuditConfigError
 from auditspan.format import Subject
+from auditspan.storage.dialects import PerDialect
 
 _CLASS = 0x61756465
 """The first number of the advisory locks ("aude")."""

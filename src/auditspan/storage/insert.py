@@ -17,8 +17,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table, func, select
 
-from auditspan.dialects import DIALECTS
 from auditspan.errors import AuditWriteError
+from auditspan.storage.dialects import DIALECTS
 from auditspan.storage.driver import execute, fetch, marked
 from auditspan.storage.schemas import dialect_of
 

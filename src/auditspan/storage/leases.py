@@ -26,8 +26,8 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, Engine, select, text, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from auditspan.dialects import PerDialect
 from auditspan.storage.column_types import DatabaseClock
+from auditspan.storage.dialects import PerDialect
 from auditspan.storage.insert import insert_counted
 from auditspan.storage.stored_leases import (
     DURATION,

@@ -26,8 +26,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import Cast
 from sqlalchemy.sql.functions import FunctionElement
 
-from auditspan.dialects import DIALECTS
 from auditspan.format import COLUMNS, SealedLeaf
+from auditspan.storage.dialects import DIALECTS
 from auditspan.storage.tables import AuditTables
 from auditspan.tlog import hash_leaf
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from sqlalchemy import ColumnElement, Connection, Text, literal_column, select, text
 from sqlalchemy.exc import IntegrityError
 
-from auditspan.dialects import PerDialect
 from auditspan.errors import AuditWriteError
 from auditspan.storage.column_types import DatabaseClock
+from auditspan.storage.dialects import PerDialect
 from auditspan.storage.insert import insert_counted
 from auditspan.storage.leases import NO_CURSOR, limit_idleness
 from auditspan.storage.stored_leases import DURATION, lease_key

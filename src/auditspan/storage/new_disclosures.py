@@ -15,7 +15,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect
 
-from auditspan.dialects import PerDialect
 from auditspan.errors import KeyFileError
 from auditspan.format import (
     NONCE_BYTES,
@@ -25,6 +24,7 @@ from auditspan.format import (
     disclosed_value,
     encrypt,
 )
+from auditspan.storage.dialects import PerDialect
 from auditspan.storage.driver import fetch, marked
 from auditspan.storage.erasure_keys import Keys
 from auditspan.storage.insert import TOGETHER, insert_rows

@@ -15,9 +15,9 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from auditspan.dialects import PerDialect
 from auditspan.format import canonical_json
 from auditspan.storage.append_only.trigger import schema_prefix
+from auditspan.storage.dialects import PerDialect
 from auditspan.storage.schemas import dialect_of
 
 FUNCTION = "auditspan_terms"

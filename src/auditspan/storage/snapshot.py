@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from auditspan.dialects import DIALECTS
+from auditspan.storage.dialects import DIALECTS
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, text
 
-from auditspan.dialects import PerDialect
 from auditspan.storage.column_types import DatabaseClock
+from auditspan.storage.dialects import PerDialect
 from auditspan.storage.leaves import StoredText, UtcText
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables
 

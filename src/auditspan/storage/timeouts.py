@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 
 from sqlalchemy import Connection
 
-from auditspan.dialects import DIALECTS
+from auditspan.storage.dialects import DIALECTS
 
 
 def lift_time_limits(connection: Connection) -> None:

@@ -14,9 +14,9 @@ from opentelemetry import _logs, context
 
 from auditspan.errors import AuditConfigError
 from auditspan.format import AuditRecord
-from auditspan.scope import SCHEMA_URL, SCOPE_VERSION
 from auditspan.telemetry import semconv
 from auditspan.telemetry.pointer import pointer
+from auditspan.telemetry.scope import SCHEMA_URL, SCOPE_VERSION
 
 if TYPE_CHECKING:
     from opentelemetry.util.types import AnyValue

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from opentelemetry import metrics
 
-from auditspan.scope import SCHEMA_URL, SCOPE_VERSION
 from auditspan.telemetry import semconv
+from auditspan.telemetry.scope import SCHEMA_URL, SCOPE_VERSION
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Bucket bounds of a histogram in seconds; the SDK's defaults are for milliseconds."""

@@ -13,14 +13,14 @@ from opentelemetry import trace
 from sqlalchemy import select
 
 from auditspan.delivery import FileSink, OtlpSink, Sink
+from auditspan.delivery.worker import Worker
 from auditspan.errors import CollectorFilesError
-from auditspan.otlp import LogEntry, SpanEvent, SpanRecord, read_logs, read_spans
 from auditspan.telemetry import semconv
+from auditspan.telemetry.otlp import LogEntry, SpanEvent, SpanRecord, read_logs, read_spans
 from auditspan.testing.collector_process import find_collector, running_process
 from auditspan.testing.event import Event
 from auditspan.testing.spans import CollectorSpans, FileSpans, export_spans
 from auditspan.trail import AuditTrail
-from auditspan.worker import Worker
 
 _PATIENCE = 10.0
 """Seconds to wait for telemetry that is on its way."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Dialect, Engine, MetaData, Table, inspect
 from sqlalchemy.schema import sort_tables_and_constraints
 
-from auditspan.dialects import PerDialect
 from auditspan.errors import AuditConfigError
+from auditspan.storage.dialects import PerDialect
 from auditspan.testing.reading import require_room
 
 if TYPE_CHECKING:

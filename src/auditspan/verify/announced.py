@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from auditspan.otlp import Damage, read_logs, read_spans
 from auditspan.telemetry import semconv
+from auditspan.telemetry.otlp import Damage, read_logs, read_spans
 
 
 def announced_ids(files: Iterable[Path], damage: Damage) -> Iterator[str]:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Mapper
 
 from auditspan.errors import AuditConfigError
 from auditspan.mapping import Exempt, audited_model, decided_table, link_table
-from auditspan.replay import mappers, table_name
+from auditspan.reading.replay import mappers, table_name
 from auditspan.storage import STAGING, AuditTables
 
 _NOT_THE_APPLICATIONS = frozenset(

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
-from auditspan.backends import Delivered
-from auditspan.replay import explained, open_temporary_file
+from auditspan.reading.replay import explained, open_temporary_file
+from auditspan.verify.backends import Delivered
 
 _CHUNK = 1000
 _CACHE_KIB = 16 * 1024

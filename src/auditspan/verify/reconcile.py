@@ -13,9 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from auditspan.backends import Delivered, delivered_of
 from auditspan.delivery import log_names
-from auditspan.otlp import Damage, read_logs
 from auditspan.storage import (
     AuditTables,
     StoredText,
@@ -23,7 +21,9 @@ from auditspan.storage import (
     lift_time_limits,
     purged_ids,
 )
+from auditspan.telemetry.otlp import Damage, read_logs
 from auditspan.verify.announced import announced_ids
+from auditspan.verify.backends import Delivered, delivered_of
 from auditspan.verify.event_ids import EventIds
 
 _CHUNK = 500

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import URL, Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from auditspan.dialects import DIALECTS, PerDialect
 from auditspan.storage import lift_time_limits
+from auditspan.storage.dialects import DIALECTS, PerDialect
 
 _SETTINGS = ("search_path", "role")
 _TRANSLATED = "schema_translate_map"

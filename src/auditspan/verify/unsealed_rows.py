@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, exists, func, select
 
-from auditspan.dialects import PerDialect
 from auditspan.format import COLUMNS, SealedLeaf, Values
 from auditspan.storage import AuditTables, IsCounted, StoredNumber, StoredText, UtcText
+from auditspan.storage.dialects import PerDialect
 from auditspan.verify.finding import Finding, Kind, about_size
 from auditspan.verify.row_check import RowCheck
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from auditspan.otlp import read_logs
 from auditspan.telemetry import semconv
+from auditspan.telemetry.otlp import read_logs
 from auditspan.tlog import Checkpoint, NoteError, PublicKey, incarnation_of, open_note, split_origin
 from auditspan.verify.finding import Finding, about_size
 from auditspan.verify.steps import StoredCheckpoint, Verifier

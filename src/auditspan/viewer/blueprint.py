@@ -12,8 +12,8 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from auditspan.errors import AuditConfigError, AuditWriteError
-from auditspan.otlp import TraceFiles
 from auditspan.telemetry import TraceLink
+from auditspan.telemetry.otlp import TraceFiles
 from auditspan.tlog import PublicKey
 from auditspan.trail import AuditTrail
 from auditspan.viewer.event_page import event_page, proof_page

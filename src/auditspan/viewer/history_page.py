@@ -12,7 +12,7 @@ from sqlalchemy.exc import StatementError
 from auditspan.errors import AuditBodyError, AuditConfigError
 from auditspan.format import Target, in_change_order
 from auditspan.reading import Event
-from auditspan.states import State
+from auditspan.reading.states import State
 from auditspan.storage import EventFilter, StoredEvent, begun_purge, find_events, purge_before
 from auditspan.viewer.events import find_event
 from auditspan.viewer.query import read_time

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 
 from auditspan.errors import CollectorFilesError
 from auditspan.format import printable_json
-from auditspan.otlp import Trace, TraceFiles, trace_as_dict
 from auditspan.reading import Event
 from auditspan.storage import EventFilter, find_events
+from auditspan.telemetry.otlp import Trace, TraceFiles, trace_as_dict
 from auditspan.viewer.status import read_status
 from auditspan.viewer.viewer import Document, Page, Viewer
 from auditspan.viewer.waterfall import waterfall

@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection
 
 from auditspan.format import VIEWED, Json
-from auditspan.otlp import TraceFiles
 from auditspan.telemetry import TraceLink
+from auditspan.telemetry.otlp import TraceFiles
 from auditspan.tlog import PublicKey
 from auditspan.trail import AuditTrail
 

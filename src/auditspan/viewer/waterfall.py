@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from auditspan.format import printable
-from auditspan.otlp import LogEntry, SpanEvent, SpanRecord, Trace, as_json
 from auditspan.telemetry import semconv
+from auditspan.telemetry.otlp import LogEntry, SpanEvent, SpanRecord, Trace, as_json
 
 Kind: TypeAlias = Literal["span", "mark", "log", "heading"]
 Item: TypeAlias = SpanRecord | SpanEvent | LogEntry

@@ -15,14 +15,14 @@ from typing import ParamSpec, TypeVar
 from flask import Flask, current_app, g, request
 
 from auditspan import Actor
+from auditspan_service.accounts.api_keys import is_administrator
+from auditspan_service.accounts.authenticator import Authenticator
+from auditspan_service.accounts.principals import Principal
+from auditspan_service.accounts.scopes import ADMIN, SCOPES
 from auditspan_service.api.limits import RateLimits
 from auditspan_service.api.problems import Problem
-from auditspan_service.api_keys import is_administrator
-from auditspan_service.authenticator import Authenticator
 from auditspan_service.errors import KeysUnavailableError
 from auditspan_service.models import User
-from auditspan_service.principals import Principal
-from auditspan_service.scopes import ADMIN, SCOPES
 from auditspan_service.services import Services
 
 API_PREFIX = "/v1/"

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel, RootModel
 
 from auditspan.format import ActorType, Outcome
-from auditspan_service.event_schemas import Events, NewEvent
+from auditspan_service.api.event_schemas import Events, NewEvent
 
 _Item = TypeVar("_Item")
 EXAMPLE_ID = "01890a5d-ac96-774b-bcce-b302099a8057"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify
 
+from auditspan_service.accounts.scopes import ERASE
 from auditspan_service.api.auth import requires
 from auditspan_service.api.body import json_body
 from auditspan_service.api.current import services
 from auditspan_service.api.users import row_id
 from auditspan_service.schemas import NewErasure, read
-from auditspan_service.scopes import ERASE
 
 erasures = Blueprint("erasures", __name__, url_prefix="/v1/users")
 

@@ -9,14 +9,14 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, url_for
 
 from auditspan import EventConflictError, IngestError, audit_context
+from auditspan_service.accounts.scopes import ON_BEHALF_OF
 from auditspan_service.api.auth import actor, require_scope, requires, tenant
 from auditspan_service.api.body import json_body
 from auditspan_service.api.current import services
+from auditspan_service.api.event_schemas import EventBatch, NewEvent
 from auditspan_service.api.problems import Problem
 from auditspan_service.errors import FieldError
-from auditspan_service.event_schemas import EventBatch, NewEvent
 from auditspan_service.schemas import read
-from auditspan_service.scopes import ON_BEHALF_OF
 
 event_ingest = Blueprint("event_ingest", __name__, url_prefix="/v1/audit-events")
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from auditspan.delivery import Backlog, read_backlog
-from auditspan.settings import sink_names, undelivered
+from auditspan.trail.settings import sink_names, undelivered
 from auditspan_service.api.current import services
 from auditspan_service.api.problems import Problem
 from auditspan_service.database.engine import is_read_only

@@ -10,18 +10,18 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response, jsonify, url_for
 
-from auditspan_service import api_keys as use_cases
+from auditspan_service.accounts import api_keys as use_cases
+from auditspan_service.accounts.key_uses import last_uses
+from auditspan_service.accounts.scopes import ADMIN, PURGE, checked_scopes
+from auditspan_service.accounts.users import get_user
 from auditspan_service.api.auth import require_scope, requires
 from auditspan_service.api.body import json_body
 from auditspan_service.api.current import services
 from auditspan_service.api.query import parameters
 from auditspan_service.api.resources import key_resource
 from auditspan_service.api.users import row_id
-from auditspan_service.key_uses import last_uses
 from auditspan_service.models import ApiKey
 from auditspan_service.schemas import KeyRotation, NewKey, read
-from auditspan_service.scopes import ADMIN, PURGE, checked_scopes
-from auditspan_service.users import get_user
 
 keys = Blueprint("keys", __name__, url_prefix="/v1")
 

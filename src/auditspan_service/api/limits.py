@@ -15,8 +15,8 @@ from typing import Protocol
 from limits import parse
 
 from auditspan_service.api.problems import Problem
+from auditspan_service.api.sliding_window import SlidingWindow
 from auditspan_service.config import Settings
-from auditspan_service.sliding_window import SlidingWindow
 
 
 class Window(Protocol):
@@ -85,7 +85,7 @@ def _window(name: str, setting: str, storage: str) -> Window | None:
     if storage == "memory":
         return own
     # Imported here, because it needs the client of Redis, which may not be installed.
-    from auditspan_service.shared_window import (  # noqa: PLC0415 (see above)
+    from auditspan_service.api.shared_window import (  # noqa: PLC0415 (see above)
         SharedWindow,
         open_shared_limiter,
     )

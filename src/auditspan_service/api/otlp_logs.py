@@ -13,8 +13,7 @@ from flask import Blueprint, Response, request
 from google.rpc.status_pb2 import Status
 
 from auditspan import IngestError, audit_context
-from auditspan.ingest import Receipt
-from auditspan.otlp import (
+from auditspan.telemetry.otlp import (
     JSON,
     PROTOBUF,
     LogOrError,
@@ -23,11 +22,12 @@ from auditspan.otlp import (
     logs_of_json,
     logs_of_protobuf,
 )
+from auditspan.trail.ingest import Receipt
+from auditspan_service.accounts.scopes import ON_BEHALF_OF
 from auditspan_service.api.auth import actor, caller, requires, tenant
 from auditspan_service.api.body import require_media_type, strict_json, unpacked_body
 from auditspan_service.api.current import services
 from auditspan_service.api.problems import MEDIA_TYPE, Problem
-from auditspan_service.scopes import ON_BEHALF_OF
 
 otlp_logs = Blueprint("otlp_logs", __name__, url_prefix="/v1/logs")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify
 
 from auditspan import RetentionError
-from auditspan.settings import sink_names
+from auditspan.trail.settings import sink_names
+from auditspan_service.accounts.scopes import PURGE
 from auditspan_service.api.auth import requires
 from auditspan_service.api.current import services
 from auditspan_service.api.query import malformed, parameters, time
-from auditspan_service.scopes import PURGE
 
 retention = Blueprint("retention", __name__, url_prefix="/v1/retention")
 

@@ -7,7 +7,9 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response, jsonify
 
-from auditspan_service import roles as use_cases
+from auditspan_service.accounts import roles as use_cases
+from auditspan_service.accounts.scopes import ADMIN
+from auditspan_service.accounts.users import get_user
 from auditspan_service.api.auth import requires
 from auditspan_service.api.body import ignore_body, json_body
 from auditspan_service.api.current import services
@@ -16,8 +18,6 @@ from auditspan_service.api.resources import role_resource
 from auditspan_service.api.users import row_id
 from auditspan_service.errors import NotFoundError
 from auditspan_service.schemas import RoleScopes, read
-from auditspan_service.scopes import ADMIN
-from auditspan_service.users import get_user
 
 roles = Blueprint("roles", __name__, url_prefix="/v1")
 

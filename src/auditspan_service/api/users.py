@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from flask import Blueprint, Response, jsonify, url_for
 
-from auditspan_service import users as use_cases
+from auditspan_service.accounts import users as use_cases
 from auditspan_service.api.auth import require_rank, requires
 from auditspan_service.api.body import json_body
 from auditspan_service.api.current import services

@@ -9,8 +9,7 @@ import click
 
 from auditspan.cli import data_option
 from auditspan.cli.commands import json_option, keys_of_trail, print_object, print_rows, say
-from auditspan_service.api.resources import key_resource
-from auditspan_service.api_keys import (
+from auditspan_service.accounts.api_keys import (
     OVERLAP,
     IssuedKey,
     create_key,
@@ -19,10 +18,11 @@ from auditspan_service.api_keys import (
     revoke_key,
     rotate_key,
 )
+from auditspan_service.accounts.key_uses import last_uses
+from auditspan_service.accounts.scopes import SCOPES
+from auditspan_service.api.resources import key_resource
 from auditspan_service.cli.database import opened_services
-from auditspan_service.key_uses import last_uses
 from auditspan_service.schemas import NewKey, read
-from auditspan_service.scopes import SCOPES
 
 
 @click.group(commands=keys_of_trail.commands)

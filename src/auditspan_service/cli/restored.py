@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from auditspan.cli import data_option
 from auditspan.cli.commands import Failure, json_option, print_object, say
-from auditspan.keys import last_signed_file, load_mac_keys, load_or_create_signing_keys
 from auditspan.seal import IsGrownFrom, LastSignedFile, Sealer
+from auditspan.storage.keys import last_signed_file, load_mac_keys, load_or_create_signing_keys
 from auditspan.tlog import SigningKey, Tree, incarnation_of, split_origin
 from auditspan.verify import read_witness
 from auditspan_service.cli.database import opened_services

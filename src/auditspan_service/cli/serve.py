@@ -10,7 +10,7 @@ import click
 
 from auditspan.cli import data_option
 from auditspan.cli.commands import await_ready
-from auditspan.keys import load_or_create_erasure_keys, load_or_create_mac_key
+from auditspan.storage.keys import load_or_create_erasure_keys, load_or_create_mac_key
 from auditspan_service.cli.target import ServiceTarget
 from auditspan_service.telemetry.exporters import select_exporters
 

@@ -13,12 +13,12 @@ from sqlalchemy.orm import Session
 
 from auditspan import AuditTrail
 from auditspan.cli.commands import Schema, Search, Target, Trail
-from auditspan.dialects import DIALECTS
-from auditspan.doctor import Examination
-from auditspan.keys import erasure_keys_at
+from auditspan.cli.doctor import Examination
 from auditspan.mapping import keep_private
-from auditspan.settings import require_guarded
 from auditspan.storage import add_erasure_keys
+from auditspan.storage.dialects import DIALECTS
+from auditspan.storage.keys import erasure_keys_at
+from auditspan.trail.settings import require_guarded
 from auditspan.verify import StateReport, VerifyReport
 from auditspan_service.api.limits import notes_on_limits
 from auditspan_service.cli.database import opened_engine, opened_services, schema_state

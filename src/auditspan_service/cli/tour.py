@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from auditspan.cli.commands import FOUND, Failure, json_option, print_object, stop_signal
-from auditspan.settings import environment
+from auditspan.trail.settings import environment
 from auditspan_service.collector import (
     CollectorPaths,
     CollectorUnavailableError,

@@ -9,7 +9,7 @@ import click
 
 from auditspan.cli import data_option
 from auditspan.cli.commands import json_option, print_object, say_lines, stop_signal
-from auditspan.settings import environment
+from auditspan.trail.settings import environment
 from auditspan_service.collector import CollectorPaths, find_binary
 from auditspan_service.config import Settings, load_settings
 from auditspan_service.server.stack import Stack

@@ -7,12 +7,12 @@ from sqlalchemy.orm import Session
 
 from auditspan.cli import data_option
 from auditspan.cli.commands import json_option, print_object, print_rows, say
-from auditspan_service import users as use_cases
+from auditspan_service.accounts import users as use_cases
+from auditspan_service.accounts.roles import assign_role, withdraw_role
 from auditspan_service.api.resources import user_resource
 from auditspan_service.cli.database import opened_services
 from auditspan_service.errors import NotFoundError
 from auditspan_service.models import User
-from auditspan_service.roles import assign_role, withdraw_role
 from auditspan_service.schemas import NewUser, read
 
 _BATCH = 500

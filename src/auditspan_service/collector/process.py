@@ -10,7 +10,7 @@ from http.client import HTTPConnection, HTTPException
 from secrets import token_hex
 from typing import TYPE_CHECKING, Self
 
-from auditspan.files import make_private_directory
+from auditspan.storage.files import make_private_directory
 from auditspan_service.collector import lock
 from auditspan_service.collector.binary import read_version
 from auditspan_service.collector.errors import CollectorStartError

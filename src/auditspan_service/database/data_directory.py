@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sqlalchemy import URL, make_url
 
-from auditspan.files import DIRECTORY_MODE, FILE_MODE, close_to_others, make_private_file
-from auditspan.keys import last_signed_file
+from auditspan.storage.files import DIRECTORY_MODE, FILE_MODE, close_to_others, make_private_file
+from auditspan.storage.keys import last_signed_file
 from auditspan_service.config import Settings
 from auditspan_service.database.sqlite_url import sqlite_file
 

@@ -27,8 +27,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from auditspan.dialects import PerDialect
 from auditspan.storage import WAITS, set_up_sqlite
+from auditspan.storage.dialects import PerDialect
 
 if TYPE_CHECKING:
     from auditspan_service.database.replica import Replica

@@ -16,7 +16,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, column, inspect, select, table, text
 
-from auditspan.dialects import PerDialect
+from auditspan.storage.dialects import PerDialect
 from auditspan_service.database.data_directory import make_database_file
 from auditspan_service.errors import SchemaError
 from auditspan_service.models import ApiKey

@@ -11,12 +11,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from auditspan import Actor, audit_context
+from auditspan_service.accounts.roles import assign_role
 from auditspan_service.demo.clock import Clock
 from auditspan_service.demo.people import ROLES, people
 from auditspan_service.demo.scenes import SCENES, Company, add_user, synchronize
 from auditspan_service.demo.week import Week
 from auditspan_service.models import ApiKey, Role, User
-from auditspan_service.roles import assign_role
 from auditspan_service.services import Services
 
 _FOUNDERS = 12

@@ -12,11 +12,11 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from auditspan import Actor, AuditTrail, ForeignEvent, Target, audit_context
-from auditspan_service.api_keys import get_key, issue
+from auditspan_service.accounts.api_keys import get_key, issue
+from auditspan_service.accounts.roles import assign_role
 from auditspan_service.demo.clock import Clock
 from auditspan_service.demo.people import Person, request
 from auditspan_service.models import ApiKey, User
-from auditspan_service.roles import assign_role
 
 _REASONS = ("new surname", "typing error", "ticket 4711", "ticket 5120", "asked by phone")
 _SCOPES = (("users:read",), ("users:read", "users:write"), ("audit:read",))

@@ -13,10 +13,10 @@ from urllib.parse import urlencode
 from flask import abort, g, redirect, request, session, url_for
 
 from auditspan.viewer import Account
+from auditspan_service.accounts.api_keys import find_live_key
+from auditspan_service.accounts.principals import Principal
 from auditspan_service.api.auth import PRINCIPAL
 from auditspan_service.api.current import services
-from auditspan_service.api_keys import find_live_key
-from auditspan_service.principals import Principal
 
 SCOPE = "audit:read"
 """The scope that a key needs to sign in."""

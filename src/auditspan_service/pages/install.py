@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from auditspan import MacKey
 from auditspan.errors import KeyFileError
-from auditspan.keys import load_or_create_signing_keys, load_retired_keys
+from auditspan.storage.keys import load_or_create_signing_keys, load_retired_keys
 from auditspan.tlog import PublicKey
 from auditspan.viewer import Connect, viewer_blueprint
 from auditspan_service.config import Settings

@@ -21,17 +21,18 @@ from sqlalchemy import func, select
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from auditspan import Actor, audit_context
-from auditspan.files import make_private_directory
-from auditspan.keys import (
+from auditspan.storage import audit_tables
+from auditspan.storage.files import make_private_directory
+from auditspan.storage.keys import (
     load_or_create_erasure_keys,
     load_or_create_mac_key,
     load_or_create_signing_keys,
 )
-from auditspan.settings import require_guarded
-from auditspan.storage import audit_tables
+from auditspan.trail.settings import require_guarded
+from auditspan_service.accounts.api_keys import create_key
+from auditspan_service.accounts.scopes import ADMIN
 from auditspan_service.api.access import recorded_run
 from auditspan_service.api.current import EXTENSION
-from auditspan_service.api_keys import create_key
 from auditspan_service.app import create_app
 from auditspan_service.collector import Collector
 from auditspan_service.config import Settings
@@ -40,7 +41,6 @@ from auditspan_service.database.engine import Database
 from auditspan_service.database.schema import upgrade
 from auditspan_service.files.up_file import announced
 from auditspan_service.models import ApiKey, Base
-from auditspan_service.scopes import ADMIN
 from auditspan_service.server.listening import http_url, listening, require_answer
 from auditspan_service.services import Services
 from auditspan_service.telemetry.logs import setup_logging, teardown_logging

@@ -20,7 +20,7 @@ from opentelemetry.exporter.otlp.json.file import FileMetricExporter, FileSpanEx
 from opentelemetry.exporter.otlp.json.file._log_exporter import FileLogExporter
 
 from auditspan.errors import AuditConfigError
-from auditspan.settings import otel_variables
+from auditspan.trail.settings import otel_variables
 from auditspan_service.telemetry.otlp_exporters import otlp_exporter
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from auditspan.settings import Signal
+    from auditspan.trail.settings import Signal
 
 Sink: TypeAlias = Literal["otlp", "file", "console"]
 

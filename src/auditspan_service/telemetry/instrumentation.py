@@ -30,8 +30,8 @@ from opentelemetry.semconv._incubating.metrics.db_metrics import create_db_clien
 from opentelemetry.util.http import sanitize_method
 
 from auditspan.errors import AuditConfigError
-from auditspan.scope import SCHEMA_URL, SCOPE_VERSION
 from auditspan.telemetry import Network, TraceBoundary, link_remote_span
+from auditspan.telemetry.scope import SCHEMA_URL, SCOPE_VERSION
 from auditspan_service.telemetry.transaction_spans import instrument_transactions
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.semconv.attributes import exception_attributes
 
 from auditspan.format import printable
-from auditspan.settings import otel_variables
 from auditspan.telemetry import ExceptionText, describe
+from auditspan.trail.settings import otel_variables
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider

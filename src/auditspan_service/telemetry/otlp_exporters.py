@@ -14,7 +14,7 @@ from requests.adapters import HTTPAdapter
 
 from auditspan.delivery import proxy_for, read_answer
 from auditspan.errors import AuditConfigError
-from auditspan.settings import Signal, otel_variables
+from auditspan.trail.settings import Signal, otel_variables
 
 _PACKAGES = {
     "http/protobuf": "opentelemetry.exporter.otlp.proto.http",

@@ -18,10 +18,10 @@ import urllib3
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from auditspan import CollectorFilesError
-from auditspan.keys import load_or_create_mac_key
-from auditspan.otlp import read_logs, read_spans
 from auditspan.storage import EventFilter, StoredEvent, audit_tables, find_events
+from auditspan.storage.keys import load_or_create_mac_key
 from auditspan.telemetry import semconv
+from auditspan.telemetry.otlp import read_logs, read_spans
 from auditspan.verify import ReconcileReport, VerifyReport, reconcile, verify_trail
 from auditspan_service.models import Base
 from auditspan_service.tour.stage import Stage

@@ -22,8 +22,8 @@ from urllib3.exceptions import HTTPError
 from werkzeug.serving import make_server
 
 from auditspan import Actor, audit_context
+from auditspan_service.accounts.api_keys import create_key, revoke_key
 from auditspan_service.api.current import EXTENSION
-from auditspan_service.api_keys import create_key, revoke_key
 from auditspan_service.app import create_app
 from auditspan_service.config import Settings
 from auditspan_service.database.engine import Database

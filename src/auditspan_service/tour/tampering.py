@@ -12,8 +12,8 @@ from pathlib import Path
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from sqlalchemy import make_url
 
-from auditspan.keys import load_or_create_mac_key
 from auditspan.storage import audit_tables
+from auditspan.storage.keys import load_or_create_mac_key
 from auditspan.verify import VerifyReport, verify_trail
 from auditspan_service.config import Settings
 from auditspan_service.database.engine import Database

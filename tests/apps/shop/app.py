@@ -22,10 +22,10 @@ from sqlalchemy.orm import Session, sessionmaker
 from apps.shop.models import Base, Customer
 from auditspan import Actor, AuditTrail, MacKey, Target
 from auditspan.delivery import FileSink
+from auditspan.delivery.worker import Worker
 from auditspan.flask import AuditExtension
 from auditspan.format import SECRET_BYTES
 from auditspan.tlog import SigningKey
-from auditspan.worker import Worker
 
 AUDITORS = ("ada", "bea")
 SUPERVISOR = "ada"

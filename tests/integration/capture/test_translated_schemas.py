@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from auditspan import AuditTrail, AuditWriteError, audit_context
 from auditspan.capture.undrained import Undrained
-from auditspan.guards.check import check_guards
+from auditspan.seal.guards.check import check_guards
 from auditspan.seal.sealer import Sealer
 from auditspan.storage.events import history
 from integration.capture.application import KEY, KIM, Application

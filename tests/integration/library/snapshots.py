@@ -10,7 +10,7 @@ from sqlalchemy import inspect, select
 from sqlalchemy.orm import Session
 
 from auditspan import AuditTrail
-from auditspan.states import When
+from auditspan.reading.states import When
 from integration.library.models import Team
 from integration.library.shapes import (
     Animal,

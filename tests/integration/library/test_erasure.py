@@ -43,10 +43,10 @@ from auditspan import (
 )
 from auditspan.capture import Undrained
 from auditspan.format import Disclosure, Subject, disclosed_value, encrypt, read_event
-from auditspan.keys import load_or_create_erasure_keys
 from auditspan.reading import check_export, export_csv, export_ndjson, prove_event
 from auditspan.seal import Sealer
 from auditspan.storage import EventFilter
+from auditspan.storage.keys import load_or_create_erasure_keys
 from auditspan.tlog import SigningKey
 from auditspan.verify import check_state, verify_trail
 

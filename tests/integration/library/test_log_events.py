@@ -13,8 +13,8 @@ from sqlalchemy import MetaData, create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from auditspan import Actor, AuditConfigError, AuditTrail, audit_context
-from auditspan.scope import SCHEMA_URL, SCOPE_VERSION
 from auditspan.telemetry import EventSignal
+from auditspan.telemetry.scope import SCHEMA_URL, SCOPE_VERSION
 from auditspan.telemetry.span_events import MAX_SPAN_EVENTS
 
 POINTER = {

@@ -43,11 +43,11 @@ from auditspan import (
 from auditspan.capture import Undrained
 from auditspan.delivery import FileSink, Relay
 from auditspan.reading import check_export, export_ndjson
-from auditspan.retention import RetentionPlan
-from auditspan.retention.purging import PurgeReport
 from auditspan.seal import Sealer
 from auditspan.storage import EventFilter, snapshot
 from auditspan.tlog import SigningKey
+from auditspan.trail.retention import RetentionPlan
+from auditspan.trail.retention.purging import PurgeReport
 from auditspan.verify import (
     ReconcileReport,
     StateReport,

@@ -14,8 +14,8 @@ import pytest
 from auditspan import Actor, EventConflictError, ForeignEvent
 from auditspan.delivery import FileSink, Relay
 from auditspan.delivery.sinks import AUDIT_FILE
-from auditspan.otlp import read_logs
 from auditspan.storage import EventFilter, find_events, snapshot
+from auditspan.telemetry.otlp import read_logs
 from integration.retention.shop import KEY, Shop
 
 SCRIPT = Path(__file__).parents[3] / "docs" / "verify_independently.py"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from auditspan import RetentionError
-from auditspan.retention import authorise, purging
+from auditspan.trail.retention import authorise, purging
 from integration.retention.shop import Shop
 
 

@@ -10,7 +10,6 @@ from sqlalchemy.exc import IntegrityError
 
 from auditspan import MissingActorError, PurgedError, RetentionError, audit_context
 from auditspan.format import Json, timestamp
-from auditspan.guards import restore_guards
 from auditspan.reading import (
     EventProof,
     check_export,
@@ -19,6 +18,7 @@ from auditspan.reading import (
     export_ndjson,
     prove_event,
 )
+from auditspan.seal.guards import restore_guards
 from auditspan.storage import EventFilter, latest_checkpoint, purge_of, snapshot
 from integration.retention.shop import KEY, LEE, Shop
 from support.attacker import take_guards_away

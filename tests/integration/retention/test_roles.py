@@ -13,10 +13,10 @@ from sqlalchemy.orm import sessionmaker
 
 from auditspan import AuditTrail, ErasureKey, RetentionError, audit_context
 from auditspan.delivery import FileSink, Relay
-from auditspan.guards import check_guards
-from auditspan.retention.purging import purge_rows
 from auditspan.seal import Sealer
+from auditspan.seal.guards import check_guards
 from auditspan.storage import PARTITIONS, AuditTables, audit_tables, snapshot
+from auditspan.trail.retention.purging import purge_rows
 from auditspan.verify import check_state, verify_trail
 from auditspan_service.database.engine import make_engine
 from auditspan_service.models import Base, User

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from auditspan.keys import load_or_create_signing_keys
+from auditspan.storage.keys import load_or_create_signing_keys
 from integration.trust.world import Trail, opened
 from support.patience import PATIENCE, promised
 from support.postgres import migrated_database

@@ -20,12 +20,12 @@ from sqlalchemy.exc import ProgrammingError
 import auditspan.alembic.autogenerate as proposals
 from auditspan.alembic.operations import create_guards, drop_guards, partition_audit_event
 from auditspan.delivery.sinks import FileSink
+from auditspan.delivery.worker import Worker
 from auditspan.errors import AuditConfigError
-from auditspan.guards import Finding, check_guards
+from auditspan.seal.guards import Finding, check_guards
 from auditspan.storage.new_events import insert_records
 from auditspan.storage.partitions.postgresql import make_ahead, partitions_of
 from auditspan.storage.tables import audit_tables
-from auditspan.worker import Worker
 from auditspan_service.database.engine import make_engine
 from auditspan_service.models import Base
 from integration.scaling.conftest import partition

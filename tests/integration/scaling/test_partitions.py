@@ -13,10 +13,10 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from auditspan.delivery.sinks import FileSink
-from auditspan.guards.check import check_guards, restore_guards
+from auditspan.delivery.worker import Worker
+from auditspan.seal.guards.check import check_guards, restore_guards
 from auditspan.storage.new_events import insert_records
 from auditspan.storage.partitions.postgresql import make_ahead, partitions_of
-from auditspan.worker import Worker
 from integration.scaling.conftest import partition
 from integration.trust.world import KEY, MAC, Trail, opened, ours, record
 from support.patience import PATIENCE

@@ -13,16 +13,16 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import event
 
-from auditspan.dialects import DIALECTS
+from auditspan.storage.dialects import DIALECTS
 from auditspan.verify import check_state
+from auditspan_service.accounts.api_keys import GivenKey
+from auditspan_service.accounts.key_cache import KeyCache
+from auditspan_service.accounts.principals import Principal
+from auditspan_service.accounts.scopes import ROLES
 from auditspan_service.api import access
 from auditspan_service.api.auth import GATE
-from auditspan_service.api_keys import GivenKey
 from auditspan_service.cli import main
-from auditspan_service.key_cache import KeyCache
 from auditspan_service.models import Base
-from auditspan_service.principals import Principal
-from auditspan_service.scopes import ROLES
 from support.openapi import role_matrix
 from support.relaying import wait_for
 from support.roles import deployed_database

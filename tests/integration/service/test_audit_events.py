@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from auditspan.keys import rotate_mac_key
+from auditspan.storage.keys import rotate_mac_key
 from auditspan_service.cli import main
 from auditspan_service.config import Settings
 from support.service import Caller, RunningService, problem, running_service

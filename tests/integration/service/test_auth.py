@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from auditspan import Actor, audit_context
+from auditspan_service.accounts.api_keys import revoke_key
+from auditspan_service.accounts.scopes import ON_BEHALF_OF, PURGE, SCOPES
 from auditspan_service.api.auth import API_PREFIX, required_scope
-from auditspan_service.api_keys import revoke_key
 from auditspan_service.models import ApiKey, User, utc_now
-from auditspan_service.scopes import ON_BEHALF_OF, PURGE, SCOPES
 from support.openapi import scope_matrix, with_tables
 from support.service import Caller, RunningService, problem, running_service, settings_at
 

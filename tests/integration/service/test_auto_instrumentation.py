@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from auditspan.otlp.files import SpanRecord, read_logs, read_spans
+from auditspan.telemetry.otlp.files import SpanRecord, read_logs, read_spans
 from integration.service.test_commands import Place, free_port, wait_until_ready
 from support.patience import PATIENCE
 from support.running import clean_environment

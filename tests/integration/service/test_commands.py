@@ -14,7 +14,7 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
-from auditspan.otlp.files import read_spans
+from auditspan.telemetry.otlp.files import read_spans
 from auditspan_service.cli import main
 from support.patience import PATIENCE
 from support.running import AUDITSPAN, auditspan, clean_environment

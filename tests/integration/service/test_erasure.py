@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from auditspan.keys import load_or_create_signing_keys
 from auditspan.storage import snapshot
+from auditspan.storage.keys import load_or_create_signing_keys
 from auditspan.verify import check_state, reconcile, verify_trail
 from auditspan_service.cli import main
 from auditspan_service.collector.process import Collector

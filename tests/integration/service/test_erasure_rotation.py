@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import event, text
 
-from auditspan.erasure import rewrap, rewrap_subject_keys
-from auditspan.keys import load_or_create_erasure_keys
+from auditspan.storage.keys import load_or_create_erasure_keys
+from auditspan.trail.erasure import rewrap, rewrap_subject_keys
 from auditspan_service.cli import main
 from auditspan_service.config import Settings
 from support.service import RunningService, running_service

@@ -15,8 +15,8 @@ from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 from sqlalchemy import text
 
 from auditspan.format import canonical_json
-from auditspan.keys import load_or_create_signing_keys
 from auditspan.seal import Sealer
+from auditspan.storage.keys import load_or_create_signing_keys
 from auditspan.tlog import hash_leaf
 from auditspan_service.config import Settings
 from support.attacker import take_guards_away

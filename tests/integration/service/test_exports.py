@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from auditspan.keys import load_or_create_signing_keys
 from auditspan.reading import check_export
 from auditspan.seal import Sealer
+from auditspan.storage.keys import load_or_create_signing_keys
 from auditspan.tlog import SigningKey
 from auditspan_service.config import Settings
 from support.attacker import take_guards_away

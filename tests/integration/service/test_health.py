@@ -17,10 +17,10 @@ from auditspan import Actor, audit_context
 from auditspan.delivery.otlp_sink import OtlpSink
 from auditspan.delivery.relay import Relay
 from auditspan.delivery.sinks import FileSink, Sink
+from auditspan.delivery.worker import Worker
 from auditspan.seal.sealer import Sealer
 from auditspan.storage.quarantine import take_back
 from auditspan.telemetry import semconv
-from auditspan.worker import Worker
 from auditspan_service.database.engine import make_engine
 from integration.sinks.faulty import GOOD, Answer, faulty_collector
 from support.attacker import take_guards_away

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from auditspan.errors import KeyFileError
-from auditspan.keys import load_or_create_mac_key
+from auditspan.storage.keys import load_or_create_mac_key
 from auditspan_service.config import load_settings
 from auditspan_service.services import open_services, silent_telemetry
 from support.service import running_service, settings_at

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from auditspan.keys import last_signed_file, load_or_create_signing_keys
 from auditspan.seal.last_signed import LastSignedFile
+from auditspan.storage.keys import last_signed_file, load_or_create_signing_keys
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import SigningKey

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from auditspan.keys import (
+from auditspan.seal.sealer import Sealer
+from auditspan.storage.keys import (
     load_mac_keys,
     load_or_create_mac_key,
     load_or_create_signing_keys,
     rotate_mac_key,
     rotate_signing_key,
 )
-from auditspan.seal.sealer import Sealer
 from auditspan_service.cli import main
 from auditspan_service.config import Settings
 from support.service import RunningService, running_service
@@ -120,7 +120,7 @@ def test_there_is_nothing_to_change(tmp_path: Path) -> None:
     [
         ("os.fsync", False),
         ("pathlib.Path.replace", False),
-        ("auditspan.files.durable._sync_directory", True),
+        ("auditspan.storage.files.durable._sync_directory", True),
     ],
     ids=["while it is written", "before it is there", "after it is there"],
 )

@@ -19,7 +19,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, inspect, text
 
 import auditspan.alembic.autogenerate  # noqa: F401 (Alembic then knows the index of search terms)
-from auditspan.guards.check import check_guards
+from auditspan.seal.guards.check import check_guards
 from auditspan.storage.tables import audit_tables
 from auditspan_service.database import schema as migrate
 from auditspan_service.database.engine import make_engine

@@ -17,8 +17,8 @@ from click.testing import CliRunner, Result
 
 from auditspan.delivery.sinks import ConsoleSink
 from auditspan.errors import SinkUnavailableError
-from auditspan.keys import load_mac_keys, load_or_create_signing_keys
 from auditspan.seal.sealer import Sealer
+from auditspan.storage.keys import load_mac_keys, load_or_create_signing_keys
 from auditspan.storage.tables import audit_tables
 from auditspan_service.cli import main
 from auditspan_service.config import Settings, load_settings

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from auditspan import Actor, audit_context
-from auditspan_service.api_keys import revoke_key
+from auditspan_service.accounts.api_keys import revoke_key
 from support.service import RunningService
 
 _TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from auditspan.keys import load_or_create_signing_keys
 from auditspan.reading import check_proof
 from auditspan.seal import Sealer
+from auditspan.storage.keys import load_or_create_signing_keys
 from auditspan.tlog import Checkpoint, SigningKey, Tree, open_note
 from auditspan_service.cli import main
 from auditspan_service.config import Settings

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from auditspan_service.accounts.principals import Principal
+from auditspan_service.accounts.scopes import NOT_WITH_PURGE, separated
 from auditspan_service.errors import InvalidInputError
-from auditspan_service.principals import Principal
-from auditspan_service.scopes import NOT_WITH_PURGE, separated
 from integration.service.test_accounts import holder
 from support.service import Caller, RunningService
 

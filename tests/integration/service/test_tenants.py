@@ -12,7 +12,7 @@ import pytest
 from auditspan import Actor, audit_context
 from auditspan.seal import Sealer
 from auditspan.tlog import SigningKey
-from auditspan_service.api_keys import create_key
+from auditspan_service.accounts.api_keys import create_key
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
 from support.service import Caller, RunningService, problem, running_service, settings_at

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm
 
 from auditspan.errors import SettingsError
+from auditspan_service.accounts.tokens import TokenVerifier
 from auditspan_service.config import load_settings
-from auditspan_service.tokens import TokenVerifier
 from support.service import Caller, RunningService, problem, running_service, settings_at
 
 ISSUER, AUDIENCE = "https://login.example.org", "auditspan"

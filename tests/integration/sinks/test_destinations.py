@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from auditspan.doctor import Examination, examine_collector, examine_sink
+from auditspan.cli.doctor import Examination, examine_collector, examine_sink
 from auditspan.errors import SettingsError
-from auditspan.settings import Destination
-from auditspan.settings.sinks import make_sinks
+from auditspan.trail.settings import Destination
+from auditspan.trail.settings.sinks import make_sinks
 from auditspan_service.config import load_settings
 from integration.sinks.faulty import GOOD, FaultyCollector, faulty_collector
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from auditspan.backends import TopicTally, read_kafka
+from auditspan.cli.doctor import Examination, examine_sink
 from auditspan.delivery.kafka import KafkaAddress, KafkaClient, KafkaSink, read_properties
-from auditspan.doctor import Examination, examine_sink
 from auditspan.errors import AuditConfigError, LogBackendError, SettingsError
-from auditspan.settings import TrailSettings, load_settings, make_sink
+from auditspan.trail.settings import TrailSettings, load_settings, make_sink
+from auditspan.verify.backends import TopicTally, read_kafka
 from support.running import auditspan
 
 URL = "kafka://one:9093,two,[::1]:9094/audit.events"
@@ -168,7 +168,7 @@ def test_reconcile_without_a_topic_is_an_error_of_usage(tmp_path: Path) -> None:
 
 def test_unreachable_brokers_are_named_by_reconcile(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is compared, and no password is repeated."""
-    monkeypatch.setattr("auditspan.backends.kafka._SECONDS", 2.0)
+    monkeypatch.setattr("auditspan.verify.backends.kafka._SECONDS", 2.0)
     address = KafkaAddress.parse("kafka://127.0.0.1:1/audit")
     client = KafkaClient(address=address, properties={"sasl.password": "pass-word"})
     with pytest.raises(LogBackendError, match=r"refused.*nothing was compared") as failure:

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from auditspan.cli.doctor import Examination, examine_collector, examine_sink
 from auditspan.delivery import Sink
-from auditspan.doctor import Examination, examine_collector, examine_sink
-from auditspan.otlp import read_logs
-from auditspan.settings.destinations import Destination
-from auditspan.settings.sinks import make_sinks
+from auditspan.telemetry.otlp import read_logs
+from auditspan.trail.settings.destinations import Destination
+from auditspan.trail.settings.sinks import make_sinks
 from auditspan_service.collector import Collector
 from auditspan_service.config import load_settings
 from integration.sinks.faulty import GOOD, faulty_collector

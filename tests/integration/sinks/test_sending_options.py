@@ -14,7 +14,7 @@ from auditspan.delivery.otlp_sink import Compression, OtlpSink
 from auditspan.delivery.outbound import proxy_for
 from auditspan.delivery.sinks import Sink
 from auditspan.errors import AuditConfigError, SettingsError
-from auditspan.settings.sinks import make_sinks
+from auditspan.trail.settings.sinks import make_sinks
 from auditspan_service.config import load_settings
 from auditspan_service.telemetry.otlp_exporters import otlp_exporter
 from integration.sinks.recording import recorder

@@ -16,8 +16,8 @@ import pytest
 from auditspan.delivery.cursors import load_cursors
 from auditspan.delivery.otlp_sink import OtlpSink, TlsFiles
 from auditspan.errors import SinkError, SinkUnavailableError
-from auditspan.otlp.files import read_logs
-from auditspan.settings.sinks import make_sink
+from auditspan.telemetry.otlp.files import read_logs
+from auditspan.trail.settings.sinks import make_sink
 from auditspan_service.config import load_settings
 from auditspan_service.telemetry.providers import TelemetryConfig, setup_telemetry
 from integration.sinks.certificates import HOST, Authority

@@ -12,11 +12,11 @@ from sqlalchemy import select
 from auditspan.delivery.cursors import load_cursors
 from auditspan.delivery.otlp_sink import OtlpSink
 from auditspan.delivery.sinks import FileSink, Sink
+from auditspan.delivery.worker import Worker
 from auditspan.errors import AuditConfigError
-from auditspan.otlp.files import read_logs
 from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.events import find_events
-from auditspan.worker import Worker
+from auditspan.telemetry.otlp.files import read_logs
 from integration.sinks.faulty import GOOD, Answer, Rule, faulty_collector
 from integration.trust.world import KEY, MAC, Trail, opened
 from support.collector import run_collector

@@ -14,7 +14,7 @@ from sqlalchemy.pool import StaticPool
 
 from auditspan import AuditTrail, audit_context
 from auditspan.errors import AuditConfigError
-from auditspan.guards.check import check_guards
+from auditspan.seal.guards.check import check_guards
 from auditspan.testing import captured, reset
 from integration.scaling.conftest import partition
 from integration.testing.notes import KIM, Base, Note, left, write

@@ -14,7 +14,7 @@ from alembic.operations import Operations
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, create_engine, inspect
 
 from auditspan.alembic.operations import create_guards, drop_guards
-from auditspan.guards.check import check_guards
+from auditspan.seal.guards.check import check_guards
 from auditspan.storage.tables import audit_tables
 
 METADATA = MetaData()

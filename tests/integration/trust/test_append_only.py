@@ -25,7 +25,7 @@ from auditspan.delivery.relay import Relay
 from auditspan.errors import SinkRejectedError
 from auditspan.format.ids import uuid7
 from auditspan.format.record import AuditRecord
-from auditspan.guards import Finding, check_guards
+from auditspan.seal.guards import Finding, check_guards
 from auditspan.seal.sealer import Sealer
 from auditspan.storage.new_events import insert_records
 from auditspan.storage.tables import AuditTables, audit_tables

@@ -19,8 +19,8 @@ from auditspan.delivery.progress import FIRST_REPEATED, SAFE_AFTER
 from auditspan.delivery.relay import Relay
 from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.errors import SinkUnavailableError
-from auditspan.otlp.files import read_logs
 from auditspan.telemetry import semconv
+from auditspan.telemetry.otlp.files import read_logs
 from integration.trust.world import Trail
 from support.relaying import relaying, wait_for
 

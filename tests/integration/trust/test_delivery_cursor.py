@@ -10,10 +10,10 @@ from sqlalchemy import Connection, insert, select, text
 
 from auditspan.delivery.backlog import read_backlog
 from auditspan.delivery.sinks import FileSink
-from auditspan.otlp.files import read_logs
 from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.events import find_events
 from auditspan.telemetry import semconv
+from auditspan.telemetry.otlp.files import read_logs
 from integration.trust.world import Trail, ours
 from support.relaying import relaying, wait_for
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, MetaData, create_engine, event, text
 
 from auditspan.errors import UnprotectedTrailError
-from auditspan.guards import Finding, check_guards, require_guards, restore_guards
+from auditspan.seal.guards import Finding, check_guards, require_guards, restore_guards
 from auditspan.storage.tables import audit_tables
 from support.cluster import Cluster
 from support.roles import Deployed, deployed_database

@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from auditspan.delivery.sinks import AUDIT_FILE, FileSink
-from auditspan.otlp.files import read_logs
 from auditspan.storage import snapshot
 from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.events import find_events
+from auditspan.telemetry.otlp.files import read_logs
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade

@@ -14,8 +14,8 @@ from sqlalchemy.orm import sessionmaker
 
 from auditspan import Actor, AuditConfigError, AuditTrail, MacKey, Target, audit_context
 from auditspan.format.key_addition import KEY_ADDED, TARGET, KeyAddition
-from auditspan.keys import load_mac_keys, load_or_create_erasure_keys, rotate_mac_key
 from auditspan.storage import snapshot
+from auditspan.storage.keys import load_mac_keys, load_or_create_erasure_keys, rotate_mac_key
 from auditspan.storage.leaves import sealed_leaves
 from auditspan.storage.tables import audit_tables
 from auditspan.storage.unkeyed import CoveredRows

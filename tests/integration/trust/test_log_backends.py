@@ -19,10 +19,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from click.testing import CliRunner, Result
 
-from auditspan.backends import Delivered, read_backend
 from auditspan.delivery.log_record import unix_nanos
 from auditspan.errors import AuditConfigError, LogBackendError
 from auditspan.storage import insert_records
+from auditspan.verify.backends import Delivered, read_backend
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
@@ -94,7 +94,7 @@ def line(number: int, at: datetime) -> Line:
 
 def test_loki_is_read_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each record comes once, over days and pages, also where a page ends within a moment."""
-    monkeypatch.setattr("auditspan.backends.loki._LIMIT", 3)
+    monkeypatch.setattr("auditspan.verify.backends.loki._LIMIT", 3)
     moments = [NOON, NOON, NOON + timedelta(hours=1), NOON + timedelta(hours=1)]
     moments += [NOON + timedelta(hours=2), NOON + timedelta(days=2)]
     lines = [line(number, at) for number, at in enumerate(moments)]
@@ -108,7 +108,7 @@ def test_loki_is_read_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_moment_with_too_many_records_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """More records of one time than an answer may hold cannot be paged, and are not left out."""
-    monkeypatch.setattr("auditspan.backends.loki._LIMIT", 3)
+    monkeypatch.setattr("auditspan.verify.backends.loki._LIMIT", 3)
     lines = [line(number, NOON) for number in range(4)]
     with (
         serving(loki(lines, [])) as url,

@@ -16,9 +16,9 @@ from auditspan.delivery.cursors import Item, load_cursors, outgoing
 from auditspan.delivery.relay import HEARTBEAT
 from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.format.rows import SealedRow
-from auditspan.otlp.files import LogEntry, read_logs
 from auditspan.storage import snapshot
 from auditspan.telemetry import semconv
+from auditspan.telemetry.otlp.files import LogEntry, read_logs
 from auditspan.tlog.note import Checkpoint, open_note
 from auditspan.verify import reconcile, resend
 from auditspan_service.cli import main

@@ -16,10 +16,10 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from auditspan.delivery.sinks import AUDIT_FILE
-from auditspan.keys import last_signed_file, load_or_create_erasure_keys
 from auditspan.seal.last_signed import LastSignedFile
 from auditspan.seal.sealer import Sealer
 from auditspan.storage import snapshot
+from auditspan.storage.keys import last_signed_file, load_or_create_erasure_keys
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import Checkpoint, open_note

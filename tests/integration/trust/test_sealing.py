@@ -14,13 +14,13 @@ from sqlalchemy import Connection, create_engine, event, text
 
 from auditspan import MacKey
 from auditspan.delivery.sinks import FileSink
+from auditspan.delivery.worker import Worker
 from auditspan.seal.sealer import Sealer
 from auditspan.storage import snapshot
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import NoteError, SigningKey, open_note
 from auditspan.verify.trail import verify_trail
-from auditspan.worker import Worker
 from integration.trust.backups import run
 from integration.trust.conftest import grown
 from integration.trust.world import KEY, MAC, OTHER_LOG, Trail, opened, ours

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from auditspan.errors import KeyFileError
-from auditspan.keys import (
+from auditspan.storage.keys import (
     load_mac_keys,
     load_or_create_mac_key,
     load_or_create_signing_keys,

@@ -38,7 +38,7 @@ from auditspan.cli.commands.verify import print_state, with_state
 from auditspan.format.ids import uuid7
 from auditspan.format.record import AuditRecord, Outcome, Target
 from auditspan.format.redaction import redact, shorten
-from auditspan.replay import ObjectStore
+from auditspan.reading.replay import ObjectStore
 from auditspan.storage.new_events import insert_records
 from auditspan.storage.tables import AuditTables, audit_tables
 from auditspan.verify.state import Difference, StateReport, check_state

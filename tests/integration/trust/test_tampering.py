@@ -21,13 +21,13 @@ from auditspan.delivery.sinks import FileSink
 from auditspan.format.ids import uuid7
 from auditspan.format.key_addition import KEY_ADDED, TARGET, KeyAddition
 from auditspan.format.record import AuditRecord
-from auditspan.guards.check import check_guards
-from auditspan.otlp.files import read_logs
+from auditspan.seal.guards.check import check_guards
 from auditspan.seal.last_signed import LastSignedFile
 from auditspan.seal.sealer import Sealer
 from auditspan.storage.new_events import insert_records
 from auditspan.storage.tables import AuditTables, audit_tables
 from auditspan.telemetry import semconv
+from auditspan.telemetry.otlp.files import read_logs
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import Checkpoint, SigningKey, open_note, sign_note

@@ -13,14 +13,14 @@ from sqlalchemy import text
 from auditspan import AuditConfigError
 from auditspan.delivery.relay import Relay
 from auditspan.delivery.sinks import AUDIT_FILE, FileSink
-from auditspan.otlp.files import read_logs
+from auditspan.delivery.worker import Worker
 from auditspan.storage import snapshot
 from auditspan.telemetry import semconv
+from auditspan.telemetry.otlp.files import read_logs
 from auditspan.tlog.note import SigningKey
 from auditspan.verify import ReconcileReport, reconcile, resend
 from auditspan.verify.trail import verify_trail
 from auditspan.verify.witness import read_witness
-from auditspan.worker import Worker
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select, update
 
 from auditspan.delivery.sinks import AUDIT_FILE
-from auditspan.keys import load_or_create_signing_keys, rotate_signing_key
+from auditspan.storage.keys import load_or_create_signing_keys, rotate_signing_key
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import SigningKey

@@ -13,7 +13,7 @@ from flask_sqlalchemy import SQLAlchemy
 
 from auditspan import Actor
 from auditspan.flask import Audit
-from auditspan.settings import settings_from
+from auditspan.trail.settings import settings_from
 from support.patience import PATIENCE
 
 TOKEN = "of the application"

@@ -16,8 +16,8 @@ from auditspan.cli.commands.target import ACTOR, Schema, Target
 from auditspan.context import audit_context
 from auditspan.errors import AuditConfigError
 from auditspan.format import MacKey
-from auditspan.settings import mac_keys, require_guarded, settings_from
 from auditspan.trail import AuditTrail
+from auditspan.trail.settings import mac_keys, require_guarded, settings_from
 from auditspan.verify import metadata_of
 
 

@@ -10,7 +10,7 @@ from auditspan.cli.commands.named import load_named
 from auditspan.cli.commands.progress import progress_bar
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.format import counted
-from auditspan.states import BATCH
+from auditspan.reading.states import BATCH
 
 
 @click.command()

@@ -15,7 +15,11 @@ from auditspan.cli.commands.console import (
 )
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
-from auditspan.keys import load_or_create_signing_keys, load_retired_keys, rotate_signing_key
+from auditspan.storage.keys import (
+    load_or_create_signing_keys,
+    load_retired_keys,
+    rotate_signing_key,
+)
 
 
 @click.command()

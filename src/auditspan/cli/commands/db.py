@@ -9,7 +9,7 @@ from auditspan.capture import busy
 from auditspan.cli.commands.console import FOUND, json_option, print_object, say
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
-from auditspan.guards import Finding, check_guards, restore_guards
+from auditspan.seal.guards import Finding, check_guards, restore_guards
 from auditspan.storage import PARTITIONS, dialect_of, snapshot
 
 

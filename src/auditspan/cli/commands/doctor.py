@@ -19,10 +19,7 @@ from auditspan.cli.commands.console import (
     say,
 )
 from auditspan.cli.commands.target import Target, pass_target
-from auditspan.cli.group import data_option
-from auditspan.delivery import read_backlog
-from auditspan.dialects import PerDialect
-from auditspan.doctor import (
+from auditspan.cli.doctor import (
     Examination,
     ModelReview,
     examine_collector,
@@ -33,10 +30,13 @@ from auditspan.doctor import (
     find_raw_writes,
     review_models,
 )
+from auditspan.cli.group import data_option
+from auditspan.delivery import read_backlog
 from auditspan.errors import AuditConfigError
-from auditspan.guards import check_guards
-from auditspan.settings import audit_destination, sink_names, undelivered
+from auditspan.seal.guards import check_guards
 from auditspan.storage import snapshot
+from auditspan.storage.dialects import PerDialect
+from auditspan.trail.settings import audit_destination, sink_names, undelivered
 
 _HAS_PRIVILEGE = text("SELECT has_any_column_privilege(CAST(:table AS text), 'INSERT')")
 _MAY_INSERT = PerDialect[Callable[[Connection, Table], bool]](

@@ -7,8 +7,8 @@ import click
 from auditspan.cli.commands.console import json_option, print_object, say
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
-from auditspan.erasure import Erasure
 from auditspan.format import counted
+from auditspan.trail.erasure import Erasure
 
 
 @click.command()

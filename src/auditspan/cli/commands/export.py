@@ -17,7 +17,6 @@ from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
 from auditspan.delivery import NOTHING, UNFIT, Item, outgoing, record_of, write_records
 from auditspan.errors import NotSealedError
-from auditspan.files import durable_file
 from auditspan.format import SealedRow
 from auditspan.reading import (
     Read,
@@ -27,6 +26,7 @@ from auditspan.reading import (
     export_ocsf,
 )
 from auditspan.storage import AuditTables, EventFilter, latest_checkpoint
+from auditspan.storage.files import durable_file
 
 _Write = Callable[[Read, AuditTables, EventFilter], Iterator[str]]
 

@@ -12,7 +12,7 @@ from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.commands.times import as_time
 from auditspan.cli.group import data_option
 from auditspan.format import Target as EventTarget
-from auditspan.retention import Hold
+from auditspan.trail.retention import Hold
 
 
 @click.group()

@@ -8,14 +8,14 @@ from sqlalchemy import Engine, inspect, select
 from auditspan.cli.commands.console import json_option, print_object, say
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
-from auditspan.guards import check_guards, restore_guards
-from auditspan.keys import (
+from auditspan.mapping import has_erasable
+from auditspan.seal.guards import check_guards, restore_guards
+from auditspan.storage import erasure_keys_of, snapshot
+from auditspan.storage.keys import (
     load_or_create_erasure_keys,
     load_or_create_mac_key,
     load_or_create_signing_keys,
 )
-from auditspan.mapping import has_erasable
-from auditspan.storage import erasure_keys_of, snapshot
 from auditspan.tlog import PublicKey
 
 

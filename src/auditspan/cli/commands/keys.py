@@ -7,14 +7,14 @@ import click
 from auditspan.cli.commands.console import FOUND, json_option, print_object, say
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
-from auditspan.erasure import rewrap_subject_keys
 from auditspan.format import counted
-from auditspan.keys import (
+from auditspan.storage.keys import (
     load_or_create_erasure_keys,
     load_or_create_mac_key,
     rotate_erasure_key,
     rotate_mac_key,
 )
+from auditspan.trail.erasure import rewrap_subject_keys
 
 
 @click.group()

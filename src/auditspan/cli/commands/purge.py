@@ -9,7 +9,7 @@ from auditspan.cli.commands.progress import progress_bar
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.group import data_option
 from auditspan.format import counted
-from auditspan.settings import sink_names
+from auditspan.trail.settings import sink_names
 
 
 @click.command()

@@ -12,7 +12,6 @@ import click
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from auditspan.backends import oldest_moment, read_backend
 from auditspan.cli.commands.console import (
     FOUND,
     PLACE,
@@ -28,9 +27,9 @@ from auditspan.cli.group import data_option
 from auditspan.delivery import Sink
 from auditspan.errors import KeyFileError
 from auditspan.format import counted
-from auditspan.keys import load_or_create_signing_keys
-from auditspan.settings import TrailSettings, make_sink
 from auditspan.storage import AuditTables, take_back
+from auditspan.storage.keys import load_or_create_signing_keys
+from auditspan.trail.settings import TrailSettings, make_sink
 from auditspan.verify import (
     ReconcileReport,
     Resent,
@@ -39,6 +38,7 @@ from auditspan.verify import (
     taken_since,
 )
 from auditspan.verify import reconcile as compare
+from auditspan.verify.backends import oldest_moment, read_backend
 
 _SHOWN = 20
 _NAMES = 5

@@ -12,8 +12,8 @@ from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.commands.times import as_age, as_time
 from auditspan.cli.group import data_option
 from auditspan.format import counted
-from auditspan.retention import RetentionPlan
-from auditspan.settings import sink_names
+from auditspan.trail.retention import RetentionPlan
+from auditspan.trail.settings import sink_names
 
 
 @click.command()

@@ -18,15 +18,15 @@ import click
 from sqlalchemy import Connection, Engine, MetaData, event
 from sqlalchemy.orm import Session
 
+from auditspan.cli.doctor import Examination
 from auditspan.cli.group import TARGET
-from auditspan.doctor import Examination
+from auditspan.delivery.worker import Worker
 from auditspan.errors import AuditConfigError
 from auditspan.format import Actor, MacKey
-from auditspan.settings import TrailSettings, mac_keys, running_worker
 from auditspan.storage import AuditTables, StoredEvent, audit_tables, lift_time_limits, snapshot
 from auditspan.trail import AuditTrail
+from auditspan.trail.settings import TrailSettings, mac_keys, running_worker
 from auditspan.verify import StateReport, VerifyReport
-from auditspan.worker import Worker
 
 ACTOR = Actor.system("auditspan-cli")
 """The recorded actor of changes that a command makes."""

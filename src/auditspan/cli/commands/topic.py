@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from auditspan.backends import Delivered, TopicTally, read_kafka
 from auditspan.cli.commands.console import say
 from auditspan.cli.commands.progress import progress_bar
 from auditspan.delivery.kafka import KafkaClient
-from auditspan.settings import TrailSettings, destinations, kafka_client
+from auditspan.trail.settings import TrailSettings, destinations, kafka_client
+from auditspan.verify.backends import Delivered, TopicTally, read_kafka
 
 CONFIGURED = "-"
 """The value of the option without a URL."""

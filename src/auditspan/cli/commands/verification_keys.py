@@ -10,9 +10,9 @@ from auditspan.cli.commands.console import Failure, say
 from auditspan.cli.commands.target import Target
 from auditspan.errors import KeyFileError
 from auditspan.format import MacKey
-from auditspan.keys import load_mac_keys, load_or_create_signing_keys, load_retired_keys
-from auditspan.settings import TrailSettings
+from auditspan.storage.keys import load_mac_keys, load_or_create_signing_keys, load_retired_keys
 from auditspan.tlog import NoteError, PublicKey
+from auditspan.trail.settings import TrailSettings
 
 Key = TypeVar("Key")
 

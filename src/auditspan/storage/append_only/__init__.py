@@ -4,8 +4,8 @@ Rows of `audit_event` can be removed where a sealed and delivered event `trail.p
 (docs/adr/0020), and nowhere else.
 
 They also bind the owner of the tables, which has all privileges. The only way around them is to
-drop or disable a trigger: `auditspan.guards` detects that, and `verify` detects the changes made
-meanwhile. Statements that redefine a table (DROP, ALTER) fire no trigger on either database.
+drop or disable a trigger: `auditspan.seal.guards` detects that, and `verify` detects the changes
+made meanwhile. Statements that redefine a table (DROP, ALTER) fire no trigger on either database.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 from sqlalchemy import DDL, Connection, Dialect, Table, event
 
-from auditspan.dialects import PerDialect
 from auditspan.storage.append_only import postgresql, sqlite
 from auditspan.storage.append_only.trigger import RefusingTriggers, Trigger
+from auditspan.storage.dialects import PerDialect
 from auditspan.storage.schemas import dialect_of
 
 _TRIGGERS = PerDialect[RefusingTriggers](postgresql=postgresql, sqlite=sqlite)

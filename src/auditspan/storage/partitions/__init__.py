@@ -7,7 +7,7 @@ from typing import Protocol
 
 from sqlalchemy import DDL, Connection, Dialect, Row, Table
 
-from auditspan.dialects import PerDialect
+from auditspan.storage.dialects import PerDialect
 from auditspan.storage.partitions import postgresql, unsupported
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection, Table
 
-from auditspan.dialects import PerDialect
+from auditspan.storage.dialects import PerDialect
 from auditspan.storage.purging import postgresql, sqlite
 from auditspan.storage.tables import AuditTables
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, Dialect, Row, Table
 
-from auditspan.dialects import PerDialect
+from auditspan.storage.dialects import PerDialect
 from auditspan.storage.triggers import postgresql, sqlite
 from auditspan.storage.triggers.staged_table import StagedTable
 

@@ -6,7 +6,7 @@ objects with the tables, and `report` holds the differences.
 
 from __future__ import annotations
 
-from auditspan.replay import NOTICES, Difference, Kind
+from auditspan.reading.replay import NOTICES, Difference, Kind
 from auditspan.verify.state.check import check_state
 from auditspan.verify.state.chronology import ChangeId
 from auditspan.verify.state.report import StateReport

@@ -8,10 +8,9 @@ from itertools import islice
 from sqlalchemy import Connection, MetaData, func, select
 
 from auditspan.capture import busy
-from auditspan.dialects import DIALECTS, require_supported
 from auditspan.format import Keyring, MacKeys, may_have_commitments
 from auditspan.mapping import LinkTable
-from auditspan.replay import (
+from auditspan.reading.replay import (
     Agreement,
     ObjectStore,
     ObjectType,
@@ -21,6 +20,7 @@ from auditspan.replay import (
     pin_settings,
 )
 from auditspan.storage import AuditTables, last_purge, lift_time_limits, read_disclosures
+from auditspan.storage.dialects import DIALECTS, require_supported
 from auditspan.verify.state.chronology import Row, read_in_change_order
 from auditspan.verify.state.comparison import Comparison
 from auditspan.verify.state.report import StateReport

@@ -18,7 +18,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from auditspan.replay import explained, open_temporary_file
+from auditspan.reading.replay import explained, open_temporary_file
 from auditspan.storage import AuditTables, StoredText
 
 _CHUNK = 1000

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select
 
 from auditspan.format import Json
 from auditspan.mapping import AuditedColumn, LinkTable, concealed, target_id
-from auditspan.replay import (
+from auditspan.reading.replay import (
     PARTIAL,
     Agreement,
     Difference,

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from auditspan.replay import NOTICES, Difference, Kind
+from auditspan.reading.replay import NOTICES, Difference, Kind
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ import pytest
 from flask import Flask
 from sqlalchemy.orm import sessionmaker
 
+from auditspan.context.celery import install
 from auditspan.flask import Audit
-from auditspan.integrations.celery import install
 from integration.capture.application import KEY, Application
 from integration.capture.apps.watching import fresh
 from support.postgres import empty_database

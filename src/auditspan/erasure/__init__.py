@@ -1,9 +1,0 @@
-"""Erasure of a subject's values from the trail."""
-
-from __future__ import annotations
-
-from auditspan.erasure.erase import Erasure
-from auditspan.erasure.rewrap import rewrap_subject_keys
-from auditspan.erasure.trail_erasure import TrailErasure
-
-__all__ = ["Erasure", "TrailErasure", "rewrap_subject_keys"]

@@ -1,0 +1,24 @@
+"""Files that survive a crash, and files that only their owner can access."""
+
+from __future__ import annotations
+
+from auditspan.storage.files.durable import durable_file, unless_present
+from auditspan.storage.files.private import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    UMASK,
+    close_to_others,
+    make_private_directory,
+    make_private_file,
+)
+
+__all__ = [
+    "DIRECTORY_MODE",
+    "FILE_MODE",
+    "UMASK",
+    "close_to_others",
+    "durable_file",
+    "make_private_directory",
+    "make_private_file",
+    "unless_present",
+]

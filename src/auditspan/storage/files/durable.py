@@ -1,0 +1,59 @@
+"""Files that are complete and on disk before they get their name."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from auditspan.storage.files.private import FILE_MODE
+
+Publish = Callable[[Path, Path], object]
+"""Gives a complete draft its name."""
+
+
+def _replace(draft: Path, path: Path) -> None:
+    draft.replace(path)
+
+
+def unless_present(draft: Path, path: Path) -> None:
+    """Give the draft its name, unless another process was first."""
+    with suppress(FileExistsError):
+        path.hardlink_to(draft)
+
+
+@contextmanager
+def durable_file(path: Path, publish: Publish = _replace) -> Iterator[IO[str]]:
+    """Open a draft beside `path`, and publish it after the block, complete and on disk.
+
+    The name replaces an earlier file, or what `publish` does. An exception or a crash before that
+    changes nothing. After the block, a crash loses neither the
+    text nor the name. Only the owner can read the file, unless the block changes its mode.
+
+    Raises:
+        OSError: the file cannot be written; nothing has changed.
+    """
+    # No two processes or threads ever write the same draft.
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(descriptor)  # a crash could otherwise leave an empty file under the name
+        publish(draft, path)
+        _sync_directory(path.parent)
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
