@@ -13,7 +13,12 @@ from typing import IO
 
 from auditspan.verify.ranges import Checked, Job
 
+if sys.platform == "linux":
+    import fcntl
+
 _MODULE = "auditspan.verify.range_process"
+_PIPE = 2**20
+"""Bytes of a wide pipe. It holds some ranges, so that a process need not wait for slower ones."""
 
 _logger = logging.getLogger(__name__)
 
@@ -44,12 +49,20 @@ def checking(jobs: Sequence[Job]) -> Iterator[Iterator[Checked]]:
 def _started() -> subprocess.Popen[bytes]:
     """Start a process that imports what this one can import."""
     paths = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    return subprocess.Popen(  # noqa: S603 (our own module)
+    process = subprocess.Popen(  # noqa: S603 (our own module)
         [sys.executable, "-P", "-m", _MODULE],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, **paths},
     )
+    _widen(_stream(process.stdout))
+    return process
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    if sys.platform == "linux":
+        with suppress(OSError):  # the user's pipes are many, or the system allows less
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 def _give(process: subprocess.Popen[bytes], job: Job) -> None:

@@ -1,8 +1,8 @@
 """Ranges of sequence numbers, which several processes check in turn.
 
 Process n of N checks the ranges n, n + N, n + 2N and so on, and writes what it found to its
-standard output, range by range. Pipes hold little, so no process is far ahead of the reader, and
-none needs more memory for a longer trail.
+standard output, range by range. Pipes hold a few ranges, so no process is far ahead of the reader,
+and none needs more memory for a longer trail.
 """
 
 from __future__ import annotations
