@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from serving.clients import Operation, load
+from serving.clients import Operation, connected, load
+from serving.cpu import Cpu, median_of
 from serving.subjects import Subject
 
 MANY = 64
@@ -34,12 +35,15 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What was measured; `cpu` is the server's CPU time for one request, in milliseconds."""
+    """What was measured; `cpu` is the CPU time for one request, in milliseconds.
+
+    It has that of the worker and the collector until everything is delivered.
+    """
 
     per_second: float
     median: float
     p99: float
-    cpu: float
+    cpu: Cpu
 
 
 @dataclass(kw_only=True)
@@ -60,7 +64,7 @@ class Results:
             per_second=statistics.median(run.per_second for run in runs),
             median=statistics.median(run.median for run in runs),
             p99=statistics.median(run.p99 for run in runs),
-            cpu=statistics.median(run.cpu for run in runs),
+            cpu=median_of([run.cpu for run in runs], statistics.median),
         )
 
     def ratio(self, case: Case, subject: str, other: str) -> float | None:
@@ -95,17 +99,16 @@ def measure(
 
 
 def _measured(subject: Subject, case: Case, seconds: float) -> Measured:
-    port = subject.ports[case.processes]
-    load(port, subject.key, case.operation, case.clients, seconds / 5)  # warms up
+    port, programs = subject.ports[case.processes], subject.programs[case.processes]
+    load(connected(port, subject.key, case.clients), case.operation, seconds / 5)  # warms up
     subject.drain()
-    before = subject.cpu(case.processes)
-    found = load(port, subject.key, case.operation, case.clients, seconds)
-    cpu = subject.cpu(case.processes) - before
+    clients = connected(port, subject.key, case.clients)
+    before = programs.read()
+    found = load(clients, case.operation, seconds)
     subject.drain()
-    requests = found.per_second * seconds + case.clients  # each client adds its user first
     return Measured(
         per_second=found.per_second,
         median=found.median,
         p99=found.p99,
-        cpu=1000 * cpu / requests,
+        cpu=programs.read().since(before, requests=found.requests),
     )

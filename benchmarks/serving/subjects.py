@@ -23,6 +23,7 @@ from auditspan.storage.keys import (
 )
 from auditspan_service.collector import Collector
 from auditspan_service.database.engine import make_engine
+from serving.cpu import Programs, postmaster_of
 from support.collector import collector_binary, run_collector
 from support.patience import PATIENCE
 from support.postgres import migrated_database
@@ -38,7 +39,13 @@ SELECT format('DROP TRIGGER %I ON %s', tgname, tgrelid::regclass)
 FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
 WHERE NOT tgisinternal AND relname IN ('users', 'roles', 'api_keys', 'user_roles')
 """
-_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+_IS_BEHIND = text("""
+SELECT coalesce((SELECT seq FROM audit_leaf WHERE row_id = (SELECT max(id) FROM audit_event))
+    > (SELECT max(sent_seq) FROM audit_delivery), true)
+""")
+"""Whether the newest row is undelivered, read from indexes, so that waiting costs little."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,53 +54,24 @@ class Subject:
 
     Attributes:
         ports: its ports, by the number of processes that answer there.
-        groups: the process groups of its servers, by the same number.
-        worker: the process group of its worker, if it has one.
+        programs: the programs that take part in its requests, by the same number.
+        engine: its database, for this benchmark.
     """
 
     name: str
     key: str
-    url: str
     ports: dict[int, int]
-    groups: dict[int, int]
-    worker: int | None = None
-
-    def cpu(self, processes: int) -> float:
-        """Return the seconds of CPU that its server has used, without the database."""
-        return cpu_of_group(self.groups[processes])
+    programs: dict[int, Programs]
+    engine: Engine
 
     def drain(self) -> None:
         """Wait until the worker has sealed and delivered everything."""
-        engine = make_engine(self.url)
-        try:
-            while self.worker and _is_behind(engine):
-                time.sleep(0.1)
-        finally:
-            engine.dispose()
+        while self.name == "audited" and self._is_behind():
+            time.sleep(0.1)
 
-
-def _is_behind(engine: Engine) -> bool:
-    query = (
-        "SELECT (SELECT count(*) FROM audit_event) > "
-        "(SELECT coalesce(max(sent_seq) + 1, 0) FROM audit_delivery)"
-    )
-    with engine.connect() as connection:
-        return bool(connection.execute(text(query)).scalar_one())
-
-
-def cpu_of_group(group: int) -> float:
-    """Return the seconds of CPU of the processes that live in this group."""
-    total = 0
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[2]) == group:
-            total += int(fields[11]) + int(fields[12])
-    return total / _TICKS
+    def _is_behind(self) -> bool:
+        with self.engine.connect() as connection:
+            return bool(connection.execute(_IS_BEHIND).scalar_one())
 
 
 @contextmanager
@@ -110,16 +88,21 @@ def _started(stack: ExitStack, name: str, folder: Path, collector: Collector) ->
     key = _key(environ)
     if name != "audited":
         _drop_triggers(url)
-    ports, groups = {}, {}
-    for processes in PROCESSES:
-        ports[processes] = _free_port()
-        command = _command(name, ports[processes], processes)
-        groups[processes] = stack.enter_context(_running(command, environ, folder))
-        _await_port(ports[processes])
     worker = None
     if name != "bare":
         worker = stack.enter_context(_running([str(AUDITSPAN), "worker"], environ, folder))
-    return Subject(name=name, key=key, url=url, ports=ports, groups=groups, worker=worker)
+    engine = make_engine(url)
+    stack.callback(engine.dispose)
+    postmaster = postmaster_of(engine)
+    ports, programs = {}, {}
+    for processes in PROCESSES:
+        port = ports[processes] = _free_port()
+        group = stack.enter_context(_running(_command(name, port, processes), environ, folder))
+        programs[processes] = Programs(
+            server=group, postmaster=postmaster, worker=worker, collector=collector.pid
+        )
+        _await_port(port)
+    return Subject(name=name, key=key, ports=ports, programs=programs, engine=engine)
 
 
 def _key(environ: dict[str, str]) -> str:

@@ -21,7 +21,11 @@ from auditspan.storage import LEASE_PREFIX, PARTITIONS, WAITS, AuditTables, stag
 from auditspan.tlog import SigningKey
 
 SEAL_INTERVAL = 0.25
-"""Seconds between two passes of the sealer when there is nothing to do."""
+"""Seconds between the beginnings of two passes of the sealer, unless it has a backlog.
+
+A pass costs a transaction and a signature, however few rows it finds. If each began at the end of
+the one before, it would find a few rows, and cost as much as the commits that wrote them.
+"""
 
 SWEEP_INTERVAL = 600.0
 """Seconds between two sweeps for rows that the sealer would never find."""
@@ -43,7 +47,7 @@ class Worker:
         engine: the database of the trail.
         tables: the audit tables.
         sink: the sink, or several sinks with different names.
-        interval: seconds between two polls when there is nothing to do.
+        interval: seconds between two polls, unless there is a backlog.
         signing_key: signs every checkpoint; its name is the name of the trail.
         mac_key: the keys that rows may be authenticated with.
         last_signed: remembers what was signed before.
@@ -130,17 +134,19 @@ class Worker:
         swept = time.monotonic() - SWEEP_INTERVAL
         with quiet():
             while not self._stop.is_set():
+                started = time.monotonic()
                 try:
                     sealed = self._sealer.seal()
                     if not sealed and time.monotonic() - swept >= SWEEP_INTERVAL:
                         swept = time.monotonic()  # even if it fails: it reads the whole table
                         self._sealer.sweep()
-                    wait = 0.0 if sealed else self._interval
+                    is_behind = sealed == self._sealer.batch
+                    wait = 0.0 if is_behind else started + self._interval - time.monotonic()
                     backoff.reset()
                 except Exception:  # a worker must survive any database error
                     wait = backoff.next()
                     _logger.exception("sealing failed; retrying in %.1f s", wait)
-                self._stop.wait(wait)
+                self._stop.wait(max(0.0, wait))
 
     def _take_undrained(self) -> None:
         if staging_of(self._tables.event.metadata) is not None:

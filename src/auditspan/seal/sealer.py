@@ -73,7 +73,7 @@ class Sealer:
     ) -> None:
         self._engine = engine
         self._tables = tables
-        self._batch = batch
+        self.batch = batch
         self._signing_keys = _several(signing_key)
         self._mac_keys = Keyring(mac_key)
         self._last_signed = last_signed
@@ -105,7 +105,7 @@ class Sealer:
         with self._engine.connect() as connection:
             lift_time_limits(connection)
             last = self._go_on(last_position(connection, self._tables))
-            rows, position = self._unsealed.fresh_rows(connection, self._tables, last, self._batch)
+            rows, position = self._unsealed.fresh_rows(connection, self._tables, last, self.batch)
             if rows and not self._is_next(connection, last):
                 return 0
             sealed = self._seal(connection, rows, position)
@@ -128,7 +128,7 @@ class Sealer:
         before = self._after
         if before is None or before.backlog is None or before.snapshot != last.snapshot:
             return last
-        if last.tree.size != before.tree.size + self._batch:
+        if last.tree.size != before.tree.size + self.batch:
             return last
         return replace(last, backlog=before.backlog)
 
@@ -148,7 +148,7 @@ class Sealer:
         with self._engine.connect() as connection:
             lift_time_limits(connection)
             last = last_position(connection, self._tables)
-            rows = self._unsealed.missed_rows(connection, self._tables, last, self._batch)
+            rows = self._unsealed.missed_rows(connection, self._tables, last, self.batch)
             if rows and not self._is_next(connection, last):
                 return 0
             for row in rows:

@@ -242,3 +242,19 @@ def test_a_sweep_that_fails_delays_nobody(
         worker.stop()
     failed = [one for one in ours(caplog) if one.getMessage().startswith("sealing failed")]
     assert (5, 1) == (fresh.report().tree_size, len(failed))
+
+
+def test_a_steady_load_is_sealed_in_few_passes(fresh: Trail) -> None:
+    """A pass begins at most once in an interval, however many rows are committed meanwhile."""
+    interval, began = 0.3, time.monotonic()
+    worker = Worker(
+        fresh.engine, fresh.tables, FileSink(fresh.folder), interval=interval, signing_key=KEY
+    )
+    worker.start()
+    try:
+        while time.monotonic() < began + 5 * interval:
+            fresh.write(1)
+        assert worker.drain(PATIENCE)
+    finally:
+        worker.stop()
+    assert fresh.report().checkpoints <= (time.monotonic() - began) / interval + 1
