@@ -8,7 +8,6 @@ no event records.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from sqlalchemy import DDL, Connection, Dialect, Table, event
 
@@ -75,11 +74,11 @@ _REMOVE = PerDialect[Callable[[Table, Dialect], list[str]]](
 )
 
 
-def _after_create(table: Table, connection: Connection, **_: Any) -> None:  # noqa: ANN401 (SQLAlchemy's options)
+def _after_create(table: Table, connection: Connection, **_: object) -> None:
     for statement in erasure_creation(table, dialect_of(connection)):
         connection.execute(statement)
 
 
-def _after_drop(table: Table, connection: Connection, **_: Any) -> None:  # noqa: ANN401 (SQLAlchemy's options)
+def _after_drop(table: Table, connection: Connection, **_: object) -> None:
     for statement in erasure_removal(table, dialect_of(connection)):
         connection.execute(statement)

@@ -40,7 +40,7 @@ _EXPORTED = 100
 """The number of events of an export that are read at once; each may have 64 KiB."""
 
 
-def find_events(  # noqa: PLR0913 (a filter and two cursors)
+def find_events(
     connection: Connection,
     tables: AuditTables,
     wanted: EventFilter,
@@ -71,7 +71,7 @@ def find_events(  # noqa: PLR0913 (a filter and two cursors)
     return found[:limit]
 
 
-def _page(  # noqa: PLR0913 (a filter and two cursors)
+def _page(
     connection: Connection,
     tables: AuditTables,
     wanted: EventFilter,

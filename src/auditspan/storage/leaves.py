@@ -58,13 +58,13 @@ class StoredText(FunctionElement[str]):
 
 
 @compiles(StoredText, "postgresql")
-def _stored_postgresql(element: StoredText, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+def _stored_postgresql(element: StoredText, compiler: SQLCompiler, **options: object) -> str:
     (column,) = element.clauses
     return f"CAST({compiler.process(column, **options)} AS TEXT)"
 
 
 @compiles(StoredText)
-def _stored_sqlite(element: StoredText, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+def _stored_sqlite(element: StoredText, compiler: SQLCompiler, **options: object) -> str:
     (column,) = element.clauses
     return f"CAST({_text_or_literal(compiler.process(column, **options))} AS BLOB)"
 
@@ -86,13 +86,13 @@ class StoredNumber(FunctionElement[int]):
 
 
 @compiles(StoredNumber, "postgresql")
-def _number_postgresql(element: StoredNumber, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+def _number_postgresql(element: StoredNumber, compiler: SQLCompiler, **options: object) -> str:
     (column,) = element.clauses
     return compiler.process(column, **options)
 
 
 @compiles(StoredNumber)
-def _number_sqlite(element: StoredNumber, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+def _number_sqlite(element: StoredNumber, compiler: SQLCompiler, **options: object) -> str:
     (column,) = element.clauses
     name = compiler.process(column, **options)
     return f"CASE typeof({name}) WHEN 'integer' THEN {name} ELSE {_LARGEST} END"
@@ -113,12 +113,12 @@ class IsCounted(FunctionElement[bool]):
 
 
 @compiles(IsCounted, "postgresql")
-def _counted_postgresql(_e: IsCounted, _c: SQLCompiler, **_: Any) -> str:  # noqa: ANN401
+def _counted_postgresql(_e: IsCounted, _c: SQLCompiler, **_: object) -> str:
     return "TRUE"  # not a comparison, which the planner would assume to be selective
 
 
 @compiles(IsCounted)
-def _counted_sqlite(element: IsCounted, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+def _counted_sqlite(element: IsCounted, compiler: SQLCompiler, **options: object) -> str:
     (column,) = element.clauses
     return f"typeof({compiler.process(column, **options)}) = 'integer'"
 
@@ -139,7 +139,7 @@ class UtcText(FunctionElement[str]):
 
 
 @compiles(UtcText, "postgresql")
-def _utc_postgresql(element: UtcText, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 (the compiler's own)
+def _utc_postgresql(element: UtcText, compiler: SQLCompiler, **options: object) -> str:
     (column,) = element.clauses
     form = """'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'"""
     name = compiler.process(column, **options)
@@ -148,7 +148,7 @@ def _utc_postgresql(element: UtcText, compiler: SQLCompiler, **options: Any) -> 
 
 
 @compiles(UtcText)
-def _utc_sqlite(element: UtcText, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+def _utc_sqlite(element: UtcText, compiler: SQLCompiler, **options: object) -> str:
     (column,) = element.clauses
     name = _text_or_literal(compiler.process(column, **options))
     return f"CAST(replace({name}, ' ', 'T') || 'Z' AS BLOB)"

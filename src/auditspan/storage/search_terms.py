@@ -67,7 +67,7 @@ class HasTerm(FunctionElement[bool]):
 
 
 @compiles(HasTerm, "postgresql")
-def _in_index(element: HasTerm, compiler: SQLCompiler, **given: Any) -> str:  # noqa: ANN401 (SQLAlchemy's)
+def _in_index(element: HasTerm, compiler: SQLCompiler, **given: object) -> str:
     column, term, _ = element.clauses
     preparer = compiler.preparer
     schema = preparer.schema_for_object(column.table)
@@ -77,7 +77,7 @@ def _in_index(element: HasTerm, compiler: SQLCompiler, **given: Any) -> str:  # 
 
 
 @compiles(HasTerm)
-def _in_text(element: HasTerm, compiler: SQLCompiler, **given: Any) -> str:  # noqa: ANN401 (SQLAlchemy's)
+def _in_text(element: HasTerm, compiler: SQLCompiler, **given: object) -> str:
     _, _, in_text = element.clauses
     return f"({compiler.process(in_text, **given)})"
 
@@ -127,11 +127,11 @@ _REMOVAL = PerDialect[Callable[[Table, Dialect], list[str]]](
 )
 
 
-def _after_create(table: Table, connection: Connection, **_: Any) -> None:  # noqa: ANN401 (SQLAlchemy's options)
+def _after_create(table: Table, connection: Connection, **_: object) -> None:
     for statement in term_creation(table, dialect_of(connection)):
         connection.execute(statement)
 
 
-def _after_drop(table: Table, connection: Connection, **_: Any) -> None:  # noqa: ANN401 (SQLAlchemy's options)
+def _after_drop(table: Table, connection: Connection, **_: object) -> None:
     for statement in term_removal(table, dialect_of(connection)):
         connection.execute(statement)

@@ -84,7 +84,7 @@ def events(
     *,
     limit: int,
     follow: bool,
-    **wanted: Any,  # noqa: ANN401 (the criteria)
+    **wanted: object,
 ) -> None:
     """Show events, newest last.
 

@@ -29,7 +29,7 @@ def hold() -> None:
 @click.option("--before", callback=as_time, metavar="TIME", help="Hold events before this time.")
 @click.option("--reason", required=True, help="The reason, which is recorded.")
 @on_trail
-def add(  # noqa: PLR0913 (one for each option)
+def add(
     target: Target,
     *,
     of: tuple[str, str] | None,

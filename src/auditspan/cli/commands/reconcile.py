@@ -77,7 +77,7 @@ _NAMES = 5
 )
 @click.argument("more", nargs=-1, type=PLACE, metavar="")
 @on_trail
-def reconcile(  # noqa: PLR0913 (one for each option)
+def reconcile(
     target: Target,
     *,
     files: tuple[Path, ...],

@@ -217,7 +217,7 @@ class Target(ABC):
 def pass_target(command: Callable[..., None]) -> Callable[..., None]:
     """Pass the target of the command as its first argument."""
 
-    def invoked(*args: Any, **options: Any) -> None:  # noqa: ANN401 (the command's)
+    def invoked(*args: object, **options: object) -> None:
         make: Callable[[], Target] = click.get_current_context().meta[TARGET]
         command(make(), *args, **options)
 

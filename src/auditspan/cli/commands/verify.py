@@ -68,7 +68,7 @@ _OLDER = {"no-history", "no-create"}
 )
 @click.argument("more", nargs=-1, type=PLACE, metavar="")
 @on_trail
-def verify(  # noqa: PLR0913 (one for each option)
+def verify(
     target: Target,
     *,
     public_keys: tuple[str, ...],

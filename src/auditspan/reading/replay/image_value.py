@@ -27,12 +27,12 @@ class ImageValue(FunctionElement[str]):
 
 
 @compiles(ImageValue, "postgresql")
-def _postgresql(element: ImageValue, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+def _postgresql(element: ImageValue, compiler: SQLCompiler, **options: object) -> str:
     return f"to_json({compiler.process(element.clauses, **options)})::text"
 
 
 @compiles(ImageValue, "sqlite")
-def _sqlite(element: ImageValue, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+def _sqlite(element: ImageValue, compiler: SQLCompiler, **options: object) -> str:
     return f"({image_value(compiler.process(element.clauses, **options))})||''"
 
 

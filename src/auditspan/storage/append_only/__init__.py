@@ -11,7 +11,6 @@ made meanwhile. Statements that redefine a table (DROP, ALTER) fire no trigger o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from sqlalchemy import DDL, Connection, Dialect, Table, event
 
@@ -61,12 +60,12 @@ def create_trigger(trigger: Trigger, dialect: Dialect) -> str:
     return _TRIGGERS.of(dialect).create_trigger(trigger, dialect)
 
 
-def _after_create(table: Table, connection: Connection, **_: Any) -> None:  # noqa: ANN401 (SQLAlchemy's options)
+def _after_create(table: Table, connection: Connection, **_: object) -> None:
     for statement in creation(table, dialect_of(connection)):
         connection.execute(statement)
 
 
-def _after_drop(table: Table, connection: Connection, **_: Any) -> None:  # noqa: ANN401 (SQLAlchemy's options)
+def _after_drop(table: Table, connection: Connection, **_: object) -> None:
     dialect = dialect_of(connection)
     of = _TRIGGERS.of(dialect)
     for statement in _ddl(

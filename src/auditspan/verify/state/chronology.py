@@ -122,14 +122,14 @@ _FOUND = """substr({body}, nullif({find}({body}, '}},"change_id":'), 0) + 14, 16
 
 
 @compiles(ChangeId, "postgresql")
-def _change_id_postgresql(element: ChangeId, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+def _change_id_postgresql(element: ChangeId, compiler: SQLCompiler, **options: object) -> str:
     (body,) = element.clauses
     found = _FOUND.format(body=compiler.process(body, **options), find="strpos")
     return f"CAST(substring({found} FROM '^[0-9]+') AS BIGINT)"
 
 
 @compiles(ChangeId)
-def _change_id_sqlite(element: ChangeId, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
+def _change_id_sqlite(element: ChangeId, compiler: SQLCompiler, **options: object) -> str:
     (body,) = element.clauses
     found = _FOUND.format(body=compiler.process(body, **options), find="instr")
     return f"nullif(CAST({found} AS INTEGER), 0)"  # `null` casts to 0
