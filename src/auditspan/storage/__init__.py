@@ -20,6 +20,16 @@ from auditspan.storage.checkpoints import (
     latest_checkpoint,
     subtree_root,
 )
+from auditspan.storage.column_forms import (
+    ColumnForm,
+    Forms,
+    IsCounted,
+    StoredNumber,
+    StoredText,
+    UtcText,
+    plain_text,
+    stored_bytes,
+)
 from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime, database_time
 from auditspan.storage.disclosures import StoredDisclosure, labelled, read_disclosures
 from auditspan.storage.driver import execute, fetch
@@ -37,17 +47,7 @@ from auditspan.storage.events import (
 )
 from auditspan.storage.insert import insert_counted
 from auditspan.storage.leases import RELAY, Lease, LeaseLostError, holding
-from auditspan.storage.leaves import (
-    IsCounted,
-    StoredNumber,
-    StoredText,
-    UtcText,
-    leaf_hashes,
-    newest_size,
-    sealed_hashes,
-    sealed_leaves,
-    stored_bytes,
-)
+from auditspan.storage.leaves import leaf_hashes, newest_size, sealed_hashes, sealed_leaves
 from auditspan.storage.locks import LockHolder, LockWatch, lock_holder, try_sealer_lock
 from auditspan.storage.new_events import insert_records
 from auditspan.storage.partitions import PARTITIONS
@@ -98,8 +98,10 @@ __all__ = [
     "TERM_SOURCE",
     "WAITS",
     "AuditTables",
+    "ColumnForm",
     "CoveredRows",
     "EventFilter",
+    "Forms",
     "IsCounted",
     "KeySource",
     "Lease",
@@ -154,6 +156,7 @@ __all__ = [
     "lock_holder",
     "lock_subject",
     "newest_size",
+    "plain_text",
     "purge_before",
     "purge_of",
     "purge_removal",

@@ -13,8 +13,8 @@ from auditspan.format import (
     commitment_of,
     decrypt,
 )
+from auditspan.storage.column_forms import StoredText
 from auditspan.storage.erasure_keys import erasure_keys_of
-from auditspan.storage.leaves import StoredText
 from auditspan.storage.tables import AuditTables
 
 _T = TypeVar("_T")
