@@ -5,7 +5,7 @@ Every field is the variable `AUDITSPAN_<FIELD>`; see `auditspan.trail.settings`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from limits import parse
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
@@ -215,7 +215,7 @@ class Settings(TrailSettings):
         return make_url(self.database_url).get_backend_name() == "sqlite"
 
 
-def load_settings(**given: Any) -> Settings:  # noqa: ANN401 (fields of Settings, validated there)
+def load_settings(**given: object) -> Settings:
     """Load settings from `given`, the environment and the secret files, in this order.
 
     Raises:

@@ -14,7 +14,7 @@ from support.terminal import on_terminal
 
 PROGRAM = """
 from auditspan.cli.commands import print_rows
-print_rows([{"action": "a.b", "outcome": "failure", "text": "[red]\\x1b[31m"}], as_json=False)
+print_rows([{"action": "a.b", "outcome": "failure", "text": "[red]\\x1b[31m"}])
 """
 RED = "\x1b[31mfailure"
 PLAIN = "ACTION  OUTCOME  TEXT\na.b     failure  [red]\\x1b[31m"

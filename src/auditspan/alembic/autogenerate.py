@@ -11,7 +11,7 @@ Alembic would propose to drop the partitions.
 
 from __future__ import annotations
 
-from alembic.autogenerate import comparators, renderers
+from alembic.autogenerate import comparators
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import (
     CreateIndexOp,
@@ -26,82 +26,11 @@ from alembic.util import DispatchPriority, PriorityDispatchResult
 from sqlalchemy import Connection
 
 from auditspan.alembic.staging_operations import add_triggers
+from auditspan.alembic.trail_operations import TrailOperation
 from auditspan.storage import PARTITIONS, TERM_INDEX
 
 _OTHER_INDEXES = {"ix_audit_event_event_id", "ix_audit_leaf_event_id"}
 """On a partitioned table, the first belongs to each partition, and the second is not unique."""
-
-
-class CreateGuards(MigrateOperation):
-    """Operation that creates the guards of the audit tables, after the tables."""
-
-    def reverse(self) -> DropGuards:
-        """Return the reverse operation."""
-        return DropGuards()
-
-    def to_diff_tuple(self) -> tuple[str, str]:
-        """Return the difference, for `alembic check`."""
-        return ("add_guards", "audit_event")
-
-
-class DropGuards(MigrateOperation):
-    """Operation that drops the guards, before the tables are dropped."""
-
-    def reverse(self) -> CreateGuards:
-        """Return the reverse operation."""
-        return CreateGuards()
-
-    def to_diff_tuple(self) -> tuple[str, str]:
-        """Return the difference, for `alembic check`."""
-        return ("remove_guards", "audit_event")
-
-
-class CreateErasure(MigrateOperation):
-    """Operation that creates the function that erases a subject, after its tables."""
-
-    def reverse(self) -> DropErasure:
-        """Return the reverse operation."""
-        return DropErasure()
-
-    def to_diff_tuple(self) -> tuple[str, str]:
-        """Return the difference, for `alembic check`."""
-        return ("add_erasure", "audit_subject_key")
-
-
-class DropErasure(MigrateOperation):
-    """Operation that drops the function, before the tables are dropped."""
-
-    def reverse(self) -> CreateErasure:
-        """Return the reverse operation."""
-        return CreateErasure()
-
-    def to_diff_tuple(self) -> tuple[str, str]:
-        """Return the difference, for `alembic check`."""
-        return ("remove_erasure", "audit_subject_key")
-
-
-@renderers.dispatch_for(CreateErasure)
-def _create_erasure(context: AutogenContext, _operation: CreateErasure) -> str:
-    context.imports.add("import auditspan.alembic")
-    return "auditspan.alembic.create_erasure(op)"
-
-
-@renderers.dispatch_for(DropErasure)
-def _drop_erasure(context: AutogenContext, _operation: DropErasure) -> str:
-    context.imports.add("import auditspan.alembic")
-    return "auditspan.alembic.drop_erasure(op)"
-
-
-@renderers.dispatch_for(CreateGuards)
-def _create(context: AutogenContext, _operation: CreateGuards) -> str:
-    context.imports.add("import auditspan.alembic")
-    return "auditspan.alembic.create_guards(op)"
-
-
-@renderers.dispatch_for(DropGuards)
-def _drop(context: AutogenContext, _operation: DropGuards) -> str:
-    context.imports.add("import auditspan.alembic")
-    return "auditspan.alembic.drop_guards(op)"
 
 
 @comparators.dispatch_for("autogenerate", priority=DispatchPriority.LAST)
@@ -113,9 +42,9 @@ def _add_guards(context: AutogenContext, upgrade: UpgradeOps) -> PriorityDispatc
     if any(name.startswith("audit_") for name in made):
         context.imports.add("import auditspan.alembic")
     if "audit_event" in made:
-        upgrade.ops.append(CreateGuards())
+        upgrade.ops.append(TrailOperation("guards", "audit_event"))
     elif "audit_subject_key" in made:
-        upgrade.ops.append(CreateErasure())
+        upgrade.ops.append(TrailOperation("erasure", "audit_subject_key"))
     connection = context.connection
     if connection is not None:
         _leave_partitions(connection, upgrade)

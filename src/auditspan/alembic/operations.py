@@ -30,7 +30,7 @@ has changed a table, by any means. The writes of a migration are recorded as one
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -38,16 +38,14 @@ from sqlalchemy import DDL, Connection, Dialect, Executable, MetaData, Table
 
 from auditspan.capture import busy, drain_first, pin, target_metadata
 from auditspan.storage import (
+    ERASURE_FUNCTION,
     PARTITIONS,
+    SEARCH_TERMS,
     audit_change_table,
     audit_tables,
     creation,
-    erasure_creation,
-    erasure_removal,
     purge_removal,
     removal,
-    term_creation,
-    term_removal,
 )
 from auditspan.storage.triggers import (
     TRIGGERS,
@@ -76,12 +74,8 @@ def create_guards(op: MigrationOperations, *, schema: str | None = None) -> None
     """
     dialect: Dialect = op.get_context().dialect
     for table in _append_only(schema):
-        for statement in (
-            *removal(table, dialect),
-            *creation(table, dialect),
-            *PARTITIONS.of(dialect).guard_partitions(table, dialect),
-        ):
-            op.execute(statement)
+        guards = PARTITIONS.of(dialect).guard_partitions(table, dialect)
+        _execute(op, (*removal(table, dialect), *creation(table, dialect), *guards))
     create_search_terms(op, schema=schema)
     create_erasure(op, schema=schema)
 
@@ -89,29 +83,25 @@ def create_guards(op: MigrationOperations, *, schema: str | None = None) -> None
 def create_erasure(op: MigrationOperations, *, schema: str | None = None) -> None:
     """Create the function that erases a subject, on PostgreSQL, after its tables."""
     key, dialect = audit_tables(MetaData(schema=schema)).subject_key, op.get_context().dialect
-    for statement in erasure_creation(key, dialect):
-        op.execute(statement)
+    _execute(op, ERASURE_FUNCTION.creation(key, dialect))
 
 
 def drop_erasure(op: MigrationOperations, *, schema: str | None = None) -> None:
     """Drop the function that erases a subject."""
     key, dialect = audit_tables(MetaData(schema=schema)).subject_key, op.get_context().dialect
-    for statement in erasure_removal(key, dialect):
-        op.execute(statement)
+    _execute(op, ERASURE_FUNCTION.removal(key, dialect))
 
 
 def create_search_terms(op: MigrationOperations, *, schema: str | None = None) -> None:
     """Create the index of search terms and its function, on PostgreSQL, unless they exist."""
     event, dialect = audit_tables(MetaData(schema=schema)).event, op.get_context().dialect
-    for statement in term_creation(event, dialect):
-        op.execute(statement)
+    _execute(op, SEARCH_TERMS.creation(event, dialect))
 
 
 def drop_search_terms(op: MigrationOperations, *, schema: str | None = None) -> None:
     """Drop the index of search terms and its function."""
     event, dialect = audit_tables(MetaData(schema=schema)).event, op.get_context().dialect
-    for statement in term_removal(event, dialect):
-        op.execute(statement)
+    _execute(op, SEARCH_TERMS.removal(event, dialect))
 
 
 def drop_guards(op: MigrationOperations, *, schema: str | None = None) -> None:
@@ -122,8 +112,7 @@ def drop_guards(op: MigrationOperations, *, schema: str | None = None) -> None:
     for table in _append_only(schema):
         unguard = PARTITIONS.of(dialect).unguard_partitions(table, dialect)
         without = (*removal(table, dialect), *purge_removal(table, dialect))
-        for statement in (*unguard, *without):
-            op.execute(statement)
+        _execute(op, (*unguard, *without))
 
 
 def partition_audit_event(op: MigrationOperations, *, schema: str | None = None) -> None:
@@ -139,8 +128,7 @@ def partition_audit_event(op: MigrationOperations, *, schema: str | None = None)
     tables = audit_tables(MetaData(schema=schema))
     dialect: Dialect = op.get_context().dialect
     with _own(op):
-        for statement in PARTITIONS.of(dialect).partitioning(tables.event, tables.leaf, dialect):
-            op.execute(statement)
+        _execute(op, PARTITIONS.of(dialect).partitioning(tables.event, tables.leaf, dialect))
 
 
 def create_staging(op: MigrationOperations, *, schema: str | None = None) -> None:
@@ -209,6 +197,11 @@ def drop_triggers(op: MigrationOperations, table: str, *, schema: str | None = N
     _run(op, removal_statements(table, schema, op.get_context().dialect, connection))
     if connection is not None:
         pin(connection, Table(table, MetaData(), schema=schema), None)
+
+
+def _execute(op: MigrationOperations, statements: Iterable[DDL]) -> None:
+    for statement in statements:
+        op.execute(statement)
 
 
 def _connection(op: MigrationOperations) -> Connection | None:

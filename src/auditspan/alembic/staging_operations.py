@@ -11,6 +11,8 @@ a table is dropped, or is no longer audited
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import (
@@ -22,38 +24,13 @@ from alembic.operations.ops import (
 )
 from sqlalchemy import Connection, inspect
 
+from auditspan.alembic.trail_operations import TrailOperation, call
 from auditspan.capture import busy, staged_tables, target_metadata
 from auditspan.storage import STAGING
 from auditspan.storage.triggers import TRIGGERS, StagedTable, triggered_tables
 
 
-class CreateStaging(MigrateOperation):
-    """Operation that creates the drain function of `audit_change`, after the table."""
-
-    def __init__(self, schema: str | None) -> None:
-        self.schema = schema
-
-    def reverse(self) -> DropStaging:
-        """Return the reverse operation."""
-        return DropStaging(self.schema)
-
-    def to_diff_tuple(self) -> tuple[str, str]:
-        """Return the difference, for `alembic check`."""
-        return ("add_staging", STAGING)
-
-
-class DropStaging(CreateStaging):
-    """Operation that drops the drain function, before the table is dropped."""
-
-    def reverse(self) -> CreateStaging:  # type: ignore[override]
-        """Return the reverse operation."""
-        return CreateStaging(self.schema)
-
-    def to_diff_tuple(self) -> tuple[str, str]:
-        """Return the difference, for `alembic check`."""
-        return ("remove_staging", STAGING)
-
-
+@dataclass(eq=False)
 class TriggersOperation(MigrateOperation):
     """Operation on the triggers of one table.
 
@@ -64,17 +41,10 @@ class TriggersOperation(MigrateOperation):
         staging_schema: the schema of `audit_change`.
     """
 
-    def __init__(
-        self,
-        table: str,
-        schema: str | None,
-        excluded: frozenset[str],
-        staging_schema: str | None = None,
-    ) -> None:
-        self.table = table
-        self.schema = schema
-        self.excluded = excluded
-        self.staging_schema = staging_schema
+    table: str
+    schema: str | None
+    excluded: frozenset[str]
+    staging_schema: str | None = None
 
     def to_diff_tuple(self) -> tuple[str, str]:
         """Return the difference, for `alembic check`."""
@@ -117,20 +87,10 @@ class FormerTriggers(TriggersOperation):
         return self.like(ReplaceTriggers)
 
 
-@renderers.dispatch_for(CreateStaging)
-def _render_create_staging(context: AutogenContext, operation: CreateStaging) -> str:
-    return _call(context, "create_staging", schema=operation.schema)
-
-
-@renderers.dispatch_for(DropStaging)
-def _render_drop_staging(context: AutogenContext, operation: DropStaging) -> str:
-    return _call(context, "drop_staging", schema=operation.schema)
-
-
 @renderers.dispatch_for(CreateTriggers)
 @renderers.dispatch_for(ReplaceTriggers)
 def _render_create(context: AutogenContext, operation: TriggersOperation) -> str:
-    return _call(
+    return call(
         context,
         "create_triggers",
         operation.table,
@@ -142,18 +102,12 @@ def _render_create(context: AutogenContext, operation: TriggersOperation) -> str
 
 @renderers.dispatch_for(DropTriggers)
 def _render_drop(context: AutogenContext, operation: TriggersOperation) -> str:
-    return _call(context, "drop_triggers", operation.table, schema=operation.schema)
+    return call(context, "drop_triggers", operation.table, schema=operation.schema)
 
 
 @renderers.dispatch_for(FormerTriggers)
 def _render_nothing(_context: AutogenContext, _operation: TriggersOperation) -> list[str]:
     return []
-
-
-def _call(context: AutogenContext, name: str, *arguments: str, **options: object) -> str:
-    context.imports.add("import auditspan.alembic")
-    given = [f"{key}={value!r}" for key, value in options.items() if value]
-    return f"auditspan.alembic.{name}({', '.join(['op', *map(repr, arguments), *given])})"
 
 
 def add_triggers(context: AutogenContext, upgrade: UpgradeOps) -> None:
@@ -193,7 +147,7 @@ class _Proposal:
         self._wanted: set[str] = set()
         self.first: list[MigrateOperation] = []
         self.last: list[MigrateOperation] = [
-            CreateStaging(one.schema)
+            TrailOperation("staging", STAGING, schema=one.schema)
             for one in upgrade.ops
             if isinstance(one, CreateTableOp) and one.table_name == STAGING
         ]
@@ -219,7 +173,7 @@ class _Proposal:
                 self.first.append(DropTriggers(found.name, found.schema, found.excluded))
         for one in self._gone.values():
             if one.table_name == STAGING:
-                self.first.append(DropStaging(one.schema))
+                self.first.append(TrailOperation("staging", STAGING, schema=one.schema, drops=True))
 
     def _exists(self, staged: StagedTable) -> bool:
         return inspect(self._connection).has_table(staged.table.name, schema=staged.table.schema)

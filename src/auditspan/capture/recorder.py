@@ -80,7 +80,7 @@ class Recorder:
             span_id=trace.format_span_id(span.span_id) if span.is_valid else None,
         )
 
-    def record(  # noqa: PLR0913 (each is a member of the body)
+    def record(
         self,
         action: str,
         *,

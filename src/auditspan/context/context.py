@@ -98,7 +98,7 @@ def _request_scope() -> RequestScope | None:
 
 
 @contextmanager
-def audit_context(  # noqa: PLR0913 (one for each member of the body)
+def audit_context(
     *,
     actor: ActorSource | None = None,
     on_behalf_of: Actor | None = None,

@@ -104,7 +104,7 @@ def save_cursors(connection: Connection, tables: AuditTables, sink: str, cursors
         insert_counted(connection, table, {"sink": sink, **values})
 
 
-def outgoing(  # noqa: PLR0913 (keyword-only limits)
+def outgoing(
     connection: Connection,
     tables: AuditTables,
     after: int,

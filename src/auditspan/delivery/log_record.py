@@ -146,7 +146,7 @@ def unix_nanos(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND * 1000
 
 
-def _log(  # noqa: PLR0913 (the fields of the message)
+def _log(
     name: bytes,
     body: str,
     occurred: datetime,

@@ -94,7 +94,7 @@ class OtlpSink:
         AuditConfigError: a header is invalid, or the proxy of the environment is not supported.
     """
 
-    def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
+    def __init__(
         self,
         endpoint: str,
         *,

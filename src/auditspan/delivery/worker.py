@@ -59,7 +59,7 @@ class Worker:
             differs from the name of the signing key.
     """
 
-    def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
+    def __init__(
         self,
         engine: Engine,
         tables: AuditTables,

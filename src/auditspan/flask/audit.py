@@ -43,7 +43,7 @@ class Audit:
         AuditConfigError: the sessions already have a trail, or models are already in use.
     """
 
-    def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
+    def __init__(
         self,
         db: Any,  # noqa: ANN401 (Flask-SQLAlchemy's)
         *,

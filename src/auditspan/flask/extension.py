@@ -65,7 +65,7 @@ class AuditExtension:
             Without it, no request may.
     """
 
-    def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
+    def __init__(
         self,
         trail: AuditTrail,
         *,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 _SUSPECT = re.compile(r"[^ -~\xa1-\xac\xae-\u02ff]")
 """Characters outside printable ASCII and Latin, which are checked one by one."""
@@ -19,7 +18,7 @@ def printable(text: str) -> str:
     return _SUSPECT.sub(_python_escape, text)
 
 
-def printable_json(value: Any, *, indent: int | None = None) -> str:  # noqa: ANN401 (any JSON)
+def printable_json(value: object, *, indent: int | None = None) -> str:
     """Return `value` as printable JSON: like `printable`, with JSON escapes."""
     lines = json.dumps(value, indent=indent, ensure_ascii=False).split("\n")
     return "\n".join(_SUSPECT.sub(_json_escape, line) for line in lines)

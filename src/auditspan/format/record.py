@@ -52,7 +52,7 @@ class Actor(_Part):
     label: str | None = None
 
     @classmethod
-    def user(cls, id: object, *, label: str | None = None) -> Actor:  # noqa: A002 (the field)
+    def user(cls, id: object, *, label: str | None = None) -> Actor:
         """Return the actor for a person, identified by the application's user id.
 
         Raises:

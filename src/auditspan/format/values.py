@@ -26,7 +26,7 @@ from auditspan.format.canonical import (
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def represent(value: Any) -> Json:  # noqa: ANN401 (a column may hold any Python value)
+def represent(value: object) -> Json:
     """Return the lossless representation of a value for an audit body.
 
     Integers beyond ±(2**53 - 1), floats and decimals become their decimal text (a decimal without
@@ -47,7 +47,7 @@ def represent(value: Any) -> Json:  # noqa: ANN401 (a column may hold any Python
         ) from error
 
 
-def _represent(value: Any) -> Json:  # noqa: ANN401
+def _represent(value: object) -> Json:
     if isinstance(value, enum.Enum):
         return value.name or _represent(value.value)  # a combination of flags may have no name
     if value is None or isinstance(value, bool):
@@ -63,7 +63,7 @@ def _represent(value: Any) -> Json:  # noqa: ANN401
     return _scalar(value)
 
 
-def represent_json(value: Any) -> Json:  # noqa: ANN401
+def represent_json(value: object) -> Json:
     """Return the representation of a JSON value; a float stays distinct from its decimal text.
 
     Raises:
@@ -90,7 +90,7 @@ def _text(value: str) -> Json:
     return value if UNFIT_TEXT.search(value) is None else represent_document(value)
 
 
-def represent_document(value: Any) -> Json:  # noqa: ANN401
+def represent_document(value: object) -> Json:
     """Represent a JSON value outside the profile by its text.
 
     >>> represent_document({"ratio": 1.5})
@@ -119,7 +119,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
     return _represent(value)
 
 
-def _fits(value: Any) -> bool:  # noqa: ANN401
+def _fits(value: object) -> bool:
     if isinstance(value, dict):
         return all(
             is_profile_key(key) and not key.startswith("$") and _fits(item)
@@ -130,7 +130,7 @@ def _fits(value: Any) -> bool:  # noqa: ANN401
     return is_profile_scalar(value)
 
 
-def _scalar(value: Any) -> Json:  # noqa: ANN401, PLR0911 (one line per type)
+def _scalar(value: object) -> Json:  # noqa: PLR0911 (one line per type)
     if isinstance(value, float):
         return repr(float(value))
     if isinstance(value, Decimal):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -99,7 +99,7 @@ class Event:
         return cls(**own)
 
 
-def _part(part: Any, members: Mapping[str, Any] | None) -> Any:  # noqa: ANN401 (one of the five)
+def _part(part: Callable[..., object], members: Mapping[str, Any] | None) -> object:
     """Make one part; None where it is absent, also the service of a body that cannot be read."""
     if members is None or members.get("name", "") is None:
         return None

@@ -61,7 +61,7 @@ class Sealer:
         last_signed: remembers what was signed before, independently of the database.
     """
 
-    def __init__(  # noqa: PLR0913 (keyword-only, each with a default)
+    def __init__(
         self,
         engine: Engine,
         tables: AuditTables,

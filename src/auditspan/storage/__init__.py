@@ -20,11 +20,21 @@ from auditspan.storage.checkpoints import (
     latest_checkpoint,
     subtree_root,
 )
+from auditspan.storage.column_forms import (
+    ColumnForm,
+    Forms,
+    IsCounted,
+    StoredNumber,
+    StoredText,
+    UtcText,
+    plain_text,
+    stored_bytes,
+)
 from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime, database_time
 from auditspan.storage.disclosures import StoredDisclosure, labelled, read_disclosures
 from auditspan.storage.driver import execute, fetch
 from auditspan.storage.erasure import count_erasable, lock_subject, remove_disclosures
-from auditspan.storage.erasure_function import erasure_creation, erasure_removal
+from auditspan.storage.erasure_function import ERASURE_FUNCTION
 from auditspan.storage.erasure_keys import KeySource, add_erasure_keys, erasure_keys_of
 from auditspan.storage.event_filter import EXCLUDABLE, FILTER_NAMES, EventFilter
 from auditspan.storage.events import (
@@ -37,17 +47,7 @@ from auditspan.storage.events import (
 )
 from auditspan.storage.insert import insert_counted
 from auditspan.storage.leases import RELAY, Lease, LeaseLostError, holding
-from auditspan.storage.leaves import (
-    IsCounted,
-    StoredNumber,
-    StoredText,
-    UtcText,
-    leaf_hashes,
-    newest_size,
-    sealed_hashes,
-    sealed_leaves,
-    stored_bytes,
-)
+from auditspan.storage.leaves import leaf_hashes, newest_size, sealed_hashes, sealed_leaves
 from auditspan.storage.locks import LockHolder, LockWatch, lock_holder, try_sealer_lock
 from auditspan.storage.new_events import insert_records
 from auditspan.storage.partitions import PARTITIONS
@@ -70,8 +70,8 @@ from auditspan.storage.purging import PURGING
 from auditspan.storage.quarantine import is_quarantined, quarantined, take_back
 from auditspan.storage.schemas import Translation, dialect_of, schema_in, translation_of
 from auditspan.storage.search_terms import INDEX as TERM_INDEX
+from auditspan.storage.search_terms import SEARCH_TERMS
 from auditspan.storage.search_terms import SOURCE as TERM_SOURCE
-from auditspan.storage.search_terms import term_creation, term_removal
 from auditspan.storage.snapshot import snapshot
 from auditspan.storage.sqlite_setup import WAITS, set_up_late, set_up_sqlite
 from auditspan.storage.stored_event import StoredEvent, begins_whole
@@ -82,6 +82,7 @@ from auditspan.storage.unkeyed import CoveredRows, find_uncovered, key_additions
 
 __all__ = [
     "DROP_PARTITIONS",
+    "ERASURE_FUNCTION",
     "EXCLUDABLE",
     "FILTER_NAMES",
     "LEASE_PREFIX",
@@ -91,13 +92,16 @@ __all__ = [
     "REFUSE_SOURCE",
     "RELAY",
     "REMOVE",
+    "SEARCH_TERMS",
     "STAGING",
     "TERM_INDEX",
     "TERM_SOURCE",
     "WAITS",
     "AuditTables",
+    "ColumnForm",
     "CoveredRows",
     "EventFilter",
+    "Forms",
     "IsCounted",
     "KeySource",
     "Lease",
@@ -128,9 +132,7 @@ __all__ = [
     "creation",
     "database_time",
     "dialect_of",
-    "erasure_creation",
     "erasure_keys_of",
-    "erasure_removal",
     "event_at",
     "execute",
     "fetch",
@@ -154,6 +156,7 @@ __all__ = [
     "lock_holder",
     "lock_subject",
     "newest_size",
+    "plain_text",
     "purge_before",
     "purge_of",
     "purge_removal",
@@ -180,8 +183,6 @@ __all__ = [
     "stored_bytes",
     "subtree_root",
     "take_back",
-    "term_creation",
-    "term_removal",
     "translation_of",
     "triggers_of",
     "try_sealer_lock",

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, select
 
 from auditspan.format import Json
-from auditspan.storage.leaves import IsCounted, StoredText, UtcText, stored_bytes
+from auditspan.storage.column_forms import IsCounted, StoredText, UtcText, stored_bytes
 from auditspan.storage.tables import AuditTables
 from auditspan.tlog import Tree
 

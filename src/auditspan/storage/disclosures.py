@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, exists, select
 
@@ -13,8 +13,8 @@ from auditspan.format import (
     commitment_of,
     decrypt,
 )
+from auditspan.storage.column_forms import StoredText
 from auditspan.storage.erasure_keys import erasure_keys_of
-from auditspan.storage.leaves import StoredText
 from auditspan.storage.tables import AuditTables
 
 _T = TypeVar("_T")
@@ -63,13 +63,13 @@ class _Reader:
         self._keys = keys
         self._secrets: dict[bytes, bytes | None] = {}
 
-    def read(  # noqa: PLR0913, PLR0917 (the columns of a row)
+    def read(  # noqa: PLR0917 (the columns of a row)
         self,
         sha256: str,
         subject_type: str,
         subject_id: str,
-        encrypted: Any,  # noqa: ANN401 (anything after tampering)
-        wrapped: Any,  # noqa: ANN401
+        encrypted: object,
+        wrapped: object,
         erasure_key_id: str | None,
     ) -> StoredDisclosure:
         """Return the disclosure of a row."""

@@ -7,14 +7,10 @@ no event records.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from sqlalchemy import DDL, Connection, Dialect, Table, event
+from sqlalchemy import Dialect, Table
 
 from auditspan.storage.append_only.trigger import schema_prefix
-from auditspan.storage.dialects import PerDialect
-from auditspan.storage.schemas import dialect_of
+from auditspan.storage.table_ddl import TableDdl, on_postgresql
 
 FUNCTION = "auditspan_erase"
 """The function of the type and the id of a subject; one in each schema with a trail."""
@@ -41,23 +37,6 @@ $create$, '@home@', home);
 END $do$"""  # noqa: S608 (names of our own)
 
 
-def with_erasure_function(table: Table) -> Table:
-    """Create the function whenever this table is created, for example by `create_all`."""
-    event.listen(table, "after_create", _after_create, propagate=True)
-    event.listen(table, "after_drop", _after_drop, propagate=True)
-    return table
-
-
-def erasure_creation(subject_key: Table, dialect: Dialect) -> list[DDL]:
-    """Return the statements that create the function, if the table of keys exists."""
-    return [DDL(one) for one in _CREATE.of(dialect)(subject_key, dialect)]  # type: ignore[no-untyped-call]
-
-
-def erasure_removal(subject_key: Table, dialect: Dialect) -> list[DDL]:
-    """Return the statements that drop the function."""
-    return [DDL(one) for one in _REMOVE.of(dialect)(subject_key, dialect)]  # type: ignore[no-untyped-call]
-
-
 def _create(table: Table, dialect: Dialect) -> list[str]:
     name = dialect.identifier_preparer.format_table(table).replace("'", "''")
     return [_CREATION.replace("@table@", name)]
@@ -67,19 +46,5 @@ def _remove(table: Table, dialect: Dialect) -> list[str]:
     return [f"DROP FUNCTION IF EXISTS {schema_prefix(table, dialect)}{FUNCTION}{_TYPES}"]
 
 
-_CREATE = PerDialect[Callable[[Table, Dialect], list[str]]](
-    postgresql=_create, sqlite=lambda *_: []
-)
-_REMOVE = PerDialect[Callable[[Table, Dialect], list[str]]](
-    postgresql=_remove, sqlite=lambda *_: []
-)
-
-
-def _after_create(table: Table, connection: Connection, **_: Any) -> None:  # noqa: ANN401 (SQLAlchemy's options)
-    for statement in erasure_creation(table, dialect_of(connection)):
-        connection.execute(statement)
-
-
-def _after_drop(table: Table, connection: Connection, **_: Any) -> None:  # noqa: ANN401 (SQLAlchemy's options)
-    for statement in erasure_removal(table, dialect_of(connection)):
-        connection.execute(statement)
+ERASURE_FUNCTION = TableDdl(create=on_postgresql(_create), drop=on_postgresql(_remove))
+"""The function; it is created if the table of keys exists."""

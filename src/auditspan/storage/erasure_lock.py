@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from sqlalchemy import Connection, text
 
@@ -41,7 +41,7 @@ class ErasureLock(Protocol):
         Erasures of them then wait until the transaction ends. None if there is nothing to lock.
         """
 
-    def sees_newest(self, answer: Any, /) -> bool:  # noqa: ANN401 (what the driver returns)
+    def sees_newest(self, answer: object, /) -> bool:
         """Return whether the next query sees what an erasure has just committed.
 
         Args:

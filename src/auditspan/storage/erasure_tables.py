@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Column, Index, LargeBinary, MetaData, String, Table, Text, Uuid, text
 
 from auditspan.storage.column_types import DatabaseClock, UtcDateTime
-from auditspan.storage.erasure_function import with_erasure_function
+from auditspan.storage.erasure_function import ERASURE_FUNCTION
 
 _IF_SET: dict[str, Any] = dict.fromkeys(
     ("postgresql_where", "sqlite_where"), text("term IS NOT NULL")
@@ -55,4 +55,4 @@ def subject_key_table(metadata: MetaData) -> Table:
         Column("created_at", UtcDateTime(), server_default=DatabaseClock(), nullable=False),
         Index("ix_audit_subject_key_subject", "subject_type", "subject_id"),
     )
-    return with_erasure_function(table)
+    return ERASURE_FUNCTION.attach(table)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
     Row,
@@ -18,16 +17,15 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.sql.functions import FunctionElement
 
 from auditspan.format import (
     COLUMNS,
     in_change_order,
     may_have_commitments,
 )
+from auditspan.storage.column_forms import IsCounted, StoredText, UtcText, plain_text
 from auditspan.storage.disclosures import read_disclosures
 from auditspan.storage.event_filter import EventFilter
-from auditspan.storage.leaves import IsCounted, StoredText, UtcText
 from auditspan.storage.nearby import near_rows, rows_of_times
 from auditspan.storage.quarantine import is_quarantined
 from auditspan.storage.stored_event import StoredEvent
@@ -40,7 +38,7 @@ _EXPORTED = 100
 """The number of events of an export that are read at once; each may have 64 KiB."""
 
 
-def find_events(  # noqa: PLR0913 (a filter and two cursors)
+def find_events(
     connection: Connection,
     tables: AuditTables,
     wanted: EventFilter,
@@ -71,7 +69,7 @@ def find_events(  # noqa: PLR0913 (a filter and two cursors)
     return found[:limit]
 
 
-def _page(  # noqa: PLR0913 (a filter and two cursors)
+def _page(
     connection: Connection,
     tables: AuditTables,
     wanted: EventFilter,
@@ -197,12 +195,8 @@ def _events(tables: AuditTables) -> Select[Any]:
         case((IsCounted(leaf.c.seq), leaf.c.seq)).label("seq"),
         _delivered(tables),
         StoredText(event.c.mac).label("mac"),
-        *(_as_text(event.c[name]).label(f"plain_{name}") for name in COLUMNS),
+        *(plain_text(event.c[name]).label(f"plain_{name}") for name in COLUMNS),
     ).select_from(event.outerjoin(leaf, leaf.c.row_id == event.c.id))
-
-
-def _as_text(column: Column[Any]) -> FunctionElement[str]:
-    return UtcText(column) if column.name == "occurred_at" else StoredText(column)
 
 
 def _delivered(tables: AuditTables) -> ColumnElement[bool]:

@@ -45,7 +45,7 @@ _LABELLED = ("actor", "on_behalf_of")
 """The members whose erasable labels are found by their terms."""
 
 
-def insert_disclosures(  # noqa: PLR0913 (two facts about the transaction)
+def insert_disclosures(
     connection: Connection,
     tables: AuditTables,
     of_events: _Given,

@@ -19,7 +19,7 @@ _COLUMNS = (*COLUMNS, "body", "mac", "mac_key_id")
 """The columns that are inserted; the database sets the others."""
 
 
-def insert_records(  # noqa: PLR0913 (the tables, and two kinds of keys)
+def insert_records(
     connection: Connection,
     tables: AuditTables,
     records: Iterable[AuditRecord],

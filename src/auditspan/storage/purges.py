@@ -27,7 +27,7 @@ from auditspan.format import (
     read_event,
     timestamp,
 )
-from auditspan.storage.leaves import IsCounted, StoredText, UtcText, stored_bytes
+from auditspan.storage.column_forms import IsCounted, StoredText, UtcText, stored_bytes
 from auditspan.storage.stored_event import StoredEvent, begins_whole
 from auditspan.storage.tables import AuditTables
 from auditspan.tlog import Tree, hash_leaf

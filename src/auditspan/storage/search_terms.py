@@ -7,18 +7,16 @@ damaged body has no terms. SQLite searches the text of the body.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
-from sqlalchemy import DDL, Boolean, Column, Connection, Dialect, Table, Text, event, literal
+from sqlalchemy import Boolean, Column, Dialect, Table, Text, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from auditspan.format import canonical_json
 from auditspan.storage.append_only.trigger import schema_prefix
-from auditspan.storage.dialects import PerDialect
-from auditspan.storage.schemas import dialect_of
+from auditspan.storage.table_ddl import TableDdl, on_postgresql
 
 FUNCTION = "auditspan_terms"
 """The function of the body; one in each schema with a trail."""
@@ -67,7 +65,7 @@ class HasTerm(FunctionElement[bool]):
 
 
 @compiles(HasTerm, "postgresql")
-def _in_index(element: HasTerm, compiler: SQLCompiler, **given: Any) -> str:  # noqa: ANN401 (SQLAlchemy's)
+def _in_index(element: HasTerm, compiler: SQLCompiler, **given: object) -> str:
     column, term, _ = element.clauses
     preparer = compiler.preparer
     schema = preparer.schema_for_object(column.table)
@@ -77,26 +75,9 @@ def _in_index(element: HasTerm, compiler: SQLCompiler, **given: Any) -> str:  # 
 
 
 @compiles(HasTerm)
-def _in_text(element: HasTerm, compiler: SQLCompiler, **given: Any) -> str:  # noqa: ANN401 (SQLAlchemy's)
+def _in_text(element: HasTerm, compiler: SQLCompiler, **given: object) -> str:
     _, _, in_text = element.clauses
     return f"({compiler.process(in_text, **given)})"
-
-
-def searchable(table: Table) -> Table:
-    """Create the index of the terms whenever this table is created, for example by `create_all`."""
-    event.listen(table, "after_create", _after_create, propagate=True)
-    event.listen(table, "after_drop", _after_drop, propagate=True)
-    return table
-
-
-def term_creation(table: Table, dialect: Dialect) -> list[DDL]:
-    """Return the statements that create the function and the index, unless they exist."""
-    return [DDL(one) for one in _CREATION.of(dialect)(table, dialect)]  # type: ignore[no-untyped-call]
-
-
-def term_removal(table: Table, dialect: Dialect) -> list[DDL]:
-    """Return the statements that drop the function and its index."""
-    return [DDL(one) for one in _REMOVAL.of(dialect)(table, dialect)]  # type: ignore[no-untyped-call]
 
 
 def _create(table: Table, dialect: Dialect) -> list[str]:
@@ -119,19 +100,5 @@ def _remove(table: Table, dialect: Dialect) -> list[str]:
     return [f"DROP FUNCTION IF EXISTS {schema_prefix(table, dialect)}{FUNCTION}(text) CASCADE"]
 
 
-_CREATION = PerDialect[Callable[[Table, Dialect], list[str]]](
-    postgresql=_create, sqlite=lambda *_: []
-)
-_REMOVAL = PerDialect[Callable[[Table, Dialect], list[str]]](
-    postgresql=_remove, sqlite=lambda *_: []
-)
-
-
-def _after_create(table: Table, connection: Connection, **_: Any) -> None:  # noqa: ANN401 (SQLAlchemy's options)
-    for statement in term_creation(table, dialect_of(connection)):
-        connection.execute(statement)
-
-
-def _after_drop(table: Table, connection: Connection, **_: Any) -> None:  # noqa: ANN401 (SQLAlchemy's options)
-    for statement in term_removal(table, dialect_of(connection)):
-        connection.execute(statement)
+SEARCH_TERMS = TableDdl(create=on_postgresql(_create), drop=on_postgresql(_remove))
+"""The function and the index of the terms, unless they exist."""

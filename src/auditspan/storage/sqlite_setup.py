@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Dialect, Engine, event
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 _BUSY_MILLIS = 30_000
 _DRIVERS_BUSY_MILLIS = 5_000
@@ -88,14 +89,14 @@ def _take_lock_at_first_write(connection: Connection) -> None:
         driver.isolation_level = "IMMEDIATE"
 
 
-def _cursor(connection: Connection) -> Any:  # noqa: ANN401 (the driver's)
+def _cursor(connection: Connection) -> DBAPICursor:
     return connection.connection.cursor()
 
 
-def _configure(cursor: Any) -> None:  # noqa: ANN401 (the driver's)
+def _configure(cursor: DBAPICursor) -> None:
     """Configure a connection outside any transaction."""
     cursor.execute("PRAGMA busy_timeout")
-    (patience,) = cursor.fetchone()
+    ((patience,),) = cursor.fetchall()
     if patience == _DRIVERS_BUSY_MILLIS:  # not chosen by the application
         cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MILLIS}")
     _switch_to_wal(cursor)
@@ -121,7 +122,7 @@ def _is_migrating() -> bool:
     return False
 
 
-def _switch_to_wal(cursor: Any) -> None:  # noqa: ANN401 (the driver's)
+def _switch_to_wal(cursor: DBAPICursor) -> None:
     """Switch the file to WAL mode, which is permanent.
 
     SQLite does not wait here as it does elsewhere: if several connections switch an empty file at
@@ -132,7 +133,7 @@ def _switch_to_wal(cursor: Any) -> None:  # noqa: ANN401 (the driver's)
         time.sleep(_WAL_PAUSE)
 
 
-def _is_in_wal(cursor: Any, *, is_last: bool) -> bool:  # noqa: ANN401 (the driver's)
+def _is_in_wal(cursor: DBAPICursor, *, is_last: bool) -> bool:
     try:
         cursor.execute("PRAGMA journal_mode = WAL")
     except sqlite3.OperationalError as error:

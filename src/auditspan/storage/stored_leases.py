@@ -8,9 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, text
 
+from auditspan.storage.column_forms import StoredText, UtcText
 from auditspan.storage.column_types import DatabaseClock
 from auditspan.storage.dialects import PerDialect
-from auditspan.storage.leaves import StoredText, UtcText
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables
 
 DURATION = 10.0

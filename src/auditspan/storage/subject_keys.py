@@ -43,7 +43,7 @@ class FoundKeys:
     rows: list[list[Any]]
 
 
-def subject_keys(  # noqa: PLR0913 (two kinds of subjects need no query)
+def subject_keys(
     connection: Connection,
     tables: AuditTables,
     subjects: Sequence[Subject],

@@ -35,7 +35,7 @@ from auditspan.storage.column_types import (
     UtcDateTime,
 )
 from auditspan.storage.erasure_tables import disclosure_table, subject_key_table
-from auditspan.storage.search_terms import searchable
+from auditspan.storage.search_terms import SEARCH_TERMS
 
 LEASE_PREFIX = "lease:"
 """The prefix of the sink in a row of `audit_delivery` that holds a lease and no cursors."""
@@ -135,7 +135,7 @@ def _event(metadata: MetaData) -> Table:
         _partial("ix_audit_event_tenant", "tenant", "tenant IS NOT NULL"),
         sqlite_autoincrement=True,
     )
-    return searchable(append_only(table))
+    return SEARCH_TERMS.attach(append_only(table))
 
 
 def _partial(name: str, column: str, condition: str) -> Index:

@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from auditspan.errors import AuditConfigError
 from auditspan.format import KEY_ADDED, TARGET, KeyAddition, Keyring, MacKeys, counted
-from auditspan.storage.leaves import IsCounted, StoredText, sealed_hashes
+from auditspan.storage.column_forms import IsCounted, StoredText
+from auditspan.storage.leaves import sealed_hashes
 from auditspan.storage.tables import AuditTables
 from auditspan.storage.timeouts import lift_time_limits
 from auditspan.tlog import TreeBuilder

@@ -7,9 +7,10 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Dialect, Engine, MetaData, Table, inspect
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.schema import sort_tables_and_constraints
 
 from auditspan.errors import AuditConfigError
@@ -108,27 +109,27 @@ def _sorted(metadata: MetaData) -> list[Table]:
     return [table for table, _ in pairs if table is not None]
 
 
-def _truncate(cursor: Any, tables: list[Table], dialect: Dialect) -> None:  # noqa: ANN401 (psycopg's)
+def _truncate(cursor: DBAPICursor, tables: list[Table], dialect: Dialect) -> None:
     names = [dialect.identifier_preparer.format_table(table) for table in tables]
     cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'")
     with _truncatable(cursor, names):
         cursor.execute(f"TRUNCATE {', '.join(names)} RESTART IDENTITY")
 
 
-def _delete(cursor: Any, tables: list[Table], _dialect: Dialect) -> None:  # noqa: ANN401 (SQLite's)
+def _delete(cursor: DBAPICursor, tables: list[Table], _dialect: Dialect) -> None:
     cursor.execute("BEGIN IMMEDIATE")
     cursor.execute("PRAGMA defer_foreign_keys = ON")
     for table in reversed(tables):
         _delete_all(cursor, table)
 
 
-_EMPTY = PerDialect[Callable[[Any, list[Table], Dialect], None]](
+_EMPTY = PerDialect[Callable[[DBAPICursor, list[Table], Dialect], None]](
     postgresql=_truncate, sqlite=_delete
 )
 
 
 @contextmanager
-def _truncatable(cursor: Any, names: list[str]) -> Iterator[None]:  # noqa: ANN401 (any driver's)
+def _truncatable(cursor: DBAPICursor, names: list[str]) -> Iterator[None]:
     """Disable the triggers that refuse TRUNCATE, and enable them again as they were."""
     found: list[tuple[str, str, str | bytes]] = []
     for name in names:
@@ -142,7 +143,7 @@ def _truncatable(cursor: Any, names: list[str]) -> Iterator[None]:  # noqa: ANN4
         cursor.execute(f"ALTER TABLE {table} {how} TRIGGER {trigger}")
 
 
-def _delete_all(cursor: Any, table: Table) -> None:  # noqa: ANN401 (SQLite's)
+def _delete_all(cursor: DBAPICursor, table: Table) -> None:
     schema = f'"{table.schema}".' if table.schema else ""
     cursor.execute(
         f"SELECT name, sql FROM {schema}sqlite_master WHERE type = 'trigger' AND tbl_name = ?",  # noqa: S608 (names of tables)

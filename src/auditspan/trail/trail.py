@@ -97,7 +97,7 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
             unsupported, or `privacy` redacts a primary key.
     """
 
-    def __init__(  # noqa: PLR0913 (keyword-only settings of the one entry point)
+    def __init__(
         self,
         sessions: Sessions,
         *,
@@ -138,7 +138,7 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
         )
         attach(self._capture, target)
 
-    def record(  # noqa: PLR0913 (each is a member of the body)
+    def record(
         self,
         session: Session | scoped_session[Any],
         action: str,

@@ -78,7 +78,7 @@ class VerifyReport:
         return {"ok": self.ok, **asdict(self)}
 
 
-def verify_trail(  # noqa: PLR0913 (sources to compare with, each with a default)
+def verify_trail(
     connection: Connection,
     tables: AuditTables,
     key: MacKeys,

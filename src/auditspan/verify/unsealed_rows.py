@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, exists, func, select
 
 from auditspan.format import COLUMNS, SealedLeaf, Values
-from auditspan.storage import AuditTables, IsCounted, StoredNumber, StoredText, UtcText
+from auditspan.storage import AuditTables, IsCounted, StoredNumber, StoredText, plain_text
 from auditspan.storage.dialects import PerDialect
 from auditspan.verify.finding import Finding, Kind, about_size
 from auditspan.verify.row_check import RowCheck
@@ -110,10 +110,7 @@ def _waiting(connection: Connection, tables: AuditTables) -> Iterator[_WaitingRo
             *(StoredText(event.c[name]) for name in ("event_id", "body", "mac", "mac_key_id")),
             StoredText(event.c.xact_id),
             copied.correlate(event),
-            *(
-                UtcText(event.c[name]) if name == "occurred_at" else StoredText(event.c[name])
-                for name in COLUMNS
-            ),
+            *(plain_text(event.c[name]) for name in COLUMNS),
         )
         .select_from(event.outerjoin(leaf, leaf.c.row_id == event.c.id))
         .where(leaf.c.seq.is_(None))

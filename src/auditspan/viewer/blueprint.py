@@ -61,7 +61,7 @@ _ROUTES: dict[str, tuple[str, Show]] = {
 """The pages that are recorded when they are shown, by endpoint: their path and function."""
 
 
-def viewer_blueprint(  # noqa: PLR0913 (keyword-only, each with a default)
+def viewer_blueprint(
     trail: AuditTrail,
     *,
     can_view: Callable[[], bool] | None = None,

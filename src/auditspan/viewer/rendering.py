@@ -7,7 +7,6 @@ none of its templates replaces one of these.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 from urllib.parse import urlencode
 
 from flask import url_for
@@ -26,7 +25,7 @@ _ENVIRONMENT = Environment(
 )
 
 
-def render(template: str, **given: Any) -> str:  # noqa: ANN401 (the variables of the template)
+def render(template: str, **given: object) -> str:
     """Return the text of a template."""
     return _ENVIRONMENT.get_template(template).render(**given)
 

@@ -49,7 +49,7 @@ class GivenKey:
     hash: str = field(repr=False)
 
 
-def create_key(  # noqa: PLR0913 (each is a member of the key)
+def create_key(
     session: Session,
     username: str,
     scopes: Iterable[str],

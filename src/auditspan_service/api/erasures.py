@@ -16,7 +16,7 @@ erasures = Blueprint("erasures", __name__, url_prefix="/v1/users")
 
 @erasures.post("/<id>/erasure")
 @requires(ERASE)
-def create(id: str) -> Response:  # noqa: A002 (as the route has it)
+def create(id: str) -> Response:
     """Erase the values of a user, who may be deleted already, from the trail."""
     wanted = read(NewErasure, json_body())
     with services().database.writing() as session:

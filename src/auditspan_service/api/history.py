@@ -16,7 +16,7 @@ history = Blueprint("history", __name__, url_prefix="/v1/history")
 
 @history.get("/<type>/<path:id>")
 @requires("audit:read")
-def get(type: str, id: str) -> Response:  # noqa: A002 (as the route has them)
+def get(type: str, id: str) -> Response:
     """Return the events of an object in the order in which its changes happened."""
     parameters(())
     tables = services().trail.tables

@@ -28,7 +28,7 @@ keys = Blueprint("keys", __name__, url_prefix="/v1")
 
 @keys.post("/users/<id>/keys")
 @requires("keys:write")
-def create(id: str) -> Response:  # noqa: A002 (as the route has it)
+def create(id: str) -> Response:
     """Create a key for a user; the answer is the only one that contains its text."""
     new = read(NewKey, json_body())
     scopes = checked_scopes(new.scopes, tenant=new.tenant)
@@ -43,7 +43,7 @@ def create(id: str) -> Response:  # noqa: A002 (as the route has it)
 
 @keys.get("/users/<id>/keys")
 @requires("keys:read")
-def search(id: str) -> Response:  # noqa: A002 (as the route has it)
+def search(id: str) -> Response:
     """Return the keys of a user, without their texts, oldest first."""
     parameters(())
     with services().database.reading() as session:
@@ -56,7 +56,7 @@ def search(id: str) -> Response:  # noqa: A002 (as the route has it)
 
 @keys.get("/keys/<id>")
 @requires("keys:read")
-def get(id: str) -> Response:  # noqa: A002 (as the route has it)
+def get(id: str) -> Response:
     """Return one key, without its text."""
     parameters(())
     with services().database.reading() as session:
@@ -66,7 +66,7 @@ def get(id: str) -> Response:  # noqa: A002 (as the route has it)
 
 @keys.post("/keys/<id>/rotation")
 @requires("keys:write")
-def rotate(id: str) -> Response:  # noqa: A002 (as the route has it)
+def rotate(id: str) -> Response:
     """Create a key that replaces this one, which stays valid for `overlap_seconds`."""
     overlap = timedelta(seconds=read(KeyRotation, json_body()).overlap_seconds)
     with services().database.writing() as session:
@@ -77,7 +77,7 @@ def rotate(id: str) -> Response:  # noqa: A002 (as the route has it)
 
 @keys.delete("/keys/<id>")
 @requires("keys:write")
-def revoke(id: str) -> Response:  # noqa: A002 (as the route has it)
+def revoke(id: str) -> Response:
     """Revoke a key, effective within some seconds."""
     with services().database.writing() as session:
         _require_own(use_cases.get_key(session, row_id(id, "key")).scopes)

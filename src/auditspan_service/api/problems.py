@@ -133,7 +133,7 @@ pages = Blueprint("problems", __name__)
 class Problem(Exception):  # noqa: N818 (RFC 9457 calls it a problem)
     """Error that is sent to the client as a problem document."""
 
-    def __init__(  # noqa: PLR0913 (each is a member of the document)
+    def __init__(
         self,
         *,
         status: int,

@@ -56,7 +56,7 @@ def delete(role: str) -> Response:
 
 @roles.get("/users/<id>/roles")
 @requires("users:read")
-def of_user(id: str) -> Response:  # noqa: A002 (as the route has it)
+def of_user(id: str) -> Response:
     """Return the roles of a user."""
     parameters(())
     with services().database.reading() as session:
@@ -67,7 +67,7 @@ def of_user(id: str) -> Response:  # noqa: A002 (as the route has it)
 
 @roles.put("/users/<id>/roles/<role>")
 @requires(ADMIN)
-def assign(id: str, role: str) -> Response:  # noqa: A002 (as the route has it)
+def assign(id: str, role: str) -> Response:
     """Give a role to a user."""
     ignore_body()
     with services().database.writing() as session:
@@ -77,7 +77,7 @@ def assign(id: str, role: str) -> Response:  # noqa: A002 (as the route has it)
 
 @roles.delete("/users/<id>/roles/<role>")
 @requires(ADMIN)
-def withdraw(id: str, role: str) -> Response:  # noqa: A002 (as the route has it)
+def withdraw(id: str, role: str) -> Response:
     """Take a role from a user."""
     with services().database.writing() as session:
         use_cases.withdraw_role(session, row_id(id), _name(role))

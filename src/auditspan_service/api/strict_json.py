@@ -98,7 +98,7 @@ def _int(digits: str) -> int:
     return int(digits)
 
 
-def _strings(value: Any) -> Iterator[str]:  # noqa: ANN401
+def _strings(value: object) -> Iterator[str]:
     """Yield every name and string in the value."""
     if isinstance(value, str):
         yield value

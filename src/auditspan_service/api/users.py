@@ -50,7 +50,7 @@ def search() -> Response:
 
 @users.get("/<id>")
 @requires("users:read")
-def get(id: str) -> Response:  # noqa: A002 (as the route has it)
+def get(id: str) -> Response:
     """Return one user, or 304 if the client already has this version."""
     with services().database.reading() as session:
         user = use_cases.get_user(session, row_id(id))
@@ -61,7 +61,7 @@ def get(id: str) -> Response:  # noqa: A002 (as the route has it)
 
 @users.patch("/<id>")
 @requires("users:write")
-def change(id: str) -> Response:  # noqa: A002 (as the route has it)
+def change(id: str) -> Response:
     """Change the given members if the user has not changed since it was read."""
     wanted = read(UserChange, json_body(_MERGE_PATCH))
     with services().database.writing() as session:
@@ -71,7 +71,7 @@ def change(id: str) -> Response:  # noqa: A002 (as the route has it)
 
 @users.delete("/<id>")
 @requires("users:write")
-def delete(id: str) -> Response:  # noqa: A002 (as the route has it)
+def delete(id: str) -> Response:
     """Delete a user and all of its keys if the user has not changed since it was read."""
     with services().database.writing() as session:
         use_cases.delete_user(session, row_id(id), _require_allowed)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from auditspan.cli import data_option
-from auditspan.cli.commands import db_of_trail, json_option, print_object, say
+from auditspan.cli.commands import db_of_trail, json_option, print_result
 from auditspan_service.cli.database import opened_engine
 from auditspan_service.cli.restored import restored
 from auditspan_service.config import load_settings
@@ -21,18 +23,16 @@ def db() -> None:
 @db.command()
 @json_option
 @data_option
-def upgrade(*, as_json: bool) -> None:
+def upgrade() -> None:
     """Apply the pending migrations, all or none."""
     settings = load_settings()
     close_data_dir(settings, say=lambda text: click.echo(text, err=True))
     with opened_engine(settings) as engine:
         done = upgrade_schema(engine)
-    if as_json:
-        print_object({"before": done.before, "after": done.after, "applied": list(done.applied)})
-    elif done.applied:
-        say(f"Applied {', '.join(done.applied)}; the database is at {done.after}.")
-    else:
-        say(f"Nothing to do: the database is already at {done.after}.")
+    line = f"Nothing to do: the database is already at {done.after}."
+    if done.applied:
+        line = f"Applied {', '.join(done.applied)}; the database is at {done.after}."
+    print_result(asdict(done), [line])
 
 
 db.add_command(restored)

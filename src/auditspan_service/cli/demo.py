@@ -10,7 +10,7 @@ import click
 from sqlalchemy import select
 
 from auditspan.cli import data_option
-from auditspan.cli.commands import Failure, json_option, print_object, say
+from auditspan.cli.commands import Failure, json_option, print_result
 from auditspan.format import counted
 from auditspan_service.cli.database import opened_services
 from auditspan_service.demo import Clock, Demo, Week
@@ -45,9 +45,7 @@ _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 @click.option("--add", is_flag=True, help="Write even if the database has users.")
 @json_option
 @data_option
-def demo(  # noqa: PLR0913 (keyword-only, one for each option)
-    *, rate: int, days: int, seed: int, until: datetime | None, add: bool, as_json: bool
-) -> None:
+def demo(*, rate: int, days: int, seed: int, until: datetime | None, add: bool) -> None:
     """Fill an empty trail with a believable week.
 
     Run `auditspan db upgrade` before, and give the same --data.
@@ -67,14 +65,16 @@ def demo(  # noqa: PLR0913 (keyword-only, one for each option)
         with services.database.reading() as session:
             summary = asdict(played.summary(session))
     summary |= {name: summary[name].isoformat() for name in ("since", "until")}
-    if as_json:
-        print_object(summary)
-    else:
-        users, keys = counted(summary["users"], "user"), counted(summary["keys"], "key")
-        scenes = counted(summary["scenes"], "scene")
-        say(f"{scenes} from {summary['since']} to {summary['until']}: {users}, {keys}")
-        say("To look at it: `auditspan keys create --username auditor --scope audit:read`, then")
-        say("`auditspan up`, and sign in with that key.")
+    users, keys = counted(summary["users"], "user"), counted(summary["keys"], "key")
+    scenes = counted(summary["scenes"], "scene")
+    print_result(
+        summary,
+        [
+            f"{scenes} from {summary['since']} to {summary['until']}: {users}, {keys}",
+            "To look at it: `auditspan keys create --username auditor --scope audit:read`, then",
+            "`auditspan up`, and sign in with that key.",
+        ],
+    )
 
 
 def _require_no_users(services: Services) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 import click
 
 from auditspan.cli import data_option
-from auditspan.cli.commands import json_option, keys_of_trail, print_object, print_rows, say
+from auditspan.cli.commands import json_option, keys_of_trail, print_result, print_rows
 from auditspan_service.accounts.api_keys import (
     OVERLAP,
     IssuedKey,
@@ -48,14 +48,13 @@ def keys() -> None:
 @click.option("--expires-at", metavar="TIME", help="The time from which the key is not valid.")
 @json_option
 @data_option
-def create(  # noqa: PLR0913 (one for each option)
+def create(
     *,
     username: str,
     scopes: Sequence[str],
     name: str | None,
     tenant: str | None,
     expires_at: str | None,
-    as_json: bool,
 ) -> None:
     """Create an API key and show it once.
 
@@ -73,7 +72,7 @@ def create(  # noqa: PLR0913 (one for each option)
             tenant=new.tenant,
             expires_at=new.expires_at,
         )
-    _show(issued, as_json=as_json)
+    _show(issued)
 
 
 @keys.command()
@@ -87,7 +86,7 @@ def create(  # noqa: PLR0913 (one for each option)
 )
 @json_option
 @data_option
-def rotate(*, key_id: int, overlap_hours: float, as_json: bool) -> None:
+def rotate(*, key_id: int, overlap_hours: float) -> None:
     """Create an API key that replaces another, and show it once.
 
     Both are valid until the old key expires.
@@ -96,15 +95,13 @@ def rotate(*, key_id: int, overlap_hours: float, as_json: bool) -> None:
     with opened_services() as services, services.database.writing() as session:
         issued = rotate_key(session, key_id, overlap=overlap)
         old = key_resource(get_key(session, key_id), None)
-    _show(issued, as_json=as_json)
-    if not as_json:
-        say(f"Key {key_id} expires at {old['expires_at']}.")
+    _show(issued, [f"Key {key_id} expires at {old['expires_at']}."])
 
 
 @keys.command("list")
 @json_option
 @data_option
-def list_(*, as_json: bool) -> None:
+def list_() -> None:
     """List all API keys, without their secrets.
 
     The secrets are not stored.
@@ -113,30 +110,30 @@ def list_(*, as_json: bool) -> None:
         found = list_keys(session)
         used = last_uses(session, [key.id for key in found])
         rows = [key_resource(key, used.get(key.id)) for key in found]
-    print_rows(rows, as_json=as_json)
+    print_rows(rows)
 
 
 @keys.command()
 @click.argument("key_id", type=click.IntRange(min=1), metavar="ID")
 @json_option
 @data_option
-def revoke(*, key_id: int, as_json: bool) -> None:
+def revoke(*, key_id: int) -> None:
     """Revoke an API key, effective within five seconds."""
     with opened_services() as services, services.database.writing() as session:
         row = key_resource(revoke_key(session, key_id), None)
-    if as_json:
-        print_object(row)
-    else:
-        say(f"Key {key_id} of {row['username']} was revoked at {row['revoked_at']}.")
+    print_result(row, [f"Key {key_id} of {row['username']} was revoked at {row['revoked_at']}."])
 
 
-def _show(issued: IssuedKey, *, as_json: bool) -> None:
+def _show(issued: IssuedKey, more: Iterable[str] = ()) -> None:
     key = issued.key
     username = key.user.username  # in the form in which it is stored
-    if as_json:
-        made = {"id": key.id, "key": issued.text, "username": username, "scopes": key.scopes}
-        print_object(made)
-        return
-    click.echo(f"{issued.text}\n")
-    say(f"This is key {key.id} of {username}, for {', '.join(key.scopes)}.")
-    click.echo("It is shown only now and not stored: put it where you keep secrets.")
+    print_result(
+        {"id": key.id, "key": issued.text, "username": username, "scopes": key.scopes},
+        [
+            issued.text,
+            "",
+            f"This is key {key.id} of {username}, for {', '.join(key.scopes)}.",
+            "It is shown only now and not stored: put it where you keep secrets.",
+            *more,
+        ],
+    )

@@ -10,7 +10,7 @@ import click
 from sqlalchemy import select
 
 from auditspan.cli import data_option
-from auditspan.cli.commands import Failure, json_option, print_object, say
+from auditspan.cli.commands import Failure, json_option, print_result
 from auditspan.seal import IsGrownFrom, LastSignedFile, Sealer
 from auditspan.storage.keys import last_signed_file, load_mac_keys, load_or_create_signing_keys
 from auditspan.tlog import SigningKey, Tree, incarnation_of, split_origin
@@ -58,9 +58,7 @@ class _Onwards:
 @click.argument("more", nargs=-1, type=_PLACE, metavar="")
 @json_option
 @data_option
-def restored(
-    *, reason: str | None, witness: tuple[Path, ...], more: tuple[Path, ...], as_json: bool
-) -> None:
+def restored(*, reason: str | None, witness: tuple[Path, ...], more: tuple[Path, ...]) -> None:
     """Continue the trail from an older backup, as a new incarnation.
 
     Checkpoints that were signed after the backup must not be contradicted, so new checkpoints are
@@ -80,12 +78,14 @@ def restored(
         event_id = _record(services, reason or "an older backup was restored", onwards.least)
         _seal(services, settings, signers, onwards)
     origin, size, *_ = str(onwards.note).splitlines()
-    if as_json:
-        members = {"incarnation": split_origin(origin)[1], "origin": origin}
-        print_object({**members, "tree_size": int(size), "event_id": event_id})
-        return
-    say(f"The trail continues as {origin}; its first checkpoint has size {size}.")
-    click.echo("Start the workers. `auditspan verify --witness` reports the lost rows.")
+    members = {"incarnation": split_origin(origin)[1], "origin": origin}
+    print_result(
+        {**members, "tree_size": int(size), "event_id": event_id},
+        [
+            f"The trail continues as {origin}; its first checkpoint has size {size}.",
+            "Start the workers. `auditspan verify --witness` reports the lost rows.",
+        ],
+    )
 
 
 def _own_files(settings: Settings) -> tuple[Path, ...]:

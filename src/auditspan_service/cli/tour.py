@@ -9,7 +9,14 @@ from pathlib import Path
 
 import click
 
-from auditspan.cli.commands import FOUND, Failure, json_option, print_object, stop_signal
+from auditspan.cli.commands import (
+    FOUND,
+    Failure,
+    json_option,
+    print_object,
+    stop_signal,
+    wants_json,
+)
 from auditspan.trail.settings import environment
 from auditspan_service.collector import (
     CollectorPaths,
@@ -68,14 +75,8 @@ Say = Callable[[str], None]
     help="Keep the service that was started running, to look at its pages, until Ctrl-C.",
 )
 @json_option
-def tour(  # noqa: PLR0913 (keyword-only, one for each option)
-    *,
-    data_dir: Path | None,
-    url: str | None,
-    key: str | None,
-    files: Path | None,
-    stay: bool,
-    as_json: bool,
+def tour(
+    *, data_dir: Path | None, url: str | None, key: str | None, files: Path | None, stay: bool
 ) -> None:
     """Demonstrate the trail with real requests.
 
@@ -87,29 +88,28 @@ def tour(  # noqa: PLR0913 (keyword-only, one for each option)
 
     Exits with 1 if anything does not match.
     """
-    say: Say = _say_nothing if as_json else click.echo
+    say: Say = _say_nothing if wants_json() else click.echo
     settings = load_settings(**({"collector_files": files} if files else {}))
     is_own = url is None and settings.is_embedded
     if is_own and (key or files):
         raise click.UsageError("--key and --files require a running service: give its --url, too.")
     if is_own:
-        is_proven = _tour_own(
-            data_dir or settings.data_dir / "tour", say, stay=stay and not as_json, as_json=as_json
-        )
+        directory = data_dir or settings.data_dir / "tour"
+        is_proven = _tour_own(directory, say, stay=stay and not wants_json())
     else:
         place = running_stage(settings, url=url or _RUNNING_URL, key=key, extend=add_routes)
         with place as stage:
             say(f"The service is {stage.url}{seen_from()}.")
-            proof = _tell_and_prove(stage, say, as_json=as_json)
+            proof = _tell_and_prove(stage, say)
             is_proven = proof.ok
-            if proof.joined and not as_json:
+            if proof.joined and not wants_json():
                 click.echo("\nSign in with a key that has the scope audit:read:\n")
                 print_addresses(proof, stage)
     if not is_proven:
         raise SystemExit(FOUND)
 
 
-def _tour_own(data_dir: Path, say: Say, *, stay: bool, as_json: bool) -> bool:
+def _tour_own(data_dir: Path, say: Say, *, stay: bool) -> bool:
     """Run the tour on a stack of its own; the last line reports a missing collector."""
     _make_room(data_dir)
     settings = load_settings(data_dir=data_dir, sink="otlp", record_access=True)
@@ -117,7 +117,7 @@ def _tour_own(data_dir: Path, say: Say, *, stay: bool, as_json: bool) -> bool:
     say(why_not or f"The collector is {binary}.")
     log = data_dir / "service.log"
     with own_stage(settings, binary=binary, log_file=log, extend=add_routes) as stage:
-        proof = _tell_and_prove(stage, say, as_json=as_json)
+        proof = _tell_and_prove(stage, say)
         if stay and proof.joined:
             _stay(proof, stage)
     if why_not:
@@ -135,11 +135,11 @@ def _stay(proof: Proof, stage: Stage) -> None:
         told.wait()
 
 
-def _tell_and_prove(stage: Stage, say: Say, *, as_json: bool) -> Proof:
+def _tell_and_prove(stage: Stage, say: Say) -> Proof:
     say(f"\n{'request':<{_TITLE_WIDTH}}  status  trace id")
     told = tell(stage, lambda trace: say(_step(trace)))
     proof = prove(stage, told)
-    if as_json:
+    if wants_json():
         print_object(as_dict(proof, stage))
     else:
         print_proof(proof, stage)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from auditspan.cli import data_option
-from auditspan.cli.commands import json_option, print_object, say_lines, stop_signal
+from auditspan.cli.commands import json_option, print_result, say_lines, stop_signal
 from auditspan.trail.settings import environment
 from auditspan_service.collector import CollectorPaths, find_binary
 from auditspan_service.config import Settings, load_settings
@@ -26,7 +27,7 @@ from auditspan_service.server.stack import Stack
 )
 @json_option
 @data_option
-def up(*, host: str, port: int, as_json: bool) -> None:
+def up(*, host: str, port: int) -> None:
     """Run the whole service, for development.
 
     Runs service, worker and collector in the foreground. The first start migrates the database and
@@ -39,10 +40,8 @@ def up(*, host: str, port: int, as_json: bool) -> None:
         stop_signal() as told,
         Stack.start(settings, host=host, port=port, binary=binary, progress=_say) as stack,
     ):
-        if as_json:
-            print_object(_announcement(stack))
-        else:
-            _print_announcement(stack)
+        said = _announcement(stack)
+        print_result(said, _lines(said))
         told.wait()
         _say("stopping")
 
@@ -70,22 +69,19 @@ def _announcement(stack: Stack) -> dict[str, Any]:
     }
 
 
-def _print_announcement(stack: Stack) -> None:
-    said = _announcement(stack)
+def _lines(said: Mapping[str, Any]) -> Iterator[str]:
     collector = said["collector"]
     running = f"{collector['version']}, process {collector['pid']}" if collector else "none"
-    click.echo(f"url        {said['url']}")
-    click.echo(f"key        {said['key'] or '(shown at the first start)'}")
-    click.echo(f"collector  {running}")
-    click.echo(f"audit      {said['audit_files']}")
-    click.echo(f"telemetry  {said['telemetry_files']}")
+    yield f"url        {said['url']}"
+    yield f"key        {said['key'] or '(shown at the first start)'}"
+    yield f"collector  {running}"
+    yield f"audit      {said['audit_files']}"
+    yield f"telemetry  {said['telemetry_files']}"
     if said["key"]:
-        click.echo("\nThe key is shown only now. Try it:\n")
-        click.echo(
-            f"  curl -si {said['url']}/v1/users -H 'Authorization: Bearer {said['key']}' \\\n"
-            "    -H 'Content-Type: application/json' -d '{\"username\":\"kim\"}'"
-        )
-    click.echo("\nPress Ctrl-C to stop.")
+        yield from ("", "The key is shown only now. Try it:", "")
+        yield f"  curl -si {said['url']}/v1/users -H 'Authorization: Bearer {said['key']}' \\"
+        yield "    -H 'Content-Type: application/json' -d '{\"username\":\"kim\"}'"
+    yield from ("", "Press Ctrl-C to stop.")
 
 
 def _say(text: str) -> None:

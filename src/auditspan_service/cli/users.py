@@ -6,7 +6,7 @@ import click
 from sqlalchemy.orm import Session
 
 from auditspan.cli import data_option
-from auditspan.cli.commands import json_option, print_object, print_rows, say
+from auditspan.cli.commands import json_option, print_result, print_rows, say
 from auditspan_service.accounts import users as use_cases
 from auditspan_service.accounts.roles import assign_role, withdraw_role
 from auditspan_service.api.resources import user_resource
@@ -29,52 +29,43 @@ def users() -> None:
 @click.option("--full-name", help="The user's full name.")
 @json_option
 @data_option
-def add(
-    *,
-    username: str,
-    email: str | None,
-    full_name: str | None,
-    as_json: bool,
-) -> None:
+def add(*, username: str, email: str | None, full_name: str | None) -> None:
     """Add a user."""
     new = read(NewUser, {"username": username, "email": email, "full_name": full_name})
     with opened_services() as services, services.database.writing() as session:
         user = user_resource(use_cases.create_user(session, new))
-    if as_json:
-        print_object(user)
-    else:
-        say(f"Added user {user['id']}, {user['username']}.")
+    print_result(user, [f"Added user {user['id']}, {user['username']}."])
 
 
 @users.command("list")
 @json_option
 @data_option
-def list_(*, as_json: bool) -> None:
+def list_() -> None:
     """List all users."""
     rows, after = [], 0
     with opened_services() as services, services.database.reading() as session:
         while found := use_cases.list_users(session, after=after, limit=_BATCH):
             rows += [user_resource(user) for user in found]
             after = found[-1].id
-    print_rows(rows, as_json=as_json)
+    print_rows(rows)
 
 
 @users.command()
 @click.argument("username")
 @json_option
 @data_option
-def deactivate(*, username: str, as_json: bool) -> None:
+def deactivate(*, username: str) -> None:
     """Deactivate a user: none of its keys is accepted any more, within five seconds."""
-    _set_active(username, active=False, as_json=as_json)
+    _set_active(username, active=False)
 
 
 @users.command()
 @click.argument("username")
 @json_option
 @data_option
-def activate(*, username: str, as_json: bool) -> None:
+def activate(*, username: str) -> None:
     """Activate a user who was deactivated."""
-    _set_active(username, active=True, as_json=as_json)
+    _set_active(username, active=True)
 
 
 @users.command()
@@ -99,16 +90,13 @@ def withdraw(*, username: str, role: str) -> None:
     say(f"{username} does not have the role {role} any more.")
 
 
-def _set_active(username: str, *, active: bool, as_json: bool) -> None:
+def _set_active(username: str, *, active: bool) -> None:
     with opened_services() as services, services.database.writing() as session:
         user = _find(session, username)
         user.active = active
         session.flush()
         shown = user_resource(user)
-    if as_json:
-        print_object(shown)
-    else:
-        say(f"{username} is {'active' if active else 'not active any more'}.")
+    print_result(shown, [f"{username} is {'active' if active else 'not active any more'}."])
 
 
 def _find(session: Session, username: str) -> User:

@@ -19,7 +19,7 @@ _TICK_SECONDS = 3.0
 _LINES_OF_A_FAILURE = 15
 
 
-def run_step(  # noqa: PLR0913  keyword-only
+def run_step(
     command: Sequence[str],
     *,
     log: Path,

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from sqlalchemy import URL, Connection, Engine, event, make_url, text
 from sqlalchemy.engine.create import create_engine  # see undo_automatic_instrumentation
-from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -178,7 +178,7 @@ def _postgresql_engine(url: URL) -> Engine:
     return engine
 
 
-def _leave_mode_to_server(connection: Any, _entry: ConnectionPoolEntry) -> None:  # noqa: ANN401 (the driver's)
+def _leave_mode_to_server(connection: DBAPIConnection | None, _entry: ConnectionPoolEntry) -> None:
     """Reset the access mode, so that the next transaction does not begin with READ WRITE.
 
     SQLAlchemy would request it after a reader. It overrides `default_transaction_read_only`, and a
@@ -205,7 +205,7 @@ def is_read_only(connection: Connection) -> bool:
     return _IS_READ_ONLY.of(connection)(connection)
 
 
-def _configure_postgresql(connection: Any, entry: ConnectionPoolEntry) -> None:  # noqa: ANN401 (the driver's)
+def _configure_postgresql(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
     # Set by statements and not by libpq's `options`, which the URL may use and PgBouncer refuses.
     cursor = connection.cursor()
     cursor.execute("SELECT pg_backend_pid()")

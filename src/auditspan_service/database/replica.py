@@ -186,11 +186,11 @@ def _connect(
     return connection  # type: ignore[no-any-return]
 
 
-def _let_answer(connection: Any, _entry: ConnectionPoolEntry, _proxy: object) -> None:  # noqa: ANN401 (an _ImpatientConnection)
+def _let_answer(connection: DBAPIConnection, _entry: ConnectionPoolEntry, _proxy: object) -> None:
     connection.patience = ANSWER_SECONDS
 
 
-def _only_ping(connection: Any, _entry: ConnectionPoolEntry) -> None:  # noqa: ANN401 (as above)
+def _only_ping(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
     if connection is not None:
         connection.patience = PING_SECONDS
 

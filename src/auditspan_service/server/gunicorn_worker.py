@@ -18,7 +18,7 @@ import traceback
 from functools import partial
 from http import HTTPStatus
 from ssl import SSLError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from gunicorn import util  # type: ignore[import-untyped]
 from gunicorn.http import errors, get_parser  # type: ignore[import-untyped]
@@ -27,11 +27,14 @@ from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped
 from auditspan.telemetry import type_name
 from auditspan_service.server.arrival import Arrival, Phase
 from auditspan_service.server.bounded_reader import BoundedReader
-from auditspan_service.server.lobby import Guest, Lobby
+from auditspan_service.server.lobby import Connection, Guest, Lobby
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
     from types import TracebackType
+
+Request: TypeAlias = Any
+"""A request of gunicorn, which has no types."""
 
 ARRIVAL_SECONDS = 15.0
 """Time limit from the first byte of a request until a thread can serve it."""
@@ -86,7 +89,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 raise
             self._make_room()
 
-    def enqueue_req(self, conn: Any) -> None:  # noqa: ANN401 (of gunicorn)
+    def enqueue_req(self, conn: Connection) -> None:
         """Wait for the next request of a connection, and pass it to a thread."""
         if self.cfg.is_ssl or conn.is_http2 or self.cfg.http2_cleartext != "off":
             super().enqueue_req(conn)
@@ -113,14 +116,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.lobby.give_at_most(_CLOSING_SECONDS)
         self.lobby.dismiss_late()
 
-    def finish_request(self, conn: Any, fs: Future[Any]) -> None:  # noqa: ANN401 (of gunicorn)
+    def finish_request(self, conn: Connection, fs: Future[Any]) -> None:
         """Wait for the next request, or close the connection without blocking a thread."""
         if fs.cancelled() or fs.exception() is not None or not fs.result():
             self._close(conn)
         else:
             super().finish_request(conn, fs)
 
-    def handle_request(self, req: Any, conn: Any) -> bool:  # noqa: ANN401 (of gunicorn)
+    def handle_request(self, req: Request, conn: Connection) -> bool:
         """Serve a request, with a deadline for its body and for each piece of the response."""
         reader = conn.parser.unreader
         if not isinstance(reader, BoundedReader):
@@ -137,7 +140,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         finally:
             reader.deadline = 0.0  # do not wait for the rest of the body
 
-    def handle_error(self, _req: object, client: Any, addr: Any, exc: Exception) -> None:  # noqa: ANN401 (as gunicorn gives them)
+    def handle_error(
+        self, _req: Request, client: socket.socket, addr: object, exc: Exception
+    ) -> None:
         """Log the type of `exc` and answer with its status."""
         status = status_of(exc)
         peer = _peer(addr)
@@ -149,7 +154,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.log.warning("malformed request from %s refused: %s", peer, type_name(exc))
         self._answer(client, status)
 
-    def _receive(self, conn: Any, arrival: Arrival) -> None:  # noqa: ANN401 (of gunicorn)
+    def _receive(self, conn: Connection, arrival: Arrival) -> None:
         try:
             data = conn.sock.recv(_RECEIVED_BYTES)
         except BlockingIOError:
@@ -165,21 +170,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         else:
             self._drop(conn)
 
-    def _proceed(self, conn: Any, arrival: Arrival) -> None:  # noqa: ANN401 (of gunicorn)
+    def _proceed(self, conn: Connection, arrival: Arrival) -> None:
         if arrival.phase is Phase.TOO_LARGE:
             self.lobby.dismiss(conn)
             self._refuse(conn, arrival, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         elif arrival.phase in {Phase.OPEN, Phase.WHOLE}:
             self._dispatch(conn, arrival)
 
-    def _dispatch(self, conn: Any, arrival: Arrival) -> None:  # noqa: ANN401 (of gunicorn)
+    def _dispatch(self, conn: Connection, arrival: Arrival) -> None:
         self.lobby.dismiss(conn)
         reader = conn.parser.unreader
         reader.deadline, reader.whole = None, arrival.phase is Phase.WHOLE
         reader.unread(bytes(arrival.data))
         super().enqueue_req(conn)
 
-    def _refuse(self, conn: Any, arrival: Arrival, status: HTTPStatus) -> None:  # noqa: ANN401 (of gunicorn)
+    def _refuse(self, conn: Connection, arrival: Arrival, status: HTTPStatus) -> None:
         if arrival.data:
             self.log.warning("request from %s refused: %s", _peer(conn.client), status.phrase)
             self._answer(conn.sock, status)
@@ -191,7 +196,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         except OSError:
             self.log.debug("the client closed the connection before the error response was sent")
 
-    def _close(self, conn: Any) -> None:  # noqa: ANN401 (of gunicorn)
+    def _close(self, conn: Connection) -> None:
         """Close a connection after the client has, or after a delay (RFC 9112, section 9.6)."""
         try:
             conn.sock.shutdown(socket.SHUT_WR)
@@ -206,7 +211,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         )
         self.lobby.admit(conn, guest)
 
-    def _discard(self, conn: Any, read: bytearray) -> None:  # noqa: ANN401 (of gunicorn)
+    def _discard(self, conn: Connection, read: bytearray) -> None:
         try:
             data = conn.sock.recv(_RECEIVED_BYTES)
         except BlockingIOError:
@@ -225,7 +230,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.keepalived_conns[0].timeout = 0.0
             self.murder_keepalived()
 
-    def _drop(self, conn: Any) -> None:  # noqa: ANN401 (of gunicorn)
+    def _drop(self, conn: Connection) -> None:
         self.lobby.dismiss(conn)
         self.nr_conns -= 1
         conn.close()

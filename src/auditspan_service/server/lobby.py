@@ -6,12 +6,15 @@ import selectors
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _CHECK_SECONDS = 0.25
+
+Connection: TypeAlias = Any
+"""A connection of gunicorn, which has no types."""
 
 
 @dataclass(kw_only=True)
@@ -34,13 +37,13 @@ class Lobby:
 
     def __init__(self, poller: selectors.BaseSelector) -> None:
         self._poller = poller
-        self._guests: dict[Any, Guest] = {}
+        self._guests: dict[Connection, Guest] = {}
         self._next_check = 0.0
 
     def __len__(self) -> int:
         return len(self._guests)
 
-    def admit(self, connection: Any, guest: Guest) -> None:  # noqa: ANN401 (of gunicorn)
+    def admit(self, connection: Connection, guest: Guest) -> None:
         """Add a waiting connection."""
         self._guests[connection] = guest
 
@@ -50,7 +53,7 @@ class Lobby:
 
         self._poller.register(connection.sock, selectors.EVENT_READ, on_event)
 
-    def dismiss(self, connection: Any) -> None:  # noqa: ANN401 (of gunicorn)
+    def dismiss(self, connection: Connection) -> None:
         """End the wait of a connection, if it waits."""
         if self._guests.pop(connection, None) is not None:
             with suppress(OSError, KeyError, ValueError):
@@ -73,6 +76,6 @@ class Lobby:
             self.dismiss(connection)
             guest.on_late()
 
-    def oldest(self) -> Any | None:  # noqa: ANN401 (of gunicorn)
+    def oldest(self) -> Connection | None:
         """Return the connection that has waited longest, if any."""
         return next(iter(self._guests), None)

@@ -115,7 +115,7 @@ class Stack:
         self.settings = _effective(settings, self.collector)
 
     @classmethod
-    def start(  # noqa: PLR0913 (keyword-only, each with a default)
+    def start(
         cls,
         settings: Settings,
         *,

@@ -21,7 +21,7 @@ from opentelemetry.exporter.otlp.json.file._log_exporter import FileLogExporter
 
 from auditspan.errors import AuditConfigError
 from auditspan.trail.settings import otel_variables
-from auditspan_service.telemetry.otlp_exporters import otlp_exporter
+from auditspan_service.telemetry.otlp_exporters import Exporter, otlp_exporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +86,7 @@ def select_metrics(
     return exporter
 
 
-def _exporter(signal: Signal, sink: Sink, endpoint: str | None, files: Path | None) -> Any:  # noqa: ANN401 (one of three)
+def _exporter(signal: Signal, sink: Sink, endpoint: str | None, files: Path | None) -> Exporter:
     named = otel_variables.exporter(signal)
     match named or sink:
         case _ if otel_variables.is_disabled():
@@ -115,7 +115,7 @@ def _invalid(signal: Signal, named: str | None, sink: Sink) -> str:
     )
 
 
-def file_exporter(signal: Signal, directory: Path) -> Any:  # noqa: ANN401 (one of three)
+def file_exporter(signal: Signal, directory: Path) -> Exporter:
     """Append to `directory`/telemetry/traces.jsonl, logs.jsonl or metrics.jsonl.
 
     Several processes may write the same files: each line is a single write. The files grow without

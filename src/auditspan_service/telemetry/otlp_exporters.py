@@ -6,7 +6,7 @@ Every `OTEL_EXPORTER_OTLP_*` variable keeps its meaning.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeAlias
 
 import requests
 import urllib3
@@ -29,7 +29,11 @@ _CLASSES: dict[Signal, tuple[str, str]] = {
 }
 
 
-def otlp_exporter(signal: Signal, endpoint: str | None = None) -> Any:  # noqa: ANN401 (one of three)
+Exporter: TypeAlias = Any
+"""An exporter of OpenTelemetry; that of spans, of logs or of metrics, by the signal."""
+
+
+def otlp_exporter(signal: Signal, endpoint: str | None = None) -> Exporter:
     """Create the exporter of a signal.
 
     Args:
@@ -49,7 +53,7 @@ def otlp_exporter(signal: Signal, endpoint: str | None = None) -> Any:  # noqa: 
     return exporter(**options)
 
 
-def _load(signal: Signal, protocol: str) -> Any:  # noqa: ANN401 (one of nine classes)
+def _load(signal: Signal, protocol: str) -> type[Exporter]:
     if protocol not in _PACKAGES:
         raise AuditConfigError(
             f"Invalid OTEL_EXPORTER_OTLP_PROTOCOL {protocol!r} for {signal}: expected "
@@ -57,13 +61,14 @@ def _load(signal: Signal, protocol: str) -> Any:  # noqa: ANN401 (one of nine cl
         )
     module, name = _CLASSES[signal]
     try:
-        return getattr(import_module(f"{_PACKAGES[protocol]}.{module}"), name)
+        found: type[Exporter] = getattr(import_module(f"{_PACKAGES[protocol]}.{module}"), name)
     except ImportError as error:
         raise AuditConfigError(
             f"OTEL_EXPORTER_OTLP_PROTOCOL is {protocol} for {signal}, but its exporter is not "
             f"installed: run `pip install 'auditspan[{_EXTRAS.get(protocol, 'service')}]'`, or use "
             "http/protobuf."
         ) from error
+    return found
 
 
 class _Adapter(HTTPAdapter):

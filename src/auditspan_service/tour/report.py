@@ -27,7 +27,7 @@ def print_proof(proof: Proof, stage: Stage) -> None:
     click.echo(
         "\nRecords of each request in the database, on its span, and in the collector's file:\n"
     )
-    print_rows([_row(trace) for trace in proof.traces], as_json=False)
+    print_rows([_row(trace) for trace in proof.traces])
     rows, events, records = proof.counts
     click.echo(
         f"\n{rows} audit rows = {events} span events = {records} log records, "

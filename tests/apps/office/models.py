@@ -81,7 +81,7 @@ class Employee(Party):
 
     __mapper_args__ = {  # noqa: RUF012
         "polymorphic_identity": "employee",
-        "inherit_condition": id == Party.id,  # noqa: A003
+        "inherit_condition": id == Party.id,
     }
 
 

@@ -34,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, sessionmaker
 
 from auditspan import Actor, AuditConfigError, AuditTrail, MacKey, Policy, Service, audit_context
-from auditspan.cli.commands.verify import print_state, with_state
+from auditspan.cli.commands.verify import of_state, with_state
 from auditspan.format.ids import uuid7
 from auditspan.format.record import AuditRecord, Outcome, Target
 from auditspan.format.redaction import redact, shorten
@@ -958,23 +958,16 @@ OLD = Difference(kind="no-history", table="t", key="2")
     ids=["none", "notice", "differences", "nothing"],
 )
 def test_people_are_told_what_differs(
-    capsys: pytest.CaptureFixture[str],
-    events: int,
-    differences: list[Difference],
-    expected: list[str],
+    events: int, differences: list[Difference], expected: list[str]
 ) -> None:
     """A line for each difference, the counts, and a sentence at the end."""
-    print_state(StateReport(events=events, objects=3, differences=differences))
-    assert expected == capsys.readouterr().out.splitlines()
+    assert expected == [*of_state(StateReport(events=events, objects=3, differences=differences))]
 
 
-def test_many_differences_are_cut_for_people_and_whole_in_json(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_many_differences_are_cut_for_people_and_whole_in_json() -> None:
     """People see twenty; programs see all, beside what `verify` found."""
     report = StateReport(events=1, objects=0, differences=[FIELD] * 25)
-    print_state(report)
-    assert "… and 5 more" in capsys.readouterr().out.splitlines()
+    assert "… and 5 more" in of_state(report)
     whole = with_state({"ok": True, "rows": 1}, report)
     assert (False, 1, 25) == (whole["ok"], whole["rows"], len(whole["state"]["differences"]))
     assert {"ok": True, "rows": 1} == with_state({"ok": True, "rows": 1}, None)

@@ -11,9 +11,11 @@ from auditspan.cli.commands.console import (
     database_reason,
     json_option,
     print_object,
+    print_result,
     say,
     say_lines,
     sentence,
+    wants_json,
 )
 
 if TYPE_CHECKING:
@@ -42,11 +44,13 @@ __all__ = [
     "json_option",
     "keys_of_trail",
     "print_object",
+    "print_result",
     "print_rows",
     "say",
     "say_lines",
     "sentence",
     "stop_signal",
+    "wants_json",
 ]
 
 _PLACES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from auditspan.cli.commands.application import ApplicationTarget
-from auditspan.cli.commands.console import Failure, json_option, print_object, say
+from auditspan.cli.commands.console import Failure, json_option, print_result
 from auditspan.cli.commands.named import load_named
 from auditspan.cli.commands.progress import progress_bar
 from auditspan.cli.commands.target import Target, pass_target
@@ -24,7 +24,7 @@ from auditspan.reading.states import BATCH
 )
 @json_option
 @pass_target
-def baseline(target: Target, *, models: tuple[str, ...], batch: int, as_json: bool) -> None:
+def baseline(target: Target, *, models: tuple[str, ...], batch: int) -> None:
     """Record the rows that are older than the trail.
 
     Each row without a creation in the trail gets an event with its values, so that earlier states,
@@ -36,7 +36,6 @@ def baseline(target: Target, *, models: tuple[str, ...], batch: int, as_json: bo
     wanted = [load_named(name) for name in models]
     with target.acting() as (trail, session), progress_bar() as progress:
         recorded = trail.baseline(session, *wanted, batch=batch, progress=progress)
-    if as_json:
-        print_object({"recorded": recorded})
-    else:
-        say(f"recorded {counted(recorded, 'row')} from before the trail")
+    print_result(
+        {"recorded": recorded}, [f"recorded {counted(recorded, 'row')} from before the trail"]
+    )

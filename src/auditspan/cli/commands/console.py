@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,29 @@ if TYPE_CHECKING:
 
 FOUND = 1
 COULD_NOT = 2
+_SHOWN = 20
+
+_AS_JSON = "auditspan.as_json"
+"""Key in click's `meta` of the choice of `--json`."""
+
+
+def _choose_json(context: click.Context, _option: click.Parameter, value: object) -> None:
+    context.meta[_AS_JSON] = value
+
 
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print JSON: one object, or JSON Lines for a list."
+    "--json",
+    is_flag=True,
+    callback=_choose_json,
+    expose_value=False,
+    help="Print JSON: one object, or JSON Lines for a list.",
 )
+
+
+def wants_json() -> bool:
+    """Return whether the running command has the option `--json`."""
+    context = click.get_current_context(silent=True)
+    return bool(context and context.meta.get(_AS_JSON))
 
 
 class Failure(click.ClickException):
@@ -58,6 +77,27 @@ def printable_lines(text: str) -> str:
 def print_object(value: Mapping[str, Any]) -> None:
     """Print one JSON object on standard output."""
     click.echo(printable_json(value))
+
+
+def print_result(value: Mapping[str, Any], lines: Iterable[str], *, ok: bool = True) -> None:
+    """Print the result of a command: one object with `--json`, and otherwise lines for people.
+
+    Exits with 1 if it is not `ok`.
+    """
+    if wants_json():
+        print_object(value)
+    else:
+        for line in lines:
+            say(line)
+    if not ok:
+        raise SystemExit(FOUND)
+
+
+def cut(lines: Sequence[str]) -> Iterator[str]:
+    """Yield the first twenty lines, and the number of the others."""
+    yield from lines[:_SHOWN]
+    if len(lines) > _SHOWN:
+        yield f"… and {len(lines) - _SHOWN} more"
 
 
 def file_reason(error: OSError) -> str:

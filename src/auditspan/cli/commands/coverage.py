@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from auditspan.cli.commands.console import FOUND, Failure, json_option
+from auditspan.cli.commands.console import FOUND, Failure, json_option, wants_json
 from auditspan.cli.commands.named import load_named
 from auditspan.cli.commands.table import print_rows
 from auditspan.cli.commands.target import Target, pass_target
@@ -25,7 +25,7 @@ _SHOWN = ("model", "table", "decision", "type", "reason")
 )
 @json_option
 @pass_target
-def coverage_(target: Target, *, app: str | None, as_json: bool) -> None:
+def coverage_(target: Target, *, app: str | None) -> None:
     """Check that every model is audited, or exempt with a reason.
 
     Exits with 1 if a model or a table has no decision.
@@ -35,8 +35,8 @@ def coverage_(target: Target, *, app: str | None, as_json: bool) -> None:
     if not decisions:
         raise Failure("No models were found: name an object whose module imports all models.")
     missing = [decision for decision in decisions if decision.decision == "missing"]
-    if as_json:
-        print_rows([decision.to_dict() for decision in decisions], as_json=True)
+    if wants_json():
+        print_rows([decision.to_dict() for decision in decisions])
     else:
         _print(decisions, missing)
     if missing:
@@ -45,7 +45,7 @@ def coverage_(target: Target, *, app: str | None, as_json: bool) -> None:
 
 def _print(decisions: Sequence[Decision], missing: Sequence[Decision]) -> None:
     rows = [decision.to_dict() for decision in decisions]
-    print_rows([{name: row[name] for name in _SHOWN} for row in rows], as_json=False)
+    print_rows([{name: row[name] for name in _SHOWN} for row in rows])
     click.echo()
     for decision in missing:
         click.echo(f"{decision.model or decision.table} has no decision: {decision.advice}")

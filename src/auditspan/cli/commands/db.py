@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 from sqlalchemy import Engine, text
 
 from auditspan.capture import busy
-from auditspan.cli.commands.console import FOUND, json_option, print_object, say
-from auditspan.cli.commands.target import Target, pass_target
-from auditspan.cli.group import data_option
+from auditspan.cli.commands.console import print_result
+from auditspan.cli.commands.target import Target, on_trail
 from auditspan.seal.guards import Finding, check_guards, restore_guards
 from auditspan.storage import PARTITIONS, dialect_of, snapshot
 
@@ -19,10 +20,8 @@ def db() -> None:
 
 
 @db.command()
-@json_option
-@data_option
-@pass_target
-def check(target: Target, *, as_json: bool) -> None:
+@on_trail
+def check(target: Target) -> None:
     """Check that the database has this release's schema and guards.
 
     Exits with 0 if it does, 1 if it does not, and 2 if the check failed. Excess privileges of the
@@ -33,21 +32,14 @@ def check(target: Target, *, as_json: bool) -> None:
         state = target.schema(engine)
         findings = _findings(target, engine) if state.is_current else []
     is_sound = not any(f.breaks_a_promise and f.kind != "role" for f in findings)
-    if as_json:
-        found = [{"kind": finding.kind, "detail": finding.detail} for finding in findings]
-        print_object({"ok": state.is_current and is_sound, **state.members, "findings": found})
-    else:
-        for sentence in (state.sentence, *(finding.detail for finding in findings)):
-            say(sentence)
-    if not (state.is_current and is_sound):
-        raise SystemExit(FOUND)
+    ok, found = state.is_current and is_sound, [asdict(finding) for finding in findings]
+    lines = [state.sentence, *(finding.detail for finding in findings)]
+    print_result({"ok": ok, **state.members, "findings": found}, lines, ok=ok)
 
 
 @db.command()
-@json_option
-@data_option
-@pass_target
-def guard(target: Target, *, as_json: bool) -> None:
+@on_trail
+def guard(target: Target) -> None:
     """Restore missing append-only triggers.
 
     Run it as the owner of the tables. Rows may have been changed while a trigger was missing: run
@@ -58,19 +50,14 @@ def guard(target: Target, *, as_json: bool) -> None:
         before = [finding for finding in _findings(target, engine) if finding.kind == "trigger"]
         with engine.begin() as connection:
             restore_guards(connection, target.tables)
-    if as_json:
-        print_object({"found": [finding.detail for finding in before]})
-        return
-    for finding in before:
-        say(finding.detail)
-    say("The triggers were restored." if before else "The triggers were already in place.")
+    found = [finding.detail for finding in before]
+    done = "The triggers were restored." if before else "The triggers were already in place."
+    print_result({"found": found}, [*found, done])
 
 
 @db.command()
-@json_option
-@data_option
-@pass_target
-def partition(target: Target, *, as_json: bool) -> None:
+@on_trail
+def partition(target: Target) -> None:
     """Partition the trail by month (PostgreSQL).
 
     Run it as the owner of the tables. Writes block while it runs. Afterwards the worker creates the
@@ -80,11 +67,8 @@ def partition(target: Target, *, as_json: bool) -> None:
     with target.opened_engine() as engine:
         target.require_schema(engine)
         names, made = _partition(target, engine)
-    if as_json:
-        print_object({"made": made, "partitions": names})
-        return
-    for name in names:
-        say(f"{name}{'  (created)' if name in made else ''}")
+    lines = [f"{name}{'  (created)' if name in made else ''}" for name in names]
+    print_result({"made": made, "partitions": names}, lines)
 
 
 def _partition(target: Target, engine: Engine) -> tuple[list[str], list[str]]:

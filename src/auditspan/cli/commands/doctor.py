@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +10,8 @@ import click
 from sqlalchemy import Connection, Engine, Table, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from auditspan.cli.commands.console import (
-    COULD_NOT,
-    FOUND,
-    database_reason,
-    json_option,
-    print_object,
-    say,
-)
-from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.commands.console import COULD_NOT, FOUND, database_reason, print_result
+from auditspan.cli.commands.target import Target, on_trail
 from auditspan.cli.doctor import (
     Examination,
     ModelReview,
@@ -30,7 +23,6 @@ from auditspan.cli.doctor import (
     find_raw_writes,
     review_models,
 )
-from auditspan.cli.group import data_option
 from auditspan.delivery import read_backlog
 from auditspan.errors import AuditConfigError
 from auditspan.seal.guards import check_guards
@@ -57,10 +49,8 @@ _MAY_INSERT = PerDialect[Callable[[Connection, Table], bool]](
     help="The collector's configuration file; repeat it in the collector's order.  [default: "
     "otel-collector.yaml]",
 )
-@json_option
-@data_option
-@pass_target
-def doctor(target: Target, *, collector_configs: tuple[Path, ...], as_json: bool) -> None:
+@on_trail
+def doctor(target: Target, *, collector_configs: tuple[Path, ...]) -> None:
     """Check the set-up and report its problems.
 
     Checks the database, schema, triggers, connected role, durability, keys, sink, and the audit
@@ -84,7 +74,7 @@ def doctor(target: Target, *, collector_configs: tuple[Path, ...], as_json: bool
         examine_collector_config(examination, settings, configs)
     if settings.sink == "otlp":
         examine_collector(examination, settings)
-    _print(examination, as_json=as_json)
+    print_result(examination.to_dict(), _lines(examination))
     if not examination.ok:
         raise SystemExit(COULD_NOT if examination.unchecked else FOUND)
 
@@ -157,36 +147,24 @@ def _last_error(sink: Mapping[str, Any]) -> str:
     return f"last error{ago} ({state}): {sink['last_error']}"
 
 
-def _print_models(reviews: Sequence[ModelReview]) -> None:
+def _of_models(reviews: Sequence[ModelReview]) -> Iterator[str]:
     for review in reviews:
         is_missing = review.decision == "missing"
-        say(f"model {review.model}: {'NOT audited' if is_missing else review.decision}")
-        for suspicion in review.columns:
-            say(f"  {suspicion.column} {suspicion.problem}")
+        yield f"model {review.model}: {'NOT audited' if is_missing else review.decision}"
+        yield from (f"  {suspicion.column} {suspicion.problem}" for suspicion in review.columns)
         if review.policy:
-            say(f"  {review.policy}")
+            yield f"  {review.policy}"
 
 
-def _say_all(head: str, sentences: Sequence[str]) -> None:
-    for sentence in sentences:
-        say(f"{head}: {sentence}")
-
-
-def _print(examination: Examination, *, as_json: bool) -> None:
-    if as_json:
-        print_object(examination.to_dict())
-        return
-    for found in examination.found:
-        say(f"{found.kind}: {found.detail}")
-    _print_models(examination.models)
-    _say_all("raw SQL", [one.detail for one in examination.raw_writes])
-    for lease in examination.workers:
-        if lease.is_current:
-            say(f"{lease.name}: {lease.description}")
+def _lines(examination: Examination) -> Iterator[str]:
+    yield from (f"{found.kind}: {found.detail}" for found in examination.found)
+    yield from _of_models(examination.models)
+    yield from (f"raw SQL: {one.detail}" for one in examination.raw_writes)
+    yield from (f"{one.name}: {one.description}" for one in examination.workers if one.is_current)
     for name, sink in examination.sinks.items():
         if any(sink[key] for key in ("rows", "quarantined", "per_second", "last_error")):
-            say(_delivery(name, sink))
-    _say_all("note", examination.notes)
-    _say_all("not checked", examination.unchecked)
+            yield _delivery(name, sink)
+    yield from (f"note: {note}" for note in examination.notes)
+    yield from (f"not checked: {sentence}" for sentence in examination.unchecked)
     if examination.ok:
-        say("No problems found.")
+        yield "No problems found."

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 
-from auditspan.cli.commands.console import json_option, print_object, say
-from auditspan.cli.commands.target import Target, pass_target
-from auditspan.cli.group import data_option
+from auditspan.cli.commands.console import print_result
+from auditspan.cli.commands.target import Target, on_trail
 from auditspan.format import counted
 from auditspan.trail.erasure import Erasure
 
@@ -16,17 +17,9 @@ from auditspan.trail.erasure import Erasure
 @click.argument("subject_id", metavar="ID")
 @click.option("--reason", help="The reason, which is recorded.")
 @click.option("--dry-run", is_flag=True, help="Only count the values.")
-@json_option
-@data_option
-@pass_target
-def erase(  # noqa: PLR0913 (one for each argument and option)
-    target: Target,
-    subject_type: str,
-    subject_id: str,
-    *,
-    reason: str | None,
-    dry_run: bool,
-    as_json: bool,
+@on_trail
+def erase(
+    target: Target, subject_type: str, subject_id: str, *, reason: str | None, dry_run: bool
 ) -> None:
     """Erase the erasable values of a subject.
 
@@ -39,20 +32,17 @@ def erase(  # noqa: PLR0913 (one for each argument and option)
         raise click.UsageError("An erasure requires --reason, which is recorded.")
     with target.writing() as (trail, session):
         found = trail.erase(session, subject_type, subject_id, reason=reason, dry_run=dry_run)
-    if as_json:
-        print_object({**found.to_dict(), "dry_run": dry_run})
-    else:
-        _print(found, dry_run=dry_run)
+    print_result({**found.to_dict(), "dry_run": dry_run}, _lines(found, dry_run=dry_run))
 
 
-def _print(found: Erasure, *, dry_run: bool) -> None:
+def _lines(found: Erasure, *, dry_run: bool) -> Iterator[str]:
     about = f"{found.subject_type} {found.subject_id}"
     what = f"{counted(found.values, 'value')} of {about} in {counted(found.events, 'event')}"
     if not found.values:
-        say(f"The trail has no erasable value of {about}.")
+        yield f"The trail has no erasable value of {about}."
     elif dry_run:
-        say(f"To be erased: {what}.")
-        say("Live tables are not changed: change or delete the rows of the subject there first.")
+        yield f"To be erased: {what}."
+        yield "Live tables are not changed: change or delete the rows of the subject there first."
     else:
-        say(f"Erased: {what}.")
-        say(f"Recorded as event {found.event_id}.")
+        yield f"Erased: {what}."
+        yield f"Recorded as event {found.event_id}."

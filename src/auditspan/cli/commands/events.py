@@ -12,18 +12,12 @@ from typing import Any, Never
 import click
 from sqlalchemy import Connection
 
-from auditspan.cli.commands.console import (
-    Failure,
-    json_option,
-    print_object,
-    say,
-)
+from auditspan.cli.commands.console import Failure, print_object, say, wants_json
 from auditspan.cli.commands.table import Link, Table, print_document, print_rows
-from auditspan.cli.commands.target import Events, Search, Target, Trail, pass_target
+from auditspan.cli.commands.target import Events, Search, Target, Trail, on_trail
 from auditspan.cli.commands.times import as_time
 from auditspan.cli.commands.trace import as_trace_id
 from auditspan.cli.commands.trace_links import TraceUrl, trace_urls, with_trace_url
-from auditspan.cli.group import data_option
 from auditspan.errors import AuditConfigError
 from auditspan.format import OUTCOMES, printable, printable_json
 from auditspan.reading import by_id_or_label, require_possible
@@ -84,16 +78,13 @@ def _exclusions(command: Callable[..., None]) -> Callable[..., None]:
     "--limit", type=click.IntRange(1), default=50, show_default=True, help="Maximum number shown."
 )
 @click.option("--follow", is_flag=True, help="Print new events as they arrive, until Ctrl-C.")
-@json_option
-@data_option
-@pass_target
+@on_trail
 def events(
     target: Target,
     *,
     limit: int,
     follow: bool,
-    as_json: bool,
-    **wanted: Any,  # noqa: ANN401 (the criteria)
+    **wanted: object,
 ) -> None:
     """Show events, newest last.
 
@@ -102,7 +93,7 @@ def events(
     gets 80 of them: without the ids of event and trace (`show` accepts the sequence number).
     """
     asked = _filter(wanted)
-    show = partial(_print_events, url_of=trace_urls(target.settings.trace_url), as_json=as_json)
+    show = partial(_print_events, url_of=trace_urls(target.settings.trace_url))
     with target.searching() as search:
         if follow:
             with suppress(KeyboardInterrupt):  # the usual way to stop
@@ -117,10 +108,8 @@ def events(
 
 @click.command()
 @click.argument("event_id")
-@json_option
-@data_option
-@pass_target
-def show(target: Target, event_id: str, *, as_json: bool) -> None:
+@on_trail
+def show(target: Target, event_id: str) -> None:
     """Show one event with all its members.
 
     EVENT_ID is its id or its sequence number.
@@ -138,7 +127,7 @@ def show(target: Target, event_id: str, *, as_json: bool) -> None:
         raise Failure(f"Event {event_id} was not found.")
     (event,) = found
     resource = with_trace_url(event.resource(), trace_urls(target.settings.trace_url))
-    if as_json:
+    if wants_json():
         print_object(resource)
     else:
         print_document(resource)
@@ -147,10 +136,8 @@ def show(target: Target, event_id: str, *, as_json: bool) -> None:
 @click.command()
 @click.argument("target_type", metavar="TYPE")
 @click.argument("target_id", metavar="ID")
-@json_option
-@data_option
-@pass_target
-def history(target: Target, target_type: str, target_id: str, *, as_json: bool) -> None:
+@on_trail
+def history(target: Target, target_type: str, target_id: str) -> None:
     """Show every event on one target, oldest first.
 
     Events are listed in the order of the changes. A change that another program made is recorded
@@ -160,8 +147,8 @@ def history(target: Target, target_type: str, target_id: str, *, as_json: bool) 
     with target.searching() as search:
         found = search(lambda trail: target_history(*trail, target_type, target_id))
         _say_purged(search(lambda trail: purge_before(*trail, found[0] if found else None)))
-    if as_json:
-        _print_events(found, url_of=trace_urls(target.settings.trace_url), as_json=True)
+    if wants_json():
+        _print_events(found, url_of=trace_urls(target.settings.trace_url))
         return
     for event in found:
         _print_changes(event.resource())
@@ -232,10 +219,10 @@ def _newer(wanted: EventFilter, last: int, trail: Trail) -> Events:
 
 
 def _print_events(
-    found: Sequence[StoredEvent], *, url_of: TraceUrl, as_json: bool, table: Table | None = None
+    found: Sequence[StoredEvent], *, url_of: TraceUrl, table: Table | None = None
 ) -> None:
     resources = [with_trace_url(event.resource(), url_of) for event in found]
-    print_rows(resources, as_json=as_json, table=table or Table(_row, _narrow))
+    print_rows(resources, table or Table(_row, _narrow))
 
 
 def _row(event: Mapping[str, Any]) -> dict[str, object]:

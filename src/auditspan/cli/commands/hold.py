@@ -6,11 +6,10 @@ from datetime import datetime
 
 import click
 
-from auditspan.cli.commands.console import json_option, print_object, say
+from auditspan.cli.commands.console import print_result, say, wants_json
 from auditspan.cli.commands.table import print_rows
-from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.commands.target import Target, on_trail
 from auditspan.cli.commands.times import as_time
-from auditspan.cli.group import data_option
 from auditspan.format import Target as EventTarget
 from auditspan.trail.retention import Hold
 
@@ -29,10 +28,8 @@ def hold() -> None:
 @click.option("--actor", help="Hold events of the actor with this id or label.")
 @click.option("--before", callback=as_time, metavar="TIME", help="Hold events before this time.")
 @click.option("--reason", required=True, help="The reason, which is recorded.")
-@json_option
-@data_option
-@pass_target
-def add(  # noqa: PLR0913 (one for each option)
+@on_trail
+def add(
     target: Target,
     *,
     of: tuple[str, str] | None,
@@ -40,7 +37,6 @@ def add(  # noqa: PLR0913 (one for each option)
     actor: str | None,
     before: datetime | None,
     reason: str,
-    as_json: bool,
 ) -> None:
     """Place a legal hold on the events that meet all criteria.
 
@@ -54,22 +50,17 @@ def add(  # noqa: PLR0913 (one for each option)
     with target.writing() as (trail, session):
         retention = trail.retention
         id_ = retention.hold(session, reason=reason, target=held, actor=actor, until=before)
-    if as_json:
-        print_object({"id": id_})
-    else:
-        say(f"The hold {id_} is placed; release it with `{target.command} hold release {id_}`.")
+    placed = f"The hold {id_} is placed; release it with `{target.command} hold release {id_}`."
+    print_result({"id": id_}, [placed])
 
 
 @hold.command("list")
-@json_option
-@data_option
-@pass_target
-def list_(target: Target, *, as_json: bool) -> None:
+@on_trail
+def list_(target: Target) -> None:
     """List the active legal holds, oldest first."""
     with target.acting() as (trail, session):
         found = trail.retention.with_mac_keys(target.mac_keys()).holds(session)
-    rows = [one.resource() if as_json else _row(one) for one in found]
-    print_rows(rows, as_json=as_json)
+    print_rows([one.resource() if wants_json() else _row(one) for one in found])
     if not found:
         say("No hold is active.", err=True)
 
@@ -77,18 +68,14 @@ def list_(target: Target, *, as_json: bool) -> None:
 @hold.command()
 @click.argument("hold_id", metavar="ID")
 @click.option("--reason", required=True, help="The reason, which is recorded.")
-@json_option
-@data_option
-@pass_target
-def release(target: Target, hold_id: str, *, reason: str, as_json: bool) -> None:
+@on_trail
+def release(target: Target, hold_id: str, *, reason: str) -> None:
     """Release a legal hold."""
     with target.writing() as (trail, session):
         retention = trail.retention.with_mac_keys(target.mac_keys())
         event_id = retention.release(session, hold_id.lower(), reason=reason)
-    if as_json:
-        print_object({"id": hold_id.lower(), "event_id": event_id})
-    else:
-        say(f"The hold {hold_id.lower()} is released.")
+    released = [f"The hold {hold_id.lower()} is released."]
+    print_result({"id": hold_id.lower(), "event_id": event_id}, released)
 
 
 def _row(hold: Hold) -> dict[str, object]:

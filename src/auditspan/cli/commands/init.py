@@ -5,9 +5,8 @@ from __future__ import annotations
 import click
 from sqlalchemy import Engine, inspect, select
 
-from auditspan.cli.commands.console import json_option, print_object, say
-from auditspan.cli.commands.target import Target, pass_target
-from auditspan.cli.group import data_option
+from auditspan.cli.commands.console import print_result
+from auditspan.cli.commands.target import Target, on_trail
 from auditspan.mapping import has_erasable
 from auditspan.seal.guards import check_guards, restore_guards
 from auditspan.storage import erasure_keys_of, snapshot
@@ -20,10 +19,8 @@ from auditspan.tlog import PublicKey
 
 
 @click.command()
-@json_option
-@data_option
-@pass_target
-def init(target: Target, *, as_json: bool) -> None:
+@on_trail
+def init(target: Target) -> None:
     """Create the keys, tables and guards of an application; safe to repeat.
 
     Creates what is missing, and changes nothing else. In production, keys that are missing from a
@@ -35,16 +32,17 @@ def init(target: Target, *, as_json: bool) -> None:
         public, keys = _create_keys(target, engine)
         created = [*keys, *_create_tables(target, engine), *_create_guards(target, engine)]
         url = engine.url.render_as_string()
-    if as_json:
-        names = ("mac_key_file", "signing_key_file")
-        files = {name: str(getattr(settings, name)) for name in names}
-        print_object({"created": created, **files, "public_key": public.vkey, "database_url": url})
-        return
-    say(f"created   {', '.join(created) or 'nothing: everything exists'}")
-    say(f"keys      {settings.mac_key_file} (MAC), {settings.signing_key_file} (signing)")
-    say(f"database  {url}")
-    say(f"public    {public.vkey} (keep a copy outside the database)")
-    say(f"next      {target.command} worker")
+    files = {n: str(getattr(settings, n)) for n in ("mac_key_file", "signing_key_file")}
+    print_result(
+        {"created": created, **files, "public_key": public.vkey, "database_url": url},
+        [
+            f"created   {', '.join(created) or 'nothing: everything exists'}",
+            f"keys      {settings.mac_key_file} (MAC), {settings.signing_key_file} (signing)",
+            f"database  {url}",
+            f"public    {public.vkey} (keep a copy outside the database)",
+            f"next      {target.command} worker",
+        ],
+    )
 
 
 def _create_keys(target: Target, engine: Engine) -> tuple[PublicKey, list[str]]:

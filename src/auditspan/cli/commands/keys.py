@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from auditspan.cli.commands.console import FOUND, json_option, print_object, say
-from auditspan.cli.commands.target import Target, pass_target
-from auditspan.cli.group import data_option
+from auditspan.cli.commands.console import print_result
+from auditspan.cli.commands.target import Target, on_trail
 from auditspan.format import counted
 from auditspan.storage.keys import (
     load_or_create_erasure_keys,
@@ -26,36 +27,33 @@ def keys() -> None:
 
 
 @keys.command()
-@json_option
-@data_option
-@pass_target
-def init(target: Target, *, as_json: bool) -> None:
+@on_trail
+def init(target: Target) -> None:
     """Create the MAC key and the erasure key if they do not exist.
 
     They are stored in AUDITSPAN_MAC_KEY_FILE and AUDITSPAN_ERASURE_KEY_FILE.
     """
     path, erasure_path = target.settings.mac_key_file, target.settings.erasure_key_file
-    is_new, is_new_too = not path.exists(), not erasure_path.exists()
+    is_new = not path.exists()
+    done = [_done(path), _done(erasure_path)]
     key = load_or_create_mac_key(path, create=True)
     erasure_key = load_or_create_erasure_keys(erasure_path, create=True)[0]
-    if as_json:
-        members = {"mac_key_file": str(path), "mac_key_id": key.key_id, "created": is_new}
-        names = {"erasure_key_file": str(erasure_path), "erasure_key_id": erasure_key.key_id}
-        print_object({**members, **names})
-        return
-    for name, one, file, created in (
-        ("MAC", key.key_id, path, is_new),
-        ("erasure", erasure_key.key_id, erasure_path, is_new_too),
-    ):
-        done = "was created" if created else "already exists"
-        click.echo(f"The {name} key {one} {done} in {file}.")
+    members = {"mac_key_file": str(path), "mac_key_id": key.key_id, "created": is_new}
+    names = {"erasure_key_file": str(erasure_path), "erasure_key_id": erasure_key.key_id}
+    lines = [
+        f"The MAC key {key.key_id} {done[0]}.",
+        f"The erasure key {erasure_key.key_id} {done[1]}.",
+    ]
+    print_result({**members, **names}, lines)
+
+
+def _done(path: Path) -> str:
+    return f"already exists in {path}" if path.exists() else f"was created in {path}"
 
 
 @keys.command("rotate-mac")
-@json_option
-@data_option
-@pass_target
-def rotate_mac(target: Target, *, as_json: bool) -> None:
+@on_trail
+def rotate_mac(target: Target) -> None:
     """Add a new MAC key, and keep the old ones.
 
     The new key becomes the first in AUDITSPAN_MAC_KEY_FILE; the old keys stay for checking. A
@@ -65,20 +63,20 @@ def rotate_mac(target: Target, *, as_json: bool) -> None:
     """
     path = target.settings.mac_key_file
     new, *before = rotate_mac_key(path)
-    if as_json:
-        members = {"mac_key_file": str(path), "mac_key_id": new.key_id}
-        print_object({**members, "previous": [key.key_id for key in before]})
-        return
-    kept = ", ".join(key.key_id for key in before)
-    click.echo(f"The MAC key {new.key_id} is now the first in {path}; kept for checking: {kept}.")
-    click.echo("Restart the workers, then the services: they write rows with it from then on.")
+    previous = [key.key_id for key in before]
+    kept = f"The MAC key {new.key_id} is now the first in {path}; kept for checking: "
+    print_result(
+        {"mac_key_file": str(path), "mac_key_id": new.key_id, "previous": previous},
+        [
+            f"{kept}{', '.join(previous)}.",
+            "Restart the workers, then the services: they write rows with it from then on.",
+        ],
+    )
 
 
 @keys.command("rotate-erasure")
-@json_option
-@data_option
-@pass_target
-def rotate_erasure(target: Target, *, as_json: bool) -> None:
+@on_trail
+def rotate_erasure(target: Target) -> None:
     """Add a new erasure key, and keep the old ones.
 
     The new key becomes the first in AUDITSPAN_ERASURE_KEY_FILE. New subjects get their keys under
@@ -87,22 +85,20 @@ def rotate_erasure(target: Target, *, as_json: bool) -> None:
     """
     path = target.settings.erasure_key_file
     new, *before = rotate_erasure_key(path)
-    if as_json:
-        members = {"erasure_key_file": str(path), "erasure_key_id": new.key_id}
-        print_object({**members, "previous": [key.key_id for key in before]})
-        return
-    kept = ", ".join(key.key_id for key in before)
-    click.echo(
-        f"The erasure key {new.key_id} is now the first in {path}; kept for reading: {kept}."
+    previous = [key.key_id for key in before]
+    kept = f"The erasure key {new.key_id} is now the first in {path}; kept for reading: "
+    print_result(
+        {"erasure_key_file": str(path), "erasure_key_id": new.key_id, "previous": previous},
+        [
+            f"{kept}{', '.join(previous)}.",
+            "Restart every process that has the key, then run `keys rewrap` as the owner.",
+        ],
     )
-    click.echo("Restart every process that has the key, then run `keys rewrap` as the owner.")
 
 
 @keys.command()
-@json_option
-@data_option
-@pass_target
-def rewrap(target: Target, *, as_json: bool) -> None:
+@on_trail
+def rewrap(target: Target) -> None:
     """Encrypt the keys of all subjects with the newest erasure key.
 
     Run it as the owner of the tables, after `keys rotate-erasure` and once every process has the
@@ -113,23 +109,18 @@ def rewrap(target: Target, *, as_json: bool) -> None:
     with target.opened_engine() as engine:
         target.require_schema(engine)
         found = rewrap_subject_keys(engine, target.tables, keys)
-    if as_json:
-        print_object({"erasure_key_id": keys[0].key_id, **found.to_dict()})
-    else:
-        click.echo(f"Keys of subjects encrypted with {keys[0].key_id}: {found.rewrapped}.")
-        if found.unreadable:
-            click.echo(f"Unreadable, because their erasure key is not there: {found.unreadable}.")
+    lines = [f"Keys of subjects encrypted with {keys[0].key_id}: {found.rewrapped}."]
     if found.unreadable:
-        raise SystemExit(FOUND)
+        lines.append(f"Unreadable, because their erasure key is not there: {found.unreadable}.")
+    members = {"erasure_key_id": keys[0].key_id, **found.to_dict()}
+    print_result(members, lines, ok=not found.unreadable)
 
 
 @keys.command()
 @click.option("--reason", help="The reason, which is recorded.")
 @click.option("--later", is_flag=True, help="Also cover rows that follow a row with a MAC.")
-@json_option
-@data_option
-@pass_target
-def cover(target: Target, *, reason: str | None, later: bool, as_json: bool) -> None:
+@on_trail
+def cover(target: Target, *, reason: str | None, later: bool) -> None:
     """Record that earlier rows have no MAC.
 
     Covers rows that were sealed before the trail had a MAC key (trail.key_added). From then on
@@ -141,11 +132,11 @@ def cover(target: Target, *, reason: str | None, later: bool, as_json: bool) -> 
         found = trail.cover_rows_without_mac(
             session, reason=reason, later=later, earlier_keys=target.mac_keys()[1:]
         )
-    if as_json:
-        print_object(found.to_dict() if found else {"rows": 0})
-    elif found is None:
-        click.echo("Nothing to cover: every row has a MAC or is already covered.")
-    else:
+    lines = ["Nothing to cover: every row has a MAC or is already covered."]
+    if found:
         rows = counted(found.rows, "row")
-        say(f"Covered {rows} without a MAC, below sequence number {found.size}.")
-        say(f"Recorded as event {found.event_id}; `auditspan verify` accepts them from now on.")
+        lines = [
+            f"Covered {rows} without a MAC, below sequence number {found.size}.",
+            f"Recorded as event {found.event_id}; `auditspan verify` accepts them from now on.",
+        ]
+    print_result(found.to_dict() if found else {"rows": 0}, lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict
 from itertools import islice
@@ -12,18 +12,9 @@ import click
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from auditspan.cli.commands.console import (
-    FOUND,
-    PLACE,
-    Failure,
-    json_option,
-    places,
-    print_object,
-    say,
-)
-from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.commands.console import PLACE, Failure, cut, places, print_result, say
+from auditspan.cli.commands.target import Target, on_trail
 from auditspan.cli.commands.topic import CONFIGURED, Topic, chosen_topic
-from auditspan.cli.group import data_option
 from auditspan.delivery import Sink
 from auditspan.errors import KeyFileError
 from auditspan.format import counted
@@ -40,7 +31,6 @@ from auditspan.verify import (
 from auditspan.verify import reconcile as compare
 from auditspan.verify.backends import oldest_moment, read_backend
 
-_SHOWN = 20
 _NAMES = 5
 
 
@@ -86,10 +76,8 @@ _NAMES = 5
     "AUDITSPAN_SINK]",
 )
 @click.argument("more", nargs=-1, type=PLACE, metavar="")
-@json_option
-@data_option
-@pass_target
-def reconcile(  # noqa: PLR0913 (one for each option)
+@on_trail
+def reconcile(
     target: Target,
     *,
     files: tuple[Path, ...],
@@ -99,7 +87,6 @@ def reconcile(  # noqa: PLR0913 (one for each option)
     topic_url: str | None,
     again: bool,
     sink_name: str | None,
-    as_json: bool,
 ) -> None:
     """Compare the table with the collector's files, a log backend or a Kafka topic.
 
@@ -130,9 +117,10 @@ def reconcile(  # noqa: PLR0913 (one for each option)
             audit = given or (settings.collector_files / "audit",)
             report = compare(connection, tables, audit, spans=announced, names=own)
         resent = _resend(target, sink, connection, report) if again else None
-    _print_reconciled(report, resent, topic, as_json=as_json)
-    if not report.ok:
-        raise SystemExit(FOUND)
+    found = report.to_dict() | (topic.to_dict() if topic else {})
+    if resent:
+        found["resent"] = asdict(resent)
+    print_result(found, _lines(report, resent, topic), ok=report.ok)
 
 
 def _compare_backend(
@@ -177,38 +165,28 @@ def _take_back(target: Target, sink: str, event_ids: Sequence[str]) -> None:
         say(f"The sink now has {counted(count, 'record')} that it refused before.", err=True)
 
 
-def _print_reconciled(
-    report: ReconcileReport, resent: Resent | None, topic: Topic | None, *, as_json: bool
-) -> None:
-    """Print the report and the outcome of the resend."""
-    if as_json:
-        more = {
-            **(topic.to_dict() if topic else {}),
-            **({"resent": asdict(resent)} if resent else {}),
-        }
-        print_object(report.to_dict() | more)
-        return
+def _lines(report: ReconcileReport, resent: Resent | None, topic: Topic | None) -> Iterator[str]:
+    """Yield the report and the outcome of the resend."""
     if topic:
-        topic.say()
+        yield from topic.lines()
     rows, duplicates = counted(report.rows, "row"), counted(report.duplicates, "duplicate")
-    say(f"{rows}, {report.found} found, {duplicates}")
+    yield f"{rows}, {report.found} found, {duplicates}"
     if report.purged:
-        say(f"{counted(report.purged, 'event')} found, but purged from the table")
+        yield f"{counted(report.purged, 'event')} found, but purged from the table"
     if report.announced is not None:
         announced = counted(report.announced, "event")
-        say(f"{announced} announced on spans, {len(report.deleted)} not in the table")
+        yield f"{announced} announced on spans, {len(report.deleted)} not in the table"
     if report.others:
         others = counted(sum(report.others.values()), "event")
-        say(f"{others} of other trails: {_shortened(report.others)}")
+        yield f"{others} of other trails: {_shortened(report.others)}"
     for kind in ("missing", "unknown", "different", "deleted"):
-        _print_ids(kind, getattr(report, kind))
+        yield from cut([f"{kind}  {event_id}" for event_id in getattr(report, kind)])
     if report.damaged_lines:
-        say(f"{counted(report.damaged_lines, 'damaged piece')} in the files")
+        yield f"{counted(report.damaged_lines, 'damaged piece')} in the files"
     if resent:
-        say(f"{len(resent.sent)} sent again, {resent.waiting} still waiting for the relay")
-        for event_id, reason in resent.refused.items():
-            say(f"refused  {event_id}  {reason}")
-    say("reconciled" if report.ok else "NOT reconciled")
+        yield f"{len(resent.sent)} sent again, {resent.waiting} still waiting for the relay"
+        yield from (f"refused  {one}  {reason}" for one, reason in resent.refused.items())
+    yield "reconciled" if report.ok else "NOT reconciled"
 
 
 def _own_names(settings: TrailSettings) -> set[str]:
@@ -227,10 +205,3 @@ def _spans_place(settings: TrailSettings, path: Path) -> Path:
 def _shortened(names: Mapping[str, int]) -> str:
     shown = [name[:100] for name in islice(names, _NAMES)]
     return ", ".join(shown if len(names) <= _NAMES else [*shown, "…"])
-
-
-def _print_ids(kind: str, ids: list[str]) -> None:
-    for event_id in ids[:_SHOWN]:
-        say(f"{kind}  {event_id}")
-    if len(ids) > _SHOWN:
-        say(f"… and {len(ids) - _SHOWN} more")

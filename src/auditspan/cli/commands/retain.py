@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import click
 
-from auditspan.cli.commands.console import json_option, print_object, say
+from auditspan.cli.commands.console import print_result
 from auditspan.cli.commands.progress import progress_bar
-from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.commands.target import Target, on_trail
 from auditspan.cli.commands.times import as_age, as_time
-from auditspan.cli.group import data_option
 from auditspan.format import counted
 from auditspan.trail.retention import RetentionPlan
 from auditspan.trail.settings import sink_names
@@ -21,17 +21,14 @@ from auditspan.trail.settings import sink_names
 @click.option("--keep", callback=as_age, metavar="DAYS", help="Keep events of so many days: 400d.")
 @click.option("--reason", help="The reason, which is recorded; required unless --dry-run.")
 @click.option("--dry-run", is_flag=True, help="Only show which events could be removed.")
-@json_option
-@data_option
-@pass_target
-def retain(  # noqa: PLR0913 (one for each option)
+@on_trail
+def retain(
     target: Target,
     *,
     before: datetime | None,
     keep: timedelta | None,
     reason: str | None,
     dry_run: bool,
-    as_json: bool,
 ) -> None:
     """Authorise the removal of old events.
 
@@ -55,10 +52,8 @@ def retain(  # noqa: PLR0913 (one for each option)
             plan = retention.authorise(
                 session, before=cut, reason=reason, sinks=sinks, progress=progress
             )
-    if as_json:
-        print_object({**plan.resource(), "dry_run": dry_run})
-    else:
-        _print_plan(plan, target.command, dry_run=dry_run)
+    lines = _lines(plan, target.command, dry_run=dry_run)
+    print_result({**plan.resource(), "dry_run": dry_run}, lines)
 
 
 def _cut(before: datetime | None, keep: timedelta | None) -> datetime:
@@ -69,15 +64,15 @@ def _cut(before: datetime | None, keep: timedelta | None) -> datetime:
     raise click.UsageError("give one of --before and --keep.")
 
 
-def _print_plan(plan: RetentionPlan, command: str, *, dry_run: bool) -> None:
+def _lines(plan: RetentionPlan, command: str, *, dry_run: bool) -> Iterator[str]:
     for limit in plan.kept:
-        say(f"kept from sequence number {limit.size} on: {limit.reason}")
+        yield f"kept from sequence number {limit.size} on: {limit.reason}"
     if not plan.rows:
-        say(f"nothing to remove: no event before {plan.before} can go")
+        yield f"nothing to remove: no event before {plan.before} can go"
         return
     rows = f"{counted(plan.rows, 'event')} before {plan.before}, below sequence number {plan.size},"
     if dry_run and not plan.is_authorised:
-        say(f"{rows} could be removed")
+        yield f"{rows} could be removed"
         return
-    say(f"{rows} may be removed")
-    say(f"run `{command} purge` when the event trail.purge is delivered")
+    yield f"{rows} may be removed"
+    yield f"run `{command} purge` when the event trail.purge is delivered"

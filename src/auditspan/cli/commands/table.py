@@ -13,7 +13,7 @@ from rich.style import Style
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from auditspan.cli.commands.console import print_object
+from auditspan.cli.commands.console import print_object, wants_json
 from auditspan.format import printable, printable_json
 
 Row: TypeAlias = Mapping[str, Any]
@@ -80,12 +80,12 @@ def _exceeds_terminal(lengths: list[int]) -> bool:
     return console.is_terminal and sum(lengths) + 2 * (len(lengths) - 1) > console.width
 
 
-def print_rows(rows: Sequence[Row], *, as_json: bool, table: Table | None = None) -> None:
+def print_rows(rows: Sequence[Row], table: Table | None = None) -> None:
     """Print rows as JSON Lines, or as a table with the members of the first row as columns.
 
     Pass the same `table` again to continue it with further rows.
     """
-    if as_json:
+    if wants_json():
         for row in rows:
             print_object(row)
     elif rows:

@@ -18,8 +18,9 @@ import click
 from sqlalchemy import Connection, Engine, MetaData, event
 from sqlalchemy.orm import Session
 
+from auditspan.cli.commands.console import json_option
 from auditspan.cli.doctor import Examination
-from auditspan.cli.group import TARGET
+from auditspan.cli.group import TARGET, data_option
 from auditspan.delivery.worker import Worker
 from auditspan.errors import AuditConfigError
 from auditspan.format import Actor, MacKey
@@ -216,8 +217,13 @@ class Target(ABC):
 def pass_target(command: Callable[..., None]) -> Callable[..., None]:
     """Pass the target of the command as its first argument."""
 
-    def invoked(*args: Any, **options: Any) -> None:  # noqa: ANN401 (the command's)
+    def invoked(*args: object, **options: object) -> None:
         make: Callable[[], Target] = click.get_current_context().meta[TARGET]
         command(make(), *args, **options)
 
     return update_wrapper(invoked, command)
+
+
+def on_trail(command: Callable[..., None]) -> Callable[..., None]:
+    """Pass the target of the command, and add the options `--json` and `--data`."""
+    return json_option(data_option(pass_target(command)))

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from auditspan.cli.commands.console import say
 from auditspan.cli.commands.progress import progress_bar
 from auditspan.delivery.kafka import KafkaClient
 from auditspan.trail.settings import TrailSettings, destinations, kafka_client
@@ -41,12 +40,12 @@ class Topic:
         """Return the JSON form of what was counted."""
         return {"topic": {"name": self.client.address.topic, **asdict(self.tally)}}
 
-    def say(self) -> None:
-        """Print what was counted."""
+    def lines(self) -> Iterator[str]:
+        """Yield what was counted."""
         tally = self.tally
-        say(f"{tally.messages} messages, {tally.foreign} of them not of an audit trail")
+        yield f"{tally.messages} messages, {tally.foreign} of them not of an audit trail"
         for number, offset in tally.removed.items():
-            say(
+            yield (
                 f"removed  partition {number} begins at offset {offset}: the broker removed the "
                 "messages before it (retention, or DeleteRecords)"
             )

@@ -20,6 +20,7 @@ from auditspan.cli.commands.console import (
     printable_lines,
     say,
     say_lines,
+    wants_json,
 )
 from auditspan.cli.commands.trace_links import TraceUrl, trace_urls, with_trace_url
 from auditspan.cli.group import TARGET, data_option
@@ -51,7 +52,7 @@ def as_trace_id(_context: click.Context, _option: click.Parameter, value: str | 
 )
 @json_option
 @data_option
-def trace(trace_id: str, *, files: Path | None, watch: bool, as_json: bool) -> None:
+def trace(trace_id: str, *, files: Path | None, watch: bool) -> None:
     """Show the telemetry of one trace as a tree.
 
     The tree has the spans, span events and log records of the trace. In a large directory the first
@@ -61,11 +62,11 @@ def trace(trace_id: str, *, files: Path | None, watch: bool, as_json: bool) -> N
     url_of = trace_urls(_trace_url())
     if watch:
         with suppress(KeyboardInterrupt):  # the usual way to stop
-            _watch(found, trace_id, url_of, as_json=as_json)
+            _watch(found, trace_id, url_of)
         return
     tree = found.trace(trace_id)
-    if as_json or not tree.empty:
-        _print(tree, url_of, as_json=as_json)
+    if wants_json() or not tree.empty:
+        _print(tree, url_of)
     if tree.empty:
         say(f"Trace {trace_id} was not found in the files under {found.path}.", err=True)
     with suppress(KeyboardInterrupt):  # the answer is printed; the index is for the next one
@@ -85,8 +86,8 @@ def _trace_url() -> str | None:
     return _target().settings.trace_url if os.environ.get("AUDITSPAN_TRACE_URL") else None
 
 
-def _print(tree: Trace, url_of: TraceUrl, *, as_json: bool) -> None:
-    if as_json:
+def _print(tree: Trace, url_of: TraceUrl) -> None:
+    if wants_json():
         print_object(with_trace_url(trace_as_dict(tree), url_of))
     else:
         say_lines(_rendered(tree, url_of))
@@ -97,12 +98,12 @@ def _rendered(tree: Trace, url_of: TraceUrl) -> str:
     return "\n".join(filter(None, (render_trace(tree), url_of(tree.trace_id))))
 
 
-def _watch(files: TraceFiles, trace_id: str, url_of: TraceUrl, *, as_json: bool) -> Never:
+def _watch(files: TraceFiles, trace_id: str, url_of: TraceUrl) -> Never:
     """Show each state of the trace once; a terminal shows only the last one."""
     shown = files.trace(trace_id)
     if shown.empty:
         say(f"Waiting for trace {trace_id}.", err=True)
-    with _screen(url_of, as_json=as_json) as show:
+    with _screen(url_of) as show:
         if not shown.empty:
             show(shown)
         while True:
@@ -114,10 +115,10 @@ def _watch(files: TraceFiles, trace_id: str, url_of: TraceUrl, *, as_json: bool)
 
 
 @contextmanager
-def _screen(url_of: TraceUrl, *, as_json: bool) -> Iterator[Callable[[Trace], None]]:
+def _screen(url_of: TraceUrl) -> Iterator[Callable[[Trace], None]]:
     """Return a function that draws over what it drew before; piped, it prints below it."""
-    if as_json or not sys.stdout.isatty():
-        yield lambda tree: _print(tree, url_of, as_json=as_json)
+    if wants_json() or not sys.stdout.isatty():
+        yield lambda tree: _print(tree, url_of)
         return
     from rich.live import Live  # noqa: PLC0415 (slow to load)
     from rich.text import Text  # noqa: PLC0415

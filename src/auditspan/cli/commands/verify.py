@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from sqlalchemy import Connection
 
-from auditspan.cli.commands.console import (
-    FOUND,
-    PLACE,
-    Failure,
-    json_option,
-    places,
-    print_object,
-    say,
-)
+from auditspan.cli.commands.console import FOUND, PLACE, Failure, cut, places, print_result
 from auditspan.cli.commands.progress import progress_bar
-from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.commands.target import Target, on_trail
 from auditspan.cli.commands.verification_keys import known_keys
-from auditspan.cli.group import data_option
 from auditspan.format import VERIFIED, Json, MacKey, Outcome, counted
 from auditspan.storage import AuditTables
 from auditspan.tlog import PublicKey
@@ -33,7 +24,6 @@ from auditspan.verify import (
 )
 from auditspan.verify.state import Difference, StateReport, check_state
 
-_SHOWN = 20
 _OLDER = {"no-history", "no-create"}
 
 
@@ -77,10 +67,8 @@ _OLDER = {"no-history", "no-create"}
     "--record", is_flag=True, help="Also record the outcome in the trail, as audit.verified."
 )
 @click.argument("more", nargs=-1, type=PLACE, metavar="")
-@json_option
-@data_option
-@pass_target
-def verify(  # noqa: PLR0913 (one for each option)
+@on_trail
+def verify(
     target: Target,
     *,
     public_keys: tuple[str, ...],
@@ -91,7 +79,6 @@ def verify(  # noqa: PLR0913 (one for each option)
     metrics: bool,
     record: bool,
     more: tuple[Path, ...],
-    as_json: bool,
 ) -> None:
     """Verify that every sealed row is unchanged.
 
@@ -129,12 +116,13 @@ def verify(  # noqa: PLR0913 (one for each option)
         live = _state(connection, tables, keys.macs) if state else None
     if live is None or live.ok:
         _require_reached(since, report)
-    _print_verified(report, live, keys.unchecked, as_json=as_json)
+    found = with_state({**report.to_dict(), "unchecked": keys.unchecked}, live)
+    print_result(found, _lines(report, live, keys.unchecked))
     if record:
         _record(target, report, live, keys.unchecked)
     if metrics:
         target.report(report, live)
-    if not (report.ok and (live is None or live.ok)):
+    if not found["ok"]:
         raise SystemExit(FOUND)
 
 
@@ -179,41 +167,34 @@ def _require_reached(since: int, report: VerifyReport) -> None:
         )
 
 
-def _print_verified(
-    report: VerifyReport, live: StateReport | None, unchecked: list[str], *, as_json: bool
-) -> None:
-    if as_json:
-        print_object(with_state({**report.to_dict(), "unchecked": unchecked}, live))
-        return
+def _lines(report: VerifyReport, live: StateReport | None, unchecked: list[str]) -> Iterator[str]:
     checkpoints = counted(report.checkpoints, "checkpoint")
-    say(f"{counted(report.rows, 'row')}, {report.tree_size} sealed, {checkpoints}")
+    yield f"{counted(report.rows, 'row')}, {report.tree_size} sealed, {checkpoints}"
     if report.purge:
         rows = counted(report.purged, "row")
-        say(
+        yield (
             f"{rows} purged, below sequence number {report.purge['size']}: event "
             f"{report.purge['event_id']} by {report.purge['actor']}, {report.purge['reason']}"
         )
     if report.since:
-        say(f"read from sequence number {report.since} onwards")
+        yield f"read from sequence number {report.since} onwards"
     if report.witnessed:
-        say(f"{counted(report.witnessed, 'checkpoint')} witnessed")
-    say(f"root {report.root}")
-    for finding in report.findings[:_SHOWN]:
-        place = "-" if finding.seq is None else finding.seq
-        say(f"seq {place}  {finding.kind}  {finding.detail}  {finding.event_id or ''}")
-    _more(len(report.findings))
+        yield f"{counted(report.witnessed, 'checkpoint')} witnessed"
+    yield f"root {report.root}"
+    yield from cut(
+        [
+            f"seq {'-' if one.seq is None else one.seq}  {one.kind}  {one.detail}  "
+            f"{one.event_id or ''}"
+            for one in report.findings
+        ]
+    )
     if report.tree_size == 0:
-        say("nothing to verify: no rows are sealed yet")
+        yield "nothing to verify: no rows are sealed yet"
     else:
         left_out = f" (not checked: {', '.join(unchecked)})" if unchecked else ""
-        say(("verified" if report.ok else "verification FAILED") + left_out)
+        yield ("verified" if report.ok else "verification FAILED") + left_out
     if live is not None:
-        print_state(live)
-
-
-def _more(count: int) -> None:
-    if count > _SHOWN:
-        say(f"… and {count - _SHOWN} more")
+        yield from of_state(live)
 
 
 def with_state(verified: Mapping[str, Any], state: StateReport | None) -> dict[str, Any]:
@@ -223,21 +204,19 @@ def with_state(verified: Mapping[str, Any], state: StateReport | None) -> dict[s
     return {**verified, "ok": verified["ok"] and state.ok, "state": state.to_dict()}
 
 
-def print_state(state: StateReport) -> None:
-    """Print the differences and the result of the state check."""
-    for difference in state.differences[:_SHOWN]:
-        say(_line(difference))
-    _more(len(state.differences))
+def of_state(state: StateReport) -> Iterator[str]:
+    """Yield lines with the differences and the result of the state check."""
+    yield from cut([_line(difference) for difference in state.differences])
     counts = state.counts()
     found = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "no difference"
     objects, events = counted(state.objects, "object"), counted(state.events, "event")
-    say(f"{objects} compared with {events}: {found}")
+    yield f"{objects} compared with {events}: {found}"
     if _OLDER & counts.keys():
-        say("no-history, no-create: rows that are older than the trail or bypassed it")
+        yield "no-history, no-create: rows that are older than the trail or bypassed it"
     if state.events == 0:
-        say("the tables were not compared: the trail has no changes")
+        yield "the tables were not compared: the trail has no changes"
     else:
-        say("the tables " + ("match" if state.ok else "do NOT match") + " the trail")
+        yield "the tables " + ("match" if state.ok else "do NOT match") + " the trail"
 
 
 def _line(difference: Difference) -> str:

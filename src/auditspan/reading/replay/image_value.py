@@ -5,35 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Dialect, Select, Text
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy import Connection, Dialect, Select, Text
 
 from auditspan.format import Json
 from auditspan.mapping import converter, parse_value
+from auditspan.storage import ColumnForm, Forms
 from auditspan.storage.dialects import DIALECTS
 from auditspan.storage.triggers import TRIGGERS, image_value
 
 
-class ImageValue(FunctionElement[str]):
+class ImageValue(ColumnForm[str]):
     """The JSON text of a column's value, as the triggers of this database stage it."""
 
     type = Text()
     inherit_cache = True
-
-    def __init__(self, column: ColumnElement[Any]) -> None:
-        super().__init__(column)
-
-
-@compiles(ImageValue, "postgresql")
-def _postgresql(element: ImageValue, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
-    return f"to_json({compiler.process(element.clauses, **options)})::text"
-
-
-@compiles(ImageValue, "sqlite")
-def _sqlite(element: ImageValue, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
-    return f"({image_value(compiler.process(element.clauses, **options))})||''"
+    forms = Forms(
+        postgresql=lambda name: f"to_json({name})::text",
+        sqlite=lambda name: f"({image_value(name)})||''",
+    )
 
 
 def pin_settings(connection: Connection) -> None:

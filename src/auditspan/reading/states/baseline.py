@@ -25,7 +25,7 @@ Progress = Callable[[int, int], None]
 _DETAILS = {"baseline": True}
 
 
-def record_baseline(  # noqa: PLR0913 (keyword-only settings)
+def record_baseline(
     session: Session,
     capture: Capture,
     models: Sequence[object],

@@ -6,7 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, insert, literal, select
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    Executable,
+    Result,
+    and_,
+    delete,
+    insert,
+    literal,
+    select,
+)
 from sqlalchemy.orm import Mapper, Session
 
 from auditspan.errors import RevertError
@@ -93,10 +103,10 @@ class LinkReversal:
             yield from zip(columns, key_values(id_, columns, self._dialect), strict=True)
 
     @property
-    def _dialect(self) -> Any:  # noqa: ANN401 (a dialect)
+    def _dialect(self) -> Dialect:
         return self.session.connection(bind_arguments={"mapper": self._mapper}).dialect
 
-    def _execute(self, statement: Any) -> Any:  # noqa: ANN401 (any statement and its result)
+    def _execute(self, statement: Executable) -> Result[Any]:
         return self.session.execute(statement, bind_arguments={"mapper": self._mapper})
 
     def _conflict(self, link: LinkTable, reason: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import JSON, Column, null, select
+from sqlalchemy import JSON, Column, Dialect, null, select
 from sqlalchemy.orm import Mapper, Session, object_session
 
 from auditspan.errors import RevertError
@@ -100,7 +100,7 @@ class Reversal:
         return key_values(self.id, self.family.key, self._dialect)
 
     @property
-    def _dialect(self) -> Any:  # noqa: ANN401 (a dialect)
+    def _dialect(self) -> Dialect:
         return self.session.connection(bind_arguments={"mapper": self.mapper}).dialect
 
     @cached_property

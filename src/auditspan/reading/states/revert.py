@@ -22,7 +22,7 @@ METADATA = "reverts"
 _VERBS = frozenset({"create", "update", "delete"})
 
 
-def revert_event(  # noqa: PLR0913 (the parts of a trail)
+def revert_event(
     session: Session,
     tables: AuditTables,
     metadata: MetaData,
@@ -52,7 +52,7 @@ def revert_event(  # noqa: PLR0913 (the parts of a trail)
 class _Undoing:
     """One event that is undone."""
 
-    def __init__(  # noqa: PLR0913 (the parts of a trail)
+    def __init__(
         self,
         session: Session,
         tables: AuditTables,

@@ -26,15 +26,15 @@ from auditspan.seal.guards.finding import Finding, Kind
 from auditspan.seal.guards.indexes import weak_indexes
 from auditspan.seal.guards.staging import check_staging, restore_staging
 from auditspan.storage import (
+    ERASURE_FUNCTION,
     PARTITIONS,
+    SEARCH_TERMS,
     AuditTables,
     Trigger,
     creation,
     dialect_of,
-    erasure_creation,
     removal,
     staging_of,
-    term_creation,
     triggers_of,
 )
 from auditspan.storage.triggers import RECORDED
@@ -93,8 +93,8 @@ def restore_guards(connection: Connection, tables: AuditTables) -> None:
             ):
                 connection.execute(statement)
         for statement in (
-            *term_creation(tables.event, dialect),
-            *erasure_creation(tables.subject_key, dialect),
+            *SEARCH_TERMS.creation(tables.event, dialect),
+            *ERASURE_FUNCTION.creation(tables.subject_key, dialect),
         ):
             connection.execute(statement)
         if staging is not None:

@@ -10,25 +10,21 @@ made meanwhile. Statements that redefine a table (DROP, ALTER) fire no trigger o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Sequence
 
-from sqlalchemy import DDL, Connection, Dialect, Table, event
+from sqlalchemy import DDL, Dialect, Table
 
 from auditspan.storage.append_only import postgresql, sqlite
 from auditspan.storage.append_only.trigger import RefusingTriggers, Trigger
 from auditspan.storage.dialects import PerDialect
-from auditspan.storage.schemas import dialect_of
+from auditspan.storage.table_ddl import TableDdl, ddl
 
 _TRIGGERS = PerDialect[RefusingTriggers](postgresql=postgresql, sqlite=sqlite)
 
 
 def append_only(table: Table) -> Table:
     """Create the triggers of this table whenever it is created, for example by `create_all`."""
-    # Propagated to copies made by `Table.to_metadata`.
-    event.listen(table, "after_create", _after_create, propagate=True)
-    event.listen(table, "after_drop", _after_drop, propagate=True)
-    return table
+    return TableDdl(create=_create, drop=_drop_functions).attach(table)
 
 
 def triggers_of(table: Table, dialect: Dialect) -> list[Trigger]:
@@ -41,19 +37,19 @@ def triggers_of(table: Table, dialect: Dialect) -> list[Trigger]:
 
 def creation(table: Table, dialect: Dialect) -> list[DDL]:
     """Return the statements that create the triggers of this table."""
-    return _ddl(_TRIGGERS.of(dialect).creation(table, triggers_of(table, dialect), dialect))
+    return ddl(_create(table, dialect))
 
 
 def removal(table: Table, dialect: Dialect) -> list[DDL]:
     """Return the statements that drop the existing triggers of this table."""
     triggers = _TRIGGERS.of(dialect)
     drops = [triggers.drop_trigger(one, dialect) for one in triggers_of(table, dialect)]
-    return _ddl([*drops, *triggers.function_removal(table, dialect)])
+    return ddl([*drops, *triggers.function_removal(table, dialect)])
 
 
 def purge_removal(table: Table, dialect: Dialect) -> list[DDL]:
     """Return the statements that drop the functions of purges, after the triggers are dropped."""
-    return _ddl(_TRIGGERS.of(dialect).purge_removal(table, dialect))
+    return ddl(_TRIGGERS.of(dialect).purge_removal(table, dialect))
 
 
 def create_trigger(trigger: Trigger, dialect: Dialect) -> str:
@@ -61,19 +57,10 @@ def create_trigger(trigger: Trigger, dialect: Dialect) -> str:
     return _TRIGGERS.of(dialect).create_trigger(trigger, dialect)
 
 
-def _after_create(table: Table, connection: Connection, **_: Any) -> None:  # noqa: ANN401 (SQLAlchemy's options)
-    for statement in creation(table, dialect_of(connection)):
-        connection.execute(statement)
+def _create(table: Table, dialect: Dialect) -> Sequence[str]:
+    return _TRIGGERS.of(dialect).creation(table, triggers_of(table, dialect), dialect)
 
 
-def _after_drop(table: Table, connection: Connection, **_: Any) -> None:  # noqa: ANN401 (SQLAlchemy's options)
-    dialect = dialect_of(connection)
+def _drop_functions(table: Table, dialect: Dialect) -> list[str]:
     of = _TRIGGERS.of(dialect)
-    for statement in _ddl(
-        [*of.function_removal(table, dialect), *of.purge_removal(table, dialect)]
-    ):
-        connection.execute(statement)
-
-
-def _ddl(statements: Iterable[str]) -> list[DDL]:
-    return [DDL(statement) for statement in statements]  # type: ignore[no-untyped-call]
+    return [*of.function_removal(table, dialect), *of.purge_removal(table, dialect)]

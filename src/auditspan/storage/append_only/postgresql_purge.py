@@ -59,7 +59,7 @@ BEGIN
                         WHERE {_OF_RETENTION} AND action = '{HOLD}' AND id > purge.id);
     RETURN coalesce(size, 0);
 END
-"""  # noqa: S608 (no input)
+"""
 _REFUSE_SOURCE = """
 BEGIN
     IF TG_OP = 'DELETE' THEN
@@ -257,7 +257,7 @@ def _lookup(table: Table, dialect: Dialect) -> str:
     name = _text(dialect.identifier_preparer.format_table(table))
     return f"""SELECT quote_ident(n.nspname), quote_ident(pg_get_userbyid(c.relowner))
       INTO home, owner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.oid = to_regclass('{name}');"""  # noqa: S608 (our own table)
+     WHERE c.oid = to_regclass('{name}');"""
 
 
 def _text(sql: str) -> str:

@@ -32,11 +32,11 @@ _PURGEABLE = f"""SELECT max(point.tree_size)
    AND NOT EXISTS (SELECT 1 FROM audit_delivery
                     WHERE substr(sink, 1, 6) <> 'lease:' AND safe_seq < leaf.seq)
    AND NOT EXISTS (SELECT 1 FROM audit_event
-                    WHERE {_OF_RETENTION} AND action = '{HOLD}' AND id > purge.id)"""  # noqa: S608
+                    WHERE {_OF_RETENTION} AND action = '{HOLD}' AND id > purge.id)"""
 """The number of leaves whose rows may be removed, as on PostgreSQL."""
 
 _COVERED = f"row_id = OLD.id AND seq < coalesce(({_PURGEABLE}), 0)"
-_UNLESS_PURGED = f"WHEN NOT EXISTS (SELECT 1 FROM audit_leaf WHERE {_COVERED}) "  # noqa: S608
+_UNLESS_PURGED = f"WHEN NOT EXISTS (SELECT 1 FROM audit_leaf WHERE {_COVERED}) "
 
 
 def definitions(table: Table, _dialect: Dialect) -> Iterator[tuple[str, str]]:
@@ -82,7 +82,7 @@ def _raise(message: str) -> str:
 
 def _is_there(table: str, key: Sequence[str]) -> str:
     same = " AND ".join(f"{column} = NEW.{column}" for column in key)
-    return f"EXISTS (SELECT 1 FROM {table} WHERE {same})"  # noqa: S608 (names of our own tables)
+    return f"EXISTS (SELECT 1 FROM {table} WHERE {same})"
 
 
 def _keys(table: Table) -> Iterator[list[str]]:

@@ -154,7 +154,7 @@ BEGIN
     EXECUTE 'DROP INDEX ' || home || '.ix_audit_leaf_event_id';
     EXECUTE 'CREATE INDEX ix_audit_leaf_event_id ON ' || leaf || ' (event_id)';
 END $partition$
-"""  # noqa: S608 (names of our own tables)
+"""
 
 _EQUIP = f"""
 DO $equip$
@@ -185,7 +185,7 @@ BEGIN
     END LOOP;
     EXECUTE 'SELECT count(*) FROM ' || home || '.{MAKE_AHEAD}()';
 END $equip$
-"""  # noqa: S608 (names of our own tables)
+"""
 
 
 def partitioning(event: Table, leaf: Table, dialect: Dialect) -> list[DDL]:

@@ -37,7 +37,7 @@ GUARD = f"""
     LOOP
         EXECUTE 'REVOKE ALL ON ' || target || ' FROM ' || grantee;
     END LOOP;
-"""  # noqa: S608 (no input)
+"""
 """PL/pgSQL that protects the partition `target` in the schema `home` like the table; requires a
 variable `grantee`."""
 
@@ -76,7 +76,7 @@ BEGIN
 EXCEPTION WHEN invalid_object_definition THEN  -- another partition has this month
     RETURN NULL;
 END
-"""  # noqa: S608 (no input)
+"""
 _MAKE_AHEAD_SOURCE = f"""
 DECLARE
     starts timestamp := date_trunc('month', now() AT TIME ZONE 'UTC');
@@ -134,6 +134,6 @@ def _for_each_partition(table: Table, dialect: Dialect, work: str) -> list[DDL]:
           JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE t.level > 0
     LOOP {work} END LOOP;
-END $each$"""  # noqa: S608 (names of our own tables)
+END $each$"""
         )
     ]

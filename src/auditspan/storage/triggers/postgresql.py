@@ -77,7 +77,7 @@ def staging_statements(staging: Table, dialect: Dialect) -> list[str]:
                 WHERE conrelid = {quoted_text(table)}::regclass AND contype = 'p' LOOP
         EXECUTE 'ALTER TABLE ' || {quoted_text(table)} || ' DROP CONSTRAINT '
             || quote_ident(one.conname);
-    END LOOP;""",  # noqa: S608 (quoted names)
+    END LOOP;""",
         ),
         f"ALTER TABLE {table} REPLICA IDENTITY FULL",
         f"REVOKE ALL ON TABLE {table} FROM PUBLIC",
@@ -191,7 +191,7 @@ def _trigger_drop(staged: StagedTable, dialect: Dialect) -> str:
         LOOP
             EXECUTE 'DROP TRIGGER ' || quote_ident(made.tgname) || ' ON ' || one.relation;
         END LOOP;
-    END LOOP;""",  # noqa: S608 (names of our own functions)
+    END LOOP;""",
     )
 
 
@@ -247,4 +247,4 @@ def _home(staging: Table, dialect: Dialect) -> str:
     full = "quote_ident(n.nspname) || '.' || quote_ident(c.relname)"
     return f"""    SELECT quote_ident(n.nspname), {full} INTO home, staging
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.oid = to_regclass({quoted_text(table)});"""  # noqa: S608 (our own table)
+     WHERE c.oid = to_regclass({quoted_text(table)});"""

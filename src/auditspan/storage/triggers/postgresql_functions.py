@@ -193,7 +193,7 @@ BEGIN
     END LOOP;
     RETURN NULL;
 END
-"""  # noqa: S608 (quoted names)
+"""
 
 
 _CHAIN_VARIABLES = f"""    xact CONSTANT xid8 := pg_current_xact_id();
@@ -216,7 +216,7 @@ def _stage(table: Table, operation: str, old: str, new: str, dialect: Dialect) -
             current_setting('application_name'), host(inet_client_addr()))
     RETURNING staged.ctid INTO last;
     count := count + 1;
-    kept := set_config('{CHAIN}', xact::text || ' ' || last::text || ' ' || count::text, true);"""  # noqa: S608 (our own table)
+    kept := set_config('{CHAIN}', xact::text || ' ' || last::text || ' ' || count::text, true);"""
 
 
 _BROKEN = f"""
@@ -256,7 +256,7 @@ BEGIN
     PERFORM set_config(
         '{CHAIN}', array_to_string((string_to_array(chain, ' '))[1:3], ' ') || ' drained', true);
 END
-"""  # noqa: S608 (our own table)
+"""
 
 _RECORDED = f"""
 DECLARE
@@ -278,7 +278,7 @@ BEGIN
     PERFORM set_config('{CHAIN}', '', true);
     RETURN NULL;
 END
-"""  # noqa: S608 (our own table)
+"""
 
 
 def _function_name(prefix: str, table: Table) -> str:

@@ -109,7 +109,7 @@ def shown_columns(columns: list[ImageColumn], dialect: Dialect) -> str:
     among = ", ".join(names)
     return f"""    SELECT string_agg(CASE WHEN attname IN ({among}) THEN 'NULL AS ' ELSE '' END
                       || quote_ident(attname), ', ' ORDER BY attnum) INTO shown
-      FROM pg_attribute WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped;"""  # noqa: S608 (quoted names)
+      FROM pg_attribute WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped;"""
 
 
 def clear_excluded(columns: list[ImageColumn], dialect: Dialect) -> Iterator[str]:
@@ -216,7 +216,7 @@ def take_image(record: str, columns: list[ImageColumn]) -> str:
               FROM pg_attribute WHERE attrelid = TG_RELID AND attnum > 0 AND NOT attisdropped
             ) || ') AS image' INTO {name}_image USING {record};
         END IF;
-        {name}_image := {name}_image"""  # noqa: S608 (quoted names)
+        {name}_image := {name}_image"""
     return whole + (notes(f"{name}_long", "same") if noted else "") + ";"
 
 

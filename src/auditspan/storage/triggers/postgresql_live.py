@@ -54,6 +54,6 @@ def removal_statements(table: Table, dialect: Dialect, _connection: Connection |
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgfoid = function) THEN
             EXECUTE 'DROP FUNCTION ' || function;
         END IF;
-    END LOOP;""",  # noqa: S608 (quoted names)
+    END LOOP;""",
     )
     return [block]

@@ -178,7 +178,7 @@ def _schema(staged: StagedTable, dialect: Dialect) -> str:
 def _triggers(connection: Connection, staged: StagedTable) -> dict[str, str]:
     """Return the SQL of every trigger of the table by its name, oldest first."""
     rows = connection.exec_driver_sql(
-        f"SELECT name, sql FROM {_schema(staged, connection.dialect)}sqlite_master"  # noqa: S608 (the schema is quoted)
+        f"SELECT name, sql FROM {_schema(staged, connection.dialect)}sqlite_master"
         " WHERE type = 'trigger' AND lower(tbl_name) = lower(?) ORDER BY rowid",
         (staged.table.name,),
     )

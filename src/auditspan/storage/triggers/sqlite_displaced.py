@@ -9,8 +9,6 @@ and may delete them. A candidate remains if no row was displaced (OR IGNORE, ON 
 triggers keep it in sync with its row, and about 16 are kept.
 """
 
-# ruff: noqa: S608 (names are quoted, values are literals of this module)
-
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -62,7 +62,7 @@ def _batch(
     return [(str(row[0]), bytes(row[1]), row[2]) for row in connection.execute(page)]
 
 
-def _rewrap(  # noqa: PLR0913, PLR0917 (the columns of a row)
+def _rewrap(  # noqa: PLR0917 (the columns of a row)
     connection: Connection,
     tables: AuditTables,
     keys: Sequence[ErasureKey],

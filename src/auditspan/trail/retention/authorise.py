@@ -26,7 +26,7 @@ from auditspan.trail.retention.plan import RetentionPlan, plan_retention
 from auditspan.verify import check_state, verify_trail
 
 
-def prepare(  # noqa: PLR0913 (a trail and the settings of one purge)
+def prepare(
     session: Session,
     engine: Engine,
     capture: Capture,

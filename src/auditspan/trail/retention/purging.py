@@ -62,7 +62,7 @@ class PurgeReport:
         return {**asdict(self), "partitions": list(self.partitions)}
 
 
-def purge_rows(  # noqa: PLR0913 (keyword-only settings)
+def purge_rows(
     engine: Engine,
     tables: AuditTables,
     keys: MacKeys = None,

@@ -13,13 +13,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, Select, select
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy import BigInteger, Connection, Select, select
 
 from auditspan.reading.replay import explained, open_temporary_file
-from auditspan.storage import AuditTables, StoredText
+from auditspan.storage import AuditTables, ColumnForm, Forms, StoredText
 
 _CHUNK = 1000
 _FETCHED = 200
@@ -107,29 +104,20 @@ def _rows(tables: AuditTables) -> Select[Any]:
     return select(event.id, *texts, ChangeId(event.body))
 
 
-class ChangeId(FunctionElement[int]):
+class ChangeId(ColumnForm[int]):
     """The change id of a canonical body, read in the database; NULL if there is none."""
 
     inherit_cache = True
     type = BigInteger()
-
-    def __init__(self, body: Column[Any]) -> None:
-        super().__init__(body)
-
-
-_FOUND = """substr({body}, nullif({find}({body}, '}},"change_id":'), 0) + 14, 16)"""
-"""The text that begins with the change id, which follows the actor, an object."""
-
-
-@compiles(ChangeId, "postgresql")
-def _change_id_postgresql(element: ChangeId, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
-    (body,) = element.clauses
-    found = _FOUND.format(body=compiler.process(body, **options), find="strpos")
-    return f"CAST(substring({found} FROM '^[0-9]+') AS BIGINT)"
+    forms = Forms(
+        postgresql=lambda body: (
+            f"CAST(substring({_found(body, 'strpos')} FROM '^[0-9]+') AS BIGINT)"
+        ),
+        # `null` casts to 0.
+        sqlite=lambda body: f"nullif(CAST({_found(body, 'instr')} AS INTEGER), 0)",
+    )
 
 
-@compiles(ChangeId)
-def _change_id_sqlite(element: ChangeId, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401
-    (body,) = element.clauses
-    found = _FOUND.format(body=compiler.process(body, **options), find="instr")
-    return f"nullif(CAST({found} AS INTEGER), 0)"  # `null` casts to 0
+def _found(body: str, find: str) -> str:
+    """Return the text that begins with the change id, which follows the actor, an object."""
+    return f"""substr({body}, nullif({find}({body}, '}},"change_id":'), 0) + 14, 16)"""
