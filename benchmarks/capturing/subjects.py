@@ -58,9 +58,9 @@ def _floor(url: str) -> Setup:
 
 def _auditspan(url: str) -> Setup:
     library = importlib.import_module("auditspan")
-    mac = importlib.import_module("auditspan.format.mac")
+    format_ = importlib.import_module("auditspan.format")
     setup = _plain(url, {"__audit__": True})
-    key = mac.MacKey.from_secret(b"k" * mac.SECRET_BYTES)
+    key = format_.MacKey.from_secret(b"k" * format_.SECRET_BYTES)
     library.AuditTrail(setup.sessions, metadata=setup.model.metadata, mac_key=key)
     actor = library.Actor.user("7", label="kim")
     _held.enter_context(library.audit_context(actor=actor, reason="benchmark"))

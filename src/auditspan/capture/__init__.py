@@ -12,6 +12,9 @@ audited links subjects        audited tables, and what is recorded of their rows
 
 from __future__ import annotations
 
+import auditspan.capture.schema_events
+import auditspan.capture.transactions  # noqa: F401 (hooks)
+from auditspan.capture.altered import drain_first, pin
 from auditspan.capture.database_errors import asks_for_retry
 from auditspan.capture.defaults import (
     KeyWarning,
@@ -22,13 +25,14 @@ from auditspan.capture.defaults import (
     utc_now,
 )
 from auditspan.capture.dialects import CAPTURE_DIALECTS
-from auditspan.capture.drain import table_key
+from auditspan.capture.drain import drain_now
 from auditspan.capture.erasable import disclose, of_actor
-from auditspan.capture.hooks import attach, drain_now
+from auditspan.capture.hooks import attach
 from auditspan.capture.leftovers import unknown_tables
-from auditspan.capture.migrating import drain_first, pin, record_rows, target_metadata
+from auditspan.capture.migration import record_rows, target_metadata
 from auditspan.capture.open_transaction import busy
 from auditspan.capture.recorder import Enrich, Recorder
+from auditspan.capture.registry import register
 from auditspan.capture.sessions import (
     Sessions,
     engine_of,
@@ -37,10 +41,11 @@ from auditspan.capture.sessions import (
     synchronous,
     target_without_trail,
 )
+from auditspan.capture.staged_change import table_key
 from auditspan.capture.triggers import create_triggers, staged_tables
 from auditspan.capture.unaudited import unaudited
 from auditspan.capture.undrained import Undrained
-from auditspan.capture.writer import Capture, register
+from auditspan.capture.writer import Capture
 
 __all__ = [
     "CAPTURE_DIALECTS",

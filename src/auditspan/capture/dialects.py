@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from sqlalchemy import ColumnElement, Connection, Table
 
 from auditspan.capture import postgresql, sqlite
-from auditspan.capture.drain import Look, StagedChange
+from auditspan.capture.staged_change import Look, StagedChange
 from auditspan.storage.dialects import PerDialect
 from auditspan.storage.triggers import StagedTable
 

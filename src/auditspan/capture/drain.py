@@ -1,42 +1,69 @@
-"""Staged changes, which the drain takes from a transaction before it commits (`CaptureDialect`).
+"""Drain: staged changes of the running transaction become audit rows before it commits.
 
-The caller MUST write an audit row for every change that it is given, in the same transaction, and
-MUST let an error fail the commit. On SQLite, a change that was taken but not written is recorded
-nowhere. On PostgreSQL, the rows stay until the transaction inserts into `audit_event`.
+It takes changes from the database (`CaptureDialect.drain`). An error while they are recorded MUST
+fail the commit: on SQLite, a change that was taken but not recorded is lost. On PostgreSQL, the
+staged rows stay until the transaction inserts into `audit_event`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import cache
 
-BATCH = 2000
-"""Rows per batch of a large transaction."""
+from sqlalchemy import Connection, Table
+
+from auditspan.capture.database_errors import refused_as
+from auditspan.capture.dialects import CAPTURE_DIALECTS, CaptureDialect
+from auditspan.capture.open_transaction import OpenTransaction, busy, open_transaction
+from auditspan.capture.origin import Origin
+from auditspan.capture.registry import captures_of
+from auditspan.capture.telling import Telling
+from auditspan.capture.writer import Capture
+from auditspan.storage import staging_of
 
 
-class StagedChange(NamedTuple):
-    """One row of the staging table: the images of a row before and after one change.
+def drain_now(connection: Connection) -> None:
+    """Write the audit rows of what the running transaction has staged so far.
 
-    Attributes:
-        id: orders the changes.
-        position: is compared with the positions at which contexts were noted.
-        table: the key of the audited table in its metadata.
-        operation: INSERT, UPDATE, DELETE or TRUNCATE.
-        old, new: the images; None where the row did not exist before or after the change.
+    Raises:
+        AuditWriteError: they could not be written.
+        MissingActorError: no actor is set.
     """
+    transaction = open_transaction(connection)
+    if not transaction.written or transaction.is_busy:
+        return
+    of = CAPTURE_DIALECTS.of(connection)
+    if not of.is_healthy(connection):
+        return
+    with busy(connection):
+        for capture in captures_of(connection):
+            staging = staging_of(capture.metadata)
+            if staging is not None and staging.metadata in transaction.written:
+                _drain(connection, capture, staging, of)
+    # Rolling back a savepoint restores the staged rows that were drained in it.
+    if not connection.in_nested_transaction():
+        transaction.written.clear()
 
-    id: int
-    position: int
-    table: str
-    operation: str
-    old: str | None
-    new: str | None
+
+def _drain(connection: Connection, capture: Capture, staging: Table, of: CaptureDialect) -> None:
+    transaction, recorder = open_transaction(connection), capture.recorder
+    tx_id = transaction.tx_id(recorder.new_id)
+    telling = Telling(
+        connection=connection,
+        metadata=capture.metadata,
+        mac_key=capture.mac_key,
+        origin_at=_origins(transaction, capture),
+    )
+    with refused_as(
+        "the changes of this transaction could not be recorded, so its commit was refused: see"
+        " the error above, and check that the audit tables exist (`auditspan db check`)"
+    ):
+        for told in telling.told(of.drain(connection, staging, telling.look, transaction.floor)):
+            records = (recorder.record_change(change, origin, tx_id) for origin, change in told)
+            capture.write(connection, records, is_drain=True)
 
 
-Look = Callable[[list[StagedChange]], bool]
-"""Receives changes ahead of time, and returns whether it needs more of them."""
-
-
-def table_key(schema: str | None, name: str) -> str:
-    """Return the key of a table in its metadata."""
-    return f"{schema}.{name}" if schema else name
+def _origins(transaction: OpenTransaction, capture: Capture) -> Callable[[int], Origin]:
+    """Return a function that returns the origin of a position, by default the present one."""
+    present = cache(capture.recorder.origin)
+    return lambda position: transaction.at(position) or present()

@@ -1,4 +1,4 @@
-"""Connection hooks: they note the context of each write, and drain before COMMIT and PREPARE."""
+"""Hooks of connections: they note the origin of each write, and drain before COMMIT and PREPARE."""
 
 from __future__ import annotations
 
@@ -8,34 +8,17 @@ from weakref import WeakKeyDictionary, WeakSet
 from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.orm import Session, SessionTransaction
 
-from auditspan.capture.database_errors import refused_as
+from auditspan.capture.altered import before_schema_change, restore_touched
 from auditspan.capture.dialects import CAPTURE_DIALECTS
-from auditspan.capture.migrating import before_schema_change, drains, is_migrated, migrated_metadata
-from auditspan.capture.open_transaction import Origin, busy, open_transaction
-from auditspan.capture.origins import (
-    Watched,
-    note,
-    note_migrated,
-    require_known,
-    restore_touched,
-    watched,
-)
-from auditspan.capture.recording import recorded
+from auditspan.capture.drain import drain_now
+from auditspan.capture.open_transaction import busy, open_transaction
+from auditspan.capture.registry import meet, register
 from auditspan.capture.sessions import attached, engines_of
-from auditspan.capture.telling import Telling
-from auditspan.capture.triggers import forget_triggers, has_deferred
-from auditspan.capture.writer import (
-    Capture,
-    adopt,
-    captures_of,
-    is_met,
-    may_record,
-    meet,
-    register,
-)
+from auditspan.capture.triggers import has_deferred
+from auditspan.capture.watch import forget_watches, note_write, watching_captures
+from auditspan.capture.writer import Capture
 from auditspan.capture.writes import changes_schema, may_write
-from auditspan.mapping import subject_of
-from auditspan.storage import set_up_late, staging_of
+from auditspan.storage import set_up_late
 
 _peers: WeakKeyDictionary[SessionTransaction, WeakSet[Connection]] = WeakKeyDictionary()
 
@@ -60,63 +43,6 @@ def _listen(capture: Capture, sessions: Any) -> None:  # noqa: ANN401 (an event 
     event.listen(sessions, "after_begin", after_begin)
 
 
-def drain_now(connection: Connection) -> None:
-    """Write the audit rows of what the running transaction has staged so far.
-
-    Raises:
-        AuditWriteError: they could not be written.
-        MissingActorError: no actor is set.
-    """
-    transaction = open_transaction(connection)
-    if not transaction.written or transaction.is_busy or not _is_healthy(connection):
-        return
-    with busy(connection):
-        for capture in captures_of(connection):
-            staging = staging_of(capture.metadata)
-            if staging is not None and staging.metadata in transaction.written:
-                _drain(connection, capture, staging)
-    # Rolling back a savepoint restores the staged rows that were drained in it.
-    if not connection.in_nested_transaction():
-        transaction.written.clear()
-
-
-drains.append(drain_now)
-
-
-def _is_healthy(connection: Connection) -> bool:
-    return CAPTURE_DIALECTS.of(connection).is_healthy(connection)
-
-
-def _drain(connection: Connection, capture: Capture, staging: Table) -> None:
-    transaction = open_transaction(connection)
-    fallback: list[Origin] = []
-
-    def origin_at(place: int) -> Origin:
-        found = transaction.at(place)
-        if found is None:
-            fallback[:] = fallback or [Origin(capture.recorder.surroundings())]
-            return fallback[0]
-        return found
-
-    def tx_id(_origin: Origin) -> str:
-        return capture.tx_id(connection)
-
-    telling = Telling(
-        connection=connection,
-        metadata=capture.metadata,
-        mac_key=capture.mac_key,
-        origin_at=origin_at,
-    )
-    with refused_as(
-        "the changes of this transaction could not be recorded, so its commit was refused: see"
-        " the error above, and check that the audit tables exist (`auditspan db check`)"
-    ):
-        take = CAPTURE_DIALECTS.of(connection).drain
-        changes = take(connection, staging, telling.look, transaction.floor)
-        for told in telling.told(changes):
-            capture.write(connection, recorded(told, capture.recorder, tx_id), is_drain=True)
-
-
 @event.listens_for(Engine, "before_cursor_execute")
 def _before(
     connection: Connection,
@@ -126,65 +52,36 @@ def _before(
     context: Any,  # noqa: ANN401
     _executemany: object,
 ) -> None:
-    transaction, is_schema_change = open_transaction(connection), changes_schema(statement)
-    if transaction.is_busy and not is_schema_change:
-        return
-    table = _table_of(context)
-    checked = transaction.checked_for(connection.get_execution_options())
-    if is_schema_change:
-        checked.clear()
-    found = None if table is None else checked.get(table)
-    if found is None:
-        found = _watched(connection, context, statement, table)
-        if found and table is not None:
-            checked[table] = found
-    if found:
+    transaction = open_transaction(connection)
+    if changes_schema(statement):
+        _prepare_schema_change(connection, statement)
+    if not transaction.is_busy and _is_write(context, statement):
         with busy(connection):
-            for written in found:
-                note(connection, written)
+            note_write(connection, _written(context))
 
 
-def _watched(
-    connection: Connection,
-    context: Any,  # noqa: ANN401
-    statement: str,
-    written: Table | None,
-) -> list[Watched]:
-    """Return what is to be noted before a statement; do what it requires in a migration."""
-    is_busy = open_transaction(connection).is_busy
-    table = written if written is not None and subject_of(written) is not None else None
-    captures = _captures(connection, table)
-    if captures and changes_schema(statement):
-        forget_triggers(connection.dialect)
-        if not is_busy:
+def _prepare_schema_change(connection: Connection, statement: str) -> None:
+    if watching_captures(connection, None):
+        forget_watches(connection.dialect)
+        if not open_transaction(connection).is_busy:
             before_schema_change(connection, statement)
-    if is_busy or not captures or not _is_write(context, statement):
-        return []
-    migrates = is_migrated(connection)
-    if table is not None and not migrates and is_met(connection):
-        require_known(table, captures)
-    with busy(connection):
-        if migrates:
-            for capture in captures:
-                note_migrated(connection, capture)
-            return []
-        concerned = [one for one in captures if may_record(one, connection, written)]
-        found = [watched(connection, one, table) for one in concerned]
-    return [one for one in found if one is not None]
 
 
-def _captures(connection: Connection, table: Table | None) -> list[Capture]:
-    """Return the trails of this engine, of the migrated metadata, and of the written table."""
-    found = captures_of(connection)
-    unknown = set() if is_met(connection) else set(migrated_metadata(connection) or ())
-    if table is not None and all(one.metadata is not table.metadata for one in found):
-        unknown.add(table.metadata)
-    for metadata in unknown:
-        adopt(metadata, connection.engine)
-    return captures_of(connection) if unknown else found
+@event.listens_for(Engine, "after_cursor_execute")
+def _after(
+    connection: Connection,
+    _cursor: object,
+    statement: str,
+    _parameters: object,
+    _context: object,
+    _executemany: object,
+) -> None:
+    """Forget what was found before: text of several statements is also a write."""
+    if changes_schema(statement):
+        forget_watches(connection.dialect)
 
 
-def _table_of(context: Any) -> Table | None:  # noqa: ANN401
+def _written(context: Any) -> Table | None:  # noqa: ANN401
     """Return the table that a SQLAlchemy statement writes to; None for raw SQL."""
     table = getattr(getattr(getattr(context, "compiled", None), "statement", None), "table", None)
     if isinstance(table, Table):  # the ORM passes annotated copies
@@ -233,22 +130,39 @@ def _fire_deferred(connection: Connection) -> None:
     A deferred constraint that is violated raises here, as the driver's own error.
     """
     transaction = open_transaction(connection)
-    if transaction.written and has_deferred(connection) and _is_healthy(connection):
+    if (
+        transaction.written
+        and has_deferred(connection)
+        and CAPTURE_DIALECTS.of(connection).is_healthy(connection)
+    ):
         with busy(connection):
             connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
 
 
+def _close_journal(connection: Connection) -> None:
+    """Refuse to commit if a record is missing; note whether the database will commit, and where."""
+    journal = open_transaction(connection).journal
+    journal.require_complete()
+    of = CAPTURE_DIALECTS.find(connection)
+    if journal.has_records and of and not connection.invalidated and of.has_failed(connection):
+        journal.give_up()
+    journal.committing()
+
+
 @event.listens_for(Engine, "commit")
 def _commit(connection: Connection) -> None:
+    _close_journal(connection)
     _drain_or_roll_back(connection)
 
 
 @event.listens_for(Engine, "prepare_twophase")
 def _prepare_twophase(connection: Connection, _xid: object) -> None:
+    _close_journal(connection)
     _drain_or_roll_back(connection)
 
 
 @event.listens_for(Engine, "commit_twophase")
 def _commit_twophase(connection: Connection, _xid: object, is_prepared: object) -> None:
+    _close_journal(connection)
     if not is_prepared:
         _drain_or_roll_back(connection)

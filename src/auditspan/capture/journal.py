@@ -1,15 +1,11 @@
 """Journal of the records of a transaction that are not yet announced, savepoint by savepoint.
 
-The journal belongs to the connection and not to the session, since only the connection knows when
-the database has committed: a session may join an outer transaction, two sessions may share one,
-and statements on a bare connection have no session at all. Rolling back a savepoint drops only its
-own records; releasing one hands them to the enclosing one; the remaining records are announced
-after COMMIT has returned without an error.
+Rolling back a savepoint drops only its own records; releasing one hands them to the enclosing one;
+the remaining records are announced after COMMIT has returned without an error.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
@@ -24,60 +20,47 @@ KEPT_RECORDS = 100
 """The number of records that are announced one by one; the others are only counted."""
 
 
-@dataclass(kw_only=True)
-class Tally:
-    """The first of the records that were written, and the counts of all of them."""
-
-    first: list[AuditRecord] = field(default_factory=list)
-    counts: Counter[ActorType] = field(default_factory=Counter)
-
-    def counted(self, records: Iterable[AuditRecord]) -> Iterator[AuditRecord]:
-        """Count records while they pass."""
-        for record in records:
-            if len(self.first) < KEPT_RECORDS:
-                self.first.append(record)
-            self.counts[record.actor.type] += 1
-            yield record
-
-    def add(self, other: Tally) -> None:
-        """Count the records of another tally, which were written later."""
-        self.first.extend(other.first[: KEPT_RECORDS - len(self.first)])
-        self.counts.update(other.counts)
-
-
-@dataclass(kw_only=True)
+@dataclass
 class _Frame:
-    """A savepoint, or the transaction itself, which has no name."""
+    """The records of a savepoint, or of the transaction itself, which has no name."""
 
     name: str = ""
-    written: Tally = field(default_factory=Tally)
+    first: list[AuditRecord] = field(default_factory=list)
+    counts: dict[ActorType, int] = field(default_factory=dict)
     failure: Exception | None = None
 
+    def add(self, record: AuditRecord) -> None:
+        if len(self.first) < KEPT_RECORDS:
+            self.first.append(record)
+        self.counts[record.actor.type] = self.counts.get(record.actor.type, 0) + 1
 
-@dataclass(kw_only=True, eq=False)
+    def merge(self, later: _Frame) -> None:
+        self.first.extend(later.first[: KEPT_RECORDS - len(self.first)])
+        for type_, number in later.counts.items():
+            self.counts[type_] = self.counts.get(type_, 0) + number
+        self.failure = later.failure or self.failure
+
+
+@dataclass
 class Journal:
-    """The records of one connection's running transaction.
+    """The records of one connection's running transaction."""
 
-    Attributes:
-        is_transactional: whether a change and its row are known to share this transaction.
-    """
-
-    is_transactional: bool = False
     _frames: list[_Frame] = field(default_factory=lambda: [_Frame()])
-    _tx_id: str | None = None
     _announce: Announce | None = None
     _is_given_up: bool = False
     _context: Context = field(default_factory=copy_context)
 
-    def tx_id(self, new_id: Callable[[], str]) -> str:
-        """Return the id of the transaction, one for all its savepoints."""
-        self._tx_id = self._tx_id or new_id()
-        return self._tx_id
+    def counted(self, records: Iterable[AuditRecord], announce: Announce) -> Iterator[AuditRecord]:
+        """Remember records while they pass, and the function that announces them."""
+        frame, self._announce = self._frames[-1], announce
+        for record in records:
+            frame.add(record)
+            yield record
 
-    def add(self, written: Tally, announce: Announce) -> None:
-        """Remember records that were just written, and the function that announces them."""
-        self._frames[-1].written.add(written)
-        self._announce = announce
+    @property
+    def has_records(self) -> bool:
+        """True if records were written."""
+        return any(frame.counts for frame in self._frames)
 
     def fail(self, error: Exception) -> None:
         """Remember that a change was written but not its record.
@@ -110,7 +93,7 @@ class Journal:
 
     def savepoint(self, name: str) -> None:
         """Begin a savepoint."""
-        self._frames.append(_Frame(name=name))
+        self._frames.append(_Frame(name))
 
     def roll_back_to(self, name: str) -> None:
         """Drop the records of a savepoint and of those inside it."""
@@ -122,8 +105,7 @@ class Journal:
         released = self._frames[position:]
         del self._frames[position:]
         for frame in released:
-            self._frames[-1].written.add(frame.written)
-            self._frames[-1].failure = frame.failure or self._frames[-1].failure
+            self._frames[-1].merge(frame)
 
     def committing(self) -> None:
         """Note the context of the commit; the span events go on its span."""
@@ -131,9 +113,9 @@ class Journal:
 
     def committed(self) -> None:
         """Announce the remaining records."""
-        whole = Tally()
-        for frame in self._frames:
-            whole.add(frame.written)
+        whole, *inner = self._frames
+        for frame in inner:
+            whole.merge(frame)
         if whole.counts and self._announce is not None and not self._is_given_up:
             self._context.run(self._announce, whole.first, whole.counts)
 

@@ -24,10 +24,9 @@ from sqlalchemy import (
 
 from auditspan.capture.classes import is_base
 from auditspan.capture.dialects import CAPTURE_DIALECTS
-from auditspan.capture.drain import BATCH, StagedChange, table_key
-from auditspan.capture.open_transaction import Origin, busy
-from auditspan.capture.recorder import Surroundings
-from auditspan.capture.recording import recorded
+from auditspan.capture.open_transaction import busy
+from auditspan.capture.origin import Origin
+from auditspan.capture.staged_change import BATCH, StagedChange, table_key
 from auditspan.capture.telling import Telling
 from auditspan.capture.triggers import staged_tables
 from auditspan.capture.writer import Capture
@@ -71,7 +70,9 @@ def take_leftovers(connection: Connection, capture: Capture, limit: int = BATCH)
             trail=capture.tables.event,
         )
         for told in telling.told([[_change(row) for row in rows]]):
-            capture.write(connection, recorded(told, capture.recorder, lambda o: ids[id(o)]))
+            make = capture.recorder.record_change
+            records = (make(change, origin, ids[id(origin)]) for origin, change in told)
+            capture.write(connection, records)
     return len(rows)
 
 
@@ -165,11 +166,9 @@ def _origin(row: Any, privacy: Privacy) -> Origin:  # noqa: ANN401 (a row)
     said = {"application": row.application, "client_address": address}
     context = AuditContext(metadata={name: value for name, value in said.items() if value})
     return Origin(
-        Surroundings(
-            moment=row.changed_at,
-            context=context,
-            actor=Actor.database(row.role),
-            trace_id=None,
-            span_id=None,
-        )
+        moment=row.changed_at,
+        context=context,
+        actor=Actor.database(row.role),
+        trace_id=None,
+        span_id=None,
     )

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Dialect
 
-from auditspan.capture.drain import StagedChange
 from auditspan.capture.row_change import RowChange
+from auditspan.capture.staged_change import StagedChange
 from auditspan.format import Json, Target
 from auditspan.mapping import Image, LinkTable, converter, parse_image, target_id
 from auditspan.storage.dialects import DIALECTS

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from auditspan.capture.classes import ObjectClasses, Standing, is_base
-from auditspan.capture.drain import StagedChange
 from auditspan.capture.erasable import of_changes
 from auditspan.capture.parts import Part, PartReader
 from auditspan.capture.row_change import RowChange
+from auditspan.capture.staged_change import StagedChange
 from auditspan.format import Changes, Json, Subject, Target
 from auditspan.mapping import AuditedKind, readable
 

@@ -1,4 +1,8 @@
-"""State of a connection's running transaction: the context of each part of it.
+"""State of a connection's running transaction: the context of each part of it, and its journal.
+
+It belongs to the connection and not to the session, since only the connection knows when the
+database has committed: a session may join an outer transaction, two sessions may share one, and
+statements on a bare connection have no session at all.
 
 When the context changes while a transaction is open, a position in the order of the staged changes
 is noted, which savepoints do not roll back. A change belongs to the last context that was noted at
@@ -7,65 +11,65 @@ or before its position.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, MutableMapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, MetaData, Table, event
+from sqlalchemy import Connection, MetaData
 
-from auditspan.capture.recorder import Surroundings
+from auditspan.capture.journal import Journal
+from auditspan.capture.origin import Origin
 
 _KEY = "auditspan.capture.transaction"
-_BUSY = "auditspan.capture.busy"
 _PRECISION = timedelta(seconds=1)
 """The maximum difference between the time of a statement and the time in its records."""
 
-
-class Origin(NamedTuple):
-    """The context that a change was written in.
-
-    Attributes:
-        surroundings: the time, actor, request and trace.
-        unaudited: the reason why its rows are only counted; None if each is recorded.
-        is_migration: whether the rows are counted because a migration writes them.
-    """
-
-    surroundings: Surroundings
-    unaudited: str | None = None
-    is_migration: bool = False
+Info = MutableMapping[Any, Any]
+"""`Connection.info`, which belongs to the driver's connection and is emptied when that is lost."""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class OpenTransaction:
     """State of one transaction.
 
     Attributes:
+        journal: its records that are not yet announced.
         floor: on SQLite, the newest id that others had staged before this transaction wrote.
         has_begun: whether a write has been noted.
-        is_busy: whether auditspan itself is using the connection.
+        busy_blocks: how many blocks are open in which auditspan itself uses the connection.
+        is_creating: whether `create_all` or `drop_all` uses the connection.
         written: the metadata whose tables may have staged changes since the last drain.
         peers: the connections of the session that this one belongs to.
         touched: names, in lower case, of tables whose triggers must be created again.
         is_migrated: whether Alembic migrates in it; None if not looked up yet.
         can_record: in a migration, by schema, whether the audit tables exist, as far as known.
-        checked: what was found out before a write to a table, for further writes to it.
-        options: the options of the connection when it was found out.
     """
 
+    journal: Journal = field(default_factory=Journal)
     floor: int = 0
     has_begun: bool = False
-    is_busy: bool = False
+    busy_blocks: int = 0
+    is_creating: bool = False
     written: set[MetaData] = field(default_factory=set)
-    peers: WeakSet[Connection] = field(default_factory=WeakSet)
+    peers: WeakSet[Connection] | tuple[()] = ()
     touched: set[str] = field(default_factory=set)
     is_migrated: bool | None = None
     can_record: dict[str | None, bool] = field(default_factory=dict)
-    checked: dict[Table, Any] = field(default_factory=dict)
-    options: object = None
     _origins: list[tuple[int, Origin]] = field(default_factory=list)
+    _tx_id: str | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """True while auditspan itself, `create_all` or `drop_all` uses the connection."""
+        return self.busy_blocks > 0 or self.is_creating
+
+    def tx_id(self, new_id: Callable[[], str]) -> str:
+        """Return the id of the transaction, one for all its savepoints."""
+        self._tx_id = self._tx_id or new_id()
+        return self._tx_id
 
     def begin(self, floor: int, origin: Origin) -> None:
         """Note the origin of the first write; changes before the next origin belong to it."""
@@ -75,20 +79,12 @@ class OpenTransaction:
     def needs(self, origin: Origin) -> bool:
         """Return whether a position must be noted, because the context has changed."""
         last = self._origins[-1][1]
-        is_counted = origin.is_migration or origin.unaudited is not None
-        moved = origin.surroundings.moment - last.surroundings.moment > _PRECISION
-        is_new = last[1:] != origin[1:] or last.surroundings[1:] != origin.surroundings[1:]
-        return is_new or (moved and not is_counted)
+        moved = origin.moment - last.moment > _PRECISION
+        return last[1:] != origin[1:] or (moved and not origin.is_counted)
 
     def note(self, position: int, origin: Origin) -> None:
         """Note the origin of changes from this position on."""
         self._origins.append((position, origin))
-
-    def checked_for(self, options: object) -> dict[Table, Any]:
-        """Return `checked`, which is empty after the options of the connection have changed."""
-        if self.options is not options:
-            self.checked, self.options = {}, options
-        return self.checked
 
     def at(self, position: int) -> Origin | None:
         """Return the origin of a change; None if none was noted."""
@@ -100,36 +96,46 @@ class OpenTransaction:
 
 def open_transaction(connection: Connection) -> OpenTransaction:
     """Return the state of the connection's running transaction."""
-    found: OpenTransaction | None = connection.info.get(_KEY)
-    if found is None:
-        found = connection.info[_KEY] = OpenTransaction()
-    return found
+    info = connection.info
+    found: OpenTransaction | None = info.get(_KEY)
+    return begin(info) if found is None else found
 
 
-@contextmanager
-def busy(connection: Connection) -> Iterator[None]:
+def begin(info: Info) -> OpenTransaction:
+    """Return the state of a new transaction, which may begin in a busy block."""
+    last = end(info)
+    begun = info[_KEY] = OpenTransaction(busy_blocks=last.busy_blocks if last else 0)
+    return begun
+
+
+def end(info: Info) -> OpenTransaction | None:
+    """Take the state of the transaction that has ended, if its state is known."""
+    ended: OpenTransaction | None = info.pop(_KEY, None)
+    if ended is not None and ended.busy_blocks:
+        info[_KEY] = OpenTransaction(busy_blocks=ended.busy_blocks)
+    return ended
+
+
+class _Busy(AbstractContextManager[None]):
+    """Block of auditspan's own statements, in which transactions may begin and end."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._info = connection.info
+        self._transaction = open_transaction(connection)
+
+    def __enter__(self) -> None:
+        self._transaction.busy_blocks += 1
+
+    def __exit__(self, *_error: object) -> None:
+        now = self._info.get(_KEY, self._transaction)
+        now.busy_blocks = max(now.busy_blocks - 1, 0)
+
+
+def busy(connection: Connection) -> AbstractContextManager[None]:
     """Mark the statements inside the block as auditspan's own."""
-    info, transaction = connection.info, open_transaction(connection)
-    before, transaction.is_busy = transaction.is_busy, True
-    info[_BUSY] = info.get(_BUSY, 0) + 1
-    try:
-        yield
-    finally:
-        info[_BUSY] -= 1
-        for one in (transaction, info.get(_KEY, transaction)):  # it may have begun inside
-            one.is_busy = before
+    return _Busy(connection)
 
 
 def is_read_only(connection: Connection) -> bool:
     """Return whether the connection is read-only, so that nothing can be staged or noted."""
     return bool(connection.get_execution_options().get("postgresql_readonly"))
-
-
-@event.listens_for(Engine, "begin")
-def _begin(connection: Connection) -> None:
-    connection.info[_KEY] = OpenTransaction(is_busy=connection.info.get(_BUSY, 0) > 0)
-
-
-@event.listens_for(Engine, "begin_twophase")
-def _begin_twophase(connection: Connection, _xid: object) -> None:
-    _begin(connection)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, Dialect
 from sqlalchemy.types import TypeEngine
 
-from auditspan.capture.drain import StagedChange
+from auditspan.capture.staged_change import StagedChange
 from auditspan.format import (
     Changes,
     Json,

@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-from auditspan.capture.drain import BATCH, Look, StagedChange, table_key
+from auditspan.capture.staged_change import BATCH, Look, StagedChange, table_key
 from auditspan.storage import dialect_of, fetch, schema_in
 from auditspan.storage.triggers import TRIGGERS, StagedTable
 

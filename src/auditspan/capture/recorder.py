@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from opentelemetry import trace
 
 from auditspan.capture.erasable import READABLE, of_actor
+from auditspan.capture.origin import Origin
+from auditspan.capture.row_change import RowChange
+from auditspan.capture.unaudited import unaudited_reason
 from auditspan.context import AuditContext, current_context
 from auditspan.errors import AuditConfigError, AuditWriteError, MissingActorError
 from auditspan.format import (
@@ -29,19 +32,6 @@ from auditspan.mapping import Privacy
 
 Enrich: TypeAlias = Callable[[], Mapping[str, Json]]
 """A function that returns metadata for the records of the running code."""
-
-
-class Surroundings(NamedTuple):
-    """The time, actor, request and trace that records written together share.
-
-    The rows of one flush are written together, and so are those of one batch of a statement.
-    """
-
-    moment: datetime
-    context: AuditContext
-    actor: Actor | None
-    trace_id: str | None
-    span_id: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +54,7 @@ class Recorder:
     enrich: Enrich | None = None
     privacy: Privacy = field(default_factory=Privacy)
 
-    def surroundings(self) -> Surroundings:
+    def origin(self) -> Origin:
         """Return the current time, context and span; call the functions that give parts of them.
 
         Raises:
@@ -72,12 +62,13 @@ class Recorder:
         """
         context = self._completed(current_context() or AuditContext())
         span = trace.get_current_span().get_span_context()
-        return Surroundings(
-            moment=_aware(self.clock()),
-            context=context,
-            actor=context.resolve_actor(),
-            trace_id=trace.format_trace_id(span.trace_id) if span.is_valid else None,
-            span_id=trace.format_span_id(span.span_id) if span.is_valid else None,
+        return Origin(
+            _aware(self.clock()),
+            context,
+            context.resolve_actor(),
+            trace.format_trace_id(span.trace_id) if span.is_valid else None,
+            trace.format_span_id(span.span_id) if span.is_valid else None,
+            unaudited_reason(),
         )
 
     def record(
@@ -85,7 +76,7 @@ class Recorder:
         action: str,
         *,
         tx_id: str,
-        surroundings: Surroundings | None = None,
+        origin: Origin | None = None,
         target: Target | None = None,
         changes: Changes | None = None,
         outcome: Outcome = "success",
@@ -95,19 +86,19 @@ class Recorder:
         change_id: int | None = None,
         disclosures: Sequence[Disclosure] = (),
     ) -> AuditRecord:
-        """Return a record in these surroundings, by default the current ones.
+        """Return a record with this origin, by default the current one.
 
         Raises:
             MissingActorError: the recorder is strict, and no actor is set.
         """
-        moment, context, actor, trace_id, span_id = surroundings or self.surroundings()
+        origin = origin or self.origin()
+        context, actor = origin.context, origin.actor or self._unknown_actor(action)
         details = _without_secrets(context.metadata, metadata, self.privacy.secrets)
-        actor = actor or self._unknown_actor(action)
         if self.privacy.erasable:
             disclosures = (*disclosures, *of_actor(self.privacy, actor, context))
         return AuditRecord(
             event_id=self.new_id(),
-            occurred_at=moment,
+            occurred_at=origin.moment,
             action=action,
             outcome=outcome,
             reason=_clean(reason or context.reason),
@@ -116,14 +107,33 @@ class Recorder:
             target=target,
             changes=changes or {},
             request=context.request,
-            trace_id=trace_id,
-            span_id=span_id,
+            trace_id=origin.trace_id,
+            span_id=origin.span_id,
             tx_id=tx_id,
             tenant=context.tenant,
             service=self.service,
             metadata={**details, READABLE: dict(readable)} if readable else details,
             change_id=change_id,
             disclosures=disclosures,
+        )
+
+    def record_change(self, change: RowChange, origin: Origin, tx_id: str) -> AuditRecord:
+        """Return the record of a captured change.
+
+        Raises:
+            MissingActorError: the recorder is strict, and no actor is set.
+        """
+        return self.record(
+            change.action or f"{change.target.type}.{change.verb}",
+            tx_id=tx_id,
+            origin=origin,
+            target=change.target,
+            changes=change.changes,
+            reason=origin.unaudited,
+            metadata=change.metadata,
+            readable=change.readable,
+            change_id=change.change_id,
+            disclosures=change.disclosures,
         )
 
     def _completed(self, context: AuditContext) -> AuditContext:

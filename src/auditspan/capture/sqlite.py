@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Dialect, Table
 from sqlalchemy.exc import OperationalError
 
-from auditspan.capture.drain import BATCH, Look, StagedChange, table_key
+from auditspan.capture.staged_change import BATCH, Look, StagedChange, table_key
 from auditspan.storage import dialect_of, execute, fetch
 from auditspan.storage.triggers import TRIGGERS, StagedTable
 

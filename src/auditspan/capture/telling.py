@@ -9,13 +9,13 @@ from functools import cached_property, lru_cache
 from sqlalchemy import Connection, Dialect, MetaData, Table
 
 from auditspan.capture.classes import ObjectClasses, is_base
-from auditspan.capture.drain import StagedChange
 from auditspan.capture.link_runs import LinkRun
-from auditspan.capture.migrating import ACTION
+from auditspan.capture.migration import ACTION
 from auditspan.capture.objects import ObjectChange, SingleRow
-from auditspan.capture.open_transaction import Origin
+from auditspan.capture.origin import Origin
 from auditspan.capture.parts import Part, PartReader
 from auditspan.capture.row_change import RowChange
+from auditspan.capture.staged_change import StagedChange
 from auditspan.errors import AuditWriteError
 from auditspan.format import MacKey, Target
 from auditspan.mapping import (

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Connection, Dialect, Engine, MetaData, Table, event, inspect
+from sqlalchemy import Connection, Dialect, MetaData, Table, inspect
 from sqlalchemy.orm import configure_mappers
 
 from auditspan.capture.dialects import CAPTURE_DIALECTS
-from auditspan.capture.migrating import drain_first
-from auditspan.capture.open_transaction import busy, open_transaction
-from auditspan.capture.writes import changes_schema
+from auditspan.capture.open_transaction import busy
 from auditspan.errors import AuditConfigError
 from auditspan.mapping import AuditedTable, LinkTable, home_of, subject_of, tables_of
 from auditspan.storage import Translation, dialect_of, staging_of, translation_of
@@ -48,6 +46,25 @@ def create_triggers(connection: Connection, staged: StagedTable) -> None:
     dialect = dialect_of(connection)
     for statement in TRIGGERS.of(dialect).trigger_statements(staged, dialect):
         connection.exec_driver_sql(statement)
+
+
+def create_all_triggers(
+    metadata: MetaData, connection: Connection, created: Collection[Table]
+) -> None:
+    """Create the triggers of all audited tables; those of audit tables only if just created."""
+    staging = _staging(metadata)
+    if staging is None or not _has(connection, staging):
+        return
+    names = {table.name for table in created}
+    if names & {staging.name, "audit_event"}:
+        dialect = dialect_of(connection)
+        for statement in TRIGGERS.of(dialect).staging_statements(staging, dialect):
+            connection.exec_driver_sql(statement)
+    staged = staged_tables(metadata)
+    present = _present(connection, [one.table for one in staged])
+    for one in staged:
+        if one.table in present:
+            create_triggers(connection, fitted(connection, one))
 
 
 _checked: WeakKeyDictionary[Dialect, set[tuple[MetaData, Translation]]] = WeakKeyDictionary()
@@ -101,20 +118,6 @@ def forget_triggers(dialect: Dialect) -> None:
     _deferred.discard(dialect)
 
 
-@event.listens_for(Engine, "after_cursor_execute")
-def _after_schema_change(
-    connection: Connection,
-    _cursor: object,
-    statement: str,
-    _parameters: object,
-    _context: object,
-    _executemany: object,
-) -> None:
-    """Forget the comparison that ran before: text of several statements is also a write."""
-    if connection.dialect in _checked and changes_schema(statement):
-        forget_triggers(connection.dialect)
-
-
 def require_triggers(connection: Connection, metadata: MetaData) -> None:
     """Compare the triggers with the models; on SQLite, replace those that differ.
 
@@ -162,86 +165,3 @@ def _present(connection: Connection, tables: list[Table]) -> set[Table]:
 
 def _has(connection: Connection, table: Table) -> bool:
     return inspect(connection).has_table(table.name, schema=connection.schema_for_object(table))
-
-
-@event.listens_for(MetaData, "before_create")
-def _before_create(_metadata: MetaData, connection: Connection, **_options: object) -> None:
-    """Ignore the writes of `create_all` itself; the triggers do not exist yet."""
-    if _is_database(connection):
-        open_transaction(connection).is_busy = True
-
-
-@event.listens_for(Table, "after_create")
-def _after_create_table(table: Table, connection: Connection, **_options: object) -> None:
-    """Create triggers for a table that is created by itself."""
-    if _is_database(connection) and not open_transaction(connection).is_busy:
-        with busy(connection):
-            _create_all(table.metadata, connection, [table])
-
-
-@event.listens_for(MetaData, "before_drop")
-def _before_drop(_metadata: MetaData, connection: Connection, **_options: object) -> None:
-    """Record what was staged so far, and ignore the writes of `drop_all` itself."""
-    if _is_database(connection):
-        drain_first(connection)
-        open_transaction(connection).is_busy = True
-
-
-@event.listens_for(MetaData, "after_drop")
-def _after_drop(_metadata: MetaData, connection: Connection, **_options: object) -> None:
-    if _is_database(connection):
-        open_transaction(connection).is_busy = False
-
-
-@event.listens_for(Table, "after_drop")
-def _after_drop_table(table: Table, connection: Connection, **_options: object) -> None:
-    """Drop functions, which may outlast the triggers."""
-    staging = staging_of(table.metadata)
-    if staging is None or not _is_database(connection):
-        return
-    dialect = dialect_of(connection)
-    statements: Sequence[str] = ()
-    if table is staging:
-        statements = TRIGGERS.of(dialect).staging_removal(staging, dialect)
-    elif isinstance(subject_of(table), AuditedTable | LinkTable):
-        staged = StagedTable(table=table, staging=staging)
-        statements = TRIGGERS.of(dialect).removal_after_drop(staged, dialect)
-    with busy(connection):
-        for statement in statements:
-            connection.exec_driver_sql(statement)
-    if table is staging:
-        open_transaction(connection).written.discard(staging.metadata)
-
-
-@event.listens_for(MetaData, "after_create")
-def _after_create(
-    metadata: MetaData, connection: Connection, *, tables: Collection[Table], **_options: object
-) -> None:
-    """Create triggers for the tables that `create_all` creates."""
-    if not _is_database(connection):
-        return
-    try:
-        _create_all(metadata, connection, tables)
-    finally:
-        open_transaction(connection).is_busy = False
-
-
-def _is_database(connection: object) -> bool:
-    """Return whether statements go to a database and are not printed (offline mode)."""
-    return isinstance(connection, Connection)
-
-
-def _create_all(metadata: MetaData, connection: Connection, tables: Collection[Table]) -> None:
-    staging = _staging(metadata)
-    if staging is None or not _has(connection, staging):
-        return
-    names = {table.name for table in tables}
-    if names & {staging.name, "audit_event"}:
-        dialect = dialect_of(connection)
-        for statement in TRIGGERS.of(dialect).staging_statements(staging, dialect):
-            connection.exec_driver_sql(statement)
-    staged = staged_tables(metadata)
-    present = _present(connection, [one.table for one in staged])
-    for one in staged:
-        if one.table in present:
-            create_triggers(connection, fitted(connection, one))

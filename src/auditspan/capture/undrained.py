@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine, inspect
 
-from auditspan.capture.drain import BATCH
 from auditspan.capture.leftovers import take_leftovers, unknown_tables
 from auditspan.capture.recorder import Recorder
+from auditspan.capture.staged_change import BATCH
 from auditspan.capture.writer import Capture
 from auditspan.format import RANDOM_BYTES, Keyring, MacKeys, Service, uuid7
 from auditspan.mapping import privacy_of

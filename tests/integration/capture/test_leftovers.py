@@ -18,8 +18,9 @@ from sqlalchemy import Column, Engine, Integer, MetaData, Table, Text, create_en
 
 from auditspan import Actor, Policy, audit_context
 from auditspan.capture.leftovers import take_leftovers, unknown_tables
+from auditspan.capture.registry import captures_of
 from auditspan.capture.undrained import Undrained
-from auditspan.capture.writer import Capture, captures_of
+from auditspan.capture.writer import Capture
 from auditspan.storage.tables import audit_tables
 from integration.capture.application import KEY, Application, make_application
 from support.patience import PATIENCE, promised

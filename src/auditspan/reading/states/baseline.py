@@ -107,13 +107,14 @@ def _begin(connection: Connection, capture: Capture) -> None:
 
 
 def _records(connection: Connection, capture: Capture, old: Sequence[OldRow]) -> list[AuditRecord]:
-    recorder, surroundings = capture.recorder, capture.recorder.surroundings()
+    recorder, origin = capture.recorder, capture.recorder.origin()
     change_id = CAPTURE_DIALECTS.of(connection).new_change_id(connection, _staging(capture))
+    tx_id = capture.tx_id(connection)
     return [
         recorder.record(
             f"{one.target.type}.baseline",
-            tx_id=capture.tx_id(connection),
-            surroundings=surroundings,
+            tx_id=tx_id,
+            origin=origin,
             target=one.target,
             changes=one.changes,
             metadata=_DETAILS,

@@ -49,12 +49,12 @@ class RecordMaker:
         Raises:
             AuditBodyError: a value cannot be represented losslessly.
         """
-        now, context, _, *current = self.recorder.surroundings()
+        own = self.recorder.origin()
         secrets = self.recorder.privacy.secrets
-        spans = event.span_ids() or SpanIds(*current)
-        occurred_at = event.occurred_at or now
+        spans = event.span_ids() or SpanIds(own.trace_id, own.span_id)
+        occurred_at = event.occurred_at or own.moment
         actor = event.actor or self.producer
-        about = replace(context, on_behalf_of=event.on_behalf_of)
+        about = replace(own.context, on_behalf_of=event.on_behalf_of)
         return AuditRecord(
             event_id=event.event_id or self.recorder.new_id(),
             occurred_at=occurred_at,
@@ -65,9 +65,12 @@ class RecordMaker:
             reason=without_password_hashes(event.reason) if event.reason else None,
             target=event.target,
             changes=_redacted_changes(event.changes, secrets, self.mac_key),
-            metadata={**_redacted(event.metadata, secrets), INGEST: self._ingest(occurred_at, now)},
-            request=context.request,
-            tenant=context.tenant,
+            metadata={
+                **_redacted(event.metadata, secrets),
+                INGEST: self._ingest(occurred_at, own.moment),
+            },
+            request=own.context.request,
+            tenant=own.context.tenant,
             trace_id=spans.trace_id,
             span_id=spans.span_id,
             tx_id=tx_id,
