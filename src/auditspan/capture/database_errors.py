@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -18,8 +17,7 @@ def asks_for_retry(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _RETRIED
 
 
-@contextmanager
-def refused_as(message: str) -> Iterator[None]:
+class refused_as(AbstractContextManager[None]):  # noqa: N801 (used as a function)
     """Raise database errors as `AuditWriteError`.
 
     Errors that ask the application to retry its transaction are raised unchanged, since that is
@@ -28,9 +26,11 @@ def refused_as(message: str) -> Iterator[None]:
     Raises:
         AuditWriteError: the database refused for any other reason.
     """
-    try:
-        yield
-    except SQLAlchemyError as error:
-        if asks_for_retry(error):
-            raise
-        raise AuditWriteError(message) from error
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        """Raise the error of the block as described."""
+        if isinstance(error, SQLAlchemyError) and not asks_for_retry(error):
+            raise AuditWriteError(self._message) from error

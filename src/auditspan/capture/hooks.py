@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.orm import Session, SessionTransaction
@@ -20,7 +20,7 @@ from auditspan.capture.writer import Capture
 from auditspan.capture.writes import changes_schema, may_write
 from auditspan.storage import set_up_late
 
-_peers: WeakKeyDictionary[SessionTransaction, WeakSet[Connection]] = WeakKeyDictionary()
+_peers: WeakKeyDictionary[SessionTransaction, set[ReferenceType[Connection]]] = WeakKeyDictionary()
 
 
 def attach(capture: Capture, sessions: Any) -> None:  # noqa: ANN401 (an event target of SQLAlchemy)
@@ -36,8 +36,8 @@ def _listen(capture: Capture, sessions: Any) -> None:  # noqa: ANN401 (an event 
     def after_begin(session: Session, begun: SessionTransaction, connection: Connection) -> None:
         meet(capture, connection.engine)
         set_up_late(connection)
-        peers = _peers.setdefault(session.get_transaction() or begun, WeakSet())
-        peers.add(connection)
+        peers = _peers.setdefault(session.get_transaction() or begun, set())
+        peers.add(ref(connection))
         open_transaction(connection).peers = peers
 
     event.listen(sessions, "after_begin", after_begin)
@@ -99,7 +99,8 @@ def _drain_or_roll_back(connection: Connection) -> None:
     If that fails, roll back, because the transaction must not be committed. SQLAlchemy would leave
     it open, and the next `commit()` on SQLite would commit the changes without their audit rows.
     """
-    peers = [peer for peer in open_transaction(connection).peers if _is_open(peer)]
+    known = (peer() for peer in open_transaction(connection).peers)
+    peers = [peer for peer in known if peer is not None and _is_open(peer)]
     try:
         for each in {connection, *peers}:
             restore_touched(each)

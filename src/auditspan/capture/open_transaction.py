@@ -11,12 +11,12 @@ or before its position.
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Collection, MutableMapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from weakref import WeakSet
+from weakref import ReferenceType
 
 from sqlalchemy import Connection, MetaData
 
@@ -54,7 +54,7 @@ class OpenTransaction:
     busy_blocks: int = 0
     is_creating: bool = False
     written: set[MetaData] = field(default_factory=set)
-    peers: WeakSet[Connection] | tuple[()] = ()
+    peers: Collection[ReferenceType[Connection]] = ()
     touched: set[str] = field(default_factory=set)
     is_migrated: bool | None = None
     can_record: dict[str | None, bool] = field(default_factory=dict)

@@ -5,9 +5,9 @@ An object may have a row in each of several tables (joined inheritance); a `Part
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from sqlalchemy import Column, Dialect
@@ -152,26 +152,25 @@ class PartReader:
     def changes(self, part: Part, kind: AuditedKind) -> Changes:
         """Return the changed columns, with their values redacted as in a body."""
         if part.old is None or part.new is None:
-            side = "new" if part.old is None else "old"
-            return dict(self._whole(kind, part.last, side))
-        return dict(self._updated(kind, part.old, part.new))
+            return self._whole(kind, part.last, "new" if part.old is None else "old")
+        return self._updated(kind, part.old, part.new)
 
-    def _whole(
-        self, kind: AuditedKind, image: Image, side: str
-    ) -> Iterator[tuple[str, dict[str, Json]]]:
+    def _whole(self, kind: AuditedKind, image: Image, side: str) -> Changes:
+        changes: Changes = {}
         for name, stored, convert, conceal in self._readings(kind):
             value = _stored(image, stored, convert)
             if value is not _ABSENT:
-                yield name, {side: conceal(value)}
+                changes[name] = {side: conceal(value)}
+        return changes
 
-    def _updated(
-        self, kind: AuditedKind, old: Image, new: Image
-    ) -> Iterator[tuple[str, dict[str, Json]]]:
+    def _updated(self, kind: AuditedKind, old: Image, new: Image) -> Changes:
+        changes: Changes = {}
         for name, stored, convert, conceal in self._readings(kind):
             if _has_changed(stored, old, new):
                 before, after = _told(old, stored, convert), _told(new, stored, convert)
                 if canonical_scalar(before) != canonical_scalar(after):  # 1 and 1.0 are one float
-                    yield name, {"old": conceal(before), "new": conceal(after)}
+                    changes[name] = {"old": conceal(before), "new": conceal(after)}
+        return changes
 
     def _readings(self, kind: AuditedKind) -> tuple[_Reading, ...]:
         known = self._known_readings.get(kind)
@@ -184,9 +183,10 @@ class PartReader:
         return {}
 
     def _reading(self, audited: AuditedColumn) -> _Reading:
-        convert = self._converters[audited.column]
-        conceal = partial(concealed, audited, key=self.mac_key)
-        return _Reading(audited.name, audited.column.name, convert, conceal)
+        convert, key = self._converters[audited.column], self.mac_key
+        return _Reading(
+            audited.name, audited.column.name, convert, lambda value: concealed(audited, value, key)
+        )
 
     def _value(self, column: Column[Any], image: Image) -> Json:
         return _told(image, column.name, self._converters[column])

@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
@@ -72,8 +71,7 @@ def converter(type_: TypeEngine[Any], dialect: Dialect) -> Convert:
     found = next((convert for class_, convert in converters if isinstance(kept, class_)), None)
     if found is None:
         return _plain
-    convert = _numeric_of_scale if found is _numeric and _has_scale(kept) else found
-    return partial(_converted, convert=convert)
+    return _lenient(_numeric_of_scale if found is _numeric and _has_scale(kept) else found)
 
 
 def _has_scale(type_: TypeEngine[Any]) -> bool:
@@ -90,22 +88,23 @@ def _impl(type_: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
     return kept
 
 
-def _converted(raw: Raw, convert: Convert) -> Json:
-    if raw is None:
-        return None
-    try:
-        return convert(raw)
-    except (ValueError, ArithmeticError):  # on SQLite, a numeric column may hold text
-        return _plain(raw)
+def _lenient(convert: Convert) -> Convert:
+    def converted(raw: Raw) -> Json:
+        if raw is None:
+            return None
+        try:
+            return convert(raw)
+        except (ValueError, ArithmeticError):  # on SQLite, a numeric column may hold text
+            return _plain(raw)
+
+    return converted
 
 
 def _plain(raw: Raw) -> Json:
     """Convert a value without help from its column type: as the database writes it."""
     if type(raw) is Number:
         return _integer(raw) if _is_integer(raw) else _float(raw)
-    if raw is None or isinstance(raw, (str, bytes, bool)):
-        return represent(raw)
-    return _json(raw)
+    return _json(raw) if isinstance(raw, list | dict) else represent(raw)
 
 
 def _number(raw: Raw) -> str:

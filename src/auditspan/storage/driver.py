@@ -7,12 +7,10 @@ a span for each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Dialect
-from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 
 
@@ -31,9 +29,14 @@ def fetch(
     Raises:
         DBAPIError: the database refused, as SQLAlchemy would raise it.
     """
-    with _cursor(connection, statement) as cursor:
+    cursor = connection.connection.cursor()
+    try:
         connection.dialect.do_execute(cursor, statement, parameters)
         return cursor.fetchall()
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _wrapped(connection, statement, error) from error
+    finally:
+        cursor.close()
 
 
 def execute(
@@ -46,20 +49,14 @@ def execute(
     Raises:
         DBAPIError: the database refused, as SQLAlchemy would raise it.
     """
-    with _cursor(connection, statement) as cursor:
+    cursor = connection.connection.cursor()
+    try:
         if len(parameters) == 1:
             connection.dialect.do_execute(cursor, statement, parameters[0])
         else:
             connection.dialect.do_executemany(cursor, statement, parameters)
         return int(cursor.rowcount)
-
-
-@contextmanager
-def _cursor(connection: Connection, statement: str) -> Iterator[DBAPICursor]:
-    dialect, cursor = connection.dialect, connection.connection.cursor()
-    try:
-        yield cursor
-    except dialect.loaded_dbapi.Error as error:
+    except connection.dialect.loaded_dbapi.Error as error:
         raise _wrapped(connection, statement, error) from error
     finally:
         cursor.close()
