@@ -104,12 +104,12 @@ def _watch_ends(dialect: Any) -> None:  # noqa: ANN401
 def _watch_twophase(dialect: Any) -> None:  # noqa: ANN401
     do_commit, do_rollback = dialect.do_commit_twophase, dialect.do_rollback_twophase
 
-    def commit(connection: Connection, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def commit(connection: Connection, *args: Any, **kwargs: Any) -> None:
         journal = _taken(connection.info)  # before: COMMIT PREPARED is followed by a ROLLBACK
         do_commit(connection, *args, **kwargs)
         _committed(journal)
 
-    def rollback(connection: Connection, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def rollback(connection: Connection, *args: Any, **kwargs: Any) -> None:
         _taken(connection.info)
         do_rollback(connection, *args, **kwargs)
 

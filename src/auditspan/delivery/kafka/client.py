@@ -159,8 +159,8 @@ def library() -> Any:  # noqa: ANN401 (a module)
         AuditConfigError: it is not installed.
     """
     try:
-        import confluent_kafka  # noqa: PLC0415 (an extra)
-        import confluent_kafka.admin  # noqa: PLC0415
+        import confluent_kafka
+        import confluent_kafka.admin
     except ImportError as error:
         raise AuditConfigError(
             "A kafka:// destination needs the extra 'kafka', which is not installed: run "
