@@ -22,7 +22,7 @@ class AuditedJob(Job):
         options["meta"] = {HEADER: sent(), **(options.get("meta") or {})}
         return super().create(*args, **options)
 
-    def perform(self) -> Any:  # noqa: ANN401 (the function's)
+    def perform(self) -> object:
         """Run the job in its context."""
         with received(self.meta.get(HEADER), self.func_name or "job"):
             return super().perform()
