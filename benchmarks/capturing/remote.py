@@ -22,7 +22,7 @@ class Remote:
             command, cwd=_HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def ask(self, **order: Any) -> dict[str, float]:  # noqa: ANN401
+    def ask(self, **order: Any) -> dict[str, float]:
         """Have one order carried out.
 
         Raises:

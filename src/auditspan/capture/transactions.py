@@ -54,12 +54,12 @@ def _watch_ends(dialect: Any) -> None:  # noqa: ANN401
 def _watch_twophase(dialect: Any) -> None:  # noqa: ANN401
     do_commit, do_rollback = dialect.do_commit_twophase, dialect.do_rollback_twophase
 
-    def commit(connection: Connection, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def commit(connection: Connection, *args: Any, **kwargs: Any) -> None:
         ended = end(connection.info)  # before: COMMIT PREPARED is followed by a ROLLBACK
         do_commit(connection, *args, **kwargs)
         _announce(ended)
 
-    def rollback(connection: Connection, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def rollback(connection: Connection, *args: Any, **kwargs: Any) -> None:
         end(connection.info)
         do_rollback(connection, *args, **kwargs)
 

@@ -107,7 +107,7 @@ class Commands(click.Group):
         lazy: the commands by name, in the order of the help.
     """
 
-    def __init__(self, *args: Any, lazy: Mapping[str, Lazy], **options: Any) -> None:  # noqa: ANN401 (click's)
+    def __init__(self, *args: Any, lazy: Mapping[str, Lazy], **options: Any) -> None:
         super().__init__(*args, **options)
         self._lazy = lazy
 
@@ -139,7 +139,7 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 (the command's return value)
+    def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
         try:
             return super().invoke(ctx)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -79,7 +79,7 @@ def _context(members: Mapping[str, Any], task: str) -> AuditContext:
     )
 
 
-def _span(members: Mapping[str, Any], task: str) -> Any:  # noqa: ANN401 (a context manager)
+def _span(members: Mapping[str, Any], task: str) -> AbstractContextManager[trace.Span]:
     return _tracer.start_as_current_span(
         task, context=_propagator.extract(members), kind=trace.SpanKind.CONSUMER
     )

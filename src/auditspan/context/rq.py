@@ -17,12 +17,12 @@ class AuditedJob(Job):
     """Job that acts as the actor who enqueued it, in the same trace; for queues and workers."""
 
     @classmethod
-    def create(cls, *args: Any, **options: Any) -> Job:  # noqa: ANN401 (RQ's)
+    def create(cls, *args: Any, **options: Any) -> Job:
         """Create a job with the current context in its `meta`."""
         options["meta"] = {HEADER: sent(), **(options.get("meta") or {})}
         return super().create(*args, **options)
 
-    def perform(self) -> Any:  # noqa: ANN401 (the function's)
+    def perform(self) -> object:
         """Run the job in its context."""
         with received(self.meta.get(HEADER), self.func_name or "job"):
             return super().perform()

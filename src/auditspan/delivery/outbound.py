@@ -19,7 +19,7 @@ import urllib3
 from auditspan.errors import AuditConfigError
 
 
-def pool_manager(url: str, **options: Any) -> urllib3.PoolManager:  # noqa: ANN401 (urllib3's own)
+def pool_manager(url: str, **options: Any) -> urllib3.PoolManager:
     """Return a connection pool for this URL, through the proxy that applies to it.
 
     Raises:

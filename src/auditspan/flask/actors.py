@@ -19,7 +19,7 @@ def login_actor() -> Actor:
     """
     if not hasattr(current_app, "login_manager"):
         return Actor.anonymous()
-    from flask_login import current_user  # noqa: PLC0415 (the application has it)
+    from flask_login import current_user
 
     if not current_user or not current_user.is_authenticated:
         return Actor.anonymous()

@@ -52,7 +52,7 @@ class Audit:
         viewer: str | None = None,
         can_view: Callable[[], bool] | None = None,
         can_revert: Callable[[], bool] | None = None,
-        **options: Any,  # noqa: ANN401 (those of AuditTrail)
+        **options: Any,
     ) -> None:
         _audit_by_default(db.Model)
         self._db = db

@@ -33,13 +33,13 @@ class ErasureKey(KeyLine):
 
     def wrap(self, subject_key: bytes) -> bytes:
         """Encrypt the key of a subject."""
-        from cryptography.hazmat.primitives.keywrap import aes_key_wrap  # noqa: PLC0415 (as below)
+        from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
         return aes_key_wrap(self.secret, subject_key)
 
     def unwrap(self, wrapped: bytes) -> bytes | None:
         """Decrypt the key of a subject; None if it was changed or wrapped with another key."""
-        from cryptography.hazmat.primitives.keywrap import (  # noqa: PLC0415 (imported when used)
+        from cryptography.hazmat.primitives.keywrap import (
             InvalidUnwrap,
             aes_key_unwrap,
         )
@@ -57,7 +57,7 @@ def encrypt(subject_key: bytes, disclosure: str, sha256: str, nonce: bytes) -> b
 
 def decrypt(subject_key: bytes, encrypted: bytes, sha256: str) -> str | None:
     """Return the disclosure; None if it was changed or encrypted with another key."""
-    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 (imported when used)
+    from cryptography.exceptions import InvalidTag
 
     nonce, content = encrypted[:NONCE_BYTES], encrypted[NONCE_BYTES:]
     try:
@@ -67,6 +67,6 @@ def decrypt(subject_key: bytes, encrypted: bytes, sha256: str) -> str | None:
 
 
 def _cipher(subject_key: bytes) -> AESGCM:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 (imported when used)
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
     return AESGCM(subject_key)

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from auditspan.errors import AuditBodyError
-from auditspan.format import parse_canonical
+from auditspan.format import Json, parse_canonical
 from auditspan.reading.sealed_events import (
     Read,
     event_time,
@@ -55,7 +55,7 @@ def cloud_event(event: StoredEvent) -> dict[str, Any]:
     }
 
 
-def _data(event: StoredEvent) -> Any:  # noqa: ANN401 (any JSON value)
+def _data(event: StoredEvent) -> Json:
     """Return the body; one that is not canonical JSON as the text that it is."""
     try:
         return parse_canonical(event.body)

@@ -45,7 +45,9 @@ def _compile(element: ColumnForm[Any], compiler: SQLCompiler, **options: object)
 class _Decoded(Text):
     """Text that is read from SQLite as bytes, because the column may hold any bytes."""
 
-    def result_processor(self, dialect: Dialect, _coltype: object) -> Any:  # noqa: ANN401 (as its base)
+    def result_processor(
+        self, dialect: Dialect, _coltype: object
+    ) -> Callable[[bytes | None], str | None] | None:
         return DIALECTS.of(dialect).text_decoder()
 
 

@@ -140,7 +140,7 @@ class EventFilter:
         }
         return ((column, value) for column, value in equal.items() if value is not None)
 
-    def _terms(self, body: Any) -> Iterator[HasTerm]:  # noqa: ANN401 (a column)
+    def _terms(self, body: ColumnElement[str]) -> Iterator[HasTerm]:
         if self.actor_label is not None:
             yield HasTerm(body, "label", self.actor_label)
         if self.on_behalf_of is not None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from copy import copy
 from functools import lru_cache
-from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy.sql.schema import HasSchemaAttr
 
 Translation = frozenset[tuple[str | None, str | None]]
 
@@ -32,7 +32,7 @@ def schema_in(dialect: Dialect, table: Table) -> str | None:
 def _translating(dialect: Dialect, translation: Translation) -> Dialect:
     schemas = dict(translation)
 
-    def translated(table: Any) -> str | None:  # noqa: ANN401 (any object with a schema)
+    def translated(table: HasSchemaAttr) -> str | None:
         return schemas.get(table.schema, table.schema)
 
     made, preparer = copy(dialect), copy(dialect.identifier_preparer)

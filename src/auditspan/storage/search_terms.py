@@ -7,9 +7,9 @@ damaged body has no terms. SQLite searches the text of the body.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from sqlalchemy import Boolean, Column, Dialect, Table, Text, literal
+from sqlalchemy import Boolean, ColumnElement, Dialect, Table, Text, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -57,7 +57,7 @@ class HasTerm(FunctionElement[bool]):
     inherit_cache = True
     type = Boolean()
 
-    def __init__(self, body: Column[Any], kind: Kind, value: str) -> None:
+    def __init__(self, body: ColumnElement[str], kind: Kind, value: str) -> None:
         piece = _PIECES[kind].format(canonical_json(value))
         in_text = body.contains(piece, autoescape=True)
         super().__init__(body, literal(f"{kind}:{value}", Text()), in_text)

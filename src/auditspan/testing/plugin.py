@@ -76,7 +76,7 @@ def audit_collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collec
 
     Each process of a parallel run has a collector of its own.
     """
-    from auditspan.testing.collected import collecting  # noqa: PLC0415 (needs the extra `testing`)
+    from auditspan.testing.collected import collecting
 
     with collecting(tmp_path_factory.mktemp("collector")) as collected:
         yield collected

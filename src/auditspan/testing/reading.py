@@ -82,7 +82,7 @@ def read(bind: Bind, tables: AuditTables, reader: Reader[T]) -> T:
 async def read_async(bind: AsyncBind, tables: AuditTables, reader: Reader[T]) -> T:
     """Read through this async bind, like `read`."""
     # SQLAlchemy 2.1 imports it only if greenlet is installed.
-    from sqlalchemy.ext.asyncio import (  # noqa: PLC0415 (see above)
+    from sqlalchemy.ext.asyncio import (
         AsyncConnection,
         AsyncEngine,
         AsyncSession,

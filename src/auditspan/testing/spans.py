@@ -6,7 +6,6 @@ import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import urllib3
 from google.protobuf.json_format import MessageToDict
@@ -66,7 +65,7 @@ def export_spans(exporter: SpanExporter) -> None:
     provider.add_span_processor(SimpleSpanProcessor(exporter))
 
 
-def _with_hex_ids(value: Any) -> Any:  # noqa: ANN401 (JSON)
+def _with_hex_ids(value: object) -> object:
     if isinstance(value, list):
         return [_with_hex_ids(item) for item in value]
     if not isinstance(value, dict):

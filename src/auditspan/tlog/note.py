@@ -79,8 +79,8 @@ class PublicKey:
 
     def verifies(self, text: str, signature: bytes) -> bool:
         """Check that this key made the signature over the text."""
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 (as `_private`)
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import (
             Ed25519PublicKey,
         )
 
@@ -133,7 +133,7 @@ class SigningKey:
 
     def _private(self) -> Ed25519PrivateKey:
         """Return the key of the library, which only the extra `worker` installs."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import (
             Ed25519PrivateKey,
         )
 

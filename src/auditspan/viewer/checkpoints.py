@@ -78,17 +78,17 @@ def _checkpoint(row: Row[Any], keys: tuple[PublicKey, ...]) -> Checkpoint:
         created_text=row.created_at,
         created_at=created,
         lag=max(0.0, (created - recorded).total_seconds()) if created and recorded else None,
-        signature=_signature(row, keys),
+        signature=signature_of(row.note, size=row.tree_size, root=row.root_hash, keys=keys),
     )
 
 
-def _signature(row: Row[Any], keys: tuple[PublicKey, ...]) -> str:
-    if row.note is None:
+def signature_of(note: str | None, *, size: int, root: bytes, keys: tuple[PublicKey, ...]) -> str:
+    """Return what is known of the signature of a checkpoint."""
+    if note is None:
         return "unsigned"
     if not keys:
         return "unknown"
-    problem = check_checkpoint(row.note, size=row.tree_size, root=row.root_hash, keys=keys)
-    return problem or "valid"
+    return check_checkpoint(note, size=size, root=root, keys=keys) or "valid"
 
 
 def _compared(

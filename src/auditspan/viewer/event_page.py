@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from auditspan.format import printable_json
 from auditspan.reading import Event, Inclusion, read_inclusion
 from auditspan.storage import AuditTables, EventFilter, StoredEvent, find_events
-from auditspan.tlog import PublicKey, check_checkpoint
+from auditspan.viewer.checkpoints import signature_of
 from auditspan.viewer.events import require_stored
 from auditspan.viewer.status import read_status
 from auditspan.viewer.viewer import Page, Viewer
@@ -86,14 +86,7 @@ def _proof(viewer: Viewer, connection: Connection, event: Event) -> Proof:
     found = None
     if event.seq is not None:
         found = read_inclusion(connection, viewer.trail.tables, event.seq)
-    return Proof(inclusion=found, signature=signature_of(found, viewer.public_keys))
-
-
-def signature_of(found: Inclusion | None, keys: tuple[PublicKey, ...]) -> str:
-    """Return what is known of the signature of a checkpoint."""
-    if found is None or found.note is None:
-        return "unsigned"
-    if not keys:
-        return "unknown"
-    problem = check_checkpoint(found.note, size=found.size, root=found.root, keys=keys)
-    return problem or "valid"
+    if found is None:
+        return Proof(inclusion=None, signature="unsigned")
+    signature = signature_of(found.note, size=found.size, root=found.root, keys=viewer.public_keys)
+    return Proof(inclusion=found, signature=signature)

@@ -44,7 +44,7 @@ class TokenVerifier:
             AuditConfigError: the extra `jwt` is not installed.
         """
         try:
-            from jwt import PyJWKClient  # noqa: PLC0415 (an extra)
+            from jwt import PyJWKClient
         except ImportError as error:
             raise AuditConfigError(
                 "AUDITSPAN_JWT_JWKS_URL is set, but PyJWT is not installed: install auditspan[jwt]"
@@ -61,7 +61,7 @@ class TokenVerifier:
         Raises:
             KeysUnavailableError: the JWKS cannot be fetched.
         """
-        import jwt  # noqa: PLC0415 (an extra)
+        import jwt
 
         settings = self._settings
         try:

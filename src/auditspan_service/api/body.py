@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any
 
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
@@ -18,7 +17,7 @@ _READ_BY_VIEW = {"PATCH", "POST", "PUT"}
 """Methods whose views call `json_body`."""
 
 
-def json_body(*media_types: str) -> Any:  # noqa: ANN401 (any JSON value)
+def json_body(*media_types: str) -> object:
     """Parse the body as JSON; it may have one of these media types, or `application/json`.
 
     Call this before opening a unit of work: a slow client would keep its transaction open.
@@ -42,7 +41,7 @@ def require_media_type(*accepted: str) -> None:
         raise UnsupportedMediaType(f"Send the body with Content-Type: {' or '.join(accepted)}.")
 
 
-def strict_json(data: bytes) -> Any:  # noqa: ANN401 (any JSON value)
+def strict_json(data: bytes) -> object:
     """Parse a body as JSON.
 
     Raises:

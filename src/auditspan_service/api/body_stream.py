@@ -9,7 +9,7 @@ from werkzeug.exceptions import BadRequest, RequestTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+    from wsgiref.types import InputStream, StartResponse, WSGIApplication, WSGIEnvironment
 
 _TRUNCATED = "The body ended before its Content-Length."
 _MALFORMED = "The body could not be read."
@@ -34,7 +34,7 @@ class BodyStream(io.RawIOBase):
     The server's own exceptions quote the refused bytes, so they are not chained.
     """
 
-    def __init__(self, stream: Any, length: int) -> None:  # noqa: ANN401 (any WSGI input)
+    def __init__(self, stream: InputStream, length: int) -> None:
         super().__init__()
         self._stream = stream
         self._missing = length

@@ -19,7 +19,7 @@ from auditspan_service.api.body import json_body
 from auditspan_service.api.current import services
 from auditspan_service.api.query import parameters
 from auditspan_service.api.resources import key_resource
-from auditspan_service.api.users import row_id
+from auditspan_service.api.users import row_id, without_body
 from auditspan_service.models import ApiKey
 from auditspan_service.schemas import KeyRotation, NewKey, read
 
@@ -82,9 +82,7 @@ def revoke(id: str) -> Response:
     with services().database.writing() as session:
         _require_own(use_cases.get_key(session, row_id(id, "key")).scopes)
         use_cases.revoke_key(session, row_id(id, "key"))
-    response = Response(status=HTTPStatus.NO_CONTENT)
-    del response.headers["Content-Type"]
-    return response
+    return without_body()
 
 
 def _require_own(scopes: list[str]) -> None:

@@ -85,7 +85,7 @@ def _window(name: str, setting: str, storage: str) -> Window | None:
     if storage == "memory":
         return own
     # Imported here, because it needs the client of Redis, which may not be installed.
-    from auditspan_service.api.shared_window import (  # noqa: PLC0415 (see above)
+    from auditspan_service.api.shared_window import (
         SharedWindow,
         open_shared_limiter,
     )

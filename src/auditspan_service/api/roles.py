@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from http import HTTPStatus
 
 from flask import Blueprint, Response, jsonify
 
@@ -15,7 +14,7 @@ from auditspan_service.api.body import ignore_body, json_body
 from auditspan_service.api.current import services
 from auditspan_service.api.query import parameters
 from auditspan_service.api.resources import role_resource
-from auditspan_service.api.users import row_id
+from auditspan_service.api.users import row_id, without_body
 from auditspan_service.errors import NotFoundError
 from auditspan_service.schemas import RoleScopes, read
 
@@ -51,7 +50,7 @@ def delete(role: str) -> Response:
     """Delete a role that no user has."""
     with services().database.writing() as session:
         use_cases.delete_role(session, _name(role))
-    return _no_content()
+    return without_body()
 
 
 @roles.get("/users/<id>/roles")
@@ -72,7 +71,7 @@ def assign(id: str, role: str) -> Response:
     ignore_body()
     with services().database.writing() as session:
         use_cases.assign_role(session, row_id(id), _name(role))
-    return _no_content()
+    return without_body()
 
 
 @roles.delete("/users/<id>/roles/<role>")
@@ -81,16 +80,10 @@ def withdraw(id: str, role: str) -> Response:
     """Take a role from a user."""
     with services().database.writing() as session:
         use_cases.withdraw_role(session, row_id(id), _name(role))
-    return _no_content()
+    return without_body()
 
 
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise NotFoundError("No role has this name: names are small letters, digits, - and _.")
     return text
-
-
-def _no_content() -> Response:
-    response = Response(status=HTTPStatus.NO_CONTENT)
-    del response.headers["Content-Type"]
-    return response

@@ -55,7 +55,7 @@ def get(id: str) -> Response:
     with services().database.reading() as session:
         user = use_cases.get_user(session, row_id(id))
     if is_known(user):
-        return _without_body(HTTPStatus.NOT_MODIFIED, {"ETag": etag(user)})
+        return without_body(HTTPStatus.NOT_MODIFIED, {"ETag": etag(user)})
     return _show(user)
 
 
@@ -75,7 +75,7 @@ def delete(id: str) -> Response:
     """Delete a user and all of its keys if the user has not changed since it was read."""
     with services().database.writing() as session:
         use_cases.delete_user(session, row_id(id), _require_allowed)
-    return _without_body(HTTPStatus.NO_CONTENT)
+    return without_body()
 
 
 def _require_allowed(user: User) -> None:
@@ -90,7 +90,10 @@ def _show(user: User, status: HTTPStatus = HTTPStatus.OK) -> Response:
     return response
 
 
-def _without_body(status: HTTPStatus, headers: dict[str, str] | None = None) -> Response:
+def without_body(
+    status: HTTPStatus = HTTPStatus.NO_CONTENT, headers: dict[str, str] | None = None
+) -> Response:
+    """Return a response that has no content, nor a type of it."""
     response = Response(status=status, headers=headers)
     del response.headers["Content-Type"]
     return response

@@ -151,7 +151,7 @@ def _close(session: Session) -> None:
 
 def _replica(read_url: str) -> Replica:
     # Imported here, because it needs PostgreSQL's driver, which may not be installed.
-    from auditspan_service.database.replica import (  # noqa: PLC0415 (see above)
+    from auditspan_service.database.replica import (
         Replica,
         make_impatient,
     )

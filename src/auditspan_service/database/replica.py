@@ -152,7 +152,7 @@ class _ImpatientConnection(PsycopgConnection[Any]):
 
     patience = PING_SECONDS
 
-    def wait(self, gen: Generator[Any, Any, _T], *args: Any, **options: Any) -> _T:  # noqa: ANN401 (the driver's signature differs by release)
+    def wait(self, gen: Generator[Any, Any, _T], *args: Any, **options: Any) -> _T:
         """Wait for an answer.
 
         Raises:

@@ -41,7 +41,7 @@ def post_worker_init(worker: Any) -> None:  # noqa: ANN401 (gunicorn's)
     Also records the start, if the settings ask for it.
     """
     from auditspan_service.api.access import record_state  # noqa: PLC0415 (after the fork)
-    from auditspan_service.server.gunicorn_worker import NoQuotes  # noqa: PLC0415 (needs gunicorn)
+    from auditspan_service.server.gunicorn_worker import NoQuotes
 
     record_state(worker.wsgi, "service.start")
     gunicorn_logger = logging.getLogger("gunicorn.error")

@@ -71,10 +71,16 @@ def _load(signal: Signal, protocol: str) -> type[Exporter]:
     return found
 
 
+_Verify: TypeAlias = bool | str | None
+"""Whether to check certificates, or the file of the CA."""
+
+
 class _Adapter(HTTPAdapter):
     """Adapter that limits the size of a response as `auditspan.delivery.answers` does."""
 
-    def build_response(self, req: Any, resp: Any) -> requests.Response:  # noqa: ANN401 (as in requests)
+    def build_response(
+        self, req: requests.PreparedRequest, resp: urllib3.BaseHTTPResponse
+    ) -> requests.Response:
         """Build a response whose body has already been read."""
         response = super().build_response(req, resp)
         try:
@@ -102,22 +108,26 @@ class _Session(requests.Session):
 
     def merge_environment_settings(
         self,
-        url: Any,  # noqa: ANN401 (all that requests takes)
-        proxies: Any,  # noqa: ANN401
-        stream: Any,  # noqa: ANN401
-        verify: Any,  # noqa: ANN401
-        cert: Any,  # noqa: ANN401
-    ) -> Any:  # noqa: ANN401
+        url: str,
+        proxies: dict[str, str] | None,
+        stream: bool | None,  # noqa: FBT001 (as in requests)
+        verify: _Verify,
+        cert: str | tuple[str, str] | None,
+    ) -> dict[str, Any]:
         told = self.verify if verify is None else verify
         merged = super().merge_environment_settings(url, proxies, stream, told, cert)
         merged["proxies"] = _proxies(url)
         return merged
 
-    def rebuild_proxies(self, prepared_request: Any, proxies: Any) -> Any:  # noqa: ANN401, ARG002
+    def rebuild_proxies(
+        self,
+        prepared_request: requests.PreparedRequest,
+        proxies: object,  # noqa: ARG002 (its interface)
+    ) -> dict[str, str]:
         """Choose the proxy of a redirect by the same rule."""
         return _proxies(prepared_request.url)
 
 
-def _proxies(url: str) -> dict[str, str]:
-    proxy = proxy_for(url)
+def _proxies(url: str | None) -> dict[str, str]:
+    proxy = proxy_for(url) if url else None
     return {"http": proxy, "https": proxy} if proxy else {}

@@ -201,7 +201,7 @@ class _Story:
         trace_id = answer.headers["traceresponse"].split("-")[1]
         return Trace(step=step, status=answer.status, trace_id=trace_id)
 
-    def _body(self, step: Step) -> Any:  # noqa: ANN401 (JSON)
+    def _body(self, step: Step) -> object:
         names = {"{name}": self._stage.username, "{event_id}": self._event_id}
         return _filled(step.body, names) if step.body else None
 
@@ -213,11 +213,11 @@ class _Story:
         return headers
 
 
-def _filled(value: Any, names: dict[str, str]) -> Any:  # noqa: ANN401 (JSON)
+def _filled(value: object, names: dict[str, str]) -> object:
     """Replace the strings that stand for something of this tour."""
     if isinstance(value, dict):
         return {name: _filled(member, names) for name, member in value.items()}
-    return names.get(value, value)
+    return names.get(value, value) if isinstance(value, str) else value
 
 
 def _read_back(stage: Stage, told: list[Trace]) -> Proof:

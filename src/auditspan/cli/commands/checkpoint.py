@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
-from sqlalchemy import select
 
 from auditspan.cli.commands.console import Failure, print_result
 from auditspan.cli.commands.target import Target, on_trail
+from auditspan.storage import latest_checkpoint
 from auditspan.storage.keys import (
     load_or_create_signing_keys,
     load_retired_keys,
@@ -34,17 +33,25 @@ def checkpoint(target: Target, *, public_key: bool, init: bool, rotate: bool) ->
     if public_key or init or rotate:
         _print_keys(target.settings.signing_key_file, create=init, rotate=rotate)
     else:
-        newest = _newest(target)
-        print_result(newest, _note(newest))
+        _print_newest(target)
 
 
-def _note(newest: dict[str, Any]) -> Iterator[str]:
+def _print_newest(target: Target) -> None:
+    with target.reading() as (connection, tables):
+        newest = latest_checkpoint(connection, tables)
+    if newest is None:
+        raise Failure("There is no checkpoint yet: nothing has been sealed.")
+    members = {"tree_size": newest.size, "root": newest.root.hex(), "note": newest.note}
+    print_result(members, _lines(newest.note))
+
+
+def _lines(note: str | None) -> Iterator[str]:
     """Yield the lines of the signed note."""
-    if newest["note"] is None:
+    if note is None:
         raise Failure(
             "The newest checkpoint is not signed: configure a signing key for the worker."
         )
-    yield from newest["note"].removesuffix("\n").split("\n")
+    yield from note.removesuffix("\n").split("\n")
 
 
 def _print_keys(path: Path, *, create: bool, rotate: bool) -> None:
@@ -57,13 +64,3 @@ def _print_keys(path: Path, *, create: bool, rotate: bool) -> None:
     newest = {"name": keys[0].name, "key_id": keys[0].key_id, "public_key": keys[0].vkey}
     texts = [key.vkey for key in keys]
     print_result({**newest, "public_keys": texts}, texts)
-
-
-def _newest(target: Target) -> dict[str, Any]:
-    with target.reading() as (connection, tables):
-        table = tables.checkpoint.c
-        statement = select(table.tree_size, table.root_hash, table.note)
-        row = connection.execute(statement.order_by(table.tree_size.desc()).limit(1)).first()
-    if row is None:
-        raise Failure("There is no checkpoint yet: nothing has been sealed.")
-    return {"tree_size": row.tree_size, "root": row.root_hash.hex(), "note": row.note}

@@ -120,7 +120,7 @@ def _screen(url_of: TraceUrl) -> Iterator[Callable[[Trace], None]]:
     if wants_json() or not sys.stdout.isatty():
         yield lambda tree: _print(tree, url_of)
         return
-    from rich.live import Live  # noqa: PLC0415 (slow to load)
+    from rich.live import Live
     from rich.text import Text  # noqa: PLC0415
 
     with Live(auto_refresh=False, vertical_overflow="visible") as live:

@@ -64,7 +64,7 @@ def check_collector_config(texts: Sequence[str], audit_path: str) -> list[str]:
 
 def _parse(text: str) -> Members:
     try:
-        import yaml  # noqa: PLC0415 (only `doctor` needs YAML)
+        import yaml
     except ImportError as error:
         raise CollectorConfigError("PyYAML is not installed: run `pip install pyyaml`") from error
     try:

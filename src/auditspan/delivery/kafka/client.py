@@ -9,7 +9,8 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from auditspan.delivery.kafka.address import KafkaAddress
 from auditspan.delivery.request_headers import Redaction
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Consumer, KafkaError, Producer
     from confluent_kafka.admin import AdminClient
+
+_Client = TypeVar("_Client")
 
 _NO_CREATION = {"allow.auto.create.topics": False}
 """Asking for a topic must not create it."""
@@ -142,7 +145,7 @@ class KafkaClient:
         }
         return Redaction(secrets)
 
-    def _made(self, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    def _made(self, kind: Callable[..., _Client], options: Mapping[str, Any]) -> _Client:
         common = {"bootstrap.servers": self.address.servers}
         try:
             return kind({**common, **self.properties, **options}, logger=_SILENT)
@@ -152,15 +155,15 @@ class KafkaClient:
             ) from error
 
 
-def library() -> Any:  # noqa: ANN401 (a module)
+def library() -> ModuleType:
     """Return the client library.
 
     Raises:
         AuditConfigError: it is not installed.
     """
     try:
-        import confluent_kafka  # noqa: PLC0415 (an extra)
-        import confluent_kafka.admin  # noqa: PLC0415
+        import confluent_kafka
+        import confluent_kafka.admin
     except ImportError as error:
         raise AuditConfigError(
             "A kafka:// destination needs the extra 'kafka', which is not installed: run "

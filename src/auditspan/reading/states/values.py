@@ -156,11 +156,11 @@ def _array(value: Json, kind: ARRAY[Any], dialect: Dialect) -> Value:
     return python_value(value, kind.item_type, dialect)
 
 
-def _number(value: Any, kind: Any) -> Decimal | float:  # noqa: ANN401 (one of the converters)
+def _number(value: str | float, kind: Numeric[Any]) -> Decimal | float:
     return Decimal(value) if kind.asdecimal else float(value)
 
 
-def _duration(value: Any, _kind: object) -> timedelta:  # noqa: ANN401
+def _duration(value: str, _kind: object) -> timedelta:
     match = _DURATION.fullmatch(value)
     if match is None:
         raise ValueError("expected a duration of days and seconds")
@@ -172,7 +172,7 @@ def _duration(value: Any, _kind: object) -> timedelta:  # noqa: ANN401
     return -found if sign else found
 
 
-def _uuid(value: Any, kind: Any) -> uuid.UUID | str:  # noqa: ANN401
+def _uuid(value: str, kind: Uuid[Any]) -> uuid.UUID | str:
     return uuid.UUID(value) if kind.as_uuid else str(value)
 
 

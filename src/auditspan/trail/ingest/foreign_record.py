@@ -107,7 +107,7 @@ def is_repeat(event: ForeignEvent, record: AuditRecord, stored_body: str) -> boo
     )
 
 
-def _comparable(value: Any) -> Any:  # noqa: ANN401 (any JSON value)
+def _comparable(value: object) -> object:
     """Return a value without fingerprints, and without the state of the clock at the first call."""
     if isinstance(value, list):
         return [_comparable(item) for item in value]

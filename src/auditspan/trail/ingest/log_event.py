@@ -118,7 +118,7 @@ class _Given:
         )
 
 
-def _parsed(value: Value) -> Any:  # noqa: ANN401 (any JSON value)
+def _parsed(value: Value) -> object:
     """Return the value of a JSON text, or a value that is not text as it is; "" if malformed."""
     if not isinstance(value, str):
         return value

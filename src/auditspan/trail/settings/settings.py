@@ -166,7 +166,7 @@ class TrailSettings(BaseSettings):
 _Settings = TypeVar("_Settings", bound=TrailSettings)
 
 
-def load_settings(kind: type[_Settings], **given: Any) -> _Settings:  # noqa: ANN401 (fields of `kind`)
+def load_settings(kind: type[_Settings], **given: Any) -> _Settings:
     """Load settings from `given`, the environment and the secret files, in this order.
 
     Raises:

@@ -1,10 +1,10 @@
-"""Triggers that stage the changes of users and API keys.
+"""Triggers: audit tables are append-only, and changes of users, roles and API keys are staged.
 
 Revision 0003, after 0002.
 
-The table is written out. Its function and the triggers are created by the library, because the
-release that runs this migration checks for its own at start. The privileges of the roles are in
-deploy/postgres/grants.sql, which is run after every migration.
+The table of staged changes is written out. The triggers, their functions and the index of search
+terms are created by the library, because the release that runs this migration checks for its own at
+start.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.types import UserDefinedType
 
-from auditspan.alembic import create_staging, create_triggers, drop_staging, drop_triggers
+from auditspan.alembic import (
+    create_guards,
+    create_staging,
+    create_triggers,
+    drop_guards,
+    drop_staging,
+    drop_triggers,
+)
 
 revision = "0003"
 down_revision = "0002"
@@ -35,21 +42,21 @@ class _Tid(UserDefinedType[str]):
         return "TID"
 
 
-_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_AUDITED = {
+    "users": ["updated_at"],
+    "api_keys": ["secret_hash"],
+    "roles": [],
+    "user_roles": [],
+}
+"""The audited tables, with the columns that are never staged."""
 
 
 def upgrade() -> None:
+    create_guards(op)
     _create_audit_change()
     create_staging(op)
-    create_triggers(op, "users", exclude=["updated_at"])
-    create_triggers(op, "api_keys", exclude=["secret_hash"])
-
-
-def downgrade() -> None:
-    drop_triggers(op, "api_keys")
-    drop_triggers(op, "users")
-    drop_staging(op)
-    op.drop_table("audit_change")
+    for table, excluded in _AUDITED.items():
+        create_triggers(op, table, exclude=excluded)
 
 
 def _create_audit_change() -> None:
@@ -57,14 +64,16 @@ def _create_audit_change() -> None:
     clock = "clock_timestamp()" if is_postgresql else "(strftime('%Y-%m-%d %H:%M:%f000', 'now'))"
     op.create_table(
         "audit_change",
-        sa.Column("id", _ID, sa.Identity(always=True), nullable=False),
+        sa.Column(
+            "id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            sa.Identity(always=True),
+            nullable=False,
+        ),
         sa.Column("xact_id", sa.Text().with_variant(_Xid8(), "postgresql")),
         sa.Column("prev", sa.Text().with_variant(_Tid(), "postgresql")),
         sa.Column(
-            "changed_at",
-            sa.DateTime(timezone=True),
-            server_default=sa.text(clock),
-            nullable=False,
+            "changed_at", sa.DateTime(timezone=True), server_default=sa.text(clock), nullable=False
         ),
         sa.Column("table_schema", sa.Text()),
         sa.Column("table_name", sa.Text(), nullable=False),
@@ -78,3 +87,11 @@ def _create_audit_change() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_audit_change"),
         sqlite_autoincrement=True,
     )
+
+
+def downgrade() -> None:
+    for table in _AUDITED:
+        drop_triggers(op, table)
+    drop_staging(op)
+    op.drop_table("audit_change")
+    drop_guards(op)
