@@ -7,7 +7,6 @@ import click
 from auditspan.cli import data_option
 from auditspan.cli.commands import db_of_trail, json_option, print_object, say
 from auditspan_service.cli.database import opened_engine
-from auditspan_service.cli.restored import restored
 from auditspan_service.config import load_settings
 from auditspan_service.database.data_directory import close_data_dir
 from auditspan_service.database.schema import upgrade as upgrade_schema
@@ -33,6 +32,3 @@ def upgrade(*, as_json: bool) -> None:
         say(f"Applied {', '.join(done.applied)}; the database is at {done.after}.")
     else:
         say(f"Nothing to do: the database is already at {done.after}.")
-
-
-db.add_command(restored)
