@@ -58,6 +58,13 @@ _WORDS = {
     "string_too_long": "must have at most {max_length} characters",
 }
 
+ACTION_PATTERN = r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+$"
+
+_PATTERNS = {
+    ACTION_PATTERN: "must be `type.verb` of letters, digits, - and _, such as invoice.sent"
+}
+"""Words for patterns that a person has to guess otherwise."""
+
 _WORDS_OF_PARTS = {"extra_forbidden": "is unknown", "model_type": "must be an object"}
 
 
@@ -212,9 +219,10 @@ def _shortened(name: str) -> str:
 
 def _message(detail: ErrorDetails, known: list[str]) -> str:
     """Return the message for a member, without its value."""
-    words = _WORDS.get(detail["type"])
+    context = detail.get("ctx", {})
+    words = _PATTERNS.get(context.get("pattern", ""), _WORDS.get(detail["type"]))
     if len(detail["loc"]) > 1:  # of a part, whose members are not in `known`
         words = _WORDS_OF_PARTS.get(detail["type"], words)
     if words is None:
         return detail["msg"].removeprefix("Value error, ")
-    return words.format(known=", ".join(known), **detail.get("ctx", {}))
+    return words.format(known=", ".join(known), **context)

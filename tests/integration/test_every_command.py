@@ -221,3 +221,16 @@ def test_retention_plans_holds_and_purges(place: Place) -> None:
     assert [] == place.objects("hold", "list")
     for wrong in (("--keep", "1d"), ("--reason", "r"), ("--keep", "x", "--dry-run")):
         assert 2 == place.run("retain", *wrong).exit_code
+
+
+def test_db_restored_continues_the_trail(place: Place) -> None:
+    """Every trail continues as the next incarnation, and the events before it still verify."""
+    (said,) = place.objects("db", "restored", "--reason", "disk lost")
+    (event,) = place.objects("show", said["event_id"])
+    assert ("trail.restore", "disk lost", 2) == (
+        event["action"],
+        event["reason"],
+        said["incarnation"],
+    )
+    (report,) = place.objects("verify")
+    assert (True, said["tree_size"]) == (report["ok"], report["tree_size"])

@@ -13,11 +13,13 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from backends.running import free_ports
+from integration.sinks.certificates import HOST, Authority
 from kafka.jars import kafka_jars, program
 from support.patience import PATIENCE
 from support.relaying import wait_for
 
 USER, PASSWORD = "auditspan", "pass-word-of-kafka"
+LISTENERS = ("PLAINTEXT", "LOGIN", "SECURE", "CONTROLLER")
 _CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
 _JAVA = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
 _LOGGED = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
@@ -25,10 +27,15 @@ _PROPERTIES = f"""
 process.roles=broker,controller
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT
-sasl.enabled.mechanisms=PLAIN
+listener.security.protocol.map=\
+PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT,SECURE:SASL_SSL
+listener.name.login.sasl.enabled.mechanisms=PLAIN
 listener.name.login.plain.sasl.jaas.config=\
 org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}="{PASSWORD}";
+listener.name.secure.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.secure.scram-sha-512.sasl.jaas.config=\
+org.apache.kafka.common.security.scram.ScramLoginModule required;
+ssl.keystore.type=PEM
 auto.create.topics.enable=true
 controlled.shutdown.enable=false
 broker.heartbeat.interval.ms=500
@@ -48,25 +55,34 @@ def _java() -> list[str]:
 class Broker:
     """One process of a cluster; its data survive it."""
 
-    def __init__(self, directory: Path, number: int, ports: Mapping[int, list[int]]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        number: int,
+        ports: Mapping[int, Mapping[str, int]],
+        authority: Authority,
+    ) -> None:
         self.number = number
-        self.address, self.login = (f"127.0.0.1:{port}" for port in ports[number][:2])
+        listeners = {name: f"{HOST}:{port}" for name, port in ports[number].items()}
+        self.address, self.login, self.secure = (listeners[one] for one in LISTENERS[:3])
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
-        voters = ",".join(f"{one}@127.0.0.1:{three[2]}" for one, three in ports.items())
-        listeners = zip(("PLAINTEXT", "LOGIN", "CONTROLLER"), ports[number], strict=True)
+        voters = ",".join(f"{one}@{HOST}:{its['CONTROLLER']}" for one, its in ports.items())
         directory.mkdir()
         self._file = directory / "server.properties"
         self._file.write_text(
             f"{_PROPERTIES}node.id={number}\ncontroller.quorum.voters={voters}\n"
-            f"listeners={','.join(f'{name}://127.0.0.1:{port}' for name, port in listeners)}\n"
+            f"listeners={','.join(f'{name}://{at}' for name, at in listeners.items())}\n"
+            f"ssl.keystore.location={self._keystore(authority)}\n"
             f"log.dirs={directory / 'data'}\n"
             f"offsets.topic.replication.factor={len(ports)}\n"
         )
 
     def format(self) -> subprocess.Popen[bytes]:
-        """Start to prepare its storage."""
-        return self._run("kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c")
+        """Start to prepare its storage, with the user of the secure listener."""
+        scram = f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"
+        format_ = ("format", "-t", _CLUSTER_ID, "--add-scram", scram, "-c")
+        return self._run("kafka.tools.StorageTool", *format_)
 
     def start(self) -> None:
         """Start it; it answers some seconds later."""
@@ -77,6 +93,13 @@ class Broker:
         if self._process is not None:
             self._process.kill()
             self._process.wait(PATIENCE)
+
+    def _keystore(self, authority: Authority) -> Path:
+        """Write its private key and its certificate into one file."""
+        certificate, key = authority.issue(f"broker-{self.number}", server=True)
+        keystore = self._directory / "keystore.pem"
+        keystore.write_bytes(key.read_bytes() + certificate.read_bytes())
+        return keystore
 
     def _run(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self._directory / "broker.log").open("ab") as log:
@@ -91,8 +114,9 @@ class Broker:
 class Kafka:
     """A cluster that answers."""
 
-    def __init__(self, brokers: list[Broker]) -> None:
+    def __init__(self, brokers: list[Broker], authority: Authority) -> None:
         self.brokers = brokers
+        self.authority = authority
         self.servers = ",".join(one.address for one in brokers)
         self.admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
 
@@ -148,16 +172,17 @@ def _topics(address: str) -> dict[str, Any]:
 @contextmanager
 def kafka(directory: Path, count: int) -> Iterator[Kafka]:
     """A cluster of so many brokers, until the tests are through."""
-    numbers, ports = range(1, count + 1), free_ports(3 * count)
-    chosen = {one: ports[3 * one - 3 : 3 * one] for one in numbers}
+    numbers, ports = range(1, count + 1), iter(free_ports(len(LISTENERS) * count))
+    chosen = {one: {name: next(ports) for name in LISTENERS} for one in numbers}
     directory.mkdir()
-    brokers = [Broker(directory / f"broker-{one}", one, chosen) for one in numbers]
+    authority = Authority(directory=directory / "authority")
+    brokers = [Broker(directory / f"broker-{one}", one, chosen, authority) for one in numbers]
     try:
         for process in [one.format() for one in brokers]:
             assert 0 == process.wait(PATIENCE)
         for one in brokers:
             one.start()
-        cluster = Kafka(brokers)
+        cluster = Kafka(brokers, authority)
         cluster.await_brokers()
         yield cluster
     finally:

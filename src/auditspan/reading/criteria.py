@@ -12,7 +12,7 @@ from auditspan.format import OUTCOMES
 from auditspan.mapping import as_target, model_of
 from auditspan.storage import EXCLUDABLE, EventFilter
 
-_ACTION = re.compile(r"[A-Za-z0-9_.*-]+")
+_ACTION = re.compile(r"(?=.*[.*])[A-Za-z0-9_.*-]+")
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -104,7 +104,8 @@ def _require_values(wanted: EventFilter) -> None:
     """Refuse values that no event has."""
     if wanted.action is not None and not _ACTION.fullmatch(wanted.action):
         raise AuditConfigError(
-            f"invalid action {wanted.action!r}: expected `type.verb`, where `*` stands for any text"
+            f"invalid action {wanted.action!r}: expected `type.verb`, such as user.update or "
+            "user.*, where `*` stands for any text"
         )
     if wanted.outcome is not None and wanted.outcome not in OUTCOMES:
         raise AuditConfigError(

@@ -70,13 +70,13 @@ def sentence_of(event: Event) -> str:
 
 def _deed(event: Event) -> str:
     past, target = _PAST.get(verb_of(event)), target_name(event.target)
-    if past is None or event.outcome != "success":
+    if past is None or event.target is None or event.outcome != "success":
         on = f" on {target}" if target else ""
         ending = {"success": "", "failure": ", which failed"}.get(
             event.outcome, ", outcome unknown"
         )
         return f"performed {event.action}{on}{ending}"
-    return f"{past} {target or event.action}"
+    return f"{past} {target}"
 
 
 def _columns(event: Event) -> str:

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field, RootModel
 from auditspan import Actor, ForeignEvent, Target
 from auditspan.format import Outcome
 from auditspan.trail.ingest import MAX_EVENTS, MAX_TEXT
-from auditspan_service.schemas import MAX_REASON, Strict
+from auditspan_service.schemas import ACTION_PATTERN, MAX_REASON, Strict
 
 
 def _time(value: object) -> object:
@@ -34,7 +34,7 @@ EventId = Annotated[
     ),
     BeforeValidator(_lower),
 ]
-Action = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+$", max_length=MAX_TEXT)]
+Action = Annotated[str, Field(pattern=ACTION_PATTERN, max_length=MAX_TEXT)]
 Name = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
 TypeName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+$", max_length=128)]
 Time = Annotated[AwareDatetime, BeforeValidator(_time)]

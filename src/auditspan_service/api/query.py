@@ -18,6 +18,9 @@ MAX_LIMIT = 200
 MAX_LENGTH = 512
 """The maximum number of characters in a parameter."""
 
+_SHOWN = 32
+"""The characters of an unknown parameter's name that a message repeats."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
@@ -42,7 +45,9 @@ def parameters(known: Collection[str]) -> dict[str, str]:
     """
     for name, values in request.args.lists():
         if name not in known:
-            raise malformed(f"Unknown parameter: expected {', '.join(known)}.")
+            raise malformed(
+                f"Unknown parameter {name[:_SHOWN]!r}: expected one of {', '.join(known)}."
+            )
         if len(values) > 1:
             raise malformed(f"{name} is given more than once.")
         if len(values[0]) > MAX_LENGTH or not values[0].isprintable() or not values[0]:

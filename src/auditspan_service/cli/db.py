@@ -9,7 +9,6 @@ import click
 from auditspan.cli import data_option
 from auditspan.cli.commands import db_of_trail, json_option, print_result
 from auditspan_service.cli.database import opened_engine
-from auditspan_service.cli.restored import restored
 from auditspan_service.config import load_settings
 from auditspan_service.database.data_directory import close_data_dir
 from auditspan_service.database.schema import upgrade as upgrade_schema
@@ -33,6 +32,3 @@ def upgrade() -> None:
     if done.applied:
         line = f"Applied {', '.join(done.applied)}; the database is at {done.after}."
     print_result(asdict(done), [line])
-
-
-db.add_command(restored)

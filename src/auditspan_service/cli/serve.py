@@ -12,6 +12,7 @@ from auditspan.cli import data_option
 from auditspan.cli.commands import await_ready
 from auditspan.storage.keys import load_or_create_erasure_keys, load_or_create_mac_key
 from auditspan_service.cli.target import ServiceTarget
+from auditspan_service.server.listening import listening
 from auditspan_service.telemetry.exporters import select_exporters
 
 
@@ -38,6 +39,7 @@ def serve(*, host: str, port: int, workers: int | None) -> None:
     load_or_create_mac_key(settings.mac_key_file, create=settings.is_embedded)
     load_or_create_erasure_keys(settings.erasure_key_file, create=settings.is_embedded)
     select_exporters(settings.sink, files=settings.collector_files).shutdown()
+    listening(host, port).close()  # gunicorn would try five times, and log each
     await_ready(target, threading.Event())
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     arguments = ["-c", "python:auditspan_service.server.gunicorn_conf", "--bind", bind]

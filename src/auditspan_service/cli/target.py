@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
 from auditspan import AuditTrail
-from auditspan.cli.commands import Schema, Search, Target, Trail
+from auditspan.cli.commands import Failure, Schema, Search, Target, Trail
 from auditspan.cli.doctor import Examination
+from auditspan.delivery.worker import Worker
 from auditspan.mapping import keep_private
 from auditspan.storage import add_erasure_keys
 from auditspan.storage.dialects import DIALECTS
@@ -27,7 +28,7 @@ from auditspan_service.config import Settings, load_settings
 from auditspan_service.database.data_directory import close_data_dir
 from auditspan_service.database.engine import Database
 from auditspan_service.errors import SchemaError
-from auditspan_service.files.up_file import as_running
+from auditspan_service.files.up_file import as_running, is_running
 from auditspan_service.models import Base
 from auditspan_service.telemetry.logs import setup_logging
 from auditspan_service.telemetry.reporting import report_verified, reporting_metrics
@@ -131,6 +132,20 @@ class ServiceTarget(Target):
             UnprotectedTrailError: it does not, and the settings do not allow that.
         """
         require_guarded(engine, self.tables, self.settings, say=say)
+
+    def worker(self, engine: Engine) -> AbstractContextManager[Worker]:
+        """Run a worker, unless that of `auditspan up` works on the same SQLite file.
+
+        Raises:
+            Failure: `auditspan up` runs on this data directory.
+            KeyFileError: there is no signing key, or a key file cannot be read.
+        """
+        if self.is_embedded and is_running(self.settings):
+            raise Failure(
+                f"`auditspan up` runs a worker on {self.settings.data_dir} already, and SQLite "
+                "takes one: use that one, or stop it first."
+            )
+        return super().worker(engine)
 
     @contextmanager
     def telemetry(self) -> Iterator[None]:

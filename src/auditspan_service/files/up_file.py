@@ -46,6 +46,13 @@ def as_running(settings: Settings) -> Settings:
     return settings
 
 
+def is_running(settings: Settings) -> bool:
+    """Return whether an `auditspan up` runs on this data directory."""
+    with suppress(OSError), (settings.data_dir / _NAME).open() as file:
+        return _is_locked(file.fileno())
+    return False
+
+
 def _write(descriptor: int, told: dict[str, str]) -> None:
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps(told).encode(), 0)

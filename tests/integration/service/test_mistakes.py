@@ -23,6 +23,7 @@ from auditspan.storage.tables import audit_tables
 from auditspan_service.cli import main
 from auditspan_service.config import Settings, load_settings
 from auditspan_service.database.engine import Database
+from auditspan_service.files.up_file import announced
 from auditspan_service.models import Base
 from support.patience import PATIENCE
 from support.running import AUDITSPAN, clean_environment
@@ -137,6 +138,23 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     assert (2, False) == (done.exit_code, folder.exists())
     assert f"Cannot listen on port {port} of 127.0.0.1" in done.stderr
     assert "--port" in done.stderr
+
+
+def test_serve_refuses_a_port_that_is_taken(settings: Settings) -> None:
+    """One sentence, before gunicorn starts."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run(settings, "serve", "--port", port)
+    assert (2, "") == (done.exit_code, done.stdout)
+    assert f"Error: Cannot listen on port {port} of 127.0.0.1" in done.stderr
+
+
+def test_worker_beside_up_is_refused(settings: Settings) -> None:
+    """`auditspan up` has a worker, which delivers to its own collector."""
+    with announced(settings):
+        done = run(settings, "worker")
+    assert (2, "") == (done.exit_code, done.stdout)
+    assert "`auditspan up` runs a worker" in done.stderr
 
 
 @pytest.mark.parametrize(

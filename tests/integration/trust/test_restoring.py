@@ -340,7 +340,7 @@ def test_a_worker_that_is_quicker_is_noticed(
         return Sealer(*given, **named)
 
     with monkeypatch.context() as patched:
-        patched.setattr(import_module("auditspan_service.cli.restored"), "Sealer", late)
+        patched.setattr(import_module("auditspan.cli.commands.restored"), "Sealer", late)
         done = place.run("db", "restored")
     assert (2, "") == (done.exit_code, done.stdout)
     assert "stop the workers and run this again" in done.stderr

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, text
 
 from auditspan.capture import busy
 from auditspan.cli.commands.console import print_result
+from auditspan.cli.commands.restored import restored
 from auditspan.cli.commands.target import Target, on_trail
 from auditspan.seal.guards import Finding, check_guards, restore_guards
 from auditspan.storage import PARTITIONS, dialect_of, snapshot
@@ -88,6 +89,9 @@ def _partition(target: Target, engine: Engine) -> tuple[list[str], list[str]]:
             connection.execute(statement)
         after = [one.bare for one in partitions.partitions_of(connection, event)]
     return after, [name for name in after if name not in before]
+
+
+db.add_command(restored)
 
 
 def _findings(target: Target, engine: Engine) -> list[Finding]:

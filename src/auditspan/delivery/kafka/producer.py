@@ -28,6 +28,12 @@ _ASKING = 5.0
 _REFUSED = ("MSG_SIZE_TOO_LARGE", "INVALID_RECORD", "POLICY_VIOLATION", "RECORD_LIST_TOO_LARGE")
 """Names of the errors that concern the records themselves; all others concern the broker."""
 
+_REMEDIES = {
+    "_AUTHENTICATION": "check sasl.mechanism, sasl.username and sasl.password",
+    "_SSL": "check security.protocol and ssl.ca.location",
+}
+"""What to do about connections that a broker or this client refuses, by the name of the error."""
+
 
 class BatchProducer:
     """Producer of batches for one topic; after an error it MUST be discarded.
@@ -45,6 +51,7 @@ class BatchProducer:
         self._topic = client.address.topic
         self._timeout = timeout
         self._trouble: str | None = None
+        self._refusal: str | None = None
         self._is_down = False
         self._acknowledged = 0
         self._failures: list[KafkaError] = []
@@ -131,13 +138,18 @@ class BatchProducer:
             self._failures.append(error)
 
     def _note(self, error: KafkaError) -> None:
-        """Note an error of the connections; the last one is the reason in messages."""
-        codes = library().KafkaError
-        if error.code() == codes._ALL_BROKERS_DOWN:  # noqa: SLF001 (its public name)
+        """Note an error of the connections; the last one is the reason in messages.
+
+        A refused login or certificate stays the reason: what follows from it says less.
+        """
+        remedy = _REMEDIES.get(error.name())
+        if error.name() == "_ALL_BROKERS_DOWN":
             self._is_down = True
+        elif remedy:
+            self._is_down = True
+            self._refusal = f"{reason_of(error)}; {remedy} in the Kafka properties"
         else:
             self._trouble = reason_of(error)
-            self._is_down = self._is_down or error.code() == codes._AUTHENTICATION  # noqa: SLF001
 
     def _failure(self, errors: Sequence[KafkaError]) -> SinkRejectedError | SinkUnavailableError:
         refusing = next((one for one in errors if one.name() in _REFUSED), None)
@@ -148,7 +160,18 @@ class BatchProducer:
         return self._unavailable(f"did not take a message: {reason_of(errors[0])}{self._state()}")
 
     def _unreachable(self, reason: str) -> SinkUnavailableError:
-        return self._unavailable(f"cannot be reached: {self._trouble or reason}")
+        why = self._refusal or self._trouble or f"{reason}{self._protocol_hint()}"
+        return self._unavailable(f"cannot be reached: {why}")
+
+    def _protocol_hint(self) -> str:
+        """Return what to do if the broker expects TLS: it closes other connections silently."""
+        protocol = self._client.properties.get("security.protocol", "plaintext").upper()
+        if protocol.endswith("SSL"):
+            return ""
+        return (
+            f"; security.protocol is {protocol}: if the brokers require TLS, set it to SSL or "
+            "SASL_SSL in the Kafka properties (AUDITSPAN_KAFKA_PROPERTIES)"
+        )
 
     def _unavailable(self, what: str) -> SinkUnavailableError:
         said = self._client.redacted(what)

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
-from auditspan.cli import data_option
-from auditspan.cli.commands import Failure, json_option, print_result
+from auditspan.cli.commands.console import Failure, print_result
+from auditspan.cli.commands.target import Target, on_trail
 from auditspan.seal import IsGrownFrom, LastSignedFile, Sealer
-from auditspan.storage.keys import last_signed_file, load_mac_keys, load_or_create_signing_keys
+from auditspan.storage import AuditTables, read_leases
+from auditspan.storage.keys import last_signed_file, load_or_create_signing_keys
 from auditspan.tlog import SigningKey, Tree, incarnation_of, split_origin
+from auditspan.trail.settings import TrailSettings
 from auditspan.verify import read_witness
-from auditspan_service.cli.database import opened_services
-from auditspan_service.config import Settings, load_settings
-from auditspan_service.services import Services
 
 _ACTION = "trail.restore"
 _PLACE = click.Path(path_type=Path, exists=True)
@@ -56,9 +55,10 @@ class _Onwards:
     "[default: the directory audit in AUDITSPAN_COLLECTOR_FILES, if it exists]",
 )
 @click.argument("more", nargs=-1, type=_PLACE, metavar="")
-@json_option
-@data_option
-def restored(*, reason: str | None, witness: tuple[Path, ...], more: tuple[Path, ...]) -> None:
+@on_trail
+def restored(
+    target: Target, *, reason: str | None, witness: tuple[Path, ...], more: tuple[Path, ...]
+) -> None:
     """Continue the trail from an older backup, as a new incarnation.
 
     Checkpoints that were signed after the backup must not be contradicted, so new checkpoints are
@@ -68,15 +68,17 @@ def restored(*, reason: str | None, witness: tuple[Path, ...], more: tuple[Path,
     Run it before the workers start, with the privileges of the tables' owner and with both keys.
     It recovers no lost rows: `auditspan verify --witness` reports them.
     """
-    settings = load_settings()
+    settings = target.settings
     signers = load_or_create_signing_keys(settings.signing_key_file, create=False)
     places = witness + more or _own_files(settings)
     file = LastSignedFile(last_signed_file(settings.signing_key_file), log=signers[0].name)
-    with opened_services() as services:
-        seen = max(_in_table(services), _in_files(places, signers), _remembered(file))
-        onwards = _Onwards(least=seen + 1, file=file)
-        event_id = _record(services, reason or "an older backup was restored", onwards.least)
-        _seal(services, settings, signers, onwards)
+    with target.reading() as (connection, tables):
+        _require_no_worker(connection, tables)
+        in_table = _in_table(connection, tables)
+    seen = max(in_table, _in_files(places, signers), _remembered(file))
+    onwards = _Onwards(least=seen + 1, file=file)
+    event_id = _record(target, reason or "an older backup was restored", onwards.least)
+    _seal(target, signers, onwards)
     origin, size, *_ = str(onwards.note).splitlines()
     members = {"incarnation": split_origin(origin)[1], "origin": origin}
     print_result(
@@ -88,17 +90,30 @@ def restored(*, reason: str | None, witness: tuple[Path, ...], more: tuple[Path,
     )
 
 
-def _own_files(settings: Settings) -> tuple[Path, ...]:
+def _require_no_worker(connection: Connection, tables: AuditTables) -> None:
+    """Refuse to record anything while a worker seals, where the database knows its workers.
+
+    Raises:
+        Failure: a worker is running.
+    """
+    for lease in read_leases(connection, tables).values():
+        if lease.is_current:
+            raise Failure(
+                f"A worker is running, {lease.description}: stop every worker and run this again. "
+                "Nothing was recorded."
+            )
+
+
+def _own_files(settings: TrailSettings) -> tuple[Path, ...]:
     audit = settings.collector_files / "audit"
     return (audit,) if audit.exists() else ()
 
 
-def _in_table(services: Services) -> int:
+def _in_table(connection: Connection, tables: AuditTables) -> int:
     """Return the incarnation of the newest checkpoint."""
-    point = services.trail.tables.checkpoint.c
+    point = tables.checkpoint.c
     newest = select(point.note).order_by(point.tree_size.desc()).limit(1)
-    with services.database.reading() as session:
-        return incarnation_of(session.scalar(newest))
+    return incarnation_of(connection.scalar(newest))
 
 
 def _in_files(places: Sequence[Path], signers: Sequence[SigningKey]) -> int:
@@ -112,27 +127,24 @@ def _remembered(file: LastSignedFile) -> int:
     return split_origin(last.origin)[1] if last else 0
 
 
-def _record(services: Services, reason: str, incarnation: int) -> str:
+def _record(target: Target, reason: str, incarnation: int) -> str:
     """Record the restore in the trail and return the event id."""
-    with services.database.writing() as session:
-        return services.trail.record(
-            session, _ACTION, reason=reason, metadata={"incarnation": incarnation}
-        )
+    with target.writing() as (trail, session):
+        return trail.record(session, _ACTION, reason=reason, metadata={"incarnation": incarnation})
 
 
-def _seal(
-    services: Services, settings: Settings, signers: Sequence[SigningKey], onwards: _Onwards
-) -> None:
+def _seal(target: Target, signers: Sequence[SigningKey], onwards: _Onwards) -> None:
     """Seal all waiting rows, the record of the restore last."""
-    sealer = Sealer(
-        services.database.engine,
-        services.trail.tables,
-        signing_key=signers,
-        mac_key=load_mac_keys(settings.mac_key_file),
-        last_signed=onwards,
-    )
-    while sealer.seal():
-        pass
+    with target.opened_engine() as engine:
+        sealer = Sealer(
+            engine,
+            target.tables,
+            signing_key=signers,
+            mac_key=target.mac_keys(),
+            last_signed=onwards,
+        )
+        while sealer.seal():
+            pass
     if onwards.note is None:
         raise Failure(
             "A running worker sealed the record of the restore under the previous incarnation: "
