@@ -112,20 +112,33 @@ MAX_REASON = 2000
 Reason = Annotated[str, Field(min_length=1, max_length=MAX_REASON), AfterValidator(_line), _NFC]
 
 
-def _future(value: object) -> object:
-    """Parse a time; it must be later than now."""
+def _parsed(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        given = datetime.fromisoformat(value)
+        return datetime.fromisoformat(value)
     except ValueError:
         raise ValueError("must be a time (RFC 3339), as in 2026-01-31T12:00:00Z") from None
-    if given.tzinfo is not None and not utc_now() < given:
+
+
+def _future(value: object) -> object:
+    """Parse a time; it must be later than now."""
+    given = _parsed(value)
+    if isinstance(given, datetime) and given.tzinfo is not None and not utc_now() < given:
         raise ValueError("must be later than now")
     return given
 
 
+def _past(value: object) -> object:
+    """Parse a time; it must be earlier than now."""
+    given = _parsed(value)
+    if isinstance(given, datetime) and given.tzinfo is not None and utc_now() < given:
+        raise ValueError("must be earlier than now")
+    return given
+
+
 FutureTime = Annotated[AwareDatetime, BeforeValidator(_future)]
+PastTime = Annotated[AwareDatetime, BeforeValidator(_past)]
 MAX_OVERLAP = 90 * 86_400
 """The longest time in seconds for which a rotated key can stay valid."""
 
@@ -184,6 +197,14 @@ class NewErasure(Strict):
     """Input for the erasure of a user's values."""
 
     reason: Reason
+
+
+class NewPurge(Strict):
+    """Input for the authorisation of a purge; nothing is recorded in a dry run."""
+
+    before: PastTime
+    reason: Reason | None = None
+    dry_run: bool = True
 
 
 def read(kind: type[_Input], members: object) -> _Input:

@@ -74,6 +74,7 @@ NOT_RUN = {
         "CREATE ROLE lee": _PURGER,
         "AUDITSPAN_DATABASE_URL=": _PURGER,
         "with audit_context": "tests/integration/retention/test_purge.py does the same",
+        "$ curl --silent": "tests/integration/service/test_retention.py does the same",
     },
     "see-it-in-a-backend.md": {
         "otelcol --config": _BACKEND,

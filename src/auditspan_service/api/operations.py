@@ -19,6 +19,7 @@ from auditspan_service.schemas import (
     KeyRotation,
     NewErasure,
     NewKey,
+    NewPurge,
     NewUser,
     RoleScopes,
     UserChange,
@@ -196,6 +197,12 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "audit_events.get": Operation(returns={200: out.Event}, problems=(404, 410)),
     "retention.plan": Operation(query=CutOff, returns={200: trail.RetentionPlan}, problems=(400,)),
+    "retention.authorise": Operation(
+        body=NewPurge,
+        example={"before": out.EXAMPLE_TIME, "reason": "retention policy 4.2", "dry_run": False},
+        returns={200: trail.PurgeAuthorisation},
+        problems=(*_BODY, 409),
+    ),
     "event_ingest.create": Operation(
         body=out.NewEvents,
         example=out.NewEvents.EXAMPLE,

@@ -89,6 +89,12 @@ KINDS: Mapping[str, Kind] = {
         explanation="No checkpoint covers the event yet, so there is no proof of it. Ask again "
         "after the time in Retry-After; if it stays so, the worker does not run (see /readyz).",
     ),
+    "purge-refused": Kind(
+        status=HTTPStatus.CONFLICT,
+        title="Purge not authorised",
+        explanation="The trail or the live tables fail verification, or changes wait to be "
+        "recorded; `detail` says which, and nothing was authorised. See docs/errors/retention.md.",
+    ),
     "stale": Kind(
         status=HTTPStatus.PRECONDITION_FAILED,
         title="Stale version",

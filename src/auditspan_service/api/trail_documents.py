@@ -83,3 +83,11 @@ class RetentionPlan(Document):
         "kept": [{"size": 1300, "reason": f"the legal hold {EXAMPLE_ID}"}],
         "is_authorised": False,
     }
+
+
+class PurgeAuthorisation(RetentionPlan):
+    """The rows that may be removed, or could be if it is a dry run, and what keeps the others."""
+
+    dry_run: bool
+
+    EXAMPLE: ClassVar[Any] = {**RetentionPlan.EXAMPLE, "is_authorised": True, "dry_run": False}

@@ -17,6 +17,9 @@ class Purging(Protocol):
     def may_purge(self, connection: Connection, tables: AuditTables, /) -> bool:
         """Return whether this role may remove rows."""
 
+    def lock_authorisation(self, connection: Connection, tables: AuditTables, /) -> None:
+        """Wait until no other transaction authorises a purge, and let no other begin to."""
+
     def count_waiting(self, connection: Connection, staging: Table, /) -> int:
         """Return the number of committed changes that wait to be recorded."""
 

@@ -17,6 +17,13 @@ def may_purge(connection: Connection, tables: AuditTables) -> bool:
     return bool(connection.scalar(asked, {"name": name}))
 
 
+def lock_authorisation(connection: Connection, tables: AuditTables) -> None:
+    """Take an advisory lock of this trail until the transaction ends."""
+    name = f"{_schema(connection, tables)}auditspan_authorisation"
+    call = text("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:name AS text), 0))")
+    connection.execute(call, {"name": name})
+
+
 def count_waiting(connection: Connection, staging: Table) -> int:
     """Return the number of the changes, which a role that records cannot read."""
     call = text(f"SELECT {schema_prefix(staging, dialect_of(connection))}{WAITING}()")

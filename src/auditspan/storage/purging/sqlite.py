@@ -12,6 +12,10 @@ def may_purge(_connection: Connection, _tables: AuditTables) -> bool:
     return True
 
 
+def lock_authorisation(_connection: Connection, _tables: AuditTables) -> None:
+    """Do nothing: a transaction that writes is the only one."""
+
+
 def count_waiting(connection: Connection, staging: Table) -> int:
     """Return the number of the changes."""
     return connection.scalars(select(func.count()).select_from(staging)).one()

@@ -13,7 +13,18 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Row, func, select
 
-from auditspan.format import HOLD, RELEASE, Json, Keyring, MacKeys, Target, stated, timestamp
+from auditspan.format import (
+    HOLD,
+    PURGE,
+    RELEASE,
+    Json,
+    Keyring,
+    MacKeys,
+    PurgeStatement,
+    Target,
+    stated,
+    timestamp,
+)
 from auditspan.reading import by_id_or_label
 from auditspan.storage import (
     AuditTables,
@@ -133,6 +144,27 @@ def effective_purge(
     newest = max(holds, default=0)
     purges = [one for one in read_purges(connection, tables, keys) if one.row_id > newest]
     return max(purges, key=lambda one: one.size, default=None)
+
+
+def is_authorised(
+    connection: Connection, tables: AuditTables, size: int, keys: MacKeys = None
+) -> bool:
+    """Return whether an event that no hold follows authorises so many leaves, sealed or not."""
+    known = effective_purge(connection, tables, keys)
+    return (known is not None and known.size >= size) or _waits(connection, tables, size, keys)
+
+
+def _waits(connection: Connection, tables: AuditTables, size: int, keys: MacKeys) -> bool:
+    """Return whether such an event waits to be sealed."""
+    keyring, found = Keyring(keys), False
+    for row in retention_rows(connection, tables):
+        if row.action == HOLD:
+            found = False
+        elif row.action == PURGE and row.seq is None:
+            members = attested_members(row, keyring)
+            stated_ = PurgeStatement.read(members["metadata"]) if members else None
+            found |= stated_ is not None and stated_.size >= size
+    return found
 
 
 def _hold(row: Row[Any]) -> Hold:

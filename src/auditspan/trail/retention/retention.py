@@ -15,9 +15,14 @@ from auditspan.capture import Capture
 from auditspan.errors import RetentionError
 from auditspan.format import HOLD, PURGE, RELEASE, RETENTION_TARGET, Json, MacKeys, Target, attested
 from auditspan.reading import Source
-from auditspan.storage import Purge, read_purges, snapshot
+from auditspan.storage import PURGING, Purge, read_purges, snapshot
 from auditspan.trail.retention.authorise import prepare
-from auditspan.trail.retention.holds import Hold, HoldCriteria, active_holds
+from auditspan.trail.retention.holds import (
+    Hold,
+    HoldCriteria,
+    active_holds,
+    is_authorised,
+)
 from auditspan.trail.retention.plan import RetentionPlan, plan_retention
 from auditspan.trail.retention.purging import BATCH, Progress, PurgeReport, purge_rows
 
@@ -100,7 +105,8 @@ class Retention:
 
         Returns:
             The plan. If `rows` is 0 there is nothing to remove, and nothing was recorded; likewise
-            if `is_authorised` was true before.
+            if an event authorised the same rows before. Otherwise one of several calls at the same
+            time records the event.
 
         Raises:
             RetentionError: the cut-off is invalid, or the trail or the live tables fail the checks.
@@ -119,7 +125,10 @@ class Retention:
             )
         if plan.rows and not plan.is_authorised:
             with plain.begin():
-                self._state(plain, PURGE, plan.statement.members(), reason)
+                connection, tables = plain.connection(), self.capture.tables
+                PURGING.of(connection).lock_authorisation(connection, tables)
+                if not is_authorised(connection, tables, plan.size, self.mac_keys):
+                    self._state(plain, PURGE, plan.statement.members(), reason)
         return plan
 
     def purge(
