@@ -16,68 +16,42 @@ import auditspan.capture.schema_events
 import auditspan.capture.transactions  # noqa: F401 (hooks)
 from auditspan.capture.altered import drain_first, pin
 from auditspan.capture.database_errors import asks_for_retry
-from auditspan.capture.defaults import (
-    KeyWarning,
-    Unset,
-    chosen_erasure_keys,
-    chosen_key,
-    fresh_id,
-    utc_now,
-)
 from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.drain import drain_now
 from auditspan.capture.erasable import disclose, of_actor
 from auditspan.capture.hooks import attach
-from auditspan.capture.leftovers import unknown_tables
+from auditspan.capture.leftovers import take_leftovers, unknown_tables
 from auditspan.capture.migration import record_rows, target_metadata
 from auditspan.capture.open_transaction import busy
-from auditspan.capture.recorder import Enrich, Recorder
+from auditspan.capture.recorder import Enrich, Recorder, fresh_id, utc_now
 from auditspan.capture.registry import register
-from auditspan.capture.sessions import (
-    Sessions,
-    engine_of,
-    own_transaction,
-    session_factory,
-    synchronous,
-    target_without_trail,
-)
-from auditspan.capture.staged_change import table_key
+from auditspan.capture.staged_change import BATCH, table_key
 from auditspan.capture.triggers import create_triggers, staged_tables
 from auditspan.capture.unaudited import unaudited
-from auditspan.capture.undrained import Undrained
 from auditspan.capture.writer import Capture
 
 __all__ = [
+    "BATCH",
     "CAPTURE_DIALECTS",
     "Capture",
     "Enrich",
-    "KeyWarning",
     "Recorder",
-    "Sessions",
-    "Undrained",
-    "Unset",
     "asks_for_retry",
     "attach",
     "busy",
-    "chosen_erasure_keys",
-    "chosen_key",
     "create_triggers",
     "disclose",
     "drain_first",
     "drain_now",
-    "engine_of",
     "fresh_id",
     "of_actor",
-    "own_transaction",
     "pin",
     "record_rows",
     "register",
-    "session_factory",
     "staged_tables",
-    "synchronous",
     "table_key",
+    "take_leftovers",
     "target_metadata",
-    "target_without_trail",
     "unaudited",
     "unknown_tables",
     "utc_now",
