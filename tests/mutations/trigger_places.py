@@ -297,7 +297,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "count no rows of unaudited work",
-        "capture/telling.py",
+        "capture/assembler.py",
         "        counted.rows += 1",
         "        counted.rows = 1",
         REPRODUCTIONS,

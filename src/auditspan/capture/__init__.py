@@ -1,13 +1,15 @@
 """Capture: triggers stage what has changed, the application adds who and why (docs/adr/0016).
 
-triggers postgresql sqlite    triggers stage row images in `audit_change`
-hooks open_transaction        the context of each write, and the drain before COMMIT
-drain telling objects         staged rows become changes of objects
-link_runs                     and links of them
-writer recording              changes become audit rows
-leftovers                     staged rows that no application drained
-journal transactions          records that are announced after the outermost transaction commits
-audited links subjects        audited tables, and what is recorded of their rows
+triggers postgresql sqlite          triggers stage row images in `audit_change`
+schema_events altered migration     they are created, and follow the tables that they are on
+hooks watch origin                  the origin of each write is noted, and drained before COMMIT
+drain assembler parts objects       staged rows become changes of objects
+classes link_runs counted_rows      their classes, links, and rows that are only counted
+recorder writer                     changes become audit rows
+leftovers                           staged rows that no application drained
+transactions open_transaction       the state of a connection's transaction
+journal                             records are announced after the outermost transaction commits
+registry                            the trails of an engine
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from auditspan.capture.open_transaction import busy
 from auditspan.capture.recorder import Enrich, Recorder, fresh_id, utc_now
 from auditspan.capture.registry import register
 from auditspan.capture.staged_change import BATCH, table_key
-from auditspan.capture.triggers import create_triggers, staged_tables
+from auditspan.capture.triggers import create_triggers, discriminator_of, staged_tables
 from auditspan.capture.unaudited import unaudited
 from auditspan.capture.writer import Capture
 
@@ -41,6 +43,7 @@ __all__ = [
     "busy",
     "create_triggers",
     "disclose",
+    "discriminator_of",
     "drain_first",
     "drain_now",
     "fresh_id",
