@@ -25,7 +25,7 @@ from sqlalchemy.orm import (
 )
 
 from auditspan import Actor, AuditTrail, MacKey, Policy, audit_context
-from auditspan.capture import Undrained
+from auditspan.delivery import Undrained
 from auditspan.seal import Sealer
 from integration.library.world import sqlite_engine_at
 

@@ -166,16 +166,18 @@ TRIGGER_MUTATIONS = [
     _staged(
         "drain nothing before COMMIT",
         "capture/hooks.py",
-        "def _commit(connection: Connection) -> None:\n    _drain_or_roll_back(connection)",
-        "def _commit(connection: Connection) -> None:\n    pass",
+        "def _commit(connection: Connection) -> None:\n"
+        "    _close_journal(connection)\n    _drain_or_roll_back(connection)",
+        "def _commit(connection: Connection) -> None:\n    _close_journal(connection)",
         REPRODUCTIONS,
     ),
     _staged(
         "drain nothing before PREPARE",
         "capture/hooks.py",
         "def _prepare_twophase(connection: Connection, _xid: object) -> None:\n"
-        "    _drain_or_roll_back(connection)",
-        "def _prepare_twophase(connection: Connection, _xid: object) -> None:\n    pass",
+        "    _close_journal(connection)\n    _drain_or_roll_back(connection)",
+        "def _prepare_twophase(connection: Connection, _xid: object) -> None:\n"
+        "    _close_journal(connection)",
         TRANSACTIONS,
         "prepared",
     ),
@@ -212,21 +214,21 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "write an unknown table",
-        "capture/origins.py",
+        "capture/watch.py",
         "    if not any(found is not None and subject_of(found) is not None for found in known):",
         "    if False:",
         FAILED,
     ),
     _staged(
         "write without an actor",
-        "capture/origins.py",
-        "    if written.table is not None and surroundings.actor is None and recorder.strict:",
+        "capture/watch.py",
+        "    if watch.table is not None and origin.actor is None and recorder.strict:",
         "    if False:",
         FAILED,
     ),
     _staged(
         "note no change of context",
-        "capture/origins.py",
+        "capture/watch.py",
         "    elif transaction.needs(origin):",
         "    elif False:",
         REPRODUCTIONS,
@@ -295,7 +297,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "count no rows of unaudited work",
-        "capture/telling.py",
+        "capture/assembler.py",
         "        counted.rows += 1",
         "        counted.rows = 1",
         REPRODUCTIONS,
@@ -304,15 +306,15 @@ TRIGGER_MUTATIONS = [
     _staged(
         "show a redacted value",
         "capture/parts.py",
-        "yield name, {side: conceal(value)}",
-        "yield name, {side: value}",
+        "changes[name] = {side: conceal(value)}",
+        "changes[name] = {side: value}",
         "integration/library/test_secrets.py integration/library/test_values.py",
     ),
     _staged(
         "show redacted values of an update",
         "capture/parts.py",
-        'yield name, {"old": conceal(before), "new": conceal(after)}',
-        'yield name, {"old": before, "new": after}',
+        'changes[name] = {"old": conceal(before), "new": conceal(after)}',
+        'changes[name] = {"old": before, "new": after}',
         "integration/library/test_secrets.py integration/library/test_values.py",
     ),
     _staged(

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditspan.capture.defaults import fresh_id
-from auditspan.capture.recorder import Recorder
+from auditspan.capture.recorder import Recorder, fresh_id
 from auditspan.errors import AuditConfigError
 from auditspan.format.ids import RANDOM_BYTES, uuid7
 from auditspan.format.record import Service

@@ -21,7 +21,7 @@ FLOORS = (
     {"format", "tlog"},
     {"context", "storage.dialects", "storage.files"},
     {"storage", "telemetry", "telemetry.otlp", "mapping", "storage.keys"},
-    {"capture"},
+    {"capture", "trail.sessions"},
     {
         "seal.guards",
         "seal",
@@ -65,6 +65,7 @@ FOREIGN = {
     "seal.guards": {"sqlalchemy"},
     "reading": {"sqlalchemy"},
     "trail.ingest": {"sqlalchemy"},
+    "trail.sessions": {"sqlalchemy"},
     "trail.erasure": {"sqlalchemy"},
     "seal": {"sqlalchemy", "opentelemetry"},
     "delivery": {"confluent_kafka", "sqlalchemy", "opentelemetry", "urllib3", "google"},

@@ -36,7 +36,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import DDL, Connection, Dialect, Executable, MetaData, Table
 
-from auditspan.capture import busy, drain_first, pin, target_metadata
+from auditspan.capture import busy, discriminator_of, drain_first, pin, target_metadata
 from auditspan.storage import (
     ERASURE_FUNCTION,
     PARTITIONS,
@@ -183,6 +183,7 @@ def create_triggers(
         table=_table(op, table, schema),
         staging=audit_change_table(MetaData(schema=staging_schema)),
         excluded=frozenset(exclude),
+        discriminator=_discriminator(op, table, schema),
     )
     _run(op, removal_statements(table, schema, dialect, connection))
     if connection is not None:
@@ -212,14 +213,23 @@ def _connection(op: MigrationOperations) -> Connection | None:
 
 def _table(op: MigrationOperations, name: str, schema: str | None) -> Table:
     """Return the table from the models, else from the database."""
-    key = f"{schema}.{name}" if schema else name
-    metadatas = target_metadata(op.get_context().opts)
-    found = next((one.tables[key] for one in metadatas if key in one.tables), None)
+    found = _in_models(op, name, schema)
     connection = _connection(op)
     if connection is not None:
         empty = Table(name, MetaData(), schema=schema)
         return live_table(connection, empty if found is None else found)
     return Table(name, MetaData(), schema=schema) if found is None else found
+
+
+def _in_models(op: MigrationOperations, name: str, schema: str | None) -> Table | None:
+    key = f"{schema}.{name}" if schema else name
+    metadatas = target_metadata(op.get_context().opts)
+    return next((one.tables[key] for one in metadatas if key in one.tables), None)
+
+
+def _discriminator(op: MigrationOperations, name: str, schema: str | None) -> str | None:
+    found = _in_models(op, name, schema)
+    return None if found is None else discriminator_of(found)
 
 
 def _run(op: MigrationOperations, statements: Sequence[str]) -> None:

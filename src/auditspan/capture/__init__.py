@@ -1,13 +1,15 @@
 """Capture: triggers stage what has changed, the application adds who and why (docs/adr/0016).
 
-triggers postgresql sqlite    triggers stage row images in `audit_change`
-hooks open_transaction        the context of each write, and the drain before COMMIT
-drain telling objects         staged rows become changes of objects
-link_runs                     and links of them
-writer recording              changes become audit rows
-leftovers                     staged rows that no application drained
-journal transactions          records that are announced after the outermost transaction commits
-audited links subjects        audited tables, and what is recorded of their rows
+triggers postgresql sqlite          triggers stage row images in `audit_change`
+schema_events altered migration     they are created, and follow the tables that they are on
+hooks watch origin                  the origin of each write is noted, and drained before COMMIT
+drain assembler parts objects       staged rows become changes of objects
+classes link_runs counted_rows      their classes, links, and rows that are only counted
+recorder writer                     changes become audit rows
+leftovers                           staged rows that no application drained
+transactions open_transaction       the state of a connection's transaction
+journal                             records are announced after the outermost transaction commits
+registry                            the trails of an engine
 """
 
 from __future__ import annotations
@@ -16,68 +18,43 @@ import auditspan.capture.schema_events
 import auditspan.capture.transactions  # noqa: F401 (hooks)
 from auditspan.capture.altered import drain_first, pin
 from auditspan.capture.database_errors import asks_for_retry
-from auditspan.capture.defaults import (
-    KeyWarning,
-    Unset,
-    chosen_erasure_keys,
-    chosen_key,
-    fresh_id,
-    utc_now,
-)
 from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.drain import drain_now
 from auditspan.capture.erasable import disclose, of_actor
 from auditspan.capture.hooks import attach
-from auditspan.capture.leftovers import unknown_tables
+from auditspan.capture.leftovers import take_leftovers, unknown_tables
 from auditspan.capture.migration import record_rows, target_metadata
 from auditspan.capture.open_transaction import busy
-from auditspan.capture.recorder import Enrich, Recorder
+from auditspan.capture.recorder import Enrich, Recorder, fresh_id, utc_now
 from auditspan.capture.registry import register
-from auditspan.capture.sessions import (
-    Sessions,
-    engine_of,
-    own_transaction,
-    session_factory,
-    synchronous,
-    target_without_trail,
-)
-from auditspan.capture.staged_change import table_key
-from auditspan.capture.triggers import create_triggers, staged_tables
+from auditspan.capture.staged_change import BATCH, table_key
+from auditspan.capture.triggers import create_triggers, discriminator_of, staged_tables
 from auditspan.capture.unaudited import unaudited
-from auditspan.capture.undrained import Undrained
 from auditspan.capture.writer import Capture
 
 __all__ = [
+    "BATCH",
     "CAPTURE_DIALECTS",
     "Capture",
     "Enrich",
-    "KeyWarning",
     "Recorder",
-    "Sessions",
-    "Undrained",
-    "Unset",
     "asks_for_retry",
     "attach",
     "busy",
-    "chosen_erasure_keys",
-    "chosen_key",
     "create_triggers",
     "disclose",
+    "discriminator_of",
     "drain_first",
     "drain_now",
-    "engine_of",
     "fresh_id",
     "of_actor",
-    "own_transaction",
     "pin",
     "record_rows",
     "register",
-    "session_factory",
     "staged_tables",
-    "synchronous",
     "table_key",
+    "take_leftovers",
     "target_metadata",
-    "target_without_trail",
     "unaudited",
     "unknown_tables",
     "utc_now",

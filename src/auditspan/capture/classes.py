@@ -15,7 +15,7 @@ from sqlalchemy import Column, Connection, Row, Table, func, select, text
 
 from auditspan.capture.parts import Part
 from auditspan.format import Json, represent
-from auditspan.mapping import AuditedKind, AuditedTable, Image, Number
+from auditspan.mapping import AuditedKind, Image, Number
 from auditspan.storage import dialect_of
 
 _IN_MEMORY = 2000
@@ -157,11 +157,6 @@ class Discriminators:
             self._file.execute("COMMIT")
             self._near.clear()
         return self._file
-
-
-def is_base(audited: AuditedTable) -> bool:
-    """Return whether this table holds the discriminator of its objects."""
-    return audited.discriminator is not None and audited.discriminator.table is audited.table
 
 
 def _row(table: Table, id_: str) -> str:

@@ -12,12 +12,12 @@ from functools import cache
 
 from sqlalchemy import Connection, Table
 
+from auditspan.capture.assembler import Assembler
 from auditspan.capture.database_errors import refused_as
 from auditspan.capture.dialects import CAPTURE_DIALECTS, CaptureDialect
 from auditspan.capture.open_transaction import OpenTransaction, busy, open_transaction
 from auditspan.capture.origin import Origin
 from auditspan.capture.registry import captures_of
-from auditspan.capture.telling import Telling
 from auditspan.capture.writer import Capture
 from auditspan.storage import staging_of
 
@@ -48,7 +48,7 @@ def drain_now(connection: Connection) -> None:
 def _drain(connection: Connection, capture: Capture, staging: Table, of: CaptureDialect) -> None:
     transaction, recorder = open_transaction(connection), capture.recorder
     tx_id = transaction.tx_id(recorder.new_id)
-    telling = Telling(
+    assembler = Assembler(
         connection=connection,
         metadata=capture.metadata,
         mac_key=capture.mac_key,
@@ -58,8 +58,10 @@ def _drain(connection: Connection, capture: Capture, staging: Table, of: Capture
         "the changes of this transaction could not be recorded, so its commit was refused: see"
         " the error above, and check that the audit tables exist (`auditspan db check`)"
     ):
-        for told in telling.told(of.drain(connection, staging, telling.look, transaction.floor)):
-            records = (recorder.record_change(change, origin, tx_id) for origin, change in told)
+        for changes in assembler.assemble(
+            of.drain(connection, staging, assembler.look, transaction.floor)
+        ):
+            records = (recorder.record_change(change, origin, tx_id) for origin, change in changes)
             capture.write(connection, records, is_drain=True)
 
 

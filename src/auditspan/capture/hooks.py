@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
@@ -13,7 +14,6 @@ from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.drain import drain_now
 from auditspan.capture.open_transaction import busy, open_transaction
 from auditspan.capture.registry import meet, register
-from auditspan.capture.sessions import attached, engines_of
 from auditspan.capture.triggers import has_deferred
 from auditspan.capture.watch import forget_watches, note_write, watching_captures
 from auditspan.capture.writer import Capture
@@ -23,15 +23,13 @@ from auditspan.storage import set_up_late
 _peers: WeakKeyDictionary[SessionTransaction, set[ReferenceType[Connection]]] = WeakKeyDictionary()
 
 
-def attach(capture: Capture, sessions: Any) -> None:  # noqa: ANN401 (an event target of SQLAlchemy)
-    """Capture what these sessions write, and remember that they have a trail."""
-    _listen(capture, sessions)
-    register(capture, engines_of(sessions))
-    attached.add(sessions)
-
-
-def _listen(capture: Capture, sessions: Any) -> None:  # noqa: ANN401 (an event target of SQLAlchemy)
-    """Register the engines that a factory's sessions use, and the connections of each session."""
+def attach(
+    capture: Capture,
+    sessions: Any,  # noqa: ANN401 (an event target of SQLAlchemy)
+    engines: Iterable[Engine],
+) -> None:
+    """Capture what these sessions write, through these engines and through those they use later."""
+    register(capture, engines)
 
     def after_begin(session: Session, begun: SessionTransaction, connection: Connection) -> None:
         meet(capture, connection.engine)

@@ -8,6 +8,7 @@ whichever process is killed in between, nothing is lost or recorded twice.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import is_
 from typing import Any
 
 from sqlalchemy import (
@@ -22,12 +23,11 @@ from sqlalchemy import (
     select,
 )
 
-from auditspan.capture.classes import is_base
+from auditspan.capture.assembler import Assembler
 from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.open_transaction import busy
-from auditspan.capture.origin import Origin
+from auditspan.capture.origin import Origin, is_same_context
 from auditspan.capture.staged_change import BATCH, StagedChange, table_key
-from auditspan.capture.telling import Telling
 from auditspan.capture.triggers import staged_tables
 from auditspan.capture.writer import Capture
 from auditspan.context import AuditContext
@@ -55,23 +55,24 @@ def take_leftovers(connection: Connection, capture: Capture, limit: int = BATCH)
     staging = staging_of(capture.metadata)
     if staging is None:
         return 0
+    of = CAPTURE_DIALECTS.of(connection)
     with busy(connection):
         bases = _bases(capture.metadata)
         rows = _take(connection, staging, _known(capture.metadata), bases, limit)
         origins = _origins(rows, capture.recorder.privacy)
         ids = {id(origin): capture.recorder.new_id() for origin in origins.values()}
-        telling = Telling(
+        assembler = Assembler(
             connection=connection,
             metadata=capture.metadata,
             mac_key=capture.mac_key,
             origin_at=origins.__getitem__,
-            knows_transactions=CAPTURE_DIALECTS.of(connection).KNOWS_TRANSACTIONS,
+            is_together=is_ if of.KNOWS_TRANSACTIONS else is_same_context,
             ahead=_waiting(connection, staging, bases),
             trail=capture.tables.event,
         )
-        for told in telling.told([[_change(row) for row in rows]]):
+        for changes in assembler.assemble([[_change(row) for row in rows]]):
             make = capture.recorder.record_change
-            records = (make(change, origin, ids[id(origin)]) for origin, change in told)
+            records = (make(change, origin, ids[id(origin)]) for origin, change in changes)
             capture.write(connection, records)
     return len(rows)
 
@@ -95,7 +96,7 @@ def _known(metadata: MetaData) -> set[str]:
 def _bases(metadata: MetaData) -> set[str]:
     """Return the base tables whose discriminator gives the class of rows in other tables."""
     found = (audited_table(staged.table) for staged in staged_tables(metadata))
-    return {one.table.key for one in found if one and is_base(one) and one.joined_base is not None}
+    return {one.table.key for one in found if one and one.is_base and one.joined_base is not None}
 
 
 def _take(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from auditspan.capture.classes import ObjectClasses, Standing, is_base
+from auditspan.capture.classes import ObjectClasses, Standing
 from auditspan.capture.erasable import of_changes
 from auditspan.capture.parts import Part, PartReader
 from auditspan.capture.row_change import RowChange
@@ -63,7 +63,7 @@ class ObjectChange:
 
     def changes(self) -> Iterator[RowChange]:
         """Yield the changes to record: none if it is not audited or changes nothing relevant."""
-        if any(is_base(part.reader.audited) and part.changes_class for part in self.parts):
+        if any(part.reader.audited.is_base and part.changes_class for part in self.parts):
             for parts in zip(*(part.split() for part in self.parts), strict=True):
                 yield from ObjectChange(parts=[*parts], classes=self.classes).changes()
             return
@@ -85,7 +85,7 @@ class ObjectChange:
             for table, kind in audited.subclasses:
                 if self.classes.has_row(table, part):
                     return kind, part.change.id
-        if audited.discriminator is None or is_base(audited):
+        if audited.discriminator is None or audited.is_base:
             return part.reader.kind(part.last), part.change.id
         for other in self.parts:
             if other.reader.audited.table is audited.discriminator.table:
@@ -98,17 +98,17 @@ def _changes(found: Found) -> Changes:
     changes: Changes = {}
     whole = any(not kind.is_part for _, kind in found)
     for part, kind in found:
-        told = part.reader.changes(part, kind)
-        changes |= told if whole else _of_part(told, kind)
+        own = part.reader.changes(part, kind)
+        changes |= own if whole else _of_part(own, kind)
     return changes
 
 
-def _of_part(told: Changes, kind: AuditedKind) -> Changes:
+def _of_part(own: Changes, kind: AuditedKind) -> Changes:
     """Return the changes, without the key, of a row added to or removed from an object."""
     keys = {column.name for column in kind.columns if column.column.primary_key}
     return {
         name: {"old": None, "new": None, **sides}
-        for name, sides in told.items()
+        for name, sides in own.items()
         if name not in keys and (len(sides) > 1 or any(v is not None for v in sides.values()))
     }
 

@@ -21,7 +21,7 @@ from weakref import ReferenceType
 from sqlalchemy import Connection, MetaData
 
 from auditspan.capture.journal import Journal
-from auditspan.capture.origin import Origin
+from auditspan.capture.origin import Origin, is_same_context
 
 _KEY = "auditspan.capture.transaction"
 _PRECISION = timedelta(seconds=1)
@@ -80,7 +80,7 @@ class OpenTransaction:
         """Return whether a position must be noted, because the context has changed."""
         last = self._origins[-1][1]
         moved = origin.moment - last.moment > _PRECISION
-        return last[1:] != origin[1:] or (moved and not origin.is_counted)
+        return not is_same_context(last, origin) or (moved and not origin.is_counted)
 
     def note(self, position: int, origin: Origin) -> None:
         """Note the origin of changes from this position on."""

@@ -31,3 +31,8 @@ class Origin(NamedTuple):
     def is_counted(self) -> bool:
         """True if its rows are only counted, and not recorded one by one."""
         return self.is_migration or self.unaudited is not None
+
+
+def is_same_context(origin: Origin, other: Origin) -> bool:
+    """Return whether two origins differ only in their times."""
+    return origin[1:] == other[1:]

@@ -122,10 +122,9 @@ class PartReader:
 
     def kind(self, image: Image) -> AuditedKind | None:
         """Return the kind of this row, by its discriminator if the table has one."""
-        column = self.audited.discriminator
-        if column is None or column.table is not self.audited.table:
+        if not self.audited.is_base:
             return self.audited.default
-        return self.kind_of(self._value(column, image))
+        return self.kind_of(self.discriminator(image))
 
     def kind_of(self, discriminator: Json) -> AuditedKind | None:
         """Return the kind of rows with this discriminator, which is given in stored form."""
@@ -167,7 +166,7 @@ class PartReader:
         changes: Changes = {}
         for name, stored, convert, conceal in self._readings(kind):
             if _has_changed(stored, old, new):
-                before, after = _told(old, stored, convert), _told(new, stored, convert)
+                before, after = _value(old, stored, convert), _value(new, stored, convert)
                 if canonical_scalar(before) != canonical_scalar(after):  # 1 and 1.0 are one float
                     changes[name] = {"old": conceal(before), "new": conceal(after)}
         return changes
@@ -189,7 +188,7 @@ class PartReader:
         )
 
     def _value(self, column: Column[Any], image: Image) -> Json:
-        return _told(image, column.name, self._converters[column])
+        return _value(image, column.name, self._converters[column])
 
     def _image(self, text: str | None) -> Image | None:
         return None if text is None else parse_image(text, tags=self._is_tagged)
@@ -228,7 +227,7 @@ def _stored(image: Image, name: str, convert: Convert) -> Any:  # noqa: ANN401
     return None if raw is None else convert(raw)
 
 
-def _told(image: Image, name: str, convert: Convert) -> Json:
+def _value(image: Image, name: str, convert: Convert) -> Json:
     value = _stored(image, name, convert)
     return None if value is _ABSENT else value
 

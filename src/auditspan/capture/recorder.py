@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 from opentelemetry import trace
@@ -16,6 +18,8 @@ from auditspan.capture.unaudited import unaudited_reason
 from auditspan.context import AuditContext, current_context
 from auditspan.errors import AuditConfigError, AuditWriteError, MissingActorError
 from auditspan.format import (
+    MAX_MILLIS,
+    RANDOM_BYTES,
     Actor,
     AuditRecord,
     Changes,
@@ -26,6 +30,7 @@ from auditspan.format import (
     Service,
     Target,
     redact_members,
+    uuid7,
     without_password_hashes,
 )
 from auditspan.mapping import Privacy
@@ -34,23 +39,34 @@ Enrich: TypeAlias = Callable[[], Mapping[str, Json]]
 """A function that returns metadata for the records of the running code."""
 
 
+def utc_now() -> datetime:
+    """Return the current time; the default clock of a trail."""
+    return datetime.now(UTC)
+
+
+def fresh_id() -> str:
+    """Return a new version 7 UUID; the default source of a trail's ids."""
+    millis = int(time.time_ns()) // 1_000_000  # libraries that freeze time may return a float
+    return uuid7(min(max(millis, 0), MAX_MILLIS), os.urandom(RANDOM_BYTES))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recorder:
     """Builder of records. The clock and the ids are injected, so that tests can fix them.
 
     Attributes:
         service: the program that writes; the resource of its log records.
+        strict: whether to refuse a record without an actor; otherwise its actor is unknown.
         clock: returns the current time, aware.
         new_id: returns a new version 7 UUID.
-        strict: whether to refuse a record without an actor; otherwise its actor is unknown.
         enrich: returns metadata for every record.
         privacy: the personal data that is not recorded.
     """
 
     service: Service
-    clock: Callable[[], datetime]
-    new_id: Callable[[], str]
     strict: bool
+    clock: Callable[[], datetime] = utc_now
+    new_id: Callable[[], str] = fresh_id
     enrich: Enrich | None = None
     privacy: Privacy = field(default_factory=Privacy)
 

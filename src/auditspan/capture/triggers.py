@@ -11,7 +11,7 @@ from sqlalchemy.orm import configure_mappers
 from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.open_transaction import busy
 from auditspan.errors import AuditConfigError
-from auditspan.mapping import AuditedTable, LinkTable, home_of, subject_of, tables_of
+from auditspan.mapping import AuditedTable, LinkTable, audited_table, home_of, subject_of, tables_of
 from auditspan.storage import Translation, dialect_of, staging_of, translation_of
 from auditspan.storage.triggers import TRIGGERS, StagedTable, fitted, fitted_tables
 
@@ -36,9 +36,15 @@ def staged_tables(metadata: MetaData) -> list[StagedTable]:
                 f"two audited tables of one declarative base are named {table.key!r}, but a trail "
                 "tells tables apart by their names: rename one, or give it a schema"
             )
-        excluded = {column.name for column in table.columns} - _kept(subject)
-        found[table.key] = StagedTable(table=table, staging=staging, excluded=frozenset(excluded))
+        found[table.key] = _staged(subject, staging)
     return [*found.values()]
+
+
+def discriminator_of(table: Table) -> str | None:
+    """Return the name of the table's column that determines the class of a row, if it has one."""
+    audited = audited_table(table)
+    found = audited.discriminator if audited and audited.is_base else None
+    return None if found is None else found.name
 
 
 def create_triggers(connection: Connection, staged: StagedTable) -> None:
@@ -145,6 +151,17 @@ def _problems(connection: Connection, metadata: MetaData) -> Iterator[str]:
 def _staging(metadata: MetaData) -> Table | None:
     own = staging_of(metadata)
     return staging_of(home_of(metadata)) if own is None else own
+
+
+def _staged(subject: AuditedTable | LinkTable, staging: Table) -> StagedTable:
+    table = subject.table
+    excluded = {column.name for column in table.columns} - _kept(subject)
+    return StagedTable(
+        table=table,
+        staging=staging,
+        excluded=frozenset(excluded),
+        discriminator=discriminator_of(table),
+    )
 
 
 def _kept(subject: AuditedTable | LinkTable) -> set[str]:

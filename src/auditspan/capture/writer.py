@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, MetaData
 
 from auditspan.capture.database_errors import refused_as
-from auditspan.capture.defaults import warn_without_key
 from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.journal import Announce
 from auditspan.capture.open_transaction import open_transaction
@@ -66,8 +65,6 @@ class Capture:
                 longer be committed, even if the caller swallows this error.
             DBAPIError: the database asks to retry the transaction.
         """
-        if self.mac_key is None:
-            warn_without_key()
         if not is_drain:
             _require_transaction(connection)
         journal = open_transaction(connection).journal

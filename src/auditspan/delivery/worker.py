@@ -12,8 +12,7 @@ from opentelemetry import context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from sqlalchemy import Engine, func, select
 
-from auditspan.capture import Undrained
-from auditspan.delivery import Backoff, Relay, Sink, load_cursors
+from auditspan.delivery import Backoff, Relay, Sink, Undrained, load_cursors
 from auditspan.errors import AuditConfigError
 from auditspan.format import MacKeys
 from auditspan.seal import LastSigned, Sealer

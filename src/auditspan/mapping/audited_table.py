@@ -86,6 +86,11 @@ class AuditedTable:
         return frozenset(kind.type for kind in self._all_kinds)
 
     @property
+    def is_base(self) -> bool:
+        """True if this table holds the discriminator of its objects."""
+        return self.discriminator is not None and self.discriminator.table is self.table
+
+    @property
     def is_erasable(self) -> bool:
         """True if the values of a column can be erased."""
         return any(kind.erasable for kind in self._all_kinds)

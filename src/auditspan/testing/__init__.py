@@ -18,7 +18,6 @@ this package imports pytest.
 
 from __future__ import annotations
 
-from auditspan.capture import KeyWarning
 from auditspan.testing.captured import CapturedEvents, captured, captured_async
 from auditspan.testing.clocks import FixedClock, SteppingClock
 from auditspan.testing.event import Event
@@ -26,6 +25,7 @@ from auditspan.testing.ids import SequentialIds
 from auditspan.testing.reset import reset
 from auditspan.testing.rollback import rolled_back
 from auditspan.testing.telemetry import telemetry_errors_raised
+from auditspan.trail import KeyWarning
 
 __all__ = [
     "CapturedEvents",

@@ -7,6 +7,7 @@ what the environment says about a trail.
 from __future__ import annotations
 
 from auditspan.trail.aio import AsyncTrail
+from auditspan.trail.default_keys import KeyWarning
 from auditspan.trail.trail import AuditTrail
 
-__all__ = ["AsyncTrail", "AuditTrail"]
+__all__ = ["AsyncTrail", "AuditTrail", "KeyWarning"]

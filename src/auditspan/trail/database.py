@@ -11,18 +11,12 @@ from typing import TYPE_CHECKING, Self
 from sqlalchemy import Engine, MetaData
 from sqlalchemy.orm import Session, sessionmaker
 
-from auditspan.capture import (
-    Capture,
-    Sessions,
-    engine_of,
-    register,
-    session_factory,
-    synchronous,
-)
+from auditspan.capture import Capture, register
 from auditspan.format import MacKey
 from auditspan.mapping import keep_private, privacy_of
 from auditspan.storage import AuditTables, add_erasure_keys, audit_tables
 from auditspan.storage.dialects import require_supported
+from auditspan.trail.sessions import Sessions, engine_of, session_factory, synchronous
 
 if TYPE_CHECKING:
     from auditspan.delivery.worker import Worker

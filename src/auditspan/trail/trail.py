@@ -15,15 +15,8 @@ from auditspan.capture import (
     Capture,
     Enrich,
     Recorder,
-    Sessions,
-    Unset,
-    attach,
-    chosen_erasure_keys,
-    chosen_key,
     drain_now,
     fresh_id,
-    own_transaction,
-    target_without_trail,
     unaudited,
     utc_now,
 )
@@ -53,8 +46,20 @@ from auditspan.storage import (
 )
 from auditspan.telemetry import EventSignal, announce, require_signal, service_from_resource
 from auditspan.trail.database import TrailDatabase
+from auditspan.trail.default_keys import (
+    Unset,
+    announce_without_key,
+    chosen_erasure_keys,
+    chosen_key,
+)
 from auditspan.trail.erasure import TrailErasure
 from auditspan.trail.ingest import TrailIngest
+from auditspan.trail.sessions import (
+    Sessions,
+    attach_trail,
+    own_transaction,
+    target_without_trail,
+)
 
 if TYPE_CHECKING:
     from auditspan.trail.retention import Retention
@@ -118,9 +123,9 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
         require_signal(events)
         keep_private(metadata, privacy)
         self.tables: AuditTables = audit_tables(metadata)
-        erasure_keys = add_erasure_keys(metadata, chosen_erasure_keys(erasure_key))
         self._sessions = sessions
         self._actions = None if actions is None else frozenset({*actions, *OWN_ACTIONS})
+        key = chosen_key(mac_key)
         self._capture = Capture(
             tables=self.tables,
             recorder=Recorder(
@@ -131,12 +136,12 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
                 enrich=enrich,
                 privacy=privacy_of(metadata),
             ),
-            mac_key=chosen_key(mac_key),
-            announce=partial(announce, signal=events),
+            mac_key=key,
+            announce=partial(announce if key else announce_without_key, signal=events),
             sqlite_settings=sqlite_settings,
-            erasure_keys=erasure_keys,
+            erasure_keys=add_erasure_keys(metadata, chosen_erasure_keys(erasure_key)),
         )
-        attach(self._capture, target)
+        attach_trail(self._capture, target)
 
     def record(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha512
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from sqlalchemy import Engine, ForeignKey, insert, text, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from auditspan import Exempt
-from auditspan.capture.undrained import Undrained
+from auditspan.delivery.undrained import Undrained
 from integration.capture.application import KEY, Application, make_application
 
 
@@ -111,6 +112,22 @@ def test_row_is_deleted_as_one_class_and_created_as_another(
             "name": {"new": "kim"},
         },
     )
+    application.check()
+
+
+def test_large_values_that_do_not_change_are_recorded_with_the_new_class(
+    application: Application,
+) -> None:
+    """An update of one class omits them; here they begin the record of another object."""
+    name = "".join(sha512(bytes([number])).hexdigest() for number in range(40))
+    with application.unit_of_work() as session:
+        session.add(Person(id=2, name=name))
+    with application.unit_of_work() as session:
+        session.execute(text("UPDATE person SET kind = 'boss' WHERE id = 2"))
+
+    *_, deleted, created = application.told()
+    assert ("person.delete", name) == (deleted[0], deleted[2]["name"]["old"])
+    assert ("boss.create", name) == (created[0], created[2]["name"]["new"])
     application.check()
 
 

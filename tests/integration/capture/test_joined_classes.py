@@ -6,6 +6,7 @@ no column tells the class of an object, the tables in which it has rows do.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy import Column, Engine, ForeignKey, Table, delete, insert, join, 
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column, relationship
 
 from auditspan import AuditConfigError
+from auditspan.testing import SteppingClock
 from integration.capture.application import Application, make_application
 
 
@@ -173,6 +175,19 @@ def make_vehicles() -> tuple[Any, Any, Any]:
         load: Mapped[int] = mapped_column(default=7)
 
     return Vehicle, Car, Van
+
+
+def test_object_whose_rows_are_seconds_apart_is_recorded_once(engine: Engine) -> None:
+    """Each row has the time of its statement, and a flush of many objects takes long."""
+    vehicle, car, _ = make_vehicles()
+    clock = SteppingClock(step=timedelta(seconds=5))
+    application = make_application(engine, vehicle.metadata, clock=clock)
+    with application.unit_of_work() as session:
+        session.add(car(id=2))
+    with application.unit_of_work() as session:
+        session.delete(session.get_one(car, 2))
+    assert [("car.create", "2"), ("car.delete", "2")] == told(application)
+    application.check()
 
 
 @pytest.mark.parametrize("by", ["objects", "statements"])

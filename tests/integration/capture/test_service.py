@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, text
 
 from auditspan.capture import busy
-from auditspan.capture.undrained import Undrained
+from auditspan.delivery.undrained import Undrained
 from auditspan.format import ErasureKey
 from auditspan.seal.guards.check import check_guards, restore_guards
 from auditspan.storage import EventFilter, add_erasure_keys, find_events

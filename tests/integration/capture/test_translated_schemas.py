@@ -19,7 +19,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, sessionmaker
 
 from auditspan import AuditTrail, AuditWriteError, audit_context
-from auditspan.capture.undrained import Undrained
+from auditspan.delivery.undrained import Undrained
 from auditspan.seal.guards.check import check_guards
 from auditspan.seal.sealer import Sealer
 from auditspan.storage.events import history

@@ -26,7 +26,7 @@ from auditspan import (
     Request,
     audit_context,
 )
-from auditspan.capture import Undrained
+from auditspan.delivery import Undrained
 from auditspan.format import parse_canonical
 
 PAGE = Path(__file__).parents[3] / "docs/how-to/enrich-and-redact.md"

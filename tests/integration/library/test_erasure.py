@@ -41,7 +41,7 @@ from auditspan import (
     RevertError,
     audit_context,
 )
-from auditspan.capture import Undrained
+from auditspan.delivery import Undrained
 from auditspan.format import Disclosure, Subject, disclosed_value, encrypt, read_event
 from auditspan.reading import check_export, export_csv, export_ndjson, prove_event
 from auditspan.seal import Sealer

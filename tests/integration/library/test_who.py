@@ -429,7 +429,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr("auditspan.context._tracer", provider.get_tracer("auditspan"))
+    monkeypatch.setattr("auditspan.context.context._tracer", provider.get_tracer("auditspan"))
     yield exporter
     provider.shutdown()
 

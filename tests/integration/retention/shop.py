@@ -40,8 +40,7 @@ from auditspan import (
     Target,
     audit_context,
 )
-from auditspan.capture import Undrained
-from auditspan.delivery import FileSink, Relay
+from auditspan.delivery import FileSink, Relay, Undrained
 from auditspan.reading import check_export, export_ndjson
 from auditspan.seal import Sealer
 from auditspan.storage import EventFilter, snapshot

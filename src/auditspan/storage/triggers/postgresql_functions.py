@@ -107,7 +107,7 @@ def functions_of(staged: StagedTable, dialect: Dialect) -> tuple[Function, Funct
             name=_function_name("auditspan_stage", table),
             head=head,
             settings=PINNED,
-            source=f"\n{staged.note}".rstrip() + _row_source(table, columns, dialect),
+            source=f"\n{staged.note}".rstrip() + _row_source(staged, columns, dialect),
         ),
         Function(
             name=_function_name("auditspan_truncate", table),
@@ -138,10 +138,10 @@ def recorded_function() -> Function:
     )
 
 
-def _row_source(table: Table, columns: list[ImageColumn], dialect: Dialect) -> str:
+def _row_source(staged: StagedTable, columns: list[ImageColumn], dialect: Dialect) -> str:
     cleared = "\n".join(clear_excluded(columns, dialect))
     large = [column for column in columns if not column.excluded]
-    measure = "\n".join(measure_large(large, dialect))
+    measure = "\n".join(measure_large(large, staged.discriminator, dialect))
     old, new = (take_image(record, columns) for record in ("OLD", "NEW"))
     return f"""
 DECLARE
@@ -162,7 +162,7 @@ BEGIN
     IF TG_OP <> 'DELETE' THEN
 {new}
     END IF;
-{_stage(table, "TG_OP", "old_image", "new_image", dialect)}
+{_stage(staged.table, "TG_OP", "old_image", "new_image", dialect)}
     RETURN NULL;
 END
 """

@@ -126,11 +126,17 @@ def clear_excluded(columns: list[ImageColumn], dialect: Dialect) -> Iterator[str
         yield "    END IF;"
 
 
-def measure_large(columns: list[ImageColumn], dialect: Dialect) -> Iterator[str]:
-    """Yield PL/pgSQL that notes unchanged large values, and digests of long values."""
+def measure_large(
+    columns: list[ImageColumn], discriminator: str | None, dialect: Dialect
+) -> Iterator[str]:
+    """Yield PL/pgSQL that notes unchanged large values, and digests of long values.
+
+    Where the class of the object changes, no value is left out: its columns begin another record.
+    """
     if not columns:
         return
-    lines = ["    IF TG_OP = 'UPDATE' THEN"]
+    kind = "" if discriminator is None else f" AND {_is_unchanged(discriminator, dialect)}"
+    lines = [f"    IF TG_OP = 'UPDATE'{kind} THEN"]
     for column in columns:
         lines += _unchanged(column, dialect)
     lines.append("    END IF;")
@@ -153,13 +159,17 @@ def tolerant(lines: str) -> str:
 
 
 def _unchanged(column: ImageColumn, dialect: Dialect) -> Iterator[str]:
-    old, new = (f"{record}.{identifier(column.name, dialect)}" for record in ("OLD", "NEW"))
-    yield f"        IF pg_column_size({old}) > {LARGE}"
-    yield f"            AND record_image_eq(ROW({old}), ROW({new})) THEN"
+    yield f"        IF pg_column_size(OLD.{identifier(column.name, dialect)}) > {LARGE}"
+    yield f"            AND {_is_unchanged(column.name, dialect)} THEN"
     yield f"        same := concat_ws(', ', same, {_key(column, dialect)});"
     for record in ("OLD", "NEW"):
         yield from clear(record, column, dialect)
     yield "        END IF;"
+
+
+def _is_unchanged(name: str, dialect: Dialect) -> str:
+    column = identifier(name, dialect)
+    return f"record_image_eq(ROW(OLD.{column}), ROW(NEW.{column}))"
 
 
 def digest(record: str, column: ImageColumn, dialect: Dialect) -> Iterator[str]:

@@ -18,12 +18,14 @@ class StagedTable:
         table: the table of the application.
         staging: the `audit_change` table that its triggers write to.
         excluded: the names of the columns that never reach the staging table.
+        discriminator: the column whose update makes a row an object of another class.
         absent: the names of columns that the table does not have yet, or no longer, in a migration.
     """
 
     table: Table
     staging: Table
     excluded: frozenset[str] = frozenset()
+    discriminator: str | None = None
     absent: frozenset[str] = frozenset()
 
     @property

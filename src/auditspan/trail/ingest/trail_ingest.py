@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from auditspan.capture import Capture, Sessions, own_transaction
+from auditspan.capture import Capture
 from auditspan.errors import AuditConfigError, IngestError
 from auditspan.format import Actor
 from auditspan.telemetry.otlp import LogOrError, MalformedError
 from auditspan.trail.ingest.batch import MAX_EVENTS, Receipt, ingest_batch, ingest_each
 from auditspan.trail.ingest.foreign_event import ForeignEvent
 from auditspan.trail.ingest.log_event import event_of_log
+from auditspan.trail.sessions import Sessions, own_transaction
 
 
 class TrailIngest:

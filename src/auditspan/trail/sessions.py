@@ -11,6 +11,7 @@ from weakref import WeakSet
 from sqlalchemy import Engine, Table, create_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
+from auditspan.capture import Capture, attach
 from auditspan.errors import AuditConfigError
 from auditspan.storage import set_up_sqlite
 from auditspan.storage.dialects import require_supported
@@ -24,7 +25,7 @@ Sessions: TypeAlias = (
 )
 """A factory of sessions; Flask-SQLAlchemy's `db.session` is one."""
 
-attached: WeakSet[Any] = WeakSet()
+_attached: WeakSet[Any] = WeakSet()
 """The session factories and classes that a trail is attached to."""
 
 
@@ -35,7 +36,7 @@ def target_without_trail(sessions: Any) -> Any:  # noqa: ANN401
         AuditConfigError: not sessions, or sessions with a trail or an unsupported database.
     """
     target = hook_target(sessions)
-    if target in attached:
+    if target in _attached:
         raise AuditConfigError(
             "these sessions already have an audit trail: create one AuditTrail per session "
             "factory, and pass it around"
@@ -43,6 +44,12 @@ def target_without_trail(sessions: Any) -> Any:  # noqa: ANN401
     for engine in engines_of(target):
         require_supported(engine.dialect)
     return target
+
+
+def attach_trail(capture: Capture, target: Any) -> None:  # noqa: ANN401
+    """Capture what sessions write, by their `target_without_trail`."""
+    attach(capture, target, engines_of(target))
+    _attached.add(target)
 
 
 def hook_target(sessions: Any) -> Any:  # noqa: ANN401
@@ -85,7 +92,7 @@ def is_of_asyncio(sessions: Any, name: str) -> bool:  # noqa: ANN401
 def _audited_sync_class(sessions: async_sessionmaker[Any]) -> type[Session]:
     """Return a Session class for this factory only, since async sessions have no events."""
     current: type[Session] = sessions.kw.get("sync_session_class", Session)
-    if current in attached:
+    if current in _attached:
         return current
     own = type("AuditedSession", (current,), {})
     sessions.configure(sync_session_class=own)

@@ -1,17 +1,15 @@
-"""Defaults of a trail: clock, ids, and the warning where no MAC key was chosen."""
+"""Default keys of a trail, and the warning where no MAC key was chosen."""
 
 from __future__ import annotations
 
 import logging
-import os
-import time
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
-from auditspan.format import MAX_MILLIS, RANDOM_BYTES, ErasureKey, MacKey, uuid7
+from auditspan.format import ActorType, AuditRecord, ErasureKey, MacKey
 from auditspan.storage import KeySource
 from auditspan.storage.keys import stored_erasure_keys, stored_mac_key
+from auditspan.telemetry import EventSignal, announce
 
 _logger = logging.getLogger(__name__)
 
@@ -25,7 +23,7 @@ class Unset(Enum):
 class KeyWarning:
     """State of the warning about a trail without a key: once per process, and never under test.
 
-    It is given when a row is written, since `flask audit init` makes the key after the trail.
+    It is given when a row has been written, since `flask audit init` makes the key after the trail.
     """
 
     is_allowed: bool = True
@@ -41,8 +39,11 @@ def chosen_key(given: MacKey | Unset | None) -> MacKey | None:
     return stored
 
 
-def warn_without_key() -> None:
-    """Warn that rows are written without a key, unless that was asked for."""
+def announce_without_key(
+    records: Sequence[AuditRecord], counts: Mapping[ActorType, int], *, signal: EventSignal
+) -> None:
+    """Announce records, and warn that they were written without a key unless that was asked for."""
+    announce(records, counts, signal=signal)
     if KeyWarning.is_due:
         KeyWarning.is_due = KeyWarning.is_allowed = False
         _logger.warning(
@@ -67,14 +68,3 @@ def chosen_erasure_keys(
         return found
 
     return stored
-
-
-def utc_now() -> datetime:
-    """Return the current time; the default clock of a trail."""
-    return datetime.now(UTC)
-
-
-def fresh_id() -> str:
-    """Return a new version 7 UUID; the default source of a trail's ids."""
-    millis = int(time.time_ns()) // 1_000_000  # libraries that freeze time may return a float
-    return uuid7(min(max(millis, 0), MAX_MILLIS), os.urandom(RANDOM_BYTES))

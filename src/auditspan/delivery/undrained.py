@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
-import time
-from datetime import UTC, datetime
 
 from sqlalchemy import Engine, inspect
 
-from auditspan.capture.leftovers import take_leftovers, unknown_tables
-from auditspan.capture.recorder import Recorder
-from auditspan.capture.staged_change import BATCH
-from auditspan.capture.writer import Capture
-from auditspan.format import RANDOM_BYTES, Keyring, MacKeys, Service, uuid7
+from auditspan.capture import BATCH, Capture, Recorder, take_leftovers, unknown_tables
+from auditspan.format import Keyring, MacKeys, Service
 from auditspan.mapping import privacy_of
 from auditspan.storage import AuditTables, staging_of
 
@@ -50,8 +44,6 @@ class Undrained:
             tables=tables,
             recorder=Recorder(
                 service=Service(name="auditspan-worker"),
-                clock=lambda: datetime.now(UTC),
-                new_id=lambda: uuid7(time.time_ns() // 1_000_000, os.urandom(RANDOM_BYTES)),
                 strict=False,
                 privacy=privacy_of(self._metadata),
             ),

@@ -1,4 +1,4 @@
-"""Conversion of drained changes to recordable changes, each with its origin."""
+"""Assembler: staged changes of rows become changes of objects, each with its origin."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from functools import cached_property, lru_cache
 
 from sqlalchemy import Connection, Dialect, MetaData, Table
 
-from auditspan.capture.classes import ObjectClasses, is_base
+from auditspan.capture.classes import ObjectClasses
+from auditspan.capture.counted_rows import CountedRows
 from auditspan.capture.link_runs import LinkRun
-from auditspan.capture.migration import ACTION
 from auditspan.capture.objects import ObjectChange, SingleRow
-from auditspan.capture.origin import Origin
+from auditspan.capture.origin import Origin, is_same_context
 from auditspan.capture.parts import Part, PartReader
 from auditspan.capture.row_change import RowChange
 from auditspan.capture.staged_change import StagedChange
 from auditspan.errors import AuditWriteError
-from auditspan.format import MacKey, Target
+from auditspan.format import MacKey
 from auditspan.mapping import (
     AuditedTable,
     LinkTable,
@@ -27,61 +27,22 @@ from auditspan.mapping import (
     table_named,
 )
 
-Told = tuple[Origin, RowChange]
+Attributed = tuple[Origin, RowChange]
+"""A change with its origin."""
 
 _KEPT_OBJECTS = 10_000
 """The number of joined-inheritance objects that may wait for further rows between batches."""
 
-
-@dataclass(kw_only=True)
-class Counted:
-    """Rows of one table that are only counted, because of an `unaudited` block."""
-
-    types: list[str]
-    operation: str
-    rows: int = 0
-    change_id: int = 0
-
-    def changes(self) -> Iterator[RowChange]:
-        """Yield one change for each type that the table may hold."""
-        for type_ in self.types:
-            yield RowChange(
-                verb="statement",
-                target=Target(type=type_, id=None),
-                changes={},
-                metadata={"statement": self.operation, "rows": self.rows},
-                change_id=self.change_id,
-            )
+_Entry = SingleRow | ObjectChange | LinkRun | CountedRows
 
 
 @dataclass(kw_only=True)
-class Migrated(Counted):
-    """Rows of one table that a migration has written; the models may no longer have the table."""
-
-    table: str
-
-    def changes(self) -> Iterator[RowChange]:
-        """Yield one change, of the first type that the table may hold."""
-        yield RowChange(
-            verb="statement",
-            target=Target(type=next(iter(self.types), self.table), id=None),
-            changes={},
-            metadata={"statement": self.operation, "table": self.table, "rows": self.rows},
-            action=ACTION,
-        )
-
-
-_Entry = SingleRow | ObjectChange | LinkRun | Counted
-
-
-@dataclass(kw_only=True)
-class Telling:
-    """Converter of the staged changes of one transaction to recordable changes.
+class Assembler:
+    """Assembler of the changes of objects from the staged changes of one transaction.
 
     Attributes:
         origin_at: returns the origin of a position.
-        knows_transactions: whether changes of one transaction have the same origin. False for
-            leftovers on SQLite, where rows carry no transaction id.
+        is_together: whether rows with these origins may create or delete one object together.
         ahead: changes that are recorded later; read only as far as finding a class requires.
         trail: the table of events, in which the class of an object may be found.
     """
@@ -90,15 +51,15 @@ class Telling:
     metadata: MetaData
     mac_key: MacKey | None
     origin_at: Callable[[int], Origin]
-    knows_transactions: bool = True
+    is_together: Callable[[Origin, Origin], bool] = is_same_context
     ahead: Iterator[list[StagedChange]] = field(default_factory=lambda: iter(()))
     trail: Table | None = None
     _entries: list[tuple[Origin, _Entry]] = field(default_factory=list)
     _subjects: dict[str, tuple[PartReader | LinkTable, Table | None]] = field(default_factory=dict)
-    _counted: dict[tuple[int, str, str], tuple[Origin, Counted]] = field(default_factory=dict)
+    _counted: dict[tuple[int, str, str], tuple[Origin, CountedRows]] = field(default_factory=dict)
     _objects: dict[tuple[Table, str], tuple[Origin, ObjectChange]] = field(default_factory=dict)
 
-    def told(self, batches: Iterable[list[StagedChange]]) -> Iterator[Iterator[Told]]:
+    def assemble(self, batches: Iterable[list[StagedChange]]) -> Iterator[Iterator[Attributed]]:
         """Yield the changes of each batch, joined-inheritance objects once all their rows are read.
 
         Raises:
@@ -117,7 +78,7 @@ class Telling:
         for change in batch:
             table = table_named(self.metadata, change.table)
             audited = None if table is None else audited_table(table)
-            if audited is not None and is_base(audited):
+            if audited is not None and audited.is_base:
                 self._classes.add(self._reader(audited).read(change))
         return any(len(mapper.tables) > 1 for mapper in all_mappers())
 
@@ -134,22 +95,22 @@ class Telling:
 
     def _take(self, change: StagedChange) -> None:
         origin = self.origin_at(change.position)
-        if origin.is_migration:
-            self._count_migrated(change, origin)
+        if origin.is_counted:
+            self._count(change, origin)
             return
-        known = self._subjects.get(change.table)
-        if known is None:
-            known = self._subjects[change.table] = self._subject(change.table)
-        subject, base = known
-        if origin.unaudited is not None:
-            types = subject.types if isinstance(subject, LinkTable) else subject.audited.types
-            self._count(change, types, origin)
-        elif isinstance(subject, LinkTable):
+        subject, base = self._known(change.table)
+        if isinstance(subject, LinkTable):
             self._link(change, subject, origin)
         elif base is None:
             self._entries.append((origin, SingleRow(subject, change)))
         else:
             self._join(subject.read(change), base, origin)
+
+    def _known(self, key: str) -> tuple[PartReader | LinkTable, Table | None]:
+        found = self._subjects.get(key)
+        if found is None:
+            found = self._subjects[key] = self._subject(key)
+        return found
 
     def _subject(self, key: str) -> tuple[PartReader | LinkTable, Table | None]:
         """Return how rows of a table are read, and the table of their objects' base class."""
@@ -165,7 +126,7 @@ class Telling:
         return subject, None
 
     def _join(self, part: Part, base: Table, origin: Origin) -> None:
-        if is_base(part.reader.audited):
+        if part.reader.audited.is_base:
             self._classes.add(part)
         key = (base, part.old_id)
         known = self._objects.get(key)
@@ -178,7 +139,7 @@ class Telling:
     def _is_one(self, origin: Origin, other: Origin, part: Part) -> bool:
         """Return whether a row belongs to this change: an object is created and deleted once."""
         made_or_deleted = part.change.operation != "UPDATE"
-        return origin is other or (made_or_deleted and not self.knows_transactions)
+        return origin is other or (made_or_deleted and self.is_together(origin, other))
 
     def _link(self, change: StagedChange, link: LinkTable, origin: Origin) -> None:
         last = self._entries[-1] if self._entries else None
@@ -188,30 +149,32 @@ class Telling:
             self._entries.append((origin, run))
         run.add(change)
 
-    def _count(self, change: StagedChange, types: Iterable[str], origin: Origin) -> None:
+    def _count(self, change: StagedChange, origin: Origin) -> None:
         key = (id(origin), change.table, change.operation)
         if key not in self._counted:
-            counted = Counted(types=sorted(types), operation=change.operation.lower())
-            self._counted[key] = (origin, counted)
+            self._counted[key] = (origin, self._counted_rows(change, origin))
         counted = self._counted[key][1]
         counted.rows += 1
         counted.change_id = change.id
 
-    def _count_migrated(self, change: StagedChange, origin: Origin) -> None:
-        key = (id(origin), change.table, change.operation)
-        if key not in self._counted:
-            table = table_named(self.metadata, change.table)
-            subject = None if table is None else subject_of(table)
-            types = sorted(subject.types) if subject else []
-            counted = Migrated(types=types, operation=change.operation.lower(), table=change.table)
-            self._counted[key] = (origin, counted)
-        self._counted[key][1].rows += 1
+    def _counted_rows(self, change: StagedChange, origin: Origin) -> CountedRows:
+        """Return no rows yet; the models may no longer have a table that a migration writes to."""
+        if not origin.is_migration:
+            self._known(change.table)  # refuses an unknown table
+        table = table_named(self.metadata, change.table)
+        subject = None if table is None else subject_of(table)
+        return CountedRows(
+            table=change.table,
+            types=sorted(subject.types) if subject else [],
+            operation=change.operation.lower(),
+            is_migration=origin.is_migration,
+        )
 
     def _waiting(self) -> list[tuple[Origin, _Entry]]:
         open_ = {id(found) for found in self._objects.values()}
         return [entry for entry in self._entries if id(entry) in open_]
 
-    def _closed(self, kept: list[tuple[Origin, _Entry]]) -> Iterator[Iterator[Told]]:
+    def _closed(self, kept: list[tuple[Origin, _Entry]]) -> Iterator[Iterator[Attributed]]:
         keep = {id(entry) for entry in kept}
         closed = [entry for entry in self._entries if id(entry) not in keep]
         self._entries = kept
