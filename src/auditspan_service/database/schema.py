@@ -10,16 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, column, inspect, select, table, text
 
 from auditspan.storage.dialects import PerDialect
 from auditspan_service.database.data_directory import make_database_file
 from auditspan_service.errors import SchemaError
 from auditspan_service.models import ApiKey
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x6175_6469_7473_706E  # "auditspn"
@@ -96,6 +97,9 @@ def upgrade(engine: Engine) -> Upgrade:
         before = inspect_schema(connection)
         if before.is_foreign or not before.is_known:
             raise SchemaError(before.sentence())
+        # Every command inspects the schema, and only this one needs Alembic.
+        from alembic import command  # noqa: PLC0415 (see above)
+
         command.upgrade(configuration(connection), "head")
     return Upgrade(before=before.current, after=before.head, applied=before.pending)
 
@@ -103,16 +107,15 @@ def upgrade(engine: Engine) -> Upgrade:
 def inspect_schema(connection: Connection) -> SchemaState:
     """Return the schema state of the database of this connection."""
     current = _current_revision(connection)
-    script = _script()
-    head = str(script.get_current_head())
-    known = {revision.revision for revision in script.walk_revisions()}
+    known = revisions()
+    head = known[-1]
     is_known = current is None or current in known
-    pending = script.iterate_revisions(head, current or "base") if is_known else ()
+    applied = known.index(current) + 1 if current in known else 0
     tables = set(inspect(connection).get_table_names())
     return SchemaState(
         current=current,
         head=head,
-        pending=tuple(reversed([step.revision for step in pending])),
+        pending=known[applied:] if is_known else (),
         is_known=is_known,
         is_foreign=current != head and "audit_event" in tables and _SERVICE_TABLE not in tables,
     )
@@ -120,6 +123,8 @@ def inspect_schema(connection: Connection) -> SchemaState:
 
 def configuration(connection: Connection) -> Config:
     """Return Alembic's configuration for this connection, without a file."""
+    from alembic.config import Config  # noqa: PLC0415 (see `upgrade`)
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
@@ -144,5 +149,7 @@ def _current_revision(connection: Connection) -> str | None:
 
 
 @cache
-def _script() -> ScriptDirectory:
-    return ScriptDirectory(_MIGRATIONS)
+def revisions() -> tuple[str, ...]:
+    """Return the revisions of this release in order, by the names of their files."""
+    files = (_MIGRATIONS / "versions").glob("[0-9]*_*.py")
+    return tuple(sorted(file.name.partition("_")[0] for file in files))

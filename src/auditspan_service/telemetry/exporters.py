@@ -14,14 +14,11 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-from opentelemetry.exporter.otlp.json.file import FileMetricExporter, FileSpanExporter
-from opentelemetry.exporter.otlp.json.file._log_exporter import FileLogExporter
 
 from auditspan.errors import AuditConfigError
 from auditspan.trail.settings import otel_variables
-from auditspan_service.telemetry.otlp_exporters import Exporter, otlp_exporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,13 +29,15 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
     from auditspan.trail.settings import Signal
+    from auditspan_service.telemetry.otlp_exporters import Exporter
 
 Sink: TypeAlias = Literal["otlp", "file", "console"]
 
-_FILES: dict[Signal, Any] = {
-    "traces": FileSpanExporter,
-    "logs": FileLogExporter,
-    "metrics": FileMetricExporter,
+_FILE_PACKAGE = "opentelemetry.exporter.otlp.json.file"
+_FILES: dict[Signal, tuple[str, str]] = {
+    "traces": ("trace_exporter", "FileSpanExporter"),
+    "logs": ("_log_exporter", "FileLogExporter"),
+    "metrics": ("metric_exporter", "FileMetricExporter"),
 }
 
 
@@ -92,15 +91,26 @@ def _exporter(signal: Signal, sink: Sink, endpoint: str | None, files: Path | No
         case _ if otel_variables.is_disabled():
             return None
         case "otlp":
+            # Most commands export nothing and need no HTTP client.
+            from auditspan_service.telemetry.otlp_exporters import (  # noqa: PLC0415 (see above)
+                otlp_exporter,
+            )
+
             return otlp_exporter(signal, endpoint)
         case "file" if named is None and files is not None:
             return file_exporter(signal, files)
         case "console":
             is_shown = signal == "traces" or (signal == "metrics" and named)
-            return _FILES[signal](stream=sys.stderr) if is_shown else None
+            return _file_class(signal)(stream=sys.stderr) if is_shown else None
         case "none":
             return None
     raise AuditConfigError(_invalid(signal, named, sink))
+
+
+def _file_class(signal: Signal) -> Any:  # noqa: ANN401 (one of three)
+    """Import the exporter only where it is used: most commands export nothing."""
+    module, name = _FILES[signal]
+    return getattr(import_module(f"{_FILE_PACKAGE}.{module}"), name)
 
 
 def _invalid(signal: Signal, named: str | None, sink: Sink) -> str:
@@ -125,7 +135,7 @@ def file_exporter(signal: Signal, directory: Path) -> Exporter:
         AuditConfigError: the file cannot be opened for writing.
     """
     with _opening(directory) as folder:
-        return _FILES[signal](folder / f"{signal}.jsonl")
+        return _file_class(signal)(folder / f"{signal}.jsonl")
 
 
 @contextmanager

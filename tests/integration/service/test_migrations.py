@@ -23,7 +23,12 @@ from auditspan.seal.guards.check import check_guards
 from auditspan.storage.tables import audit_tables
 from auditspan_service.database import schema as migrate
 from auditspan_service.database.engine import make_engine
-from auditspan_service.database.schema import configuration, inspect_schema, upgrade
+from auditspan_service.database.schema import (
+    configuration,
+    inspect_schema,
+    revisions,
+    upgrade,
+)
 from auditspan_service.errors import SchemaError
 from auditspan_service.models import Base
 from support.postgres import empty_database
@@ -213,6 +218,7 @@ def test_steps_are_linear_and_well_named() -> None:
     """
     script = ScriptDirectory(_MIGRATIONS)
     assert len(script.get_heads()) == len(script.get_bases()) == 1
+    assert revisions() == tuple(reversed([step.revision for step in script.walk_revisions()]))
     for step in script.walk_revisions():
         source = Path(step.path).read_text()
         assert re.fullmatch(rf"{step.revision}_[a-z0-9_]+\.py", Path(step.path).name)

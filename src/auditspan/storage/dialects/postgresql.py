@@ -17,8 +17,8 @@ SNAPSHOT: Mapping[str, str] = {"isolation_level": "REPEATABLE READ"}
 _OLDEST = (13,)
 _SNAPSHOTS = frozenset({"repeatable read", "serializable"})
 _LIMITS = {
+    "idle_in_transaction_session_timeout": (),  # first: it may pass between these statements
     "statement_timeout": (),
-    "idle_in_transaction_session_timeout": (),
     "transaction_timeout": (17,),
 }
 """The settings, each with the first version of PostgreSQL that supports it."""
