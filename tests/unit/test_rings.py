@@ -84,7 +84,10 @@ FOREIGN = {
 }
 #: What a generated migration imports, and what applications use that no page shows.
 ALSO_PUBLIC = {
-    "auditspan.alembic": {"TransactionId", "TupleId", "UtcDateTime"},
+    "auditspan.alembic": {
+        *("TransactionId", "TupleId", "UtcDateTime"),
+        *("create_erasure", "create_search_terms", "drop_erasure", "drop_search_terms"),
+    },
     "auditspan.testing": {
         "CapturedEvents",
         "Event",

@@ -9,7 +9,7 @@ MAC keys, one of them must have made its MAC and its proof.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -71,16 +71,9 @@ class Purge:
 
     def resource(self) -> dict[str, Json]:
         """Return the JSON form."""
-        return {
-            "event_id": self.event_id,
-            "seq": self.seq,
-            "size": self.size,
-            "root": self.root.hex(),
-            "before": self.before,
-            "recorded_at": self.recorded_at,
-            "actor": self.actor,
-            "reason": self.reason,
-        }
+        members = asdict(self) | {"root": self.root.hex()}
+        del members["row_id"]
+        return members
 
 
 def read_purges(connection: Connection, tables: AuditTables, keys: MacKeys = None) -> list[Purge]:

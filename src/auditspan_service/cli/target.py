@@ -43,6 +43,7 @@ class ServiceTarget(Target):
 
     command = "auditspan"
     database_hint = "Check AUDITSPAN_DATABASE_URL."
+    schema_error = SchemaError
 
     def __init__(self) -> None:
         self.settings: Settings = load_settings()
@@ -76,16 +77,6 @@ class ServiceTarget(Target):
                 "pending": list(state.pending),
             },
         )
-
-    def require_schema(self, engine: Engine) -> None:
-        """Refuse a database without this release's schema.
-
-        Raises:
-            SchemaError: the schema is not current; `auditspan db upgrade` fixes that.
-        """
-        state = self.schema(engine)
-        if not state.is_current:
-            raise SchemaError(state.sentence)
 
     @contextmanager
     def writing(self) -> Iterator[tuple[AuditTrail, Session]]:

@@ -66,11 +66,13 @@ class Target(ABC):
         settings: the key files, sinks and collector files.
         metadata: the metadata of the audited models and of the audit tables.
         command: the command line that leads to this target, for messages.
+        schema_error: the error of a database whose schema is not current.
     """
 
     settings: TrailSettings
     metadata: MetaData
     command: str
+    schema_error: type[AuditConfigError] = AuditConfigError
 
     @property
     def tables(self) -> AuditTables:
@@ -132,7 +134,7 @@ class Target(ABC):
         """
         state = self.schema(engine)
         if not state.is_current:
-            raise AuditConfigError(state.sentence)
+            raise self.schema_error(state.sentence)
 
     @contextmanager
     def reading(self) -> Iterator[Trail]:

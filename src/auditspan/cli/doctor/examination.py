@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any
 
@@ -74,8 +74,8 @@ class Examination:
             "unchecked": self.unchecked,
             "workers": [_shown(one) for one in self.workers],
             "notes": self.notes,
-            "models": [one.to_dict() for one in self.models],
-            "raw_writes": [one.to_dict() for one in self.raw_writes],
+            "models": [asdict(one) for one in self.models],
+            "raw_writes": [asdict(one) for one in self.raw_writes],
             "sinks": self.sinks,
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -60,10 +60,6 @@ class ModelReview:
     decision: str
     columns: tuple[Suspicion, ...] = ()
     policy: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return asdict(self)
 
 
 def review_models(metadatas: Iterable[MetaData]) -> list[ModelReview]:

@@ -7,8 +7,8 @@ remains is written where no trigger is, or committed where no context is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Literal
 
 from sqlalchemy import Connection, MetaData, Table, func, inspect, literal, select, table, text
 
@@ -40,10 +40,6 @@ class RawWrites:
     name: str
     rows: int
     detail: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return asdict(self)
 
 
 def find_raw_writes(
