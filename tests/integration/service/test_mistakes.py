@@ -232,7 +232,7 @@ def test_interrupted_check_does_not_count_as_a_finding(settings: Settings) -> No
     """Ctrl-C while a log backend is asked ends with 130, since 1 would mean a difference."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        command = [AUDITSPAN, "reconcile", "--backend", url, "--data", settings.data_dir]
+        command = [str(AUDITSPAN), "reconcile", "--backend", url, "--data", str(settings.data_dir)]
         with subprocess.Popen(
             command, env=clean_environment(), stderr=subprocess.PIPE, text=True
         ) as process:
