@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from auditspan import AuditTrail, MacKey
+from auditspan.storage import audit_tables
 from auditspan.storage.keys import (
     load_mac_keys,
     load_or_create_erasure_keys,
     load_or_create_mac_key,
 )
 from auditspan.telemetry import service_from_resource
+from auditspan.trail.settings import require_first_mac_key
 from auditspan_service.config import Settings
 from auditspan_service.database.engine import Database
 from auditspan_service.models import PRIVACY, Base, utc_now
@@ -48,13 +50,16 @@ def open_services(
     keys.
 
     Raises:
-        KeyFileError: there is no such key, or it cannot be read.
+        KeyFileError: there is no such key, or it cannot be read; or a new one would replace the key
+            of rows that exist.
     """
+    database = Database.connect(settings.database_url, settings.read_database_url)
+    if settings.is_embedded:
+        require_first_mac_key(database.engine, audit_tables(Base.metadata), settings.mac_key_file)
     mac_key = load_or_create_mac_key(settings.mac_key_file, create=settings.is_embedded)
     erasure_keys = load_or_create_erasure_keys(
         settings.erasure_key_file, create=settings.is_embedded
     )
-    database = Database.connect(settings.database_url, settings.read_database_url)
     trail = AuditTrail(
         database.sessions,
         metadata=Base.metadata,

@@ -223,6 +223,22 @@ def test_retention_plans_holds_and_purges(place: Place) -> None:
         assert 2 == place.run("retain", *wrong).exit_code
 
 
+def test_missing_key_of_a_trail_is_not_replaced(place: Place) -> None:
+    """A new key would make earlier rows unverifiable; the message says where it was expected."""
+    signing = next((place.data / "keys").glob("signing*.key"))
+    files: dict[Path, tuple[str, ...]] = {signing: ("worker",)}
+    if place.name == "service":  # the others have read their MAC key in this process
+        files[place.data / "keys" / "mac.key"] = ("users", "add", "kim")
+    for file, command in files.items():
+        kept = file.rename(file.with_suffix(".kept"))
+        done = place.run(*command)
+        assert (2, "", False) == (done.exit_code, done.stdout, file.exists())
+        assert f"key file {file} does not exist" in done.stderr
+        kept.rename(file)
+    (report,) = place.objects("verify")
+    assert report["ok"]
+
+
 def test_db_restored_continues_the_trail(place: Place) -> None:
     """Every trail continues as the next incarnation, and the events before it still verify."""
     (said,) = place.objects("db", "restored", "--reason", "disk lost")

@@ -157,3 +157,28 @@ def test_command_whose_extra_is_missing_names_it(tmp_path: Path) -> None:
         assert (2, "") == (done.returncode, done.stdout)
         assert f"`auditspan {command}` needs the extra '{extra}'" in done.stderr
         assert f"pip install 'auditspan[{extra}]'" in done.stderr
+
+
+SHOP = """
+from sqlalchemy import MetaData, create_engine
+from sqlalchemy.orm import sessionmaker
+
+from auditspan import AuditTrail
+
+trail = AuditTrail(sessionmaker(create_engine({url!r})), metadata=MetaData())
+"""
+
+
+def test_init_does_not_replace_the_mac_key_of_rows(tmp_path: Path) -> None:
+    """A key file in another place is the usual reason: the message names the place and the key."""
+    (tmp_path / "shop.py").write_text(SHOP.format(url=f"sqlite:///{tmp_path}/shop.db"))
+    environ = {"PYTHONPATH": str(tmp_path), "AUDITSPAN_APP": "shop:trail"}
+    here, other = ({**environ, "AUDITSPAN_DATA_DIR": str(tmp_path / name)} for name in "ab")
+    assert 0 == auditspan("init", **here).returncode
+    assert 0 == auditspan("hold", "add", "--reason", "case 12", "--actor", "7", **here).returncode
+    done = auditspan("init", **other)
+    assert (2, "") == (done.returncode, done.stdout)
+    key_id = (tmp_path / "a" / "keys" / "mac.key").read_text().split()[1]
+    assert f"{tmp_path}/b/keys/mac.key does not exist" in done.stderr
+    assert f"MACs under the key {key_id}: restore the file" in done.stderr
+    assert 0 == auditspan("init", **here).returncode

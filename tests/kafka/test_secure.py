@@ -123,8 +123,9 @@ def test_refused_connection_is_explained_without_the_password(
     with service.start(page_properties(trusted, PASSWORD), up.key) as up:
         wait_for(lambda: waiting(up) == 0)
         done = auditspan("reconcile", "--kafka", "--json", **service.environ)
-        examined = auditspan("doctor", **service.environ)
+        examined = auditspan("doctor", "--json", **service.environ)
     report = json.loads(done.stdout)
     assert (0, True) == (done.returncode, report["ok"])
     assert report["found"] == report["rows"] > 0
-    assert "cannot be reached" not in examined.stdout
+    [found] = [one for one in json.loads(examined.stdout)["findings"] if one["kind"] == "kafka"]
+    assert "has one replica" in found["detail"]

@@ -23,6 +23,14 @@ def test_every_link_in_the_documents_works() -> None:
     assert [] == list(broken_in_markdown(pages))
 
 
+def test_index_links_to_every_page() -> None:
+    """Each reader finds each page from `docs/index.md`; folders have pages of their own."""
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    folders = ("tutorial", "how-to", "reference", "explanation")
+    pages = [page for name in folders for page in (ROOT / "docs" / name).glob("*.md")]
+    assert [] == [page.name for page in pages if f"({page.parent.name}/{page.name})" not in index]
+
+
 def test_anchors_are_those_of_a_repositorys_web_page(tmp_path: Path) -> None:
     """Punctuation is dropped, code is kept, and a repeated heading gets a number."""
     page = tmp_path / "page.md"

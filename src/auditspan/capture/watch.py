@@ -192,5 +192,6 @@ def _require_no(table: Table | None) -> None:
     if table is not None:
         raise AuditWriteError(
             f"a write to {table.name!r} was refused, because the audit tables do not exist in its "
-            "database: create them (`auditspan db upgrade`, or your own migration)"
+            "database: create them with `flask audit init`, `auditspan --app MODULE:TRAIL "
+            "init` or your own migration (the service: `auditspan db upgrade`)"
         )

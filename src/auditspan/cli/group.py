@@ -18,6 +18,10 @@ TARGET = "auditspan.target"
 """Key in click's `meta` of the function that makes the target of the commands."""
 
 
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended, as of a shell's: 128 and the number of SIGINT."""
+
+
 def set_target(context: click.Context, make: Callable[[], object]) -> None:
     """Set how the commands of this context make their target."""
     context.meta[TARGET] = make
@@ -143,7 +147,10 @@ class Commands(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except (KeyboardInterrupt, click.Abort):  # click's exit code 1 means "found something"
+            click.echo("Interrupted: there is no result.", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except (click.ClickException, click.exceptions.Exit):
             raise
         except Exception as error:  # exit code 1 would mean that a problem was found
             if isinstance(error, OSError) and error.errno == errno.EPIPE:

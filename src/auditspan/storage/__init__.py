@@ -73,7 +73,7 @@ from auditspan.storage.search_terms import INDEX as TERM_INDEX
 from auditspan.storage.search_terms import SEARCH_TERMS
 from auditspan.storage.search_terms import SOURCE as TERM_SOURCE
 from auditspan.storage.snapshot import snapshot
-from auditspan.storage.sqlite_setup import WAITS, set_up_late, set_up_sqlite
+from auditspan.storage.sqlite_setup import WAITS, is_missing_file, set_up_late, set_up_sqlite
 from auditspan.storage.stored_event import StoredEvent, begins_whole
 from auditspan.storage.stored_leases import StoredLease, read_leases
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables, audit_tables
@@ -145,6 +145,7 @@ __all__ = [
     "holding",
     "insert_counted",
     "insert_records",
+    "is_missing_file",
     "is_quarantined",
     "kept_alive",
     "key_additions",

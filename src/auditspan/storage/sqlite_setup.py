@@ -7,10 +7,11 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Dialect, Engine, event
+from sqlalchemy import URL, Connection, Dialect, Engine, event
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 _BUSY_MILLIS = 30_000
@@ -23,6 +24,14 @@ WAITS: Mapping[str, Any] = {_WAITS: True}
 """Execution options of transactions on SQLite that take the write lock before they read."""
 
 _set_up: WeakSet[Dialect] = WeakSet()
+
+
+def is_missing_file(url: URL) -> bool:
+    """Return whether the URL names a SQLite file that does not exist; connecting creates it."""
+    name = url.database if url.get_backend_name() == "sqlite" else None
+    if not name or name == ":memory:" or name.startswith("file:"):
+        return False
+    return not Path(name).exists()
 
 
 def set_up_sqlite(engine: Engine) -> Engine:

@@ -8,7 +8,7 @@ from enum import Enum
 
 from auditspan.format import ActorType, AuditRecord, ErasureKey, MacKey
 from auditspan.storage import KeySource
-from auditspan.storage.keys import stored_erasure_keys, stored_mac_key
+from auditspan.storage.keys import stored_erasure_keys, stored_mac_key, stored_path
 from auditspan.telemetry import EventSignal, announce
 
 _logger = logging.getLogger(__name__)
@@ -47,11 +47,13 @@ def announce_without_key(
     if KeyWarning.is_due:
         KeyWarning.is_due = KeyWarning.is_allowed = False
         _logger.warning(
-            "AuditTrail has no mac_key: anyone who can write to the database can change audit rows "
-            "and seal them again undetected. Create one with `flask audit init` or "
-            "`auditspan --app MODULE:TRAIL init` "
+            "AuditTrail has no mac_key, and %s (AUDITSPAN_MAC_KEY_FILE) does not exist: anyone who "
+            "can write to the database can change audit rows and seal them again undetected. If "
+            "the trail has a key in another place, name it; else create one with `flask audit "
+            "init` or `auditspan --app MODULE:TRAIL init` "
             "(docs/how-to/audit-your-own-application.md), or pass mac_key=None to run without a "
-            "key and silence this warning"
+            "key and silence this warning",
+            stored_path("mac"),
         )
 
 

@@ -11,6 +11,7 @@ import click
 from auditspan.cli import data_option
 from auditspan.cli.commands import await_ready
 from auditspan.storage.keys import load_or_create_erasure_keys, load_or_create_mac_key
+from auditspan.trail.settings import require_first_mac_key
 from auditspan_service.cli.target import ServiceTarget
 from auditspan_service.server.listening import listening
 from auditspan_service.telemetry.exporters import select_exporters
@@ -36,6 +37,9 @@ def serve(*, host: str, port: int, workers: int | None) -> None:
     target = ServiceTarget()
     settings = target.settings
     # A failure here is one sentence; in gunicorn it would be a stack trace for each worker.
+    if settings.is_embedded:
+        with target.opened_engine() as engine:
+            require_first_mac_key(engine, target.tables, settings.mac_key_file)
     load_or_create_mac_key(settings.mac_key_file, create=settings.is_embedded)
     load_or_create_erasure_keys(settings.erasure_key_file, create=settings.is_embedded)
     select_exporters(settings.sink, files=settings.collector_files).shutdown()

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import Engine, func, select
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from auditspan import Actor, audit_context
@@ -28,7 +28,11 @@ from auditspan.storage.keys import (
     load_or_create_mac_key,
     load_or_create_signing_keys,
 )
-from auditspan.trail.settings import require_guarded
+from auditspan.trail.settings import (
+    require_first_mac_key,
+    require_first_signing_key,
+    require_guarded,
+)
 from auditspan_service.accounts.api_keys import create_key
 from auditspan_service.accounts.scopes import ADMIN
 from auditspan_service.api.access import recorded_run
@@ -181,11 +185,9 @@ class Stack:
 
     def _prepare(self, progress: Progress) -> None:
         progress(f"data under {self.settings.data_dir}")
-        load_or_create_mac_key(self.settings.mac_key_file, create=True)
-        load_or_create_erasure_keys(self.settings.erasure_key_file, create=True)
-        load_or_create_signing_keys(self.settings.signing_key_file, create=True)
         database = Database.connect(self.settings.database_url)
         try:
+            self._create_keys(database.engine)
             upgrade(database.engine)
             # Its role owns the tables it has created: that finding is reported, but tolerated.
             require_guarded(
@@ -197,6 +199,19 @@ class Stack:
             )
         finally:
             database.dispose()
+
+    def _create_keys(self, engine: Engine) -> None:
+        """Create the missing keys of a new trail.
+
+        Raises:
+            KeyFileError: a key is missing that the trail has used.
+        """
+        settings, tables = self.settings, audit_tables(Base.metadata)
+        require_first_mac_key(engine, tables, settings.mac_key_file)
+        require_first_signing_key(engine, tables, settings.signing_key_file)
+        load_or_create_mac_key(settings.mac_key_file, create=True)
+        load_or_create_erasure_keys(settings.erasure_key_file, create=True)
+        load_or_create_signing_keys(settings.signing_key_file, create=True)
 
     def _serve(self, host: str, listener: socket.socket, extend: Callable[[Flask], None]) -> None:
         self._worker = self._stops.enter_context(running_worker(self.settings))

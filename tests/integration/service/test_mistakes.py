@@ -228,6 +228,21 @@ def test_following_ends_with_ctrl_c(settings: Settings) -> None:
             process.kill()
 
 
+def test_interrupted_check_does_not_count_as_a_finding(settings: Settings) -> None:
+    """Ctrl-C while a log backend is asked ends with 130, since 1 would mean a difference."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [str(AUDITSPAN), "reconcile", "--backend", url, "--data", str(settings.data_dir)]
+        with subprocess.Popen(
+            command, env=clean_environment(), stderr=subprocess.PIPE, text=True
+        ) as process:
+            silent.settimeout(PATIENCE)
+            with silent.accept()[0]:
+                process.send_signal(signal.SIGINT)
+                said = process.communicate(timeout=PATIENCE)[1]
+    assert (130, "Interrupted: there is no result.\n") == (process.returncode, said)
+
+
 @pytest.mark.parametrize("command", ["export", "events", "verify"])
 def test_command_into_a_closed_pipe_ends_quietly(settings: Settings, command: str) -> None:
     """A command whose reader is gone, as in `auditspan export | head`, prints no error."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine, MetaData, inspect
+from sqlalchemy import Engine, MetaData, inspect
 from sqlalchemy.orm import Session
 
 from auditspan.cli.commands.console import Failure
@@ -16,6 +15,7 @@ from auditspan.cli.commands.target import ACTOR, Schema, Target
 from auditspan.context import audit_context
 from auditspan.errors import AuditConfigError
 from auditspan.format import MacKey
+from auditspan.storage import is_missing_file
 from auditspan.trail import AuditTrail
 from auditspan.trail.settings import mac_keys, require_guarded, settings_from
 from auditspan.verify import metadata_of
@@ -123,7 +123,7 @@ class ApplicationTarget(Target):
             return trail.for_database(engines[bind], db.metadatas[bind])
 
     def _missing_tables(self, engine: Engine) -> list[str]:
-        if _is_missing_file(engine.url):  # connecting would create it
+        if is_missing_file(engine.url):  # connecting would create it
             return [self.tables.event.name]
         with engine.connect() as connection:
             found = inspect(connection)
@@ -140,13 +140,6 @@ class ApplicationTarget(Target):
     def _context(self) -> AbstractContextManager[Any]:
         found: AbstractContextManager[Any] = nullcontext()
         return found if self._app is None else self._app.app_context()
-
-
-def _is_missing_file(url: URL) -> bool:
-    name = url.database if url.get_backend_name() == "sqlite" else None
-    if not name or name == ":memory:" or name.startswith("file:"):
-        return False
-    return not Path(name).exists()
 
 
 def named_application(name: str, bind: str | None) -> ApplicationTarget:

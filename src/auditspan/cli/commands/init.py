@@ -16,6 +16,7 @@ from auditspan.storage.keys import (
     load_or_create_signing_keys,
 )
 from auditspan.tlog import PublicKey
+from auditspan.trail.settings import require_first_mac_key, require_first_signing_key
 
 
 @click.command()
@@ -23,8 +24,9 @@ from auditspan.tlog import PublicKey
 def init(target: Target) -> None:
     """Create the keys, tables and guards of an application; safe to repeat.
 
-    Creates what is missing, and changes nothing else. In production, keys that are missing from a
-    trail with rows are an error, because new keys would not match its rows. An application with
+    Creates what is missing, and changes nothing else. A missing key that the trail has used
+    is an error, because a new one would not match its rows; in production, so is every key that is
+    missing from a trail with rows. An application with
     Alembic creates its tables by its migrations.
     """
     settings = target.settings
@@ -49,7 +51,8 @@ def _create_keys(target: Target, engine: Engine) -> tuple[PublicKey, list[str]]:
     """Create the missing keys.
 
     Raises:
-        KeyFileError: a key is missing, the trail has rows, and this is production.
+        KeyFileError: a key is missing that the trail has used; or one is missing, the trail has
+            rows, and this is production.
     """
     may_create = target.creates_keys or not _has_rows(target, engine)
     mac, signing = target.settings.mac_key_file, target.settings.signing_key_file
@@ -58,10 +61,12 @@ def _create_keys(target: Target, engine: Engine) -> tuple[PublicKey, list[str]]:
     if target.mac_keys() and not mac.exists():
         created.remove("MAC key")  # the application provides its own
     else:
+        require_first_mac_key(engine, target.tables, mac)
         load_or_create_mac_key(mac, create=may_create)
     if has_erasable(target.metadata) and not erasure_keys_of(target.metadata):
         load_or_create_erasure_keys(target.settings.erasure_key_file, create=may_create)
         created.append("erasure key")
+    require_first_signing_key(engine, target.tables, signing)
     signer, *_ = load_or_create_signing_keys(signing, create=may_create)
     return signer.public, created
 

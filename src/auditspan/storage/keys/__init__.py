@@ -18,6 +18,7 @@ from auditspan.storage.keys.key_files import (
     rotate_signing_key,
     stored_mac_key,
 )
+from auditspan.storage.keys.key_lines import stored_path
 
 __all__ = [
     "erasure_keys_at",
@@ -32,4 +33,5 @@ __all__ = [
     "rotate_signing_key",
     "stored_erasure_keys",
     "stored_mac_key",
+    "stored_path",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from auditspan.trail.settings import otel_variables
 from auditspan.trail.settings.destinations import Destination
+from auditspan.trail.settings.first_keys import require_first_mac_key, require_first_signing_key
 from auditspan.trail.settings.guards import require_guarded
 from auditspan.trail.settings.otel_variables import Signal
 from auditspan.trail.settings.settings import (
@@ -39,6 +40,8 @@ __all__ = [
     "mac_keys",
     "make_sink",
     "otel_variables",
+    "require_first_mac_key",
+    "require_first_signing_key",
     "require_guarded",
     "running_worker",
     "settings_from",

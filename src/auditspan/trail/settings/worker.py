@@ -12,6 +12,7 @@ from auditspan.format import MacKey
 from auditspan.seal import LastSignedFile
 from auditspan.storage import AuditTables
 from auditspan.storage.keys import last_signed_file, load_mac_keys, load_or_create_signing_keys
+from auditspan.trail.settings.first_keys import require_first_signing_key
 from auditspan.trail.settings.settings import TrailSettings, load_settings
 from auditspan.trail.settings.sinks import make_sinks
 
@@ -36,8 +37,11 @@ def running_worker(
             the same one.
 
     Raises:
-        KeyFileError: there is no signing key, or it cannot be read.
+        KeyFileError: there is no signing key, or it cannot be read; or a new one would replace the
+            key of checkpoints that exist.
     """
+    if create_keys:
+        require_first_signing_key(engine, tables, settings.signing_key_file)
     signing_keys = load_or_create_signing_keys(settings.signing_key_file, create=create_keys)
     last_signed = last_signed_file(settings.signing_key_file)
     worker = Worker(
