@@ -149,8 +149,8 @@ TRIGGER_MUTATIONS = [
     _staged(
         "leave the candidates of REPLACE",
         "capture/sqlite.py",
-        "{clear} WHERE id < 0 OR id BETWEEN",
-        "{clear} WHERE id BETWEEN",
+        "WHERE id < 0 OR id BETWEEN",
+        "WHERE id BETWEEN",
         TRANSACTIONS,
         "candidate",
     ),
@@ -243,12 +243,12 @@ TRIGGER_MUTATIONS = [
     _staged(
         "take rows of other programs for one's own",
         "capture/sqlite.py",
-        "    return int(fetch(connection, newest)[0][0])",
+        "    return int(fetch(connection, sql.newest)[0][0])",
         "    return 0",
         LEFTOVERS,
         "sqlite and meet",
     ),
-    # ----------------------------------------------------------------------------- the telling
+    # ---------------------------------------------------------------------------- the assembler
     _staged(
         "leave out tables that only a class on a join audits",
         "mapping/audited_table.py",

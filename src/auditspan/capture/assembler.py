@@ -68,10 +68,9 @@ class Assembler:
         for batch in batches:
             for change in batch:
                 self._take(change)
-            kept = self._waiting() if len(self._objects) < _KEPT_OBJECTS else []
-            yield from self._closed(kept)
+            yield from self._closed(is_last=False)
         self._entries += self._counted.values()
-        yield from self._closed([])
+        yield from self._closed(is_last=True)
 
     def look(self, batch: list[StagedChange]) -> bool:
         """Note the classes of joined-inheritance objects; return False if no model has such."""
@@ -170,16 +169,15 @@ class Assembler:
             is_migration=origin.is_migration,
         )
 
-    def _waiting(self) -> list[tuple[Origin, _Entry]]:
-        open_ = {id(found) for found in self._objects.values()}
-        return [entry for entry in self._entries if id(entry) in open_]
-
-    def _closed(self, kept: list[tuple[Origin, _Entry]]) -> Iterator[Iterator[Attributed]]:
-        keep = {id(entry) for entry in kept}
-        closed = [entry for entry in self._entries if id(entry) not in keep]
-        self._entries = kept
-        if not kept:
+    def _closed(self, *, is_last: bool) -> Iterator[Iterator[Attributed]]:
+        """Yield the changes of complete entries; objects may still wait for rows."""
+        closed, self._entries = self._entries, []
+        if is_last or len(self._objects) >= _KEPT_OBJECTS:
             self._objects.clear()
+        elif self._objects:
+            waiting = {id(found) for found in self._objects.values()}
+            self._entries = [entry for entry in closed if id(entry) in waiting]
+            closed = [entry for entry in closed if id(entry) not in waiting]
         if closed:
             yield ((origin, change) for origin, entry in closed for change in entry.changes())
 

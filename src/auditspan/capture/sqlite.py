@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Dialect, Table
 from sqlalchemy.exc import OperationalError
@@ -58,15 +58,14 @@ def begin_to_write(connection: Connection, staging: Table) -> int | None:
     The lock comes first: after a read, the first write would fail instead of waiting if another
     connection had committed in between.
     """
-    name = connection.dialect.identifier_preparer.format_table(staging)
+    sql = _sql(staging, connection.dialect)
     try:
-        execute(connection, f"DELETE FROM {name} WHERE id = 0")  # noqa: S608 (a quoted name)
+        execute(connection, sql.lock)
     except OperationalError as error:
         if "readonly" not in str(error.orig):
             raise
         return None
-    newest = f"SELECT coalesce(max(id), 0) FROM {name} WHERE id > 0"  # noqa: S608
-    return int(fetch(connection, newest)[0][0])
+    return int(fetch(connection, sql.newest)[0][0])
 
 
 def position(connection: Connection, _staging: Table) -> int:
@@ -88,19 +87,17 @@ def drain(
     connection: Connection, staging: Table, look: Look, floor: int
 ) -> Iterator[list[StagedChange]]:
     """Read and delete the rows above the floor."""
-    take, clear = _sql(staging, connection.dialect)
-    batch = _read(connection, take, floor)
+    sql = _sql(staging, connection.dialect)
+    batch = _read(connection, sql.take, floor)
     ahead = batch if len(batch) == BATCH else []
     while ahead and look(ahead):
-        ahead = _read(connection, take, ahead[-1].id)
-    # Negative ids are rows that REPLACE might have displaced but did not.
-    clear = f"{clear} WHERE id < 0 OR id BETWEEN ? AND ?"
+        ahead = _read(connection, sql.take, ahead[-1].id)
     if not batch:
-        execute(connection, clear, [(0, 0)])
+        execute(connection, sql.clear, [(0, 0)])
     while batch:
-        execute(connection, clear, [(floor + 1, batch[-1].id)])
+        execute(connection, sql.clear, [(floor + 1, batch[-1].id)])
         yield batch
-        batch = _read(connection, take, batch[-1].id) if len(batch) == BATCH else []
+        batch = _read(connection, sql.take, batch[-1].id) if len(batch) == BATCH else []
 
 
 def _read(connection: Connection, take: str, last: int) -> list[StagedChange]:
@@ -134,10 +131,22 @@ def standing_problems(connection: Connection, staged: StagedTable) -> Sequence[s
     return of.trigger_problems(connection, staged)
 
 
+class _Sql(NamedTuple):
+    """Statements on one staging table."""
+
+    lock: str
+    newest: str
+    take: str
+    clear: str
+    """Negative ids are rows that REPLACE might have displaced but did not."""
+
+
 @lru_cache(maxsize=64)
-def _sql(staging: Table, dialect: Dialect) -> tuple[str, str]:
+def _sql(staging: Table, dialect: Dialect) -> _Sql:
     name = dialect.identifier_preparer.format_table(staging)
-    return (
-        f"SELECT {_COLUMNS}, position FROM {name} WHERE id > ? ORDER BY id LIMIT {BATCH}",  # noqa: S608 (a quoted name)
-        f"DELETE FROM {name}",  # noqa: S608
+    return _Sql(
+        lock=f"DELETE FROM {name} WHERE id = 0",  # noqa: S608 (a quoted name)
+        newest=f"SELECT coalesce(max(id), 0) FROM {name} WHERE id > 0",  # noqa: S608
+        take=f"SELECT {_COLUMNS}, position FROM {name} WHERE id > ? ORDER BY id LIMIT {BATCH}",  # noqa: S608
+        clear=f"DELETE FROM {name} WHERE id < 0 OR id BETWEEN ? AND ?",  # noqa: S608
     )

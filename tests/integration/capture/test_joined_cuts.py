@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from auditspan.capture import classes, postgresql, sqlite, telling
+from auditspan.capture import assembler, classes, postgresql, sqlite
 from auditspan.capture.leftovers import take_leftovers
 from integration.capture.application import Application, make_application
 from integration.capture.test_leftovers import capture_of, outside, work
@@ -80,7 +80,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgresql, "BATCH", 2)
     monkeypatch.setattr(postgresql, "_AT_ONCE", 2)
     sqlite._sql.cache_clear()  # noqa: SLF001 (it contains the size of a batch)
-    monkeypatch.setattr(telling, "_KEPT_OBJECTS", 1)
+    monkeypatch.setattr(assembler, "_KEPT_OBJECTS", 1)
     monkeypatch.setattr(classes, "_IN_MEMORY", 2)
 
 
