@@ -29,7 +29,10 @@ from support.patience import PATIENCE
 from support.postgres import migrated_database
 from support.running import AUDITSPAN, auditspan, clean_environment
 
-NAMES = ("audited", "exempt", "bare")
+NAMES = ("audited", "floor", "exempt", "bare")
+RECORDING = ("audited", "floor")
+"""Those with triggers, which write audit rows."""
+
 PROCESSES = (1, 2)
 
 _CONFIG = "python:auditspan_service.server.gunicorn_conf"
@@ -66,7 +69,7 @@ class Subject:
 
     def drain(self) -> None:
         """Wait until the worker has sealed and delivered everything."""
-        while self.name == "audited" and self._is_behind():
+        while self.name in RECORDING and self._is_behind():
             time.sleep(0.1)
 
     def _is_behind(self) -> bool:
@@ -86,7 +89,7 @@ def _started(stack: ExitStack, name: str, folder: Path, collector: Collector) ->
     url = stack.enter_context(migrated_database())
     environ = _environ(folder, url, collector)
     key = _key(environ)
-    if name != "audited":
+    if name not in RECORDING:
         _drop_triggers(url)
     worker = None
     if name != "bare":
@@ -136,7 +139,7 @@ def _command(name: str, port: int, processes: int) -> list[str]:
     gunicorn += ["--workers", str(processes)]
     if name == "bare":
         return [*gunicorn, "--threads", "8", "--no-control-socket", "serving.bare:app"]
-    app = {"audited": "auditspan_service.wsgi:app", "exempt": "serving.exempt:app"}[name]
+    app = "auditspan_service.wsgi:app" if name == "audited" else f"serving.{name}:app"
     return [*gunicorn, "-c", _CONFIG, app]
 
 
