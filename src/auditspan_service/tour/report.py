@@ -111,7 +111,7 @@ def _print_where_next(proof: Proof, stage: Stage) -> None:
         click.echo(
             f"  {command} up  # the pages, in a browser; the tour with --stay leaves them open"
         )
-    if _in_container():
+    elif _in_container():
         click.echo("Run them like the tour, such as with `docker compose exec service auditspan`.")
 
 

@@ -55,6 +55,8 @@ def test_a_session_and_its_views_are_recorded_under_the_user(service: RunningSer
     assert ["session.create", "audit.viewed"] == [created["action"], viewed["action"]]
     assert {"ada"} == {one["actor"]["label"] for one in (created, viewed)}
     assert issued.text.rpartition("_")[2] not in str(service.bodies())
+    page = client.get(f"/events/{created['event_id']}").text
+    assert "<h1>ada performed session.create.</h1>" in " ".join(page.split())
 
 
 def test_the_cookie_has_its_flags(service: RunningService) -> None:

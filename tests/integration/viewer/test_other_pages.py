@@ -77,7 +77,8 @@ def test_a_history_has_the_events_of_its_target(auditor: Auditor) -> None:
     """Newest first, and only these."""
     expected = [one.event_id for one in auditor.events() if one.target == CUSTOMER]
     assert expected == rows(auditor.page("/history/customer/1"))
-    assert 404 == auditor.get("/history/customer/99").status_code
+    missing = auditor.get("/history/customer/99")
+    assert (404, True) == (missing.status_code, ">All events</a>" in missing.text)
 
 
 def test_integrity_checks_each_checkpoint(auditor: Auditor) -> None:
