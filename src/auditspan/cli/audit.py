@@ -7,7 +7,8 @@ from functools import partial
 
 import click
 
-from auditspan.cli.group import Commands, bind_option, set_target, use_umask
+from auditspan.cli.group import Commands, use_umask
+from auditspan.cli.options import bind_option, set_target
 from auditspan.cli.table import COMMANDS
 
 

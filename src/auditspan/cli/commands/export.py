@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from auditspan.cli.commands.console import FOUND, Failure
 from auditspan.cli.commands.progress import progress_bar
 from auditspan.cli.commands.target import Target, pass_target
-from auditspan.cli.group import data_option
+from auditspan.cli.options import data_option
 from auditspan.delivery import NOTHING, UNFIT, Item, outgoing, record_of, write_records
 from auditspan.errors import NotSealedError
 from auditspan.format import SealedRow

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from auditspan.cli.commands.console import json_option
 from auditspan.cli.doctor import Examination
-from auditspan.cli.group import TARGET, data_option
+from auditspan.cli.options import TARGET, data_option
 from auditspan.delivery.worker import Worker
 from auditspan.errors import AuditConfigError
 from auditspan.format import Actor, MacKey

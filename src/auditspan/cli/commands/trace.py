@@ -23,7 +23,7 @@ from auditspan.cli.commands.console import (
     wants_json,
 )
 from auditspan.cli.commands.trace_links import TraceUrl, trace_urls, with_trace_url
-from auditspan.cli.group import TARGET, data_option
+from auditspan.cli.options import TARGET, data_option
 from auditspan.telemetry.otlp import Trace, TraceFiles, render_trace, trace_as_dict
 
 if TYPE_CHECKING:

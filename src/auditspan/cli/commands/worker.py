@@ -13,7 +13,7 @@ import click
 from auditspan.cli.commands.console import say_lines
 from auditspan.cli.commands.starting import await_ready
 from auditspan.cli.commands.target import Target, pass_target
-from auditspan.cli.group import data_option
+from auditspan.cli.options import data_option
 
 _say = partial(say_lines, err=True)
 
