@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -191,9 +191,28 @@ def upward(modules: Mapping[str, str]) -> set[Import]:
 
 def circles(modules: Mapping[str, str]) -> set[str]:
     """Folders from which imports lead back to themselves."""
+    return returning((one.source, one.target) for one in crossing(modules))
+
+
+def circles_of_files(modules: Mapping[str, str]) -> set[str]:
+    """Files from which imports lead back to themselves, in functions, too."""
+    names = {path: path.removesuffix(".py").removesuffix("/__init__") for path in modules}
+    files = {name.replace("/", "."): path for path, name in names.items()}
+    steps = (
+        (path, files.get(f"{node.module}.{alias.name}", files.get(str(node.module), path)))
+        for path, source in modules.items()
+        for node in ast.walk(parsed(source))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    )
+    return returning((source, target) for source, target in steps if source != target)
+
+
+def returning(arrows: Iterable[tuple[str, str]]) -> set[str]:
+    """The nodes from which arrows lead back to themselves."""
     steps: dict[str, set[str]] = {}
-    for one in crossing(modules):
-        steps.setdefault(one.source, set()).add(one.target)
+    for source, target in arrows:
+        steps.setdefault(source, set()).add(target)
 
     def reached(start: str, seen: set[str]) -> set[str]:
         for step in steps.get(start, set()) - seen:
@@ -239,6 +258,11 @@ def test_no_folders_import_each_other() -> None:
     assert set() == circles(MODULES)
 
 
+def test_no_files_import_each_other() -> None:
+    """Neither in the library nor in the service, not even when they are used."""
+    assert set() == circles_of_files(MODULES)
+
+
 def test_a_folder_is_entered_through_its_face() -> None:
     """Other folders, and the service, import what `__init__` exports, and nothing else."""
     assert set() == private(MODULES)
@@ -272,6 +296,16 @@ def test_a_circle_is_found() -> None:
         "auditspan/telemetry/planted.py": "from auditspan.telemetry.otlp import Damage",
     }
     assert {"telemetry.otlp", "telemetry"} == circles({**MODULES, **planted})
+
+
+def test_a_circle_of_files_is_found() -> None:
+    """Here by way of a third."""
+    planted = {
+        "auditspan_service/one.py": "from auditspan_service import two",
+        "auditspan_service/two.py": "def f():\n    from auditspan_service.three import g",
+        "auditspan_service/three.py": "from auditspan_service.one import h",
+    }
+    assert set(planted) == circles_of_files({**MODULES, **planted})
 
 
 @pytest.mark.parametrize(
