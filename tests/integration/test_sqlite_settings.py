@@ -61,6 +61,14 @@ def of_session_bound_later(url: str, **options: Any) -> tuple[object, ...]:
         return pragmas(session)
 
 
+def of_second_bind(url: str, **options: Any) -> tuple[object, ...]:
+    second = create_engine(url)
+    sessions = sessionmaker(binds={Base: create_engine("sqlite://"), Note: second})
+    AuditTrail(sessions, metadata=MetaData(), **options)
+    with Session(second) as session:
+        return pragmas(session)
+
+
 def of_flask_sqlalchemy(url: str, **options: Any) -> tuple[object, ...]:
     app, db = Flask(__name__), SQLAlchemy()
     AuditTrail(db.session, metadata=db.metadata, **options)
@@ -97,6 +105,7 @@ def of_async_sessionmaker(url: str, **options: Any) -> tuple[object, ...]:
     [
         of_sessionmaker,
         of_session_bound_later,
+        of_second_bind,
         of_flask_sqlalchemy,
         of_flask_sqlalchemy_lite,
         of_async_sessionmaker,

@@ -32,7 +32,7 @@ MUTATIONS = [
     Mutation(
         "show redacted columns of objects",
         "mapping/values.py",
-        "    if column.redacted:\n        return redact(column.name, value, key)\n",
+        "    if column.redacted:\n        return lambda value: redact(name, value, key)\n",
         "",
         SECRETS,
     ),

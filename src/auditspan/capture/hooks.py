@@ -97,7 +97,7 @@ def _drain_or_roll_back(connection: Connection) -> None:
     If that fails, roll back, because the transaction must not be committed. SQLAlchemy would leave
     it open, and the next `commit()` on SQLite would commit the changes without their audit rows.
     """
-    known = (peer() for peer in open_transaction(connection).peers)
+    known = {peer() for peer in open_transaction(connection).peers} - {None, connection}
     peers = [peer for peer in known if peer is not None and _is_open(peer)]
     try:
         for each in {connection, *peers}:

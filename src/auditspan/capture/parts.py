@@ -30,7 +30,7 @@ from auditspan.mapping import (
     Convert,
     Image,
     Number,
-    concealed,
+    concealer,
     converter,
     parse_image,
     target_id,
@@ -182,10 +182,9 @@ class PartReader:
         return {}
 
     def _reading(self, audited: AuditedColumn) -> _Reading:
-        convert, key = self._converters[audited.column], self.mac_key
-        return _Reading(
-            audited.name, audited.column.name, convert, lambda value: concealed(audited, value, key)
-        )
+        convert = self._converters[audited.column]
+        conceal = concealer(audited, self.mac_key)
+        return _Reading(audited.name, audited.column.name, convert, conceal)
 
     def _value(self, column: Column[Any], image: Image) -> Json:
         return _value(image, column.name, self._converters[column])

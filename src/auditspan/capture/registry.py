@@ -28,17 +28,18 @@ _nowhere: WeakKeyDictionary[MetaData, Capture] = WeakKeyDictionary()
 def register(capture: Capture, engines: Iterable[Engine]) -> None:
     """Register a capture for its metadata and, if that has several, for these engines."""
     _by_metadata[capture.metadata] = _nowhere[capture.metadata] = capture
-    _notify()
     for engine in engines:
-        _by_engine.setdefault(engine.dialect, {})[capture.metadata] = capture
+        _by_engine.setdefault(engine.dialect, {}).pop(capture.metadata, None)
         meet(capture, engine)
+    _notify()
 
 
 def meet(capture: Capture, engine: Engine) -> None:
     """Register an engine that is used by sessions of this capture's trail."""
     known = _by_engine.setdefault(engine.dialect, {})
-    is_met_again = known.get(capture.metadata) is capture and capture.metadata not in _nowhere
-    if is_met_again or known.setdefault(capture.metadata, capture) is not capture:
+    if capture.metadata in known and capture.metadata not in _nowhere:
+        return
+    if known.setdefault(capture.metadata, capture) is not capture:
         return
     _nowhere.pop(capture.metadata, None)
     if capture.sqlite_settings:

@@ -19,7 +19,7 @@ from auditspan.mapping.privacy import Privacy, privacy_of
 from auditspan.mapping.row_image import Image, Number, parse_image, parse_value
 from auditspan.mapping.subjects import subject_of, types_of
 from auditspan.mapping.targets import as_target, identity_of, model_of, target_of
-from auditspan.mapping.values import concealed, readable, target_id
+from auditspan.mapping.values import concealed, concealer, readable, target_id
 
 __all__ = [
     "AuditedColumn",
@@ -38,6 +38,7 @@ __all__ = [
     "audited_model",
     "audited_table",
     "concealed",
+    "concealer",
     "converter",
     "decided_table",
     "has_erasable",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from auditspan.format import (
@@ -35,9 +35,15 @@ def target_id(identity: Sequence[Any]) -> str:
 
 def concealed(column: AuditedColumn, value: Json, key: MacKey | None) -> Json:
     """Return the value for a body, with secrets redacted."""
+    return concealer(column, key)(value)
+
+
+def concealer(column: AuditedColumn, key: MacKey | None) -> Callable[[Json], Json]:
+    """Return the function that redacts the secrets in the values of a column."""
+    name, secrets = column.name, column.secrets
     if column.redacted:
-        return redact(column.name, value, key)
-    return redact_members(column.name, value, column.secrets, key)
+        return lambda value: redact(name, value, key)
+    return lambda value: redact_members(name, value, secrets, key)
 
 
 def readable(
