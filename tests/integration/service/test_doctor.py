@@ -24,6 +24,7 @@ from auditspan_service.database.engine import make_engine
 from auditspan_service.models import Base
 from integration.sinks.faulty import GOOD, Answer, faulty_collector
 from support.collector import read_documents, run_collector
+from support.migrated import migrated_sqlite
 from support.roles import Deployed, deployed_database
 from support.running import Up
 
@@ -73,7 +74,8 @@ def place(tmp_path: Path, collector: Collector) -> Place:
     made = Place(
         folder=tmp_path / "data", environ={"AUDITSPAN_AUDIT_ENDPOINT": collector.audit_endpoint}
     )
-    for command in (("db", "upgrade"), ("keys", "init"), ("checkpoint", "--init")):
+    migrated_sqlite(made.folder / "auditspan.db")
+    for command in (("keys", "init"), ("checkpoint", "--init")):
         assert made.run(*command).exit_code == 0
     return made
 
