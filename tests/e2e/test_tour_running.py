@@ -41,29 +41,34 @@ def environ(up: Up, settings: dict[str, str]) -> dict[str, str]:
 
 def tour(up: Up, environ: dict[str, str], *arguments: str) -> dict[str, object]:
     """What the tour says of this service; exit code 0."""
-    done = auditspan("tour", "--json", "--url", up.said.url, *arguments, **environ)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = CliRunner().invoke(
+        main, ["tour", "--json", "--url", up.said.url, *arguments], env=environ
+    )
+    assert done.exit_code == 0, done.output
     said: dict[str, object] = json.loads(done.stdout)
     return said
 
 
 def test_the_story_is_told_to_the_service_that_runs(up: Up, environ: dict[str, str]) -> None:
-    """Every step is as it must be, those that fail too, and twice in a row."""
-    for _ in range(2):
-        said = tour(up, environ)
-        assert said["ok"] is True
-        assert (said["rows"], said["span_events"], said["log_records"]) == (14, 14, 14)
-        assert said["tampered"] is None
+    """Every step is as it must be, those that fail too."""
+    require_whole(tour(up, environ))
+
+
+def require_whole(said: dict[str, object]) -> None:
+    """Every step has a row, a span event and a log record."""
+    assert said["ok"] is True
+    assert (said["rows"], said["span_events"], said["log_records"]) == (14, 14, 14)
+    assert said["tampered"] is None
 
 
 def test_the_tour_makes_its_key_and_revokes_it(up: Up, environ: dict[str, str]) -> None:
-    """Afterwards nobody gets in with it; with --key none is made."""
+    """Afterwards nobody gets in with it; with --key none is made. It may run again and again."""
     made = up.client.post("/v1/users", json={"username": "somebody"})
     assert made.status_code == 201
     before = keys_of_the_tour(environ)
-    tour(up, environ, "--key", up.key)
+    require_whole(tour(up, environ, "--key", up.key))
     assert before == keys_of_the_tour(environ)
-    tour(up, environ)
+    require_whole(tour(up, environ))
     *earlier, own, reader = keys_of_the_tour(environ)
     assert before == earlier
     assert None not in (own["revoked_at"], reader["revoked_at"])
@@ -100,6 +105,6 @@ def test_tour_in_a_container_says_that_addresses_are_inside_it(
 
 def keys_of_the_tour(environ: dict[str, str]) -> list[dict[str, object]]:
     """The keys that the tour made, without their last uses, which are written later."""
-    listed = auditspan("keys", "list", "--json", **environ).stdout
+    listed = CliRunner().invoke(main, ["keys", "list", "--json"], env=environ).stdout
     keys = [json.loads(line) | {"last_used_at": None} for line in listed.splitlines()]
     return [key for key in keys if key["username"] == "auditspan-tour"]

@@ -8,10 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from auditspan_service.cli import main
-from auditspan_service.database.engine import make_engine
-from auditspan_service.database.schema import upgrade
 from integration.trust.world import opened
 from support.collector import traces
+from support.migrated import migrated_sqlite
 from support.running import AUDITSPAN
 from support.terminal import on_terminal
 
@@ -23,10 +22,7 @@ URL = f"https://jaeger.example.org/trace/{TRACE_ID}"
 def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The settings of a trail with one event of a trace, whose span is in a collector's file."""
     folder = tmp_path_factory.mktemp("links")
-    url = f"sqlite:///{folder / 'trail.db'}"
-    engine = make_engine(url)
-    upgrade(engine)
-    engine.dispose()
+    url = migrated_sqlite(folder / "trail.db")
     with opened(url, folder / "collector") as trail:
         trail.grow(1)
     file = folder / "collector" / "telemetry" / "traces.jsonl"

@@ -9,23 +9,12 @@ from pathlib import Path
 import pytest
 
 from auditspan_service.config import Settings
-from auditspan_service.database.engine import make_engine
-from auditspan_service.database.schema import upgrade
+from support.migrated import migrated_sqlite
 from support.postgres import empty_database, migrated_database
 from support.service import RunningService, running_service, settings_at
-from support.templates import Template
 
 DATABASES = ("sqlite", "postgresql")
 _KEPT = {"AUDITSPAN_TEST_DATABASE_URL"}
-
-
-def _migrate(url: str, _folder: Path) -> None:
-    engine = make_engine(url)
-    upgrade(engine)
-    engine.dispose()
-
-
-_MIGRATED = Template(_migrate, file="auditspan.db")
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +38,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """A SQLite database with the schema."""
-    with _MIGRATED.copied("sqlite", tmp_path) as url:
-        return url
+    return migrated_sqlite(tmp_path / "auditspan.db")
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from auditspan_service.config import Settings, load_settings
 from auditspan_service.database.engine import Database
 from auditspan_service.files.up_file import announced
 from auditspan_service.models import Base
+from support.migrated import migrated_sqlite
 from support.patience import PATIENCE
 from support.running import AUDITSPAN, clean_environment
 
@@ -46,7 +47,8 @@ NO_PORT = "postgresql://kim:hunter2@127.0.0.1:1/trail"
 def settings(tmp_path: Path) -> Settings:
     """Of a trail with two sealed rows, and both keys."""
     folder = tmp_path / "data"
-    for making in (("db", "upgrade"), ("keys", "init"), ("checkpoint", "--init"), CREATE):
+    migrated_sqlite(folder / "auditspan.db")
+    for making in (("keys", "init"), ("checkpoint", "--init"), CREATE):
         assert invoke(*making, "--data", str(folder)).exit_code == 0
     made = load_settings(data_dir=folder)
     database = Database.connect(made.database_url)

@@ -15,8 +15,7 @@ from auditspan.storage.keys import load_or_create_signing_keys
 from auditspan.tlog import Checkpoint, SigningKey, Tree, open_note
 from auditspan_service.cli import main
 from auditspan_service.config import Settings
-from auditspan_service.database.engine import make_engine
-from auditspan_service.database.schema import upgrade
+from support.migrated import migrated_sqlite
 from support.service import Caller, RunningService, problem, running_service, settings_at
 
 EVENTS = "/v1/audit-events"
@@ -72,10 +71,7 @@ def trail(service: RunningService, settings: Settings) -> Trail:
 def long(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trail]:
     """A trail of some 2,000 events with several checkpoints."""
     folder = tmp_path_factory.mktemp("long")
-    url = f"sqlite:///{folder / 'auditspan.db'}"
-    engine = make_engine(url)
-    upgrade(engine)
-    engine.dispose()
+    url = migrated_sqlite(folder / "auditspan.db")
     settings = settings_at(folder / "data", url)
     with running_service(settings) as service:
         made = Trail(service, settings)

@@ -13,8 +13,7 @@ from auditspan import Actor, audit_context
 from auditspan.seal import Sealer
 from auditspan.tlog import SigningKey
 from auditspan_service.accounts.api_keys import create_key
-from auditspan_service.database.engine import make_engine
-from auditspan_service.database.schema import upgrade
+from support.migrated import migrated_sqlite
 from support.service import Caller, RunningService, problem, running_service, settings_at
 
 EVENTS = "/v1/audit-events"
@@ -40,10 +39,7 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """One for all tests, on SQLite: the conditions are the same on PostgreSQL."""
     folder = tmp_path_factory.mktemp("tenants")
-    url = f"sqlite:///{folder / 'auditspan.db'}"
-    engine = make_engine(url)
-    upgrade(engine)
-    engine.dispose()
+    url = migrated_sqlite(folder / "auditspan.db")
     with running_service(settings_at(folder, url, record_access=True)) as service:
         callers = {tenant: caller(service, tenant) for tenant in TENANTS}
         events = {tenant: record(one) for tenant, one in callers.items()}

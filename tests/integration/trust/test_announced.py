@@ -21,9 +21,8 @@ from auditspan.storage.new_events import insert_records
 from auditspan.telemetry.span_events import announce
 from auditspan.verify.reconcile import reconcile
 from auditspan_service.cli import main
-from auditspan_service.database.engine import make_engine
-from auditspan_service.database.schema import upgrade
 from integration.trust.world import MAC, Trail, opened, record
+from support.migrated import migrated_sqlite
 
 
 def commit_and_announce(trail: Trail, count: int) -> list[str]:
@@ -139,10 +138,7 @@ def command(trail: Trail, *arguments: str) -> Result:
 @pytest.mark.parametrize("given", [True, False], ids=["with a path", "by the settings"])
 def test_the_command_names_deleted_rows(tmp_path: Path, *, given: bool) -> None:
     """`reconcile --spans` is exit code 1 and names the row; without it the files are whole."""
-    url = f"sqlite:///{tmp_path / 'trail.db'}"
-    engine = make_engine(url)
-    upgrade(engine)
-    engine.dispose()
+    url = migrated_sqlite(tmp_path / "trail.db")
     with opened(url, tmp_path / "collector") as trail:
         ids = commit_and_announce(trail, 2)
         delete_row(trail, ids[0])

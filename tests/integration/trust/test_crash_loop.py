@@ -21,8 +21,10 @@ from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.errors import SinkUnavailableError
 from auditspan.telemetry import semconv
 from auditspan.telemetry.otlp.files import read_logs
-from integration.trust.world import Trail
+from integration.trust.conftest import DATABASES
+from integration.trust.world import Trail, opened
 from support.relaying import relaying, wait_for
+from support.templates import Template
 
 BACKLOG = 4000
 
@@ -88,14 +90,6 @@ def steady(trail: Trail) -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def backlog(fresh: Trail) -> Trail:
-    """A trail with some thousand rows that no relay has sent."""
-    fresh.write(BACKLOG)
-    fresh.seal(batch=1000)
-    return fresh
-
-
 def crash_until_sent(trail: Trail, batches: int) -> int:
     """Let relays crash until every row is acknowledged; how many did."""
     most = 2 * BACKLOG // MAX_RECORDS
@@ -104,6 +98,41 @@ def crash_until_sent(trail: Trail, batches: int) -> int:
             return crashes
         crash(trail, batches)
     return most
+
+
+def _write(url: str, folder: Path) -> None:
+    with opened(url, folder / "collector") as trail:
+        trail.write(BACKLOG)
+        trail.seal(batch=1000)
+
+
+def _write_and_send(url: str, folder: Path) -> None:
+    _write(url, folder)
+    with opened(url, folder / "collector") as trail:
+        crash_until_sent(trail, 4)
+
+
+_WRITTEN, _SENT = Template(_write), Template(_write_and_send)
+
+
+@contextmanager
+def _copied(template: Template, kind: str, folder: Path) -> Iterator[Trail]:
+    with template.copied(kind, folder) as url, opened(url, folder / "collector") as trail:
+        yield trail
+
+
+@pytest.fixture(params=DATABASES)
+def backlog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Trail]:
+    """A trail with some thousand rows that no relay has sent."""
+    with _copied(_WRITTEN, request.param, tmp_path) as trail:
+        yield trail
+
+
+@pytest.fixture(params=DATABASES)
+def sent(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Trail]:
+    """The same rows, which relays have sent that crashed after four batches."""
+    with _copied(_SENT, request.param, tmp_path) as trail:
+        yield trail
 
 
 @pytest.mark.parametrize("batches", [2, 4])
@@ -115,53 +144,54 @@ def test_relays_that_crash_deliver_a_backlog(backlog: Trail, batches: int) -> No
     assert found.total() <= 2 * BACKLOG
 
 
-def test_relays_that_crash_without_a_backlog_send_few_copies(backlog: Trail) -> None:
+def test_relays_that_crash_without_a_backlog_send_few_copies(sent: Trail) -> None:
     """Each of them repeats the first of the unconfirmed rows and nothing else."""
-    crash_until_sent(backlog, 4)
-    before = copies(backlog).total()
+    before = copies(sent).total()
     for _ in range(5):
-        crash(backlog, 1)
-    assert 5 * FIRST_REPEATED == copies(backlog).total() - before
+        crash(sent, 1)
+    assert 5 * FIRST_REPEATED == copies(sent).total() - before
 
 
-def test_what_the_collector_lost_between_two_relays_is_sent_again(backlog: Trail) -> None:
+def test_what_the_collector_lost_between_two_relays_is_sent_again(sent: Trail) -> None:
     """Rows whose acknowledgement no relay outlived by five seconds arrive once more."""
-    crash_until_sent(backlog, 4)
-    (backlog.folder / AUDIT_FILE).unlink()
-    with steady(backlog):
-        wait_for(lambda: len(copies(backlog)) == BACKLOG)
-    assert list(range(BACKLOG)) == sorted(copies(backlog))
+    (sent.folder / AUDIT_FILE).unlink()
+    with steady(sent):
+        wait_for(lambda: cursors(sent).safe == BACKLOG - 1)
+    assert list(range(BACKLOG)) == sorted(copies(sent))
 
 
-def test_what_the_collector_lost_before_a_transport_error_is_sent_again(backlog: Trail) -> None:
+def test_what_the_collector_lost_before_a_transport_error_is_sent_again(sent: Trail) -> None:
     """A relay that meets the error goes back to the safe cursor, over what others sent, too."""
-    crash_until_sent(backlog, 4)
-    (backlog.folder / AUDIT_FILE).unlink()
-    with relaying(backlog.engine, backlog.tables, _Interrupted(backlog.folder)):
-        wait_for(lambda: len(copies(backlog)) == BACKLOG)
-    assert cursors(backlog).sent == BACKLOG - 1
+    (sent.folder / AUDIT_FILE).unlink()
+    sink = _Interrupted(sent.folder)
+    with relaying(sent.engine, sent.tables, sink):
+        wait_for(lambda: len(sink.written) == BACKLOG)
+    assert list(range(BACKLOG)) == sorted(copies(sent))
+    assert cursors(sent).sent == BACKLOG - 1
 
 
 class _Interrupted(FileSink):
-    """Is not there for the first batch."""
+    """Is not there for the first batch; remembers the numbers of the rows that it wrote."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self._calls = itertools.count()
+        self.written: set[object] = set()
 
     def send(self, records: Sequence[ExportRecord]) -> None:
         """Fail once."""
         if next(self._calls) == 0:
             raise SinkUnavailableError("the connection was reset")
         super().send(records)
+        numbers = (record.attributes.get(semconv.SEQUENCE_NUMBER) for record in records)
+        self.written |= {number for number in numbers if number is not None}
 
 
-def test_what_a_relay_confirmed_is_not_sent_again(backlog: Trail) -> None:
+def test_what_a_relay_confirmed_is_not_sent_again(sent: Trail) -> None:
     """The safe cursor reaches the end once a relay has lived long enough."""
-    crash_until_sent(backlog, 4)
-    with steady(backlog):
-        wait_for(lambda: cursors(backlog).safe == BACKLOG - 1)
-    before = copies(backlog)
-    with steady(backlog):
+    with steady(sent):
+        wait_for(lambda: cursors(sent).safe == BACKLOG - 1)
+    before = copies(sent)
+    with steady(sent):
         time.sleep(2 * SAFE_AFTER / 10)
-    assert before == copies(backlog)
+    assert before == copies(sent)

@@ -24,9 +24,8 @@ from auditspan.errors import AuditConfigError, LogBackendError
 from auditspan.storage import insert_records
 from auditspan.verify.backends import Delivered, read_backend
 from auditspan_service.cli import main
-from auditspan_service.database.engine import make_engine
-from auditspan_service.database.schema import upgrade
 from integration.trust.world import MAC, Trail, opened, record
+from support.migrated import migrated_sqlite
 
 NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=3)
 Line = tuple[int, Delivered]
@@ -177,10 +176,7 @@ def test_a_backend_that_is_away_is_an_error() -> None:
 @pytest.fixture
 def migrated(tmp_path: Path) -> Iterator[Trail]:
     """The service's trail without a row, on SQLite."""
-    url = f"sqlite:///{tmp_path / 'trail.db'}"
-    engine = make_engine(url)
-    upgrade(engine)
-    engine.dispose()
+    url = migrated_sqlite(tmp_path / "trail.db")
     with opened(url, tmp_path / "collector") as trail:
         yield trail
 

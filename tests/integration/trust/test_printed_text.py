@@ -6,7 +6,6 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +16,8 @@ from auditspan.delivery.sinks import AUDIT_FILE
 from auditspan.format.canonical import Json
 from auditspan.storage.new_events import insert_records
 from auditspan_service.cli import main
-from auditspan_service.database.engine import make_engine
-from auditspan_service.database.schema import upgrade
 from integration.trust.world import KEY, MAC, Trail, opened, record
+from support.migrated import migrated_sqlite
 
 NASTY = "x\x1b[2J\x9b31m\u202e\u2066\x07\nreconciled"
 INSERT_USER = """
@@ -29,13 +27,11 @@ VALUES (?, 1, '2026-01-01 00:00:00.000000', '2026-01-01 00:00:00.000000', 1)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-@pytest.fixture
-def trail(tmp_path: Path) -> Iterator[Trail]:
+@pytest.fixture(scope="module")
+def trail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trail]:
     """A delivered trail, with strangers' text in a row and in the collector's files."""
-    url = f"sqlite:///{tmp_path / 'trail.db'}"
-    engine = make_engine(url)
-    upgrade(engine)
-    engine.dispose()
+    tmp_path = tmp_path_factory.mktemp("printed")
+    url = migrated_sqlite(tmp_path / "trail.db")
     with closing(sqlite3.connect(tmp_path / "trail.db")) as connection:
         connection.execute(INSERT_USER, (NASTY,))
         connection.commit()

@@ -19,11 +19,10 @@ from auditspan.verify import VerifyReport, sealed_rows, verify_trail
 from auditspan.verify.processes import cores
 from auditspan.verify.source import source_of
 from auditspan_service.cli import main
-from auditspan_service.database.engine import make_engine
-from auditspan_service.database.schema import upgrade
 from integration.trust.conftest import BATCHES, grown
 from integration.trust.world import KEY, MAC, Trail, opened
 from support.attacker import take_guards_away
+from support.migrated import migrated_sqlite
 
 RANGE = 7
 #: Each of them is committed; together they touch the first, the last and other rows of ranges.
@@ -188,10 +187,7 @@ with snapshot(create_engine(sys.argv[1])) as connection:
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[str, Trail]]:
     """A trail of the service on SQLite, and its URL."""
-    url = f"sqlite:///{tmp_path / 'trail.db'}"
-    engine = make_engine(url)
-    upgrade(engine)
-    engine.dispose()
+    url = migrated_sqlite(tmp_path / "trail.db")
     with opened(url, tmp_path / "collector") as trail:
         trail.grow(12, 1, 20)
         yield url, trail

@@ -24,6 +24,7 @@ from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
 from integration.sinks.faulty import GOOD, faulty_collector
 from integration.trust.world import MAC, Trail, opened
+from support.migrated import migrated_sqlite
 from support.roles import deployed_database
 
 
@@ -153,10 +154,7 @@ def test_the_command_notes_it(kind: str, tmp_path: Path, request: pytest.Fixture
 
 def test_it_is_sent_to_the_sink_that_is_named(tmp_path: Path) -> None:
     """One of AUDITSPAN_MORE_SINKS, and no other; a name that nobody has is an error."""
-    url = f"sqlite:///{tmp_path / 'trail.db'}"
-    engine = make_engine(url)
-    upgrade(engine)
-    engine.dispose()
+    url = migrated_sqlite(tmp_path / "trail.db")
     with (
         opened(url, tmp_path / "collector") as trail,
         faulty_collector(lambda _: GOOD) as archive,

@@ -22,9 +22,8 @@ from auditspan.telemetry.otlp.files import LogEntry, read_logs
 from auditspan.tlog.note import Checkpoint, open_note
 from auditspan.verify import reconcile, resend
 from auditspan_service.cli import main
-from auditspan_service.database.engine import make_engine
-from auditspan_service.database.schema import upgrade
 from integration.trust.world import KEY, MAC, Trail, opened, ours
+from support.migrated import migrated_sqlite
 from support.relaying import relaying, wait_for
 
 
@@ -228,10 +227,7 @@ def command(trail: Trail, *arguments: str) -> Result:
 
 def test_the_command_sends_again(tmp_path: Path) -> None:
     """Exit code 1 with what was missing and what was sent, then 0."""
-    url = f"sqlite:///{tmp_path / 'trail.db'}"
-    engine = make_engine(url)
-    upgrade(engine)
-    engine.dispose()
+    url = migrated_sqlite(tmp_path / "trail.db")
     with opened(url, tmp_path / "collector") as trail:
         trail.grow(3, 4)
         lost = lose(trail, 2)
@@ -244,10 +240,7 @@ def test_the_command_sends_again(tmp_path: Path) -> None:
 
 def test_the_command_reads_gzip_and_names_other_formats(tmp_path: Path) -> None:
     """Packed files reconcile like plain ones; a format that is not read is exit code 2."""
-    url = f"sqlite:///{tmp_path / 'trail.db'}"
-    engine = make_engine(url)
-    upgrade(engine)
-    engine.dispose()
+    url = migrated_sqlite(tmp_path / "trail.db")
     with opened(url, tmp_path / "collector") as trail:
         trail.grow(3, 4)
         file = trail.folder / AUDIT_FILE

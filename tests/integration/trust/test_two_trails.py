@@ -22,10 +22,9 @@ from auditspan.verify import ReconcileReport, reconcile, resend
 from auditspan.verify.trail import verify_trail
 from auditspan.verify.witness import read_witness
 from auditspan_service.cli import main
-from auditspan_service.database.engine import make_engine
-from auditspan_service.database.schema import upgrade
 from integration.trust.test_announced import commit_and_announce, spans
 from integration.trust.world import KEY, MAC, OTHER_LOG, Trail, opened
+from support.migrated import migrated_sqlite
 
 
 @pytest.fixture
@@ -217,10 +216,7 @@ def command(trail: Trail, *arguments: str) -> Result:
 
 def test_the_command_counts_records_of_another_trail(tmp_path: Path) -> None:
     """`reconcile` is exit code 0, and says how many records are of other trails and of which."""
-    url = f"sqlite:///{tmp_path / 'trail.db'}"
-    engine = make_engine(url)
-    upgrade(engine)
-    engine.dispose()
+    url = migrated_sqlite(tmp_path / "trail.db")
     files = tmp_path / "collector"
     with opened(url, files) as trail, opened(f"sqlite:///{tmp_path / 'b.db'}", files) as other:
         grow(trail, 3, [KEY])

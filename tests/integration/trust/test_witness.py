@@ -24,6 +24,7 @@ from auditspan_service.database.schema import upgrade
 from integration.trust.backups import older
 from integration.trust.conftest import BATCHES
 from integration.trust.world import FOREIGN, KEY, MAC, OTHER_LOG, Trail, opened
+from support.migrated import migrated_sqlite
 
 TIMES = pytest.mark.parametrize("seed", range(10))
 SIZE = sum(BATCHES)
@@ -171,10 +172,7 @@ def test_a_trail_verifies_after_several_rotations(tmp_path: Path) -> None:
 @contextmanager
 def command_trail(folder: Path) -> Iterator[Trail]:
     """A trail for the commands, in a SQLite file."""
-    url = f"sqlite:///{folder / 'trail.db'}"
-    engine = make_engine(url)
-    upgrade(engine)
-    engine.dispose()
+    url = migrated_sqlite(folder / "trail.db")
     with opened(url, folder / "collector") as trail:
         yield trail
 
