@@ -17,6 +17,7 @@ from auditspan.capture.writer import Capture
 from auditspan.format import RANDOM_BYTES, Keyring, MacKeys, Service, uuid7
 from auditspan.mapping import privacy_of
 from auditspan.storage import AuditTables, staging_of
+from auditspan.telemetry import RetryLog
 
 INTERVAL = 1.0
 """Seconds between two polls when nothing is waiting."""
@@ -61,12 +62,14 @@ class Undrained:
 
     def run(self, stop: threading.Event) -> None:
         """Record waiting changes until stopped; log errors and retry."""
+        log = RetryLog(_logger, "recording of undrained changes")
         while not stop.is_set():
             try:
                 taken = self.take()
-            except Exception:  # a worker must survive any database error
+                log.succeeded()
+            except Exception as error:  # noqa: BLE001 (a worker must survive any database error)
                 taken = 0
-                _logger.exception("recording undrained changes failed; will retry")
+                log.failed(error, INTERVAL)
             stop.wait(0.0 if taken == BATCH else INTERVAL)
 
     def take(self) -> int:
