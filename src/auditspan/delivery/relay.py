@@ -94,22 +94,23 @@ class Relay:
         self._meters = RelayMeters(sink.name, getattr(sink, "acknowledgement", None))
         self._lease: Lease | None = None
         self._waits_for = ""
+        self._log = RetryLog(_logger, f"delivery to {sink.name}")
 
     def run(self, stop: threading.Event, *, idle: float = 0.25) -> None:
         """Deliver until `stop` is set, whatever fails; finish a batch that is in flight first."""
-        backoff, log = Backoff(first=idle), RetryLog(_logger, f"delivery to {self._sink.name}")
+        backoff = Backoff(first=idle)
         while not stop.is_set():
             wait = idle
             try:
                 with self._engine.connect() as connection:
                     self._try_to_lead(connection, stop, idle)
                 backoff.reset()
-                log.succeeded()
+                self._log.succeeded()
             except LeaseLostError as error:
                 _logger.warning("%s; this relay stands by", error)
             except Exception as error:  # noqa: BLE001 (a worker must survive any database error)
                 wait = backoff.next()
-                log.failed(error, wait)
+                self._log.failed(error, wait)
             stop.wait(wait)
 
     def _try_to_lead(self, connection: Connection, stop: threading.Event, idle: float) -> None:
@@ -160,6 +161,7 @@ class Relay:
 
     def _lead(self, connection: Connection, stop: threading.Event, idle: float) -> None:
         progress = self._begin(connection)
+        self._log.succeeded()
         while not stop.is_set():
             try:
                 sent = self._step(connection, progress)
