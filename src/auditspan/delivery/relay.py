@@ -64,7 +64,7 @@ from auditspan.storage import (
     holding,
     kept_alive,
 )
-from auditspan.telemetry import RelayMeters
+from auditspan.telemetry import RelayMeters, RetryLog
 
 HEARTBEAT = 60.0
 """Seconds without a checkpoint after which the newest one is sent again."""
@@ -94,25 +94,23 @@ class Relay:
         self._meters = RelayMeters(sink.name, getattr(sink, "acknowledgement", None))
         self._lease: Lease | None = None
         self._waits_for = ""
+        self._log = RetryLog(_logger, f"delivery to {sink.name}")
 
     def run(self, stop: threading.Event, *, idle: float = 0.25) -> None:
-        """Deliver until `stop` is set; finish a batch that is in flight first.
-
-        A database error ends the leadership, not the thread.
-        """
+        """Deliver until `stop` is set, whatever fails; finish a batch that is in flight first."""
         backoff = Backoff(first=idle)
         while not stop.is_set():
+            wait = idle
             try:
                 with self._engine.connect() as connection:
                     self._try_to_lead(connection, stop, idle)
-                wait = idle
                 backoff.reset()
+                self._log.succeeded()
             except LeaseLostError as error:
-                wait = idle
                 _logger.warning("%s; this relay stands by", error)
-            except Exception:  # a worker must survive any database error
+            except Exception as error:  # noqa: BLE001 (a worker must survive any database error)
                 wait = backoff.next()
-                _logger.exception("the relay was interrupted; retrying in %.1f s", wait)
+                self._log.failed(error, wait)
             stop.wait(wait)
 
     def _try_to_lead(self, connection: Connection, stop: threading.Event, idle: float) -> None:
@@ -163,6 +161,7 @@ class Relay:
 
     def _lead(self, connection: Connection, stop: threading.Event, idle: float) -> None:
         progress = self._begin(connection)
+        self._log.succeeded()
         while not stop.is_set():
             try:
                 sent = self._step(connection, progress)

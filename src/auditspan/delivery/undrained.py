@@ -11,6 +11,7 @@ from auditspan.capture import BATCH, Capture, Recorder, take_leftovers, unknown_
 from auditspan.format import Keyring, MacKeys, Service
 from auditspan.mapping import privacy_of
 from auditspan.storage import AuditTables, staging_of
+from auditspan.telemetry import RetryLog
 
 INTERVAL = 1.0
 """Seconds between two polls when nothing is waiting."""
@@ -53,12 +54,14 @@ class Undrained:
 
     def run(self, stop: threading.Event) -> None:
         """Record waiting changes until stopped; log errors and retry."""
+        log = RetryLog(_logger, "recording of undrained changes")
         while not stop.is_set():
             try:
                 taken = self.take()
-            except Exception:  # a worker must survive any database error
+                log.succeeded()
+            except Exception as error:  # noqa: BLE001 (a worker must survive any database error)
                 taken = 0
-                _logger.exception("recording undrained changes failed; will retry")
+                log.failed(error, INTERVAL)
             stop.wait(0.0 if taken == BATCH else INTERVAL)
 
     def take(self) -> int:

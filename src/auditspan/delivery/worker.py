@@ -17,6 +17,7 @@ from auditspan.errors import AuditConfigError
 from auditspan.format import MacKeys
 from auditspan.seal import LastSigned, Sealer
 from auditspan.storage import LEASE_PREFIX, PARTITIONS, WAITS, AuditTables, staging_of
+from auditspan.telemetry import RetryLog
 from auditspan.tlog import SigningKey
 
 SEAL_INTERVAL = 0.25
@@ -130,6 +131,7 @@ class Worker:
 
     def _seal(self) -> None:
         backoff = Backoff(first=self._interval)
+        log = RetryLog(_logger, "sealing")
         swept = time.monotonic() - SWEEP_INTERVAL
         with quiet():
             while not self._stop.is_set():
@@ -142,9 +144,10 @@ class Worker:
                     is_behind = sealed == self._sealer.batch
                     wait = 0.0 if is_behind else started + self._interval - time.monotonic()
                     backoff.reset()
-                except Exception:  # a worker must survive any database error
+                    log.succeeded()
+                except Exception as error:  # noqa: BLE001 (a worker must survive any database error)
                     wait = backoff.next()
-                    _logger.exception("sealing failed; retrying in %.1f s", wait)
+                    log.failed(error, wait)
                 self._stop.wait(max(0.0, wait))
 
     def _take_undrained(self) -> None:

@@ -12,6 +12,7 @@ from auditspan.telemetry.exception_text import (
 )
 from auditspan.telemetry.log_events import EventSignal, require_signal
 from auditspan.telemetry.metrics import RelayMeters, SealMeters, VerifyMeters
+from auditspan.telemetry.retry_log import RetryLog
 from auditspan.telemetry.service import service_from_resource
 from auditspan.telemetry.span_events import TelemetryErrors, announce
 from auditspan.telemetry.trace_boundary import (
@@ -27,6 +28,7 @@ __all__ = [
     "ExceptionText",
     "Network",
     "RelayMeters",
+    "RetryLog",
     "SealMeters",
     "TelemetryErrors",
     "TraceBoundary",

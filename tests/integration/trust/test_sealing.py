@@ -258,3 +258,32 @@ def test_a_steady_load_is_sealed_in_few_passes(fresh: Trail) -> None:
     finally:
         worker.stop()
     assert fresh.report().checkpoints <= (time.monotonic() - began) / interval + 1
+
+
+def test_cut_connections_are_logged_once_and_delivery_continues(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server ends all sessions: one line says so, one that it is over, none has a traceback."""
+    with grown("postgresql", tmp_path) as trail:
+        worker = Worker(trail.engine, trail.tables, FileSink(trail.folder), mac_key=MAC)
+        worker.start()
+        try:
+            trail.write(1)
+            assert worker.drain(PATIENCE)
+            with trail.engine.begin() as connection:
+                connection.execute(
+                    text(
+                        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    )
+                )
+            trail.engine.dispose()
+            trail.write(1)
+            assert worker.drain(PATIENCE)
+        finally:
+            worker.stop()
+    logged = [one for one in ours(caplog) if one.getMessage().startswith("delivery to file")]
+    assert ["interrupted", "continues"] == [
+        "continues" if "continues" in one.getMessage() else "interrupted" for one in logged
+    ]
+    assert [None, None] == [one.exc_info for one in logged]

@@ -56,7 +56,7 @@ def sentence(words: str) -> str:
     """Return a message of the library, written to follow a colon, as a full sentence."""
     first = words.partition(" ")[0]
     begun = words[:1].upper() + words[1:] if first.isalpha() and first.islower() else words
-    return begun if begun.endswith((".", "!", "?")) else f"{begun}."
+    return begun if begun.endswith((".", "!", "?", ".)")) else f"{begun}."
 
 
 def say(line: str, *, err: bool = False) -> None:

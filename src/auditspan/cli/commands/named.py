@@ -24,7 +24,7 @@ def load_named(app: str) -> object:
     found: object = _imported(module_name)
     for name in path.split("."):
         if not hasattr(found, name):
-            raise Failure(f"--app {app}: {module_name} has no {path}{_nearest(name, found)}.")
+            raise Failure(f"--app {app}: {module_name} has no {path}{_nearest(name, found)}")
         found = getattr(found, name)
     return found
 
@@ -52,4 +52,4 @@ def _imported(name: str) -> ModuleType:
 
 def _nearest(name: str, found: object) -> str:
     near = difflib.get_close_matches(name, dir(found), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {near[0]}?" if near else "."

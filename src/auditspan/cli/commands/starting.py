@@ -31,7 +31,8 @@ def await_ready(target: Target, stop: threading.Event) -> None:
         except OperationalError as error:
             if target.is_embedded or not _may_pass(error):
                 raise
-            if (reason := without_values(error.orig or error)) != said:
+            reason = " ".join(without_values(error.orig or error).split())
+            if reason != said:
                 said = reason
                 say(f"waiting for the database: {reason}", err=True)
         else:
