@@ -4,10 +4,11 @@
 
 Each subject runs under gunicorn with 8 threads in a process, on a database of its own in the
 PostgreSQL of the tests, and exports to one real collector: the service with everything on and its
-worker (`audited`), the same service with its models exempt (`exempt`), and a Flask application with
-the two OpenTelemetry instrumentations that does the same statements (`bare`). They are measured
-one after the other in every round, each time beginning with another one. Client, servers,
-PostgreSQL and collector share the cores of this machine.
+worker (`audited`), a hand-written trail in its place (`floor`), the same service with its models
+exempt (`exempt`), and a Flask application with the two OpenTelemetry instrumentations that does the
+same statements (`bare`). They are measured one after the other in every round, each time beginning
+with another one. Client, servers, PostgreSQL and collector share the cores of this machine, so the
+CPU time of all of them for one request limits the requests/s.
 
 Exits with 1 if a goal is missed.
 """
@@ -28,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from serving.cpu import Cpu
 from serving.goals import goals
 from serving.measurements import MANY, Case, Measured, Results, measure
-from serving.subjects import NAMES, PROCESSES, subjects
+from serving.subjects import NAMES, PROCESSES, RECORDING, subjects
 
 
 def cases(given: argparse.Namespace) -> list[Case]:
@@ -73,9 +74,25 @@ def show(results: Results) -> None:
     for case, name, one in rows(results):
         numbers = " | ".join(f"{part:.2f}" for part in (*astuple(one.cpu), one.cpu.total))
         print(f"| {case} | {name} | {numbers} |")
+    show_shares(results)
     print("\n| goal | measured | met |\n| --- | --: | --- |")
     for goal in goals(results):
         print(f"| {goal.claim} | {goal.measured:.2f} | {'yes' if goal.is_met else 'no'} |")
+
+
+def show_shares(results: Results) -> None:
+    """Print what the service and its floor reach of the others, by requests/s and by CPU time."""
+    print("\n| share reached: requests/s, by CPU time | | exempt | bare | floor |")
+    print("| --- | --- |" + " --: |" * 3)
+    for case in results.cases:
+        for name in RECORDING:
+            cells = [
+                f"{ratio:.2f}, {results.cpu_ratio(case, other, name):.2f}"
+                if (ratio := results.ratio(case, name, other)) and name != other
+                else ""
+                for other in ("exempt", "bare", "floor")
+            ]
+            print(f"| {case} | {name} | {' | '.join(cells)} |")
 
 
 def as_json(results: Results) -> str:

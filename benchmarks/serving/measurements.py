@@ -78,6 +78,11 @@ class Results:
         ratios = [one.per_second / two.per_second for one, two in pairs]
         return statistics.median(ratios) if ratios else None
 
+    def cpu_ratio(self, case: Case, subject: str, other: str) -> float:
+        """Return the median, over the rounds, of one subject's CPU time through another's."""
+        pairs = zip(self.found[case, subject], self.found[case, other], strict=True)
+        return statistics.median(one.cpu.total / two.cpu.total for one, two in pairs)
+
 
 def measure(
     everyone: Sequence[Subject],

@@ -22,6 +22,7 @@ from support.patience import PATIENCE
 
 _SETTINGS = """
 max_prepared_transactions = 10  # two-phase commit; a given server needs it too
+max_connections = 200  # benchmarks/service.py has twelve processes of eight threads
 autovacuum = off  # its locks and its statistics come whenever they like
 io_method = sync  # small databases in memory need no processes that read ahead
 """
