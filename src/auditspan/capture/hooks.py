@@ -140,10 +140,12 @@ def _fire_deferred(connection: Connection) -> None:
 
 def _close_journal(connection: Connection) -> None:
     """Refuse to commit if a record is missing; note whether the database will commit, and where."""
-    journal = open_transaction(connection).journal
+    transaction = open_transaction(connection)
+    if not transaction.has_journal:
+        return
+    journal, of = transaction.journal, CAPTURE_DIALECTS.find(connection)
     journal.require_complete()
-    of = CAPTURE_DIALECTS.find(connection)
-    if journal.has_records and of and not connection.invalidated and of.has_failed(connection):
+    if of is not None and not connection.invalidated and of.has_failed(connection):
         journal.give_up()
     journal.committing()
 

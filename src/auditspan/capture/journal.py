@@ -57,11 +57,6 @@ class Journal:
             frame.add(record)
             yield record
 
-    @property
-    def has_records(self) -> bool:
-        """True if records were written."""
-        return any(frame.counts for frame in self._frames)
-
     def fail(self, error: Exception) -> None:
         """Remember that a change was written but not its record.
 

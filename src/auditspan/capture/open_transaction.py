@@ -36,7 +36,6 @@ class OpenTransaction:
     """State of one transaction.
 
     Attributes:
-        journal: its records that are not yet announced.
         floor: on SQLite, the newest id that others had staged before this transaction wrote.
         has_begun: whether a write has been noted.
         busy_blocks: how many blocks are open in which auditspan itself uses the connection.
@@ -48,7 +47,6 @@ class OpenTransaction:
         can_record: in a migration, by schema, whether the audit tables exist, as far as known.
     """
 
-    journal: Journal = field(default_factory=Journal)
     floor: int = 0
     has_begun: bool = False
     busy_blocks: int = 0
@@ -60,6 +58,19 @@ class OpenTransaction:
     can_record: dict[str | None, bool] = field(default_factory=dict)
     _origins: list[tuple[int, Origin]] = field(default_factory=list)
     _tx_id: str | None = None
+    _journal: Journal | None = None
+
+    @property
+    def journal(self) -> Journal:
+        """The records that are not yet announced."""
+        if self._journal is None:
+            self._journal = Journal()
+        return self._journal
+
+    @property
+    def has_journal(self) -> bool:
+        """True if there may be records, or savepoints."""
+        return self._journal is not None
 
     @property
     def is_busy(self) -> bool:

@@ -93,5 +93,5 @@ def _watch_savepoints(dialect: Any) -> None:  # noqa: ANN401
 
 
 def _announce(ended: OpenTransaction | None) -> None:
-    if ended is not None:
+    if ended is not None and ended.has_journal:
         ended.journal.committed()
