@@ -52,7 +52,7 @@ def warn_without_key() -> None:
             "init` or `auditspan --app MODULE:TRAIL init` "
             "(docs/how-to/audit-your-own-application.md), or pass mac_key=None to run without a "
             "key and silence this warning",
-            stored_path("mac"),
+            stored_path("mac").absolute(),
         )
 
 
