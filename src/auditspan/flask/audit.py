@@ -56,7 +56,7 @@ class Audit:
     ) -> None:
         if not hasattr(db, "Model"):
             raise AuditConfigError(
-                f"Audit takes the SQLAlchemy object of Flask-SQLAlchemy, as in Audit(db), and not a "
+                "Audit takes the SQLAlchemy object of Flask-SQLAlchemy, as in Audit(db), and not a "
                 f"{type(db).__name__}: pass the Flask application to init_app"
             )
         _audit_by_default(db.Model)
