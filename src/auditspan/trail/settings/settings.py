@@ -204,7 +204,7 @@ def environment() -> dict[str, str]:
 
 
 def misspelled_variables(settings: TrailSettings) -> dict[str, str]:
-    """Return each variable that is no setting but resembles one, with that setting.
+    """Return each misspelled variable, with the setting that it resembles.
 
     Others are ignored: an environment may hold the settings of several programs.
     """
