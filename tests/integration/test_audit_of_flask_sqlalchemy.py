@@ -200,6 +200,12 @@ def test_init_app_needs_the_applications_db() -> None:
         Audit(SQLAlchemy(), mac_key=None).init_app(Flask(__name__))
 
 
+def test_audit_of_an_application_is_refused() -> None:
+    """`Audit(app)` is a usual slip: other extensions take the application there."""
+    with pytest.raises(AuditConfigError, match=r"as in Audit\(db\), and not a Flask: pass the"):
+        Audit(Flask(__name__))
+
+
 def test_models_in_use_cannot_be_audited_by_default() -> None:
     """Mappers that SQLAlchemy has configured have been read."""
     db = SQLAlchemy()

@@ -71,7 +71,7 @@ def test_trail_application_and_factory_are_accepted(attribute: str) -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("shop", "--app shop: expected MODULE:OBJECT, such as shop.models:Base."),
+        ("shop", "--app shop: expected MODULE:ATTRIBUTE, such as shop:trail."),
         ("no_such_module:trail", "module no_such_module was not found in this directory"),
         (f"{MODULE}:trial", f"{MODULE} has no trial; did you mean trail?"),
         (f"{MODULE}:number", "a int is not an application with a trail: name an AuditTrail"),

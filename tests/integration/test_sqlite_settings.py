@@ -15,7 +15,7 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy_lite import SQLAlchemy as LiteSQLAlchemy
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
@@ -195,3 +195,13 @@ def test_foreign_keys_are_not_checked_in_a_migration(engine: Engine) -> None:
         assert 0 == connection.scalar(pragma)
     with sessions() as session:
         assert 1 == session.scalar(pragma)
+
+
+def test_driver_errors_at_the_beginning_are_those_of_sqlalchemy(tmp_path: Path) -> None:
+    """An application, and a command, handles a damaged file like any failure of its database."""
+    file = tmp_path / "notes.db"
+    file.write_bytes(b"not a database" * 1000)
+    sessions = sessionmaker(create_engine(f"sqlite:///{file}"))
+    AuditTrail(sessions, metadata=MetaData(), mac_key=None)
+    with sessions() as session, pytest.raises(DatabaseError, match="file is not a database"):
+        session.execute(text("SELECT 1"))

@@ -12,6 +12,7 @@ import pytest
 
 from auditspan import Actor, Request, audit_context
 from auditspan.context import AuditContext, current_context, enter_context
+from auditspan.errors import AuditConfigError
 
 KIM, LEE = Actor.user(1, label="kim"), Actor.user(2, label="lee")
 OUTER: dict[str, Any] = {
@@ -85,6 +86,13 @@ def test_a_function_is_asked_for_the_actor_when_it_is_needed() -> None:
         assert asked == []
         assert LEE == actor()
         assert KIM == actor()
+
+
+@pytest.mark.parametrize("given", ["kim", lambda: "kim", lambda: 7])
+def test_something_else_than_an_actor_is_refused(given: Any) -> None:
+    """The message names the type that was given or returned, and what is expected."""
+    with audit_context(actor=given), pytest.raises(AuditConfigError, match="expected an Actor"):
+        actor()
 
 
 def test_a_thread_does_not_inherit_the_actor_by_accident() -> None:

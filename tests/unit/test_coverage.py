@@ -287,8 +287,8 @@ def test_an_application_that_is_covered_ends_with_0(shop: Any) -> None:
 @pytest.mark.parametrize(
     ("app", "sentence"),
     [
-        ("shop_bad", "expected MODULE:OBJECT, such as shop.models:Base."),
-        (":Base", "expected MODULE:OBJECT, such as shop.models:Base."),
+        ("shop_bad", "expected MODULE:ATTRIBUTE, such as shop:trail."),
+        (":Base", "expected MODULE:ATTRIBUTE, such as shop:trail."),
         (
             "shop_nowhere:Base",
             "module shop_nowhere was not found in this directory or on Python's path.",

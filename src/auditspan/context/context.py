@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 from opentelemetry import trace
 from opentelemetry.context import Context
 
+from auditspan.errors import AuditConfigError
 from auditspan.format import Actor, Json, Request
 from auditspan.telemetry.scope import SCHEMA_URL, SCOPE_VERSION
 
@@ -33,8 +34,18 @@ class AuditContext:
     metadata: Mapping[str, Json] = field(default_factory=dict)
 
     def resolve_actor(self) -> Actor | None:
-        """Return the actor; if it was given as a function, call that now."""
-        return self.actor() if callable(self.actor) else self.actor
+        """Return the actor; if it was given as a function, call that now.
+
+        Raises:
+            AuditConfigError: something else than an actor was given or returned.
+        """
+        actor = self.actor() if callable(self.actor) else self.actor
+        if actor is not None and not isinstance(actor, Actor):
+            raise AuditConfigError(
+                f"invalid actor of type {type(actor).__name__}: expected an Actor, such as "
+                "Actor.user('7') or Actor.system('nightly-billing')"
+            )
+        return actor
 
     def over(self, outer: AuditContext) -> AuditContext:
         """Return this context, with missing values taken from `outer`."""

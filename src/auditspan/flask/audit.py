@@ -54,6 +54,11 @@ class Audit:
         can_revert: Callable[[], bool] | None = None,
         **options: Any,
     ) -> None:
+        if not hasattr(db, "Model"):
+            raise AuditConfigError(
+                "Audit takes the SQLAlchemy object of Flask-SQLAlchemy, as in Audit(db), and not a "
+                f"{type(db).__name__}: pass the Flask application to init_app"
+            )
         _audit_by_default(db.Model)
         self._db = db
         self.trail = AuditTrail(db.session, metadata=db.metadata, **options)

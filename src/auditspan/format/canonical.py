@@ -123,17 +123,21 @@ def _is_plain_text(text: str) -> bool:
     return "\\u0000" not in text and (text.isascii() or UNFIT_TEXT.search(text) is None)
 
 
-def _require_profile(value: Json | Mapping[str, Json]) -> None:
+def _require_profile(value: Json | Mapping[str, Json], where: str = "") -> None:
     if isinstance(value, dict):
         for key, item in value.items():
             if not is_profile_key(key):
                 raise AuditBodyError(f"invalid key {key!r}: expected an ASCII string without NUL")
-            _require_profile(item)
+            _require_profile(item, f"{where}.{key}" if where else key)
     elif isinstance(value, list):
         for item in value:
-            _require_profile(item)
+            _require_profile(item, f"{where}[]")
     elif not is_profile_scalar(value):
-        raise AuditBodyError(f"a value of type {type(value).__name__} is outside the body profile")
+        raise AuditBodyError(
+            f"{where or 'the value'} cannot be in an audit body, with a value of type "
+            f"{type(value).__name__}: use text, an integer of up to 53 bits, true, false, null, or "
+            "lists and dictionaries of these; for another number, text such as '1.085'"
+        )
 
 
 def is_profile_key(key: object) -> bool:

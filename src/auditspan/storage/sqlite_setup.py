@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from sqlalchemy import URL, Connection, Dialect, Engine, event
 from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy.exc import DBAPIError
 
 _BUSY_MILLIS = 30_000
 _DRIVERS_BUSY_MILLIS = 5_000
@@ -68,6 +69,14 @@ def set_up_late(connection: Connection) -> None:
 def _begin(connection: Connection) -> None:
     if connection.dialect not in _set_up or _in_transaction(connection):
         return
+    try:
+        _prepare(connection)
+    except sqlite3.Error as error:  # SQLAlchemy does not wrap the errors of listeners
+        raise DBAPIError.instance("BEGIN", None, error, sqlite3.Error) from error
+
+
+def _prepare(connection: Connection) -> None:
+    """Configure the connection, if it is new, and begin as its options say."""
     options = connection.get_execution_options()
     if not connection.info.get(_IS_SET_UP):
         _configure(_cursor(connection))

@@ -53,7 +53,7 @@ def announce_without_key(
             "init` or `auditspan --app MODULE:TRAIL init` "
             "(docs/how-to/audit-your-own-application.md), or pass mac_key=None to run without a "
             "key and silence this warning",
-            stored_path("mac"),
+            stored_path("mac").absolute(),
         )
 
 

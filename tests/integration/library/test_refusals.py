@@ -229,6 +229,15 @@ def test_an_event_that_cannot_be_kept_as_it_is_is_refused(
     assert ["before"] == names(world)
 
 
+def test_refused_metadata_is_named(world: World) -> None:
+    """The message says which member has which type, and what to pass in its place."""
+    nested: dict[str, Any] = {"prices": [{"rate": 1.5}]}
+    with pytest.raises(AuditError) as refused, world.unit_of_work() as session:
+        world.trail.record(session, "invoice.exported", metadata=nested)
+    assert "prices[].rate cannot be in an audit body" in refused.value.message
+    assert "type float: use text" in refused.value.message
+
+
 def test_an_event_may_be_recorded_in_any_session_of_the_database(world: World) -> None:
     """It is part of that session's transaction, and announced when that has committed."""
     for ending in ("commit", "rollback"):

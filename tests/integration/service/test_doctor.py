@@ -186,6 +186,17 @@ def test_keys(place: Place) -> None:
     assert "auditspan keys init" in found["mac-key"]
 
 
+def test_misspelled_variable_is_reported(place: Place) -> None:
+    """The message names the setting that it resembles; other names may be another program's."""
+    place.environ |= {"AUDITSPAN_SIGNIN_KEY_FILE": "/keys/signing.key", "AUDITSPAN_SHOP": "1"}
+    code, found, _ = place.doctor()
+    assert (1, ["settings"]) == (code, [*found])
+    assert (
+        "AUDITSPAN_SIGNIN_KEY_FILE is not a setting and is ignored: did you mean "
+        "AUDITSPAN_SIGNING_KEY_FILE?"
+    ) == found["settings"]
+
+
 def test_collector_configuration(place: Place, tmp_path: Path) -> None:
     """The files that are given are looked at, later ones over earlier ones."""
     overlay = tmp_path / "overlay.yaml"

@@ -19,6 +19,7 @@ from auditspan.cli.doctor import (
     examine_collector_config,
     examine_keys,
     examine_sink,
+    examine_variables,
     examine_workers,
     find_raw_writes,
     review_models,
@@ -53,11 +54,11 @@ _MAY_INSERT = PerDialect[Callable[[Connection, Table], bool]](
 def doctor(target: Target, *, collector_configs: tuple[Path, ...]) -> None:
     """Check the set-up and report its problems.
 
-    Checks the database, schema, triggers, connected role, durability, keys, sink, and the audit
-    pipeline of the collector. Of an application, lists its models and the columns that probably
-    need a policy, with the policy to paste, and the raw SQL that was met: writes that are not
-    recorded, or that have no actor. Run it with the service's user and settings. While
-    `auditspan up` runs on the same data, the sink of `up` is checked.
+    Checks the names of settings, the database, schema, triggers, connected role, durability, keys,
+    sink, and the audit pipeline of the collector. Of an application, lists its models and the
+    columns that probably need a policy, with the policy to paste, and the raw SQL that was met:
+    writes that are not recorded, or that have no actor. Run it with the service's user and
+    settings. While `auditspan up` runs on the same data, the sink of `up` is checked.
 
     Exits with 0 if there is no problem, 1 if there is one, and 2 if a check could not be made.
     """
@@ -66,6 +67,7 @@ def doctor(target: Target, *, collector_configs: tuple[Path, ...]) -> None:
     examination.models = review_models(target.reviewed_models())
     with target.opened_engine() as engine:
         _examine_database(examination, target, engine)
+    examine_variables(examination, settings)
     examine_keys(examination, settings)
     examine_sink(examination, settings)
     has_collector = settings.sink == "otlp" and not audit_destination(settings).is_kafka

@@ -20,7 +20,7 @@ def load_named(app: str) -> object:
     """
     module_name, colon, path = app.partition(":")
     if not (module_name and colon and path):
-        raise Failure(f"--app {app}: expected MODULE:OBJECT, such as shop.models:Base.")
+        raise Failure(f"--app {app}: expected MODULE:ATTRIBUTE, such as shop:trail.")
     found: object = _imported(module_name)
     for name in path.split("."):
         if not hasattr(found, name):

@@ -7,6 +7,7 @@ from auditspan.cli.doctor.checks import (
     examine_collector_config,
     examine_keys,
     examine_sink,
+    examine_variables,
     examine_workers,
 )
 from auditspan.cli.doctor.examination import Examination
@@ -20,6 +21,7 @@ __all__ = [
     "examine_collector_config",
     "examine_keys",
     "examine_sink",
+    "examine_variables",
     "examine_workers",
     "find_raw_writes",
     "review_models",

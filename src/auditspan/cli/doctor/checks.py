@@ -22,7 +22,12 @@ from auditspan.storage.keys import (
     load_or_create_erasure_keys,
     load_or_create_signing_keys,
 )
-from auditspan.trail.settings import TrailSettings, audit_destination, destinations
+from auditspan.trail.settings import (
+    TrailSettings,
+    audit_destination,
+    destinations,
+    misspelled_variables,
+)
 
 _LOCK_SECONDS = 5.0
 
@@ -59,6 +64,14 @@ def _lasting_holder(connection: Connection, tables: AuditTables) -> LockHolder |
         connection.rollback()
         last = lock_holder(connection, tables)
     return None
+
+
+def examine_variables(examination: Examination, settings: TrailSettings) -> None:
+    """Report variables that are ignored, because their names are misspelled."""
+    for name, meant in misspelled_variables(settings).items():
+        examination.add(
+            "settings", f"{name} is not a setting and is ignored: did you mean {meant}?"
+        )
 
 
 def examine_keys(examination: Examination, settings: TrailSettings) -> None:

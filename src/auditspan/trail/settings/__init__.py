@@ -14,6 +14,7 @@ from auditspan.trail.settings.settings import (
     TrailSettings,
     environment,
     load_settings,
+    misspelled_variables,
     settings_from,
 )
 from auditspan.trail.settings.sinks import (
@@ -39,6 +40,7 @@ __all__ = [
     "load_settings",
     "mac_keys",
     "make_sink",
+    "misspelled_variables",
     "otel_variables",
     "require_first_mac_key",
     "require_first_signing_key",

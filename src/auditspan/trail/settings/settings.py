@@ -7,6 +7,7 @@ read by the OpenTelemetry SDK and keep their standard meaning.
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +32,10 @@ from auditspan.trail.settings.otel_variables import MAX_TIMEOUT
 
 _PREFIX = "AUDITSPAN_"
 _SECRETS_DIR = Path("/run/secrets")
+_OF_COMMANDS = ("app", "bind", "secrets_dir")
+"""Variables that commands read, without a field."""
+
+_RESEMBLANCE = 0.8
 _CONSEQUENCE = "default_factory_not_called"
 """Pydantic's error type for a default that depends on an invalid setting."""
 
@@ -196,6 +201,25 @@ def settings_from(config: Mapping[str, object]) -> TrailSettings:
 def environment() -> dict[str, str]:
     """Return a copy of the environment for child processes."""
     return dict(os.environ)
+
+
+def misspelled_variables(settings: TrailSettings) -> dict[str, str]:
+    """Return each misspelled variable, with the setting that it resembles.
+
+    Others are ignored: an environment may hold the settings of several programs.
+    """
+    known = [*type(settings).model_fields, *_OF_COMMANDS]
+    given = [name[len(_PREFIX) :].lower() for name in os.environ if name.startswith(_PREFIX)]
+    near = {
+        name: difflib.get_close_matches(name, known, n=1, cutoff=_RESEMBLANCE)
+        for name in given
+        if name not in known
+    }
+    return {
+        f"{_PREFIX}{name.upper()}": f"{_PREFIX}{found[0].upper()}"
+        for name, found in sorted(near.items())
+        if found
+    }
 
 
 def _secrets_dir() -> Path | None:
