@@ -56,7 +56,14 @@ def _cpu(values: list[float]) -> Cpu:
 
 @dataclass(frozen=True, kw_only=True)
 class Programs:
-    """The programs that take part, by the ids of their processes on this machine."""
+    """The programs that take part, by the ids of their processes on this machine.
+
+    Attributes:
+        server: the process group of gunicorn.
+        postmaster: the parent of PostgreSQL's processes.
+        worker: the process group of the worker, if there is one.
+        collector: the collector.
+    """
 
     server: int
     postmaster: int

@@ -43,7 +43,6 @@ FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
 WHERE NOT tgisinternal AND relname IN ('users', 'roles', 'api_keys', 'user_roles')
 """
 
-
 _IS_BEHIND = text("""
 SELECT coalesce((SELECT seq FROM audit_leaf WHERE row_id = (SELECT max(id) FROM audit_event))
     > (SELECT max(sent_seq) FROM audit_delivery), true)

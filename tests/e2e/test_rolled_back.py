@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from sqlalchemy import text
 
 from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.events import find_events
-from auditspan.telemetry.otlp.files import read_logs, read_spans
+from auditspan.telemetry.otlp.files import SpanRecord, read_logs, read_spans
 from auditspan_service.api.current import services
 from auditspan_service.config import load_settings
 from auditspan_service.models import User
@@ -77,6 +78,17 @@ def post(stack: Stack, path: str) -> tuple[int, str]:
     return answer.status, answer.headers["traceresponse"].split("-")[1]
 
 
+def arrived_spans(stack: Stack, trace_id: str) -> list[SpanRecord]:
+    """The spans of a request; the collector writes their file through a buffer."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        spans = list(read_spans(stack.settings.collector_files / "telemetry", trace_id=trace_id))
+        if any(span.kind == "SERVER" for span in spans):
+            return spans
+        assert time.monotonic() < deadline, "the spans of the request have not arrived"
+        time.sleep(0.25)
+
+
 def left_behind(stack: Stack, trace_id: str) -> tuple[list[str], list[str], list[str]]:
     """The actions of a trace in the table, on its spans, and in the collector's file."""
     with stack.services.database.reading() as session:
@@ -86,9 +98,8 @@ def left_behind(stack: Stack, trace_id: str) -> tuple[list[str], list[str], list
             EventFilter(trace_id=trace_id),
             after=0,
         )
-    spans = list(read_spans(stack.settings.collector_files / "telemetry", trace_id=trace_id))
+    spans = arrived_spans(stack, trace_id)
     logs = read_logs(stack.settings.collector_files / "audit", trace_id=trace_id)
-    assert spans, "the spans of the request have arrived"
     return (
         [str(row.resource()["changes"]["username"]["new"]) for row in rows],  # type: ignore[call-overload, index]
         [event.name for span in spans for event in span.events if event.name.startswith("audit.")],

@@ -62,7 +62,7 @@ def _authorised(wanted: NewPurge) -> RetentionPlan:
         found = _retention().authorise(
             session, before=wanted.before, reason=wanted.reason, sinks=_sinks()
         )
-    return replace(found, is_authorised=found.rows > 0)
+    return replace(found, is_authorised=found.is_authorised or found.rows > 0)
 
 
 def _retention() -> Retention:

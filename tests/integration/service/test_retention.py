@@ -73,6 +73,9 @@ def test_authorisation_is_an_event_of_the_purger(service: RunningService, purger
     deliver(service)
     report = service.services.trail.retention.purge()
     assert (event["event_id"], found["rows"]) == (report.event_id, report.removed)
+    again = authorise(purger, before=found["before"], dry_run=False).get_json()
+    assert {**found, "rows": 0} == again
+    assert [event] == purges(service)
 
 
 def test_repeated_authorisation_records_one_event(service: RunningService, purger: Caller) -> None:
