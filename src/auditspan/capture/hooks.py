@@ -97,8 +97,8 @@ def _drain_or_roll_back(connection: Connection) -> None:
     If that fails, roll back, because the transaction must not be committed. SQLAlchemy would leave
     it open, and the next `commit()` on SQLite would commit the changes without their audit rows.
     """
-    known = {peer() for peer in open_transaction(connection).peers} - {None, connection}
-    peers = [peer for peer in known if peer is not None and _is_open(peer)]
+    others = (peer() for peer in open_transaction(connection).peers)
+    peers = [one for one in others if one is not None and one is not connection and _is_open(one)]
     try:
         for each in {connection, *peers}:
             restore_touched(each)
