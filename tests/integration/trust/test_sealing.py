@@ -277,7 +277,6 @@ def test_cut_connections_are_logged_once_and_delivery_continues(
                         "WHERE datname = current_database() AND pid <> pg_backend_pid()"
                     )
                 )
-            trail.engine.dispose()
             trail.write(1)
             assert worker.drain(PATIENCE)
         finally:
