@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import configuration, upgrade
 from auditspan_service.models import Base
+from support.migrated import migrated_sqlite
+from support.postgres import migrated_database
 from support.roles import Deployed, deployed_database
 
 TABLES = audit_tables(Base.metadata)
@@ -33,13 +36,16 @@ def erasure_key(monkeypatch: pytest.MonkeyPatch) -> None:
     add_erasure_keys(Base.metadata, [ErasureKey.from_secret(bytes(32))])
 
 
-@pytest.fixture
-def database(engine: Engine) -> Iterator[Engine]:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """A migrated database of the service."""
-    made = make_engine(engine.url.render_as_string(hide_password=False))
-    upgrade(made)
-    yield made
-    made.dispose()
+    with ExitStack() as stack:
+        is_file = request.param == "sqlite"
+        path = tmp_path / "service.db"
+        url = migrated_sqlite(path) if is_file else stack.enter_context(migrated_database())
+        made = make_engine(url)
+        yield made
+        made.dispose()
 
 
 def found(engine: Engine, kind: str) -> list[str]:
@@ -128,7 +134,7 @@ def test_db_guard_names_and_mends_what_is_wrong(
     assert [] == found(database, "trigger")
 
 
-@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 @pytest.mark.parametrize(
     ("statement", "sentence"),
     [
@@ -164,7 +170,7 @@ def test_a_disabled_trigger_is_named_and_enabled_again(
     assert [] == found(database, "trigger")
 
 
-@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_partitioned_trail_keeps_the_trigger_that_removes_drained_rows(database: Engine) -> None:
     """Partitioning moves the trigger from the old table to the new one."""
     with database.begin() as connection, busy(connection):
@@ -173,7 +179,7 @@ def test_partitioned_trail_keeps_the_trigger_that_removes_drained_rows(database:
     assert ([], []) == (found(database, "trigger"), found(database, "foreign"))
 
 
-@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_a_foreign_trigger_before_ours_is_named(database: Engine) -> None:
     """What it writes would be staged in the wrong order."""
     execute(

@@ -12,9 +12,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from auditspan_service.cli import main
+from support.migrated import migrated_sqlite
 
 UNTIL = "2026-06-08T00:00"
 WEEK = ["--rate", "6", "--days", "7", "--until", UNTIL]
+DAY = ["--days", "1"]
 VARYING = {"event_id", "tx_id", "change_id", "service", "seq", "recorded_at", "delivered"}
 
 
@@ -24,8 +26,7 @@ class Place:
     def __init__(self, folder: Path, database_url: str) -> None:
         self.environ = {"AUDITSPAN_DATA_DIR": str(folder), "AUDITSPAN_DATABASE_URL": database_url}
         self.environ["AUDITSPAN_ALLOW_UNGUARDED"] = "1"
-        for command in ("db upgrade", "keys init"):
-            assert 0 == self.run(*command.split()).exit_code
+        assert 0 == self.run("keys", "init").exit_code
 
     def run(self, *arguments: str) -> Result:
         """Run one command in this process."""
@@ -45,9 +46,9 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, empty_url: str) -> Place:
+def place(tmp_path: Path, database_url: str) -> Place:
     """A database without users, on both databases."""
-    return Place(tmp_path / "data", empty_url)
+    return Place(tmp_path / "data", database_url)
 
 
 def test_week_has_users_keys_roles_denials_failures_and_bulk_changes(place: Place) -> None:
@@ -76,7 +77,7 @@ def test_week_has_users_keys_roles_denials_failures_and_bulk_changes(place: Plac
 def test_database_clock_is_not_forged(place: Place) -> None:
     """The events are old; their rows were recorded now."""
     before = datetime.now(UTC)
-    place.demo()
+    place.demo(*DAY)
     recorded = [datetime.fromisoformat(event["recorded_at"]) for event in place.events()]
     assert abs((min(recorded) - before).total_seconds()) < 60
 
@@ -85,8 +86,8 @@ def test_same_seed_writes_the_same_events(tmp_path: Path) -> None:
     """But for ids, secrets and the database's clock; another seed writes others."""
 
     def written(name: str, *arguments: str) -> list[dict[str, Any]]:
-        place = Place(tmp_path / name, f"sqlite:///{tmp_path / name}.db")
-        place.demo(*arguments)
+        place = Place(tmp_path / name, migrated_sqlite(tmp_path / f"{name}.db"))
+        place.demo(*DAY, *arguments)
         kept = [{k: v for k, v in one.items() if k not in VARYING} for one in place.events()]
         for one in kept:
             one["metadata"] = {}  # the id that another program gave its event
@@ -104,7 +105,7 @@ def test_database_with_users_is_refused(place: Place) -> None:
     done = place.run("demo", *WEEK)
     assert (2, True) == (done.exit_code, "has users already" in done.stderr)
     assert before == place.events()
-    assert len(before) < place.demo("--add")["users"]
+    assert len(before) < place.demo(*DAY, "--add")["users"]
 
 
 def test_rate_and_days_scale_the_week(tmp_path: Path) -> None:
@@ -113,7 +114,7 @@ def test_rate_and_days_scale_the_week(tmp_path: Path) -> None:
     for number, options in enumerate(
         (["--days", "1"], ["--days", "2"], ["--days", "2", "--rate", "12"])
     ):
-        place = Place(tmp_path / str(number), f"sqlite:///{tmp_path / str(number)}.db")
+        place = Place(tmp_path / str(number), migrated_sqlite(tmp_path / f"{number}.db"))
         done = place.run("demo", "--until", "2026-06-05", "--rate", "4", "--json", *options)
         assert "writing" in done.stderr
         scenes.append(json.loads(done.stdout)["scenes"])
