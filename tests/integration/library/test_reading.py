@@ -72,7 +72,7 @@ CRITERIA: dict[str, tuple[dict[str, Any], Callable[[Body], bool]]] = {
     "any action of a type": (EVERY, lambda _: True),
     "a kind of action": ({"action": "*.c*"}, lambda body: body["action"] != "person.update"),
     "no action of this case": ({"action": "Person.*"}, lambda _: False),
-    "an action with a wild card of SQL": ({"action": "person_create"}, lambda _: False),
+    "an action with a wild card of SQL": ({"action": "person.cr_ate"}, lambda _: False),
     "a model": ({"target": Person}, lambda _: True),
     "a model without events": ({"target": Seat}, lambda _: False),
     "a target": (
@@ -226,6 +226,7 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
         {"action": "person.create", "exclude": {"action": "person.*"}},
         "action is excluded",
     ),
+    "action without a verb": ({"action": "person"}, "such as user.update or user.*"),
     "every action excluded": ({"exclude": {"action": "*"}}, "action is excluded"),
     "excluded outcome": ({"exclude": {"outcome": "good"}}, "invalid outcome 'good'"),
     "not audited": ({"target": World}, "is not an audited model"),

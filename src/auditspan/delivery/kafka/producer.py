@@ -143,12 +143,11 @@ class BatchProducer:
         A refused login or certificate stays the reason: what follows from it says less.
         """
         remedy = _REMEDIES.get(error.name())
-        if error.name() == "_ALL_BROKERS_DOWN":
+        if error.name() in {"_ALL_BROKERS_DOWN", "_AUTHENTICATION"}:
             self._is_down = True
-        elif remedy:
-            self._is_down = True
+        if remedy:
             self._refusal = f"{reason_of(error)}; {remedy} in the Kafka properties"
-        else:
+        elif error.name() != "_ALL_BROKERS_DOWN":
             self._trouble = reason_of(error)
 
     def _failure(self, errors: Sequence[KafkaError]) -> SinkRejectedError | SinkUnavailableError:
