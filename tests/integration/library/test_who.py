@@ -429,7 +429,9 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr("auditspan.context.context._tracer", provider.get_tracer("auditspan"))
+    for module in ("carried", "context"):
+        tracer = provider.get_tracer("auditspan")
+        monkeypatch.setattr(f"auditspan.context.{module}._tracer", tracer)
     yield exporter
     provider.shutdown()
 
