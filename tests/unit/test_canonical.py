@@ -104,7 +104,7 @@ def test_a_canonical_text_is_read_back(value: Any) -> None:
     [
         *("", "{", "nul", "[1,]", "{}{}", "NaN", "[Infinity]", "1.0", "1e3", "-0", "01", "+1"),
         *('{"b":1,"a":2}', '{"a":1,"a":1}', '"\\u0041"', '"\\/"', '"\\u001F"', '"\\u0000"'),
-        *(str(2**53), '{"é":1}', '"\\ud800"', "[" * 100_000, "[1, 2]", '"\t"'),
+        *(str(2**53), '{"\ufffd":1,"😀":2}', '"\\ud800"', "[" * 100_000, "[1, 2]", '"\t"'),
     ],
 )
 def test_a_text_that_is_not_canonical_is_refused(text: str) -> None:
@@ -127,6 +127,15 @@ def test_a_value_of_the_profile_stands_as_it_is(value: Any) -> None:
     assert rfc8785.dumps(value).decode() == canonical_json(represent(value))
 
 
+@given(nested(SAFE_INTEGER | SAFE_TEXT, SAFE_TEXT))
+@example({"\ufffd": 1, "😀": 2, "é": 3})
+def test_keys_are_any_text_in_the_order_of_the_rfc(value: Any) -> None:
+    """They are sorted by UTF-16 code units, in which an emoji precedes U+FFFD."""
+    text = canonical_json(value)
+    assert rfc8785.dumps(value).decode() == text
+    assert value == parse_canonical(text)
+
+
 def test_the_keys_are_sorted_and_the_escapes_are_those_of_the_rfc() -> None:
     """Keys are sorted; only quotes, backslashes and control characters are escaped."""
     assert r'{"":0,"A":"é\"\\\b\t\n\f\r\u001f/€😀","a":[]}' == canonical_json(
@@ -144,7 +153,7 @@ def test_the_keys_are_sorted_and_the_escapes_are_those_of_the_rfc() -> None:
         -MAX_INTEGER - 1,
         "a\0",
         "\ud800",
-        {"é": 1},
+        {"\ud800": 1},
         {"a\0": 1},
         {1: 1},
         {None: 1},

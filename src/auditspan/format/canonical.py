@@ -1,15 +1,16 @@
 """Canonical JSON (RFC 8785) in the audit body profile.
 
-The profile: keys are ASCII and do not start with ``$``, except those that auditspan adds; values
-are strings without NUL or lone surrogates, true, false, null, integers within ±(2**53 - 1), arrays
-and objects. `values` converts any other value to these, or refuses it.
+The profile: keys are strings and do not start with ``$``, except those that auditspan adds; values
+are strings, true, false, null, integers within ±(2**53 - 1), arrays and objects. No string contains
+NUL or a lone surrogate. `values` converts any other value to these, or refuses it. Only names of
+columns, of link tables and in metadata have letters outside ASCII.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -26,6 +27,7 @@ UNFIT_TEXT = re.compile("[\x00\ud800-\udfff]")
 _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
 ).encode
+_encode_in_order = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _quote = json.encoder.encode_basestring
 
 
@@ -40,9 +42,27 @@ def canonical_json(value: Json | Mapping[str, Json]) -> str:
     except (TypeError, ValueError, RecursionError):
         _require_profile(value)
         raise
-    if not _is_plain(value) or not _is_plain_text(text):
-        _require_profile(value)  # raises an error that names the problem, if there is one
-    return text
+    if _is_plain(value) and _is_plain_text(text):
+        return text
+    _require_profile(value)  # raises an error that names the problem, if there is one
+    return _encode_in_order(_in_order(value))
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return the names of members in the order of RFC 8785 §3.2.3, by their UTF-16 code units.
+
+    It differs from the order of code points only where some are above U+FFFF.
+    """
+    found = sorted(names)
+    if not "".join(found).isascii():
+        found.sort(key=lambda name: name.encode("utf-16-be", "surrogatepass"))
+    return found
+
+
+def _in_order(value: Json | Mapping[str, Json]) -> Json:
+    if isinstance(value, Mapping):
+        return {name: _in_order(value[name]) for name in in_order(value)}
+    return [*map(_in_order, value)] if isinstance(value, list) else value
 
 
 def canonical_scalar(value: Json) -> str:
@@ -127,7 +147,7 @@ def _require_profile(value: Json | Mapping[str, Json], where: str = "") -> None:
     if isinstance(value, dict):
         for key, item in value.items():
             if not is_profile_key(key):
-                raise AuditBodyError(f"invalid key {key!r}: expected an ASCII string without NUL")
+                raise AuditBodyError(f"invalid key {key!r}: expected text without NUL")
             _require_profile(item, f"{where}.{key}" if where else key)
     elif isinstance(value, list):
         for item in value:
@@ -142,7 +162,7 @@ def _require_profile(value: Json | Mapping[str, Json], where: str = "") -> None:
 
 def is_profile_key(key: object) -> bool:
     """Check that a key is in the profile."""
-    return isinstance(key, str) and key.isascii() and "\x00" not in key
+    return isinstance(key, str) and UNFIT_TEXT.search(key) is None
 
 
 def is_profile_scalar(value: object) -> bool:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from auditspan.format.canonical import Json, canonical_json, canonical_key, canonical_scalar
+from auditspan.format.canonical import (
+    Json,
+    canonical_json,
+    canonical_key,
+    canonical_scalar,
+    in_order,
+)
 
 Changes = dict[str, dict[str, Json]]
 """``{"full_name": {"old": "Kim", "new": "Kim Park"}}``; a create has no old, a delete no new."""
@@ -16,7 +22,7 @@ def canonical_changes(changes: Changes) -> str:
     Raises:
         AuditBodyError: a name or a value is outside the profile.
     """
-    members = [f"{canonical_key(name)}:{_sides(changes[name])}" for name in sorted(changes)]
+    members = [f"{canonical_key(name)}:{_sides(changes[name])}" for name in in_order(changes)]
     return f"{{{','.join(members)}}}"
 
 

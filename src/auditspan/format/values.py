@@ -122,7 +122,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
 def _fits(value: object) -> bool:
     if isinstance(value, dict):
         return all(
-            is_profile_key(key) and not key.startswith("$") and _fits(item)
+            is_profile_key(key) and key.isascii() and not key.startswith("$") and _fits(item)
             for key, item in value.items()
         )
     if isinstance(value, list):

@@ -211,7 +211,7 @@ def test_an_action_is_type_and_verb(world: World, action: Any) -> None:
     [
         {"outcome": "maybe"},
         {"metadata": {"rate": 1.5}},
-        {"metadata": {"é": 1}},
+        {"metadata": {"\ud800": 1}},
         {"metadata": {"a": object()}},
         {"reason": "\0"},
         {"target": object()},
