@@ -153,7 +153,6 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "changes without a side": ({"changes": {"total": {}}}, "2"),
     "changes with another side": ({"changes": {"total": {"was": 1}}}, "2.changes.total.was"),
     "reserved name": ({"metadata": {"ingest": {}}}, "2"),
-    "key that is not ASCII": ({"metadata": {"größe": 1}}, "2"),
     "too large": ({"metadata": {f"{n:0100}": n for n in range(700)}}, "2"),
     "traceparent": ({"traceparent": f"00-{'0' * 32}-{SPAN}-01"}, "2"),
     "tenant": ({"tenant": "north"}, "2.tenant"),
@@ -175,13 +174,13 @@ def test_invalid_event_refuses_its_batch_and_is_named_by_its_index(
 
 def test_batch_is_recorded_in_order_up_to_500(service: RunningService, billing: Caller) -> None:
     """The answer has the events in the order of the batch; one more is refused, and so is none."""
-    batch = [{"action": "batch.item", "metadata": {"number": n}} for n in range(500)]
+    batch = [{"action": "batch.item", "metadata": {"größe": n}} for n in range(500)]
     done = billing("POST", PATH, json=batch)
     assert (201, list(range(500))) == (
         done.status_code,
-        [event["metadata"]["number"] for event in done.get_json()["items"]],
+        [event["metadata"]["größe"] for event in done.get_json()["items"]],
     )
-    recorded = [b["metadata"]["number"] for b in service.bodies() if b["action"] == "batch.item"]
+    recorded = [b["metadata"]["größe"] for b in service.bodies() if b["action"] == "batch.item"]
     assert list(range(500)) == recorded
     for wrong in ([*batch, batch[0]], []):
         assert 422 == problem(billing("POST", PATH, json=wrong))["status"]
