@@ -134,9 +134,11 @@ def test_requests_sent_at_once_are_all_answered(port: int) -> None:
     assert answer.count(b"HTTP/1.1 200 ") == 4
 
 
-def test_slow_clients_do_not_delay_the_end(place: Place, tmp_path: Path) -> None:
+def test_slow_clients_do_not_delay_the_end(tmp_path: Path) -> None:
     """With slow clients connected, SIGTERM ends the service within a few seconds."""
-    place = Place(tmp_path, place.environ["AUDITSPAN_DATABASE_URL"])
+    place = Place(tmp_path / "data", f"sqlite:///{tmp_path / 'users.db'}")
+    place.objects("db", "upgrade")
+    place.objects("keys", "init")
     with ExitStack() as clients:
         with serving(place) as port:
             clients.enter_context(SlowClients(port, 16, SLOW["headers"]))
