@@ -16,7 +16,7 @@ from sqlalchemy import Engine, MetaData, create_engine, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
 from auditspan import Actor, AuditTrail, Exempt, audit_context
-from auditspan.delivery import Undrained
+from auditspan.seal import Undrained
 from auditspan.storage import audit_tables
 from auditspan_service.cli import main
 from support.relaying import wait_for

@@ -25,8 +25,7 @@ from sqlalchemy.orm import (
 )
 
 from auditspan import Actor, AuditTrail, MacKey, Policy, audit_context
-from auditspan.delivery import Undrained
-from auditspan.seal import Sealer
+from auditspan.seal import Sealer, Undrained
 from integration.library.world import sqlite_engine_at
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"

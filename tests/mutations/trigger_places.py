@@ -346,7 +346,7 @@ TRIGGER_MUTATIONS = [
         "        return _impl(kept.impl_instance, dialect)",
         "        return kept",
         TYPES,
-        "sqlite and decorated",
+        "sqlite",
     ),
     _staged(
         "lose the zeros of a number",

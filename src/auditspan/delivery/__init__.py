@@ -24,7 +24,6 @@ from auditspan.delivery.outbound import is_loopback, pool_manager, proxy_for
 from auditspan.delivery.relay import Relay
 from auditspan.delivery.request_headers import Redaction, checked_headers
 from auditspan.delivery.sinks import ConsoleSink, FileSink, Sink, write_records
-from auditspan.delivery.undrained import Undrained
 
 __all__ = [
     "NOTHING",
@@ -43,7 +42,6 @@ __all__ = [
     "Sink",
     "TlsFiles",
     "Undelivered",
-    "Undrained",
     "checked_headers",
     "encode",
     "is_loopback",

@@ -12,10 +12,10 @@ from opentelemetry import context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from sqlalchemy import Engine, func, select
 
-from auditspan.delivery import Backoff, Relay, Sink, Undrained, load_cursors
+from auditspan.delivery import Backoff, Relay, Sink, load_cursors
 from auditspan.errors import AuditConfigError
 from auditspan.format import MacKeys
-from auditspan.seal import LastSigned, Sealer
+from auditspan.seal import LastSigned, Sealer, Undrained
 from auditspan.storage import LEASE_PREFIX, PARTITIONS, WAITS, AuditTables, staging_of
 from auditspan.telemetry import RetryLog
 from auditspan.tlog import SigningKey

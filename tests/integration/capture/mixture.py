@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from auditspan import Actor, audit_context
-from auditspan.delivery.undrained import Undrained
+from auditspan.seal.undrained import Undrained
 from integration.capture.ledger import Ledger
 from integration.library.models import Player, Seat, Team
 from integration.library.shapes import (

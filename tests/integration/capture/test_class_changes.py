@@ -10,7 +10,7 @@ from sqlalchemy import Engine, ForeignKey, insert, text, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from auditspan import Exempt
-from auditspan.delivery.undrained import Undrained
+from auditspan.seal.undrained import Undrained
 from integration.capture.application import KEY, Application, make_application
 
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from auditspan.delivery.undrained import Undrained
+from auditspan.seal.undrained import Undrained
 from integration.capture.application import KEY, Application, make_application
 
 

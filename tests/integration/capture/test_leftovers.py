@@ -20,7 +20,7 @@ from auditspan import Actor, Policy, audit_context
 from auditspan.capture.leftovers import take_leftovers, unknown_tables
 from auditspan.capture.registry import captures_of
 from auditspan.capture.writer import Capture
-from auditspan.delivery.undrained import Undrained
+from auditspan.seal.undrained import Undrained
 from auditspan.storage.tables import audit_tables
 from integration.capture.application import KEY, Application, make_application
 from support.patience import PATIENCE, promised
@@ -254,7 +254,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text, create_engine
 from auditspan import MacKey
 from auditspan.storage import audit_tables
 from auditspan.storage import audit_tables
-from auditspan.delivery import Undrained
+from auditspan.seal import Undrained
 
 metadata = MetaData()
 tables = audit_tables(metadata)

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from auditspan import AuditError
-from auditspan.delivery.undrained import Undrained
+from auditspan.seal.undrained import Undrained
 from auditspan.telemetry import semconv
 from integration.capture.ledger import Entries, Ledger
 from integration.capture.mixture import Mixture, second_program

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, text
 
 from auditspan.capture import busy
-from auditspan.delivery.undrained import Undrained
 from auditspan.format import ErasureKey
 from auditspan.seal.guards.check import check_guards, restore_guards
+from auditspan.seal.undrained import Undrained
 from auditspan.storage import EventFilter, add_erasure_keys, find_events
 from auditspan.storage.partitions.postgresql import partitioning
 from auditspan.storage.tables import audit_tables

@@ -19,9 +19,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, sessionmaker
 
 from auditspan import AuditTrail, AuditWriteError, audit_context
-from auditspan.delivery.undrained import Undrained
 from auditspan.seal.guards.check import check_guards
 from auditspan.seal.sealer import Sealer
+from auditspan.seal.undrained import Undrained
 from auditspan.storage.events import history
 from integration.capture.application import KEY, KIM, Application
 from integration.capture.test_leftovers import outside

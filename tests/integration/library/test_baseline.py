@@ -40,7 +40,7 @@ from auditspan import (
     Redacted,
     audit_context,
 )
-from auditspan.delivery import Undrained
+from auditspan.seal import Undrained
 from auditspan.verify import StateReport, check_state
 from integration.library.shapes import Engineer, Worker
 from integration.library.world import KEY, KIM, make_world

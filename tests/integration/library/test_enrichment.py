@@ -26,8 +26,8 @@ from auditspan import (
     Request,
     audit_context,
 )
-from auditspan.delivery import Undrained
 from auditspan.format import parse_canonical
+from auditspan.seal import Undrained
 
 PAGE = Path(__file__).parents[3] / "docs/how-to/enrich-and-redact.md"
 KEY = MacKey.from_secret(bytes(range(32)))

@@ -41,10 +41,9 @@ from auditspan import (
     RevertError,
     audit_context,
 )
-from auditspan.delivery import Undrained
 from auditspan.format import Disclosure, Subject, disclosed_value, encrypt, read_event
 from auditspan.reading import check_export, export_csv, export_ndjson, prove_event
-from auditspan.seal import Sealer
+from auditspan.seal import Sealer, Undrained
 from auditspan.storage import EventFilter
 from auditspan.storage.keys import load_or_create_erasure_keys
 from auditspan.tlog import SigningKey

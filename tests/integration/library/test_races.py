@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, delete, event, select, update
 
-from auditspan.delivery.undrained import Undrained
+from auditspan.seal.undrained import Undrained
 from integration.library.models import Team
 from integration.library.shapes import Article, City, Country, Node
 from integration.library.test_statements import upsert

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from auditspan.delivery.undrained import Undrained
+from auditspan.seal.undrained import Undrained
 from integration.library.models import Account, Base, Plain, Player, Team
 from integration.library.raw_sql import ADDED, CHANGED, GONE, UPDATE, Change, reads, writes
 from integration.library.shapes import Post, Tag, post_tag

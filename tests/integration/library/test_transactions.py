@@ -27,7 +27,7 @@ from auditspan import (
     MissingActorError,
     audit_context,
 )
-from auditspan.delivery.undrained import Undrained
+from auditspan.seal.undrained import Undrained
 from integration.library.models import Base, Plain, Pledge, Seat, Team
 from integration.library.test_commits import REFUSING
 from integration.library.world import KEY, KIM, World, make_world, sqlite_engine_at

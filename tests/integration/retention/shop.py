@@ -40,9 +40,9 @@ from auditspan import (
     Target,
     audit_context,
 )
-from auditspan.delivery import FileSink, Relay, Undrained
+from auditspan.delivery import FileSink, Relay
 from auditspan.reading import check_export, export_ndjson
-from auditspan.seal import Sealer
+from auditspan.seal import Sealer, Undrained
 from auditspan.storage import EventFilter, snapshot
 from auditspan.tlog import SigningKey
 from auditspan.trail.retention import RetentionPlan
