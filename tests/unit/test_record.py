@@ -183,7 +183,7 @@ def test_no_member_makes_a_body_too_long(change: Any, size: int) -> None:
         assert len(body.encode()) < LIMIT
 
 
-@pytest.mark.parametrize("value", [1.5, 2**53, "a\0", "\ud800", {"é": 1}, b"a"], ids=repr)
+@pytest.mark.parametrize("value", [1.5, 2**53, "a\0", "\ud800", {"a\0": 1}, b"a"], ids=repr)
 @pytest.mark.parametrize("member", ["metadata", "changes", "reason"])
 def test_what_is_outside_the_profile_is_refused(member: str, value: Any) -> None:
     """A value that would be altered by being written is refused before anything is written."""
