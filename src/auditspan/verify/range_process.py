@@ -7,6 +7,7 @@ nor an unprotected `__main__` of the caller matter.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -19,6 +20,7 @@ from auditspan.verify.ranges import Job, check_range
 def main() -> None:
     """Check the ranges; Ctrl-C is left to the caller, which ends this process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.freeze()  # traversing what was imported takes 3 % of the time
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing else may be written between
     try:
