@@ -148,12 +148,11 @@ class _TrailCheck:
         with rows.pieces() as pieces:
             unsealed = check_unsealed(*self._place, rows.rows)
             duplicates = [*_duplicates(*self._place)]
-            count = _count(*self._place)
             findings = [*_check_skipped(*self._place, rows.first), *self._verifier.check(pieces)]
         findings += [*rows.disclosures, *duplicates, *self._about_checkpoints(public_keys)]
         tree, witness = self._verifier.tree, self._witness
         return VerifyReport(
-            rows=count,
+            rows=_count(*self._place),
             unsealed=unsealed.rows,
             tree_size=tree.size,
             root=tree.root.hex(),
