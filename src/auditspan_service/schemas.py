@@ -112,7 +112,8 @@ MAX_REASON = 2000
 Reason = Annotated[str, Field(min_length=1, max_length=MAX_REASON), AfterValidator(_line), _NFC]
 
 
-def _parsed(value: object) -> object:
+def parse_time(value: object) -> object:
+    """Parse a time, given as text; digits beyond microseconds are cut."""
     if not isinstance(value, str):
         return value
     try:
@@ -123,7 +124,7 @@ def _parsed(value: object) -> object:
 
 def _future(value: object) -> object:
     """Parse a time; it must be later than now."""
-    given = _parsed(value)
+    given = parse_time(value)
     if isinstance(given, datetime) and given.tzinfo is not None and not utc_now() < given:
         raise ValueError("must be later than now")
     return given
@@ -131,7 +132,7 @@ def _future(value: object) -> object:
 
 def _past(value: object) -> object:
     """Parse a time; it must be earlier than now."""
-    given = _parsed(value)
+    given = parse_time(value)
     if isinstance(given, datetime) and given.tzinfo is not None and utc_now() < given:
         raise ValueError("must be earlier than now")
     return given

@@ -50,7 +50,7 @@ def tour(up: Up, environ: dict[str, str], *arguments: str) -> dict[str, object]:
 
 
 def test_the_story_is_told_to_the_service_that_runs(up: Up, environ: dict[str, str]) -> None:
-    """Every step is as it must be, those that fail too."""
+    """Every step has the expected result, also those that must fail."""
     require_whole(tour(up, environ))
 
 
@@ -62,7 +62,7 @@ def require_whole(said: dict[str, object]) -> None:
 
 
 def test_the_tour_makes_its_key_and_revokes_it(up: Up, environ: dict[str, str]) -> None:
-    """Afterwards nobody gets in with it; with --key none is made. It may run again and again."""
+    """The key that it creates is revoked at its end; with --key it creates none."""
     made = up.client.post("/v1/users", json={"username": "somebody"})
     assert made.status_code == 201
     before = keys_of_the_tour(environ)

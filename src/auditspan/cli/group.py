@@ -117,7 +117,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):  # click's exit code 1 means "found something"
-            click.echo("Interrupted: there is no result.", err=True)
+            click.echo("Interrupted before the result was known.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
         except (click.ClickException, click.exceptions.Exit):
             raise
