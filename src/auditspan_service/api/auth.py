@@ -69,6 +69,12 @@ def protect(app: Flask, services: Services) -> None:
     app.before_request(gate.authorise)
 
 
+def write_key_uses(app: Flask) -> None:
+    """Write the last uses of keys now, which would be written after the database is closed."""
+    gate: _Gate = app.extensions[GATE]
+    gate.authenticator.uses.write()
+
+
 def sign_in(text: str) -> Principal | None:
     """Return the principal of an API key that was given in a form, or None if it is not valid.
 

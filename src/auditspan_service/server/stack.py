@@ -36,6 +36,7 @@ from auditspan.trail.settings import (
 from auditspan_service.accounts.api_keys import create_key
 from auditspan_service.accounts.scopes import ADMIN
 from auditspan_service.api.access import recorded_run
+from auditspan_service.api.auth import write_key_uses
 from auditspan_service.api.current import EXTENSION
 from auditspan_service.app import create_app
 from auditspan_service.collector import Collector
@@ -219,6 +220,7 @@ class Stack:
         app = create_app(self.settings, self._telemetry())
         self.services = app.extensions[EXTENSION]
         self._stops.callback(self.services.database.dispose)
+        self._stops.callback(write_key_uses, app)
         self.key = self._first_key()
         extend(app)
         self._stops.enter_context(recorded_run(app))

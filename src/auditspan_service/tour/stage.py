@@ -23,6 +23,7 @@ from werkzeug.serving import make_server
 
 from auditspan import Actor, audit_context
 from auditspan_service.accounts.api_keys import create_key, revoke_key
+from auditspan_service.api.auth import write_key_uses
 from auditspan_service.api.current import EXTENSION
 from auditspan_service.app import create_app
 from auditspan_service.config import Settings
@@ -142,6 +143,7 @@ def _replica(settings: Settings, extend: Extend) -> Iterator[tuple[Services, str
         app = create_app(settings, telemetry)
         services: Services = app.extensions[EXTENSION]
         stops.callback(services.database.dispose)
+        stops.callback(write_key_uses, app)
         extend(app)
         yield services, stops.enter_context(_served(app))
 
