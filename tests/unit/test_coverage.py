@@ -25,7 +25,7 @@ from sqlalchemy.orm import (
 from auditspan import AuditConfigError, AuditTrail, Policy
 from auditspan.mapping.policy import Exempt
 from auditspan.storage.tables import audit_tables
-from auditspan.verify.coverage import Decision, coverage, metadata_of
+from auditspan.verify.decisions import Decision, coverage, metadata_of
 from auditspan_service.cli import main
 from auditspan_service.models import Base as ServiceBase
 

@@ -105,6 +105,7 @@ BY_NAME = {
     "auditspan/cli/group.py": {"resolve_name"},
     "auditspan/cli/commands/__init__.py": {"resolve_name"},
     "auditspan/cli/commands/named.py": {"import_module"},
+    "auditspan/verify/__init__.py": {"resolve_name"},
 }
 PURE = FLOORS[1]
 #: The record and its proofs know no clock, no randomness and no I/O.

@@ -19,7 +19,7 @@ from auditspan.format.record import AuditRecord
 from auditspan.storage import snapshot
 from auditspan.storage.new_events import insert_records
 from auditspan.telemetry.span_events import announce
-from auditspan.verify.reconcile import reconcile
+from auditspan.verify.reconciliation import reconcile
 from auditspan_service.cli import main
 from integration.trust.world import MAC, Trail, opened, record
 from support.migrated import migrated_sqlite

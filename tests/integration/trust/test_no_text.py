@@ -10,7 +10,7 @@ import pytest
 from auditspan.delivery.cursors import newest_checkpoint, newest_seq
 from auditspan.storage import snapshot
 from auditspan.telemetry.otlp.files import read_logs
-from auditspan.verify.reconcile import reconcile
+from auditspan.verify.reconciliation import reconcile
 from integration.trust.conftest import grown
 from integration.trust.world import Trail
 

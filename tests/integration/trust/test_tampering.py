@@ -31,7 +31,7 @@ from auditspan.telemetry.otlp.files import read_logs
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import Checkpoint, SigningKey, open_note, sign_note
-from auditspan.verify.reconcile import reconcile
+from auditspan.verify.reconciliation import reconcile
 from auditspan.verify.trail import VerifyReport, verify_trail
 from auditspan.verify.witness import read_witness
 from integration.trust.world import OTHER_LOG, opened, ours

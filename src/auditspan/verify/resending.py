@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from auditspan.delivery import Sink, load_cursors, prepare, rows_of, send_all, trail_name
 from auditspan.format import SealedRow
 from auditspan.storage import AuditTables, quarantined
-from auditspan.verify.reconcile import ReconcileReport
+from auditspan.verify.reconciliation import ReconcileReport
 
 _CHUNK = 2000
 _RESEND_BATCH = 200
