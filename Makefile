@@ -98,10 +98,13 @@ comma := ,
 image: ## build the container image
 	@docker build --quiet --tag auditspan:local $(BUILD_OPTIONS) .
 
+# As in the Dockerfile.
+IMAGE_EXTRAS := --extra service --extra postgres --extra jwt --extra kafka --extra redis
+
 .PHONY: dist
 dist: $(READY) ## build wheel, source archive and a CycloneDX list of the image's packages in dist
 	@$(UV) build --quiet --out-dir dist
-	@$(UV) export --quiet --frozen --no-dev --extra service --extra postgres --extra jwt --extra kafka \
+	@$(UV) export --quiet --frozen --no-dev $(IMAGE_EXTRAS) \
 	  --format cyclonedx1.5 --output-file dist/auditspan.cdx.json
 
 .PHONY: notes

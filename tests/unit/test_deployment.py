@@ -29,6 +29,7 @@ def text_of(path: str) -> str:
 COMPOSE: dict[str, Any] = yaml.safe_load(text_of("compose.yaml"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = text_of("Dockerfile")
+CI_WORKFLOW = ".github/workflows/ci.yaml"
 BACKENDS: dict[str, dict[str, Any]] = {
     path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
     for path in (ROOT / "deploy/backends").glob("*.yaml")
@@ -36,6 +37,16 @@ BACKENDS: dict[str, dict[str, Any]] = {
 ROLES = {"auditspan_app", "auditspan_worker", "auditspan_auditor", "auditspan_purger"}
 
 every_service = pytest.mark.parametrize("name", sorted(SERVICES))
+
+
+# -------------------------------------------------------------------------- continuous integration
+
+
+def test_the_workflow_runs_every_target_of_ci_run() -> None:
+    """Both runners of continuous integration check the same things, and the workflow also coverage."""
+    script = set(re.findall(r"^(?:make|tested) ([\w-]+)$", text_of(".ci/run"), re.MULTILINE))
+    workflow = set(re.findall(r"- run: make ([\w-]+)$", text_of(CI_WORKFLOW), re.MULTILINE))
+    assert script | {"coverage"} == workflow
 
 
 # ------------------------------------------------------------------------------------ containers
@@ -323,6 +334,12 @@ def test_what_the_build_installs_is_fixed_by_hash() -> None:
     exact = re.compile(r"[\w.-]+==[\w.]+( ;[^\\]*)?\s+(--hash=sha256:[0-9a-f]{64}\s*)+")
     assert required == [line for line in required if exact.fullmatch(line)]
     assert DOCKERFILE.count("--require-hashes") == DOCKERFILE.count("--only-binary :all:") == 2
+
+
+def test_the_list_of_packages_has_every_extra_of_the_image() -> None:
+    """`make dist` lists the packages of the extras that the Dockerfile installs."""
+    options = [re.findall(r"--extra (\w+)", text_of(name)) for name in ("Dockerfile", "Makefile")]
+    assert options[0] == options[1]
 
 
 def test_nothing_enters_the_build_but_what_is_copied() -> None:
