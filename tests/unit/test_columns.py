@@ -155,7 +155,7 @@ def test_it_agrees_with_the_parsed_body(
 @example(record(tx_id="None"), COLUMNS.index("tx_id"), None)
 @example(record(target=Target(type="None", id="1")), COLUMNS.index("target_type"), None)
 @example(record(), COLUMNS.index("actor_id"), '7","label":"kim')
-def test_a_column_that_was_changed_is_never_said(made: AuditRecord, at: int, value: object) -> None:
+def test_changed_column_never_matches(made: AuditRecord, at: int, value: object) -> None:
     """With another value in any column the answer is no."""
     body = made.body()
     told = columns_of(body)
@@ -195,7 +195,7 @@ def test_another_body_inside_of_the_body_is_not_it(name: str, place: str) -> Non
 
 
 @pytest.mark.parametrize("value", [b"acme", b"", 7, 0, 1.5])
-def test_what_is_no_text_is_no_text(value: object) -> None:
+def test_non_text_columns_never_match(value: object) -> None:
     """SQLite keeps whatever it is given."""
     body = record(tenant=str(value)).body()
     assert says(body, columns_of(body))

@@ -99,7 +99,7 @@ def test_roles_go_on_as_before(engines: Engines, role: str) -> None:
             connection.rollback()
 
 
-def test_who_seals_makes_partitions_and_nobody_else(engines: Engines) -> None:
+def test_only_the_worker_creates_partitions(engines: Engines) -> None:
     """The worker makes what is missing, as closed as the others, and owns nothing of it."""
     name = drop_newest(engines["migrator"])
     for role in ("app", "auditor"):
@@ -208,7 +208,7 @@ def operations(connection: Connection) -> Operations:
     return Operations(MigrationContext.configure(connection))
 
 
-def test_a_migration_on_sqlite_says_so(tmp_path: Path) -> None:
+def test_partitioning_migration_is_refused_on_sqlite(tmp_path: Path) -> None:
     """A step for PostgreSQL does not pass silently elsewhere."""
     engine = create_engine(f"sqlite:///{tmp_path / 'trail.db'}")
     with engine.connect() as connection, pytest.raises(AuditConfigError, match="skip this step"):

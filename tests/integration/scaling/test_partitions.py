@@ -179,7 +179,7 @@ def test_readers_and_writers_go_on_while_partitions_are_made(trail: Trail) -> No
     assert 22 == len(where(trail))
 
 
-def test_partitioning_again_mends(trail: Trail) -> None:
+def test_repeated_partitioning_restores_functions_and_guards(trail: Trail) -> None:
     """A second time there is nothing to move; functions and guards are made again."""
     before = where(trail)
     done(

@@ -169,7 +169,7 @@ def test_it_is_sent_to_the_sink_that_is_named(tmp_path: Path) -> None:
         assert (2, True) == (done.exit_code, "expected one of: file, archive." in done.stderr)
 
 
-def test_who_may_not_note_it_is_told(tmp_path: Path) -> None:
+def test_resend_without_write_privilege_is_reported(tmp_path: Path) -> None:
     """An auditor's role can send, and cannot write: the event stays undelivered, in a sentence."""
     with deployed_database() as place:
         superuser = place.superuser.render_as_string(hide_password=False)
