@@ -30,7 +30,8 @@ OPENING = re.compile(r"(?:What|Who|Whom|Whose|Whether|Which|How|Why|Where|When)\
 """How no docstring begins: an imperative verb or a noun phrase says what the thing is."""
 
 TEST_NAME = re.compile(
-    r"\bdef (test_(?:(?:what|who)_\w+|\w*(?:(?<!there)_is_no_(?!longer)|_(?:nobody|somebody|whoever|told)(?:_|\b)\w*)))"
+    r"\bdef (test_(?:(?:what|who)_\w+"
+    r"|\w*(?:(?<!there)_is_no_(?!longer)|_(?:nobody|somebody|whoever|told)(?:_|\b))\w*))"
 )
 """How no test is named: its name is subject, condition, outcome."""
 
