@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from auditspan.verify.coverage import Decision, coverage, metadata_of
 from auditspan.verify.reconcile import ReconcileReport, reconcile, reconcile_records
-from auditspan.verify.resend import Resent, resend, taken_since
+from auditspan.verify.resend import Resent, accepted_since, resend
 from auditspan.verify.state import Difference, StateReport, check_state
 from auditspan.verify.trail import VerifyReport, verify_trail
 from auditspan.verify.witness import Witness, read_witness
@@ -17,6 +17,7 @@ __all__ = [
     "StateReport",
     "VerifyReport",
     "Witness",
+    "accepted_since",
     "check_state",
     "coverage",
     "metadata_of",
@@ -24,6 +25,5 @@ __all__ = [
     "reconcile",
     "reconcile_records",
     "resend",
-    "taken_since",
     "verify_trail",
 ]

@@ -19,7 +19,7 @@ from auditspan.delivery.relay import Relay
 from auditspan.delivery.sinks import FileSink, Sink
 from auditspan.delivery.worker import Worker
 from auditspan.seal.sealer import Sealer
-from auditspan.storage.quarantine import take_back
+from auditspan.storage.quarantine import mark_accepted
 from auditspan.telemetry import semconv
 from auditspan_service.database.engine import make_engine
 from integration.sinks.faulty import GOOD, Answer, faulty_collector
@@ -300,7 +300,7 @@ def test_a_refused_record_is_counted_until_it_is_taken(service: RunningService) 
         connection.execute(tables(service).quarantine.insert(), row)
     assert ready(service)["undelivered"]["file"] == {**taken, "quarantined": 1}
     with service.services.database.engine.begin() as connection:
-        assert take_back(connection, tables(service), "file", [event_id]) == 1
+        assert mark_accepted(connection, tables(service), "file", [event_id]) == 1
     assert ready(service)["undelivered"]["file"] == taken
 
 

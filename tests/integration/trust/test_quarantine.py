@@ -17,8 +17,8 @@ from auditspan.errors import SinkRejectedError
 from auditspan.storage import snapshot
 from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.events import find_events
-from auditspan.storage.quarantine import quarantined, take_back
-from auditspan.verify import Resent, reconcile, resend, taken_since
+from auditspan.storage.quarantine import mark_accepted, quarantined
+from auditspan.verify import Resent, accepted_since, reconcile, resend
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
@@ -65,10 +65,10 @@ def send_again(trail: Trail, *targets: str) -> tuple[Resent, list[str]]:
     with snapshot(trail.engine) as connection:
         report = reconcile(connection, trail.tables, [trail.folder])
         done = resend(connection, trail.tables, sink, report.missing)
-        taken = taken_since(connection, trail.tables, sink, report, done)
+        taken = accepted_since(connection, trail.tables, sink, report, done)
     sink.close()
     with trail.engine.begin() as connection:
-        assert len(taken) == take_back(connection, trail.tables, sink.name, taken)
+        assert len(taken) == mark_accepted(connection, trail.tables, sink.name, taken)
     return done, taken
 
 

@@ -900,8 +900,8 @@ def test_objects_beyond_memory_are_kept_in_a_file() -> None:
                 store.put(*place, expected[place])
             else:
                 assert expected.pop(place, None) == store.pop(*place)
-        assert sorted(expected) == [(type_, key) for type_, key, _ in store.rest()]
-        assert expected == {(type_, key): fields for type_, key, fields in store.rest()}
+        assert sorted(expected) == [(type_, key) for type_, key, _ in store.remaining()]
+        assert expected == {(type_, key): fields for type_, key, fields in store.remaining()}
 
 
 def test_full_disk_names_the_setting() -> None:
