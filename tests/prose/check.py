@@ -1,4 +1,4 @@
-"""Check of the English that people read: docstrings, messages, help and documents.
+"""Check of the English that people read: docstrings, messages, help, documents and names of tests.
 
 Each pattern is a habit that CONTRIBUTING.md names. Exit code 1, and a line for each finding:
 
@@ -28,6 +28,12 @@ PATTERNS = {
 }
 OPENING = re.compile(r"(?:What|Who|Whom|Whose|Whether|Which|How|Why|Where|When)\b")
 """How no docstring begins: an imperative verb or a noun phrase says what the thing is."""
+
+TEST_NAME = re.compile(
+    r"\bdef (test_(?:(?:what|who)_\w+"
+    r"|\w*(?:(?<!there)_is_no_(?!longer)|_(?:nobody|somebody|whoever|told)(?:_|\b))\w*))"
+)
+"""How no test is named: its name is subject, condition, outcome."""
 
 CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
@@ -71,6 +77,13 @@ def findings(text: Text) -> Iterator[Finding]:
                 yield Finding(text.path, text.line, name, around)
 
 
+def test_names(path: Path) -> Iterator[Finding]:
+    """Yield the names of a module's tests that break a rule."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if match := TEST_NAME.search(line):
+            yield Finding(path, number, "name of a test", match[1])
+
+
 def _of_module(path: Path, source: str) -> Iterator[Text]:
     tree = ast.parse(source)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -102,6 +115,9 @@ def main(places: list[str]) -> int:
         if path.suffix in {".py", ".md"}
     ]
     found = [one for path in files for text in texts(path) for one in findings(text)]
+    found += [
+        one for path in sorted((ROOT / "tests").rglob("test_*.py")) for one in test_names(path)
+    ]
     for one in found:
         where = one.path.relative_to(ROOT) if one.path.is_relative_to(ROOT) else one.path
         sys.stdout.write(f"{where}:{one.line}: {one.pattern}: {one.words}\n")

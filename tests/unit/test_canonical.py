@@ -122,7 +122,7 @@ def test_a_circle_is_refused() -> None:
 
 
 @given(IN_PROFILE)
-def test_a_value_of_the_profile_stands_as_it_is(value: Any) -> None:
+def test_value_within_the_profile_is_unchanged(value: Any) -> None:
     """What is within the profile already is not changed by its representation."""
     assert rfc8785.dumps(value).decode() == canonical_json(represent(value))
 
@@ -165,7 +165,7 @@ def test_the_keys_are_sorted_and_the_escapes_are_those_of_the_rfc() -> None:
     ],
 )
 @pytest.mark.parametrize("depth", [0, 1, 3])
-def test_what_is_outside_the_profile_is_refused(value: Any, depth: int) -> None:
+def test_value_outside_the_profile_is_refused(value: Any, depth: int) -> None:
     """The canonical text of a value outside the profile does not exist, at any depth."""
     for _ in range(depth):
         value = [{"a": value}]
@@ -274,9 +274,7 @@ def test_an_interval_can_be_read_back(value: timedelta) -> None:
     ],
     ids=["uuid", "date", "time", "time with zone", "bytes", "address"],
 )
-def test_what_has_a_text_can_be_read_back(
-    kind: st.SearchStrategy[Any], read: Callable[[str], Any]
-) -> None:
+def test_text_form_is_lossless(kind: st.SearchStrategy[Any], read: Callable[[str], Any]) -> None:
     """UUIDs, dates, times, bytes and addresses are read back from their text."""
 
     @given(kind)
@@ -323,14 +321,14 @@ def test_keys_that_would_become_one_are_not_merged() -> None:
 @pytest.mark.parametrize(
     "value", [object(), 1j, (n for n in "ab"), lambda: 1, int, {"a": object()}]
 )
-def test_what_has_no_lossless_form_is_refused(value: Any) -> None:
+def test_value_without_a_lossless_form_is_refused(value: Any) -> None:
     """A value that can only be described, not kept, is refused with what to do about it."""
     with pytest.raises(AuditBodyError):
         represent(value)
 
 
 @pytest.mark.parametrize("shape", ["deep", "cyclic", "huge"])
-def test_what_python_cannot_write_is_refused_clearly(shape: str) -> None:
+def test_endless_values_are_refused_clearly(shape: str) -> None:
     """Endless nesting and endless numbers are refused, not a RecursionError or ValueError."""
     deep: list[Any] = []
     for _ in range(100_000):

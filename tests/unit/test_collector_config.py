@@ -28,7 +28,7 @@ def overlay(text: str) -> list[str]:
     return check_collector_config([OURS, text], PATH)
 
 
-def test_ours_keeps_what_it_gets() -> None:
+def test_our_configuration_has_no_problems() -> None:
     """There is nothing to say of the configuration that comes with auditspan."""
     assert [] == check_collector_config([OURS], PATH)
 
@@ -144,7 +144,7 @@ def test_behind_a_connector() -> None:
 
 
 @pytest.mark.parametrize("text", ["[", "a: b: c", "- 1", "", "\x00"])
-def test_what_is_no_configuration(text: str) -> None:
+def test_invalid_configuration_is_refused(text: str) -> None:
     """It is refused with a reason, not taken for one in which nothing is wrong."""
     with pytest.raises(CollectorConfigError, match="invalid"):
         check_collector_config([text], PATH)

@@ -39,7 +39,7 @@ def actor() -> Actor | None:
     return context.resolve_actor() if context else None
 
 
-def test_there_is_no_context_outside_a_block() -> None:
+def test_no_context_outside_a_block() -> None:
     """Nobody acts until somebody says so, and again nobody after the block."""
     assert current_context() is None
     with audit_context(actor=KIM) as context:
@@ -48,7 +48,7 @@ def test_there_is_no_context_outside_a_block() -> None:
 
 
 @pytest.mark.parametrize("name", OUTER)
-def test_what_an_inner_context_leaves_out_comes_from_the_outer_one(name: str) -> None:
+def test_inner_context_inherits_from_the_outer_one(name: str) -> None:
     """Each member is inherited or replaced by itself; metadata is merged."""
     merged = {"a": 1, "b": 2, "c": 2} if name == "metadata" else INNER[name]
     with audit_context(**OUTER):

@@ -203,7 +203,7 @@ def test_metadata_is_found_behind_every_kind_of_application(base: Any) -> None:
 
 
 @pytest.mark.parametrize("thing", [None, 7, Flask("bare"), sessionmaker()], ids=repr)
-def test_what_leads_to_no_models_is_refused(thing: Any) -> None:
+def test_target_without_models_is_refused(thing: Any) -> None:
     """With a sentence that says what would do."""
     with pytest.raises(AuditConfigError, match="pass a MetaData"):
         metadata_of(thing)
@@ -302,9 +302,7 @@ def test_an_application_that_is_covered_ends_with_0(shop: Any) -> None:
         ("shop_fails:Base", "importing shop_fails failed with ZeroDivisionError"),
     ],
 )
-def test_what_cannot_be_checked_ends_with_2_and_a_sentence(
-    shop: Any, app: str, sentence: str
-) -> None:
+def test_unusable_target_exits_with_2(shop: Any, app: str, sentence: str) -> None:
     """The sentence says what is wrong with the name, the module or its models."""
     shop("shop_bad", SHOP.format(invoice="'yes'") if app == "shop_bad:Base" else _FINE)
     shop("shop_needs", "import shop_missing")

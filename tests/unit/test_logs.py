@@ -300,7 +300,7 @@ class InvalidText(Exception):  # noqa: N818 - psycopg's name is InvalidTextRepre
         ),
     ],
 )
-def test_values_in_driver_messages_are_not_told(driver_error: Exception, said: str) -> None:
+def test_values_in_driver_messages_are_not_logged(driver_error: Exception, said: str) -> None:
     """An exception's text names the constraint and the code, not the value, in every cause."""
     in_sqlalchemy = IntegrityError("INSERT …", None, driver_error, hide_parameters=True)
     in_sqlalchemy.__cause__ = driver_error

@@ -61,7 +61,7 @@ def test_a_key_file_can_be_read_back(secret: bytes) -> None:
     ],
     ids=["empty", "no key", "capitals", "version", "id of another", "cut", "two", "prefix"],
 )
-def test_what_is_no_key_file_is_refused_without_showing_it(text: str) -> None:
+def test_damaged_key_file_is_refused_without_its_content(text: str) -> None:
     """A damaged key file is refused with a sentence, and the sentence has nothing of the secret."""
     with pytest.raises(AuditConfigError) as refusal:
         MacKey.parse(text)

@@ -215,7 +215,7 @@ def test_other_formats_are_an_error_that_names_them(
     assert name in str(error.value)
 
 
-def test_packed_files_of_other_formats_are_not_passed_over(tmp_path: Path) -> None:
+def test_zstd_files_are_refused(tmp_path: Path) -> None:
     """A rotated file that was packed with zstd is an error, not a file that is not there."""
     (tmp_path / "audit.jsonl").write_bytes(line("first"))
     (tmp_path / "audit.jsonl.1.zst").write_bytes(ZSTD)

@@ -113,7 +113,7 @@ def test_the_body_has_exactly_the_members_of_the_format(
         (Actor.unknown(), ("unknown", None)),
     ],
 )
-def test_the_five_actors_are_told_apart(actor: Actor, expected: tuple[str, str | None]) -> None:
+def test_actor_types_are_distinct(actor: Actor, expected: tuple[str, str | None]) -> None:
     """Anonymous, system and unknown are three things; an id is always a string."""
     shown = json.loads(MINIMAL._replace(actor=actor).body())["actor"]
     assert expected == (shown.pop("type"), shown.pop("id"))
@@ -140,7 +140,7 @@ def test_a_body_is_always_below_64_kib(values: dict[str, tuple[str, str]]) -> No
 
 
 @given(st.dictionaries(st.text("abc", min_size=1), TEXT, max_size=9), TEXT)
-def test_what_stands_in_place_of_a_value_is_its_length_and_hash(
+def test_long_value_is_replaced_by_its_length_and_hash(
     metadata: dict[str, str], value: str
 ) -> None:
     """A shortened value can be checked by whoever has it: length and SHA-256 of its UTF-8."""
@@ -185,7 +185,7 @@ def test_no_member_makes_a_body_too_long(change: Any, size: int) -> None:
 
 @pytest.mark.parametrize("value", [1.5, 2**53, "a\0", "\ud800", {"a\0": 1}, b"a"], ids=repr)
 @pytest.mark.parametrize("member", ["metadata", "changes", "reason"])
-def test_what_is_outside_the_profile_is_refused(member: str, value: Any) -> None:
+def test_value_outside_the_profile_is_refused(member: str, value: Any) -> None:
     """A value that would be altered by being written is refused before anything is written."""
     held: Any = {"metadata": {"a": value}, "changes": {"a": {"new": value}}, "reason": value}
     with pytest.raises(AuditBodyError):

@@ -228,7 +228,7 @@ def test_password_hash_is_recognised_inside_of_a_text(value: str) -> None:
     ],
     ids=repr,
 )
-def test_ordinary_value_is_no_password_hash(value: Any) -> None:
+def test_ordinary_value_is_not_redacted(value: Any) -> None:
     """Prices, prose about hashing and values of other types stay readable."""
     assert not is_password_hash(value)
 

@@ -328,7 +328,7 @@ def test_an_import_past_the_face_is_found(path: str, source: str) -> None:
 FACES = [path for path in LIBRARY if path.endswith("/__init__.py") and path.count("/") > 1]
 
 
-def test_a_face_exports_what_others_use() -> None:
+def test_face_exports_exactly_the_used_names() -> None:
     """No name is public by accident: another folder, the service or a document imports each."""
     found = {}
     for path in FACES:

@@ -131,7 +131,7 @@ def test_no_name_is_given_twice() -> None:
     assert len(GROUPS) == len({group["id"] for group in GROUPS})
 
 
-def test_every_name_says_what_it_is() -> None:
+def test_every_name_has_a_description() -> None:
     """Groups and attributes have a sentence; attributes, events and metrics have their form."""
     for one in [*GROUPS, *attributes().values()]:
         assert one["brief"].endswith("."), one["id"]
@@ -171,7 +171,7 @@ def emitted() -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 @pytest.mark.parametrize(("identifier", "found"), list(emitted()))
-def test_what_is_emitted_is_what_is_registered(identifier: str, found: Mapping[str, Any]) -> None:
+def test_emitted_attributes_are_registered(identifier: str, found: Mapping[str, Any]) -> None:
     """A record with everything carries every attribute of its event, of the registered type."""
     expected = {one.get("ref", one.get("id")) for one in group(identifier)["attributes"]}
     assert expected == set(found)
@@ -217,7 +217,7 @@ def test_no_telemetry_name_is_spelled_outside_the_one_module() -> None:
     assert set() == spelled
 
 
-def test_every_metric_is_recorded_by_somebody() -> None:
+def test_every_registered_metric_is_recorded() -> None:
     """A metric that is promised is recorded somewhere in the library."""
     text = "".join(
         path.read_text(encoding="utf-8")

@@ -369,7 +369,7 @@ def test_a_damaged_index_is_not_trusted(directory: Path, damage: str) -> None:
     assert not (directory / "elsewhere").exists()
 
 
-def test_files_that_are_gone_leave_the_index(directory: Path) -> None:
+def test_deleted_files_leave_the_index(directory: Path) -> None:
     """So the index does not grow for ever."""
     files = TraceFiles(directory, chunk=CHUNK)
     for number in range(3):

@@ -251,7 +251,7 @@ class Relay:
         batch = prepared if prepared and is_next else self._reader.read(connection, sent)
         if sent > batch.newest:
             before = progress.cursors
-            progress.keep_within(batch.newest)
+            progress.limit_to(batch.newest)
             report_false_cursors(self._sink.name, before, progress.cursors)
             batch = self._reader.read(connection, progress.cursors.sent)
         self._meters.queued(batch.newest - progress.cursors.sent)

@@ -74,7 +74,7 @@ class Worker:
         self._engine = engine = engine.execution_options(**WAITS)
         self._tables = tables
         self._sinks = tuple(sink) if isinstance(sink, Sequence) else (sink,)
-        _require_fit_names([one.name for one in self._sinks])
+        _require_valid_names([one.name for one in self._sinks])
         self._interval = interval
         name = _trail_name(signing_key, trail_name)
         self._sealer = Sealer(
@@ -85,7 +85,9 @@ class Worker:
         self._threads = (
             threading.Thread(target=self._seal, name="auditspan-sealer", daemon=True),
             threading.Thread(target=self._take_undrained, name="auditspan-undrained", daemon=True),
-            threading.Thread(target=self._keep_ahead, name="auditspan-partitions", daemon=True),
+            threading.Thread(
+                target=self._create_partitions, name="auditspan-partitions", daemon=True
+            ),
             *(
                 threading.Thread(
                     target=self._deliver,
@@ -155,14 +157,14 @@ class Worker:
             with quiet():
                 self._undrained.run(self._stop)
 
-    def _keep_ahead(self) -> None:
+    def _create_partitions(self) -> None:
         """Create partitions for the coming months, if the table is partitioned."""
         partitions = PARTITIONS.of(self._engine)
         with quiet():
             while partitions.IS_SUPPORTED and not self._stop.is_set():
                 try:
                     with self._engine.begin() as connection:
-                        made = partitions.make_ahead(connection, self._tables.event)
+                        made = partitions.create_ahead(connection, self._tables.event)
                 except Exception:  # the default partition takes all other rows
                     _logger.exception("creating partitions ahead failed; will retry")
                 else:
@@ -186,7 +188,7 @@ def _trail_name(keys: SigningKey | Sequence[SigningKey] | None, given: str | Non
     return signers[0].name if signers else given
 
 
-def _require_fit_names(names: Sequence[str]) -> None:
+def _require_valid_names(names: Sequence[str]) -> None:
     """Refuse sinks whose names would make cursors ambiguous.
 
     Raises:

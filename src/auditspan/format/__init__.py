@@ -20,7 +20,7 @@ from auditspan.format.canonical import (
     parse_canonical,
 )
 from auditspan.format.change_order import in_change_order
-from auditspan.format.columns import COLUMNS, Values, derived_columns, says
+from auditspan.format.columns import COLUMNS, Values, derived_columns, matches_columns
 from auditspan.format.counted import counted
 from auditspan.format.diff import Changes
 from auditspan.format.erasable import (
@@ -128,6 +128,7 @@ __all__ = [
     "is_secret_name",
     "is_unknown",
     "matches_any",
+    "matches_columns",
     "may_have_commitments",
     "parse_canonical",
     "printable",
@@ -140,7 +141,6 @@ __all__ = [
     "represent_json",
     "require_action",
     "require_outcome",
-    "says",
     "shorten",
     "stated",
     "timestamp",

@@ -67,14 +67,14 @@ from auditspan.storage.purges import (
     retention_rows,
 )
 from auditspan.storage.purging import PURGING
-from auditspan.storage.quarantine import is_quarantined, quarantined, take_back
+from auditspan.storage.quarantine import is_quarantined, mark_accepted, quarantined
 from auditspan.storage.schemas import Translation, dialect_of, schema_in, translation_of
 from auditspan.storage.search_terms import INDEX as TERM_INDEX
 from auditspan.storage.search_terms import SEARCH_TERMS
 from auditspan.storage.search_terms import SOURCE as TERM_SOURCE
 from auditspan.storage.snapshot import snapshot
 from auditspan.storage.sqlite_setup import WAITS, is_missing_file, set_up_late, set_up_sqlite
-from auditspan.storage.stored_event import StoredEvent, begins_whole
+from auditspan.storage.stored_event import StoredEvent, is_creation
 from auditspan.storage.stored_leases import StoredLease, read_leases
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables, audit_tables
 from auditspan.storage.timeouts import kept_alive, lift_time_limits
@@ -125,7 +125,6 @@ __all__ = [
     "attested_members",
     "audit_change_table",
     "audit_tables",
-    "begins_whole",
     "begun_purge",
     "count_erasable",
     "create_trigger",
@@ -145,6 +144,7 @@ __all__ = [
     "holding",
     "insert_counted",
     "insert_records",
+    "is_creation",
     "is_missing_file",
     "is_quarantined",
     "kept_alive",
@@ -156,6 +156,7 @@ __all__ = [
     "lift_time_limits",
     "lock_holder",
     "lock_subject",
+    "mark_accepted",
     "newest_size",
     "plain_text",
     "purge_before",
@@ -183,7 +184,6 @@ __all__ = [
     "staging_of",
     "stored_bytes",
     "subtree_root",
-    "take_back",
     "translation_of",
     "triggers_of",
     "try_sealer_lock",

@@ -66,7 +66,7 @@ def insert_rows(
     _require_inserted(table.name, inserted, len(rows))
 
 
-def insert_and_ask(
+def insert_and_query(
     connection: Connection,
     table: Table,
     columns: tuple[str, ...],

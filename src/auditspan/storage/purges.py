@@ -28,7 +28,7 @@ from auditspan.format import (
     timestamp,
 )
 from auditspan.storage.column_forms import IsCounted, StoredText, UtcText, stored_bytes
-from auditspan.storage.stored_event import StoredEvent, begins_whole
+from auditspan.storage.stored_event import StoredEvent, is_creation
 from auditspan.storage.tables import AuditTables
 from auditspan.tlog import Tree, hash_leaf
 
@@ -128,7 +128,7 @@ def purge_before(
 
     None if the first one creates the object, so that there were no earlier ones.
     """
-    is_whole = first is not None and begins_whole(first)
+    is_whole = first is not None and is_creation(first)
     return None if is_whole else begun_purge(connection, tables)
 
 

@@ -86,7 +86,7 @@ class StoredEvent:
         }
 
 
-def begins_whole(event: StoredEvent) -> bool:
+def is_creation(event: StoredEvent) -> bool:
     """Return whether a history that begins with this event lacks no earlier one: it creates."""
     action = dict(zip(COLUMNS, event.columns, strict=True))["action"]
     return bool(action and action.endswith(".create"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from auditspan.verify.decisions import Decision, coverage, metadata_of
     from auditspan.verify.reconciliation import ReconcileReport, reconcile, reconcile_records
-    from auditspan.verify.resending import Resent, resend, taken_since
+    from auditspan.verify.resending import Resent, accepted_since, resend
     from auditspan.verify.state import Difference, StateReport, check_state
     from auditspan.verify.trail import VerifyReport, verify_trail
     from auditspan.verify.witness import Witness, read_witness
@@ -21,6 +21,7 @@ __all__ = [
     "StateReport",
     "VerifyReport",
     "Witness",
+    "accepted_since",
     "check_state",
     "coverage",
     "metadata_of",
@@ -28,7 +29,6 @@ __all__ = [
     "reconcile",
     "reconcile_records",
     "resend",
-    "taken_since",
     "verify_trail",
 ]
 
@@ -40,6 +40,7 @@ _PLACES = {
     "StateReport": "state",
     "VerifyReport": "trail",
     "Witness": "witness",
+    "accepted_since": "resending",
     "check_state": "state",
     "coverage": "decisions",
     "metadata_of": "decisions",
@@ -47,7 +48,6 @@ _PLACES = {
     "reconcile": "reconciliation",
     "reconcile_records": "reconciliation",
     "resend": "resending",
-    "taken_since": "resending",
     "verify_trail": "trail",
 }
 """Modules of the names, which are imported on first use: a process for ranges starts faster."""

@@ -133,7 +133,7 @@ def test_values_are_those_that_sqlalchemy_loads(world: World) -> None:
             }
 
 
-def test_what_the_trail_does_not_have_is_said_so(world: World) -> None:
+def test_missing_values_are_marked(world: World) -> None:
     """Redacted and long values have stand-ins, excluded columns are absent."""
     bio = "long " * 5000
     write(

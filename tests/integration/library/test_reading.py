@@ -265,7 +265,7 @@ def damage(engine: Engine, change: str) -> None:
     connection.close()
 
 
-def test_damaged_events_are_listed_and_say_so(written: World) -> None:
+def test_damaged_events_are_listed_as_unreadable(written: World) -> None:
     """One bad body hides none of the others, and the columns tell what they can."""
     damage(written.engine, "UPDATE audit_event SET body = '{}' WHERE id = 2")
     with written.sessions() as session:
@@ -278,7 +278,7 @@ def test_damaged_events_are_listed_and_say_so(written: World) -> None:
 
 
 @pytest.mark.parametrize("written", ["sqlite"], indirect=True)
-def test_a_time_that_is_none_is_an_error_of_its_own(written: World) -> None:
+def test_invalid_time_is_an_error_of_its_event_only(written: World) -> None:
     """SQLite keeps anything; the event is listed, and its time cannot be told."""
     damage(written.engine, "UPDATE audit_event SET body = 'x', occurred_at = 'noon' WHERE id = 2")
     with written.sessions() as session:

@@ -105,7 +105,7 @@ def test_lenient_a_change_without_an_actor_is_recorded_as_unknown(world: World) 
     world.counts_span_events = False
 
 
-def test_an_actor_that_cannot_be_said_refuses_the_change(world: World) -> None:
+def test_failing_actor_function_refuses_the_change(world: World) -> None:
     """When the function that knows the actor fails, nothing is recorded under a guess."""
 
     def broken() -> Actor:
@@ -167,7 +167,7 @@ def test_another_database_is_refused_when_the_trail_is_attached(
 @pytest.mark.parametrize(
     ("name", "version"), [("mysql", (8, 4)), ("postgresql", (12, 22)), ("cockroachdb", (24,))]
 )
-def test_another_database_that_comes_later_is_refused_at_the_first_write(
+def test_second_database_is_refused_at_the_first_write(
     sqlite_engine: Engine, name: str, version: tuple[int, ...]
 ) -> None:
     """A factory may learn its database after it was attached; then the write is refused."""
@@ -192,7 +192,7 @@ def test_another_database_that_comes_later_is_refused_at_the_first_write(
     [None, "sessions", object(), lambda: None],
     ids=["None", "text", "object", "function"],
 )
-def test_what_is_no_session_factory_is_refused(sessions: Any) -> None:
+def test_invalid_session_factory_is_refused(sessions: Any) -> None:
     """A mistake at start-up is a sentence then, not a missing row later."""
     with pytest.raises(AuditConfigError):
         AuditTrail(sessions, metadata=MetaData())

@@ -197,7 +197,7 @@ def test_each_task_has_its_own_actor(world: World) -> None:
     assert 40 == sum(one["on_behalf_of"] is not None for one in events)
 
 
-def test_a_task_inherits_the_actor_of_whoever_made_it(world: World) -> None:
+def test_task_inherits_the_actor_of_its_creator(world: World) -> None:
     """As context variables do: a task and `asyncio.to_thread` begin with their maker's context."""
 
     async def act() -> None:
@@ -348,7 +348,7 @@ def test_each_type_of_actor_is_its_own(
     assert expected["id"] == attributes.get("audit.actor.id")
 
 
-def test_on_behalf_of_is_somebody_else_than_the_actor(world: World) -> None:
+def test_on_behalf_of_is_independent_of_the_actor(world: World) -> None:
     """It nests and ends as the actor does, and may be said without naming the actor again."""
     with world.request():
         with audit_context(on_behalf_of=LEE):
@@ -527,7 +527,7 @@ def test_a_job_keeps_the_actor_that_was(world: World, spans: InMemorySpanExporte
     assert 1 == len(spans.get_finished_spans())
 
 
-def test_a_job_of_nobody_is_refused(world: World, spans: InMemorySpanExporter) -> None:
+def test_job_without_an_actor_is_refused(world: World, spans: InMemorySpanExporter) -> None:
     """A copy of no context is none: strict refuses, also inside somebody else's block."""
     carried = carry_context()
     with audit_context(actor=LEE), pytest.raises(MissingActorError):
@@ -596,7 +596,7 @@ def test_a_durable_event_needs_no_running_transaction(world: World) -> None:
     ]
 
 
-def test_strict_an_event_of_nobody_is_refused(world: World) -> None:
+def test_strict_refuses_an_event_without_an_actor(world: World) -> None:
     """A durable event and one of a session need an actor as a change does."""
     with pytest.raises(MissingActorError):
         world.trail.record_durable("login.failed")

@@ -123,7 +123,7 @@ def test_a_detached_object_changed_outside_keeps_its_old_value(world: World, kim
     assert {"old": "Kim", "new": "Kim Park"} == world.last()["changes"]["fullName"]
 
 
-def test_a_merged_copy_is_an_update_of_what_differs(world: World, kim: int) -> None:
+def test_merged_copy_is_an_update_of_the_differences(world: World, kim: int) -> None:
     """A copy made from outside, as from a form, is compared with what is there."""
     with world.sessions() as session:
         copy = session.get_one(Person, kim)
@@ -155,7 +155,7 @@ def test_an_expression_in_a_create_has_the_value_that_it_made(world: World) -> N
     assert {"new": 42} == world.last()["changes"]["age"]
 
 
-def test_an_expression_that_changes_nothing_is_no_change(world: World) -> None:
+def test_update_to_the_same_value_leaves_no_row(world: World) -> None:
     """`taken = taken` runs an UPDATE, but nothing has changed, and no row says so."""
     with world.unit_of_work() as session:
         session.add(Seat(row="a", number=1))
@@ -203,7 +203,7 @@ def test_several_flushes_are_several_rows_of_one_transaction(world: World) -> No
     assert [1, 2, 3, 3] == [event["target"]["version"] for event in world.events()]
 
 
-def test_what_never_reached_the_database_leaves_no_row(world: World) -> None:
+def test_unflushed_object_leaves_no_row(world: World) -> None:
     """Added and expunged, or added and deleted before a flush: nothing happened."""
     with world.unit_of_work() as session:
         person = Person(name="kim")

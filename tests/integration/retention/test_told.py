@@ -70,7 +70,7 @@ def test_a_history_has_the_purge_of_earlier_events(purged: Shop) -> None:
     assert ([], found) == (history(purged, 9), history(purged, 9).purged)
 
 
-def test_a_purge_that_is_only_authorised_is_not_told(shop: Shop) -> None:
+def test_authorised_purge_is_not_reported_before_it_ran(shop: Shop) -> None:
     """Nothing was removed yet; an earlier purge still counts."""
     shop.add(1)
     shop.settle()
@@ -112,7 +112,7 @@ def test_pages_tell_it(purged: Shop) -> None:
     assert TOLD not in pages.get(f"/audit/?since={since}").text
 
 
-def test_the_page_of_a_removed_event_says_so(shop: Shop) -> None:
+def test_page_of_a_purged_event_answers_410(shop: Shop) -> None:
     """It answers 410, with the event that authorised the purge."""
     shop.add(1)
     (created,) = shop.ids()

@@ -347,7 +347,7 @@ def broken(connection: Connection, tables: AuditTables) -> list[Finding]:
     return [found for found in check_guards(connection, tables) if found.kind == "trigger"]
 
 
-def test_the_refusal_says_what_it_is(sqlite: Place, postgresql: Place) -> None:
+def test_refusal_names_table_and_statement(sqlite: Place, postgresql: Place) -> None:
     """Table, statement and intention stand in the message; both drivers call it a violated rule."""
     for place in (sqlite, postgresql):
         with place.engine.connect() as connection, pytest.raises(IntegrityError) as caught:

@@ -43,7 +43,7 @@ def findings(engine: Engine, kind: str, *before: str) -> list[str]:
         return [f.detail for f in check_guards(connection, TABLES) if f.kind == kind]
 
 
-def test_every_trigger_that_is_gone_is_named(engine: Engine) -> None:
+def test_every_missing_trigger_is_named(engine: Engine) -> None:
     """One sentence for each, and none when they have been put back."""
     assert [] == findings(engine, "trigger")
     gone: list[tuple[str, str]] = []

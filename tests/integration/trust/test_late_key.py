@@ -68,7 +68,7 @@ def found(trail: Trail, *keys: MacKey, since: int = 0) -> list[tuple[str, int | 
 BEFORE = [("mac", seq) for seq in range(SIZE)]
 
 
-def test_rows_without_a_mac_say_how_they_are_covered(late: Trail) -> None:
+def test_finding_for_a_row_without_a_mac_names_the_command(late: Trail) -> None:
     """Each is a finding, whose text names the command."""
     assert BEFORE == found(late)
     assert ["auditspan keys cover" in one.detail for one in late.report().findings] == [True] * SIZE

@@ -128,7 +128,7 @@ def test_an_incomplete_answer_is_refused() -> None:
         list(read_backend(url, since=NOON))
 
 
-def test_a_page_that_answers_everything_is_no_backend() -> None:
+def test_web_page_is_not_taken_for_a_backend() -> None:
     """A web page with status 200 is not a storage without records."""
     with (
         serving(lambda *_: (200, "text/html", "<html></html>")) as url,

@@ -17,8 +17,8 @@ from auditspan.errors import SinkRejectedError
 from auditspan.storage import snapshot
 from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.events import find_events
-from auditspan.storage.quarantine import quarantined, take_back
-from auditspan.verify import Resent, reconcile, resend, taken_since
+from auditspan.storage.quarantine import mark_accepted, quarantined
+from auditspan.verify import Resent, accepted_since, reconcile, resend
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
@@ -65,10 +65,10 @@ def send_again(trail: Trail, *targets: str) -> tuple[Resent, list[str]]:
     with snapshot(trail.engine) as connection:
         report = reconcile(connection, trail.tables, [trail.folder])
         done = resend(connection, trail.tables, sink, report.missing)
-        taken = taken_since(connection, trail.tables, sink, report, done)
+        taken = accepted_since(connection, trail.tables, sink, report, done)
     sink.close()
     with trail.engine.begin() as connection:
-        assert len(taken) == take_back(connection, trail.tables, sink.name, taken)
+        assert len(taken) == mark_accepted(connection, trail.tables, sink.name, taken)
     return done, taken
 
 
@@ -169,7 +169,7 @@ def test_it_is_sent_to_the_sink_that_is_named(tmp_path: Path) -> None:
         assert (2, True) == (done.exit_code, "expected one of: file, archive." in done.stderr)
 
 
-def test_who_may_not_note_it_is_told(tmp_path: Path) -> None:
+def test_resend_without_write_privilege_is_reported(tmp_path: Path) -> None:
     """An auditor's role can send, and cannot write: the event stays undelivered, in a sentence."""
     with deployed_database() as place:
         superuser = place.superuser.render_as_string(hide_password=False)

@@ -42,7 +42,7 @@ def told(entries: list[LogEntry]) -> list[tuple[str, object]]:
     ]
 
 
-def test_a_checkpoint_stands_behind_the_rows_it_covers(fresh: Trail) -> None:
+def test_checkpoint_follows_the_rows_it_covers(fresh: Trail) -> None:
     """In the file every checkpoint comes after all its rows, smaller ones first.
 
     Not directly after: the records of one export are grouped by their resources.
@@ -55,7 +55,7 @@ def test_a_checkpoint_stands_behind_the_rows_it_covers(fresh: Trail) -> None:
             assert {("row", seq) for seq in range(int(str(size)))} <= set(entries[:place])
 
 
-def test_a_checkpoint_says_what_its_note_says(delivered: Trail) -> None:
+def test_checkpoint_record_repeats_its_note(delivered: Trail) -> None:
     """The body is the note, byte for byte; the attributes repeat it; it is of no trace."""
     entries = [e for e in delivered_logs(delivered) if e.event_name == semconv.EVENT_CHECKPOINT]
     assert 4 == len(entries)
@@ -95,7 +95,7 @@ def test_a_batch_of_any_size_keeps_the_order(delivered: Trail, limit: int) -> No
 
 
 @pytest.mark.parametrize("limit", [1, 3, 100])
-def test_what_was_taken_away_is_passed_over(delivered: Trail, limit: int) -> None:
+def test_removed_rows_are_skipped(delivered: Trail, limit: int) -> None:
     """Also where it is more than a batch."""
     with delivered.attack() as attack:
         attack.run("DELETE FROM audit_leaf WHERE seq BETWEEN 2 AND 11")
@@ -107,14 +107,14 @@ def test_what_was_taken_away_is_passed_over(delivered: Trail, limit: int) -> Non
     assert [-1, 0, 1, 12, 13, 14, 15] == sent
 
 
-def test_after_a_crash_everything_unsafe_comes_again(delivered: Trail) -> None:
+def test_unconfirmed_records_are_repeated_after_a_crash(delivered: Trail) -> None:
     """Rows and checkpoints, in the same order, under the same ids: at least once."""
     first = delivered_logs(delivered)
     delivered.deliver()
     assert [*told(first), *told(first)] == told(delivered_logs(delivered))
 
 
-def test_a_heartbeat_says_the_newest_checkpoint_again(delivered: Trail) -> None:
+def test_heartbeat_repeats_the_newest_checkpoint(delivered: Trail) -> None:
     """After a minute without news, once a minute: the same note, observed now.
 
     Nothing is signed anew, and the table stays as it is.
@@ -190,7 +190,7 @@ def lose(trail: Trail, count: int) -> list[str]:
     return lost
 
 
-def test_what_is_missing_is_sent_again(delivered: Trail) -> None:
+def test_missing_records_are_resent(delivered: Trail) -> None:
     """Exactly that, and nothing else; the cursor stays where it was.
 
     Rows that the relay has not come to are left to it.

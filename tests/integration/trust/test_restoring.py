@@ -127,7 +127,7 @@ def test_two_restores_are_two_incarnations(fresh: Trail, tmp_path: Path) -> None
         assert no_size_is_signed_twice(second)
 
 
-def test_a_trail_that_has_not_gone_back_keeps_its_name(fresh: Trail, tmp_path: Path) -> None:
+def test_trail_that_was_not_restored_keeps_its_name(fresh: Trail, tmp_path: Path) -> None:
     """Whatever the file has missed: it may be another worker's, behind, or not there."""
     remembering(fresh, tmp_path)
     fresh.grow(4, 2)
@@ -159,7 +159,7 @@ OTHER = Tree().append([bytes([1]) * 32] * 5)
     ],
     ids=["same", "grown", "another", "emptied", "older", "newer", "same of a later one"],
 )
-def test_when_a_trail_has_gone_back(
+def test_restored_trail_continues_under_a_new_incarnation(
     tmp_path: Path, signed: tuple[Tree, int], tree: Tree, incarnation: int, expected: int
 ) -> None:
     """What was signed last is there, or before what is there; else a fresh incarnation follows.
@@ -175,7 +175,7 @@ def test_when_a_trail_has_gone_back(
 
 
 @pytest.mark.parametrize("content", [b"", b"no note", b"\xff\xfe", b"a/1\n5\nAA==\n\n"])
-def test_a_damaged_memory_stops_nobody(tmp_path: Path, content: bytes) -> None:
+def test_damaged_last_signed_file_does_not_stop_the_sealer(tmp_path: Path, content: bytes) -> None:
     """The check is left out; the next checkpoint makes the file anew."""
     path = tmp_path / "last"
     path.write_bytes(content)
@@ -186,7 +186,7 @@ def test_a_damaged_memory_stops_nobody(tmp_path: Path, content: bytes) -> None:
     assert ["last"] == [file.name for file in tmp_path.iterdir()]
 
 
-def test_where_nothing_can_be_written_the_process_remembers(tmp_path: Path) -> None:
+def test_read_only_directory_is_replaced_by_memory(tmp_path: Path) -> None:
     """Keys are mounted for reading; a restore under a running worker is noticed all the same."""
     memory = LastSignedFile(tmp_path / "nowhere" / "last", log=LOG)
     memory.remember(sign_checkpoint(KEY, TREE, 1))
@@ -195,7 +195,7 @@ def test_where_nothing_can_be_written_the_process_remembers(tmp_path: Path) -> N
     assert [] == list(tmp_path.iterdir())
 
 
-def test_an_incarnation_that_comes_again_is_found(delivered: Trail) -> None:
+def test_repeated_incarnation_is_found(delivered: Trail) -> None:
     """Incarnations only grow: a note of an older one behind a newer one is named."""
     with delivered.attack() as attack:
         leaves = [
@@ -301,7 +301,7 @@ def test_the_command_uses_no_incarnation_again(migrated: Trail, tmp_path: Path) 
         assert 4 == restored.said("db", "restored")["incarnation"]  # one of the files
 
 
-def test_what_waits_in_the_backup_is_sealed_with_it(migrated: Trail, tmp_path: Path) -> None:
+def test_unsealed_rows_of_a_backup_are_sealed(migrated: Trail, tmp_path: Path) -> None:
     """Rows that were not sealed yet when it was made are signed under the new name alone."""
     migrated.write(3)
     with restored_after(migrated, tmp_path, 5) as restored:

@@ -811,7 +811,7 @@ def test_each_fingerprint_is_compared_under_its_own_key(empty: State) -> None:
     ]
 
 
-def test_an_event_that_is_none_is_named(empty: State) -> None:
+def test_invalid_event_is_named(empty: State) -> None:
     """A body that is no JSON, or lacks its members, does not stop the check."""
     empty.tell(created("person", "1", id=1), deleted("person", "1", id=1))
     columns = "event_id, occurred_at, actor_type, action, outcome, tx_id, body"
@@ -879,7 +879,7 @@ def test_a_connection_that_sees_several_moments_is_refused(empty: State) -> None
             assert connection.connection.driver_connection.in_transaction  # type: ignore[union-attr]
 
 
-def test_progress_is_told_in_rows_of_the_trail(empty: State) -> None:
+def test_progress_counts_rows_of_the_trail(empty: State) -> None:
     """After every thousand rows, and after the last."""
     empty.tell(*(created("person", str(number), id=number) for number in range(2500)))
     told: list[tuple[int, int]] = []
@@ -900,11 +900,11 @@ def test_objects_beyond_memory_are_kept_in_a_file() -> None:
                 store.put(*place, expected[place])
             else:
                 assert expected.pop(place, None) == store.pop(*place)
-        assert sorted(expected) == [(type_, key) for type_, key, _ in store.rest()]
-        assert expected == {(type_, key): fields for type_, key, fields in store.rest()}
+        assert sorted(expected) == [(type_, key) for type_, key, _ in store.remaining()]
+        assert expected == {(type_, key): fields for type_, key, fields in store.remaining()}
 
 
-def test_a_full_disk_is_said_in_a_sentence() -> None:
+def test_full_disk_names_the_setting() -> None:
     """Where the temporary file cannot grow, the error names the setting that moves it."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with ObjectStore(kept=1, cache_kib=16) as store:
@@ -957,7 +957,7 @@ OLD = Difference(kind="no-history", table="t", key="2")
     ],
     ids=["none", "notice", "differences", "nothing"],
 )
-def test_people_are_told_what_differs(
+def test_report_lists_each_difference(
     events: int, differences: list[Difference], expected: list[str]
 ) -> None:
     """A line for each difference, the counts, and a sentence at the end."""

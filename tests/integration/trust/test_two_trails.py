@@ -140,7 +140,7 @@ def test_records_of_a_trail_whose_key_was_replaced_are_its_own(fresh: Trail) -> 
     assert (4, [lost], {}) == (report.found, report.unknown, report.others)
 
 
-def test_unsigned_trails_with_names_are_told_apart(fresh: Trail, other: Trail) -> None:
+def test_unsigned_trails_with_names_are_distinguished(fresh: Trail, other: Trail) -> None:
     """The name that the worker was given is that of a trail without a signing key."""
     grow(fresh, 3, name="shop")
     grow(other, 2, name="billing")
@@ -156,7 +156,7 @@ def test_an_unsigned_trail_without_delivered_rows_needs_its_name(
     assert (False, True) == (compared(fresh).ok, compared(fresh, "shop").ok)
 
 
-def test_unsigned_trails_without_names_are_not_told_apart(fresh: Trail, other: Trail) -> None:
+def test_unsigned_trails_without_names_are_not_distinguished(fresh: Trail, other: Trail) -> None:
     """The records of the other trail are unknown then."""
     grow(fresh, 3)
     grow(other, 2)

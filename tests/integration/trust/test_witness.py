@@ -117,7 +117,7 @@ def witness_also(trail: Trail, note: str) -> None:
         file.write(json.dumps(export, separators=(",", ":")) + "\n")
 
 
-def test_a_witnessed_checkpoint_that_nobody_signed_is_found(delivered: Trail) -> None:
+def test_witnessed_checkpoint_of_an_unknown_key_is_found(delivered: Trail) -> None:
     """It bears our name and is signed by a key that we do not know."""
     witness_also(delivered, sign_checkpoint(FOREIGN, Tree(size=99, frontier=(bytes(32),)), 1))
     assert {"witness"} == kinds(delivered)
@@ -126,7 +126,7 @@ def test_a_witnessed_checkpoint_that_nobody_signed_is_found(delivered: Trail) ->
 @pytest.mark.parametrize(
     "note", [sign_checkpoint(OTHER_LOG, Tree(), 1), "no note", ""], ids=["other", "text", "empty"]
 )
-def test_checkpoints_of_other_logs_are_passed_over(delivered: Trail, note: str) -> None:
+def test_checkpoints_of_other_logs_are_skipped(delivered: Trail, note: str) -> None:
     """A collector may serve several trails."""
     witness_also(delivered, note)
     assert set() == kinds(delivered)
