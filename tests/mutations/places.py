@@ -172,8 +172,8 @@ MUTATIONS = [
     Mutation(
         "leave the values in the body",
         "format/record.py",
-        "        record = _committed(self) if self.disclosures else self\n",
-        "        record = self\n",
+        "        record, hidden = _committed(self) if self.disclosures else (self, _EMPTY)\n",
+        "        record, hidden = self, _EMPTY\n",
         ERASURE,
         "shown_until",
     ),

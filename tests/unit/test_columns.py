@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from auditspan.format.canonical import canonical_json
 from auditspan.format.columns import COLUMNS, derived_columns, matches_columns
-from auditspan.format.record import Actor, AuditRecord, Request, Service, Target
+from auditspan.format.record import AuditRecord
+from auditspan.format.record_parts import Actor, Request, Service, Target
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 EVENT_ID = "017f22e2-79b0-7cc3-98c4-000000000001"

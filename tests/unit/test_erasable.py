@@ -52,7 +52,7 @@ def test_body_has_placeholders_and_commitments_in_place_of_values() -> None:
         found["changes"]["email"]["new"],
         found["actor"]["label"],
     )
-    assert {EMAIL.sha256: EMAIL.entry, LABEL.sha256: LABEL.entry} == found["erasable"]
+    assert {one.sha256: json.loads(one.entry) for one in (EMAIL, LABEL)} == found["erasable"]
     assert derived_columns(json.loads(RECORD.body())) == derived_columns(found)
     assert ("a@example.org", "kim") == (RECORD.changes["email"]["new"], RECORD.actor.label)
 

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditspan.errors import AuditBodyError, AuditConfigError
-from auditspan.format.record import Actor, AuditRecord, Request, Service, Target
+from auditspan.format.record import AuditRecord
+from auditspan.format.record_parts import Actor, Request, Service, Target
 
 LIMIT = 64 * 1024
 VALUE_LIMIT = 16 * 1024

@@ -14,7 +14,8 @@ import yaml
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from auditspan.delivery.log_record import ExportRecord, checkpoint_record, log_record
-from auditspan.format.record import Actor, AuditRecord, Request, Service, Target
+from auditspan.format.record import AuditRecord
+from auditspan.format.record_parts import Actor, Request, Service, Target
 from auditspan.format.rows import SealedRow, SignedCheckpoint
 from auditspan.telemetry import semconv
 from auditspan.telemetry.pointer import pointer

@@ -17,7 +17,8 @@ import auditspan.verify.steps
 from auditspan.cli.commands.verify import verify as command
 from auditspan.format import Keyring, MacKey
 from auditspan.format.columns import COLUMNS, derived_columns
-from auditspan.format.record import Actor, AuditRecord, Service, Target
+from auditspan.format.record import AuditRecord
+from auditspan.format.record_parts import Actor, Service, Target
 from auditspan.format.rows import SealedLeaf
 from auditspan.tlog.merkle import Tree, hash_leaf
 from auditspan.verify.finding import Finding

@@ -42,7 +42,8 @@ from auditspan.format.key_line import SECRET_BYTES
 from auditspan.format.keyring import Keyring, MacKeys
 from auditspan.format.mac import MacKey
 from auditspan.format.printable import printable, printable_json
-from auditspan.format.record import Actor, ActorType, AuditRecord, Outcome, Request, Service, Target
+from auditspan.format.record import AuditRecord, Outcome
+from auditspan.format.record_parts import Actor, ActorType, Request, Service, Target
 from auditspan.format.redaction import (
     Secrets,
     is_password_hash,

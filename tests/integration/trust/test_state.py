@@ -36,7 +36,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship,
 from auditspan import Actor, AuditConfigError, AuditTrail, MacKey, Policy, Service, audit_context
 from auditspan.cli.commands.verify import of_state, with_state
 from auditspan.format.ids import uuid7
-from auditspan.format.record import AuditRecord, Outcome, Target
+from auditspan.format.record import AuditRecord, Outcome
+from auditspan.format.record_parts import Target
 from auditspan.format.redaction import redact, shorten
 from auditspan.reading.replay import ObjectStore
 from auditspan.storage.new_events import insert_records
