@@ -106,8 +106,8 @@ MUTATIONS = [
     Mutation(
         "announce at a rollback",
         "capture/transactions.py",
-        '        end(getattr(dbapi_connection, "info", {}))\n',
-        '        _announce(end(getattr(dbapi_connection, "info", {})))\n',
+        "        end(_info(dbapi_connection))\n",
+        "        _announce(end(_info(dbapi_connection)))\n",
         SAVEPOINTS,
     ),
     Mutation(
@@ -127,14 +127,14 @@ MUTATIONS = [
     ),
     Mutation(
         "commit a transaction that lacks a record",
-        "capture/hooks.py",
+        "capture/commits.py",
         "    journal.require_complete()\n",
         "",
         COMMITS,
     ),
     Mutation(
         "announce what PostgreSQL has given up",
-        "capture/hooks.py",
+        "capture/commits.py",
         "        journal.give_up()",
         "        pass",
         COMMITS,

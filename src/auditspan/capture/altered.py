@@ -43,10 +43,11 @@ def before_schema_change(connection: Connection, statement: str) -> None:
     stay, and only a migration creates them again: an application has no privilege to.
     """
     change, of = schema_change(statement), TRIGGERS.find(connection)
-    is_migration = is_migrated(connection, anew=True)
+    transaction = open_transaction(connection)
+    transaction.is_migrated = None  # it may have begun since
+    is_migration = is_migrated(connection, transaction)
     if change is None or of is None or (of.SURVIVES_ALTER and not is_migration):
         return
-    transaction = open_transaction(connection)
     transaction.touched |= change.tables
     if change.verb == "DROP" and change.tables & {STAGING, "audit_event"}:
         drain_first(connection)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import Connection, MetaData, Table
 
 from auditspan.capture.database_errors import refused_as
 from auditspan.capture.dialects import CAPTURE_DIALECTS
@@ -14,7 +15,7 @@ from auditspan.capture.open_transaction import open_transaction
 from auditspan.capture.recorder import Recorder
 from auditspan.errors import AuditConfigError
 from auditspan.format import AuditRecord, MacKey
-from auditspan.storage import AuditTables, KeySource, insert_records
+from auditspan.storage import AuditTables, KeySource, audit_change_table, insert_records
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,6 +43,11 @@ class Capture:
         """The metadata of the tables that this trail audits."""
         return self.tables.event.metadata
 
+    @cached_property
+    def staging(self) -> Table:
+        """The staging table."""
+        return audit_change_table(self.metadata)
+
     def tx_id(self, connection: Connection) -> str:
         """Return the id of the connection's running transaction.
 
@@ -67,7 +73,7 @@ class Capture:
         """
         if not is_drain:
             _require_transaction(connection)
-        journal = open_transaction(connection).journal
+        journal = open_transaction(connection).opened_journal()
         try:
             with refused_as(
                 "the audit row could not be written, so the change was refused with it: see "

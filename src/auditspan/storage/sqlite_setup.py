@@ -56,6 +56,8 @@ def set_up_sqlite(engine: Engine) -> Engine:
     """
     if engine.url.get_backend_name() == "sqlite":
         _set_up.add(engine.dialect)
+        if not event.contains(Engine, "begin", _begin):
+            event.listen(Engine, "begin", _begin)  # not earlier: it slows down every engine
     return engine
 
 
@@ -65,7 +67,6 @@ def set_up_late(connection: Connection) -> None:
         _begin(connection)
 
 
-@event.listens_for(Engine, "begin")
 def _begin(connection: Connection) -> None:
     if connection.dialect not in _set_up or _in_transaction(connection):
         return
