@@ -18,7 +18,7 @@ from support.patience import PATIENCE
 from support.running import Up, auditspan
 
 CLIENTS = 4
-KILLED_AFTER = 180
+KILLED_AFTER = 100
 
 pytestmark = pytest.mark.timeout(900)  # a disk may take half a second for each request
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import secrets
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -24,28 +25,46 @@ _HAS_STRATEGY = 150000
 
 @contextmanager
 def empty_database() -> Iterator[str]:
-    """The URL of a database without a table, which is dropped afterwards."""
+    """The URL of a database without a table, which is dropped some tests later."""
     with copied_database(_empty_template()) as url:
         yield url
 
 
 @contextmanager
 def migrated_database() -> Iterator[str]:
-    """The URL of a database with this release's schema, which is dropped afterwards."""
+    """The URL of a database with this release's schema, which is dropped some tests later."""
     with copied_database(_migrated_template()) as url:
         yield url
 
 
 @contextmanager
 def copied_database(template: str) -> Iterator[str]:
-    """The URL of a copy of a database that has no connections; the copy is dropped afterwards."""
+    """The URL of a copy of a database without connections; it is dropped some tests later."""
     name = f"auditspan_{secrets.token_hex(8)}"
     _administer(f'CREATE DATABASE "{name}" TEMPLATE "{template}"{_strategy()}')
     try:
         yield url_of(name)
     finally:
-        # A test that failed may have left connections behind.
-        _administer(f'DROP DATABASE "{name}" WITH (FORCE)')
+        _drop_later(name)
+
+
+_leaving: deque[str] = deque()
+_LEFT_BEHIND = 4
+
+
+def _drop_later(name: str) -> None:
+    """Drop the database when some others have followed it.
+
+    The server waits a tenth of a second for each connection that is still ending.
+    """
+    _leaving.append(name)
+    if len(_leaving) > _LEFT_BEHIND:
+        _drop(_leaving.popleft())
+
+
+def _drop(name: str) -> None:
+    # A test that failed may have left connections behind.
+    _administer(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @cache
@@ -73,7 +92,7 @@ def new_template() -> str:
     # The first connection makes a cache of the catalogs, which the copies then have as well.
     _connect(name).close()
     if _VARIABLE in os.environ:
-        atexit.register(_administer, f'DROP DATABASE "{name}" WITH (FORCE)')
+        atexit.register(_drop, name)
     return name
 
 
@@ -93,6 +112,8 @@ def _administrator() -> psycopg.Connection:
     """A connection for all that is created and dropped: a new one takes longer than either."""
     connection = _connect(_server().database or "")
     atexit.register(connection.close)
+    if _VARIABLE in os.environ:
+        atexit.register(lambda: [_drop(name) for name in _leaving])
     return connection
 
 
