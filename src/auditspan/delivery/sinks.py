@@ -11,6 +11,7 @@ from typing import IO, Protocol
 from auditspan.delivery.encoding import encode_json
 from auditspan.delivery.log_record import ExportRecord
 from auditspan.errors import SinkUnavailableError
+from auditspan.storage.files import sync_directory
 
 AUDIT_FILE = Path("audit", "audit.jsonl")
 """The path of the audit records below the collector's data directory."""
@@ -68,6 +69,8 @@ class FileSink:
         if self._stream is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = self.path.open("a", encoding="utf-8")
+            for directory in self.path.parents[:2]:  # else a crash could lose a new file's name
+                sync_directory(directory)
         return self._stream
 
     def _drop(self) -> None:

@@ -10,13 +10,20 @@ from contextlib import contextmanager
 
 from opentelemetry import context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine
 
 from auditspan.delivery import Backoff, Relay, Sink, load_cursors
 from auditspan.errors import AuditConfigError
 from auditspan.format import MacKeys
-from auditspan.seal import LastSigned, Sealer, Undrained
-from auditspan.storage import LEASE_PREFIX, PARTITIONS, WAITS, AuditTables, staging_of
+from auditspan.seal import UNSEALED, LastSigned, Sealer, Undrained
+from auditspan.storage import (
+    LEASE_PREFIX,
+    PARTITIONS,
+    WAITS,
+    AuditTables,
+    newest_size,
+    staging_of,
+)
 from auditspan.telemetry import RetryLog
 from auditspan.tlog import SigningKey
 
@@ -125,11 +132,11 @@ class Worker:
     def is_caught_up(self) -> bool:
         """Return whether every committed row is sealed, and acknowledged by every sink."""
         with quiet(), self._engine.connect() as connection:
-            rows = connection.execute(
-                select(func.count()).select_from(self._tables.event)
-            ).scalar_one()
+            # In this order: a row that is sealed meanwhile is in the size, and not yet in a cursor.
+            unsealed, _ = UNSEALED.of(connection).count_unsealed(connection, self._tables, 1)
+            size = newest_size(connection, self._tables)
             cursors = [load_cursors(connection, self._tables, sink.name) for sink in self._sinks]
-        return all(one.sent + 1 >= rows for one in cursors)
+        return not unsealed and all(one.sent + 1 >= size for one in cursors)
 
     def _seal(self) -> None:
         backoff = Backoff(first=self._interval)

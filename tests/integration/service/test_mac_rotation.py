@@ -120,7 +120,7 @@ def test_there_is_nothing_to_change(tmp_path: Path) -> None:
     [
         ("os.fsync", False),
         ("pathlib.Path.replace", False),
-        ("auditspan.storage.files.durable._sync_directory", True),
+        ("auditspan.storage.files.durable.sync_directory", True),
     ],
     ids=["while it is written", "before it is there", "after it is there"],
 )

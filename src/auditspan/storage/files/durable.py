@@ -29,9 +29,9 @@ def unless_present(draft: Path, path: Path) -> None:
 def durable_file(path: Path, publish: Publish = _replace) -> Iterator[IO[str]]:
     """Open a draft beside `path`, and publish it after the block, complete and on disk.
 
-    The name replaces an earlier file, or what `publish` does. An exception or a crash before that
-    changes nothing. After the block, a crash loses neither the
-    text nor the name. Only the owner can read the file, unless the block changes its mode.
+    By default it replaces an earlier file. An exception or a crash before that changes nothing;
+    after the block, a crash loses neither the text nor the name. Only the owner can read the file,
+    unless the block changes its mode.
 
     Raises:
         OSError: the file cannot be written; nothing has changed.
@@ -45,13 +45,14 @@ def durable_file(path: Path, publish: Publish = _replace) -> Iterator[IO[str]]:
             stream.flush()
             os.fsync(descriptor)  # a crash could otherwise leave an empty file under the name
         publish(draft, path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Fsync a directory, so that a crash does not lose the names of new files in it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
