@@ -8,9 +8,7 @@ as one object.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping
-from typing import Any
 
 import click
 
@@ -50,8 +48,6 @@ _ALL: Mapping[str, Lazy] = {
 class _Main(Commands):
     """The commands of the service, or with `--app` those of any trail."""
 
-    _is_program = False
-
     def available(self, context: click.Context) -> Mapping[str, Lazy]:
         return COMMANDS if context.params.get("app") else _ALL
 
@@ -61,21 +57,6 @@ class _Main(Commands):
             ctx.fail(f"`{cmd_name}` is about an application: name it with --app MODULE:ATTRIBUTE.")
         if found is None and cmd_name in _SERVICE:
             ctx.fail(f"`{cmd_name}` is about the service: leave out --app and AUDITSPAN_APP.")
-        return found
-
-    def __call__(self, *args: Any, **options: Any) -> object:
-        """Run as a program: without garbage collection, importing a command is a fifth faster."""
-        gc.disable()
-        self._is_program = True
-        return super().__call__(*args, **options)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        found = super().resolve_command(ctx, args)
-        if self._is_program:
-            gc.freeze()
-            gc.enable()
         return found
 
     def failure(self, error: Exception) -> click.ClickException:
