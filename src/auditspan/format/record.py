@@ -23,7 +23,7 @@ _EMPTY: dict[str, Any] = {}
 """The shared default for `changes` and `metadata`; never modified."""
 
 _Hidden: TypeAlias = dict[str, tuple[str, ...]]
-"""The names of erasable texts by their member: of the actor, of whom it acts for, of a request."""
+"""The names of the erasable texts of an actor, a principal or a request, by their member."""
 
 _of_utc = lru_cache(maxsize=16)(timestamp)
 """Cached `timestamp`: records of one flush share their time."""

@@ -15,6 +15,7 @@ from auditspan import Actor, Request, Target, audit_context
 from auditspan.errors import AuditBodyError, AuditConfigError
 from auditspan.format import Outcome
 from auditspan.reading import Event, Exclusions, search
+from auditspan.storage import nearby
 from integration.library.models import Person, Seat
 from integration.library.world import World, make_world
 
@@ -295,3 +296,23 @@ def test_reading_leaves_open_work_alone(world: World) -> None:
         assert [] == list(world.trail.events(session))
     with sessionmaker(world.engine)() as session:
         assert ["person.create"] == [event.action for event in world.trail.events(session)]
+
+
+@pytest.mark.parametrize("until", [0, 2, 20, 28, 31])
+def test_end_of_a_span_finds_events_that_came_late(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, until: int
+) -> None:
+    """Every earlier event is found, also one that happened at hour 1 and was recorded last."""
+    for name in ("_LATER", "_LAST_FEW"):
+        monkeypatch.setattr(nearby, name, 2)
+    now = BEGINNING
+    world = make_world(engine, clock=lambda: now)
+    end = BEGINNING + timedelta(hours=until)
+    recorded: list[datetime] = []
+    for hour in (*range(30), 1):
+        recorded.append(now := BEGINNING + timedelta(hours=hour))
+        with audit_context(actor=ACTORS[0]), world.sessions.begin() as session:
+            world.trail.record(session, "person.called")
+        with world.sessions() as session:
+            found = [one.occurred_at for one in world.trail.events(session, until=end)]
+        assert [moment for moment in reversed(recorded) if moment < end] == found
