@@ -204,8 +204,8 @@ TRIGGER_MUTATIONS = [
     _staged(
         "run deferred triggers behind the drain",
         "capture/commits.py",
-        '            connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")',
-        "            pass",
+        '        connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")',
+        "        pass",
         TRANSACTIONS,
         "deferred",
     ),

@@ -6,8 +6,8 @@ from sqlalchemy import Connection
 
 from auditspan.capture.altered import restore_touched
 from auditspan.capture.dialects import CAPTURE_DIALECTS
-from auditspan.capture.drain import drain_now
-from auditspan.capture.open_transaction import OpenTransaction, busy, open_transaction
+from auditspan.capture.drain import drain, has_staged
+from auditspan.capture.open_transaction import OpenTransaction, open_transaction
 from auditspan.capture.triggers import has_deferred
 
 
@@ -43,16 +43,40 @@ def _drain_or_roll_back(connection: Connection, transaction: OpenTransaction) ->
     If that fails, roll back, because the transaction must not be committed. SQLAlchemy would leave
     it open, and the next `commit()` on SQLite would commit the changes without their audit rows.
     """
-    others = (peer() for peer in transaction.peers)
-    peers = [one for one in others if one is not None and one is not connection and _is_open(one)]
+    peers = _others(connection, transaction) if len(transaction.peers) > 1 else ()
     try:
         for each in {connection, *peers}:
-            restore_touched(each)
-            _fire_deferred(each)
-            drain_now(each)
+            _drain(each, open_transaction(each))
     except BaseException:
         _end(connection)
         raise
+
+
+def _others(connection: Connection, transaction: OpenTransaction) -> list[Connection]:
+    others = (peer() for peer in transaction.peers)
+    return [one for one in others if one is not None and one is not connection and _is_open(one)]
+
+
+def _is_open(peer: Connection) -> bool:
+    return not peer.closed and not peer.invalidated and peer.in_transaction()
+
+
+def _drain(connection: Connection, transaction: OpenTransaction) -> None:
+    if transaction.touched:
+        restore_touched(connection)
+    if has_staged(connection, transaction):
+        if has_deferred(connection):
+            _fire_deferred(connection, transaction)
+        drain(connection, transaction)
+
+
+def _fire_deferred(connection: Connection, transaction: OpenTransaction) -> None:
+    """Run the application's deferred triggers now, because their writes must be drained.
+
+    A deferred constraint that is violated raises here, as the driver's own error.
+    """
+    with transaction.busy:
+        connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 def _end(connection: Connection) -> None:
@@ -63,22 +87,3 @@ def _end(connection: Connection) -> None:
         connection.dialect.do_rollback(connection.connection)
     except connection.dialect.loaded_dbapi.Error:
         connection.invalidate()  # it must not be committed later
-
-
-def _is_open(peer: Connection) -> bool:
-    return not peer.closed and not peer.invalidated and peer.in_transaction()
-
-
-def _fire_deferred(connection: Connection) -> None:
-    """Run the application's deferred triggers now, because their writes must be drained.
-
-    A deferred constraint that is violated raises here, as the driver's own error.
-    """
-    transaction = open_transaction(connection)
-    if (
-        transaction.written
-        and has_deferred(connection)
-        and CAPTURE_DIALECTS.of(connection).is_healthy(connection)
-    ):
-        with busy(connection):
-            connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")

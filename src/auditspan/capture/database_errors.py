@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from typing import NoReturn
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -17,8 +17,8 @@ def asks_for_retry(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _RETRIED
 
 
-class refused_as(AbstractContextManager[None]):  # noqa: N801 (used as a function)
-    """Raise database errors as `AuditWriteError`.
+def raise_as_refused(error: Exception, message: str) -> NoReturn:
+    """Raise a database error as `AuditWriteError`, and every other one unchanged.
 
     Errors that ask the application to retry its transaction are raised unchanged, since that is
     how the application recognizes them; without a trail, its own COMMIT would have raised them.
@@ -26,11 +26,6 @@ class refused_as(AbstractContextManager[None]):  # noqa: N801 (used as a functio
     Raises:
         AuditWriteError: the database refused for any other reason.
     """
-
-    def __init__(self, message: str) -> None:
-        self._message = message
-
-    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
-        """Raise the error of the block as described."""
-        if isinstance(error, SQLAlchemyError) and not asks_for_retry(error):
-            raise AuditWriteError(self._message) from error
+    if isinstance(error, SQLAlchemyError) and not asks_for_retry(error):
+        raise AuditWriteError(message) from error
+    raise error

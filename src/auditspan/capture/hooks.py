@@ -40,18 +40,15 @@ def attach(
     event.listen(sessions, "after_begin", after_begin)
 
 
+@event.listens_for(Engine, "do_execute_no_params", insert=True)
+def _execute_no_params(cursor: object, statement: str, context: Any) -> None:  # noqa: ANN401
+    _execute(cursor, statement, (), context)
+
+
 @event.listens_for(Engine, "do_execute", insert=True)
 @event.listens_for(Engine, "do_executemany", insert=True)
 def _execute(_cursor: object, statement: str, _parameters: object, context: Any) -> None:  # noqa: ANN401
-    _before(statement, context)
-
-
-@event.listens_for(Engine, "do_execute_no_params", insert=True)
-def _execute_no_params(_cursor: object, statement: str, context: Any) -> None:  # noqa: ANN401
-    _before(statement, context)
-
-
-def _before(statement: str, context: Any) -> None:  # noqa: ANN401
+    """Note the origin of a write, and prepare a change of the schema."""
     is_schema_change = changes_schema(statement)
     is_write = context.isinsert or context.isupdate or context.isdelete or may_write(statement)
     if not is_write and not is_schema_change:

@@ -41,7 +41,7 @@ _HAS_DEFERRED = text(
 def is_healthy(connection: Connection) -> bool:
     """Ask libpq."""
     driver: Any = connection.connection.driver_connection
-    return bool(driver.info.transaction_status == _IN_TRANSACTION)
+    return bool(driver.pgconn.transaction_status == _IN_TRANSACTION)
 
 
 def is_autocommit(connection: Connection) -> bool:
@@ -56,7 +56,7 @@ commits_by_itself = is_autocommit
 def has_failed(connection: Connection) -> bool:
     """Ask libpq: after a failed statement, only a savepoint can be rolled back."""
     driver: Any = connection.connection.driver_connection
-    return bool(driver.info.transaction_status == _IN_ERROR)
+    return bool(driver.pgconn.transaction_status == _IN_ERROR)
 
 
 def begin_before_savepoint(_connection: Connection) -> None:
