@@ -67,6 +67,11 @@ def _drop(name: str) -> None:
     _administer(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+def _drop_all() -> None:
+    while _leaving:
+        _drop(_leaving.popleft())
+
+
 @cache
 def _empty_template() -> str:
     return new_template()
@@ -113,7 +118,7 @@ def _administrator() -> psycopg.Connection:
     connection = _connect(_server().database or "")
     atexit.register(connection.close)
     if _VARIABLE in os.environ:
-        atexit.register(lambda: [_drop(name) for name in _leaving])
+        atexit.register(_drop_all)
     return connection
 
 
