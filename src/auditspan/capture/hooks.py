@@ -53,7 +53,7 @@ def _before(
     transaction = open_transaction(connection)
     if changes_schema(statement):
         _prepare_schema_change(connection, statement)
-    if not transaction.is_busy and _is_write(context, statement):
+    if not transaction.is_busy and _is_write(connection, context, statement):
         with busy(connection):
             note_write(connection, _written(context))
 
@@ -87,8 +87,11 @@ def _written(context: Any) -> Table | None:  # noqa: ANN401
     return None
 
 
-def _is_write(context: Any, statement: str) -> bool:  # noqa: ANN401
-    return bool(context.isinsert or context.isupdate or context.isdelete) or may_write(statement)
+def _is_write(connection: Connection, context: Any, statement: str) -> bool:  # noqa: ANN401
+    if context.isinsert or context.isupdate or context.isdelete:
+        return True
+    of = CAPTURE_DIALECTS.find(connection)
+    return may_write(statement, by_functions=of is None or of.FUNCTIONS_WRITE)
 
 
 def _drain_or_roll_back(connection: Connection) -> None:
