@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditspan.mapping.row_image import Image, Number, Pairs, parse_image
+from auditspan.format import Number, Pairs
+from auditspan.mapping.row_image import Image, parse_image
 
 
 @pytest.mark.parametrize("number", ["1", "-0.0", "1.00", "9e999", "1e400", "12345678901234567890"])

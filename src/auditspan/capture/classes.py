@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import Column, Connection, Row, Table, func, select, text
 
 from auditspan.capture.parts import Part
-from auditspan.format import Json, represent
-from auditspan.mapping import AuditedKind, Image, Number
+from auditspan.format import Json, Number, represent
+from auditspan.mapping import AuditedKind, Image
 from auditspan.storage import dialect_of
 
 _IN_MEMORY = 2000

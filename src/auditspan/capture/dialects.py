@@ -18,9 +18,11 @@ class CaptureDialect(Protocol):
 
     Attributes:
         KNOWS_TRANSACTIONS: whether a staged change carries the id of its transaction.
+        FUNCTIONS_WRITE: whether a function that a SELECT calls can write.
     """
 
     KNOWS_TRANSACTIONS: bool
+    FUNCTIONS_WRITE: bool
 
     def is_healthy(self, connection: Connection, /) -> bool:
         """Return whether the driver reports an open transaction that has not failed."""

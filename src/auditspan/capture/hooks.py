@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from auditspan.capture.altered import before_schema_change
+from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.open_transaction import OpenTransaction, open_transaction
 from auditspan.capture.registry import meet, register
 from auditspan.capture.transactions import watch_transactions
@@ -50,7 +51,8 @@ def _execute_no_params(cursor: object, statement: str, context: Any) -> None:  #
 def _execute(_cursor: object, statement: str, _parameters: object, context: Any) -> None:  # noqa: ANN401
     """Note the origin of a write, and prepare a change of the schema."""
     is_schema_change = changes_schema(statement)
-    is_write = context.isinsert or context.isupdate or context.isdelete or may_write(statement)
+    is_write = context.isinsert or context.isupdate or context.isdelete
+    is_write = is_write or _may_write(context, statement)
     if not is_write and not is_schema_change:
         return
     connection: Connection = context.root_connection
@@ -65,6 +67,11 @@ def _execute(_cursor: object, statement: str, _parameters: object, context: Any)
             note_write(connection, transaction, _written(context))
     if is_schema_change:  # text of several statements is also a write
         forget_watches(connection.dialect)
+
+
+def _may_write(context: Any, statement: str) -> bool:  # noqa: ANN401
+    of = CAPTURE_DIALECTS.find(context.root_connection)
+    return may_write(statement, by_functions=of is None or of.FUNCTIONS_WRITE)
 
 
 def _prepare_schema_change(

@@ -22,6 +22,7 @@ from auditspan.storage import dialect_of, fetch, schema_in
 from auditspan.storage.triggers import TRIGGERS, StagedTable
 
 KNOWS_TRANSACTIONS = True
+FUNCTIONS_WRITE = True
 
 _AT_ONCE = 1000
 """The number of rows up to which PostgreSQL returns all of them in one result."""

@@ -14,6 +14,7 @@ from auditspan.storage import dialect_of, execute, fetch
 from auditspan.storage.triggers import TRIGGERS, StagedTable
 
 KNOWS_TRANSACTIONS = False
+FUNCTIONS_WRITE = False
 
 _COLUMNS = "id, table_schema, table_name, operation, old, new"
 

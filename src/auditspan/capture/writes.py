@@ -47,11 +47,15 @@ _KEPT = 2000
 
 
 @lru_cache(maxsize=_KEPT)
-def may_write(statement: str) -> bool:
+def may_write(statement: str, *, by_functions: bool = True) -> bool:
     """Return whether a statement may change rows.
 
     A SELECT may if it calls a function that is not known to only read, if it fills a table, or if
     a second statement follows it.
+
+    Args:
+        statement: the statement.
+        by_functions: whether the functions of the database can write.
     """
     if _SEVERAL.search(statement) or _FILLED.match(statement):
         return True
@@ -60,6 +64,8 @@ def may_write(statement: str) -> bool:
     is_reading_cte = _CTE.match(statement) is not None and _DML.search(statement) is None
     if _READ.match(statement) is None and not is_reading_cte:
         return True
+    if not by_functions:
+        return False
     queries = set(_CTE_NAME.findall(statement)) if is_reading_cte else set()
     called = set(_CALL.findall(statement)) - queries
     names = (name.lower().removeprefix("pg_catalog.") for name in called)

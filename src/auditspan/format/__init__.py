@@ -23,6 +23,13 @@ from auditspan.format.change_order import in_change_order
 from auditspan.format.columns import COLUMNS, Values, derived_columns, matches_columns
 from auditspan.format.counted import counted
 from auditspan.format.diff import Changes
+from auditspan.format.documents import (
+    Number,
+    Pairs,
+    decode_document,
+    document_text,
+    parse_document,
+)
 from auditspan.format.erasable import (
     SALT_BYTES,
     Commitment,
@@ -100,7 +107,9 @@ __all__ = [
     "Keyring",
     "MacKey",
     "MacKeys",
+    "Number",
     "Outcome",
+    "Pairs",
     "PurgeStatement",
     "Request",
     "SealedLeaf",
@@ -118,9 +127,11 @@ __all__ = [
     "commitments",
     "copy_id",
     "counted",
+    "decode_document",
     "decrypt",
     "derived_columns",
     "disclosed_value",
+    "document_text",
     "encrypt",
     "in_change_order",
     "is_attested",
@@ -132,6 +143,7 @@ __all__ = [
     "matches_columns",
     "may_have_commitments",
     "parse_canonical",
+    "parse_document",
     "printable",
     "printable_json",
     "read_body",

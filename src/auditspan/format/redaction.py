@@ -11,8 +11,9 @@ from fnmatch import fnmatchcase
 
 from auditspan.errors import AuditBodyError
 from auditspan.format.canonical import Json, canonical_json
+from auditspan.format.documents import Document, Number, Pairs, document_text, parse_document
 from auditspan.format.mac import MacKey
-from auditspan.format.values import represent_document, represent_json
+from auditspan.format.values import represent_json
 
 MAX_VALUE_BYTES = 16 * 1024
 """The limit above which a value is replaced by its length and hash."""
@@ -168,11 +169,41 @@ def _redact_document(
     path: str, value: dict[str, Json], secrets: Secrets, key: MacKey | None
 ) -> Json:
     """Redact members of a document that is stored in the body as text."""
-    document = json.loads(str(value["$json"]))
-    shown = redact_members(path, document, secrets, key)
+    try:
+        document = parse_document(str(value["$json"]))
+    except ValueError:  # a member of metadata that has this name, not a document of ours
+        return value
+    shown = _redact_inside(path, document, secrets, key)
     if shown == document:
         return value
-    return represent_document(shown) if isinstance(document, dict | list) else shown
+    is_placeholder = isinstance(document, str)
+    return json.loads(document_text(shown)) if is_placeholder else {"$json": document_text(shown)}
+
+
+def _redact_inside(path: str, value: Document, secrets: Secrets, key: MacKey | None) -> Document:
+    """Redact a value inside a document, where `$json` is a member like any other."""
+    if isinstance(value, list) and not isinstance(value, Pairs):
+        return [_redact_inside(path, item, secrets, key) for item in value]
+    if isinstance(value, dict | Pairs):
+        pairs = value.items() if isinstance(value, dict) else value
+        shown = [(n, _redact_member(f"{path}.{n}", n, item, secrets, key)) for n, item in pairs]
+        return dict(shown) if isinstance(value, dict) else Pairs(shown)
+    if isinstance(value, Number) or not is_password_hash(value) or secrets.is_revealed(path):
+        return value
+    return _redacted_inside(path, value, key)
+
+
+def _redact_member(
+    path: str, name: str, value: Document, secrets: Secrets, key: MacKey | None
+) -> Document:
+    if secrets.is_secret(path, name):
+        return _redacted_inside(path, value, key)
+    return _redact_inside(path, value, secrets, key)
+
+
+def _redacted_inside(path: str, value: Document, key: MacKey | None) -> Document:
+    found: Document = redact(path, json.loads(document_text(value)), key)  # type: ignore[assignment]
+    return found
 
 
 def _fingerprinted(value: Json) -> str:

@@ -15,7 +15,7 @@ from auditspan.mapping.link_table import LinkTable, link_table
 from auditspan.mapping.mappers import all_mappers, is_on_join
 from auditspan.mapping.policy import Exempt, Policy, audited_model, decided_table
 from auditspan.mapping.privacy import Privacy, privacy_of
-from auditspan.mapping.row_image import Image, Number, parse_image, parse_value
+from auditspan.mapping.row_image import Image, parse_image, parse_value
 from auditspan.mapping.subjects import has_erasable, subject_of, types_of
 from auditspan.mapping.targets import as_target, identity_of, model_of, target_of
 from auditspan.mapping.values import concealed, concealer, readable, target_id
@@ -29,7 +29,6 @@ __all__ = [
     "Exempt",
     "Image",
     "LinkTable",
-    "Number",
     "Policy",
     "Privacy",
     "all_mappers",

@@ -9,7 +9,6 @@ one recorded form, regardless of how it was written.
 from __future__ import annotations
 
 import base64
-import json
 import re
 import uuid
 from collections.abc import Callable
@@ -35,8 +34,16 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from auditspan.format import MAX_INTEGER, Json, represent, represent_json
-from auditspan.mapping.row_image import Number, Pairs, parse_json
+from auditspan.format import (
+    MAX_INTEGER,
+    Json,
+    Number,
+    Pairs,
+    document_text,
+    parse_document,
+    represent,
+    represent_json,
+)
 from auditspan.storage.dialects import PerDialect
 
 Raw: TypeAlias = Any
@@ -211,14 +218,14 @@ def _uuid(raw: Raw) -> Json:
 
 def _json_text(raw: Raw) -> Json:
     """Convert a JSON document of SQLite, which stores it as text, or a lone number as a number."""
-    return _json(raw if isinstance(raw, Number) else parse_json(_text(raw)))
+    return _json(raw if isinstance(raw, Number) else parse_document(_text(raw)))
 
 
 def _json(raw: Raw) -> Json:
     """Convert a JSON document, with every number as the database writes it."""
     if _is_native(raw):
         return represent_json(_native(raw))
-    return {"$json": _document(raw)}
+    return {"$json": document_text(raw)}
 
 
 def _is_native(raw: Raw) -> bool:
@@ -238,18 +245,6 @@ def _native(raw: Raw) -> Json:
     if isinstance(raw, list):
         return [_native(item) for item in raw]
     return int(raw) if isinstance(raw, Number) else raw
-
-
-def _document(raw: Raw) -> str:
-    """Return the text of a document in ASCII, with the members sorted by name."""
-    if isinstance(raw, Number):
-        return str(raw)
-    if isinstance(raw, dict | Pairs):
-        pairs = sorted(raw.items()) if isinstance(raw, dict) else raw
-        return f"{{{','.join(f'{json.dumps(name)}:{_document(item)}' for name, item in pairs)}}}"
-    if isinstance(raw, list):
-        return f"[{','.join(map(_document, raw))}]"
-    return json.dumps(raw)
 
 
 def _array(raw: Raw, element: Convert) -> Json:

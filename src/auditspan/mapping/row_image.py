@@ -13,26 +13,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-
-class Number(str):
-    """Number exactly as written by the database, trailing zeros included; never equal to a str."""
-
-    __slots__ = ()
-
-    __hash__ = str.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        """Check whether the other is a number with the same digits."""
-        return type(other) is Number and str.__eq__(self, other)
-
-    def __ne__(self, other: object) -> bool:
-        """Check whether the other is not a number, or has different digits."""
-        return type(other) is not Number or str.__ne__(self, other)
-
-
-class Pairs(list[tuple[str, Any]]):
-    """JSON object with duplicate keys."""
-
+from auditspan.format import Number, Pairs, decode_document, parse_document
 
 Raw: TypeAlias = "str | Number | bytes | bool | list[Raw] | dict[str, Raw] | Pairs | None"
 """A value of an image."""
@@ -67,25 +48,12 @@ def parse_image(text: str, *, tags: bool = True) -> Image:
     Raises:
         ValueError: the text is not an image.
     """
-    values, end = _decode(text)
+    values, end = decode_document(text)
     if type(values) is not dict:
         raise ValueError("invalid image: expected a JSON object without duplicate keys")
     if tags and '{"$' in text:
         values = {n: _untagged(v) if type(v) is dict else v for n, v in values.items()}
     return Image(values=values) if end == len(text) else _without_noted(values, text[end:])
-
-
-def parse_json(text: str) -> Raw:
-    """Parse a JSON document the same way as the values of an image.
-
-    Raises:
-        ValueError: the text is not JSON.
-    """
-    document, end = _decode(text.strip())
-    if end != len(text.strip()):
-        raise ValueError("invalid JSON: text after the document")
-    found: Raw = document
-    return found
 
 
 def parse_value(text: str, *, tags: bool) -> Raw:
@@ -94,7 +62,7 @@ def parse_value(text: str, *, tags: bool) -> Raw:
     Raises:
         ValueError: the text is not JSON.
     """
-    value = parse_json(text)
+    value: Any = parse_document(text)
     return _untagged(value) if tags else value
 
 
@@ -120,13 +88,3 @@ def _text(digits: str) -> str:
 
 
 _TAGS: dict[str, Callable[[str], Raw]] = {"$blob": bytes.fromhex, "$text": _text}
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | Pairs:
-    members = dict(pairs)
-    return members if len(members) == len(pairs) else Pairs(pairs)
-
-
-_decode = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=Number, parse_float=Number, parse_constant=Number
-).raw_decode

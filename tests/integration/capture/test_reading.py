@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, event, text
+from sqlalchemy import (
+    Column,
+    Engine,
+    Integer,
+    MetaData,
+    Table,
+    create_engine,
+    event,
+    insert,
+    text,
+)
 
 from auditspan.capture.writes import may_write
 from integration.capture.application import Application, make_application
@@ -49,3 +61,17 @@ def test_a_connection_that_cannot_write_may_read(application: Application, state
         connection.commit()
     engine.dispose()
     assert [] == application.events()
+
+
+def test_reading_waits_for_no_writer_on_sqlite(tmp_path: Path) -> None:
+    """No function of SQLite writes, so that a query that calls one takes no lock."""
+    metadata = MetaData()
+    word = Table("word", metadata, Column("id", Integer, primary_key=True), info={"audit": True})
+    engine = create_engine(f"sqlite:///{tmp_path}/words.db")
+    application = make_application(engine, metadata)
+    with application.unit_of_work() as writer, application.sessions() as reader:
+        writer.execute(insert(word).values(id=1))
+        reader.execute(text("SELECT quote(hex(id)) FROM word"))
+        assert [] == [*application.trail.events(reader)]
+    assert ["word.create"] == [action for action, *_ in application.told()]
+    engine.dispose()

@@ -35,7 +35,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import StaticPool
 
-from auditspan.mapping.row_image import Number, parse_image
+from auditspan.format import Number
+from auditspan.mapping.row_image import parse_image
 from auditspan.storage.audit_change import audit_change_table
 from auditspan.storage.triggers.sqlite import trigger_problems, trigger_removal, trigger_statements
 from auditspan.storage.triggers.staged_table import StagedTable

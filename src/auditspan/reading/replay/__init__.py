@@ -8,7 +8,7 @@ value, and `difference` describes a mismatch.
 from __future__ import annotations
 
 from auditspan.reading.replay.difference import NOTICES, Difference, Kind, shown
-from auditspan.reading.replay.equality import Agreement, is_stand_in, with_key_id
+from auditspan.reading.replay.equality import Agreement, is_digest, is_stand_in, with_key_id
 from auditspan.reading.replay.events import Event, link_key, link_place
 from auditspan.reading.replay.image_value import as_images, pin_settings, stored_forms
 from auditspan.reading.replay.object_store import Fields, ObjectStore
@@ -39,6 +39,7 @@ __all__ = [
     "as_images",
     "core_type",
     "explained",
+    "is_digest",
     "is_stand_in",
     "is_zoned",
     "link_key",

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
-from auditspan.format import Json, MacKey, is_unknown, redact, shorten
+from auditspan.format import Json, MacKey, is_unknown, parse_document, redact, shorten
 
 KEY_ID = "$key"
 """The member of a stand-in that holds the id of its fingerprint's key."""
 
 StandIn = dict[str, Json]
+
+_SEQUENCES = (list, tuple)
+"""Lists, and the members of an object with duplicate keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +51,8 @@ class Agreement:
             return self._fingerprints_agree(name, one, other)
         if is_digest(one) or is_digest(other):
             return is_same(_digest(one), _digest(other))
-        if isinstance(one, dict | list):
-            return self._containers_agree(name, one, other)
+        if isinstance(one, dict | list | tuple):
+            return self._containers_agree(name, *_opened(one, other))
         return zoned and _in_utc(one) == _in_utc(other)
 
     def _containers_agree(self, name: str, one: Json, other: Json) -> bool:
@@ -63,7 +66,7 @@ class Agreement:
         """Return whether objects or lists agree by member, since some may be stand-ins."""
         if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
             return all(self.holds(f"{name}.{key}", value, other[key]) for key, value in one.items())
-        if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        if isinstance(one, _SEQUENCES) and isinstance(other, _SEQUENCES) and len(one) == len(other):
             return all(self.holds(name, *pair) for pair in zip(one, other, strict=True))
         return False
 
@@ -98,6 +101,17 @@ def is_stand_in(value: Json) -> TypeGuard[StandIn]:
 def is_digest(value: Json) -> TypeGuard[StandIn]:
     """Return whether it stands for a value that was too long."""
     return isinstance(value, dict) and "$sha256" in value
+
+
+def _opened(one: Json, other: Json) -> tuple[Any, Any]:
+    """Return two values, as documents if both are kept as text: members may be stand-ins."""
+    if _is_document(one) and _is_document(other):
+        return parse_document(str(one["$json"])), parse_document(str(other["$json"]))
+    return one, other
+
+
+def _is_document(value: Json) -> TypeGuard[dict[str, Json]]:
+    return isinstance(value, dict) and value.keys() == {"$json"} and type(value["$json"]) is str
 
 
 def _digest(value: Json) -> Json:

@@ -110,27 +110,30 @@ def key_values(id_: str, columns: Sequence[Column[Any]], dialect: Dialect) -> li
 
 
 def _stand_in(value: Json) -> Redacted | Digest | Erased | None:
+    """Return the stand-in that has exactly these members: those of a document may be similar."""
     if is_unknown(value):
         return Erased()
-    if isinstance(value, dict) and "$redacted" in value:
+    if not isinstance(value, dict):
+        return None
+    if value.get("$redacted") is True and value.keys() <= {"$redacted", "$fingerprint", "$key"}:
         fingerprint = value.get("$fingerprint")
         return Redacted(fingerprint if isinstance(fingerprint, str) else None)
-    if isinstance(value, dict) and "$sha256" in value:
-        return Digest(length=int(str(value.get("$len", 0))), sha256=str(value["$sha256"]))
+    if value.keys() == {"$len", "$sha256"} and type(value["$len"]) is int:
+        return Digest(length=value["$len"], sha256=str(value["$sha256"]))
     return None
 
 
 def _revealed(value: Json) -> Value:
     """Return a value without a known type: documents are parsed, stand-ins are made."""
     if isinstance(value, dict) and value.keys() == {"$json"}:
-        return _members(json.loads(str(value["$json"])))
-    return _members(value)
+        return _members(json.loads(str(value["$json"])))  # as a whole it is no stand-in
+    return _stand_in(value) or _members(value)
 
 
 def _members(value: Json) -> Value:
     if isinstance(value, dict):
-        return _stand_in(value) or {name: _members(item) for name, item in value.items()}
-    return [_members(item) for item in value] if isinstance(value, list) else value
+        return {name: _stand_in(item) or _members(item) for name, item in value.items()}
+    return [_stand_in(i) or _members(i) for i in value] if isinstance(value, list) else value
 
 
 def _converted(value: Json, type_: TypeEngine[Any], dialect: Dialect) -> Value:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select
 
-from auditspan.format import Json
+from auditspan.format import Json, shorten
 from auditspan.mapping import AuditedColumn, LinkTable, concealed, target_id
 from auditspan.reading.replay import (
     PARTIAL,
@@ -20,6 +20,7 @@ from auditspan.reading.replay import (
     ObjectStore,
     ObjectType,
     as_images,
+    is_digest,
     is_stand_in,
     is_zoned,
     link_key,
@@ -109,7 +110,7 @@ class Comparison:
         if column.name not in fields and PARTIAL in fields:
             return
         recorded = fields.get(column.name)
-        if self.agreement.holds(column.name, recorded, live, zoned=is_zoned(column)):
+        if self._agree(column, recorded, live):
             return
         hidden = column.redacted or is_stand_in(recorded)
         yield Difference(
@@ -120,6 +121,24 @@ class Comparison:
             recorded=shown(concealed(column, recorded, None), hidden=hidden),
             live=shown(concealed(column, live, None), hidden=hidden),
         )
+
+    def _agree(self, column: AuditedColumn, recorded: Json, live: Json) -> bool:
+        if self.agreement.holds(column.name, recorded, live, zoned=is_zoned(column)):
+            return True
+        return (
+            is_digest(recorded) and live is not None and self._is_digest_of(column, recorded, live)
+        )
+
+    def _is_digest_of(self, column: AuditedColumn, recorded: Json, live: Json) -> bool:
+        """Compare with the digest of a long document whose secret members were redacted.
+
+        Their fingerprints, which the digest covers, need a key; without any, nothing can be said.
+        """
+        keys = self.agreement.keys
+        redacted = [concealed(column, live, key) for key in (None, *keys.values())]
+        if redacted[0] == live or not is_digest(shorten(redacted[0])):
+            return False
+        return not keys or any(self.agreement.holds("", recorded, one) for one in redacted)
 
 
 def _kind(fields: Fields, name: str, live: Json) -> Kind:
