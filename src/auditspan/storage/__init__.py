@@ -43,6 +43,7 @@ from auditspan.storage.events import (
     get_event,
     get_events,
     history,
+    row_ids,
     sealed_page,
 )
 from auditspan.storage.insert import insert_counted
@@ -173,6 +174,7 @@ __all__ = [
     "removal",
     "remove_disclosures",
     "retention_rows",
+    "row_ids",
     "row_source",
     "schema_in",
     "sealed_hashes",

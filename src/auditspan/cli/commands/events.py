@@ -13,6 +13,7 @@ import click
 from sqlalchemy import Connection
 
 from auditspan.cli.commands.console import Failure, print_object, say, wants_json
+from auditspan.cli.commands.follower import Follower
 from auditspan.cli.commands.table import Link, Table, print_document, print_rows
 from auditspan.cli.commands.target import Events, Search, Target, Trail, on_trail
 from auditspan.cli.commands.times import as_time
@@ -36,7 +37,6 @@ from auditspan.storage import (
 )
 from auditspan.storage import history as target_history
 
-_PAGE = 500
 _SEQ = re.compile(r"[0-9]{1,18}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -198,13 +198,11 @@ def _print_newest(
 def _follow(
     search: Search, wanted: EventFilter, limit: int, show: Callable[[Events], None]
 ) -> Never:
-    shown = _print_newest(search, wanted, limit, show)
-    last = 0
+    follower = Follower(wanted)
+    show(search(lambda trail: follower.newest(trail, limit)))
     while True:
-        last = shown[-1].row_id if shown else last
         time.sleep(_FOLLOW_SECONDS)
-        shown = search(partial(_newer, wanted, last))
-        show(shown)
+        show(search(follower.next))
 
 
 def _newest(
@@ -212,10 +210,6 @@ def _newest(
 ) -> list[StoredEvent]:
     named = by_id_or_label(connection, tables, wanted)
     return find_events(connection, tables, named, limit=limit)[::-1]
-
-
-def _newer(wanted: EventFilter, last: int, trail: Trail) -> Events:
-    return find_events(*trail, by_id_or_label(*trail, wanted), after=last, limit=_PAGE)
 
 
 def _print_events(
