@@ -32,6 +32,7 @@ from auditspan.storage import (
     event_at,
     find_events,
     get_event,
+    purge_at,
     purge_before,
     purge_of,
 )
@@ -119,8 +120,7 @@ def show(target: Target, event_id: str) -> None:
     if not found:
         with target.reading() as trail:  # a replica may not have it yet
             found = _named(event_id, trail)
-            is_id = _UUID.fullmatch(event_id) is not None
-            purge = purge_of(*trail, event_id.lower()) if is_id and not found else None
+            purge = None if found else _purge_of(event_id, trail)
         if purge:
             raise Failure(f"Event {event_id} was removed by retention: {purge.sentence}.")
     if not found:
@@ -169,6 +169,13 @@ def _named(name: str, trail: Trail) -> Events:
     elif _UUID.fullmatch(name):
         found = get_event(*trail, name.lower())
     return [found] if found else []
+
+
+def _purge_of(name: str, trail: Trail) -> Purge | None:
+    """Return the purge that removed the event with this id or sequence number."""
+    if _SEQ.fullmatch(name):
+        return purge_at(*trail, int(name))
+    return purge_of(*trail, name.lower()) if _UUID.fullmatch(name) else None
 
 
 def _filter(wanted: dict[str, Any]) -> EventFilter:
