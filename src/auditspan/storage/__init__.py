@@ -43,6 +43,7 @@ from auditspan.storage.events import (
     get_event,
     get_events,
     history,
+    row_ids,
     sealed_page,
 )
 from auditspan.storage.insert import insert_counted
@@ -57,6 +58,7 @@ from auditspan.storage.purges import (
     attested_members,
     begun_purge,
     last_purge,
+    purge_at,
     purge_before,
     purge_of,
     purged_among,
@@ -159,6 +161,7 @@ __all__ = [
     "mark_accepted",
     "newest_size",
     "plain_text",
+    "purge_at",
     "purge_before",
     "purge_of",
     "purge_removal",
@@ -173,6 +176,7 @@ __all__ = [
     "removal",
     "remove_disclosures",
     "retention_rows",
+    "row_ids",
     "row_source",
     "schema_in",
     "sealed_hashes",

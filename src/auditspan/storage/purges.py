@@ -102,6 +102,13 @@ def purge_of(connection: Connection, tables: AuditTables, event_id: str) -> Purg
     return last_purge(connection, tables) if is_purged else None
 
 
+def purge_at(connection: Connection, tables: AuditTables, seq: int) -> Purge | None:
+    """Return the purge that removed the row with this sequence number; None if none did."""
+    is_gone = connection.scalar(_without_row(tables).where(tables.leaf.c.seq == seq)) is not None
+    purge = last_purge(connection, tables) if is_gone else None
+    return purge if purge and seq < purge.size else None
+
+
 def begun_purge(
     connection: Connection, tables: AuditTables, *, since: datetime | None = None
 ) -> Purge | None:

@@ -53,8 +53,8 @@ def history_page(viewer: Viewer, connection: Connection, target_type: str, targe
     found = find_events(connection, tables, wanted, limit=_MOST + 1) if is_text else []
     if not found:
         purge = begun_purge(connection, tables)
-        told = f" Earlier events were removed by retention: {purge.sentence}." if purge else ""
-        abort(404, f"The trail has no event of {target_type} {target_id}.{told}")
+        note = f" Earlier events were removed by retention: {purge.sentence}." if purge else ""
+        abort(404, f"The trail has no event of {target_type} {target_id}.{note}")
     ordered = in_change_order(list(reversed(found[:_MOST])), StoredEvent.change_id)
     asked = _requested_time()
     return Page(

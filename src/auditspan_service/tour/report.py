@@ -76,7 +76,7 @@ def _print_tampering(proof: Proof, stage: Stage) -> None:
     for finding in proof.tampered.findings:
         click.echo(f"  verify finds  seq {finding.seq}  {finding.kind}  {finding.detail}")
     click.echo(
-        "  verification of the copy FAILED, as it must"
+        "  verification of the copy FAILED, as expected"
         if proof.is_caught
         else "  the change was NOT FOUND"
     )

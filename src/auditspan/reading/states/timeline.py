@@ -228,7 +228,7 @@ def _members(event: StoredEvent) -> dict[str, Any]:
         return event.members()
     except AuditBodyError as error:
         raise AuditBodyError(
-            f"the state cannot be told, because the body of the audit row {event.row_id} cannot be "
+            f"the state is unknown, because the body of the audit row {event.row_id} cannot be "
             f"read ({error.message}): it was changed; run `auditspan verify`"
         ) from error
 
