@@ -35,7 +35,7 @@ from auditspan.format.erasable import (
     may_have_commitments,
     with_values,
 )
-from auditspan.format.erasure_key import KEY_BYTES, NONCE_BYTES, ErasureKey, decrypt, encrypt
+from auditspan.format.erasure_key import KEY_BYTES, NONCE_BYTES, ErasureKey, SubjectCipher
 from auditspan.format.ids import MAX_MILLIS, RANDOM_BYTES, copy_id, uuid7
 from auditspan.format.key_addition import KEY_ADDED, TARGET, KeyAddition
 from auditspan.format.key_line import SECRET_BYTES
@@ -109,6 +109,7 @@ __all__ = [
     "Service",
     "SignedCheckpoint",
     "Subject",
+    "SubjectCipher",
     "Target",
     "Values",
     "attested",
@@ -118,10 +119,8 @@ __all__ = [
     "commitments",
     "copy_id",
     "counted",
-    "decrypt",
     "derived_columns",
     "disclosed_value",
-    "encrypt",
     "in_change_order",
     "is_attested",
     "is_change_id",
