@@ -15,9 +15,8 @@ from auditspan.format import (
     AuditRecord,
     Disclosure,
     Subject,
-    decrypt,
+    SubjectCipher,
     derived_columns,
-    encrypt,
     matches_columns,
     parse_canonical,
     read_event,
@@ -124,8 +123,9 @@ def test_other_keys_and_other_commitments_decrypt_nothing() -> None:
     key, other = (ErasureKey.from_secret(bytes([n]) * 32) for n in (1, 2))
     wrapped = key.wrap(b"s" * 32)
     assert (b"s" * 32, None) == (key.unwrap(wrapped), other.unwrap(wrapped))
-    encrypted = encrypt(b"s" * 32, EMAIL.text, EMAIL.sha256, bytes(12))
-    assert EMAIL.text == decrypt(b"s" * 32, encrypted, EMAIL.sha256)
-    assert None is decrypt(b"s" * 32, encrypted, LABEL.sha256)
-    assert None is decrypt(b"t" * 32, encrypted, EMAIL.sha256)
-    assert None is decrypt(b"s" * 32, b"", EMAIL.sha256)
+    cipher = SubjectCipher(b"s" * 32)
+    encrypted = cipher.encrypt(EMAIL.text, EMAIL.sha256, bytes(12))
+    assert EMAIL.text == cipher.decrypt(encrypted, EMAIL.sha256)
+    assert None is cipher.decrypt(encrypted, LABEL.sha256)
+    assert None is SubjectCipher(b"t" * 32).decrypt(encrypted, EMAIL.sha256)
+    assert None is cipher.decrypt(b"", EMAIL.sha256)

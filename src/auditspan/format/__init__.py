@@ -42,7 +42,7 @@ from auditspan.format.erasable import (
     may_have_commitments,
     with_values,
 )
-from auditspan.format.erasure_key import KEY_BYTES, NONCE_BYTES, ErasureKey, decrypt, encrypt
+from auditspan.format.erasure_key import KEY_BYTES, NONCE_BYTES, ErasureKey, SubjectCipher
 from auditspan.format.ids import MAX_MILLIS, RANDOM_BYTES, copy_id, uuid7
 from auditspan.format.key_addition import KEY_ADDED, TARGET, KeyAddition
 from auditspan.format.key_line import SECRET_BYTES
@@ -118,6 +118,7 @@ __all__ = [
     "Service",
     "SignedCheckpoint",
     "Subject",
+    "SubjectCipher",
     "Target",
     "Values",
     "attested",
@@ -128,11 +129,9 @@ __all__ = [
     "copy_id",
     "counted",
     "decode_document",
-    "decrypt",
     "derived_columns",
     "disclosed_value",
     "document_text",
-    "encrypt",
     "in_change_order",
     "is_attested",
     "is_change_id",

@@ -41,7 +41,7 @@ from auditspan import (
     RevertError,
     audit_context,
 )
-from auditspan.format import Disclosure, Subject, disclosed_value, encrypt, read_event
+from auditspan.format import Disclosure, Subject, SubjectCipher, disclosed_value, read_event
 from auditspan.reading import check_export, export_csv, export_ndjson, prove_event
 from auditspan.seal import Sealer, Undrained
 from auditspan.storage import EventFilter
@@ -359,7 +359,7 @@ def test_value_that_is_forged_with_the_keys_is_found_and_not_shown(shop: Shop) -
         for sha256, wrapped in rows:
             secret = KEY.unwrap(bytes(wrapped))
             assert secret is not None
-            value = encrypt(secret, forged.text, sha256, b"n" * 12)
+            value = SubjectCipher(secret).encrypt(forged.text, sha256, b"n" * 12)
             changed = update(disclosure).where(disclosure.c.sha256 == sha256)
             connection.execute(changed.values(encrypted=value))
     assert {"$erasable": True} == shop.events()[0].new["email"]
