@@ -166,7 +166,7 @@ TRIGGER_MUTATIONS = [
     _staged(
         "drain nothing before COMMIT",
         "capture/transactions.py",
-        "        before_commit(opened(dbapi_connection.info))\n",
+        "        before_commit(opened(_info(dbapi_connection)))\n",
         "",
         REPRODUCTIONS,
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, MetaData, Table, inspect
+from sqlalchemy import Connection, Table, inspect
 
 from auditspan.capture.ddl import schema_change
 from auditspan.capture.drain import drain_now
@@ -16,7 +16,7 @@ from auditspan.capture.migration import is_migrated
 from auditspan.capture.open_transaction import busy, open_transaction
 from auditspan.capture.registry import captures_of
 from auditspan.capture.triggers import create_triggers, staged_tables
-from auditspan.storage import STAGING, staging_of
+from auditspan.storage import STAGING
 from auditspan.storage.triggers import (
     TRIGGERS,
     StagedTable,
@@ -79,18 +79,17 @@ def restore_touched(connection: Connection) -> None:
     if transaction.touched:
         with busy(connection):
             for capture in captures_of(connection):
-                _restore_all(connection, capture.metadata, transaction.touched)
+                _restore_all(connection, capture.staging, transaction.touched)
         transaction.touched.clear()
 
 
-def _restore_all(connection: Connection, metadata: MetaData, touched: set[str]) -> None:
-    staging = staging_of(metadata)
-    if staging is None or not inspect(connection).has_table(staging.name, schema=staging.schema):
+def _restore_all(connection: Connection, staging: Table, touched: set[str]) -> None:
+    if not inspect(connection).has_table(staging.name, schema=staging.schema):
         return
     if staging.name in touched:
         for sql in TRIGGERS.of(connection).staging_statements(staging, connection.dialect):
             connection.exec_driver_sql(sql)
-    for staged in staged_tables(metadata):
+    for staged in staged_tables(staging.metadata):
         if touched & {staged.table.name.lower(), staging.name}:
             _restore(connection, staged)
 

@@ -1,4 +1,4 @@
-"""What happens before a transaction commits: its staged changes become audit rows."""
+"""End of a transaction: its staged changes become audit rows before the database commits."""
 
 from __future__ import annotations
 

@@ -34,9 +34,9 @@ def attach(
         watch_transactions(connection.dialect)
         meet(capture, connection.engine)
         set_up_late(connection)
-        peers = _peers.setdefault(session.get_transaction() or begun, set())
+        transaction = open_transaction(connection)
+        peers = transaction.peers = _peers.setdefault(session.get_transaction() or begun, set())
         peers.add(ref(connection))
-        open_transaction(connection).peers = peers
 
     event.listen(sessions, "after_begin", after_begin)
 
@@ -56,10 +56,11 @@ def _execute(_cursor: object, statement: str, _parameters: object, context: Any)
     if not is_write and not is_schema_change:
         return
     connection: Connection = context.root_connection
-    if not connection.in_transaction():  # SQLAlchemy asks for the version of the database
-        return
     watch_transactions(connection.dialect)
-    transaction = open_transaction(connection)
+    try:
+        transaction = open_transaction(connection)
+    except NotImplementedError:  # SQLAlchemy asks a new database for its version
+        return
     if is_schema_change:
         _prepare_schema_change(connection, transaction, statement)
     if is_write and not transaction.is_busy:

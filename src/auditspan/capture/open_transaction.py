@@ -115,7 +115,9 @@ class OpenTransaction:
 def open_transaction(connection: Connection) -> OpenTransaction:
     """Return the state of the connection's running transaction."""
     info = connection.info
-    found = opened(info) or begin(info)
+    found = opened(info)
+    if found is None:
+        found = info[_KEY] = OpenTransaction(Busy())
     found.connection = ref(connection)
     return found
 
@@ -126,15 +128,8 @@ def opened(info: Info) -> OpenTransaction | None:
     return found
 
 
-def begin(info: Info) -> OpenTransaction:
-    """Return the state of a new transaction, which may begin in a busy block."""
-    last = opened(info)
-    begun = info[_KEY] = OpenTransaction(last.busy if last else Busy())
-    return begun
-
-
 def end(info: Info) -> OpenTransaction | None:
-    """Take the state of the transaction that has ended, if its state is known."""
+    """Take the state of the transaction that has ended; the next one may begin in a busy block."""
     ended: OpenTransaction | None = info.pop(_KEY, None)
     if ended is not None and ended.busy.blocks:
         info[_KEY] = OpenTransaction(ended.busy)

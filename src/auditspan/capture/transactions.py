@@ -16,7 +16,6 @@ from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.open_transaction import (
     Info,
     OpenTransaction,
-    begin,
     end,
     open_transaction,
     opened,
@@ -29,7 +28,7 @@ def watch_transactions(dialect: Dialect) -> None:
     """Follow the transactions of the engine with this dialect."""
     if not hasattr(dialect, _IS_WATCHED):
         setattr(dialect, _IS_WATCHED, True)
-        _watch_transactions(dialect)
+        _watch_ends(dialect)
         _watch_twophase(dialect)
         _watch_savepoints(dialect)
 
@@ -40,32 +39,25 @@ def _connect(dialect: Dialect, *_arguments: object) -> None:
     watch_transactions(dialect)
 
 
-def _watch_transactions(dialect: Any) -> None:  # noqa: ANN401 (instance attributes in place of methods)
-    do_begin, do_commit, do_rollback = dialect.do_begin, dialect.do_commit, dialect.do_rollback
-
-    def begin_(dbapi_connection: Any) -> None:  # noqa: ANN401
-        begin(dbapi_connection.info)
-        do_begin(dbapi_connection)
+def _watch_ends(dialect: Any) -> None:  # noqa: ANN401 (instance attributes in place of methods)
+    do_commit, do_rollback = dialect.do_commit, dialect.do_rollback
 
     def commit(dbapi_connection: Any) -> None:  # noqa: ANN401
-        before_commit(opened(dbapi_connection.info))
+        before_commit(opened(_info(dbapi_connection)))
+        ended = end(_info(dbapi_connection))  # before: the commit may fail
         do_commit(dbapi_connection)
-        _announce(end(dbapi_connection.info))
+        _announce(ended)
 
     def rollback(dbapi_connection: Any) -> None:  # noqa: ANN401
         end(_info(dbapi_connection))
         do_rollback(dbapi_connection)
 
-    dialect.do_begin, dialect.do_commit, dialect.do_rollback = begin_, commit, rollback
+    dialect.do_commit, dialect.do_rollback = commit, rollback
 
 
 def _watch_twophase(dialect: Any) -> None:  # noqa: ANN401
-    do_begin, do_prepare = dialect.do_begin_twophase, dialect.do_prepare_twophase
+    do_prepare = dialect.do_prepare_twophase
     do_commit, do_rollback = dialect.do_commit_twophase, dialect.do_rollback_twophase
-
-    def begin_(connection: Connection, xid: object) -> None:
-        begin(connection.info)
-        do_begin(connection, xid)
 
     def prepare(connection: Connection, xid: object) -> None:
         before_commit(open_transaction(connection))
@@ -81,7 +73,7 @@ def _watch_twophase(dialect: Any) -> None:  # noqa: ANN401
         end(connection.info)
         do_rollback(connection, *args, **options)
 
-    dialect.do_begin_twophase, dialect.do_prepare_twophase = begin_, prepare
+    dialect.do_prepare_twophase = prepare
     dialect.do_commit_twophase, dialect.do_rollback_twophase = commit, rollback
 
 
