@@ -29,7 +29,7 @@ test: $(READY) collector ## run every test that needs no Docker, on a real Postg
 
 .PHONY: test-slow
 test-slow: $(READY) ## run larger versions of some of these tests: more rows, more random sequences
-	@$(RUN)/pytest -m slow tests/integration $(PARALLEL) $(PYTEST_ARGS)
+	@$(RUN)/pytest -m slow tests/apps tests/integration $(PARALLEL) $(PYTEST_ARGS)
 
 .PHONY: up
 up: $(READY) ## run the whole stack in the foreground: service, worker, collector

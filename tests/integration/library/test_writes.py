@@ -235,10 +235,10 @@ def test_many_objects_in_one_flush_have_a_row_each(world: World) -> None:
     """Batched statements (insertmanyvalues, executemany) hide nobody, and ids are the true ones."""
     world.counts_span_events = False
     with world.unit_of_work() as session:
-        session.add_all([Person(name=f"p{n}") for n in range(1200)])
+        session.add_all([Person(name=f"p{n}") for n in range(1001)])
     with world.unit_of_work() as session:
         for person in session.scalars(select(Person)):
             person.age = Person.age + 1
-    assert {"person.create": 1200, "person.update": 1200} == {
+    assert {"person.create": 1001, "person.update": 1001} == {
         action: world.actions().count(action) for action in set(world.actions())
     }

@@ -92,7 +92,9 @@ class World:
     def check(self) -> None:
         """The oracle: the trail replays to the live tables, and spans say what rows say."""
         bodies = self.bodies()
-        with self.engine.connect() as connection:  # the only one: SQLite reads 200 triggers for each
+        with (
+            self.engine.connect() as connection
+        ):  # the only one: SQLite reads 200 triggers for each
             assert_replays(connection, bodies, self.kinds)
         ids = [json.loads(body)["event_id"] for body in bodies]
         assert len(ids) == len(set(ids))

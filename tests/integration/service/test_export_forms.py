@@ -183,7 +183,7 @@ FROM audit_event, generate_series(1, 2000) WHERE action = 'note.made'
 """
 
 
-@pytest.mark.parametrize("form", ["ocsf", "cloudevents"])
+@pytest.mark.parametrize("form", ["ocsf", pytest.param("cloudevents", marks=pytest.mark.slow)])
 def test_export_takes_memory_for_a_page_only(postgresql_service: RunningService, form: str) -> None:
     """2,000 events take a fraction of their size, as they are sent."""
     service, kim = postgresql_service, postgresql_service.caller()

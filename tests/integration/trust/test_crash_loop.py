@@ -135,7 +135,7 @@ def sent(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Trail]:
         yield trail
 
 
-@pytest.mark.parametrize("batches", [2, 4])
+@pytest.mark.parametrize("batches", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_relays_that_crash_deliver_a_backlog(backlog: Trail, batches: int) -> None:
     """Every row arrives, and there are no more copies than rows."""
     crash_until_sent(backlog, batches)
