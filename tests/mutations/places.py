@@ -150,7 +150,7 @@ MUTATIONS = [
     Mutation(
         "let a failed audit row pass",
         "capture/database_errors.py",
-        "            raise AuditWriteError(self._message) from error",
+        '            raise AuditWriteError(f"{self._message}: {_next_step(error)}") from error',
         "            return True",
         COMMITS,
     ),

@@ -55,8 +55,7 @@ def _drain(connection: Connection, capture: Capture, staging: Table, of: Capture
         origin_at=_origins(transaction, capture),
     )
     with refused_as(
-        "the changes of this transaction could not be recorded, so its commit was refused: see"
-        " the error above, and check that the audit tables exist (`auditspan db check`)"
+        "the changes of this transaction could not be recorded, so its commit was refused"
     ):
         for changes in assembler.assemble(
             of.drain(connection, staging, assembler.look, transaction.floor)

@@ -70,8 +70,7 @@ class Capture:
         journal = open_transaction(connection).journal
         try:
             with refused_as(
-                "the audit row could not be written, so the change was refused with it: see "
-                "the error above, and check that the audit tables exist (`auditspan db check`)"
+                "the audit row could not be written, so the change was refused with it"
             ):
                 insert_records(
                     connection,
