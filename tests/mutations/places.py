@@ -150,7 +150,8 @@ MUTATIONS = [
     Mutation(
         "let a failed audit row pass",
         "capture/database_errors.py",
-        "        raise AuditWriteError(message) from error\n    raise error",
+        '        raise AuditWriteError(f"{message}: {_next_step(error)}") from error\n'
+        "    raise error",
         "        return  # type: ignore[misc]",
         COMMITS,
     ),

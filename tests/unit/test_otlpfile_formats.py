@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import lzma
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -230,3 +231,29 @@ def test_files_without_a_complete_document_are_not_taken_for_another_format(
     """What a crash leaves of a live file is damage, and no error."""
     (tmp_path / "audit.jsonl").write_bytes(content)
     assert [] == read(tmp_path)[0]
+
+
+@pytest.mark.parametrize("name", ["logs.json", "otel.ndjson", "a.jsonl.2026-11-30", "audit.log"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_file_with_another_name_is_named_and_not_passed_over(
+    tmp_path: Path, name: str, pack: Callable[[bytes], bytes]
+) -> None:
+    """No row is reported as missing while its record is in a file of another name."""
+    (tmp_path / name).write_bytes(pack(line("first")))
+    with pytest.raises(CollectorFilesError, match=re.escape(repr(name))):
+        read(tmp_path)
+    expected = (["first"], 0)
+    assert expected == read(tmp_path / name)
+
+
+def test_file_with_another_name_beside_others_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A forgotten copy does not stop the check; a file of another program is no matter of ours."""
+    (tmp_path / "audit.jsonl").write_bytes(line("first"))
+    (tmp_path / "audit.jsonl.old").write_bytes(line("older"))
+    (tmp_path / "settings.json").write_text('{"resource": 1}')
+    expected = (["first"], 0)
+    assert expected == read(tmp_path)
+    assert "1 file in" in caplog.text
+    assert "'audit.jsonl.old'" in caplog.text

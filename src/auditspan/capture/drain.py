@@ -65,6 +65,5 @@ def _drain(connection: Connection, transaction: OpenTransaction, capture: Captur
     except SQLAlchemyError as error:
         raise_as_refused(
             error,
-            "the changes of this transaction could not be recorded, so its commit was refused: see"
-            " the error above, and check that the audit tables exist (`auditspan db check`)",
+            "the changes of this transaction could not be recorded, so its commit was refused",
         )

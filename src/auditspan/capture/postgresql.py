@@ -16,6 +16,7 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.exc import DBAPIError
 
 from auditspan.capture.staged_change import BATCH, Look, StagedChange, table_key
 from auditspan.storage import dialect_of, fetch, schema_in
@@ -40,14 +41,13 @@ _HAS_DEFERRED = text(
 
 
 def is_healthy(connection: Connection) -> bool:
-    """Ask libpq."""
-    driver: Any = connection.connection.driver_connection
-    return bool(driver.pgconn.transaction_status == _IN_TRANSACTION)
+    """Ask the driver."""
+    return _transaction_status(connection) == _IN_TRANSACTION
 
 
 def is_autocommit(connection: Connection) -> bool:
     """Ask the driver; the worker records such changes."""
-    driver: Any = connection.connection.driver_connection
+    driver: Any = connection.connection.dbapi_connection
     return bool(getattr(driver, "autocommit", False))
 
 
@@ -55,9 +55,29 @@ commits_by_itself = is_autocommit
 
 
 def has_failed(connection: Connection) -> bool:
-    """Ask libpq: after a failed statement, only a savepoint can be rolled back."""
+    """Ask the driver: after a failed statement, only a savepoint can be rolled back."""
+    return _transaction_status(connection) == _IN_ERROR
+
+
+def _transaction_status(connection: Connection) -> int | None:
+    """Return the status as libpq numbers it; None outside a transaction.
+
+    Drivers without libpq (asyncpg, pg8000) do not tell a failed transaction: a statement does.
+    """
     driver: Any = connection.connection.driver_connection
-    return bool(driver.pgconn.transaction_status == _IN_ERROR)
+    if hasattr(driver, "pgconn"):  # psycopg, whose `info` is a new object each time
+        return int(driver.pgconn.transaction_status)
+    if hasattr(driver, "info"):
+        return int(driver.info.transaction_status)
+    if hasattr(driver, "is_in_transaction") and not driver.is_in_transaction():
+        return None
+    if is_autocommit(connection):
+        return None
+    try:
+        fetch(connection, "SELECT 1")
+    except DBAPIError:
+        return _IN_ERROR
+    return _IN_TRANSACTION
 
 
 def begin_before_savepoint(_connection: Connection) -> None:

@@ -93,8 +93,7 @@ class Capture:
             journal.fail(error)
             raise_as_refused(
                 error,
-                "the audit row could not be written, so the change was refused with it: see "
-                "the error above, and check that the audit tables exist (`auditspan db check`)",
+                "the audit row could not be written, so the change was refused with it",
             )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _RUNNERS = ("pytest", "unittest")
 _TRUNCATE_TRIGGERS = """
-    SELECT CAST(c.oid::regclass AS text), quote_ident(t.tgname), t.tgenabled
+    SELECT CAST(c.oid::regclass AS text), quote_ident(t.tgname), CAST(t.tgenabled AS text)
       FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
      WHERE t.tgtype & 32 <> 0 AND t.tgenabled <> 'D'
        AND (c.oid = to_regclass(%s) OR c.oid IN (SELECT relid FROM pg_partition_tree(%s)))

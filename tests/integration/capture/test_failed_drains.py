@@ -144,3 +144,21 @@ def test_an_audited_table_of_another_metadata_is_refused(application: Applicatio
     ):
         connection.execute(insert(other).values(id=1))
     application.check()
+
+
+def test_missing_privilege_is_named(postgresql_engine: Engine) -> None:
+    """A transaction that changes its role commits as a role that may not record."""
+    metadata = MetaData()
+    Table("word", metadata, Column("id", Integer, primary_key=True), info={"audit": True})
+    application = make_application(postgresql_engine, metadata)
+    role = f"role_of_{postgresql_engine.url.database}"
+    with postgresql_engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {role}")
+        connection.exec_driver_sql(f"GRANT ALL ON word TO {role}")
+    message = r"permission denied for function auditspan_drain\. Grant the role"
+    with pytest.raises(AuditWriteError, match=message), application.unit_of_work() as session:
+        session.execute(text(f"SET LOCAL ROLE {role}"))
+        session.execute(insert(word(application)).values(id=1))
+    assert ([], []) == (ids(application), application.events())
+    with postgresql_engine.begin() as connection:
+        connection.exec_driver_sql(f"DROP OWNED BY {role}; DROP ROLE {role}")

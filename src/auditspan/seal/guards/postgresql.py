@@ -35,7 +35,7 @@ __all__ = [
 
 _TRIGGERS = text(
     """
-    SELECT t.tgname AS name, t.tgenabled AS enabled, t.tgtype AS type,
+    SELECT t.tgname AS name, t.tgenabled::text AS enabled, t.tgtype AS type,
            replace(p.prosrc, quote_ident(n.nspname) || '.', '@schema@.') AS source,
            t.tgqual IS NULL AND CAST(t.tgattr AS text) = '' AS is_unconditional
       FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid

@@ -37,7 +37,7 @@ _TRIGGERS = text("""
     )
     SELECT c.oid::regclass::text AS relation, c.relispartition AS partition,
            c.oid = to_regclass(:table) AS root,
-           t.tgname AS name, t.tgtype::integer AS kind, t.tgenabled AS enabled,
+           t.tgname AS name, t.tgtype::integer AS kind, t.tgenabled::text AS enabled,
            t.tgattr::text AS columns, t.tgparentid <> 0 AS copied,
            t.tgnargs AS arguments, t.tginitdeferred AS deferred,
            t.tgisinternal AS internal, n.nspname AS schema, p.proname AS function,

@@ -8,6 +8,7 @@ gzip is recognised by the content of a file.
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 import re
 import zlib
@@ -16,6 +17,7 @@ from io import BufferedReader
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from auditspan.errors import CollectorFilesError
+from auditspan.format import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +49,10 @@ _FORMATS = (
     (re.compile(rb"\xff\xfe|\xfe\xff"), "UTF-16"),
     (re.compile(_GZIP), "gzip within gzip"),
 )
+_OTLP = re.compile(rb'\s*\{\s*"resource(?:Logs|Spans)"')
 _HEAD = 64
+
+_log = logging.getLogger(__name__)
 
 
 def foreign_format(file: Path, name: str) -> CollectorFilesError:
@@ -76,9 +81,41 @@ def _opened(path: Path) -> Iterator[tuple[Path, BufferedReader]]:
                 yield path, stream
             return
         directories = [path / name for name in _DIRECTORIES if (path / name).is_dir()]
+    _require_known_names(path, directories)
     for directory in directories:
         for stem in sorted({name.stem for name in _names(directory)}):
             yield from _family(directory, stem)
+
+
+def _require_known_names(path: Path, directories: list[Path]) -> None:
+    """Name the files that look like the collector's, but have another name."""
+    other = sorted(one.name for directory in directories for one in _with_other_names(directory))
+    if not other:
+        return
+    message = (
+        f"{counted(len(other), 'file')} in {path} with OTLP JSON lines, such as {other[0]!r}, "
+        "cannot be ordered by name and were not read. Name files `*.jsonl` in the collector's file "
+        "exporter, or pass each of them by its own path."
+    )
+    if not any(_names(directory) for directory in directories):
+        raise CollectorFilesError(message)
+    _log.warning(message)
+
+
+def _with_other_names(directory: Path) -> Iterator[Path]:
+    for file in _files(directory):
+        if _FILE_NAME.fullmatch(file.name) is None and _is_otlp(file):
+            yield file
+
+
+def _is_otlp(file: Path) -> bool:
+    try:
+        with file.open("rb") as stream:
+            packed = stream.peek(_HEAD).startswith(_GZIP)
+            head = (gzip.GzipFile(fileobj=stream) if packed else stream).read(_HEAD)
+    except (OSError, *UNPACKING_ERRORS):
+        return False
+    return _OTLP.match(head) is not None
 
 
 def _unpacked(file: Path, stream: BufferedReader) -> Stream:
@@ -153,10 +190,13 @@ class _Name(NamedTuple):
     file: Path
 
 
-def _names(directory: Path) -> list[_Name]:
+def _files(directory: Path) -> list[Path]:
     with translated(directory):
-        found = [file for file in directory.iterdir() if file.is_file()]
-    matches = ((file, _FILE_NAME.fullmatch(file.name)) for file in found)
+        return [file for file in directory.iterdir() if file.is_file()]
+
+
+def _names(directory: Path) -> list[_Name]:
+    matches = ((file, _FILE_NAME.fullmatch(file.name)) for file in _files(directory))
     return [_named(file, match) for file, match in matches if match]
 
 

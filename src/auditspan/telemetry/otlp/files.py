@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from auditspan.format import counted
 from auditspan.telemetry.otlp.chunks import WHOLE, lines_of
 from auditspan.telemetry.otlp.collector_files import (
     UNPACKING_ERRORS,
@@ -152,7 +153,14 @@ def _warning_of_damage(files: _Files, signal: Signal[R]) -> Iterator[R]:
         yield from _records(files, signal, damage)
     finally:
         if damage.pieces:
-            _log.warning("skipped %d damaged pieces; first: %s", damage.pieces, damage.places[0])
+            first = damage.places[0]
+            _log.warning(
+                "skipped %s; the first is at byte %d of %s: %s",
+                counted(damage.pieces, "damaged piece"),
+                first.line_offset,
+                first.file,
+                first.reason,
+            )
 
 
 def _records(files: _Files, signal: Signal[R], damage: Damage) -> Iterator[R]:
