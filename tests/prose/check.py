@@ -35,6 +35,9 @@ TEST_NAME = re.compile(
 )
 """How no test is named: its name is subject, condition, outcome."""
 
+TESTS = ("e2e", "integration/library", "integration/trust", "support", "unit")
+"""The folders of tests whose docstrings are checked."""
+
 CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 ALLOWED: dict[str, str] = {}
@@ -105,6 +108,17 @@ def _of_document(path: Path, source: str) -> Iterator[Text]:
         line += paragraph.count("\n")
 
 
+def _of_tests() -> Iterator[Finding]:
+    """Yield findings in the names of all tests, and in the docstrings of some folders."""
+    tests = ROOT / "tests"
+    for path in sorted(tests.rglob("test_*.py")):
+        yield from test_names(path)
+    for path in sorted(path for folder in TESTS for path in (tests / folder).rglob("*.py")):
+        for text in texts(path):
+            if text.is_docstring:
+                yield from findings(text)
+
+
 def main(places: list[str]) -> int:
     """Print every finding; return 1 where there is one."""
     roots = [Path(place) for place in places] or [ROOT / place for place in PLACES]
@@ -115,9 +129,7 @@ def main(places: list[str]) -> int:
         if path.suffix in {".py", ".md"}
     ]
     found = [one for path in files for text in texts(path) for one in findings(text)]
-    found += [
-        one for path in sorted((ROOT / "tests").rglob("test_*.py")) for one in test_names(path)
-    ]
+    found += [] if places else [*_of_tests()]
     for one in found:
         where = one.path.relative_to(ROOT) if one.path.is_relative_to(ROOT) else one.path
         sys.stdout.write(f"{where}:{one.line}: {one.pattern}: {one.words}\n")
