@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-PLACES = ("src", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs")
+PLACES = (
+    "src",
+    "benchmarks",
+    "examples",
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "docs",
+)
 DETERMINER = "(?:the|a|an|its|their|his|every|each|all|any|it|them|this|that|these|those)"
 PARTICIPLE = r"(?:\w+ed|made|kept|sent|done|written|read|heard|seen|told|built|run|held|taken)"
 PATTERNS = {
