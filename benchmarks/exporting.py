@@ -46,7 +46,7 @@ class Peak:
 
     @property
     def is_met(self) -> bool:
-        """Whether it is within the goal."""
+        """Return whether it is within the goal."""
         return 0 < self.mib <= MAX_MIB
 
     def line(self) -> str:

@@ -66,7 +66,7 @@ class Step:
 
     @property
     def reached(self) -> bool:
-        """Whether the step needed no more memory than it may."""
+        """Return whether the step needed no more memory than allowed."""
         return self.name != "reconcile" or self.peak_mib <= MAX_MIB
 
     def line(self) -> str:

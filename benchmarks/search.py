@@ -1,4 +1,4 @@
-"""How long each filter of a search takes on a large trail, and what its indexes cost.
+"""Times of each filter of a search on a large trail, and the cost of its indexes.
 
     make bench-search BENCH_ARGS="[--rows 1000000] [--tries 40] [--filters until …] [--json]"
 

@@ -1,4 +1,4 @@
-"""What the service answers, beside itself without audit and beside a bare Flask application.
+"""Rate of the service beside itself without audit and beside a bare Flask application.
 
     make bench-service BENCH_ARGS="[--rounds 5] [--seconds 4] [--clients 64] [--json]"
 

@@ -1,4 +1,4 @@
-"""What every kind of test can ask for."""
+"""Fixtures of every kind of test."""
 
 from __future__ import annotations
 

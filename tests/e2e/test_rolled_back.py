@@ -1,4 +1,4 @@
-"""What did not happen is nowhere: no row, no span event, no log record."""
+"""Changes that were rolled back are nowhere: no row, no span event, no log record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`auditspan tour`: the first thing that anybody runs."""
+"""`auditspan tour`: the first command that a new user runs."""
 
 from __future__ import annotations
 

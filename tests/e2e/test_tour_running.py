@@ -40,7 +40,7 @@ def environ(up: Up, settings: dict[str, str]) -> dict[str, str]:
 
 
 def tour(up: Up, environ: dict[str, str], *arguments: str) -> dict[str, object]:
-    """What the tour says of this service; exit code 0."""
+    """Return the report of the tour of this service; its exit code is 0."""
     done = CliRunner().invoke(
         main, ["tour", "--json", "--url", up.said.url, *arguments], env=environ
     )

@@ -47,7 +47,7 @@ class RunningService:
             return create_key(session, username, scopes)
 
     def caller(self, *scopes: str, username: str = "tester") -> Caller:
-        """Somebody with a new key for these scopes."""
+        """Return a client with a new key for these scopes."""
         issued = self.issue(*(scopes or ("admin",)), username=username)
         return Caller(app=self.app, key=issued.text, user_id=issued.key.user_id)
 

@@ -113,7 +113,7 @@ def test_keeps_only_a_valid_context(traceparent: str) -> None:
 
 
 def test_keeps_the_ids_but_not_the_state() -> None:
-    """What is kept of an untrusted client's claim is ids and flags, none of its free text."""
+    """Of an untrusted client's claim only ids and flags are kept, none of its free text."""
     claimed = seen_behind("", "203.0.113.9", TRACE_HEADERS)[REMOTE_SPAN_CONTEXT]
 
     assert (

@@ -62,7 +62,7 @@ TWO_FORMS: list[tuple[Any, Any]] = [
 
 
 def refused_or(value: Any) -> Any:
-    """What `represent` gives, or the class of its refusal: any other error fails the test."""
+    """Return the text of `represent`, or the class of its refusal; other errors fail the test."""
     try:
         return represent(value)
     except AuditBodyError:
@@ -91,7 +91,7 @@ def test_equals_an_independent_implementation(value: Any) -> None:
 
 @given(IN_PROFILE)
 def test_a_canonical_text_is_read_back(value: Any) -> None:
-    """And so is no other text of the same value."""
+    """Any other text of the same value is refused."""
     text = canonical_json(value)
     assert value == parse_canonical(text)
     for other in (text + " ", json.dumps(value, indent=1) + "\n", text.replace(":", ": ", 1) + " "):
@@ -123,7 +123,7 @@ def test_a_circle_is_refused() -> None:
 
 @given(IN_PROFILE)
 def test_value_within_the_profile_is_unchanged(value: Any) -> None:
-    """What is within the profile already is not changed by its representation."""
+    """Representing a value within the profile does not change it."""
     assert rfc8785.dumps(value).decode() == canonical_json(represent(value))
 
 
@@ -288,9 +288,9 @@ def test_text_form_is_lossless(kind: st.SearchStrategy[Any], read: Callable[[str
 
 @pytest.mark.parametrize(("one", "other"), TWO_FORMS, ids=repr)
 def test_two_json_values_stand_in_two_ways(one: Any, other: Any) -> None:
-    """Two JSON values that a column can hold are never the same in a body.
+    """Two different JSON values of a column are different in a body.
 
-    Else a change from one to the other is no change, and leaves no row.
+    Otherwise a change from one to the other would leave no row.
     """
     assert canonical_json(represent(one)) != canonical_json(represent(other))
 

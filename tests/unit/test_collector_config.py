@@ -1,4 +1,4 @@
-"""What the doctor says of a collector's configuration."""
+"""The checks of a collector's configuration by the doctor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def pipeline(processors: str = "memory_limiter", exporters: str = "file/audit, d
 
 
 def overlay(text: str) -> list[str]:
-    """What is said of ours with this over it."""
+    """Return the findings about our configuration with this one merged into it."""
     return check_collector_config([OURS, text], PATH)
 
 
@@ -114,7 +114,7 @@ def test_no_file_at_all() -> None:
 
 
 def test_no_audit_receiver() -> None:
-    """Where nothing listens for the records, that is the one thing to say."""
+    """A missing receiver is the only finding."""
     (said,) = check_collector_config([OURS], "/v1/elsewhere")
     assert "No logs pipeline has a receiver for /v1/elsewhere" in said
     (said,) = overlay("service: {pipelines: {logs/audit: {receivers: [otlp]}}}")

@@ -61,7 +61,7 @@ def record(**given: Any) -> AuditRecord:
 
 @st.composite
 def records(draw: st.DrawFn) -> AuditRecord:
-    """Records of which every text and document is chosen by somebody."""
+    """Records in which an attacker has chosen every text and document."""
     maybe = st.none() | texts
     return record(
         action=draw(texts),
@@ -97,7 +97,7 @@ BODIES = pytest.mark.parametrize(
 
 
 def columns_of(body: str) -> tuple[Any, ...]:
-    """What the parsed body says."""
+    """Return the columns of the parsed body."""
     return derived_columns(json.loads(body))
 
 
@@ -142,7 +142,7 @@ def test_usual_bodies_need_no_parsing(
 def test_it_agrees_with_the_parsed_body(
     made: AuditRecord, body_of: Callable[[AuditRecord], str]
 ) -> None:
-    """What it says yes to is what the body says, whatever stands in its texts."""
+    """The quick check accepts only columns that the parsed body has, whatever its texts contain."""
     body = body_of(made)
     told = columns_of(body)
     plain = all(json.dumps(one, ensure_ascii=False) in {f'"{one}"', "null"} for one in told)
@@ -168,7 +168,7 @@ def test_changed_column_never_matches(made: AuditRecord, at: int, value: object)
 @pytest.mark.parametrize("name", COLUMNS)
 @pytest.mark.parametrize("place", ["changes", "metadata", "text"])
 def test_another_body_inside_of_the_body_is_not_it(name: str, place: str) -> None:
-    """Whoever stores a body as a document cannot pass off its columns as those of the row."""
+    """A body stored as a document cannot pass off its columns as those of the row."""
     other = record(
         event_id=EVENT_ID.replace("1", "2"),
         occurred_at=MOMENT.replace(year=2027),

@@ -59,7 +59,7 @@ def model(base: Any, name: str, decision: Any = None, **members: Any) -> Any:
 
 
 _kept: list[Any] = []
-"""Mappers go when nobody holds their classes any more, as the modules of an application do."""
+"""Mappers are collected with their classes, like the modules of an application."""
 
 
 def found(base: Any) -> dict[str, Decision]:
@@ -79,7 +79,7 @@ def found(base: Any) -> dict[str, Decision]:
     ids=repr,
 )
 def test_a_model_is_audited_exempt_or_missing(base: Any, decision: Any, expected: Any) -> None:
-    """What is audited has a type, what is exempt a reason, what is missing an advice."""
+    """An audited model has a type, an exempt one a reason, a missing one advice."""
     model(base, "Invoice", decision)
     (one,) = coverage(base.metadata)
     assert ("shop.Invoice", "invoice") == (one.model, one.table)
@@ -157,7 +157,7 @@ def test_a_link_table_goes_with_its_audited_parent(base: Any, decision: Any, exp
 
 
 def test_the_tables_of_alembic_and_of_the_trail_are_not_listed(base: Any) -> None:
-    """Nobody decides about them."""
+    """The models have no decision."""
     audit_tables(base.metadata)
     Table("alembic_version", base.metadata, Column("version_num", Integer, primary_key=True))
     assert [] == coverage(base.metadata)

@@ -1,4 +1,4 @@
-"""What can be said of the deployment without running it."""
+"""Checks of the deployment's files that need not run anything."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_every_container_has_limits(name: str) -> None:
 
 @every_service
 def test_every_port_is_on_the_loopback(name: str) -> None:
-    """Nothing is reachable from another machine unless somebody decides so."""
+    """No port is reachable from another machine unless it is published on purpose."""
     ports = SERVICES[name].get("ports", [])
     assert ports == [port for port in ports if port.startswith("127.0.0.1:")]
 
@@ -88,7 +88,7 @@ def test_every_image_is_named_once_with_its_version() -> None:
 
 
 def test_services_restart_and_one_shots_are_awaited() -> None:
-    """`up --wait` fails for a one-shot that fails, because somebody depends on its success."""
+    """`up --wait` fails if a one-shot fails, because another service depends on its success."""
     one_shots = {name for name, service in SERVICES.items() if service["restart"] == "no"}
     awaited = {
         name
@@ -152,7 +152,7 @@ def test_a_backend_changes_nothing_for_the_files(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(BACKENDS))
 def test_a_backend_refuses_no_audit_record(name: str) -> None:
-    """What is added to the pipeline of the audit records has a queue on the disk, without end."""
+    """An exporter added to the pipeline of the audit records has an endless queue on the disk."""
     pipelines = BACKENDS[name].get("service", {}).get("pipelines", {})
     for added in pipelines.get("logs/audit", {"exporters": []})["exporters"]:
         exporter = BACKENDS[name]["exporters"].get(added)
@@ -219,7 +219,7 @@ def test_each_container_gets_the_secrets_it_needs_and_no_others() -> None:
 
 
 def test_the_script_makes_every_secret_once(tmp_path: Path) -> None:
-    """What compose.yaml asks for is there after one run, and unchanged after a second."""
+    """Every secret of compose.yaml exists after one run, and is unchanged after a second."""
     first = make_secrets(tmp_path / "secrets")
     assert first == make_secrets(tmp_path / "secrets")
     assert {".gitignore", *COMPOSE["secrets"]} == first.keys()

@@ -143,7 +143,7 @@ def test_a_tree_has_not_grown_from_a_larger_or_an_empty_one(size: int) -> None:
 
 @pytest.mark.parametrize("mac", ['"', "\\", "\n", "é", "\0"])
 def test_a_strange_mac_is_hashed_as_canonical_json(mac: str) -> None:
-    """Whatever somebody writes into the column, the leaf is that of the format."""
+    """Whatever is written into the column, the leaf is that of the format."""
     import rfc8785  # noqa: PLC0415 (this one claim needs it)
 
     members = {"v": 1, "id": "1", "recorded_at": "a", "mac": mac}

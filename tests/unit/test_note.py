@@ -81,7 +81,7 @@ def test_a_mangled_key_is_refused(parse: type, text: str) -> None:
     ids=["length", "algorithm"],
 )
 def test_a_key_of_another_kind_is_refused(text: str) -> None:
-    """A wrong length or an unknown algorithm, with the hash adjusted, is no key."""
+    """A wrong length or an unknown algorithm, with the hash adjusted, is refused."""
     with pytest.raises(NoteError):
         PublicKey.parse(text)
 
@@ -142,7 +142,7 @@ def test_checkpoint_is_read_back_from_its_note(size: int, root: bytes, extra: li
 
 
 def test_key_hashes_of_a_note_need_no_key() -> None:
-    """In the order of the signatures; nothing is verified, and what is no note is refused."""
+    """In the order of the signatures; nothing is verified, and an invalid note is refused."""
     keys = [SigningKey(name="shop", seed=bytes([n]) * 32) for n in (1, 2)]
     assert [key.public.key_id for key in keys] == key_ids(sign_note("text\n", keys))
     with pytest.raises(NoteError):

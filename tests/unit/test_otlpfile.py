@@ -127,7 +127,7 @@ def read(path: Path) -> tuple[list[Any], int]:
 
 
 def test_spans_of_the_sdk_come_back_whole(tmp_path: Path) -> None:
-    """What the SDK's file exporter wrote is read back with every field."""
+    """Records of the SDK's file exporter are read back with every field."""
     write_spans(tmp_path / "traces.jsonl")
     expected = [
         span(
@@ -316,7 +316,7 @@ PIECES = st.lists(
 
 
 def damaged_pieces(pieces: list[tuple[int, bool, bool]]) -> int:
-    """How many of (length, is complete, is followed by a newline) a reader can tell apart."""
+    """Return how many of (length, is complete, precedes a newline) a reader can distinguish."""
     count, after_torn = 0, False
     for length, is_complete, has_newline in pieces:
         if is_complete:
@@ -471,7 +471,7 @@ def test_only_one_trace_is_read_when_asked_for(tmp_path: Path) -> None:
 
 
 def test_an_empty_directory_holds_nothing(tmp_path: Path) -> None:
-    """A collector that has not written yet is no error."""
+    """A collector that has not written yet is not an error."""
     assert not bodies(tmp_path)
 
 

@@ -140,7 +140,7 @@ def test_rotated_files_of_other_programs_are_read_oldest_first(
 
 
 def test_numbered_files_that_shift_meanwhile_are_read_once(tmp_path: Path) -> None:
-    """When every file takes the next number during the reading, none is missed or read twice."""
+    """If every file takes the next number during the reading, none is missed or read twice."""
     for name in ("audit.jsonl.2", "audit.jsonl.1", "audit.jsonl"):
         (tmp_path / name).write_bytes(line(name))
     bodies = []
@@ -228,7 +228,7 @@ def test_zstd_files_are_refused(tmp_path: Path) -> None:
 def test_files_without_a_complete_document_are_not_taken_for_another_format(
     tmp_path: Path, content: bytes
 ) -> None:
-    """What a crash leaves of a live file is damage, and no error."""
+    """A live file cut off by a crash is damage, and not an error."""
     (tmp_path / "audit.jsonl").write_bytes(content)
     assert [] == read(tmp_path)[0]
 

@@ -1,4 +1,4 @@
-"""What people import: exactly the intended names, and an explanation for every error."""
+"""The public names: exactly the intended ones, and an explanation for every error."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def test_a_body_is_always_below_64_kib(values: dict[str, tuple[str, str]]) -> No
 def test_long_value_is_replaced_by_its_length_and_hash(
     metadata: dict[str, str], value: str
 ) -> None:
-    """A shortened value can be checked by whoever has it: length and SHA-256 of its UTF-8."""
+    """A copy of a shortened value can be checked: length and SHA-256 of its UTF-8."""
     changes: Any = {"bio": {"new": value}}
     body = json.loads(MINIMAL._replace(changes=changes, metadata=metadata).body())
     stands = body["changes"]["bio"]["new"]
@@ -215,7 +215,7 @@ def test_an_hour_that_a_clock_repeats_is_two_hours() -> None:
 
 
 def test_a_naive_time_is_refused() -> None:
-    """A time without a zone is no instant, and is not taken for one."""
+    """A time without a zone is refused: it is not an instant."""
     with pytest.raises((AuditBodyError, ValueError)):
         MINIMAL._replace(occurred_at=datetime(2026, 1, 1)).body()  # noqa: DTZ001 - the claim
 
@@ -231,7 +231,7 @@ def test_a_text_that_two_threads_make_is_the_same(part: Actor | Service | Reques
 
 @pytest.mark.parametrize("id_", [None, "", " ", b"7", True, object()])
 def test_actor_without_a_usable_id_is_refused(id_: object) -> None:
-    """A user without an id, or with one that identifies nobody, is no user."""
+    """A user without an id, or with one that identifies no user, is refused."""
     with pytest.raises(AuditConfigError, match=r"Actor\.anonymous\(\)"):
         Actor.user(id_)
 

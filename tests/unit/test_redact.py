@@ -107,7 +107,7 @@ def test_a_secret_word_is_seen_where_words_run_together(name: str) -> None:
     ],
 )
 def test_an_ordinary_name_is_not_secret(name: str) -> None:
-    """What auditors want to read is not hidden by a word that happens to be inside another."""
+    """Words that auditors want to read are not hidden because another word is inside them."""
     assert not is_secret_name(name)
 
 

@@ -339,7 +339,7 @@ def test_face_exports_exactly_the_used_names() -> None:
 
 
 def test_a_folder_imports_only_the_packages_it_is_made_for() -> None:
-    """The ground floors are standard library only; the service is imported by nobody."""
+    """The ground floors import the standard library only; no module imports the service."""
     everywhere = {*sys.stdlib_module_names, "auditspan"}
     found = {
         path: packages(MODULES[path]) - everywhere - FOREIGN.get(Import(path, "", "").source, set())

@@ -150,7 +150,7 @@ def test_an_event_refers_to_attributes_that_exist(event: dict[str, Any]) -> None
 
 
 def fits(name: str, value: object) -> bool:
-    """Whether a value is of the registered type of its attribute."""
+    """Return whether a value has the registered type of its attribute."""
     kind = attributes()[name]["type"]
     if isinstance(kind, dict):
         return value in [member["value"] for member in kind["members"]]
@@ -164,7 +164,7 @@ def resource(record: ExportRecord) -> dict[str, str]:
 
 
 def emitted() -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """What is really emitted for a record that has everything."""
+    """Return the attributes emitted for a record that has everything."""
     yield "event.auditspan.span", pointer(RECORD)
     yield "event.auditspan.record", log_record(ROW).attributes
     yield "event.auditspan.checkpoint", checkpoint_record(CHECKPOINT).attributes
@@ -180,7 +180,7 @@ def test_emitted_attributes_are_registered(identifier: str, found: Mapping[str, 
 
 
 def test_a_record_with_nothing_carries_what_is_required() -> None:
-    """What is required is always there, and what is not known is absent, not empty."""
+    """Required attributes are always present, and unknown ones are absent, not empty."""
     bare = AuditRecord(
         event_id=RECORD.event_id,
         occurred_at=RECORD.occurred_at,

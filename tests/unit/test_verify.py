@@ -44,7 +44,7 @@ class Trail:
     roots: Roots
 
     def findings(self, key: MacKey | None = KEY) -> list[Finding]:
-        """What the verifier says of it."""
+        """Return the findings of the verifier."""
         pieces = checked_pieces(self.leaves, RowCheck(keys=Keyring(key)))
         return list(Verifier(roots=self.roots).check(pieces))
 
@@ -80,7 +80,7 @@ def row(number: int) -> SealedLeaf:
 
 
 def hashed(leaf: SealedLeaf) -> SealedLeaf:
-    """The leaf with the hash of its row, as whoever rewrites the table would make it."""
+    """Return the leaf with the hash of its row, as an attacker who rewrites the table makes it."""
     assert leaf.body is not None
     assert leaf.recorded_at is not None
     made = hash_leaf(row_id=leaf.row_id, recorded_at=leaf.recorded_at, mac=leaf.mac, body=leaf.body)
@@ -118,7 +118,7 @@ def with_leaf(at: int, leaf: SealedLeaf) -> Trail:
 
 @pytest.mark.parametrize("key", [KEY, None], ids=["key", "no key"])
 def test_a_clean_trail_has_no_finding(key: MacKey | None) -> None:
-    """What was written by the application is whole, with or without the key at hand."""
+    """Rows of the application have no finding, with the key or without it."""
     assert [] == CLEAN.findings(key)
 
 
@@ -244,7 +244,7 @@ def test_a_checkpoint_of_no_leaves_is_checked_too() -> None:
     ["null", "1", '"a"', "[1]", "{}", '{"v":1}', '{"v":1,"v":1}', '{"actor":[],"v":1}', "NaN"],
 )
 def test_invalid_body_is_a_finding(body: str) -> None:
-    """Whoever can write the table can write anything into it; the verifier goes on."""
+    """Anyone who can write to the table can write anything into it; the verifier continues."""
     leaf = hashed(LEAVES[4]._replace(body=body, mac=KEY.sign(body)))
     assert 4 in {finding.seq for finding in with_leaf(4, leaf).findings()}
 

@@ -105,7 +105,7 @@ def own(engine: Engine) -> Iterator[tuple[sessionmaker[Session], AuditTrail]]:
 
 
 def changes(own: Any, *works: Any) -> list[dict[str, Any]]:
-    """What each of these units of work has left, by columns."""
+    """Return the audit rows of each of these units of work, by columns."""
     sessions, trail = own
     with captured(trail, sessions) as events:
         for work in works:
@@ -135,7 +135,7 @@ def test_changes_are_named_by_column_not_by_attribute(own: Any) -> None:
 
 
 def test_a_statement_tells_computed_columns_too(own: Any) -> None:
-    """What the database makes of the change belongs to it."""
+    """Values that the database computes belong to the change."""
     _, updated = changes(
         own,
         lambda s: s.add(Odd(place=Point(1, 2), inner="a")),

@@ -1,4 +1,4 @@
-"""What remains of a person's values after their erasure: proof that something happened."""
+"""Remains of a person's values after their erasure: proof that something happened."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class Shop:
             return [*self.trail.events(session)][::-1]
 
     def execute(self, statement: str) -> None:
-        """Execute a statement as somebody who attacks the database."""
+        """Execute a statement as an attacker of the database."""
         with self.engine.begin() as connection:
             connection.exec_driver_sql(statement)
 
@@ -603,7 +603,7 @@ def test_write_at_repeatable_read_does_not_use_an_erased_key(shop: Shop) -> None
 
 
 def test_remembered_key_is_not_used_after_an_erasure(shop: Shop) -> None:
-    """What is written afterwards gets a new key, so that it can be read, and erased again."""
+    """Values that are written afterwards get a new key, can be read, and can be erased again."""
     with shop.acting() as session:
         session.execute(update(shop.customer).values(full_name="y"))
     shop.erase_person()

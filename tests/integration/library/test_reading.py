@@ -250,7 +250,7 @@ def test_an_unknown_criterion_is_an_error(written: World) -> None:
 
 
 def damage(engine: Engine, change: str) -> None:
-    """Change rows as somebody does who has removed the guards."""
+    """Change rows after removing the guards."""
     connection = engine.raw_connection()
     cursor = connection.cursor()
     if engine.dialect.name == "sqlite":
@@ -289,7 +289,7 @@ def test_invalid_time_is_an_error_of_its_event_only(written: World) -> None:
 
 
 def test_reading_leaves_open_work_alone(world: World) -> None:
-    """What is not committed is not read, and reading does not record it early."""
+    """Uncommitted changes are not read, and reading does not record them early."""
     with world.unit_of_work() as session:
         session.add(Person(name="ann"))
         session.flush()

@@ -76,7 +76,7 @@ def test_a_new_post_with_tags_is_created_and_then_linked(world: World) -> None:
 
 
 def test_a_changed_collection_is_one_change_with_what_was_added_and_removed(world: World) -> None:
-    """Whoever reads the trail sees which tags came and went."""
+    """The trail shows which tags were added and removed."""
 
     def retag(session: Session) -> None:
         post = session.get_one(Post, 1)
@@ -166,7 +166,7 @@ def test_a_tree_goes_with_its_root(world: World, fell: Step) -> None:
     ids=["object", "statement", "statement in the middle"],
 )
 def test_cascade_through_unaudited_parents_is_recorded(world: World, remove: Step) -> None:
-    """A chain of cascades begins in tables that nobody audits, and ends in one that is."""
+    """A chain of cascades begins in unaudited tables, and ends in an audited one."""
 
     def fill(session: Session) -> None:
         for row in (Folder(id=1), Shelf(id=1, folder_id=1), Paper(shelf_id=1), Paper(shelf_id=1)):

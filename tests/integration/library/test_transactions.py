@@ -427,7 +427,7 @@ def test_strict_a_connection_needs_an_actor_too(world: World) -> None:
 
 
 def test_pooled_connection_keeps_no_captured_changes(world: World) -> None:
-    """Closed without a commit: whoever gets the connection next announces nothing of it."""
+    """After a close without a commit, the next user of the connection announces nothing of it."""
     with world.request():
         for _ in range(3):
             connection = world.engine.connect()
@@ -790,7 +790,7 @@ def test_a_commit_that_fails_to_serialize_announces_nothing(postgresql_engine: E
 def test_an_audit_row_that_fails_to_serialize_asks_for_a_retry(
     postgresql_engine: Engine, state: str, by: str
 ) -> None:
-    """Where the INSERT into the audit table is chosen, the caller gets that error as well."""
+    """If the INSERT into the audit table is the victim, the caller gets that error as well."""
     world = make_world(postgresql_engine)
     with world.engine.begin() as connection:
         connection.exec_driver_sql(

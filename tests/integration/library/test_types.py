@@ -60,7 +60,7 @@ def own(postgresql_engine: Engine) -> Any:
 @pytest.mark.parametrize("by", ["object", "statement"])
 @pytest.mark.parametrize("column", OLD_AND_NEW)
 def test_postgresql_value_is_recorded_as_its_text(own: Any, column: str, by: str) -> None:
-    """Old and new, of an object and of a statement alike; the same value is no change."""
+    """Old and new, of an object and of a statement alike; an equal value leaves no row."""
     sessions, trail = own
     first, second, old, new = OLD_AND_NEW[column]
     with audit_context(actor=KIM), captured(trail, sessions) as events:

@@ -115,7 +115,7 @@ def test_equal_value_leaves_no_row(world: World, column: str, one: Any, same: An
 
 
 def test_change_undone_before_the_flush_leaves_no_row(world: World) -> None:
-    """What the database never saw is not in the trail."""
+    """Values that the database never had are not in the trail."""
     put(world, text="a")
     with world.unit_of_work() as session:
         thing = session.get_one(Thing, KEY)
@@ -177,7 +177,7 @@ def test_json_changed_in_place_in_a_new_object_is_what_was_written(world: World)
 
 
 def test_json_changed_in_place_and_flagged_has_its_old_value(world: World) -> None:
-    """`flag_modified` after a change in place tells nobody the old value; it is read."""
+    """`flag_modified` after a change in place leaves no old value in Python; it is read."""
     put(world, data={"a": [1]})
     with world.unit_of_work() as session:
         thing = session.get_one(Thing, KEY)

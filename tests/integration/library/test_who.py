@@ -1,4 +1,4 @@
-"""Who acts: in threads, tasks, forks and jobs, each row names the one who made its change."""
+"""Actors of changes: in threads, tasks, forks and jobs, each row names its own."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def actor_ids(world: World) -> list[str | None]:
 
 
 def add_team(world: World, name: str = "a") -> None:
-    """A change by whoever acts now."""
+    """Record a change by the current actor."""
     with world.sessions.begin() as session:
         session.add(Team(name=name))
 
@@ -131,7 +131,7 @@ def test_threads_that_change_the_same_record_leave_its_history(world: World) -> 
 
 
 def test_a_thread_begins_without_an_actor(world: World) -> None:
-    """Nobody acts in a thread that was not told: strict refuses, whoever started it."""
+    """A thread without a carried context has no actor: strict refuses."""
     with world.request():
         (error,) = in_threads([lambda: add_team(world)])
     assert isinstance(error, MissingActorError)
@@ -416,7 +416,7 @@ def test_lenient_records_unknown_however_it_is_written(lenient: World) -> None:
 
 
 def test_lenient_records_the_actor_where_there_is_one(lenient: World) -> None:
-    """Leniency is for where nobody said, and changes nothing elsewhere."""
+    """Without strictness, an actor that is set is recorded as ever."""
     with audit_context(actor=KIM):
         add_team(lenient)
     assert ["7"] == actor_ids(lenient)
@@ -427,7 +427,7 @@ def test_lenient_records_the_actor_where_there_is_one(lenient: World) -> None:
 
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
-    """What the spans of jobs are exported to; they are made by the application's provider."""
+    """Exporter of the spans of jobs, which the application's provider makes."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -439,7 +439,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
 
 
 def is_linked(job: ReadableSpan, origin: trace.SpanContext) -> bool:
-    """Whether a job's trace is its own, with a link to where it comes from."""
+    """Return whether a job's trace is its own, with a link to its origin."""
     (link,) = job.links
     assert job.context is not None
     return (
@@ -489,7 +489,7 @@ def test_jobs_at_once_have_a_context_each(world: World, spans: InMemorySpanExpor
 
 
 def test_a_block_may_be_attached(world: World, spans: InMemorySpanExporter) -> None:
-    """For jobs that are no function: the context of before is back afterwards, by whatever end."""
+    """For jobs other than functions: the former context is restored, however the job ends."""
     world.counts_span_events = False
     with world.request():
         carried = carry_context()
@@ -530,7 +530,7 @@ def test_a_job_keeps_the_actor_that_was(world: World, spans: InMemorySpanExporte
 
 
 def test_job_without_an_actor_is_refused(world: World, spans: InMemorySpanExporter) -> None:
-    """A copy of no context is none: strict refuses, also inside somebody else's block."""
+    """A copy of no context has no actor: strict refuses, also inside another block."""
     carried = carry_context()
     with audit_context(actor=LEE), pytest.raises(MissingActorError):
         carried.run(add_team, world)
@@ -658,7 +658,7 @@ def test_changes_need_no_registration(registered: World) -> None:
 
 
 def test_the_body_is_the_same_as_its_columns(world: World) -> None:
-    """Who acted is indexed from the body, row by row."""
+    """The actor is indexed from the body, row by row."""
     for actor in (KIM, Actor.service("shop"), Actor.anonymous()):
         with world.tracer.start_as_current_span("request"), audit_context(actor=actor):
             add_team(world)

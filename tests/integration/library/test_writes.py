@@ -114,7 +114,7 @@ def test_the_old_value_is_that_of_the_database(world: World, kim: int, reach: An
 
 
 def test_a_detached_object_changed_outside_keeps_its_old_value(world: World, kim: int) -> None:
-    """What was assigned while no session looked is a change like any other."""
+    """An assignment outside of a session is a change like any other."""
     with world.sessions() as session:
         person = session.get_one(Person, kim)
     person.full_name = "Kim Park"
@@ -149,7 +149,7 @@ def test_an_expression_has_its_true_old_and_new_value(world: World, kim: int) ->
 
 
 def test_an_expression_in_a_create_has_the_value_that_it_made(world: World) -> None:
-    """What the database computes for a new row is in its row of the trail."""
+    """Values that the database computes for a new row are in its record."""
     with world.unit_of_work() as session:
         session.add(Person(name="kim", age=text("40 + 2")))
     assert {"new": 42} == world.last()["changes"]["age"]
@@ -232,7 +232,7 @@ def test_cascades_of_the_unit_of_work_leave_a_row_each(world: World) -> None:
 
 
 def test_many_objects_in_one_flush_have_a_row_each(world: World) -> None:
-    """Batched statements (insertmanyvalues, executemany) hide nobody, and ids are the true ones."""
+    """Batched statements (insertmanyvalues, executemany) hide no row, and ids are the true ones."""
     world.counts_span_events = False
     with world.unit_of_work() as session:
         session.add_all([Person(name=f"p{n}") for n in range(1001)])

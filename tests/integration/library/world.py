@@ -29,7 +29,7 @@ KIM = Actor.user(7, label="kim")
 
 @dataclass
 class World:
-    """A session factory under a trail, with the spans of whoever uses it.
+    """A session factory under a trail, and the spans of its caller.
 
     Attributes:
         counts_span_events: whether the oracle expects one span event for every row.

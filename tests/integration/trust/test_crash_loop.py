@@ -66,7 +66,7 @@ def crash(trail: Trail, batches: int) -> None:
 
 
 def copies(trail: Trail) -> Counter[int]:
-    """How often each sequence number is in the collector's file."""
+    """Return how often each sequence number is in the collector's file."""
     entries = read_logs(trail.folder) if (trail.folder / AUDIT_FILE).exists() else ()
     found = (entry.attributes.get(semconv.SEQUENCE_NUMBER) for entry in entries)
     return Counter(int(str(number)) for number in found if number is not None)

@@ -1,4 +1,4 @@
-"""SQLite keeps anything in any column: what is no text, number or bytes there is only a finding."""
+"""SQLite stores values of any type in any column: an unexpected type there is only a finding."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trail]:
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("column", [one for one in TEXTS if one != "tenant"])
 def test_row_of_bytes_is_sealed_and_reported(tmp_path: Path, column: str, value: str) -> None:
-    """Whoever may insert puts it there: it is sealed and named, and those behind it are sent.
+    """A role that may insert can insert it: it is sealed and named, and those behind it are sent.
 
     It is sent itself, unless no record can be made of its body.
     """
@@ -113,7 +113,7 @@ NUMBERS = {
 
 @pytest.mark.parametrize("attack", NUMBERS)
 def test_text_in_a_numeric_column_is_sealed_and_reported(tmp_path: Path, attack: str) -> None:
-    """What comes after it is sealed and sent, and verify names it."""
+    """Later rows are sealed and sent, and verify names it."""
     with grown("sqlite", tmp_path, 4, 2) as trail:
         forge(trail, NUMBERS[attack])
         trail.grow(3)

@@ -28,7 +28,7 @@ from support.relaying import relaying, wait_for
 
 
 def delivered_logs(trail: Trail) -> list[LogEntry]:
-    """What is in the collector's file."""
+    """Return the records in the collector's file."""
     return list(read_logs(trail.folder))
 
 
@@ -72,7 +72,7 @@ def test_checkpoint_record_repeats_its_note(delivered: Trail) -> None:
 
 
 def test_unsigned_checkpoints_are_not_sent(fresh: Trail) -> None:
-    """Who has no key is no witness."""
+    """A trail without a key is not a witness."""
     fresh.write(2)
     fresh.seal(keys=[])
     fresh.deliver()
@@ -152,7 +152,7 @@ UNFIT = ["no JSON", "{}", "[]", '{"action":1,"outcome":"success"}']
 def test_a_row_of_which_no_record_can_be_made_is_set_aside(
     fresh: Trail, caplog: pytest.LogCaptureFixture, body: str
 ) -> None:
-    """Somebody has tampered with it before it was sent: it is named, and the rest flows."""
+    """A row that was tampered with before it was sent is named, and the others are sent."""
     fresh.write(3)
     fresh.seal()
     with fresh.attack() as attack:
@@ -165,7 +165,7 @@ def test_a_row_of_which_no_record_can_be_made_is_set_aside(
 
 
 def test_checkpoints_are_no_unknown_events(delivered: Trail) -> None:
-    """Whoever compares rows with records counts rows."""
+    """A comparison of rows with records counts rows."""
     with snapshot(delivered.engine) as connection:
         report = reconcile(connection, delivered.tables, [delivered.folder])
     assert (True, 16, 16, 0) == (report.ok, report.rows, report.found, report.duplicates)

@@ -49,13 +49,13 @@ def origins(trail: Trail) -> dict[int, str]:
 
 
 def lost(trail: Trail) -> list[tuple[str, int | None]]:
-    """What the verifier finds with the witness; without it, it finds nothing."""
+    """Return the findings of the verifier with the witness; without it, there are none."""
     assert [] == trail.report().findings
     return [(one.kind, one.seq) for one in trail.report(witnessed=True).findings]
 
 
 def no_size_is_signed_twice(trail: Trail) -> bool:
-    """Whether all that the witness has seen under one origin can be true at once."""
+    """Return whether all checkpoints of the witness under one origin can be true at once."""
     seen = read_witness([trail.folder], [KEY.public]).checkpoints
     return len(seen) == len({(one.origin, one.size) for one in seen})
 
@@ -64,7 +64,7 @@ def no_size_is_signed_twice(trail: Trail) -> bool:
 def test_the_sealer_notices_by_itself(
     fresh: Trail, tmp_path: Path, caplog: pytest.LogCaptureFixture, later: tuple[int, ...]
 ) -> None:
-    """What it remembers is ahead of the table, so it goes on as another incarnation, and says so.
+    """The last signed note is ahead of the table, so the trail continues as another incarnation.
 
     Its checkpoints are accepted, and the witness of the one before shows from where rows are lost.
     """
@@ -88,7 +88,7 @@ def test_the_sealer_notices_by_itself(
 
 
 def test_without_a_memory_it_would_be_signed_twice(fresh: Trail, tmp_path: Path) -> None:
-    """Which is why there is one: the table alone does not know that it is older."""
+    """The table alone does not show that it is older, so there is a file."""
     fresh.grow(4)
     with older(fresh, tmp_path) as restored:
         fresh.grow(3)
@@ -99,7 +99,7 @@ def test_without_a_memory_it_would_be_signed_twice(fresh: Trail, tmp_path: Path)
 
 
 def test_the_files_written_since_are_whole(fresh: Trail, tmp_path: Path) -> None:
-    """Who has put the files from before aside, with a note about the restore, has no finding."""
+    """With the earlier files put aside, and a note about the restore, there is no finding."""
     remembering(fresh, tmp_path)
     fresh.grow(4)
     with older(fresh, tmp_path) as restored:
@@ -162,7 +162,7 @@ OTHER = Tree().append([bytes([1]) * 32] * 5)
 def test_restored_trail_continues_under_a_new_incarnation(
     tmp_path: Path, signed: tuple[Tree, int], tree: Tree, incarnation: int, expected: int
 ) -> None:
-    """What was signed last is there, or before what is there; else a fresh incarnation follows.
+    """The last signed tree exists, or precedes the present one; else a new incarnation follows.
 
     Another process reads the same from the file.
     """
@@ -232,7 +232,7 @@ class Restored:
         return said
 
     def verified(self) -> list[tuple[str, int]]:
-        """What `auditspan verify --witness` finds."""
+        """Return the findings of `auditspan verify --witness`."""
         found = self.said("verify", "--witness", str(self.trail.folder))["findings"]
         return [(one["kind"], one["seq"]) for one in found]
 
@@ -256,7 +256,7 @@ def restored_after(trail: Trail, tmp_path: Path, *counts: int) -> Iterator[Resto
 
 
 def test_the_command_begins_an_incarnation(migrated: Trail, tmp_path: Path) -> None:
-    """It records the restore in the trail and signs it under a name that nobody has seen.
+    """It records the restore in the trail and signs it under an unused name.
 
     From then on workers that know nothing of it go on: before, `verify --witness` names the loss,
     and afterwards that and nothing else.
@@ -315,7 +315,7 @@ def test_unsealed_rows_of_a_backup_are_sealed(migrated: Trail, tmp_path: Path) -
 
 
 def test_the_command_needs_the_keys(migrated: Trail, tmp_path: Path) -> None:
-    """Who cannot sign cannot say it; nothing is recorded."""
+    """Without the signing key nothing is recorded."""
     place = Restored(migrated, tmp_path / "data")
     for name in ("signing.key", "mac.key"):
         file = place.data / "keys" / name

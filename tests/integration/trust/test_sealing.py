@@ -56,7 +56,7 @@ def between(trail: Trail, statement: str) -> Iterator[None]:
 def test_rows_that_change_while_they_are_sealed_are_not_signed(
     fresh: Trail, caplog: pytest.LogCaptureFixture, statement: str
 ) -> None:
-    """What is signed is what stands in the table: else nothing is kept, and it is tried again."""
+    """The table as it is stored is signed: otherwise nothing is kept, and the sealer retries."""
     fresh.write(3)
     with fresh.attack() as attack:
         attack.connection.commit()  # the guards stay away

@@ -72,14 +72,14 @@ class Trail:
             pass
 
     def run(self, *statements: str, **values: Any) -> None:
-        """Do what somebody with the owner's rights can do, who takes the guards away first."""
+        """Execute statements with the owner's rights, after removing the guards."""
         with self.engine.begin() as connection:
             take_guards_away(connection)
             for statement in statements:
                 connection.execute(text(statement), values)
 
     def report(self) -> VerifyReport:
-        """What the verifier says."""
+        """Return the report of the verifier."""
         with self.engine.connect() as connection:
             return verify_trail(connection, self.tables, MAC, [KEY.public])
 
@@ -230,7 +230,7 @@ def test_another_order_root_or_note_is_found(trail: Trail, change: str) -> None:
 
 
 def test_a_note_of_a_foreign_key_is_found(trail: Trail) -> None:
-    """A history that somebody else has signed is not ours, though its roots are right."""
+    """A history that another key has signed is not ours, though its roots are right."""
     text_of = open_note(str(trail.notes()[-1]), [KEY.public]).text
     forged = sign_note(text_of, [FOREIGN])
     trail.run("UPDATE audit_checkpoint SET note = :note WHERE tree_size = 12", note=forged)
@@ -370,7 +370,7 @@ def rebuild_without(trail: Trail, seq: int) -> None:
 
 
 def test_restored_cluster_continues_under_a_new_incarnation(postgres_url: str) -> None:
-    """Where transaction ids have gone back, sizes may come again: the incarnation is another."""
+    """If transaction ids have gone back, sizes may repeat: the incarnation is another."""
     engine = create_engine(postgres_url)
     metadata = MetaData()
     trail = Trail(engine=engine, tables=audit_tables(metadata))

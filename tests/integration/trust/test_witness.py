@@ -1,4 +1,4 @@
-"""What the database can take back, and the collector's files cannot."""
+"""Changes that the database can take back, and the collector's files cannot."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SIZE = sum(BATCHES)
 
 
 def chance(seed: int) -> random.Random:
-    """Where it is to happen; the same for the same seed."""
+    """Random generator of places; the same for the same seed."""
     return random.Random(seed)  # noqa: S311 (no secret)
 
 
@@ -200,7 +200,7 @@ def test_files_without_a_checkpoint_are_no_witness(delivered: Trail) -> None:
 
 @pytest.mark.parametrize("since", [0, 3, 4, 11, SIZE, SIZE + 5])
 def test_a_partial_check_reads_from_the_last_checkpoint(lasting: Trail, since: int) -> None:
-    """What is before it is not read, and the root is that of the whole all the same."""
+    """Earlier rows are not read, and the root is that of the whole all the same."""
     whole, part = lasting.report(), lasting.report(since=since)
     assert [] == part.findings
     assert max(size for size in [0, *lasting.sizes()] if size <= since) == part.since

@@ -24,7 +24,7 @@ SIZE = sum(BATCHES)
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where an attack strikes.
+    """Place of an attack.
 
     Attributes:
         seq: a row.
@@ -92,7 +92,7 @@ def test_an_edit_of_a_column_is_found(lasting: Trail, column: str, times: int) -
 
 
 def test_the_columns_are_all(lasting: Trail) -> None:
-    """Nothing of a row is left out but when the transaction began, which nobody reads again."""
+    """Only the time at which the transaction began is left out of a row's leaf."""
     assert {"xact_id"} == set(lasting.tables.event.c.keys()) - OTHER.keys()
 
 
@@ -182,7 +182,7 @@ def edit_note(change: Callable[[str], str | None]) -> Done:
 
 
 def foreign(note: str) -> str:
-    """The same text, signed by somebody else under our name."""
+    """The same text, signed by another key under our name."""
     return sign_note(open_note(note, [KEY.public]).text, [FOREIGN])
 
 
@@ -199,7 +199,7 @@ def flipped(note: str) -> str:
 
 
 def drop_checkpoint(attack: Attack, place: Place) -> None:
-    """A checkpoint that somebody has seen."""
+    """A checkpoint that was witnessed."""
     attack.run("DELETE FROM audit_checkpoint WHERE tree_size = :size", size=place.size)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import IO
 
 from auditspan.storage.files.private import FILE_MODE
+
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP})
+"""Errors of file systems that cannot fsync a directory, such as some network file systems."""
 
 Publish = Callable[[Path, Path], object]
 """Gives a complete draft its name."""
@@ -56,5 +60,8 @@ def sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
     finally:
         os.close(descriptor)
