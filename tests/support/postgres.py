@@ -1,12 +1,11 @@
 """A real PostgreSQL for tests: one server, a template with the schema, a copy of it for each test.
 
 `AUDITSPAN_TEST_DATABASE_URL` names a server to use (its user must be allowed to create databases);
-without it one is started from a wheel, in a second, and stopped when Python exits.
+without it one is started from a wheel, in a second, and stopped at the end.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
 import secrets
 from collections import deque
@@ -18,6 +17,7 @@ import psycopg
 from sqlalchemy import URL, make_url
 
 from support.cluster import Cluster
+from support.ending import ENDING
 
 _VARIABLE = "AUDITSPAN_TEST_DATABASE_URL"
 _HAS_STRATEGY = 150000
@@ -91,13 +91,13 @@ def _migrated_template() -> str:
 
 
 def new_template() -> str:
-    """The name of a new database to fill and then copy; it is there until Python exits."""
+    """The name of a new database to fill and then copy; it is there until the end."""
     name = f"auditspan_template_{secrets.token_hex(8)}"
     _administer(f'CREATE DATABASE "{name}" TEMPLATE template0')
     # The first connection makes a cache of the catalogs, which the copies then have as well.
     _connect(name).close()
     if _VARIABLE in os.environ:
-        atexit.register(_drop, name)
+        ENDING.callback(_drop, name)
     return name
 
 
@@ -116,9 +116,9 @@ def _administer(statement: str) -> None:
 def _administrator() -> psycopg.Connection:
     """A connection for all that is created and dropped: a new one takes longer than either."""
     connection = _connect(_server().database or "")
-    atexit.register(connection.close)
+    ENDING.callback(connection.close)
     if _VARIABLE in os.environ:
-        atexit.register(_drop_all)
+        ENDING.callback(_drop_all)
     return connection
 
 
@@ -142,5 +142,5 @@ def _server() -> URL:
 
 def _start() -> str:
     cluster = Cluster.make()
-    atexit.register(cluster.destroy)
+    ENDING.callback(cluster.destroy)
     return cluster.url.render_as_string(hide_password=False)
