@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,16 @@ def test_pipe_has_no_colours() -> None:
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )
     assert PLAIN == done.stdout.rstrip("\n")
+
+
+@pytest.mark.parametrize("output", [">&-", "> /dev/full"], ids=["closed", "full"])
+def test_output_that_cannot_be_written_is_an_error(shop: Path, output: str) -> None:
+    """A report that is lost must not pass for one that found nothing."""
+    command = f"{AUDITSPAN} --app shop:trail events --json {output}"
+    options: dict[str, Any] = {"cwd": shop, "env": clean_environment(), "text": True}
+    done = subprocess.run(["/bin/sh", "-c", command], check=False, capture_output=True, **options)
+    assert 2 == done.returncode
+    assert re.search("Standard output is closed|No space left on device", done.stderr)
 
 
 @pytest.mark.parametrize(

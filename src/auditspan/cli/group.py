@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import os
 import sys
 from collections.abc import Mapping
@@ -84,6 +85,18 @@ class _Missing(click.ClickException):
     exit_code = 2
 
 
+class _ClosedOutput(io.TextIOBase):
+    """Standard output that was closed (`>&-`): what a command prints would be lost unnoticed."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        """Refuse any text."""
+        if text:
+            raise OSError(errno.EBADF, "Standard output is closed")
+        return 0
+
+
 class Commands(click.Group):
     """Group of lazy commands that reports every failure as one sentence and exit code 2.
 
@@ -125,6 +138,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command."""
+        if sys.stdout is None:
+            sys.stdout = _ClosedOutput()
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):  # click's exit code 1 means "found something"

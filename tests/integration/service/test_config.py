@@ -85,6 +85,12 @@ def test_default_database_lies_in_the_data_directory(tmp_path: Path, name: str) 
     assert [tmp_path / name / "auditspan.db"] == list(tmp_path.rglob("*.db"))
 
 
+def test_spaces_around_an_endpoint_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret file or a template often adds them, and no request would succeed with them."""
+    monkeypatch.setenv("AUDITSPAN_AUDIT_ENDPOINT", " http://127.0.0.1:4319/v1/audit\n")
+    assert "http://127.0.0.1:4319/v1/audit" == load_settings().audit_endpoint
+
+
 WRONG = {
     "DATABASE_URL": [
         *("nonsense hunter2", "mysql://kim:hunter2@db/x", "postgresql+asyncpg://kim:hunter2@db/x"),
@@ -93,7 +99,10 @@ WRONG = {
         "sqlite:///file:/hunter2/a.db",
     ],
     "SINK": ["hunter2"],
-    "AUDIT_ENDPOINT": ["hunter2", "ftp://hunter2/", "http://"],
+    "AUDIT_ENDPOINT": [
+        *("hunter2", "ftp://hunter2/", "http://", "http://host:99999/", "http://[::1/"),
+        *("http://kim:hunter2@host/v1/audit", "http://hunter2 x/v1/audit", "http://host/hunter2 x"),
+    ],
     "TRUSTED_PROXIES": ["10.0.0.0/33", "localhost"],
     "STRICT": ["hunter2"],
     "LOG_LEVEL": ["hunter2"],

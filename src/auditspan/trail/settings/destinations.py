@@ -22,6 +22,9 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _TAKEN = frozenset({"otlp", "file", "console"})
 """The values of AUDITSPAN_SINK."""
 
+_UNFIT = re.compile(r"[\s\x00-\x1f\x7f]")
+"""Characters that no URL contains; the HTTP client would refuse them at every request."""
+
 _OF_TOPICS = frozenset({"endpoint", "timeout", "properties"})
 
 _FORM = (
@@ -30,13 +33,18 @@ _FORM = (
 
 
 def http_url(text: str) -> str:
-    """Return the URL if it is a valid HTTP URL without credentials."""
-    parts = urlsplit(text)
+    """Return the URL, without spaces around it, if it is a valid HTTP URL without credentials."""
+    url = text.strip()
+    parts = urlsplit(url)
     if parts.username is not None or parts.password is not None:
-        raise ValueError("it must not contain a user or a password: use a client certificate")
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError(
+            "it must not contain a user or a password: use a client certificate, or a header such "
+            "as Authorization=Basic%20… (AUDITSPAN_AUDIT_HEADERS)"
+        )
+    is_http = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    if not is_http or _UNFIT.search(url):
         raise ValueError("expected a URL such as http://127.0.0.1:4319/v1/audit")
-    return text
+    return url
 
 
 def receiver_url(text: str) -> str:
