@@ -30,7 +30,13 @@ from auditspan.storage.column_forms import (
     plain_text,
     stored_bytes,
 )
-from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime, database_time
+from auditspan.storage.column_types import (
+    DatabaseClock,
+    TransactionId,
+    TupleId,
+    UtcDateTime,
+    database_time,
+)
 from auditspan.storage.disclosures import StoredDisclosure, labelled, read_disclosures
 from auditspan.storage.driver import execute, fetch
 from auditspan.storage.erasure import count_erasable, lock_subject, remove_disclosures
@@ -102,6 +108,7 @@ __all__ = [
     "AuditTables",
     "ColumnForm",
     "CoveredRows",
+    "DatabaseClock",
     "EventFilter",
     "Forms",
     "IsCounted",
