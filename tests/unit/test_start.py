@@ -1,4 +1,4 @@
-"""What the program `auditspan` does before its command runs."""
+"""Preparations of the program `auditspan` before its command runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ os.write(2, f"{gc.isenabled()} {gc.get_freeze_count() > 10_000}".encode())
 
 
 def test_program_collects_garbage_once_its_command_is_imported() -> None:
-    """What was imported is exempt, and what the command makes is not."""
+    """Imported objects are exempt; objects that the command makes are not."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )
