@@ -19,15 +19,3 @@ def test_program_collects_garbage_once_its_command_is_imported() -> None:
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )
     assert "True True" == done.stderr
-
-
-def test_command_within_another_program_leaves_its_garbage_collection_alone() -> None:
-    """An application that invokes a command keeps what it has set."""
-    program = (
-        "import gc; from click.testing import CliRunner; from auditspan_service.cli import main"
-    )
-    run = "CliRunner().invoke(main, ['completion', 'bash']); print(gc.get_freeze_count())"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{program}; {run}"], capture_output=True, text=True, check=True
-    )
-    assert "0\n" == done.stdout
