@@ -72,6 +72,7 @@ from auditspan.format.retention import (
     stated,
 )
 from auditspan.format.rows import SealedLeaf, SealedRow, SignedCheckpoint
+from auditspan.format.times import parse_time
 from auditspan.format.values import represent, represent_json, timestamp
 
 __all__ = [
@@ -143,6 +144,7 @@ __all__ = [
     "may_have_commitments",
     "parse_canonical",
     "parse_document",
+    "parse_time",
     "printable",
     "printable_json",
     "read_body",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from werkzeug.datastructures import MultiDict
 
 from auditspan.errors import AuditConfigError
+from auditspan.format import parse_time
 from auditspan.reading import require_possible
 from auditspan.storage import EXCLUDABLE, FILTER_NAMES, EventFilter
 
@@ -140,12 +141,11 @@ def read_time(name: str, text: str) -> datetime:
         AuditConfigError: it is invalid.
     """
     try:
-        given = datetime.fromisoformat(text)
+        return parse_time(text)
     except ValueError as error:
         raise AuditConfigError(
             f"invalid {name} {text!r}: expected a time such as 2026-01-31 or 2026-01-31T12:00Z"
         ) from error
-    return given if given.tzinfo else given.replace(tzinfo=UTC)
 
 
 def _encoded(parameters: Mapping[str, str]) -> str:

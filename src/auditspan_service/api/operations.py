@@ -76,11 +76,12 @@ class EventExclusions(BaseModel):
     not_text: _Text | None = Field(None, description="without this text")
 
 
-class EventSearch(EventQuery, EventExclusions, Paged):
+# Pydantic collects the fields of the last base first.
+class EventSearch(Paged, EventExclusions, EventQuery):
     """Parameters of a search."""
 
 
-class EventExport(EventQuery, EventExclusions):
+class EventExport(EventExclusions, EventQuery):
     """Parameters of an export."""
 
     format: Literal["ndjson", "csv", "ocsf", "cloudevents"] = Field(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from flask import request
 
+from auditspan.format import parse_time
 from auditspan_service.api.auth import tenant
 from auditspan_service.api.cursors import position_of
 from auditspan_service.api.problems import Problem
@@ -103,10 +104,9 @@ def time(name: str, text: str) -> datetime:
         Problem: this is not a time (ISO 8601).
     """
     try:
-        given = datetime.fromisoformat(text)
+        return parse_time(text)
     except ValueError as error:
         raise malformed(f"{name} must be a time (ISO 8601), as in 2026-01-31T12:00:00Z.") from error
-    return given if given.tzinfo else given.replace(tzinfo=UTC)
 
 
 def malformed(detail: str) -> Problem:

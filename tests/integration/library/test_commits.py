@@ -55,8 +55,8 @@ def test_a_commit_that_is_refused_in_a_block_leaves_nothing(world: World) -> Non
     assert ([], [], []) == (world.rows(), world.span_events(), teams(world))
 
 
-def test_a_write_of_a_commit_listener_is_recorded(world: World) -> None:
-    """What the application writes in its own listener of the engine's `commit` has its event."""
+def test_write_of_a_commit_listener_is_recorded(world: World) -> None:
+    """The application's own listener of the engine's `commit` may write."""
 
     def write(connection: Connection) -> None:
         connection.execute(insert(Team).values(name="late"))

@@ -102,6 +102,7 @@ IMPOSSIBLE = {
     "action=user": "Invalid action 'user': expected `type.verb`, such as user.update or user.*",
     "outcome=good": "Invalid outcome 'good'",
     "since=noon": "since must be a time",
+    "since=0001-01-01T00:00%2B01:00": "since must be a time",
     "since=2026-01-02&until=2026-01-01": "no event can match",
     "actor_label=kim": "Unknown parameter 'actor_label': expected one of actor,",
     "since!=2026-01-01": "Unknown parameter 'since!'",

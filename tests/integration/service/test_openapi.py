@@ -25,6 +25,18 @@ def test_the_committed_copy_is_the_description() -> None:
     assert description() == json.loads(COPY.read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize("name", ["audit_events.search", "exports.export"])
+def test_filters_come_before_exclusions(name: str) -> None:
+    """Exclusions follow in the order of their filters; paging and the form come last."""
+    (found,) = [one for one in operations(description()) if one["operationId"] == name]
+    names = [one["name"] for one in found["parameters"] if one["in"] == "query"]
+    others = [one for one in names if one in {"limit", "cursor", "format"}]
+    excluded = [one for one in names if one.startswith("not_")]
+    filters = [one for one in names if one not in {*others, *excluded}]
+    assert [*filters, *excluded, *others] == names
+    assert [f"not_{one}" for one in filters if f"not_{one}" in excluded] == excluded
+
+
 def test_every_route_is_described(service: RunningService) -> None:
     """But for pages and the description itself; each names the scope that it requires."""
     pages = ("auditspan.", "pages.")

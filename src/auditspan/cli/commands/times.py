@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import click
+
+from auditspan.format import parse_time
 
 _AGE = re.compile(r"([1-9][0-9]{0,5})d")
 
@@ -15,10 +17,9 @@ def as_time(
 ) -> datetime | None:
     """Read a time, in UTC where it has no zone."""
     try:
-        given = datetime.fromisoformat(value) if value is not None else None
+        return parse_time(value) if value is not None else None
     except ValueError:
         raise click.BadParameter("expected a date or time such as 2026-01-31T12:00:00Z.") from None
-    return given.replace(tzinfo=UTC) if given and given.tzinfo is None else given
 
 
 def as_age(
