@@ -99,7 +99,7 @@ class Result:
 
     @property
     def is_met(self) -> bool:
-        """Whether both are within the goal."""
+        """True if both are within the goal."""
         return max(self.first_p95, self.late_p95) <= GOAL
 
 

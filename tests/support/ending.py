@@ -1,4 +1,4 @@
-"""What a process of tests has to stop and remove when they are over.
+"""Things that a process of tests stops and removes when they are over.
 
 Python exits too late for that: pytest-xdist kills a process that takes over ten seconds to exit,
 and its PostgreSQL would keep running.

@@ -249,7 +249,7 @@ def test_file_with_another_name_is_named_and_not_passed_over(
 def test_file_with_another_name_beside_others_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A forgotten copy does not stop the check; a file of another program is no matter of ours."""
+    """A forgotten copy does not stop the check; files of other programs are left alone."""
     (tmp_path / "audit.jsonl").write_bytes(line("first"))
     (tmp_path / "audit.jsonl.old").write_bytes(line("older"))
     (tmp_path / "settings.json").write_text('{"resource": 1}')

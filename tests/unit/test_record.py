@@ -184,6 +184,16 @@ def test_no_member_makes_a_body_too_long(change: Any, size: int) -> None:
         assert len(body.encode()) < LIMIT
 
 
+def test_refused_text_of_an_actor_or_a_request_is_named() -> None:
+    """The error says which member is outside the profile."""
+    for part, name in (
+        (Actor.user(1, label="\0"), "label"),
+        (Request(user_agent="\0"), "user_agent"),
+    ):
+        with pytest.raises(AuditBodyError, match=f"{name} cannot be in an audit body"):
+            _ = part.text
+
+
 @pytest.mark.parametrize("value", [1.5, 2**53, "a\0", "\ud800", {"a\0": 1}, b"a"], ids=repr)
 @pytest.mark.parametrize("member", ["metadata", "changes", "reason"])
 def test_value_outside_the_profile_is_refused(member: str, value: Any) -> None:

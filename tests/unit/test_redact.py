@@ -11,6 +11,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditspan.errors import AuditBodyError
 from auditspan.format.canonical import canonical_json
 from auditspan.format.mac import MacKey
 from auditspan.format.redaction import (
@@ -313,3 +314,26 @@ def test_password_hash_beside_a_character_that_no_body_holds_is_redacted(
     document = redact_members("data", represent_json({"a": planted, "b": "\0"}), Secrets(), key)
     assert redact("note", represent(planted), key) == text
     assert "planted" not in canonical_json([text, document])
+
+
+@pytest.mark.parametrize("text", ["x", "[1,", ""])
+def test_member_named_like_a_document_is_accepted(text: str) -> None:
+    """Metadata may have a member `$json` of its own."""
+    metadata: Any = {"a": {"$json": text}}
+    assert metadata == redact_members("metadata", metadata, Secrets(), None)
+
+
+def test_each_duplicate_of_a_secret_member_is_redacted() -> None:
+    """JSON allows them; one that other parsers pass over is a secret all the same."""
+    document: Any = {"$json": '{"password":"planted","password":null,"n":1.50,"n":2}'}
+    shown = redact_members("data", document, Secrets(), None)
+    text = '{"password":{"$redacted":true},"password":null,"n":1.50,"n":2}'
+    assert {"$json": text} == shown
+
+
+def test_keys_that_are_not_text_are_left_to_the_body() -> None:
+    """It refuses them with a sentence."""
+    metadata: Any = {"a": {1: 2}}
+    shown = redact_members("metadata", metadata, Secrets(), None)
+    with pytest.raises(AuditBodyError, match="invalid key 1"):
+        canonical_json(shown)

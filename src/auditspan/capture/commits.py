@@ -20,7 +20,7 @@ def before_commit(transaction: OpenTransaction | None, *, is_prepared: bool = Fa
         AuditWriteError: a change in it has no record.
         MissingActorError: no actor is set.
     """
-    connection = transaction.connection() if transaction and transaction.connection else None
+    connection = transaction.connection() if transaction else None
     if transaction is None or connection is None:
         return
     if transaction.journal is not None:

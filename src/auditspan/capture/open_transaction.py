@@ -61,7 +61,7 @@ class OpenTransaction:
     """
 
     busy: Busy
-    connection: ReferenceType[Connection] | None = None
+    connection: ReferenceType[Connection]
     is_creating: bool = False
     floor: int = 0
     journal: Journal | None = None
@@ -117,7 +117,7 @@ def open_transaction(connection: Connection) -> OpenTransaction:
     info = connection.info
     found = opened(info)
     if found is None:
-        found = info[_KEY] = OpenTransaction(Busy())
+        found = info[_KEY] = OpenTransaction(Busy(), ref(connection))
     found.connection = ref(connection)
     return found
 
@@ -132,7 +132,7 @@ def end(info: Info) -> OpenTransaction | None:
     """Take the state of the transaction that has ended; the next one may begin in a busy block."""
     ended: OpenTransaction | None = info.pop(_KEY, None)
     if ended is not None and ended.busy.blocks:
-        info[_KEY] = OpenTransaction(ended.busy)
+        info[_KEY] = OpenTransaction(ended.busy, ended.connection)
     return ended
 
 

@@ -51,11 +51,10 @@ def document_text(value: Document) -> str:
     """Return the text of a document in ASCII, with the members sorted by name."""
     if isinstance(value, Number):
         return str(value)
-    if isinstance(value, dict | Pairs):
-        pairs = sorted(value.items()) if isinstance(value, dict) else value
-        return (
-            f"{{{','.join(f'{json.dumps(name)}:{document_text(item)}' for name, item in pairs)}}}"
-        )
+    if isinstance(value, Pairs):
+        return _object_text(value)
+    if isinstance(value, dict):
+        return _object_text(sorted(value.items()))
     if isinstance(value, list):
         items = cast("list[Document]", value)
         return f"[{','.join(map(document_text, items))}]"

@@ -152,7 +152,7 @@ def _commitments(disclosures: Sequence[Disclosure]) -> str:
 
 
 def _committed(record: AuditRecord) -> tuple[AuditRecord, _Hidden]:
-    """Return the record with a placeholder for every erasable value, and the others by member."""
+    """Return the record with placeholders in changes and metadata, and the texts to hide."""
     values: dict[str, Any] = {"changes": record.changes, "metadata": record.metadata}
     hidden: _Hidden = {}
     for one in record.disclosures:

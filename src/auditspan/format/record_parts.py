@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Literal
 
-from auditspan.errors import AuditConfigError
+from auditspan.errors import AuditBodyError, AuditConfigError
 from auditspan.format.canonical import canonical_json, canonical_scalar
 
 ActorType = Literal["user", "service", "system", "anonymous", "unknown", "database"]
@@ -23,12 +23,17 @@ class RecordPart:
         return self.text_without(())
 
     def text_without(self, erasable: Collection[str]) -> str:
-        """Return the canonical JSON of the fields, with null in place of the erasable ones."""
-        given = vars(self)
-        members = [
-            f'"{name}":{"null" if name in erasable else canonical_scalar(given[name])}'
-            for name in self._names()
-        ]
+        """Return the canonical JSON of the fields, with null in place of the erasable ones.
+
+        Raises:
+            AuditBodyError: a field is outside the profile.
+        """
+        given = {name: getattr(self, name) for name in self._names() if name not in erasable}
+        try:
+            members = [f'"{name}":{canonical_scalar(given.get(name))}' for name in self._names()]
+        except AuditBodyError:
+            canonical_json(given)  # its error names the field
+            raise
         return f"{{{','.join(members)}}}"
 
     @classmethod

@@ -158,7 +158,7 @@ def redact_members(path: str, value: Json, secrets: Secrets, key: MacKey | None)
         return _redact_document(path, value, secrets, key)
     return {
         name: redact(inner, item, key)
-        if secrets.is_secret(inner, name)
+        if secrets.is_secret(inner, str(name))  # metadata with other keys is refused later
         else redact_members(inner, item, secrets, key)
         for name, item in value.items()
         for inner in (f"{path}.{name}",)

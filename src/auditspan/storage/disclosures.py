@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 from sqlalchemy import Connection, exists, select
 
 from auditspan.format import (
+    KEY_BYTES,
     ErasureKey,
     Subject,
     SubjectCipher,
@@ -84,7 +85,8 @@ class _Reader:
         if wrapped not in self._ciphers:
             key = self._keys.get(erasure_key_id or "")
             secret = key.unwrap(wrapped) if key else None
-            self._ciphers[wrapped] = SubjectCipher(secret) if secret else None
+            is_whole = len(secret or b"") == KEY_BYTES
+            self._ciphers[wrapped] = SubjectCipher(secret) if secret and is_whole else None
         return self._ciphers[wrapped]
 
 

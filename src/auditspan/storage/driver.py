@@ -18,6 +18,8 @@ _CURSORS = "auditspan.cursors"
 """The key of the cursors in `Connection.info`, which is emptied when the connection is lost."""
 
 _MOST_CURSORS = 50
+_FEW_ROWS = 20
+"""Rows of a statement up to which its cursor is kept: it holds its last result and parameters."""
 
 
 def marked(dialect: Dialect, statement: str) -> str:
@@ -38,9 +40,11 @@ def fetch(
     try:
         cursor = _cursor(connection, statement)
         cursor.execute(statement, parameters)
-        return cursor.fetchall()
+        rows = cursor.fetchall()
     except connection.dialect.loaded_dbapi.Error as error:
         raise _wrapped(connection, statement, error) from error
+    _close_large(connection, statement, len(rows))
+    return rows
 
 
 def execute(
@@ -59,9 +63,11 @@ def execute(
             cursor.execute(statement, parameters[0])
         else:
             connection.dialect.do_executemany(cursor, statement, parameters)
-        return int(cursor.rowcount)
+        count = int(cursor.rowcount)
     except connection.dialect.loaded_dbapi.Error as error:
         raise _wrapped(connection, statement, error) from error
+    _close_large(connection, statement, count)
+    return count
 
 
 def _cursor(connection: Connection, statement: str) -> DBAPICursor:
@@ -77,6 +83,12 @@ def _cursor(connection: Connection, statement: str) -> DBAPICursor:
     if cursor is None:
         cursor = cursors[statement] = connection.connection.cursor()
     return cursor
+
+
+def _close_large(connection: Connection, statement: str, rows: int) -> None:
+    """Close the cursor of many rows, which would occupy memory until the next such statement."""
+    if rows > _FEW_ROWS:
+        connection.info[_CURSORS].pop(statement).close()
 
 
 def _wrapped(connection: Connection, statement: str, error: Exception) -> Exception:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import JSON, Column, Engine, Integer, MetaData, Table, insert, text
 
+from auditspan.reading.replay import Agreement
 from integration.capture.application import Application, make_application
 from integration.library.world import sqlite_engine_at
 
@@ -106,3 +107,8 @@ def tables() -> MetaData:
     columns = Column("id", Integer, primary_key=True), Column("data", JSON), Column("n", Integer)
     Table("doc", metadata, *columns, info={"audit": True})
     return metadata
+
+
+def test_forged_document_differs_and_raises_nothing() -> None:
+    """A tampered body may have anything in place of a document."""
+    assert not Agreement(keys={}).holds("data", {"$json": "[1,"}, {"$json": "[1]"})

@@ -33,8 +33,10 @@ from sqlalchemy import (
     func,
 )
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import sessionmaker
 from sqlalchemy.pool import StaticPool
 
+from auditspan import AuditConfigError, AuditTrail
 from auditspan.format import Number
 from auditspan.mapping.row_image import parse_image
 from auditspan.storage.audit_change import audit_change_table
@@ -592,3 +594,17 @@ def test_text_columns_of_any_length_keep_their_affinity(engine: Engine) -> None:
         run(connection, "INSERT INTO t VALUES (5)")
 
         assert [("INSERT", None, {"id": "5"})] == changes(connection)
+
+
+def test_audited_table_of_an_attached_database_is_refused(tmp_path: Path) -> None:
+    """Its triggers could not write to the audit tables, and every write would fail."""
+    engine = create_engine(f"sqlite:///{tmp_path}/main.db")
+    attach = f"ATTACH '{tmp_path}/other.db' AS other"
+    event.listen(engine, "connect", lambda driver, _: driver.execute(attach))
+    metadata = MetaData()
+    key = Column("id", Integer, primary_key=True)
+    Table("word", metadata, key, schema="other", info={"audit": True})
+    AuditTrail(sessionmaker(engine), metadata=metadata, mac_key=None)
+    with pytest.raises(AuditConfigError, match=r"'other\.word' cannot be audited"):
+        metadata.create_all(engine)
+    engine.dispose()

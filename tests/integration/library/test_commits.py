@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, insert, select, text
+from sqlalchemy import Connection, Engine, event, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -53,6 +53,22 @@ def test_a_commit_that_is_refused_in_a_block_leaves_nothing(world: World) -> Non
     with pytest.raises(IntegrityError):
         work()
     assert ([], [], []) == (world.rows(), world.span_events(), teams(world))
+
+
+def test_write_of_a_commit_listener_is_recorded(world: World) -> None:
+    """The application's own listener of the engine's `commit` may write."""
+
+    def write(connection: Connection) -> None:
+        connection.execute(insert(Team).values(name="late"))
+
+    event.listen(world.engine, "commit", write)
+    try:
+        with world.unit_of_work() as session:
+            session.add(Team(name="early"))
+    finally:
+        event.remove(world.engine, "commit", write)
+    assert ["team.create", "team.create"] == world.actions()
+    assert ["early", "late"] == teams(world)
 
 
 @contextmanager

@@ -52,14 +52,14 @@ class Agreement:
         if is_digest(one) or is_digest(other):
             return is_same(_digest(one), _digest(other))
         if isinstance(one, dict | list | tuple):
-            return self._containers_agree(name, *_opened(one, other))
+            return self._containers_agree(name, one, other)
         return zoned and _in_utc(one) == _in_utc(other)
 
     def _containers_agree(self, name: str, one: Json, other: Json) -> bool:
-        """Compare by member; values nested too deeply for that are equal only as text."""
+        """Compare by member; what is nested too deeply, or no document, is equal only as text."""
         try:
-            return self._members_agree(name, one, other)
-        except RecursionError:
+            return self._members_agree(name, *_opened(one, other))
+        except (RecursionError, ValueError):
             return False
 
     def _members_agree(self, name: str, one: Json, other: Json) -> bool:

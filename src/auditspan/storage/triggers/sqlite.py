@@ -57,8 +57,10 @@ def trigger_statements(staged: StagedTable, dialect: Dialect) -> list[str]:
     They are driver SQL (`Connection.exec_driver_sql`): `%` and `:` are not special.
 
     Raises:
-        AuditConfigError: the columns of the table are unknown.
+        AuditConfigError: the columns of the table are unknown, or it is in another database than
+            the staging table.
     """
+    _require_same_database(staged)
     if not staged.columns:
         raise AuditConfigError(
             f"the triggers of {staged.table.key!r} cannot be printed, because its columns are "
@@ -71,6 +73,17 @@ def trigger_statements(staged: StagedTable, dialect: Dialect) -> list[str]:
         for key, _definition in _definitions(staged, dialect)
     ]
     return [*trigger_removal(staged, dialect), *created]
+
+
+def _require_same_database(staged: StagedTable) -> None:
+    """Refuse a table of an attached database: its triggers can only write to that database."""
+    if staged.table.schema and staged.table.schema != staged.staging.schema:
+        raise AuditConfigError(
+            f"the table {staged.table.key!r} cannot be audited, because a trigger in the attached "
+            f"database {staged.table.schema!r} cannot write to the audit tables in the main one: "
+            f"give its models MetaData(schema={staged.table.schema!r}) and a trail of their own, "
+            "or exempt them"
+        )
 
 
 def trigger_removal(staged: StagedTable, dialect: Dialect) -> list[str]:
