@@ -45,7 +45,12 @@ TEST_NAME = re.compile(
 """How no test is named: its name is subject, condition, outcome."""
 
 DEFINITION = re.compile(r"\s*(?:async )?(?:def|class) _?(\w+)")
-VAGUE_NAMES = frozenset({"GivenKey", "Guest", "give_at_most", "given_key", "says", "tell", "told"})
+VAGUE_NAMES = frozenset(
+    {
+        *("GivenKey", "Guest", "give_at_most", "given_key", "go_on", "look", "meet", "says"),
+        *("take_leftovers", "takes", "tell", "told"),
+    }
+)
 """Names of functions and classes that do not say what they do or hold."""
 
 TESTS = ("e2e", "integration/library", "integration/trust", "support", "unit")
