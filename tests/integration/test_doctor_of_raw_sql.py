@@ -126,7 +126,7 @@ def test_writes_past_the_trail_are_counted_with_their_remedy(shop: Shop) -> None
         "INSERT INTO orders VALUES (1), (2)",
         "INSERT INTO cache VALUES (1)",
     )
-    assert 2 == Undrained(shop.engine, shop.trail.tables).take()
+    assert 2 == Undrained(shop.engine, shop.trail.tables).record()
     expected = {
         ("unattributed", "order"): 2,
         ("unrecorded", "legacy"): 3,
@@ -145,7 +145,7 @@ def test_writes_past_the_trail_are_counted_with_their_remedy(shop: Shop) -> None
 def test_changes_that_no_worker_can_record_are_a_problem(shop: Shop) -> None:
     """They stay staged: their models are not imported."""
     shop.raw("INSERT INTO hidden VALUES (1), (2)")
-    assert 0 == Undrained(shop.engine, shop.trail.tables).take()
+    assert 0 == Undrained(shop.engine, shop.trail.tables).record()
     said = shop.doctor()
     details = [one["detail"] for one in said["findings"] if one["kind"] == "staged"]
     assert 1 == len(details), said

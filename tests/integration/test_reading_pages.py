@@ -110,7 +110,7 @@ class Place:
         raw.cursor().execute("INSERT INTO invoice (id, total) VALUES (44, 1)")
         raw.commit()
         raw.close()
-        Undrained(self.engine, self.trail.tables, mac_key=self.key).take()
+        Undrained(self.engine, self.trail.tables, mac_key=self.key).record()
         Sealer(self.engine, self.trail.tables).seal()
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Check of the English that people read: docstrings, messages, help, documents and names of tests.
+"""Check of the English that people read: docstrings, messages, help, documents and names.
 
 Each pattern is a habit that CONTRIBUTING.md names. Exit code 1, and a line for each finding:
 
@@ -43,6 +43,15 @@ TEST_NAME = re.compile(
     r"|\w*(?:(?<!there)_is_no_(?!longer)|_(?:nobody|somebody|whoever|told)(?:_|\b))\w*))"
 )
 """How no test is named: its name is subject, condition, outcome."""
+
+DEFINITION = re.compile(r"\s*(?:async )?(?:def|class) _?(\w+)")
+VAGUE_NAMES = frozenset(
+    {
+        *("GivenKey", "Guest", "give_at_most", "given_key", "go_on", "look", "meet", "says"),
+        *("take_leftovers", "takes", "tell", "told"),
+    }
+)
+"""Names of functions and classes that do not say what they do or hold."""
 
 TESTS = ("e2e", "integration/library", "integration/trust", "support", "unit")
 """The folders of tests whose docstrings are checked."""
@@ -96,6 +105,13 @@ def test_names(path: Path) -> Iterator[Finding]:
             yield Finding(path, number, "name of a test", match[1])
 
 
+def vague_names(path: Path) -> Iterator[Finding]:
+    """Yield the functions and classes of a module whose names do not say what they do or hold."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if (match := DEFINITION.match(line)) and match[1] in VAGUE_NAMES:
+            yield Finding(path, number, "vague name", match[1])
+
+
 def _of_module(path: Path, source: str) -> Iterator[Text]:
     tree = ast.parse(source)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -138,6 +154,7 @@ def main(places: list[str]) -> int:
         if path.suffix in {".py", ".md"}
     ]
     found = [one for path in files for text in texts(path) for one in findings(text)]
+    found += [one for path in files if path.suffix == ".py" for one in vague_names(path)]
     found += [] if places else [*_of_tests()]
     for one in found:
         where = one.path.relative_to(ROOT) if one.path.is_relative_to(ROOT) else one.path

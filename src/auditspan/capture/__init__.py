@@ -23,7 +23,7 @@ from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.drain import drain_now
 from auditspan.capture.erasable import disclose, of_actor
 from auditspan.capture.hooks import attach
-from auditspan.capture.leftovers import take_leftovers, unknown_tables
+from auditspan.capture.leftovers import record_undrained, unknown_tables
 from auditspan.capture.migration import record_rows, target_metadata
 from auditspan.capture.open_transaction import busy
 from auditspan.capture.recorder import Enrich, Recorder, fresh_id, utc_now
@@ -51,10 +51,10 @@ __all__ = [
     "of_actor",
     "pin",
     "record_rows",
+    "record_undrained",
     "register",
     "staged_tables",
     "table_key",
-    "take_leftovers",
     "target_metadata",
     "unaudited",
     "unknown_tables",

@@ -75,7 +75,7 @@ class Assembler:
         self._entries += self._counted.values()
         yield from self._closed()
 
-    def look(self, batch: list[StagedChange]) -> bool:
+    def note_classes(self, batch: list[StagedChange]) -> bool:
         """Note the classes of joined-inheritance objects; return False if no model has such."""
         for change in batch:
             table = table_named(self.metadata, change.table)
@@ -89,7 +89,7 @@ class Assembler:
         return ObjectClasses(
             connection=self.connection,
             trail=self.trail,
-            read_on=lambda: any(map(self.look, self.ahead)),
+            read_on=lambda: any(map(self.note_classes, self.ahead)),
         )
 
     def _reader(self, audited: AuditedTable) -> PartReader:
@@ -132,7 +132,11 @@ class Assembler:
             self._classes.add(part)
         key = (base, part.old_id)
         known = self._objects.get(key)
-        if known is not None and self._is_one(known[0], origin, part) and known[1].takes(part):
+        if (
+            known is not None
+            and self._is_one(known[0], origin, part)
+            and known[1].is_same_operation(part)
+        ):
             known[1].parts.append(part)
             return
         self._objects[key] = found = (origin, ObjectChange(parts=[part], classes=self._classes))

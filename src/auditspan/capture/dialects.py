@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from sqlalchemy import ColumnElement, Connection, Table
 
 from auditspan.capture import postgresql, sqlite
-from auditspan.capture.staged_change import Look, StagedChange
+from auditspan.capture.staged_change import Preview, StagedChange
 from auditspan.storage.dialects import PerDialect
 from auditspan.storage.triggers import StagedTable
 
@@ -52,14 +52,14 @@ class CaptureDialect(Protocol):
         """Return a change id after all changes staged so far, and before any later one."""
 
     def drain(
-        self, connection: Connection, staging: Table, look: Look, floor: int, /
+        self, connection: Connection, staging: Table, preview: Preview, floor: int, /
     ) -> Iterator[list[StagedChange]]:
         """Take the staged changes of the running transaction, oldest first, in batches.
 
         Args:
             connection: the connection of the transaction.
             staging: the staging table.
-            look: if there are several batches, is called with all of them before the first is
+            preview: if there are several batches, is called with all of them before the first is
                 yielded.
             floor: the result of `begin_to_write`.
         """

@@ -57,7 +57,7 @@ def _drain(connection: Connection, transaction: OpenTransaction, capture: Captur
         mac_key=capture.mac_key,
         origin_at=transaction.at,
     )
-    staged = of.drain(connection, capture.staging, assembler.look, transaction.floor)
+    staged = of.drain(connection, capture.staging, assembler.note_classes, transaction.floor)
     try:
         for changes in assembler.assemble(staged):
             records = (recorder.record_change(change, origin, tx_id) for origin, change in changes)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from auditspan.capture.altered import before_schema_change
 from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.open_transaction import OpenTransaction, open_transaction
-from auditspan.capture.registry import meet, register
+from auditspan.capture.registry import register, register_engine
 from auditspan.capture.transactions import watch_transactions
 from auditspan.capture.watch import forget_watches, note_write, watching_captures
 from auditspan.capture.writer import Capture
@@ -32,7 +32,7 @@ def attach(
 
     def after_begin(session: Session, begun: SessionTransaction, connection: Connection) -> None:
         watch_transactions(connection.dialect)
-        meet(capture, connection.engine)
+        register_engine(capture, connection.engine)
         set_up_late(connection)
         transaction = open_transaction(connection)
         peers = transaction.peers = _peers.setdefault(session.get_transaction() or begun, set())

@@ -36,7 +36,7 @@ from auditspan.mapping import Privacy, audited_table
 from auditspan.storage import staging_of
 
 
-def take_leftovers(connection: Connection, capture: Capture, limit: int = BATCH) -> int:
+def record_undrained(connection: Connection, capture: Capture, limit: int = BATCH) -> int:
     """Record committed changes that were not drained, oldest first, in the running transaction.
 
     Rows of tables without a policy in this metadata stay where they are (`unknown_tables`).
@@ -47,7 +47,7 @@ def take_leftovers(connection: Connection, capture: Capture, limit: int = BATCH)
         limit: the maximum number of rows.
 
     Returns:
-        The number of rows taken. Fewer than `limit` means that no more are waiting.
+        The number of rows recorded. Fewer than `limit` means that no more are waiting.
 
     Raises:
         AuditWriteError: the changes could not be recorded.

@@ -53,7 +53,7 @@ class ObjectChange:
     parts: list[Part]
     classes: ObjectClasses
 
-    def takes(self, part: Part) -> bool:
+    def is_same_operation(self, part: Part) -> bool:
         """Return whether the part belongs to the same operation on the same object."""
         tables = {one.reader.audited.table for one in self.parts}
         first = self.parts[0].change.operation

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from auditspan.capture.staged_change import BATCH, Look, StagedChange, table_key
+from auditspan.capture.staged_change import BATCH, Preview, StagedChange, table_key
 from auditspan.storage import dialect_of, fetch, schema_in
 from auditspan.storage.triggers import TRIGGERS, StagedTable
 
@@ -100,22 +100,24 @@ new_change_id = position
 
 
 def drain(
-    connection: Connection, staging: Table, look: Look, _floor: int
+    connection: Connection, staging: Table, preview: Preview, _floor: int
 ) -> Iterator[list[StagedChange]]:
     """Call the drain function, which returns a row of NULL in place of many rows."""
     rows = fetch(connection, _all_sql(staging, dialect_of(connection), _AT_ONCE))
     if rows and rows[0][0] is None:
-        yield from _fetch(connection, staging, look)
+        yield from _fetch(connection, staging, preview)
     elif rows:
         yield _changes(reversed(rows))
 
 
-def _fetch(connection: Connection, staging: Table, look: Look) -> Iterator[list[StagedChange]]:
+def _fetch(
+    connection: Connection, staging: Table, preview: Preview
+) -> Iterator[list[StagedChange]]:
     """Read through a server-side cursor, so that at most one batch is in memory here."""
     every = _all_sql(staging, dialect_of(connection), None)
     next_batch = f"FETCH {BATCH} FROM {_CURSOR}"
     connection.exec_driver_sql(f"DECLARE {_CURSOR} SCROLL CURSOR FOR {every} ORDER BY id")
-    while (rows := connection.exec_driver_sql(next_batch).all()) and look(_changes(rows)):
+    while (rows := connection.exec_driver_sql(next_batch).all()) and preview(_changes(rows)):
         pass
     connection.exec_driver_sql(f"MOVE ABSOLUTE 0 IN {_CURSOR}")
     while rows := connection.exec_driver_sql(next_batch).all():

@@ -30,11 +30,11 @@ def register(capture: Capture, engines: Iterable[Engine]) -> None:
     _by_metadata[capture.metadata] = _nowhere[capture.metadata] = capture
     for engine in engines:
         _by_engine.setdefault(engine.dialect, {}).pop(capture.metadata, None)
-        meet(capture, engine)
+        register_engine(capture, engine)
     _notify()
 
 
-def meet(capture: Capture, engine: Engine) -> None:
+def register_engine(capture: Capture, engine: Engine) -> None:
     """Register an engine that is used by sessions of this capture's trail."""
     known = _by_engine.setdefault(engine.dialect, {})
     if capture.metadata in known:
@@ -52,7 +52,7 @@ def adopt(metadata: MetaData, engine: Engine) -> None:
     """Register an engine that is used for this metadata, if a trail is over the metadata."""
     if metadata in _by_metadata:
         for known in [*_by_url.get(engine.url, {}).values(), _by_metadata[metadata]]:
-            meet(known, engine)
+            register_engine(known, engine)
 
 
 def captures_of(connection: Connection) -> list[Capture]:
@@ -75,7 +75,7 @@ def may_record(capture: Capture, connection: Connection, table: Table | None) ->
     return any(table.name == own.name for own in tables_of(capture.metadata))
 
 
-def is_met(connection: Connection) -> bool:
+def is_registered(connection: Connection) -> bool:
     """Return whether a trail is registered for this engine, or another one to its database."""
     return bool(_known(connection))
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Dialect, Table
 from sqlalchemy.exc import OperationalError
 
-from auditspan.capture.staged_change import BATCH, Look, StagedChange, table_key
+from auditspan.capture.staged_change import BATCH, Preview, StagedChange, table_key
 from auditspan.storage import dialect_of, execute, fetch
 from auditspan.storage.triggers import TRIGGERS, StagedTable
 
@@ -85,13 +85,13 @@ def new_change_id(connection: Connection, staging: Table) -> int:
 
 
 def drain(
-    connection: Connection, staging: Table, look: Look, floor: int
+    connection: Connection, staging: Table, preview: Preview, floor: int
 ) -> Iterator[list[StagedChange]]:
     """Read and delete the rows above the floor."""
     sql = _sql(staging, connection.dialect)
     batch = _read(connection, sql.take, floor)
     ahead = batch if len(batch) == BATCH else []
-    while ahead and look(ahead):
+    while ahead and preview(ahead):
         ahead = _read(connection, sql.take, ahead[-1].id)
     if not batch:
         execute(connection, sql.clear, [(0, 0)])

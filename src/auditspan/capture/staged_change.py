@@ -28,7 +28,7 @@ class StagedChange(NamedTuple):
     new: str | None
 
 
-Look = Callable[[list[StagedChange]], bool]
+Preview = Callable[[list[StagedChange]], bool]
 """Receives changes ahead of time, and returns whether it needs more of them."""
 
 

@@ -19,7 +19,7 @@ from auditspan.capture.migration import (
 from auditspan.capture.open_transaction import OpenTransaction, is_read_only
 from auditspan.capture.origin import Origin
 from auditspan.capture.recorder import missing_actor
-from auditspan.capture.registry import adopt, captures_of, is_met, may_record, when_changed
+from auditspan.capture.registry import adopt, captures_of, is_registered, may_record, when_changed
 from auditspan.capture.triggers import forget_triggers, has_triggers, is_of_others
 from auditspan.capture.writer import Capture
 from auditspan.errors import AuditConfigError, AuditWriteError, UnauditedWriteError
@@ -86,7 +86,7 @@ def note_write(connection: Connection, transaction: OpenTransaction, written: Ta
 def watching_captures(connection: Connection, table: Table | None) -> list[Capture]:
     """Return the trails of this engine, of the migrated metadata, and of an audited table."""
     found = captures_of(connection)
-    unknown = set() if is_met(connection) else set(migrated_metadata(connection) or ())
+    unknown = set() if is_registered(connection) else set(migrated_metadata(connection) or ())
     if table is not None and all(one.metadata is not table.metadata for one in found):
         unknown.add(table.metadata)
     for metadata in unknown:
@@ -102,7 +102,7 @@ def _find(connection: Connection, written: Table | None, known: _Known) -> list[
     """Find what a write to this table concerns; remember it if all of its triggers exist."""
     table = _audited(written)
     captures = watching_captures(connection, table)
-    if table is not None and captures and is_met(connection):
+    if table is not None and captures and is_registered(connection):
         _require_known(table, captures)
     concerned = [one for one in captures if may_record(one, connection, written)]
     watches = [_watch(connection, one, table) for one in concerned]

@@ -104,7 +104,7 @@ class Sealer:
     def _seal_fresh(self) -> int:
         with self._engine.connect() as connection:
             lift_time_limits(connection)
-            last = self._go_on(last_position(connection, self._tables))
+            last = self._with_backlog(last_position(connection, self._tables))
             rows, position = self._unsealed.fresh_rows(connection, self._tables, last, self.batch)
             if rows and not self._is_next(connection, last):
                 return 0
@@ -123,7 +123,7 @@ class Sealer:
             return False
         return last_position(connection, self._tables).tree.size == last.tree.size
 
-    def _go_on(self, last: Position) -> Position:
+    def _with_backlog(self, last: Position) -> Position:
         """Return the last position, with the previous pass's backlog if that pass was the last."""
         before = self._after
         if before is None or before.backlog is None or before.snapshot != last.snapshot:

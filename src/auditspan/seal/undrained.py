@@ -7,7 +7,7 @@ import threading
 
 from sqlalchemy import Engine, inspect
 
-from auditspan.capture import BATCH, Capture, Recorder, take_leftovers, unknown_tables
+from auditspan.capture import BATCH, Capture, Recorder, record_undrained, unknown_tables
 from auditspan.format import Keyring, MacKeys, Service
 from auditspan.mapping import privacy_of
 from auditspan.storage import AuditTables, staging_of
@@ -57,14 +57,14 @@ class Undrained:
         log = RetryLog(_logger, "recording of undrained changes")
         while not stop.is_set():
             try:
-                taken = self.take()
+                recorded = self.record()
                 log.succeeded()
             except Exception as error:  # noqa: BLE001 (a worker must survive any database error)
-                taken = 0
+                recorded = 0
                 log.failed(error, INTERVAL)
-            stop.wait(0.0 if taken == BATCH else INTERVAL)
+            stop.wait(0.0 if recorded == BATCH else INTERVAL)
 
-    def take(self) -> int:
+    def record(self) -> int:
         """Record the oldest waiting changes, at most 2,000; return their number."""
         staging = staging_of(self._metadata)
         if staging is None:
@@ -73,10 +73,10 @@ class Undrained:
             schema = connection.schema_for_object(staging)
             if not inspect(connection).has_table(staging.name, schema):
                 return 0
-            taken = take_leftovers(connection, self._capture)
-            if not taken:
+            recorded = record_undrained(connection, self._capture)
+            if not recorded:
                 self._report(unknown_tables(connection, self._metadata))
-        return taken
+        return recorded
 
     def _report(self, unknown: dict[str, int]) -> None:
         for table in sorted(unknown.keys() - self._reported):

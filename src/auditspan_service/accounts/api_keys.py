@@ -42,8 +42,8 @@ class IssuedKey:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GivenKey:
-    """Text of a key as a caller gives it: its id, and the hash of its secret."""
+class ParsedKey:
+    """Parsed text of a key: its id, and the hash of its secret."""
 
     id: int
     hash: str = field(repr=False)
@@ -109,22 +109,22 @@ def rotate_key(session: Session, key_id: int, *, overlap: timedelta = OVERLAP) -
     return issued
 
 
-def given_key(text: str) -> GivenKey | None:
-    """Read the text of a key; None if it has another form."""
+def parse_key(text: str) -> ParsedKey | None:
+    """Parse the text of a key; return None if it has another form."""
     match = _KEY.fullmatch(text)
     if match is None or int(match[1]) > MAX_ID:
         return None
-    return GivenKey(id=int(match[1]), hash=_hash(match[2]))
+    return ParsedKey(id=int(match[1]), hash=_hash(match[2]))
 
 
 def authenticate(session: Session, text: str) -> Principal | None:
     """Return the principal of the key with this text, or None if it is not valid (any more)."""
-    given = given_key(text)
-    key = session.get(ApiKey, given.id, options=_WITH_ROLES) if given else None
+    parsed = parse_key(text)
+    key = session.get(ApiKey, parsed.id, options=_WITH_ROLES) if parsed else None
     expected = key.secret_hash if key else _NO_HASH
     # Compared even if the key does not exist, so that timing does not reveal which ids exist.
-    is_right = hmac.compare_digest(given.hash if given else _hash(""), expected)
-    return principal_of(key) if key and given and is_right and _is_live(key) else None
+    is_right = hmac.compare_digest(parsed.hash if parsed else _hash(""), expected)
+    return principal_of(key) if key and parsed and is_right and _is_live(key) else None
 
 
 def find_live_key(session: Session, key_id: int) -> Principal | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from auditspan_service.accounts.api_keys import authenticate, given_key
+from auditspan_service.accounts.api_keys import authenticate, parse_key
 from auditspan_service.accounts.key_cache import KeyCache
 from auditspan_service.accounts.key_uses import KeyUses
 from auditspan_service.accounts.principals import Principal
@@ -34,13 +34,13 @@ class Authenticator:
 
     def find_key(self, text: str) -> Principal | None:
         """Return the principal of an API key, or None if it is not valid (any more)."""
-        given, begun = given_key(text), time.monotonic()
-        found = self._cache.find(given) if given else None
+        parsed, begun = parse_key(text), time.monotonic()
+        found = self._cache.find(parsed) if parsed else None
         if found is None:
             with self._database.reading() as session:
                 found = authenticate(session, text)
-            if given and found:
-                self._cache.remember(given, found, begun)
+            if parsed and found:
+                self._cache.remember(parsed, found, begun)
         if found is not None and found.key_id is not None:
             self.uses.note(found.key_id)
         return found

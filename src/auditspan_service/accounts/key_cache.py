@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from auditspan_service.accounts.api_keys import GivenKey
+from auditspan_service.accounts.api_keys import ParsedKey
 from auditspan_service.accounts.principals import Principal
 
 _MOST = 10_000
@@ -30,15 +30,15 @@ class KeyCache:
     _known: dict[int, tuple[str, float, Principal]] = field(default_factory=dict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
-    def find(self, given: GivenKey) -> Principal | None:
+    def find(self, parsed: ParsedKey) -> Principal | None:
         """Return the principal of a key that was verified a moment ago, else None."""
-        hashed, until, principal = self._known.get(given.id, ("", 0.0, None))
-        is_right = hmac.compare_digest(given.hash, hashed)
+        hashed, until, principal = self._known.get(parsed.id, ("", 0.0, None))
+        is_right = hmac.compare_digest(parsed.hash, hashed)
         if principal is None or not is_right or self.clock() >= until or principal.is_expired:
             return None
         return principal
 
-    def remember(self, given: GivenKey, principal: Principal, read_at: float) -> None:
+    def remember(self, parsed: ParsedKey, principal: Principal, read_at: float) -> None:
         """Remember a key that is valid, from the time before it was read."""
         until = read_at + self.seconds
         if until <= self.clock():
@@ -46,4 +46,4 @@ class KeyCache:
         with self._lock:
             if len(self._known) >= _MOST:
                 self._known.clear()
-            self._known[given.id] = (given.hash, until, principal)
+            self._known[parsed.id] = (parsed.hash, until, principal)

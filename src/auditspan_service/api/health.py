@@ -48,7 +48,7 @@ def ready() -> Response:
         raise _not_ready("The database is read-only.")
     if backlog is None:
         raise _not_ready(state.sentence())
-    return jsonify({"status": "ready", **_told(backlog)})
+    return jsonify({"status": "ready", **_backlog_document(backlog)})
 
 
 def _backlog(connection: Connection) -> Backlog:
@@ -61,7 +61,7 @@ def _backlog(connection: Connection) -> Backlog:
         ) from None
 
 
-def _told(backlog: Backlog) -> dict[str, Any]:
+def _backlog_document(backlog: Backlog) -> dict[str, Any]:
     return {
         "unsealed": asdict(backlog.unsealed),
         "undelivered": undelivered(backlog, services().settings),

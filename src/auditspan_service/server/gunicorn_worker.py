@@ -27,7 +27,7 @@ from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped
 from auditspan.telemetry import type_name
 from auditspan_service.server.arrival import Arrival, Phase
 from auditspan_service.server.bounded_reader import BoundedReader
-from auditspan_service.server.lobby import Connection, Guest, Lobby
+from auditspan_service.server.waiting_connections import Connection, Wait, WaitingConnections
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -67,16 +67,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def init_process(self) -> None:
         """Serve until the worker stops."""
-        self._lobby: Lobby | None = None
+        self._waiting: WaitingConnections | None = None
         self._stopping = False
         super().init_process()
 
     @property
-    def lobby(self) -> Lobby:
+    def waiting(self) -> WaitingConnections:
         """The waiting connections."""
-        if self._lobby is None:
-            self._lobby = Lobby(self.poller)
-        return self._lobby
+        if self._waiting is None:
+            self._waiting = WaitingConnections(self.poller)
+        return self._waiting
 
     def accept(self, listener: socket.socket) -> None:
         """Accept a connection; at the limit, first close the one that has waited longest."""
@@ -100,12 +100,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             conn.initialized = True
         arrival = Arrival(conn.parser.unreader.take_buffered())
         conn.sock.settimeout(0)
-        guest = Guest(
+        wait = Wait(
             deadline=time.monotonic() + ARRIVAL_SECONDS,
             on_readable=partial(self._receive, conn, arrival),
             on_late=partial(self._refuse, conn, arrival, HTTPStatus.REQUEST_TIMEOUT),
         )
-        self.lobby.admit(conn, guest)
+        self.waiting.add(conn, wait)
         self._proceed(conn, arrival)
 
     def murder_pending(self) -> None:
@@ -113,8 +113,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         super().murder_pending()
         if not self.alive and not self._stopping:
             self._stopping = True
-            self.lobby.give_at_most(_CLOSING_SECONDS)
-        self.lobby.dismiss_late()
+            self.waiting.limit_to(_CLOSING_SECONDS)
+        self.waiting.expire()
 
     def finish_request(self, conn: Connection, fs: Future[Any]) -> None:
         """Wait for the next request, or close the connection without blocking a thread."""
@@ -172,13 +172,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _proceed(self, conn: Connection, arrival: Arrival) -> None:
         if arrival.phase is Phase.TOO_LARGE:
-            self.lobby.dismiss(conn)
+            self.waiting.remove(conn)
             self._refuse(conn, arrival, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         elif arrival.phase in {Phase.OPEN, Phase.WHOLE}:
             self._dispatch(conn, arrival)
 
     def _dispatch(self, conn: Connection, arrival: Arrival) -> None:
-        self.lobby.dismiss(conn)
+        self.waiting.remove(conn)
         reader = conn.parser.unreader
         reader.deadline, reader.whole = None, arrival.phase is Phase.WHOLE
         reader.unread(bytes(arrival.data))
@@ -204,12 +204,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         except OSError:
             self._drop(conn)
             return
-        guest = Guest(
+        wait = Wait(
             deadline=time.monotonic() + _CLOSING_SECONDS,
             on_readable=partial(self._discard, conn, bytearray()),
             on_late=partial(self._drop, conn),
         )
-        self.lobby.admit(conn, guest)
+        self.waiting.add(conn, wait)
 
     def _discard(self, conn: Connection, read: bytearray) -> None:
         try:
@@ -223,7 +223,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._drop(conn)
 
     def _make_room(self) -> None:
-        oldest = self.lobby.oldest()
+        oldest = self.waiting.oldest()
         if oldest is not None:
             self._drop(oldest)
         elif self.keepalived_conns:
@@ -231,7 +231,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.murder_keepalived()
 
     def _drop(self, conn: Connection) -> None:
-        self.lobby.dismiss(conn)
+        self.waiting.remove(conn)
         self.nr_conns -= 1
         conn.close()
 

@@ -239,7 +239,7 @@ class Mixture(Program):
         with suppress(sqlite3.Error, psycopg.Error), second_program(self._engine) as execute:
             for statement in statements:
                 execute(statement.format(n=n))
-        self._worker.take()
+        self._worker.record()
 
     @property
     def _engine(self) -> Engine:

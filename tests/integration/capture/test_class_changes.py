@@ -196,7 +196,7 @@ def test_change_by_another_program_is_recorded_alike(
     bare.cursor().execute("UPDATE person SET kind = 'boss', bonus = 5")
     bare.commit()
     bare.close()
-    Undrained(application.engine, application.trail.tables, mac_key=KEY).take()
+    Undrained(application.engine, application.trail.tables, mac_key=KEY).record()
 
     actions = [action for action, _, _ in application.told()]
     assert ["person.create", "person.delete", "boss.create"] == actions

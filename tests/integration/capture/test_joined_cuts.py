@@ -11,7 +11,7 @@ from sqlalchemy import Engine, ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from auditspan.capture import assembler, classes, postgresql, sqlite
-from auditspan.capture.leftovers import take_leftovers
+from auditspan.capture.leftovers import record_undrained
 from integration.capture.application import Application, make_application
 from integration.capture.test_leftovers import capture_of, outside, work
 
@@ -170,7 +170,7 @@ def test_leads_that_two_workers_share_are_leads(
     outside(application, *BASE_FIRST)
     other = Thread(target=work, args=(application,))
     with application.engine.begin() as connection:
-        assert OBJECTS == take_leftovers(connection, capture_of(application), OBJECTS)
+        assert OBJECTS == record_undrained(connection, capture_of(application), OBJECTS)
         other.start()
         time.sleep(0.2)
     other.join()

@@ -75,9 +75,9 @@ def test_object_in_two_tables_is_recorded_once(application: Application, at_once
     worker = Undrained(application.engine, application.trail.tables, mac_key=KEY)
     outside(application, *INSERTS)
     if not at_once:
-        worker.take()
+        worker.record()
     outside(application, *DELETES)
-    worker.take()
+    worker.record()
     told = {(action, id_): {*changes} for action, id_, changes in application.told()}
     assert {
         ("engineer.create", "1"): {"id", "kind", "field"},
@@ -99,6 +99,6 @@ def test_many_objects_of_two_tables_replay(application: Application) -> None:
         f"INSERT INTO engineer VALUES {', '.join(rows)}",  # noqa: S608
     )
     worker = Undrained(application.engine, application.trail.tables, mac_key=KEY)
-    while worker.take():
+    while worker.record():
         pass
     application.check()

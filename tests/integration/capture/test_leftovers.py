@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, Text, create_engine, insert, text
 
 from auditspan import Actor, Policy, audit_context
-from auditspan.capture.leftovers import take_leftovers, unknown_tables
+from auditspan.capture.leftovers import record_undrained, unknown_tables
 from auditspan.capture.registry import captures_of
 from auditspan.capture.writer import Capture
 from auditspan.seal.undrained import Undrained
@@ -66,7 +66,7 @@ def capture_of(application: Application) -> Capture:
 def work(application: Application, limit: int = 2000) -> int:
     """The worker comes by once."""
     with application.engine.begin() as connection:
-        return take_leftovers(connection, capture_of(application), limit)
+        return record_undrained(connection, capture_of(application), limit)
 
 
 def test_writes_of_another_program_are_recorded_with_its_role(application: Application) -> None:
@@ -122,7 +122,7 @@ def test_a_worker_that_is_rolled_back_loses_and_repeats_nothing(application: App
     """It takes and records in one transaction."""
     outside(application, "INSERT INTO word VALUES (1, 'a')")
     with application.engine.connect() as connection:
-        assert 1 == take_leftovers(connection, capture_of(application))
+        assert 1 == record_undrained(connection, capture_of(application))
         connection.rollback()
     assert [] == application.events()
     work(application)
@@ -209,7 +209,7 @@ def test_rows_of_a_table_without_a_policy_are_kept_and_counted(application: Appl
     with application.engine.connect() as connection:
         assert {"word": 1} == unknown_tables(connection, other)
         assert {} == unknown_tables(connection, application.metadata)
-    assert 0 == Undrained(application.engine, audit_tables(other), mac_key=KEY).take()
+    assert 0 == Undrained(application.engine, audit_tables(other), mac_key=KEY).record()
     assert 1 == work(application)
     application.check()
 
@@ -264,7 +264,7 @@ engine = create_engine(sys.argv[1])
 undrained = Undrained(engine, tables, mac_key=MacKey.from_secret(bytes(range(32))))
 print("ready", flush=True)
 while True:
-    undrained.take()
+    undrained.record()
 """
 
 

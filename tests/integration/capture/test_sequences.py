@@ -112,7 +112,7 @@ class Oracle:
             for table in reversed(Base.metadata.sorted_tables):
                 if not table.name.startswith("audit_"):
                     execute(f"DELETE FROM {table.name}")  # noqa: S608
-        while self.worker.take():
+        while self.worker.record():
             pass
 
     def _new_bodies(self) -> list[str]:

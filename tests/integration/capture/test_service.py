@@ -243,7 +243,7 @@ def test_the_service_writes_and_the_worker_records_what_it_did_not(deployed: Dep
     execute(engine, f"INSERT INTO users {values} '{now}', 1)")
     engine.dispose()
     worker = as_role(deployed, "worker")
-    assert 1 == Undrained(worker, TABLES).take()
+    assert 1 == Undrained(worker, TABLES).record()
     with worker.connect() as connection:
         actors = connection.execute(text("SELECT action, actor_id FROM audit_event")).all()
     assert [("user.create", deployed.role("app"))] == [tuple(row) for row in actors]
@@ -262,7 +262,7 @@ def test_drained_changes_without_audit_row_are_recorded_by_the_worker(deployed: 
     )
     engine.dispose()
     worker = as_role(deployed, "worker")
-    Undrained(worker, TABLES).take()
+    Undrained(worker, TABLES).record()
     with worker.connect() as connection:
         events = [one.members() for one in find_events(connection, TABLES, EventFilter())]
         found = [

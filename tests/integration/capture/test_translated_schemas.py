@@ -116,7 +116,7 @@ def test_guards_and_worker_use_the_translated_schema(tenants: list[Application])
     """No trigger is missing, and what another program wrote is recorded in its schema."""
     outside(tenants[0], "INSERT INTO ada.item VALUES (1, 1)")
     for tenant in tenants:
-        Undrained(tenant.engine, tenant.trail.tables, mac_key=KEY).take()
+        Undrained(tenant.engine, tenant.trail.tables, mac_key=KEY).record()
         with tenant.engine.connect() as connection:
             found = check_guards(connection, tenant.trail.tables)
         assert [] == [one.detail for one in found if one.kind in {"trigger", "foreign", "setting"}]

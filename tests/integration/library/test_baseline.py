@@ -318,7 +318,7 @@ def test_changes_that_are_recorded_late_fit(shop: Shop) -> None:
     raw.commit()
     raw.close()
     shop.baseline()
-    Undrained(shop.engine, shop.trail.tables, mac_key=KEY).take()
+    Undrained(shop.engine, shop.trail.tables, mac_key=KEY).record()
     assert [] == shop.report().differences
     with shop.sessions() as session:
         actions = [event.action for event in shop.trail.history(session, shop.Order, 1)]

@@ -231,7 +231,7 @@ def test_address_of_another_program_can_be_left_out(shop: Open, *, shown: bool) 
     other.cursor().execute("UPDATE audit_change SET client_address = '198.51.100.7'")
     other.commit()
     other.close()
-    assert 1 == Undrained(own.engine, own.trail.tables, mac_key=KEY).take()
+    assert 1 == Undrained(own.engine, own.trail.tables, mac_key=KEY).record()
     assert (ADDRESS if shown else None) == own.events()[0]["metadata"].get("client_address")
 
 

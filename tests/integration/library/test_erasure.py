@@ -414,7 +414,7 @@ def test_values_of_another_program_are_erasable(shop: Shop) -> None:
     other.cursor().execute("UPDATE erasable_customer SET email = 'other-' || email")
     other.commit()
     other.close()
-    assert 1 == Undrained(shop.engine, shop.trail.tables, mac_key=MAC_KEY).take()
+    assert 1 == Undrained(shop.engine, shop.trail.tables, mac_key=MAC_KEY).record()
     assert f"other-{EMAIL}" == shop.events()[-1].new["email"]
     shop.erase_person()
     assert EMAIL not in shop.dump()

@@ -63,7 +63,7 @@ def world(postgresql_engine: Engine) -> Iterator[World]:
 def actions(world: World, after: int) -> tuple[list[str], list[str]]:
     """Return the records of the application after so many events, and then of the worker."""
     own = world.actions()[after:]
-    Undrained(world.engine, world.trail.tables, mac_key=KEY).take()
+    Undrained(world.engine, world.trail.tables, mac_key=KEY).record()
     others = world.events()[after + len(own) :]
     assert {"database"} >= {one["actor"]["type"] for one in others}
     return own, [one["action"] for one in others]

@@ -133,7 +133,7 @@ def test_each_row_that_sql_changes_is_recorded(world: World, way: Way) -> None:
         found[sql] = changes(world, before)
     assert expected == found
     assert {"7"} == {one["actor"]["id"] for one in world.events()}
-    assert 0 == Undrained(world.engine, world.trail.tables, mac_key=KEY).take()
+    assert 0 == Undrained(world.engine, world.trail.tables, mac_key=KEY).record()
 
 
 @WAYS
@@ -147,7 +147,7 @@ def test_sql_that_is_rolled_back_leaves_no_record(world: World, way: Way) -> Non
                     send(step)
             sender.rollback()
     assert before == world.actions()
-    assert 0 == Undrained(world.engine, world.trail.tables, mac_key=KEY).take()
+    assert 0 == Undrained(world.engine, world.trail.tables, mac_key=KEY).record()
 
 
 @WAYS
@@ -170,7 +170,7 @@ def test_sql_that_commits_by_itself_is_recorded_by_the_worker(postgresql_engine:
         connection.exec_driver_sql(f"BEGIN; {UPDATE}; COMMIT")
         connection.commit()
     assert ["team.create"] == world.actions()
-    assert 1 == Undrained(world.engine, world.trail.tables, mac_key=KEY).take()
+    assert 1 == Undrained(world.engine, world.trail.tables, mac_key=KEY).record()
     assert [CHANGED] == changes(world, after=1)
     assert "database" == world.last()["actor"]["type"]
     world.counts_span_events = False

@@ -487,7 +487,7 @@ def require_recorded_by_the_worker(world: World) -> None:
     """Nothing is recorded before the worker has come by, and exactly the one row afterwards."""
     assert [] == world.events()
     worker = Undrained(world.engine, world.trail.tables, mac_key=KEY)
-    assert [1, 0] == [worker.take(), worker.take()]
+    assert [1, 0] == [worker.record(), worker.record()]
     (event_,) = world.events()
     told = (event_["action"], event_["actor"]["type"], event_["changes"]["name"])
     assert ("team.create", "database", {"new": "a"}) == told

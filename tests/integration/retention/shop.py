@@ -142,7 +142,7 @@ class Shop:
 
     def record_late(self) -> int:
         """Record what other programs wrote, as the worker does."""
-        return Undrained(self.engine, self.tables, mac_key=MAC).take()
+        return Undrained(self.engine, self.tables, mac_key=MAC).record()
 
     def seal(self) -> None:
         """Seal everything, with one checkpoint."""

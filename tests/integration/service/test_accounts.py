@@ -15,7 +15,7 @@ from sqlalchemy import event
 
 from auditspan.storage.dialects import DIALECTS
 from auditspan.verify import check_state
-from auditspan_service.accounts.api_keys import GivenKey
+from auditspan_service.accounts.api_keys import ParsedKey
 from auditspan_service.accounts.key_cache import KeyCache
 from auditspan_service.accounts.principals import Principal
 from auditspan_service.accounts.scopes import ROLES
@@ -171,10 +171,10 @@ def test_remembered_key_is_found_by_its_whole_secret_until_its_time_is_over() ->
     """Neither another secret of the id nor a later moment finds it."""
     now = 100.0
     cache = KeyCache(seconds=5, clock=lambda: now)
-    given = GivenKey(id=7, hash="a" * 64)
+    given = ParsedKey(id=7, hash="a" * 64)
     kim = Principal(actor_id="1", label="kim", scopes=frozenset({"admin"}))
     cache.remember(given, kim, read_at=98.0)
-    assert (kim, None) == (cache.find(given), cache.find(GivenKey(id=7, hash="b" * 64)))
+    assert (kim, None) == (cache.find(given), cache.find(ParsedKey(id=7, hash="b" * 64)))
     now = 103.0
     assert cache.find(given) is None
     cache.remember(given, kim, read_at=97.0)

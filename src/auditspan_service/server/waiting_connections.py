@@ -18,8 +18,8 @@ Connection: TypeAlias = Any
 
 
 @dataclass(kw_only=True)
-class Guest:
-    """Waiting connection.
+class Wait:
+    """Wait of a connection for its client.
 
     Attributes:
         deadline: the deadline on the monotonic clock.
@@ -32,50 +32,50 @@ class Guest:
     on_late: Callable[[], None]
 
 
-class Lobby:
+class WaitingConnections:
     """Waiting connections in order of arrival."""
 
     def __init__(self, poller: selectors.BaseSelector) -> None:
         self._poller = poller
-        self._guests: dict[Connection, Guest] = {}
+        self._waits: dict[Connection, Wait] = {}
         self._next_check = 0.0
 
     def __len__(self) -> int:
-        return len(self._guests)
+        return len(self._waits)
 
-    def admit(self, connection: Connection, guest: Guest) -> None:
+    def add(self, connection: Connection, wait: Wait) -> None:
         """Add a waiting connection."""
-        self._guests[connection] = guest
+        self._waits[connection] = wait
 
         def on_event(_socket: object) -> None:
-            if self._guests.get(connection) is guest:  # not dismissed since it was polled
-                guest.on_readable()
+            if self._waits.get(connection) is wait:  # not removed since it was polled
+                wait.on_readable()
 
         self._poller.register(connection.sock, selectors.EVENT_READ, on_event)
 
-    def dismiss(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         """End the wait of a connection, if it waits."""
-        if self._guests.pop(connection, None) is not None:
+        if self._waits.pop(connection, None) is not None:
             with suppress(OSError, KeyError, ValueError):
                 self._poller.unregister(connection.sock)
 
-    def give_at_most(self, seconds: float) -> None:
+    def limit_to(self, seconds: float) -> None:
         """Bring every deadline forward to at most `seconds` from now."""
         latest = time.monotonic() + seconds
-        for guest in self._guests.values():
-            guest.deadline = min(guest.deadline, latest)
+        for wait in self._waits.values():
+            wait.deadline = min(wait.deadline, latest)
 
-    def dismiss_late(self) -> None:
+    def expire(self) -> None:
         """End the waits whose deadline has passed."""
         now = time.monotonic()
         if now < self._next_check:
             return
         self._next_check = now + _CHECK_SECONDS
-        late = [(one, guest) for one, guest in self._guests.items() if guest.deadline <= now]
-        for connection, guest in late:
-            self.dismiss(connection)
-            guest.on_late()
+        late = [(one, wait) for one, wait in self._waits.items() if wait.deadline <= now]
+        for connection, wait in late:
+            self.remove(connection)
+            wait.on_late()
 
     def oldest(self) -> Connection | None:
         """Return the connection that has waited longest, if any."""
-        return next(iter(self._guests), None)
+        return next(iter(self._waits), None)
