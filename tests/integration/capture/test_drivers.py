@@ -32,10 +32,12 @@ class Driver:
         if isinstance(self.engine, AsyncEngine):
             asyncio.run(_run(self.engine, work, options))
             return
-        with self.engine.connect().execution_options(**options) as connection:
-            work(connection)
-            connection.commit()
-        self.engine.dispose()
+        try:
+            with self.engine.connect().execution_options(**options) as connection:
+                work(connection)
+                connection.commit()
+        finally:
+            self.engine.dispose()
 
     def numbers(self) -> list[tuple[Any, str]]:
         """The number in each event, and the type of its actor."""
@@ -44,11 +46,13 @@ class Driver:
 
 
 async def _run(engine: AsyncEngine, work: Work, options: dict[str, Any]) -> None:
-    async with engine.connect() as connection:
-        await connection.execution_options(**options)
-        await connection.run_sync(work)
-        await connection.commit()
-    await engine.dispose()  # its connections belong to this event loop
+    try:
+        async with engine.connect() as connection:
+            await connection.execution_options(**options)
+            await connection.run_sync(work)
+            await connection.commit()
+    finally:
+        await engine.dispose()  # its connections belong to this event loop
 
 
 @pytest.fixture(params=["psycopg2", "pg8000", "asyncpg"])
