@@ -2,12 +2,12 @@
 #
 #   docker build --tag auditspan:local .
 #
-# Where packages come through a mirror or an inspecting proxy (none of it ends up in the image):
+# If packages come through a mirror or an inspecting proxy (nothing of this is in the image):
 #   --build-arg PIP_INDEX_URL=…  --build-arg UV_DEFAULT_INDEX=…  the mirror, for pip and for uv, without credentials
 #   --secret id=netrc,src=$HOME/.netrc                           credentials for it
-#   --secret id=ca_certificates,src=/path/to/bundle.pem          the certificates to trust, all of them
+#   --secret id=ca_certificates,src=/path/to/bundle.pem          all certificates to trust
 #
-# No `# syntax` line: the build needs nothing but the base image and the packages.
+# No `# syntax` line: it would be one more image to download.
 
 ARG BASE_IMAGE=python:3.13-slim
 
@@ -21,9 +21,9 @@ ENV PATH=/opt/build/bin:$PATH \
     UV_PYTHON_DOWNLOADS=never
 WORKDIR /build
 
-# Everything that is fetched is fetched here, and checked against a hash: the tools by
-# deploy/build-requirements.txt, the dependencies by uv.lock. They go through an export because a
-# lock file holds full addresses, and a mirror has others. Wheels only: the base has no compiler.
+# This is the only step that downloads, and it checks hashes: of the tools in deploy/build-requirements.txt,
+# of the dependencies in uv.lock. The lock file is exported first because it has full addresses, which a
+# mirror does not serve. Wheels only: the base image has no compiler.
 COPY deploy/build-requirements.txt pyproject.toml uv.lock ./
 RUN --mount=type=secret,id=ca_certificates \
     --mount=type=secret,id=netrc,target=/root/.netrc \
@@ -59,10 +59,10 @@ LABEL org.opencontainers.image.title="auditspan" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="${BASE_IMAGE}"
 
-# Nothing is run in this stage: no shell is needed, and no name for the user either.
+# This stage runs nothing, so it needs neither a shell nor a name for the user.
 COPY --from=build /opt/venv /opt/venv
-# Where data goes when nothing else is said, and where the collector's files are seen. A new volume
-# that is mounted here takes the owner of the directory below it.
+# The default data directory, and the mount point of the collector's files. A new volume takes the owner
+# of the directory on which it is mounted.
 COPY --from=build --chown=10001:10001 /opt/empty /var/lib/auditspan
 COPY --from=build --chown=10001:10001 /opt/empty /var/lib/otelcol
 
@@ -75,11 +75,11 @@ WORKDIR /var/lib/auditspan
 USER 10001:10001
 EXPOSE 8000
 
-# Whether the process answers, and no more: whoever restarts what is unhealthy must not restart
-# every service when the database is away. compose.yaml asks /readyz instead.
+# Liveness only: a lost database must not make an orchestrator restart every service. compose.yaml
+# asks /readyz instead.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8000, timeout=4); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
 
 ENTRYPOINT ["auditspan"]
-# Without the address it would listen on the container's own loopback, where nobody is.
+# The default address is the container's loopback, which nothing outside can reach.
 CMD ["serve", "--host", "0.0.0.0"]

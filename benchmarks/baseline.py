@@ -98,7 +98,7 @@ class Step:
 
     @property
     def reached(self) -> bool:
-        """Whether a baseline needed no more memory than it may."""
+        """Return whether a baseline needed no more memory than allowed."""
         return "baseline" not in self.name or self.peak_mib - self.start_mib <= MAX_MIB
 
     def line(self) -> str:

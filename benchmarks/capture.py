@@ -1,4 +1,4 @@
-"""What capturing a change costs: auditspan beside no audit, a floor, and other libraries.
+"""Cost of capturing a change: auditspan beside no audit, a floor, and other libraries.
 
     python benchmarks/capture.py [--rounds 9] [--only NAME ...] [--json]
 

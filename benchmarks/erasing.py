@@ -1,4 +1,4 @@
-"""What erasable values cost a commit: none, two columns, and two columns with those of the actor.
+"""Cost of erasable values for a commit: none, two columns, and two with those of the actor.
 
     python benchmarks/erasing.py [--rounds 9] [--commits 300]
 

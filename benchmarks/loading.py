@@ -67,7 +67,7 @@ class Place:
 
 
 def rate(count: int, work: Callable[[], object], tries: int = 1) -> float:
-    """How many a second, at the best of some tries: others use this machine too."""
+    """Return the best rate per second of some tries: others use this machine, too."""
     best = 0.0
     for _ in range(tries):
         began = time.perf_counter()
@@ -131,7 +131,7 @@ def copy(url: str, per_second: int, seconds: float) -> None:
 
 
 def copied(number: int, columns: Sequence[str]) -> list[Any]:
-    """The columns of a row; its body has another event id than the row, which nobody reads."""
+    """Return the columns of a row; the event id in its body, which is never read, is another."""
     made = record(number)
     body = made.body()
     plain: dict[str, Any] = {

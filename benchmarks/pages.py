@@ -1,4 +1,4 @@
-"""How long the pages of the viewer take on a large trail.
+"""Times of the viewer's pages on a large trail.
 
     .venv/bin/python benchmarks/pages.py [--rows 1000000] [--tries 40] [--json]
 

@@ -31,7 +31,7 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Simulated:
-    """What came of it.
+    """Outcome of a simulation.
 
     Attributes:
         waiting: rows that each stage had not done at the end.
@@ -66,7 +66,7 @@ def simulate(
 
 
 def _pass(arrivals: Sequence[float], stage: Stage, seconds: float) -> list[float]:
-    """When each row leaves a stage, of those that leave in time; order is kept."""
+    """Return the time at which each row leaves a stage, if it does in time; order is kept."""
     now, done = 0.0, 0
     left: list[float] = []
     while now < seconds:

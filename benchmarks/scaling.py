@@ -1,4 +1,4 @@
-"""What a trail costs as it grows, and what ten thousand events a second would do to it.
+"""Cost of a trail as it grows, and the effect of ten thousand events a second on it.
 
     .venv/bin/python benchmarks/scaling.py [sizes] [partitions] [backlog] [load] [simulation]
 
@@ -41,7 +41,7 @@ MONTH = "date_trunc('month', now()) + interval '14 days' + {n} * interval '1 mon
 
 @contextmanager
 def place(partitions: int = 0) -> Iterator[Place]:
-    """An empty trail with so many months, of which this one is the first; 0 is one table."""
+    """Create an empty trail with so many months, beginning with this one; 0 is one table."""
     with database("postgresql") as (engine, tables):
         made = Place(engine=engine, tables=tables)
         if partitions:
@@ -105,7 +105,7 @@ def partitions(rows: int) -> None:
 
 
 def rates(made: Place, rows: int) -> tuple[object, ...]:
-    """What a trail of this shape does."""
+    """Return the rates of a trail of this shape."""
     found: list[int | str] = [round(rate(rows, made.seal))]
     made.do("ANALYZE")
     found += [round(rate(rows, made.verify, tries=2)), round(rate(rows, made.relay, tries=2))]
@@ -129,7 +129,7 @@ def millis(work: Callable[[], object]) -> str:
 
 
 def backlog() -> None:
-    """How fast a sealer catches up that was away."""
+    """Return the rate at which a sealer catches up after an outage."""
     lines = []
     for rows in BACKLOGS:
         with place() as made:
@@ -140,7 +140,7 @@ def backlog() -> None:
 
 
 def load(per_second: int, seconds: float) -> None:
-    """What a worker on this machine does beside this load."""
+    """Return the rates of a worker on this machine beside this load."""
     with place() as made:
         lines = steady_load(made, per_second, seconds)
     print_table(("seconds", "written", "sealed", "relayed"), lines)

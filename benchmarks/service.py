@@ -1,4 +1,4 @@
-"""What the service answers, beside itself without audit and beside a bare Flask application.
+"""Rate of the service beside itself without audit and beside a bare Flask application.
 
     make bench-service BENCH_ARGS="[--rounds 5] [--seconds 4] [--clients 64] [--json]"
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from dataclasses import asdict, astuple, fields
@@ -108,6 +109,7 @@ def as_json(results: Results) -> str:
 def main() -> int:
     """Measure, print and judge."""
     given = options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the programs are ended, too
     with tempfile.TemporaryDirectory() as folder, subjects(Path(folder)) as everyone:
         results = measure(
             everyone,

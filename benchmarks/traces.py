@@ -1,4 +1,4 @@
-"""How long it takes to find a trace of the last hour in a large directory of collector files.
+"""Time to find a trace of the last hour in a large directory of collector files.
 
     .venv/bin/python benchmarks/traces.py [--megabytes 1000] [--tries 20] [--json]
 

@@ -1,4 +1,4 @@
-"""What every kind of test can ask for."""
+"""Fixtures of every kind of test."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from support.collector import collector_binary
+from support.ending import ENDING
 from support.memory import use_memory
 from support.postgres import empty_database
 
@@ -53,6 +54,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(_ALLOCATIONS)
     gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Stop servers and remove directories before pytest-xdist may kill this process."""
+    ENDING.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What capturing costs, beside no audit, a hand-written floor and other libraries.
+"""Cost of capture beside no audit, a hand-written floor and other libraries.
 
 workloads           what is timed
 subjects            who captures, each set up as its documentation has it

@@ -19,7 +19,7 @@ VARIABLE = "AUDITSPAN_BENCH_DATABASE_URL"
 
 
 class Server(Protocol):
-    """Where databases are made."""
+    """Location of the databases."""
 
     def new(self) -> str:
         """The URL of an empty database, which is gone when the benchmark has ended."""

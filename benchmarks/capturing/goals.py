@@ -1,4 +1,4 @@
-"""What auditspan is held against."""
+"""Goals of auditspan, and their verdicts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Goal:
 
 
 def goals(results: Results, databases: list[str]) -> list[Goal]:
-    """Every goal of which enough has been measured."""
+    """Return every goal that has enough measurements."""
     return [
         goal
         for database in databases

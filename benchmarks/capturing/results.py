@@ -1,4 +1,4 @@
-"""What was measured: medians, and their ratios."""
+"""Measurements: medians, and their ratios."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Memory:
 
     @property
     def growth(self) -> float:
-        """How far the update itself raised the peak."""
+        """Growth of the peak by the update itself."""
         return median(self.growths)
 
 
@@ -70,7 +70,7 @@ class Results:
     memory: list[Memory] = field(default_factory=list)
 
     def of(self, database: str, workload: str, subject: str) -> Measured | None:
-        """What was measured of a subject; None where it was not run."""
+        """Return the measurements of a subject; None if it was not run."""
         wanted = (database, workload, subject)
         return _first(self.measured, lambda m: (m.database, m.workload, m.subject) == wanted)
 
@@ -79,12 +79,12 @@ class Results:
         return _first(self.memory, lambda m: (m.database, m.subject) == (database, subject))
 
     def ratio(self, measured: Measured, subject: str) -> float | None:
-        """How many times longer it took than another subject: the ratio of the medians."""
+        """Return the ratio of the medians to those of another subject."""
         other = self.of(measured.database, measured.workload, subject)
         return measured.median / other.median if other else None
 
     def cpu_ratio(self, measured: Measured, subject: str) -> float | None:
-        """How many times more of a CPU it used in its own process."""
+        """Return the ratio of the CPU times of the two processes."""
         other = self.of(measured.database, measured.workload, subject)
         return measured.median_cpu / other.median_cpu if other else None
 

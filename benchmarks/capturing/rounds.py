@@ -1,4 +1,4 @@
-"""Who runs when: rounds in which all subjects run each workload one after the other.
+"""Order of the runs: rounds in which all subjects run each workload one after the other.
 
 So a machine that is busy for a while is busy for all of them. The first of them is another one in
 every round. Before the rounds everyone runs everything once on fewer rows, which is not counted.
@@ -25,7 +25,7 @@ _WARM_UP = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is to be measured on one database."""
+    """Plan of the measurements on one database."""
 
     database: str
     server: Server

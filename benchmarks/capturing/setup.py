@@ -15,7 +15,7 @@ from capturing.accounts import MANY
 
 @dataclass(kw_only=True)
 class Setup:
-    """What a workload runs on.
+    """Environment of a workload.
 
     Attributes:
         sessions: makes sessions that keep their objects' values after a commit.
@@ -37,7 +37,7 @@ class Setup:
         self.engine.dispose()
 
     def captured(self) -> int:
-        """How many rows the trail has."""
+        """Return the number of rows in the trail."""
         return int(self._scalar(f"SELECT count(*) FROM {self.trail}")) if self.trail else 0  # noqa: S608
 
     def mean_body(self, newest: int) -> int:

@@ -1,4 +1,4 @@
-"""Who captures: each set up in the way of its own documentation, with its defaults.
+"""Subjects: each set up in the way of its own documentation, with its defaults.
 
 Nothing of a library is imported before its subject is asked for, since they put hooks on mappers
 and engines of the whole process.

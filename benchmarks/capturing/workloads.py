@@ -1,4 +1,4 @@
-"""What is timed: only the writes. What they need is made, or loaded, before the clock starts."""
+"""Timed writes. Objects that they need are made, or loaded, before the clock starts."""
 
 from __future__ import annotations
 

@@ -1,3 +1,3 @@
-"""What `benchmarks/service.py` is made of."""
+"""Parts of `benchmarks/service.py`."""
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ _HEAD_END = b"\r\n\r\n"
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What the clients of one measurement saw.
+    """Answers that the clients of one measurement got.
 
     Attributes:
         requests: the number of answered requests.

@@ -35,7 +35,7 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What was measured; `cpu` is the CPU time for one request, in milliseconds.
+    """One measurement; `cpu` is the CPU time for one request, in milliseconds.
 
     It has that of the worker and the collector until everything is delivered.
     """

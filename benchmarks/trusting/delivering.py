@@ -1,4 +1,4 @@
-"""How fast one relay delivers to the real collector, and what both of them need for it."""
+"""Rate at which one relay delivers to the real collector, and the CPU time of both."""
 
 from __future__ import annotations
 

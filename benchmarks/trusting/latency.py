@@ -1,4 +1,4 @@
-"""How long a committed row takes to the collector's file."""
+"""Time from the commit of a row to the collector's file."""
 
 from __future__ import annotations
 

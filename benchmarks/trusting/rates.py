@@ -51,7 +51,7 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """How many a second, and how many microseconds of this process each of them takes."""
+    """Return the rate per second, and the microseconds of this process for each."""
 
     per_second: float
     cpu_micros: float

@@ -1,4 +1,4 @@
-"""How fast rows are relayed, beside the official encoder and the SDK's batch processor."""
+"""Rate at which rows are relayed, beside the official encoder and the SDK's batch processor."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class EncodingSink:
 
 
 class NullExporter(Exporter):
-    """What the SDK's batch processor exports to: the same encoder."""
+    """Exporter of the SDK's batch processor: the same encoder."""
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
         """Encode a batch."""

@@ -1,4 +1,4 @@
-"""How fast rows are sealed and verified."""
+"""Rate at which rows are sealed and verified."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
--- What each role may do with each table. Run as auditspan_migrator after every migration; the
--- rights are those written here and no others, so a new table is closed until it gets its lines.
--- One transaction: who is at work meanwhile sees the rights before or those after.
+-- The privileges of each role on each table. Run as auditspan_migrator after every migration. All other
+-- privileges are revoked, so a new table is closed until it gets its lines here. One transaction: other
+-- sessions see the old privileges or the new ones, never a mixture.
 --
--- Nobody may change what is in the trail, and nobody needs TRUNCATE. What a sealed and delivered event
--- trail.purge authorises, auditspan_purger removes by a function of the owner, and nobody else.
+-- No role may change rows of the trail, and none needs TRUNCATE. Only auditspan_purger removes rows, by a
+-- function of the owner, and only those that a sealed and delivered event trail.purge authorises.
 
 \set ON_ERROR_STOP on
 
@@ -15,8 +15,8 @@ FROM PUBLIC, auditspan_app, auditspan_worker, auditspan_auditor, auditspan_purge
 -- Readiness and the commands compare the schema's revision with their own.
 GRANT SELECT ON alembic_version TO auditspan_app, auditspan_worker, auditspan_auditor, auditspan_purger;
 
--- The service: its own tables, and new rows in the trail. Id, transaction id and time of an audit
--- row are the database's, so the service has no right to give them.
+-- The service: its own tables, and new rows in the trail. The database sets id, transaction id and time
+-- of an audit row, so the service has no privilege to set them.
 GRANT SELECT, INSERT, UPDATE, DELETE ON users, api_keys, roles, user_roles, api_key_uses TO auditspan_app;
 GRANT SELECT ON audit_event, audit_leaf, audit_checkpoint, audit_delivery, audit_delivery_status, audit_quarantine TO auditspan_app;
 GRANT INSERT (
@@ -29,18 +29,18 @@ GRANT INSERT (
 GRANT SELECT, INSERT ON audit_disclosure, audit_subject_key TO auditspan_app, auditspan_worker;
 GRANT EXECUTE ON FUNCTION auditspan_erase(text, text) TO auditspan_app;
 
--- What its own transaction has staged, the service takes by a function of the owner, and nothing else.
+-- The service takes the staged changes of its own transaction, by a function of the owner.
 REVOKE ALL ON SEQUENCE audit_change_id_seq
 FROM PUBLIC, auditspan_app, auditspan_worker, auditspan_auditor;
 GRANT EXECUTE ON FUNCTION auditspan_drain(integer) TO auditspan_app;
 GRANT USAGE ON SEQUENCE audit_change_id_seq TO auditspan_app;
 
--- The worker: seals what is in the trail, and remembers what it has sent.
+-- The worker: seals the trail, and stores what it has sent.
 GRANT SELECT ON audit_event TO auditspan_worker;
 GRANT SELECT, INSERT ON audit_leaf, audit_checkpoint, audit_quarantine TO auditspan_worker;
 GRANT SELECT, INSERT, UPDATE ON audit_delivery, audit_delivery_status TO auditspan_worker;
 
--- Where the trail is partitioned, the worker makes the partitions of the months ahead.
+-- In a partitioned trail, the worker creates the partitions of coming months.
 DO $$
 BEGIN
     IF to_regprocedure('auditspan_make_partitions()') IS NOT NULL THEN
@@ -48,8 +48,8 @@ BEGIN
     END IF;
 END $$;
 
--- The worker records what other programs wrote (docs/adr/0016). It locks rows while it does, which
--- needs UPDATE of a column, one that nothing depends on.
+-- The worker records what other programs wrote (docs/adr/0016). To lock rows it needs UPDATE on a column:
+-- on one that nothing depends on.
 GRANT SELECT, DELETE, UPDATE (position) ON audit_change TO auditspan_worker;
 GRANT INSERT (
     event_id, occurred_at, actor_type, actor_id, action, outcome, target_type, target_id,
@@ -62,7 +62,7 @@ REVOKE ALL ON FUNCTION auditspan_purge(bigint, bigint), auditspan_purge_partitio
 FROM PUBLIC, auditspan_app, auditspan_worker, auditspan_auditor;
 GRANT EXECUTE ON FUNCTION auditspan_purge(bigint, bigint), auditspan_purge_partitions() TO auditspan_purger;
 
--- The auditor: the trail and its seal; not who the users are, and no hash of a key.
+-- The auditor: the trail and its seal, without the tables of users and keys.
 GRANT SELECT ON audit_event, audit_leaf, audit_checkpoint, audit_delivery, audit_delivery_status, audit_quarantine TO auditspan_auditor;
 GRANT SELECT ON audit_disclosure, audit_subject_key TO auditspan_auditor;
 

@@ -1,27 +1,27 @@
--- The roles of the database. The postgres image runs this once, when it makes the cluster; it may
--- be run again at any time, and then gives the passwords that are in the secret files:
+-- The roles of the database. The postgres image runs this once, when it initialises the cluster. Run it
+-- again to set the passwords of changed secret files:
 --   docker compose exec postgres psql --file /docker-entrypoint-initdb.d/10-roles.sql auditspan
 --
---   auditspan_owner     owns everything; nobody logs in as it
---   auditspan_migrator  becomes the owner when it logs in; used by the two one-shots, and by nothing that serves
+--   auditspan_owner     owns everything; cannot log in
+--   auditspan_migrator  becomes the owner when it logs in; for the two one-shots, never for service or worker
 --   auditspan_app       the service
 --   auditspan_worker    the sealer and the relay
 --   auditspan_auditor   reads the trail
---   auditspan_purger    removes old rows as the trail authorises it; nobody logs in as it: grant it to a role of
---                       the person who does, which is a member of none of the others
+--   auditspan_purger    removes old rows as the trail authorises it; cannot log in: grant it to the role of the
+--                       person who purges, which must be a member of none of the others
 --
--- What each of them may do with each table is in grants.sql.
+-- grants.sql has their privileges.
 
 \set ON_ERROR_STOP on
 
--- A password is the one in the role's URL, so that it stands in one place. It gets here through a
--- file and not through an argument, which every process of the machine could read.
+-- Each password is the one in its role's URL, so that there is one copy. It is read from a file: every
+-- process of the machine can read arguments.
 \set migrator `sed -n 's|^postgresql://auditspan_migrator:\([A-Za-z0-9_-]\{16,\}\)@.*|\1|p' /run/secrets/migrator_database_url`
 \set app `sed -n 's|^postgresql://auditspan_app:\([A-Za-z0-9_-]\{16,\}\)@.*|\1|p' /run/secrets/app_database_url`
 \set worker `sed -n 's|^postgresql://auditspan_worker:\([A-Za-z0-9_-]\{16,\}\)@.*|\1|p' /run/secrets/worker_database_url`
 \set auditor `sed -n 's|^postgresql://auditspan_auditor:\([A-Za-z0-9_-]\{16,\}\)@.*|\1|p' /run/secrets/auditor_database_url`
 
--- A statement that fails is logged, and these hold passwords.
+-- Failed statements are logged, and these have passwords.
 SET log_min_error_statement = panic;
 SET log_statement = none;
 SET log_min_duration_statement = -1;
@@ -45,7 +45,7 @@ WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name)
 
 ALTER ROLE auditspan_owner NOLOGIN PASSWORD NULL;
 ALTER ROLE auditspan_purger NOLOGIN PASSWORD NULL;
--- NOINHERIT: it has the owner's rights by becoming the owner, so that what it makes is the owner's.
+-- NOINHERIT: it has the owner's privileges only as the owner, so that the owner owns what it creates.
 ALTER ROLE auditspan_migrator LOGIN NOINHERIT PASSWORD :'migrator';
 ALTER ROLE auditspan_app LOGIN PASSWORD :'app';
 ALTER ROLE auditspan_worker LOGIN PASSWORD :'worker';

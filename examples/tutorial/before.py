@@ -19,7 +19,7 @@ db = SQLAlchemy()
 
 
 class User(db.Model):  # type: ignore[name-defined, misc]  # Flask-SQLAlchemy builds it at run time
-    """Somebody who may log in."""
+    """A person who may log in."""
 
     id = db.Column(db.Integer, primary_key=True)
     username = db.Column(db.String(50), unique=True, nullable=False)

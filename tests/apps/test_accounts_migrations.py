@@ -62,6 +62,9 @@ def commands(url: str, tmp_path: Path) -> Commands:
     return made
 
 
+@pytest.mark.parametrize(
+    "url", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"], indirect=True
+)
 def test_flask_migrate_makes_the_tables_and_proposes_nothing_after(
     commands: Commands, url: str
 ) -> None:

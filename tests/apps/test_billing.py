@@ -125,7 +125,9 @@ def test_an_event_is_the_same_in_every_run(billing: Billing, audit_events: Captu
     ] == audit_events
 
 
-def test_who_has_no_account_is_skipped(billing: Billing, audit_events: CapturedEvents) -> None:
+def test_subscriber_without_an_account_is_skipped(
+    billing: Billing, audit_events: CapturedEvents
+) -> None:
     """The invoice is rolled back without a trace, and the trail says why."""
     with audit_context(actor=CLERK):
         billing.add_customer("poor", Decimal(5))
@@ -135,7 +137,7 @@ def test_who_has_no_account_is_skipped(billing: Billing, audit_events: CapturedE
     assert ("failure", "no account") == (skipped["outcome"], skipped["reason"])
 
 
-def test_nobody_bills_twice(billing: Billing, audit_events: CapturedEvents) -> None:
+def test_second_bill_is_refused(billing: Billing, audit_events: CapturedEvents) -> None:
     """What the database refuses leaves no event, and the work before it keeps its own."""
     with audit_context(actor=CLERK):
         customer = billing.add_customer("kim", Decimal(5), iban="x")
@@ -145,9 +147,7 @@ def test_nobody_bills_twice(billing: Billing, audit_events: CapturedEvents) -> N
     assert ["customer.create", "invoice.create"] == audit_events.actions
 
 
-def test_a_change_that_nobody_answers_for_is_refused(
-    billing: Billing, audit_events: CapturedEvents
-) -> None:
+def test_change_without_an_actor_is_refused(billing: Billing, audit_events: CapturedEvents) -> None:
     """Without a context nothing is written."""
     with pytest.raises(MissingActorError):
         billing.add_customer("kim", Decimal(5))

@@ -69,7 +69,7 @@ def drawn(url: str, *parts: str) -> None:
         page = text_of(url)
 
 
-def test_a_backend_that_is_away_is_missed_by_nobody(away: Watched) -> None:
+def test_unreachable_backend_delays_nothing(away: Watched) -> None:
     """The collector answers, and its files have every span and every audit record, once."""
     changes = [made_by(away, f"away-{number}") for number in range(20)]
     traces, events = ({change.trace_id: 1 for change in changes}, {c.event_id: 1 for c in changes})

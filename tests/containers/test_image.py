@@ -39,7 +39,7 @@ def test_our_own_layers_are_small() -> None:
     assert own < OWN_LAYERS, f"{own / MEGABYTE:.0f} MB"
 
 
-def test_the_image_says_what_it_is() -> None:
+def test_image_has_labels_user_port_and_health_check() -> None:
     """The labels name the version of the project; user, port and health check are set."""
     config = inspected(IMAGE)["Config"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -76,7 +76,7 @@ def test_nothing_is_lost_while_the_collector_cannot_be_reached(replicas: Stack) 
         require_nothing_lost(replicas, load, f"cut{number}")
 
 
-def test_another_worker_goes_on_when_one_is_killed(replicas: Stack) -> None:
+def test_another_worker_takes_over_when_one_is_killed(replicas: Stack) -> None:
     """Whichever is active: each is killed in turn, and everything still arrives."""
     key = replicas.new_key("admin")
     url = services(replicas)[0]

@@ -70,7 +70,7 @@ def test_everything_is_healthy_and_every_one_shot_succeeded(stack: Stack) -> Non
             assert answer.status == 200
 
 
-def test_the_tour_is_told_to_the_running_service(stack: Stack) -> None:
+def test_tour_runs_against_the_running_service(stack: Stack) -> None:
     """Requests through the service that serves, rows in PostgreSQL, records from its collector."""
     said = stack.report("service", "tour")
     assert said["ok"] is True, json.dumps(said, indent=1)
@@ -119,7 +119,7 @@ def test_no_role_that_serves_can_change_the_trail(stack: Stack, service: str) ->
     assert dict.fromkeys(CHANGES, "42501") == said  # insufficient_privilege
 
 
-def test_who_is_not_told_a_password_does_not_get_in(stack: Stack) -> None:
+def test_connection_without_a_password_is_refused(stack: Stack) -> None:
     """The database asks everybody on its network for the password."""
     program = (
         "import psycopg\n"

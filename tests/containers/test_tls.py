@@ -63,7 +63,7 @@ def test_everything_arrives(secured: Stack) -> None:
 
 
 @pytest.mark.parametrize("service", ["service", "worker"])
-def test_the_collector_lets_nobody_in_without_a_certificate(secured: Stack, service: str) -> None:
+def test_collector_refuses_clients_without_a_certificate(secured: Stack, service: str) -> None:
     """With its own certificate each of them is let in, and without it is refused."""
     said = [line.split() for line in secured.python(service, ASK).splitlines()]
     expected = {"with": "answered", "without": "refused"}

@@ -38,7 +38,7 @@ def test_nothing_is_lost_when_a_part_is_killed_under_load(
 
 
 @pytest.mark.parametrize("victim", ["service", "worker", "collector", "postgres"])
-def test_a_part_that_is_told_to_stop_ends_in_order(stack: Stack, api_key: str, victim: str) -> None:
+def test_sigterm_under_load_loses_nothing(stack: Stack, api_key: str, victim: str) -> None:
     """SIGTERM under load, well within the grace period, exit code 0; and nothing is lost."""
     with Load(stack.url, api_key, f"stop-{victim}") as load:
         time.sleep(BEFORE_SECONDS)
@@ -67,7 +67,7 @@ def test_the_logs_show_no_secret(stack: Stack, api_key: str) -> None:
     assert shown == set()
 
 
-def test_the_stack_goes_on_where_it_stopped(stack: Stack, api_key: str) -> None:
+def test_restarted_stack_resumes(stack: Stack, api_key: str) -> None:
     """`down` and `up` again: the same rows, the same key, the same trail, and the tour is true."""
     with Load(stack.url, api_key, "down") as load:
         time.sleep(BEFORE_SECONDS)

@@ -18,14 +18,14 @@ from support.patience import PATIENCE
 from support.running import Up, auditspan
 
 CLIENTS = 4
-KILLED_AFTER = 180
+KILLED_AFTER = 100
 
 pytestmark = pytest.mark.timeout(900)  # a disk may take half a second for each request
 
 
 @dataclass
 class Acknowledged:
-    """What the clients know to have happened."""
+    """Changes that the clients know to have happened."""
 
     usernames: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
@@ -106,7 +106,7 @@ def test_a_killed_service_loses_and_invents_nothing(
 
 
 def reconciled(up: Up, environ: dict[str, str]) -> dict[str, Any]:
-    """What `auditspan reconcile` says once the relay has caught up."""
+    """Return the report of `auditspan reconcile` once the relay has caught up."""
     deadline = time.monotonic() + PATIENCE
     while True:
         done = auditspan(

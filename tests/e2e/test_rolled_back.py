@@ -1,4 +1,4 @@
-"""What did not happen is nowhere: no row, no span event, no log record."""
+"""Changes that were rolled back are nowhere: no row, no span event, no log record."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def left_behind(stack: Stack, trace_id: str) -> tuple[list[str], list[str], list
     )
 
 
-def test_nothing_of_what_was_rolled_back_is_anywhere(stack: Stack) -> None:
+def test_rolled_back_work_leaves_no_trace(stack: Stack) -> None:
     """A failing request, a rolled-back savepoint and a failing COMMIT leave nothing."""
     failed = post(stack, "/test/request")
     in_part = post(stack, "/test/savepoint")

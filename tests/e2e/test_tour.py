@@ -1,4 +1,4 @@
-"""`auditspan tour`: the first thing that anybody runs."""
+"""`auditspan tour`: the first command that a new user runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_tour_proves_itself_with_the_real_collector(
     assert "wrote the files itself" not in done.stdout
 
 
-def test_the_tour_says_what_happened_as_json(tmp_path: Path, collector_bin: Path) -> None:
+def test_tour_reports_every_step_as_json(tmp_path: Path, collector_bin: Path) -> None:
     """`--json` prints one object with every step, and rows = span events = log records."""
     done = auditspan("tour", "--json", "--data", tmp_path / "tour", OTELCOL_BIN=str(collector_bin))
     said = json.loads(done.stdout)
@@ -96,7 +96,7 @@ def sign_in(client: httpx.Client, url: str, key: str) -> None:
     client.post(f"{url}sign-in", data={"key": key, "csrf_token": token})
 
 
-def test_without_any_collector_the_tour_writes_files_itself_and_says_so(tmp_path: Path) -> None:
+def test_tour_without_a_collector_uses_the_file_sink(tmp_path: Path) -> None:
     """With neither Go nor a package index the first and last lines say so, and the proof holds."""
     (tmp_path / "bin").mkdir()
     done = auditspan(

@@ -40,7 +40,7 @@ def environ(up: Up, settings: dict[str, str]) -> dict[str, str]:
 
 
 def tour(up: Up, environ: dict[str, str], *arguments: str) -> dict[str, object]:
-    """What the tour says of this service; exit code 0."""
+    """Return the report of the tour of this service; its exit code is 0."""
     done = CliRunner().invoke(
         main, ["tour", "--json", "--url", up.said.url, *arguments], env=environ
     )
@@ -49,7 +49,7 @@ def tour(up: Up, environ: dict[str, str], *arguments: str) -> dict[str, object]:
     return said
 
 
-def test_the_story_is_told_to_the_service_that_runs(up: Up, environ: dict[str, str]) -> None:
+def test_every_step_has_the_expected_result(up: Up, environ: dict[str, str]) -> None:
     """Every step has the expected result, also those that must fail."""
     require_whole(tour(up, environ))
 
@@ -74,7 +74,7 @@ def test_the_tour_makes_its_key_and_revokes_it(up: Up, environ: dict[str, str]) 
     assert None not in (own["revoked_at"], reader["revoked_at"])
 
 
-def test_nobody_there_is_said_in_a_sentence(tmp_path: Path) -> None:
+def test_unreachable_service_is_reported_in_a_sentence(tmp_path: Path) -> None:
     """Exit code 2, and what to look at."""
     done = auditspan("tour", "--url", "http://127.0.0.1:9", AUDITSPAN_DATA_DIR=str(tmp_path))
     assert done.returncode == 2
@@ -82,7 +82,7 @@ def test_nobody_there_is_said_in_a_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("has_mark", [True, False], ids=["container", "host"])
-def test_tour_in_a_container_says_that_addresses_are_inside_it(
+def test_tour_marks_addresses_inside_a_container(
     up: Up,
     environ: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,

@@ -31,7 +31,7 @@ def usernames(caller: Caller) -> list[str]:
 
 
 @pytest.mark.parametrize(("moment", "made"), [("before", 0), ("after", 1)])
-def test_nobody_is_told_that_nothing_was_changed(
+def test_lost_commit_is_answered_outcome_unknown(
     cluster: Cluster, tmp_path: Path, moment: Moment, made: int
 ) -> None:
     """Whether or not it was committed: 503, and a problem that says that nobody knows."""

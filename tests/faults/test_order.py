@@ -92,7 +92,7 @@ def test_others_overtake_open_transactions(
     figures(overtaking=made, open_transactions=HELD, then_sealed_after_seconds=round(took, 2))
 
 
-def test_an_idle_transaction_holds_up_nobody(
+def test_idle_transaction_delays_no_sealing(
     place: Place, services: Services, counts: Counts, figures: Figures
 ) -> None:
     """Rows are sealed and delivered in time while a transaction does nothing for long."""

@@ -136,7 +136,7 @@ def listed(client: httpx.Client) -> set[str]:
         query["cursor"] = page["next"]
 
 
-def test_a_worker_goes_on_where_it_was(place: Place) -> None:
+def test_restarted_worker_resumes(place: Place) -> None:
     """Told to stop under load it ends in order; the next one misses nothing.
 
     Nor does it send again what was acknowledged more than five seconds before.

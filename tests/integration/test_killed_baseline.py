@@ -73,7 +73,7 @@ def _count(connection: Connection, counted: str) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"])
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     url = f"sqlite:///{tmp_path / 'shop.db'}"
     if request.param == "postgresql":

@@ -105,7 +105,8 @@ class Place:
         return bodies(self.directory / "collector" / "audit" / "audit.jsonl")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+# tests/documents follows the page on SQLite too.
+@pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "sqlite":
         return Place(tmp_path, f"sqlite:///{tmp_path / 'shop.db'}")

@@ -114,3 +114,28 @@ def test_extension_runs_the_worker_from_the_first_request(trail: AuditTrail, dat
     finally:
         extension.close()
     assert [] == workers()
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_extension_starts_the_worker_with_a_later_request_if_the_first_failed(
+    trail: AuditTrail, data: Path
+) -> None:
+    """A damaged key is an error of each request until it is repaired, and not only of the first."""
+    app = Flask(__name__)
+    app.testing = True
+    extension = AuditExtension(trail, worker=True)
+    extension.init_app(app)
+    app.add_url_rule("/", view_func=lambda: "ok")
+    key = data / "keys" / "signing.key"
+    key.parent.mkdir(parents=True)
+    key.write_text("damaged\n")
+    for _ in range(2):
+        with pytest.raises(KeyFileError):
+            app.test_client().get("/")
+    assert [] == workers()
+    key.unlink()
+    try:
+        assert "ok" == app.test_client().get("/").text
+        assert workers()
+    finally:
+        extension.close()

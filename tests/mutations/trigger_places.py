@@ -165,40 +165,37 @@ TRIGGER_MUTATIONS = [
     # ------------------------------------------------------------------------------- the hooks
     _staged(
         "drain nothing before COMMIT",
-        "capture/hooks.py",
-        "def _commit(connection: Connection) -> None:\n"
-        "    _close_journal(connection)\n    _drain_or_roll_back(connection)",
-        "def _commit(connection: Connection) -> None:\n    _close_journal(connection)",
+        "capture/transactions.py",
+        "        before_commit(opened(_info(dbapi_connection)))\n",
+        "",
         REPRODUCTIONS,
     ),
     _staged(
         "drain nothing before PREPARE",
-        "capture/hooks.py",
-        "def _prepare_twophase(connection: Connection, _xid: object) -> None:\n"
-        "    _close_journal(connection)\n    _drain_or_roll_back(connection)",
-        "def _prepare_twophase(connection: Connection, _xid: object) -> None:\n"
-        "    _close_journal(connection)",
+        "capture/transactions.py",
+        "        before_commit(open_transaction(connection))\n",
+        "",
         TRANSACTIONS,
         "prepared",
     ),
     _staged(
         "drain nothing before a two-phase commit without PREPARE",
-        "capture/hooks.py",
-        "    if not is_prepared:\n        _drain_or_roll_back(connection)",
+        "capture/commits.py",
+        "    if not is_prepared:\n        _drain_or_roll_back(connection, transaction)",
         "    pass",
         TRANSACTIONS,
         "two_phase and once",
     ),
     _staged(
         "leave a failed commit open",
-        "capture/hooks.py",
+        "capture/commits.py",
         "        _end(connection)\n        raise",
         "        raise",
         FAILED,
     ),
     _staged(
         "commit one database before another can refuse",
-        "capture/hooks.py",
+        "capture/commits.py",
         "for each in {connection, *peers}:",
         "for each in {connection}:",
         DATABASES,
@@ -206,9 +203,9 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "run deferred triggers behind the drain",
-        "capture/hooks.py",
-        '            connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")',
-        "            pass",
+        "capture/commits.py",
+        '        connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")',
+        "        pass",
         TRANSACTIONS,
         "deferred",
     ),

@@ -1,4 +1,4 @@
-"""Check of the English that people read: docstrings, messages, help and documents.
+"""Check of the English that people read: docstrings, messages, help, documents and names of tests.
 
 Each pattern is a habit that CONTRIBUTING.md names. Exit code 1, and a line for each finding:
 
@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-PLACES = ("src", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs")
+PLACES = (
+    "src",
+    "benchmarks",
+    "examples",
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "docs",
+)
 DETERMINER = "(?:the|a|an|its|their|his|every|each|all|any|it|them|this|that|these|those)"
 PARTICIPLE = r"(?:\w+ed|made|kept|sent|done|written|read|heard|seen|told|built|run|held|taken)"
 PATTERNS = {
@@ -28,6 +37,15 @@ PATTERNS = {
 }
 OPENING = re.compile(r"(?:What|Who|Whom|Whose|Whether|Which|How|Why|Where|When)\b")
 """How no docstring begins: an imperative verb or a noun phrase says what the thing is."""
+
+TEST_NAME = re.compile(
+    r"\bdef (test_(?:(?:what|who)_\w+"
+    r"|\w*(?:(?<!there)_is_no_(?!longer)|_(?:nobody|somebody|whoever|told)(?:_|\b))\w*))"
+)
+"""How no test is named: its name is subject, condition, outcome."""
+
+TESTS = ("e2e", "integration/library", "integration/trust", "support", "unit")
+"""The folders of tests whose docstrings are checked."""
 
 CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
@@ -71,6 +89,13 @@ def findings(text: Text) -> Iterator[Finding]:
                 yield Finding(text.path, text.line, name, around)
 
 
+def test_names(path: Path) -> Iterator[Finding]:
+    """Yield the names of a module's tests that break a rule."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if match := TEST_NAME.search(line):
+            yield Finding(path, number, "name of a test", match[1])
+
+
 def _of_module(path: Path, source: str) -> Iterator[Text]:
     tree = ast.parse(source)
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -92,6 +117,17 @@ def _of_document(path: Path, source: str) -> Iterator[Text]:
         line += paragraph.count("\n")
 
 
+def _of_tests() -> Iterator[Finding]:
+    """Yield findings in the names of all tests, and in the docstrings of some folders."""
+    tests = ROOT / "tests"
+    for path in sorted(tests.rglob("test_*.py")):
+        yield from test_names(path)
+    for path in sorted(path for folder in TESTS for path in (tests / folder).rglob("*.py")):
+        for text in texts(path):
+            if text.is_docstring:
+                yield from findings(text)
+
+
 def main(places: list[str]) -> int:
     """Print every finding; return 1 where there is one."""
     roots = [Path(place) for place in places] or [ROOT / place for place in PLACES]
@@ -102,6 +138,7 @@ def main(places: list[str]) -> int:
         if path.suffix in {".py", ".md"}
     ]
     found = [one for path in files for text in texts(path) for one in findings(text)]
+    found += [] if places else [*_of_tests()]
     for one in found:
         where = one.path.relative_to(ROOT) if one.path.is_relative_to(ROOT) else one.path
         sys.stdout.write(f"{where}:{one.line}: {one.pattern}: {one.words}\n")

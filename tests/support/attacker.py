@@ -1,4 +1,4 @@
-"""What somebody with the rights of the tables' owner does before changing the trail."""
+"""Attacks with the rights of the tables' owner, which remove the guards first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long tests wait: on a machine that is slow and busy, and whose disk is too."""
+"""Timeouts of tests, for a machine that is slow and busy, and whose disk is, too."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
 """A real PostgreSQL for tests: one server, a template with the schema, a copy of it for each test.
 
 `AUDITSPAN_TEST_DATABASE_URL` names a server to use (its user must be allowed to create databases);
-without it one is started from a wheel, in a second, and stopped when Python exits.
+without it one is started from a wheel, in a second, and stopped at the end.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
 import secrets
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -17,6 +17,7 @@ import psycopg
 from sqlalchemy import URL, make_url
 
 from support.cluster import Cluster
+from support.ending import ENDING
 
 _VARIABLE = "AUDITSPAN_TEST_DATABASE_URL"
 _HAS_STRATEGY = 150000
@@ -24,28 +25,51 @@ _HAS_STRATEGY = 150000
 
 @contextmanager
 def empty_database() -> Iterator[str]:
-    """The URL of a database without a table, which is dropped afterwards."""
+    """The URL of a database without a table, which is dropped some tests later."""
     with copied_database(_empty_template()) as url:
         yield url
 
 
 @contextmanager
 def migrated_database() -> Iterator[str]:
-    """The URL of a database with this release's schema, which is dropped afterwards."""
+    """The URL of a database with this release's schema, which is dropped some tests later."""
     with copied_database(_migrated_template()) as url:
         yield url
 
 
 @contextmanager
 def copied_database(template: str) -> Iterator[str]:
-    """The URL of a copy of a database that has no connections; the copy is dropped afterwards."""
+    """The URL of a copy of a database without connections; it is dropped some tests later."""
     name = f"auditspan_{secrets.token_hex(8)}"
     _administer(f'CREATE DATABASE "{name}" TEMPLATE "{template}"{_strategy()}')
     try:
         yield url_of(name)
     finally:
-        # A test that failed may have left connections behind.
-        _administer(f'DROP DATABASE "{name}" WITH (FORCE)')
+        _drop_later(name)
+
+
+_leaving: deque[str] = deque()
+_LEFT_BEHIND = 4
+
+
+def _drop_later(name: str) -> None:
+    """Drop the database when some others have followed it.
+
+    The server waits a tenth of a second for each connection that is still ending.
+    """
+    _leaving.append(name)
+    if len(_leaving) > _LEFT_BEHIND:
+        _drop(_leaving.popleft())
+
+
+def _drop(name: str) -> None:
+    # A test that failed may have left connections behind.
+    _administer(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _drop_all() -> None:
+    while _leaving:
+        _drop(_leaving.popleft())
 
 
 @cache
@@ -67,13 +91,13 @@ def _migrated_template() -> str:
 
 
 def new_template() -> str:
-    """The name of a new database to fill and then copy; it is there until Python exits."""
+    """The name of a new database to fill and then copy; it is there until the end."""
     name = f"auditspan_template_{secrets.token_hex(8)}"
     _administer(f'CREATE DATABASE "{name}" TEMPLATE template0')
     # The first connection makes a cache of the catalogs, which the copies then have as well.
     _connect(name).close()
     if _VARIABLE in os.environ:
-        atexit.register(_administer, f'DROP DATABASE "{name}" WITH (FORCE)')
+        ENDING.callback(_drop, name)
     return name
 
 
@@ -92,7 +116,9 @@ def _administer(statement: str) -> None:
 def _administrator() -> psycopg.Connection:
     """A connection for all that is created and dropped: a new one takes longer than either."""
     connection = _connect(_server().database or "")
-    atexit.register(connection.close)
+    ENDING.callback(connection.close)
+    if _VARIABLE in os.environ:
+        ENDING.callback(_drop_all)
     return connection
 
 
@@ -116,5 +142,5 @@ def _server() -> URL:
 
 def _start() -> str:
     cluster = Cluster.make()
-    atexit.register(cluster.destroy)
+    ENDING.callback(cluster.destroy)
     return cluster.url.render_as_string(hide_password=False)

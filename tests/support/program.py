@@ -41,7 +41,7 @@ class Program:
 
     @property
     def running(self) -> bool:
-        """Whether the leader is there."""
+        """Return whether the leader of the process group runs."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:

@@ -123,7 +123,7 @@ class Replay:
         rows[event["target"]["id"]] = row
 
     def _unlink_deleted(self, key: str, event: dict[str, Any]) -> None:
-        """What PostgreSQL takes along with a deletion, it does behind it."""
+        """Apply link changes of a deleted object, which PostgreSQL records after its deletion."""
         links = self.deleted.get((event["target"]["type"], key), {})
         for name, change in event["changes"].items():
             if "added" in change:

@@ -19,6 +19,7 @@ from auditspan import Actor, audit_context
 from auditspan.storage import EventFilter, find_events
 from auditspan.storage.keys import load_or_create_erasure_keys, load_or_create_mac_key
 from auditspan_service.accounts.api_keys import IssuedKey, create_key
+from auditspan_service.api.auth import write_key_uses
 from auditspan_service.api.current import EXTENSION
 from auditspan_service.app import create_app
 from auditspan_service.config import Settings, load_settings
@@ -46,7 +47,7 @@ class RunningService:
             return create_key(session, username, scopes)
 
     def caller(self, *scopes: str, username: str = "tester") -> Caller:
-        """Somebody with a new key for these scopes."""
+        """Return a client with a new key for these scopes."""
         issued = self.issue(*(scopes or ("admin",)), username=username)
         return Caller(app=self.app, key=issued.text, user_id=issued.key.user_id)
 
@@ -115,6 +116,7 @@ def running_service(settings: Settings) -> Iterator[RunningService]:
     try:
         yield RunningService(app=app, services=services, exporter=exporter)
     finally:
+        write_key_uses(app)  # otherwise a timer would, in the middle of another test
         services.database.dispose()
         telemetry.shutdown()
 

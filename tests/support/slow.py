@@ -84,7 +84,7 @@ class SlowClients:
 
 
 def seconds_of_answers(port: int, count: int, pause: float = 0.0) -> list[float]:
-    """How long each request for `/healthz`, on a connection of its own, takes to be answered."""
+    """Return the seconds that each request for `/healthz` takes, on a connection of its own."""
     return [_seconds_of_answer(port) for _ in _paced(count, pause)]
 
 

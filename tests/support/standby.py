@@ -52,7 +52,7 @@ class Standby:
         self._run("pg_ctl", "-w", "-t", "120", "-m", "immediate", "stop")
 
     def hang(self) -> None:
-        """Have it answer nothing, without closing anything."""
+        """Stop answering, without closing anything."""
         self._signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
@@ -60,15 +60,15 @@ class Standby:
         self._signal(signal.SIGCONT)
 
     def pause(self) -> None:
-        """Have it replay nothing: from now on it lags."""
+        """Stop replaying: from now on it lags."""
         self._ask("SELECT pg_wal_replay_pause()")
 
     def resume(self) -> None:
-        """Have it replay again."""
+        """Resume replaying."""
         self._ask("SELECT pg_wal_replay_resume()")
 
     def is_caught_up(self) -> bool:
-        """Whether it has replayed all that the primary has written."""
+        """Return whether it has replayed all that the primary has written."""
         engine = create_engine(self.primary.url)
         with engine.connect() as connection:
             written = connection.scalar(text("SELECT pg_current_wal_lsn()"))

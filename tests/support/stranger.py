@@ -1,4 +1,4 @@
-"""Somebody beside the application, whom its audit trail cannot see."""
+"""Another program on the same database, which the audit trail does not see."""
 
 from __future__ import annotations
 

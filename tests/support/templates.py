@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.ending import ENDING
 from support.postgres import copied_database, new_template, url_of
 
 Fill = Callable[[str, Path], None]
@@ -38,7 +38,7 @@ class Template:
 
     def _make(self, kind: str) -> tuple[Path, str]:
         files = Path(tempfile.mkdtemp(prefix="auditspan-template-"))
-        atexit.register(shutil.rmtree, files, ignore_errors=True)
+        ENDING.callback(shutil.rmtree, files, ignore_errors=True)
         if kind == "sqlite":
             self._fill(f"sqlite:///{files / self._file}", files)
             return files, ""

@@ -22,7 +22,7 @@ def on_terminal(
     columns: int = 80,
     cwd: Path | None = None,
 ) -> str:
-    """What a program prints on a terminal of this width."""
+    """Return the output of a program on a terminal of this width."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     variables = {**clean_environment(), "TERM": "xterm", **environ}

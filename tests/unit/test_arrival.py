@@ -1,4 +1,4 @@
-"""What has arrived of a request."""
+"""The parser of requests that have arrived in part."""
 
 from __future__ import annotations
 

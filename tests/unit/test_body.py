@@ -29,7 +29,7 @@ def test_body_without_a_change_id_is_read() -> None:
 
 @pytest.mark.parametrize("change_id", ["1", True, [1], {}], ids=repr)
 def test_body_with_another_type_of_change_id_is_refused(change_id: Any) -> None:
-    """What is not an integer or null gives no order."""
+    """A value other than an integer or null gives no order."""
     body = canonical_json({**json.loads(FULL.body()), "change_id": change_id})
     with pytest.raises(AuditBodyError, match="change_id"):
         read_event(body)

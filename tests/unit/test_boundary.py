@@ -58,7 +58,7 @@ def seen_behind(boundary_for: str, peer: str, headers: dict[str, str]) -> dict[s
     return seen
 
 
-def test_default_trusts_nobody() -> None:
+def test_default_trusts_no_network() -> None:
     """Without a list of trusted networks every trace header is removed, and nothing else."""
     seen = seen_behind("", "127.0.0.1", TRACE_HEADERS | OTHER_HEADERS)
 
@@ -113,7 +113,7 @@ def test_keeps_only_a_valid_context(traceparent: str) -> None:
 
 
 def test_keeps_the_ids_but_not_the_state() -> None:
-    """What is kept of an untrusted client's claim is ids and flags, none of its free text."""
+    """Of an untrusted client's claim only ids and flags are kept, none of its free text."""
     claimed = seen_behind("", "203.0.113.9", TRACE_HEADERS)[REMOTE_SPAN_CONTEXT]
 
     assert (
@@ -151,7 +151,7 @@ def test_parses_a_list_of_networks() -> None:
 
 
 @pytest.mark.parametrize("text", ["localhost", "10.0.0.1/8", "10.0.0.0/33", "1.2.3.4;5.6.7.8"])
-def test_refuses_what_is_no_network(text: str) -> None:
+def test_invalid_network_is_refused(text: str) -> None:
     """Anything else is refused with a sentence that names it and shows how it is written."""
     with pytest.raises(AuditConfigError) as refusal:
         parse_networks(f"127.0.0.1,{text}")

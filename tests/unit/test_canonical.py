@@ -62,7 +62,7 @@ TWO_FORMS: list[tuple[Any, Any]] = [
 
 
 def refused_or(value: Any) -> Any:
-    """What `represent` gives, or the class of its refusal: any other error fails the test."""
+    """Return the text of `represent`, or the class of its refusal; other errors fail the test."""
     try:
         return represent(value)
     except AuditBodyError:
@@ -91,7 +91,7 @@ def test_equals_an_independent_implementation(value: Any) -> None:
 
 @given(IN_PROFILE)
 def test_a_canonical_text_is_read_back(value: Any) -> None:
-    """And so is no other text of the same value."""
+    """Any other text of the same value is refused."""
     text = canonical_json(value)
     assert value == parse_canonical(text)
     for other in (text + " ", json.dumps(value, indent=1) + "\n", text.replace(":", ": ", 1) + " "):
@@ -122,8 +122,8 @@ def test_a_circle_is_refused() -> None:
 
 
 @given(IN_PROFILE)
-def test_a_value_of_the_profile_stands_as_it_is(value: Any) -> None:
-    """What is within the profile already is not changed by its representation."""
+def test_value_within_the_profile_is_unchanged(value: Any) -> None:
+    """Representing a value within the profile does not change it."""
     assert rfc8785.dumps(value).decode() == canonical_json(represent(value))
 
 
@@ -165,7 +165,7 @@ def test_the_keys_are_sorted_and_the_escapes_are_those_of_the_rfc() -> None:
     ],
 )
 @pytest.mark.parametrize("depth", [0, 1, 3])
-def test_what_is_outside_the_profile_is_refused(value: Any, depth: int) -> None:
+def test_value_outside_the_profile_is_refused(value: Any, depth: int) -> None:
     """The canonical text of a value outside the profile does not exist, at any depth."""
     for _ in range(depth):
         value = [{"a": value}]
@@ -274,9 +274,7 @@ def test_an_interval_can_be_read_back(value: timedelta) -> None:
     ],
     ids=["uuid", "date", "time", "time with zone", "bytes", "address"],
 )
-def test_what_has_a_text_can_be_read_back(
-    kind: st.SearchStrategy[Any], read: Callable[[str], Any]
-) -> None:
+def test_text_form_is_lossless(kind: st.SearchStrategy[Any], read: Callable[[str], Any]) -> None:
     """UUIDs, dates, times, bytes and addresses are read back from their text."""
 
     @given(kind)
@@ -290,9 +288,9 @@ def test_what_has_a_text_can_be_read_back(
 
 @pytest.mark.parametrize(("one", "other"), TWO_FORMS, ids=repr)
 def test_two_json_values_stand_in_two_ways(one: Any, other: Any) -> None:
-    """Two JSON values that a column can hold are never the same in a body.
+    """Two different JSON values of a column are different in a body.
 
-    Else a change from one to the other is no change, and leaves no row.
+    Otherwise a change from one to the other would leave no row.
     """
     assert canonical_json(represent(one)) != canonical_json(represent(other))
 
@@ -323,14 +321,14 @@ def test_keys_that_would_become_one_are_not_merged() -> None:
 @pytest.mark.parametrize(
     "value", [object(), 1j, (n for n in "ab"), lambda: 1, int, {"a": object()}]
 )
-def test_what_has_no_lossless_form_is_refused(value: Any) -> None:
+def test_value_without_a_lossless_form_is_refused(value: Any) -> None:
     """A value that can only be described, not kept, is refused with what to do about it."""
     with pytest.raises(AuditBodyError):
         represent(value)
 
 
 @pytest.mark.parametrize("shape", ["deep", "cyclic", "huge"])
-def test_what_python_cannot_write_is_refused_clearly(shape: str) -> None:
+def test_endless_values_are_refused_clearly(shape: str) -> None:
     """Endless nesting and endless numbers are refused, not a RecursionError or ValueError."""
     deep: list[Any] = []
     for _ in range(100_000):

@@ -19,7 +19,7 @@ def functions_of(module: str) -> set[str]:
 
 
 def test_every_test_that_is_named_is_there() -> None:
-    """A line whose test is gone would be a claim that nobody checks."""
+    """A line of the page without its test would be an unchecked claim."""
     named = re.findall(r"`(test_\w+)::(\w+)`", PAGE)
     assert len(named) > 30
     assert [] == [(module, name) for module, name in named if name not in functions_of(module)]

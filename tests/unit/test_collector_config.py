@@ -1,4 +1,4 @@
-"""What the doctor says of a collector's configuration."""
+"""The checks of a collector's configuration by the doctor."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def pipeline(processors: str = "memory_limiter", exporters: str = "file/audit, d
 
 
 def overlay(text: str) -> list[str]:
-    """What is said of ours with this over it."""
+    """Return the findings about our configuration with this one merged into it."""
     return check_collector_config([OURS, text], PATH)
 
 
-def test_ours_keeps_what_it_gets() -> None:
+def test_our_configuration_has_no_problems() -> None:
     """There is nothing to say of the configuration that comes with auditspan."""
     assert [] == check_collector_config([OURS], PATH)
 
@@ -114,7 +114,7 @@ def test_no_file_at_all() -> None:
 
 
 def test_no_audit_receiver() -> None:
-    """Where nothing listens for the records, that is the one thing to say."""
+    """A missing receiver is the only finding."""
     (said,) = check_collector_config([OURS], "/v1/elsewhere")
     assert "No logs pipeline has a receiver for /v1/elsewhere" in said
     (said,) = overlay("service: {pipelines: {logs/audit: {receivers: [otlp]}}}")
@@ -144,7 +144,7 @@ def test_behind_a_connector() -> None:
 
 
 @pytest.mark.parametrize("text", ["[", "a: b: c", "- 1", "", "\x00"])
-def test_what_is_no_configuration(text: str) -> None:
+def test_invalid_configuration_is_refused(text: str) -> None:
     """It is refused with a reason, not taken for one in which nothing is wrong."""
     with pytest.raises(CollectorConfigError, match="invalid"):
         check_collector_config([text], PATH)

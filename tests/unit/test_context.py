@@ -34,13 +34,13 @@ INNER: dict[str, Any] = {
 
 
 def actor() -> Actor | None:
-    """Who acts now."""
+    """Return the current actor."""
     context = current_context()
     return context.resolve_actor() if context else None
 
 
-def test_there_is_no_context_outside_a_block() -> None:
-    """Nobody acts until somebody says so, and again nobody after the block."""
+def test_no_context_outside_a_block() -> None:
+    """No actor is set before and after the block."""
     assert current_context() is None
     with audit_context(actor=KIM) as context:
         assert context is current_context()
@@ -48,7 +48,7 @@ def test_there_is_no_context_outside_a_block() -> None:
 
 
 @pytest.mark.parametrize("name", OUTER)
-def test_what_an_inner_context_leaves_out_comes_from_the_outer_one(name: str) -> None:
+def test_inner_context_inherits_from_the_outer_one(name: str) -> None:
     """Each member is inherited or replaced by itself; metadata is merged."""
     merged = {"a": 1, "b": 2, "c": 2} if name == "metadata" else INNER[name]
     with audit_context(**OUTER):
@@ -75,7 +75,7 @@ def test_the_outer_context_is_back_after_an_exception(error: type[BaseException]
 
 
 def test_a_function_is_asked_for_the_actor_when_it_is_needed() -> None:
-    """Who a request belongs to may be known only after its context has been opened."""
+    """The user of a request may be known only after its context has been opened."""
     asked: list[Actor] = []
 
     def later() -> Actor:
@@ -121,7 +121,7 @@ def test_tasks_do_not_see_each_others_actor() -> None:
 
 
 def test_entering_and_leaving_restores_the_context_before() -> None:
-    """What a framework enters, it leaves: the one before is back."""
+    """Leaving a framework's context restores the one before."""
     with audit_context(actor=KIM):
         leave: Callable[[], None] = enter_context(AuditContext(actor=LEE))
         assert LEE == actor()

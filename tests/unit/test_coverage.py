@@ -25,7 +25,7 @@ from sqlalchemy.orm import (
 from auditspan import AuditConfigError, AuditTrail, Policy
 from auditspan.mapping.policy import Exempt
 from auditspan.storage.tables import audit_tables
-from auditspan.verify.coverage import Decision, coverage, metadata_of
+from auditspan.verify.decisions import Decision, coverage, metadata_of
 from auditspan_service.cli import main
 from auditspan_service.models import Base as ServiceBase
 
@@ -59,7 +59,7 @@ def model(base: Any, name: str, decision: Any = None, **members: Any) -> Any:
 
 
 _kept: list[Any] = []
-"""Mappers go when nobody holds their classes any more, as the modules of an application do."""
+"""Mappers are collected with their classes, like the modules of an application."""
 
 
 def found(base: Any) -> dict[str, Decision]:
@@ -79,7 +79,7 @@ def found(base: Any) -> dict[str, Decision]:
     ids=repr,
 )
 def test_a_model_is_audited_exempt_or_missing(base: Any, decision: Any, expected: Any) -> None:
-    """What is audited has a type, what is exempt a reason, what is missing an advice."""
+    """An audited model has a type, an exempt one a reason, a missing one advice."""
     model(base, "Invoice", decision)
     (one,) = coverage(base.metadata)
     assert ("shop.Invoice", "invoice") == (one.model, one.table)
@@ -157,7 +157,7 @@ def test_a_link_table_goes_with_its_audited_parent(base: Any, decision: Any, exp
 
 
 def test_the_tables_of_alembic_and_of_the_trail_are_not_listed(base: Any) -> None:
-    """Nobody decides about them."""
+    """The models have no decision."""
     audit_tables(base.metadata)
     Table("alembic_version", base.metadata, Column("version_num", Integer, primary_key=True))
     assert [] == coverage(base.metadata)
@@ -203,7 +203,7 @@ def test_metadata_is_found_behind_every_kind_of_application(base: Any) -> None:
 
 
 @pytest.mark.parametrize("thing", [None, 7, Flask("bare"), sessionmaker()], ids=repr)
-def test_what_leads_to_no_models_is_refused(thing: Any) -> None:
+def test_target_without_models_is_refused(thing: Any) -> None:
     """With a sentence that says what would do."""
     with pytest.raises(AuditConfigError, match="pass a MetaData"):
         metadata_of(thing)
@@ -302,9 +302,7 @@ def test_an_application_that_is_covered_ends_with_0(shop: Any) -> None:
         ("shop_fails:Base", "importing shop_fails failed with ZeroDivisionError"),
     ],
 )
-def test_what_cannot_be_checked_ends_with_2_and_a_sentence(
-    shop: Any, app: str, sentence: str
-) -> None:
+def test_unusable_target_exits_with_2(shop: Any, app: str, sentence: str) -> None:
     """The sentence says what is wrong with the name, the module or its models."""
     shop("shop_bad", SHOP.format(invoice="'yes'") if app == "shop_bad:Base" else _FINE)
     shop("shop_needs", "import shop_missing")

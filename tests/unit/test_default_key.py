@@ -1,4 +1,4 @@
-"""The warning of a trail that nobody gave a MAC key, or None in its place."""
+"""The warning of a trail that was given neither a MAC key nor None."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WRITE = (
 
 
 def said(*keys: str, imports: str = "auditspan", write: str = WRITE) -> str:
-    """What a program prints on standard error that writes to trails with these arguments."""
+    """Return the standard error of a program that writes to trails with these arguments."""
     program = START.format(imports=imports)
     program += "".join(TRAIL.format(key=key) + write for key in keys)
     done = subprocess.run(

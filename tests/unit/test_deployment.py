@@ -1,4 +1,4 @@
-"""What can be said of the deployment without running it."""
+"""Checks of the deployment's files that need not run anything."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def text_of(path: str) -> str:
 COMPOSE: dict[str, Any] = yaml.safe_load(text_of("compose.yaml"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE = text_of("Dockerfile")
+CI_WORKFLOW = ".github/workflows/ci.yaml"
 BACKENDS: dict[str, dict[str, Any]] = {
     path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
     for path in (ROOT / "deploy/backends").glob("*.yaml")
@@ -36,6 +37,16 @@ BACKENDS: dict[str, dict[str, Any]] = {
 ROLES = {"auditspan_app", "auditspan_worker", "auditspan_auditor", "auditspan_purger"}
 
 every_service = pytest.mark.parametrize("name", sorted(SERVICES))
+
+
+# -------------------------------------------------------------------------- continuous integration
+
+
+def test_the_workflow_runs_every_target_of_ci_run() -> None:
+    """The workflow also measures the coverage."""
+    script = set(re.findall(r"^(?:make|tested) ([\w-]+)$", text_of(".ci/run"), re.MULTILINE))
+    workflow = set(re.findall(r"- run: make ([\w-]+)$", text_of(CI_WORKFLOW), re.MULTILINE))
+    assert script | {"coverage"} == workflow
 
 
 # ------------------------------------------------------------------------------------ containers
@@ -63,7 +74,7 @@ def test_every_container_has_limits(name: str) -> None:
 
 @every_service
 def test_every_port_is_on_the_loopback(name: str) -> None:
-    """Nothing is reachable from another machine unless somebody decides so."""
+    """No port is reachable from another machine unless it is published on purpose."""
     ports = SERVICES[name].get("ports", [])
     assert ports == [port for port in ports if port.startswith("127.0.0.1:")]
 
@@ -76,8 +87,8 @@ def test_every_image_is_named_once_with_its_version() -> None:
     assert tags == [tag for tag in tags if re.fullmatch(r"local|\d[\w.-]*", tag)]
 
 
-def test_whoever_runs_on_is_started_again_and_a_one_shot_is_waited_for() -> None:
-    """`up --wait` fails for a one-shot that fails, because somebody depends on its success."""
+def test_services_restart_and_one_shots_are_awaited() -> None:
+    """`up --wait` fails if a one-shot fails, because another service depends on its success."""
     one_shots = {name for name, service in SERVICES.items() if service["restart"] == "no"}
     awaited = {
         name
@@ -89,7 +100,7 @@ def test_whoever_runs_on_is_started_again_and_a_one_shot_is_waited_for() -> None
     assert {"unless-stopped"} == {SERVICES[name]["restart"] for name in SERVICES.keys() - one_shots}
 
 
-def test_the_database_is_reached_by_those_who_need_it_and_from_nowhere_else() -> None:
+def test_only_our_containers_reach_the_database() -> None:
     """Its network leads nowhere, and the collector is not on it."""
     assert COMPOSE["networks"]["database"] == {"internal": True}
     on_it = {
@@ -141,7 +152,7 @@ def test_a_backend_changes_nothing_for_the_files(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(BACKENDS))
 def test_a_backend_refuses_no_audit_record(name: str) -> None:
-    """What is added to the pipeline of the audit records has a queue on the disk, without end."""
+    """An exporter added to the pipeline of the audit records has an endless queue on the disk."""
     pipelines = BACKENDS[name].get("service", {}).get("pipelines", {})
     for added in pipelines.get("logs/audit", {"exporters": []})["exporters"]:
         exporter = BACKENDS[name]["exporters"].get(added)
@@ -208,7 +219,7 @@ def test_each_container_gets_the_secrets_it_needs_and_no_others() -> None:
 
 
 def test_the_script_makes_every_secret_once(tmp_path: Path) -> None:
-    """What compose.yaml asks for is there after one run, and unchanged after a second."""
+    """Every secret of compose.yaml exists after one run, and is unchanged after a second."""
     first = make_secrets(tmp_path / "secrets")
     assert first == make_secrets(tmp_path / "secrets")
     assert {".gitignore", *COMPOSE["secrets"]} == first.keys()
@@ -216,7 +227,7 @@ def test_the_script_makes_every_secret_once(tmp_path: Path) -> None:
     assert files == {Path("deploy/secrets", name) for name in COMPOSE["secrets"]}
 
 
-def test_the_secrets_are_what_their_readers_expect(tmp_path: Path) -> None:
+def test_secrets_have_the_expected_form(tmp_path: Path) -> None:
     """The key file parses, and each URL is of its own role and no other's password."""
     secrets = make_secrets(tmp_path)
     assert secrets["mac_key"] == MacKey.parse(secrets["mac_key"]).dump()
@@ -257,7 +268,7 @@ def test_every_table_has_its_rights_written_out() -> None:
     assert {*Base.metadata.tables, "alembic_version"} == granted
 
 
-def test_nobody_may_change_what_is_in_the_trail() -> None:
+def test_no_role_may_change_the_trail() -> None:
     """Rows, leaves and checkpoints can be read and added to."""
     sealed = {"audit_event", "audit_leaf", "audit_checkpoint", "audit_quarantine"}
     rights = {right for _role, table, right in grants() if table in sealed}
@@ -266,7 +277,7 @@ def test_nobody_may_change_what_is_in_the_trail() -> None:
     assert {"auditspan_worker"} == who_may("INSERT", "audit_leaf")
 
 
-def test_the_service_gives_every_column_but_those_of_the_database() -> None:
+def test_service_may_insert_every_column_but_the_databases() -> None:
     """Id, transaction id and time of an audit row are not the application's to say."""
     lists = re.findall(r"INSERT \(([^)]*)\) ON audit_event", text_of("deploy/postgres/grants.sql"))
     event = audit_tables(Base.metadata).event
@@ -301,7 +312,7 @@ def who_may(right: str, table: str) -> set[str]:
 # ----------------------------------------------------------------------------------------- image
 
 
-def test_the_image_is_of_an_unprivileged_user_and_says_whether_it_lives() -> None:
+def test_image_is_unprivileged_and_has_a_health_check() -> None:
     """Uid 10001, a health check without a shell, an entry point without a shell."""
     final = DOCKERFILE.rpartition("\nFROM ")[2]
     assert "\nUSER 10001:10001\n" in final
@@ -316,7 +327,7 @@ def test_the_image_is_labelled_with_the_version_of_the_project() -> None:
     assert f"\nARG VERSION={version}\n" in DOCKERFILE
 
 
-def test_what_the_build_installs_is_fixed_by_hash() -> None:
+def test_build_requirements_are_pinned_by_hash() -> None:
     """The tools too: every requirement has a version and a hash, and pip insists on both."""
     lines = text_of("deploy/build-requirements.txt").replace("\\\n", "").splitlines()
     required = [line for line in lines if line.strip() and not line.startswith("#")]
@@ -325,7 +336,13 @@ def test_what_the_build_installs_is_fixed_by_hash() -> None:
     assert DOCKERFILE.count("--require-hashes") == DOCKERFILE.count("--only-binary :all:") == 2
 
 
-def test_nothing_enters_the_build_but_what_is_copied() -> None:
+def test_the_list_of_packages_has_every_extra_of_the_image() -> None:
+    """`make dist` lists the packages of the extras that the Dockerfile installs."""
+    options = [re.findall(r"--extra (\w+)", text_of(name)) for name in ("Dockerfile", "Makefile")]
+    assert options[0] == options[1]
+
+
+def test_build_context_is_the_copied_files() -> None:
     """The list of what is let in is that of the COPY instructions: no secrets, data or history."""
     lines = text_of(".dockerignore").splitlines()
     assert next(line for line in lines if not line.startswith("#")) == "*"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
+from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.storage.files import durable_file, unless_present
 
 
@@ -47,3 +49,22 @@ def test_first_of_two_writers_wins_where_it_is_asked(tmp_path: Path) -> None:
             early.write("first")
 
     assert ("first", [path]) == (path.read_text(), [*tmp_path.iterdir()])
+
+
+def test_new_audit_file_is_fsynced_with_its_directories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file sink acknowledges a batch only when a crash loses neither the line nor the file."""
+    synced = set()
+    sync = os.fsync
+
+    def observed(descriptor: int) -> None:
+        sync(descriptor)
+        synced.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", observed)
+    sink = FileSink(tmp_path)
+    sink.send([])
+    sink.close()
+    file = tmp_path / AUDIT_FILE
+    assert {one.stat().st_ino for one in (file, *file.parents[:2])} == synced

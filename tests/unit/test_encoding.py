@@ -25,7 +25,8 @@ from auditspan.delivery.encoding import encode_json
 from auditspan.delivery.log_record import ExportRecord, checkpoint_record, log_record
 from auditspan.delivery.wire import Attribute, fixed64
 from auditspan.format import SealedRow, SignedCheckpoint
-from auditspan.format.record import Actor, AuditRecord, Request, Service, Target
+from auditspan.format.record import AuditRecord
+from auditspan.format.record_parts import Actor, Request, Service, Target
 from auditspan.telemetry.scope import SCHEMA_URL, SCOPE_VERSION
 from auditspan.tlog import SigningKey
 from auditspan.tlog.checkpoint import sign_checkpoint

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from auditspan.capture.recorder import Recorder, fresh_id
 from auditspan.errors import AuditConfigError
 from auditspan.format.ids import RANDOM_BYTES, uuid7
-from auditspan.format.record import Service
+from auditspan.format.record_parts import Service
 
 MILLIS = st.integers(0, 2**48 - 1)
 RANDOM = st.binary(min_size=RANDOM_BYTES, max_size=RANDOM_BYTES)

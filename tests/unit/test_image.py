@@ -21,7 +21,7 @@ def test_number_keeps_its_text(number: str) -> None:
     assert Number(number) == value
 
 
-def test_a_number_is_no_text() -> None:
+def test_number_differs_from_its_text() -> None:
     """A JSON value that changes from the text "1" to the number 1 has changed."""
     old = parse_image('{"doc":{"a":["1"]}}', tags=False).values
     new = parse_image('{"doc":{"a":[1]}}', tags=False).values

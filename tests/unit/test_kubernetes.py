@@ -1,4 +1,4 @@
-"""What can be said of deploy/kubernetes without a cluster."""
+"""Checks of deploy/kubernetes that need no cluster."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_release_takes_no_pod_of_the_service_before_its_successor_is_ready() -
 
 
 def test_the_door_for_audit_records_is_the_workers_alone() -> None:
-    """Everything is closed; port 4319 is open to the worker and to nobody else."""
+    """Everything is closed; port 4319 is open to the worker only."""
     assert resource("NetworkPolicy", "nothing")["spec"]["podSelector"] == {}
     rules = resource("NetworkPolicy", "collector")["spec"]["ingress"]
     who = [

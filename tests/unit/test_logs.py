@@ -41,14 +41,14 @@ def in_memory_exporter() -> InMemoryLogRecordExporter:
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
-    """What a test installs is gone after it."""
+    """Remove the handlers that a test installs."""
     yield
     teardown_logging()
 
 
 @pytest.fixture
 def exporter() -> InMemoryLogRecordExporter:
-    """Where the OpenTelemetry log records of the test end up."""
+    """Return the OpenTelemetry log records of the test."""
     return in_memory_exporter()
 
 
@@ -203,7 +203,7 @@ def test_every_record_can_be_encoded(message: str) -> None:
 def test_exporters_do_not_export_their_own_records(
     logger: str, provider: LoggerProvider, exporter: InMemoryLogRecordExporter
 ) -> None:
-    """What the exporting libraries log goes to the console from WARNING on, and nowhere else."""
+    """Records of the exporting libraries go to the console from WARNING on, and nowhere else."""
     console = io.StringIO()
     setup_logging(level="DEBUG", stream=console, logger_provider=provider)
 
@@ -258,12 +258,12 @@ def test_a_wrong_format_does_not_reach_the_application(
 
 
 def is_ours(handler: logging.Handler) -> bool:
-    """Whether `setup_logging` installed this handler."""
+    """Return whether `setup_logging` installed this handler."""
     return type(handler).__module__ == "auditspan_service.telemetry.logs"
 
 
 class Diagnostics:
-    """What psycopg tells about an error beside its text."""
+    """Diagnostics of a psycopg error beside its text."""
 
     message_primary = 'duplicate key value violates unique constraint "uq_users_email"'
 
@@ -300,7 +300,7 @@ class InvalidText(Exception):  # noqa: N818 - psycopg's name is InvalidTextRepre
         ),
     ],
 )
-def test_values_in_driver_messages_are_not_told(driver_error: Exception, said: str) -> None:
+def test_values_in_driver_messages_are_not_logged(driver_error: Exception, said: str) -> None:
     """An exception's text names the constraint and the code, not the value, in every cause."""
     in_sqlalchemy = IntegrityError("INSERT …", None, driver_error, hide_parameters=True)
     in_sqlalchemy.__cause__ = driver_error

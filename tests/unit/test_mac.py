@@ -36,7 +36,7 @@ def test_the_mac_is_hmac_sha256_of_the_body(secret: bytes, body: str) -> None:
     ids=["empty", "zeros", "other key", "other body", "cut", "not ASCII", "NUL"],
 )
 def test_any_other_mac_is_refused(mac: str) -> None:
-    """What is not the MAC of this body under this key does not verify, and is no crash either."""
+    """Anything but the MAC of this body under this key does not verify, and crashes nothing."""
     assert not KEY.verifies("body", mac)
 
 
@@ -61,7 +61,7 @@ def test_a_key_file_can_be_read_back(secret: bytes) -> None:
     ],
     ids=["empty", "no key", "capitals", "version", "id of another", "cut", "two", "prefix"],
 )
-def test_what_is_no_key_file_is_refused_without_showing_it(text: str) -> None:
+def test_damaged_key_file_is_refused_without_its_content(text: str) -> None:
     """A damaged key file is refused with a sentence, and the sentence has nothing of the secret."""
     with pytest.raises(AuditConfigError) as refusal:
         MacKey.parse(text)
@@ -91,7 +91,7 @@ def test_fingerprints_are_equal_for_equal_values_only(one: str, other: str) -> N
 
 @given(BODIES)
 def test_a_guess_cannot_be_checked_without_the_key(value: str) -> None:
-    """A fingerprint depends on the key and the column, and is no plain hash and no MAC."""
+    """A fingerprint depends on the key and the column; it is neither a plain hash nor a MAC."""
     shown = KEY.fingerprint("token", value)
     guesses = {
         OTHER.fingerprint("token", value),

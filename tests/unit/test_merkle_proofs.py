@@ -104,7 +104,7 @@ def test_every_growth_is_proven(later: int) -> None:
 
 
 @given(st.integers(1, 40), st.data())
-def test_a_damaged_proof_convinces_nobody(size: int, data: st.DataObject) -> None:
+def test_damaged_proof_is_refused(size: int, data: st.DataObject) -> None:
     """A hash exchanged, left out, added or cut short: the proof is refused and nothing crashes."""
     index = data.draw(st.integers(0, size - 1))
     proof = inclusion_proof(LEAVES[:size], index)
@@ -124,7 +124,7 @@ def test_a_damaged_proof_convinces_nobody(size: int, data: st.DataObject) -> Non
 
 
 @pytest.mark.parametrize(("index", "size"), [(-1, 3), (3, 3), (0, 0)])
-def test_there_is_no_proof_of_what_is_not_there(index: int, size: int) -> None:
+def test_no_proof_outside_the_tree(index: int, size: int) -> None:
     """A place outside the tree is refused when proving and when verifying."""
     with pytest.raises(ValueError, match="no leaf"):
         inclusion_proof(LEAVES[:size], index)
@@ -143,7 +143,7 @@ def test_a_tree_has_not_grown_from_a_larger_or_an_empty_one(size: int) -> None:
 
 @pytest.mark.parametrize("mac", ['"', "\\", "\n", "é", "\0"])
 def test_a_strange_mac_is_hashed_as_canonical_json(mac: str) -> None:
-    """Whatever somebody writes into the column, the leaf is that of the format."""
+    """Whatever is written into the column, the leaf is that of the format."""
     import rfc8785  # noqa: PLC0415 (this one claim needs it)
 
     members = {"v": 1, "id": "1", "recorded_at": "a", "mac": mac}

@@ -81,7 +81,7 @@ def test_a_mangled_key_is_refused(parse: type, text: str) -> None:
     ids=["length", "algorithm"],
 )
 def test_a_key_of_another_kind_is_refused(text: str) -> None:
-    """A wrong length or an unknown algorithm, with the hash adjusted, is no key."""
+    """A wrong length or an unknown algorithm, with the hash adjusted, is refused."""
     with pytest.raises(NoteError):
         PublicKey.parse(text)
 
@@ -105,14 +105,14 @@ def test_a_key_of_another_kind_is_refused(text: str) -> None:
         "",
     ],
 )
-def test_what_is_no_note_of_a_known_key_is_refused(note: str) -> None:
+def test_note_without_a_known_signature_is_refused(note: str) -> None:
     """Bad syntax, a false signature, and the lack of a known one: none of them opens."""
     with pytest.raises(NoteError):
         open_note(note, [KEYS[PETER]])
 
 
 @pytest.mark.parametrize("text", ["", "abc", "a\r\n", "\0\n", "a\udc00\n"])
-def test_what_cannot_stand_in_a_note_is_not_signed(text: str) -> None:
+def test_invalid_note_text_is_not_signed(text: str) -> None:
     """A text without its newline, or with control characters, is refused before it is signed."""
     with pytest.raises(NoteError):
         sign_note(text, [SigningKey.parse(SECRET)])
@@ -132,7 +132,7 @@ def test_a_key_without_a_proper_name_or_secret_is_not_made(name: str, seed: int)
     st.binary(min_size=32, max_size=32),
     st.lists(st.text("abc é", min_size=1), max_size=3),
 )
-def test_a_checkpoint_comes_back_from_its_note(size: int, root: bytes, extra: list[str]) -> None:
+def test_checkpoint_is_read_back_from_its_note(size: int, root: bytes, extra: list[str]) -> None:
     """Signed by two keys, opened by either, it is the checkpoint that was signed."""
     made = Checkpoint(origin="auditspan/shop/1", size=size, root=root, extensions=tuple(extra))
     keys = [SigningKey(name="shop", seed=bytes([n]) * 32) for n in (1, 2)]
@@ -141,8 +141,8 @@ def test_a_checkpoint_comes_back_from_its_note(size: int, root: bytes, extra: li
         assert made == Checkpoint.parse(open_note(note, [key.public]).text)
 
 
-def test_the_key_hashes_of_a_note_are_told_without_a_key() -> None:
-    """In the order of the signatures; nothing is verified, and what is no note is refused."""
+def test_key_hashes_of_a_note_need_no_key() -> None:
+    """In the order of the signatures; nothing is verified, and an invalid note is refused."""
     keys = [SigningKey(name="shop", seed=bytes([n]) * 32) for n in (1, 2)]
     assert [key.public.key_id for key in keys] == key_ids(sign_note("text\n", keys))
     with pytest.raises(NoteError):
@@ -184,7 +184,7 @@ def test_the_example_of_the_format_page_verifies() -> None:
         f"o\n1\n{ROOT}\n\n",
     ],
 )
-def test_what_is_no_checkpoint_is_refused(text: str) -> None:
+def test_invalid_checkpoint_is_refused(text: str) -> None:
     """There is one spelling of a checkpoint."""
     with pytest.raises(NoteError):
         Checkpoint.parse(text)

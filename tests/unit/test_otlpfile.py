@@ -127,7 +127,7 @@ def read(path: Path) -> tuple[list[Any], int]:
 
 
 def test_spans_of_the_sdk_come_back_whole(tmp_path: Path) -> None:
-    """What the SDK's file exporter wrote is read back with every field."""
+    """Records of the SDK's file exporter are read back with every field."""
     write_spans(tmp_path / "traces.jsonl")
     expected = [
         span(
@@ -316,7 +316,7 @@ PIECES = st.lists(
 
 
 def damaged_pieces(pieces: list[tuple[int, bool, bool]]) -> int:
-    """How many of (length, is complete, is followed by a newline) a reader can tell apart."""
+    """Return how many of (length, is complete, precedes a newline) a reader can distinguish."""
     count, after_torn = 0, False
     for length, is_complete, has_newline in pieces:
         if is_complete:
@@ -359,7 +359,9 @@ def test_every_cut_leaves_one_piece_and_the_next_export(
     assert ([text] * len(cuts), len(cuts)) == read(file)
 
 
-def test_damage_says_where_and_never_what(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damage_is_located_without_its_content(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Damage names the file, the line and whether it may be unfinished; it holds no content."""
     file = tmp_path / "audit.jsonl"
     line = log_line("secret")
@@ -409,7 +411,7 @@ def test_rotated_files_are_read_oldest_first(tmp_path: Path) -> None:
     assert bodies(tmp_path) == ROTATED
 
 
-def test_a_newline_that_was_rotated_away_is_no_damage(tmp_path: Path) -> None:
+def test_newline_in_the_next_file_is_not_damage(tmp_path: Path) -> None:
     """A record that ends one file and whose newline begins the next is complete."""
     (tmp_path / ROTATED[0]).write_bytes(log_line("first"))
     (tmp_path / "audit.jsonl").write_bytes(b"\n" + log_line("second"))
@@ -469,12 +471,12 @@ def test_only_one_trace_is_read_when_asked_for(tmp_path: Path) -> None:
 
 
 def test_an_empty_directory_holds_nothing(tmp_path: Path) -> None:
-    """A collector that has not written yet is no error."""
+    """A collector that has not written yet is not an error."""
     assert not bodies(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["absent", "absent/audit.jsonl", "file/audit.jsonl"])
-def test_absent_files_are_an_error_that_says_what_to_do(tmp_path: Path, name: str) -> None:
+def test_absent_file_names_the_setting(tmp_path: Path, name: str) -> None:
     """A path that is not there fails at the call and names the path and the setting."""
     (tmp_path / "file").touch()
     with pytest.raises(CollectorFilesError, match="AUDITSPAN_COLLECTOR_FILES") as error:

@@ -140,7 +140,7 @@ def test_rotated_files_of_other_programs_are_read_oldest_first(
 
 
 def test_numbered_files_that_shift_meanwhile_are_read_once(tmp_path: Path) -> None:
-    """When every file takes the next number during the reading, none is missed or read twice."""
+    """If every file takes the next number during the reading, none is missed or read twice."""
     for name in ("audit.jsonl.2", "audit.jsonl.1", "audit.jsonl"):
         (tmp_path / name).write_bytes(line(name))
     bodies = []
@@ -216,7 +216,7 @@ def test_other_formats_are_an_error_that_names_them(
     assert name in str(error.value)
 
 
-def test_packed_files_of_other_formats_are_not_passed_over(tmp_path: Path) -> None:
+def test_zstd_files_are_refused(tmp_path: Path) -> None:
     """A rotated file that was packed with zstd is an error, not a file that is not there."""
     (tmp_path / "audit.jsonl").write_bytes(line("first"))
     (tmp_path / "audit.jsonl.1.zst").write_bytes(ZSTD)
@@ -228,7 +228,7 @@ def test_packed_files_of_other_formats_are_not_passed_over(tmp_path: Path) -> No
 def test_files_without_a_complete_document_are_not_taken_for_another_format(
     tmp_path: Path, content: bytes
 ) -> None:
-    """What a crash leaves of a live file is damage, and no error."""
+    """A live file cut off by a crash is damage, and not an error."""
     (tmp_path / "audit.jsonl").write_bytes(content)
     assert [] == read(tmp_path)[0]
 
@@ -249,7 +249,7 @@ def test_file_with_another_name_is_named_and_not_passed_over(
 def test_file_with_another_name_beside_others_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A forgotten copy does not stop the check; a file of another program is no matter of ours."""
+    """A forgotten copy does not stop the check; files of other programs are left alone."""
     (tmp_path / "audit.jsonl").write_bytes(line("first"))
     (tmp_path / "audit.jsonl.old").write_bytes(line("older"))
     (tmp_path / "settings.json").write_text('{"resource": 1}')

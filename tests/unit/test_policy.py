@@ -16,7 +16,7 @@ COLUMNS = {"id", "email", "password", "iban", "touched_at", "fullName"}
 
 
 def model(decision: Any, name: str = "BankAccount") -> AuditedModel | None:
-    """What is audited of a model with this `__audit__`; its attributes are named otherwise."""
+    """Return the audited columns of a model with this `__audit__` and other attribute names."""
 
     class Base(DeclarativeBase):
         pass
@@ -128,7 +128,7 @@ def test_a_misspelt_policy_fails_when_the_mappers_are_configured() -> None:
 
 @pytest.mark.parametrize("member", ["include", "exclude", "redact", "reveal", "ignore"])
 def test_a_name_in_place_of_names_is_refused(member: str) -> None:
-    """`redact="iban"` is no collection of columns, and does not pass for one of letters."""
+    """`redact="iban"` is refused, and not read as a collection of letters."""
     names: dict[str, Any] = {member: "iban"}
     with pytest.raises(AuditConfigError):
         model(Policy(**names))
@@ -142,7 +142,7 @@ def test_a_decision_of_another_kind_is_refused(decision: Any) -> None:
 
 
 def test_the_primary_key_is_always_recorded() -> None:
-    """A row that nobody can find is no record, whatever the policy leaves out."""
+    """A policy cannot leave out the primary key, by which a record is found."""
     audited = model(Policy(include=set()))
     assert audited is not None
     assert [("id",), ["id"]] == [audited.primary_key, [c.name for c in audited.columns]]

@@ -1,4 +1,4 @@
-"""What people import: exactly the intended names, and an explanation for every error."""
+"""The public names: exactly the intended ones, and an explanation for every error."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_public_names_are_exactly_the_intended_ones() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(INTENDED | set(CODES)))
-def test_a_public_name_is_there_and_says_what_it_promises(name: str) -> None:
+def test_public_name_exists_and_has_a_docstring(name: str) -> None:
     """Every public name can be imported and has a docstring of its own, a sentence at least."""
     found = getattr(auditspan, name)
     assert str(found.__doc__).partition("\n\n")[0].rstrip().endswith(".")
@@ -124,14 +124,14 @@ def test_an_error_is_drawn_in_the_tree(error: type[AuditError]) -> None:
 
 
 @EACH
-def test_an_error_without_a_message_still_says_something(error: type[AuditError]) -> None:
+def test_error_without_a_message_has_the_default(error: type[AuditError]) -> None:
     """A bare raise gives the first line of the class, a message is kept, both name the page."""
     assert str(error()).startswith(str(inspect.getdoc(error)).partition("\n")[0])
     assert str(error("do this")).startswith("do this")
     assert f"docs/errors/{error.code}.md" in str(error("do this"))
 
 
-def test_an_unavailable_sink_says_when_to_come_back() -> None:
+def test_unavailable_sink_has_retry_after() -> None:
     """The seconds that a sink asked for travel with its error."""
     assert SinkUnavailableError("busy", retry_after=1.5).retry_after == 1.5
     assert SinkUnavailableError("busy").retry_after is None

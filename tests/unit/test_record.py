@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditspan.errors import AuditBodyError, AuditConfigError
-from auditspan.format.record import Actor, AuditRecord, Request, Service, Target
+from auditspan.format.record import AuditRecord
+from auditspan.format.record_parts import Actor, Request, Service, Target
 
 LIMIT = 64 * 1024
 VALUE_LIMIT = 16 * 1024
@@ -113,7 +114,7 @@ def test_the_body_has_exactly_the_members_of_the_format(
         (Actor.unknown(), ("unknown", None)),
     ],
 )
-def test_the_five_actors_are_told_apart(actor: Actor, expected: tuple[str, str | None]) -> None:
+def test_actor_types_are_distinct(actor: Actor, expected: tuple[str, str | None]) -> None:
     """Anonymous, system and unknown are three things; an id is always a string."""
     shown = json.loads(MINIMAL._replace(actor=actor).body())["actor"]
     assert expected == (shown.pop("type"), shown.pop("id"))
@@ -140,10 +141,10 @@ def test_a_body_is_always_below_64_kib(values: dict[str, tuple[str, str]]) -> No
 
 
 @given(st.dictionaries(st.text("abc", min_size=1), TEXT, max_size=9), TEXT)
-def test_what_stands_in_place_of_a_value_is_its_length_and_hash(
+def test_long_value_is_replaced_by_its_length_and_hash(
     metadata: dict[str, str], value: str
 ) -> None:
-    """A shortened value can be checked by whoever has it: length and SHA-256 of its UTF-8."""
+    """A copy of a shortened value can be checked: length and SHA-256 of its UTF-8."""
     changes: Any = {"bio": {"new": value}}
     body = json.loads(MINIMAL._replace(changes=changes, metadata=metadata).body())
     stands = body["changes"]["bio"]["new"]
@@ -183,9 +184,19 @@ def test_no_member_makes_a_body_too_long(change: Any, size: int) -> None:
         assert len(body.encode()) < LIMIT
 
 
+def test_refused_text_of_an_actor_or_a_request_is_named() -> None:
+    """The error says which member is outside the profile."""
+    for part, name in (
+        (Actor.user(1, label="\0"), "label"),
+        (Request(user_agent="\0"), "user_agent"),
+    ):
+        with pytest.raises(AuditBodyError, match=f"{name} cannot be in an audit body"):
+            _ = part.text
+
+
 @pytest.mark.parametrize("value", [1.5, 2**53, "a\0", "\ud800", {"a\0": 1}, b"a"], ids=repr)
 @pytest.mark.parametrize("member", ["metadata", "changes", "reason"])
-def test_what_is_outside_the_profile_is_refused(member: str, value: Any) -> None:
+def test_value_outside_the_profile_is_refused(member: str, value: Any) -> None:
     """A value that would be altered by being written is refused before anything is written."""
     held: Any = {"metadata": {"a": value}, "changes": {"a": {"new": value}}, "reason": value}
     with pytest.raises(AuditBodyError):
@@ -214,7 +225,7 @@ def test_an_hour_that_a_clock_repeats_is_two_hours() -> None:
 
 
 def test_a_naive_time_is_refused() -> None:
-    """A time without a zone is no instant, and is not taken for one."""
+    """A time without a zone is refused: it is not an instant."""
     with pytest.raises((AuditBodyError, ValueError)):
         MINIMAL._replace(occurred_at=datetime(2026, 1, 1)).body()  # noqa: DTZ001 - the claim
 
@@ -230,7 +241,7 @@ def test_a_text_that_two_threads_make_is_the_same(part: Actor | Service | Reques
 
 @pytest.mark.parametrize("id_", [None, "", " ", b"7", True, object()])
 def test_actor_without_a_usable_id_is_refused(id_: object) -> None:
-    """A user without an id, or with one that identifies nobody, is no user."""
+    """A user without an id, or with one that identifies no user, is refused."""
     with pytest.raises(AuditConfigError, match=r"Actor\.anonymous\(\)"):
         Actor.user(id_)
 

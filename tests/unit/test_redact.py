@@ -108,7 +108,7 @@ def test_a_secret_word_is_seen_where_words_run_together(name: str) -> None:
     ],
 )
 def test_an_ordinary_name_is_not_secret(name: str) -> None:
-    """What auditors want to read is not hidden by a word that happens to be inside another."""
+    """Words that auditors want to read are not hidden because another word is inside them."""
     assert not is_secret_name(name)
 
 
@@ -229,7 +229,7 @@ def test_password_hash_is_recognised_inside_of_a_text(value: str) -> None:
     ],
     ids=repr,
 )
-def test_ordinary_value_is_no_password_hash(value: Any) -> None:
+def test_ordinary_value_is_not_redacted(value: Any) -> None:
     """Prices, prose about hashing and values of other types stay readable."""
     assert not is_password_hash(value)
 
@@ -317,7 +317,7 @@ def test_password_hash_beside_a_character_that_no_body_holds_is_redacted(
 
 
 @pytest.mark.parametrize("text", ["x", "[1,", ""])
-def test_member_named_like_a_document_is_no_error(text: str) -> None:
+def test_member_named_like_a_document_is_accepted(text: str) -> None:
     """Metadata may have a member `$json` of its own."""
     metadata: Any = {"a": {"$json": text}}
     assert metadata == redact_members("metadata", metadata, Secrets(), None)

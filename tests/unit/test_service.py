@@ -14,7 +14,8 @@ from auditspan.delivery.log_record import log_record
 from auditspan.errors import AuditBodyError
 from auditspan.format import SealedRow
 from auditspan.format.body import read_event
-from auditspan.format.record import Actor, AuditRecord, Service
+from auditspan.format.record import AuditRecord
+from auditspan.format.record_parts import Actor, Service
 from auditspan.telemetry import service_from_resource
 from auditspan.telemetry.service import of_environment
 

@@ -20,7 +20,7 @@ def line(name: str, field: FieldInfo) -> str:
     return f"| `AUDITSPAN_{name.upper()}` | {f'`{default}`' if default else ''} | {says} |"
 
 
-def test_every_setting_stands_in_the_page() -> None:
+def test_every_setting_is_on_the_page() -> None:
     """Name, default and meaning, in the order of the code; and no setting that is none."""
     expected = [line(name, field) for name, field in Settings.model_fields.items()]
     page = PAGE.read_text(encoding="utf-8").splitlines()

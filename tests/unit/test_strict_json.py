@@ -51,7 +51,7 @@ def test_any_bytes(data: bytes) -> None:
 
 @given(st.text(alphabet='[]{}",:\\ a1', max_size=60))
 def test_takes_no_more_than_python(text: str) -> None:
-    """What Python's parser refuses is refused."""
+    """The strict parser refuses everything that Python's parser refuses."""
     try:
         parse(text.encode())
     except StrictJsonError:

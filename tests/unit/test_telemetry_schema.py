@@ -14,7 +14,8 @@ import yaml
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from auditspan.delivery.log_record import ExportRecord, checkpoint_record, log_record
-from auditspan.format.record import Actor, AuditRecord, Request, Service, Target
+from auditspan.format.record import AuditRecord
+from auditspan.format.record_parts import Actor, Request, Service, Target
 from auditspan.format.rows import SealedRow, SignedCheckpoint
 from auditspan.telemetry import semconv
 from auditspan.telemetry.pointer import pointer
@@ -131,7 +132,7 @@ def test_no_name_is_given_twice() -> None:
     assert len(GROUPS) == len({group["id"] for group in GROUPS})
 
 
-def test_every_name_says_what_it_is() -> None:
+def test_every_name_has_a_description() -> None:
     """Groups and attributes have a sentence; attributes, events and metrics have their form."""
     for one in [*GROUPS, *attributes().values()]:
         assert one["brief"].endswith("."), one["id"]
@@ -149,7 +150,7 @@ def test_an_event_refers_to_attributes_that_exist(event: dict[str, Any]) -> None
 
 
 def fits(name: str, value: object) -> bool:
-    """Whether a value is of the registered type of its attribute."""
+    """Return whether a value has the registered type of its attribute."""
     kind = attributes()[name]["type"]
     if isinstance(kind, dict):
         return value in [member["value"] for member in kind["members"]]
@@ -163,7 +164,7 @@ def resource(record: ExportRecord) -> dict[str, str]:
 
 
 def emitted() -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """What is really emitted for a record that has everything."""
+    """Return the attributes emitted for a record that has everything."""
     yield "event.auditspan.span", pointer(RECORD)
     yield "event.auditspan.record", log_record(ROW).attributes
     yield "event.auditspan.checkpoint", checkpoint_record(CHECKPOINT).attributes
@@ -171,7 +172,7 @@ def emitted() -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 @pytest.mark.parametrize(("identifier", "found"), list(emitted()))
-def test_what_is_emitted_is_what_is_registered(identifier: str, found: Mapping[str, Any]) -> None:
+def test_emitted_attributes_are_registered(identifier: str, found: Mapping[str, Any]) -> None:
     """A record with everything carries every attribute of its event, of the registered type."""
     expected = {one.get("ref", one.get("id")) for one in group(identifier)["attributes"]}
     assert expected == set(found)
@@ -179,7 +180,7 @@ def test_what_is_emitted_is_what_is_registered(identifier: str, found: Mapping[s
 
 
 def test_a_record_with_nothing_carries_what_is_required() -> None:
-    """What is required is always there, and what is not known is absent, not empty."""
+    """Required attributes are always present, and unknown ones are absent, not empty."""
     bare = AuditRecord(
         event_id=RECORD.event_id,
         occurred_at=RECORD.occurred_at,
@@ -217,7 +218,7 @@ def test_no_telemetry_name_is_spelled_outside_the_one_module() -> None:
     assert set() == spelled
 
 
-def test_every_metric_is_recorded_by_somebody() -> None:
+def test_every_registered_metric_is_recorded() -> None:
     """A metric that is promised is recorded somewhere in the library."""
     text = "".join(
         path.read_text(encoding="utf-8")

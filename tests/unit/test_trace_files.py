@@ -223,7 +223,7 @@ def test_only_the_chunks_of_a_trace_are_read(directory: Path) -> None:
 
 
 def test_a_file_that_grows_is_indexed_from_its_last_chunk(directory: Path) -> None:
-    """What was indexed before is not read again, also under the name of a rotated file."""
+    """Indexed parts are not read again, also under the name of a rotated file."""
     file = fill(directory, 2000)
     files = TraceFiles(directory, chunk=CHUNK)
     files.index()
@@ -355,7 +355,7 @@ def test_a_directory_without_write_permission_is_indexed_in_memory(directory: Pa
 
 @pytest.mark.parametrize("damage", ["no database", "other tables", "a link"])
 def test_a_damaged_index_is_not_trusted(directory: Path, damage: str) -> None:
-    """A file that is no index does not prevent the search."""
+    """A file other than an index does not prevent the search."""
     fill(directory, 50)
     index = directory / INDEX_NAME
     if damage == "no database":
@@ -369,7 +369,7 @@ def test_a_damaged_index_is_not_trusted(directory: Path, damage: str) -> None:
     assert not (directory / "elsewhere").exists()
 
 
-def test_files_that_are_gone_leave_the_index(directory: Path) -> None:
+def test_deleted_files_leave_the_index(directory: Path) -> None:
     """So the index does not grow for ever."""
     files = TraceFiles(directory, chunk=CHUNK)
     for number in range(3):

@@ -275,13 +275,13 @@ def test_log_records_alone_are_a_trace() -> None:
     assert expected == rendered([], logs)
 
 
-def test_a_log_record_without_a_time_stands_where_it_was_observed() -> None:
+def test_log_record_without_a_time_is_sorted_by_its_observed_time() -> None:
     """Only the observed timestamp is certain to be there."""
     expected = ["span 0  INTERNAL  1.0 ms", "└─ +1.0 ms  log record  INFO  hello"]
     assert expected == rendered([span(0)], [log(0, time=0, observed=nanoseconds(1))])
 
 
-def test_what_was_written_twice_stands_once() -> None:
+def test_duplicates_are_shown_once() -> None:
     """Spans by their id and records by their uid stand once with a number; others are kept."""
     same = log(1, 1, attributes={"log.record.uid": "u"})
     expected = [

@@ -17,7 +17,8 @@ import auditspan.verify.steps
 from auditspan.cli.commands.verify import verify as command
 from auditspan.format import Keyring, MacKey
 from auditspan.format.columns import COLUMNS, derived_columns
-from auditspan.format.record import Actor, AuditRecord, Service, Target
+from auditspan.format.record import AuditRecord
+from auditspan.format.record_parts import Actor, Service, Target
 from auditspan.format.rows import SealedLeaf
 from auditspan.tlog.merkle import Tree, hash_leaf
 from auditspan.verify.finding import Finding
@@ -43,7 +44,7 @@ class Trail:
     roots: Roots
 
     def findings(self, key: MacKey | None = KEY) -> list[Finding]:
-        """What the verifier says of it."""
+        """Return the findings of the verifier."""
         pieces = checked_pieces(self.leaves, RowCheck(keys=Keyring(key)))
         return list(Verifier(roots=self.roots).check(pieces))
 
@@ -79,7 +80,7 @@ def row(number: int) -> SealedLeaf:
 
 
 def hashed(leaf: SealedLeaf) -> SealedLeaf:
-    """The leaf with the hash of its row, as whoever rewrites the table would make it."""
+    """Return the leaf with the hash of its row, as an attacker who rewrites the table makes it."""
     assert leaf.body is not None
     assert leaf.recorded_at is not None
     made = hash_leaf(row_id=leaf.row_id, recorded_at=leaf.recorded_at, mac=leaf.mac, body=leaf.body)
@@ -117,7 +118,7 @@ def with_leaf(at: int, leaf: SealedLeaf) -> Trail:
 
 @pytest.mark.parametrize("key", [KEY, None], ids=["key", "no key"])
 def test_a_clean_trail_has_no_finding(key: MacKey | None) -> None:
-    """What was written by the application is whole, with or without the key at hand."""
+    """Rows of the application have no finding, with the key or without it."""
     assert [] == CLEAN.findings(key)
 
 
@@ -242,8 +243,8 @@ def test_a_checkpoint_of_no_leaves_is_checked_too() -> None:
     "body",
     ["null", "1", '"a"', "[1]", "{}", '{"v":1}', '{"v":1,"v":1}', '{"actor":[],"v":1}', "NaN"],
 )
-def test_a_body_that_is_no_body_is_a_finding_and_no_crash(body: str) -> None:
-    """Whoever can write the table can write anything into it; the verifier goes on."""
+def test_invalid_body_is_a_finding(body: str) -> None:
+    """Anyone who can write to the table can write anything into it; the verifier continues."""
     leaf = hashed(LEAVES[4]._replace(body=body, mac=KEY.sign(body)))
     assert 4 in {finding.seq for finding in with_leaf(4, leaf).findings()}
 

@@ -118,7 +118,7 @@ def add_triggers(context: AutogenContext, upgrade: UpgradeOps) -> None:
     metadatas = target_metadata({"target_metadata": context.metadata})
     for metadata in metadatas:
         for staged in staged_tables(metadata):
-            proposal.want(staged)
+            proposal.require(staged)
     proposal.add_removals({key for metadata in metadatas for key in metadata.tables})
     upgrade.ops[:] = [*proposal.first, *upgrade.ops, *proposal.last]
 
@@ -152,7 +152,7 @@ class _Proposal:
             if isinstance(one, CreateTableOp) and one.table_name == STAGING
         ]
 
-    def want(self, staged: StagedTable) -> None:
+    def require(self, staged: StagedTable) -> None:
         """Add the operations that create or replace the triggers of a table."""
         table = staged.table
         self._wanted.add(table.key)

@@ -2,12 +2,13 @@
 
 triggers postgresql sqlite          triggers stage row images in `audit_change`
 schema_events altered migration     they are created, and follow the tables that they are on
-hooks watch origin                  the origin of each write is noted, and drained before COMMIT
-drain assembler parts objects       staged rows become changes of objects
+hooks watch writes origin           the origin of each write is noted before it is executed
+transactions commits drain          staged rows are taken before COMMIT
+assembler parts objects             they become changes of objects
 classes link_runs counted_rows      their classes, links, and rows that are only counted
 recorder writer                     changes become audit rows
 leftovers                           staged rows that no application drained
-transactions open_transaction       the state of a connection's transaction
+open_transaction                    the state of a connection's transaction
 journal                             records are announced after the outermost transaction commits
 registry                            the trails of an engine
 """

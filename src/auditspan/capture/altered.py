@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, MetaData, Table, inspect
+from sqlalchemy import Connection, Table, inspect
 
 from auditspan.capture.ddl import schema_change
 from auditspan.capture.drain import drain_now
@@ -16,7 +16,7 @@ from auditspan.capture.migration import is_migrated
 from auditspan.capture.open_transaction import busy, open_transaction
 from auditspan.capture.registry import captures_of
 from auditspan.capture.triggers import create_triggers, staged_tables
-from auditspan.storage import STAGING, staging_of
+from auditspan.storage import STAGING
 from auditspan.storage.triggers import (
     TRIGGERS,
     StagedTable,
@@ -43,10 +43,11 @@ def before_schema_change(connection: Connection, statement: str) -> None:
     stay, and only a migration creates them again: an application has no privilege to.
     """
     change, of = schema_change(statement), TRIGGERS.find(connection)
-    is_migration = is_migrated(connection, anew=True)
+    transaction = open_transaction(connection)
+    transaction.is_migrated = None  # it may have begun since
+    is_migration = is_migrated(connection, transaction)
     if change is None or of is None or (of.SURVIVES_ALTER and not is_migration):
         return
-    transaction = open_transaction(connection)
     transaction.touched |= change.tables
     if change.verb == "DROP" and change.tables & {STAGING, "audit_event"}:
         drain_first(connection)
@@ -78,18 +79,17 @@ def restore_touched(connection: Connection) -> None:
     if transaction.touched:
         with busy(connection):
             for capture in captures_of(connection):
-                _restore_all(connection, capture.metadata, transaction.touched)
+                _restore_all(connection, capture.staging, transaction.touched)
         transaction.touched.clear()
 
 
-def _restore_all(connection: Connection, metadata: MetaData, touched: set[str]) -> None:
-    staging = staging_of(metadata)
-    if staging is None or not inspect(connection).has_table(staging.name, schema=staging.schema):
+def _restore_all(connection: Connection, staging: Table, touched: set[str]) -> None:
+    if not inspect(connection).has_table(staging.name, schema=staging.schema):
         return
     if staging.name in touched:
         for sql in TRIGGERS.of(connection).staging_statements(staging, connection.dialect):
             connection.exec_driver_sql(sql)
-    for staged in staged_tables(metadata):
+    for staged in staged_tables(staging.metadata):
         if touched & {staged.table.name.lower(), staging.name}:
             _restore(connection, staged)
 

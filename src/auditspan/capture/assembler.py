@@ -68,9 +68,12 @@ class Assembler:
         for batch in batches:
             for change in batch:
                 self._take(change)
-            yield from self._closed(is_last=False)
+            if len(self._objects) >= _KEPT_OBJECTS:
+                self._objects.clear()
+            yield from self._closed()
+        self._objects.clear()
         self._entries += self._counted.values()
-        yield from self._closed(is_last=True)
+        yield from self._closed()
 
     def look(self, batch: list[StagedChange]) -> bool:
         """Note the classes of joined-inheritance objects; return False if no model has such."""
@@ -169,12 +172,10 @@ class Assembler:
             is_migration=origin.is_migration,
         )
 
-    def _closed(self, *, is_last: bool) -> Iterator[Iterator[Attributed]]:
-        """Yield the changes of complete entries; objects may still wait for rows."""
+    def _closed(self) -> Iterator[Iterator[Attributed]]:
+        """Yield the changes of the entries that wait for no further rows, if there are any."""
         closed, self._entries = self._entries, []
-        if is_last or len(self._objects) >= _KEPT_OBJECTS:
-            self._objects.clear()
-        elif self._objects:
+        if self._objects:
             waiting = {id(found) for found in self._objects.values()}
             self._entries = [entry for entry in closed if id(entry) in waiting]
             closed = [entry for entry in closed if id(entry) not in waiting]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from typing import NoReturn
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -26,8 +26,8 @@ def sqlstate(error: DBAPIError) -> str | None:
     return found
 
 
-class refused_as(AbstractContextManager[None]):  # noqa: N801 (used as a function)
-    """Raise database errors as `AuditWriteError`, with the next step.
+def raise_as_refused(error: Exception, message: str) -> NoReturn:
+    """Raise a database error as `AuditWriteError` with the next step, and others unchanged.
 
     Errors that ask the application to retry its transaction are raised unchanged, since that is
     how the application recognizes them; without a trail, its own COMMIT would have raised them.
@@ -35,14 +35,9 @@ class refused_as(AbstractContextManager[None]):  # noqa: N801 (used as a functio
     Raises:
         AuditWriteError: the database refused for any other reason.
     """
-
-    def __init__(self, message: str) -> None:
-        self._message = message
-
-    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
-        """Raise the error of the block as described."""
-        if isinstance(error, SQLAlchemyError) and not asks_for_retry(error):
-            raise AuditWriteError(f"{self._message}: {_next_step(error)}") from error
+    if isinstance(error, SQLAlchemyError) and not asks_for_retry(error):
+        raise AuditWriteError(f"{message}: {_next_step(error)}") from error
+    raise error
 
 
 def _next_step(error: SQLAlchemyError) -> str:

@@ -7,7 +7,6 @@ the remaining records are announced after COMMIT has returned without an error.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
 from auditspan.errors import AuditWriteError
@@ -48,7 +47,6 @@ class Journal:
     _frames: list[_Frame] = field(default_factory=lambda: [_Frame()])
     _announce: Announce | None = None
     _is_given_up: bool = False
-    _context: Context = field(default_factory=copy_context)
 
     def counted(self, records: Iterable[AuditRecord], announce: Announce) -> Iterator[AuditRecord]:
         """Remember records while they pass, and the function that announces them."""
@@ -102,17 +100,13 @@ class Journal:
         for frame in released:
             self._frames[-1].merge(frame)
 
-    def committing(self) -> None:
-        """Note the context of the commit; the span events go on its span."""
-        self._context = copy_context()
-
     def committed(self) -> None:
         """Announce the remaining records."""
         whole, *inner = self._frames
         for frame in inner:
             whole.merge(frame)
         if whole.counts and self._announce is not None and not self._is_given_up:
-            self._context.run(self._announce, whole.first, whole.counts)
+            self._announce(whole.first, whole.counts)
 
     def _position(self, name: str) -> int:
         """Return the position of the innermost savepoint of this name; the root has no name."""

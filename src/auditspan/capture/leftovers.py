@@ -52,10 +52,7 @@ def take_leftovers(connection: Connection, capture: Capture, limit: int = BATCH)
     Raises:
         AuditWriteError: the changes could not be recorded.
     """
-    staging = staging_of(capture.metadata)
-    if staging is None:
-        return 0
-    of = CAPTURE_DIALECTS.of(connection)
+    staging, of = capture.staging, CAPTURE_DIALECTS.of(connection)
     with busy(connection):
         bases = _bases(capture.metadata)
         rows = _take(connection, staging, _known(capture.metadata), bases, limit)

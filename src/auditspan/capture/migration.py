@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, MetaData, Table, inspect
 
 from auditspan.capture.dialects import CAPTURE_DIALECTS
-from auditspan.capture.open_transaction import open_transaction
+from auditspan.capture.open_transaction import OpenTransaction, open_transaction
 from auditspan.capture.origin import Origin
 from auditspan.format import Actor
 from auditspan.storage import STAGING
@@ -54,17 +54,12 @@ def migrated_metadata(connection: Connection) -> tuple[MetaData, ...] | None:
     return None
 
 
-def is_migrated(connection: Connection, *, anew: bool = False) -> bool:
-    """Return whether Alembic migrates on this connection; cached for the transaction.
+def is_migrated(connection: Connection, transaction: OpenTransaction) -> bool:
+    """Return whether Alembic migrates on this connection, as found at the first call.
 
     The check costs 20 microseconds, and most programs that import Alembic do not migrate.
-
-    Args:
-        connection: the connection.
-        anew: check again.
     """
-    transaction = open_transaction(connection)
-    if transaction.is_migrated is None or anew:
+    if transaction.is_migrated is None:
         transaction.is_migrated = migrated_metadata(connection) is not None
     return transaction.is_migrated
 

@@ -33,19 +33,17 @@ class SingleRow(NamedTuple):
 
     def changes(self) -> Iterator[RowChange]:
         """Yield the changes to record: none if it is not audited or changes nothing relevant."""
-        part = self.reader.read(self.staged)
+        reader, part = self.reader, self.reader.read(self.staged)
         for one in part.split() if part.changes_class else (part,):
-            yield from self._changes(one)
-
-    def _changes(self, part: Part) -> Iterator[RowChange]:
-        kind = self.reader.kind(part.last)
-        if kind is None:
-            return
-        verb, changes = part.verb, self.reader.changes(part, kind)
-        if verb != "update" or not changes.keys() <= kind.ignored:
-            version = self.reader.version(kind, part.last)
-            target = Target(type=kind.type, id=part.id, version=version)
-            yield _change([(part, kind)], verb, target, changes, self.staged.id)
+            image, verb = one.last, one.verb
+            kind = reader.kind(image)
+            if kind is None:
+                continue
+            changes = reader.changes(one, kind)
+            if verb != "update" or not changes.keys() <= kind.ignored:
+                version = reader.version(kind, image)
+                target = Target(type=kind.type, id=reader.id(image), version=version)
+                yield _change([(one, kind)], verb, target, changes, self.staged.id)
 
 
 @dataclass(kw_only=True)
@@ -118,7 +116,10 @@ def _change(found: Found, verb: str, target: Target, changes: Changes, change_id
     change = RowChange(
         verb=verb, target=target, changes=changes, change_id=change_id, readable=readable
     )
-    if not any(kind.erasable for _, kind in found):
+    for _, kind in found:
+        if kind.erasable:
+            break
+    else:
         return change
     subject = Subject(target.type, found[0][0].id)
     return change._replace(disclosures=of_changes(found, subject, changes, readable))

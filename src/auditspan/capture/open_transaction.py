@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from weakref import ReferenceType
+from weakref import ReferenceType, ref
 
 from sqlalchemy import Connection, MetaData
 
@@ -31,15 +31,28 @@ Info = MutableMapping[Any, Any]
 """`Connection.info`, which belongs to the driver's connection and is emptied when that is lost."""
 
 
-@dataclass(kw_only=True, eq=False)
+class Busy(AbstractContextManager[None]):
+    """Blocks of auditspan's own statements, in which transactions may begin and end."""
+
+    blocks = 0
+
+    def __enter__(self) -> None:
+        self.blocks += 1
+
+    def __exit__(self, *_error: object) -> None:
+        self.blocks -= 1
+
+
+@dataclass(eq=False)
 class OpenTransaction:
     """State of one transaction.
 
     Attributes:
-        floor: on SQLite, the newest id that others had staged before this transaction wrote.
-        has_begun: whether a write has been noted.
-        busy_blocks: how many blocks are open in which auditspan itself uses the connection.
+        busy: the blocks in which auditspan itself uses the connection.
+        connection: the connection, which the pool may lend to others later.
         is_creating: whether `create_all` or `drop_all` uses the connection.
+        floor: on SQLite, the newest id that others had staged before this transaction wrote.
+        journal: the records that are not yet announced; None if there are none, and no savepoints.
         written: the metadata whose tables may have staged changes since the last drain.
         peers: the connections of the session that this one belongs to.
         touched: names, in lower case, of tables whose triggers must be created again.
@@ -47,10 +60,11 @@ class OpenTransaction:
         can_record: in a migration, by schema, whether the audit tables exist, as far as known.
     """
 
-    floor: int = 0
-    has_begun: bool = False
-    busy_blocks: int = 0
+    busy: Busy
+    connection: ReferenceType[Connection]
     is_creating: bool = False
+    floor: int = 0
+    journal: Journal | None = None
     written: set[MetaData] = field(default_factory=set)
     peers: Collection[ReferenceType[Connection]] = ()
     touched: set[str] = field(default_factory=set)
@@ -58,34 +72,27 @@ class OpenTransaction:
     can_record: dict[str | None, bool] = field(default_factory=dict)
     _origins: list[tuple[int, Origin]] = field(default_factory=list)
     _tx_id: str | None = None
-    _journal: Journal | None = None
-
-    @property
-    def journal(self) -> Journal:
-        """The records that are not yet announced."""
-        if self._journal is None:
-            self._journal = Journal()
-        return self._journal
-
-    @property
-    def has_journal(self) -> bool:
-        """True if there may be records, or savepoints."""
-        return self._journal is not None
 
     @property
     def is_busy(self) -> bool:
         """True while auditspan itself, `create_all` or `drop_all` uses the connection."""
-        return self.busy_blocks > 0 or self.is_creating
+        return self.busy.blocks > 0 or self.is_creating
+
+    @property
+    def has_begun(self) -> bool:
+        """True if a write has been noted."""
+        return bool(self._origins)
+
+    def opened_journal(self) -> Journal:
+        """Return the journal, a new one if there was none."""
+        if self.journal is None:
+            self.journal = Journal()
+        return self.journal
 
     def tx_id(self, new_id: Callable[[], str]) -> str:
         """Return the id of the transaction, one for all its savepoints."""
         self._tx_id = self._tx_id or new_id()
         return self._tx_id
-
-    def begin(self, floor: int, origin: Origin) -> None:
-        """Note the origin of the first write; changes before the next origin belong to it."""
-        self.has_begun, self.floor = True, floor
-        self.note(0, origin)
 
     def needs(self, origin: Origin) -> bool:
         """Return whether a position must be noted, because the context has changed."""
@@ -94,57 +101,44 @@ class OpenTransaction:
         return not is_same_context(last, origin) or (moved and not origin.is_counted)
 
     def note(self, position: int, origin: Origin) -> None:
-        """Note the origin of changes from this position on."""
+        """Note the origin of changes from this position on: 0 for the first write."""
         self._origins.append((position, origin))
 
-    def at(self, position: int) -> Origin | None:
-        """Return the origin of a change; None if none was noted."""
+    def at(self, position: int) -> Origin:
+        """Return the origin of a change; a write MUST have been noted."""
         for start, origin in reversed(self._origins):
             if start <= position:
                 return origin
-        return None
+        return self._origins[0][1]
 
 
 def open_transaction(connection: Connection) -> OpenTransaction:
     """Return the state of the connection's running transaction."""
     info = connection.info
+    found = opened(info)
+    if found is None:
+        found = info[_KEY] = OpenTransaction(Busy(), ref(connection))
+    found.connection = ref(connection)
+    return found
+
+
+def opened(info: Info) -> OpenTransaction | None:
+    """Return the state of the running transaction; None if nothing was done in it."""
     found: OpenTransaction | None = info.get(_KEY)
-    return begin(info) if found is None else found
-
-
-def begin(info: Info) -> OpenTransaction:
-    """Return the state of a new transaction, which may begin in a busy block."""
-    last = end(info)
-    begun = info[_KEY] = OpenTransaction(busy_blocks=last.busy_blocks if last else 0)
-    return begun
+    return found
 
 
 def end(info: Info) -> OpenTransaction | None:
-    """Take the state of the transaction that has ended, if its state is known."""
+    """Take the state of the transaction that has ended; the next one may begin in a busy block."""
     ended: OpenTransaction | None = info.pop(_KEY, None)
-    if ended is not None and ended.busy_blocks:
-        info[_KEY] = OpenTransaction(busy_blocks=ended.busy_blocks)
+    if ended is not None and ended.busy.blocks:
+        info[_KEY] = OpenTransaction(ended.busy, ended.connection)
     return ended
-
-
-class _Busy(AbstractContextManager[None]):
-    """Block of auditspan's own statements, in which transactions may begin and end."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._info = connection.info
-        self._transaction = open_transaction(connection)
-
-    def __enter__(self) -> None:
-        self._transaction.busy_blocks += 1
-
-    def __exit__(self, *_error: object) -> None:
-        now = self._info.get(_KEY, self._transaction)
-        now.busy_blocks = max(now.busy_blocks - 1, 0)
 
 
 def busy(connection: Connection) -> AbstractContextManager[None]:
     """Mark the statements inside the block as auditspan's own."""
-    return _Busy(connection)
+    return open_transaction(connection).busy
 
 
 def is_read_only(connection: Connection) -> bool:

@@ -65,6 +65,8 @@ def _transaction_status(connection: Connection) -> int | None:
     Drivers without libpq (asyncpg, pg8000) do not tell a failed transaction: a statement does.
     """
     driver: Any = connection.connection.driver_connection
+    if hasattr(driver, "pgconn"):  # psycopg, whose `info` is a new object each time
+        return int(driver.pgconn.transaction_status)
     if hasattr(driver, "info"):
         return int(driver.info.transaction_status)
     if hasattr(driver, "is_in_transaction") and not driver.is_in_transaction():

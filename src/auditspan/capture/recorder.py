@@ -78,12 +78,13 @@ class Recorder:
         """
         context = self._completed(current_context() or AuditContext())
         span = trace.get_current_span().get_span_context()
+        is_traced = span.is_valid
         return Origin(
             _aware(self.clock()),
             context,
             context.resolve_actor(),
-            trace.format_trace_id(span.trace_id) if span.is_valid else None,
-            trace.format_span_id(span.span_id) if span.is_valid else None,
+            trace.format_trace_id(span.trace_id) if is_traced else None,
+            trace.format_span_id(span.span_id) if is_traced else None,
             unaudited_reason(),
         )
 

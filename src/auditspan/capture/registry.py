@@ -37,10 +37,9 @@ def register(capture: Capture, engines: Iterable[Engine]) -> None:
 def meet(capture: Capture, engine: Engine) -> None:
     """Register an engine that is used by sessions of this capture's trail."""
     known = _by_engine.setdefault(engine.dialect, {})
-    if capture.metadata in known and capture.metadata not in _nowhere:
+    if capture.metadata in known:
         return
-    if known.setdefault(capture.metadata, capture) is not capture:
-        return
+    known[capture.metadata] = capture
     _nowhere.pop(capture.metadata, None)
     if capture.sqlite_settings:
         set_up_sqlite(engine)

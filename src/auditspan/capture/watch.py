@@ -16,7 +16,7 @@ from auditspan.capture.migration import (
     migrated_metadata,
     migrated_origin,
 )
-from auditspan.capture.open_transaction import OpenTransaction, is_read_only, open_transaction
+from auditspan.capture.open_transaction import OpenTransaction, is_read_only
 from auditspan.capture.origin import Origin
 from auditspan.capture.recorder import missing_actor
 from auditspan.capture.registry import adopt, captures_of, is_met, may_record, when_changed
@@ -24,7 +24,6 @@ from auditspan.capture.triggers import forget_triggers, has_triggers, is_of_othe
 from auditspan.capture.writer import Capture
 from auditspan.errors import AuditConfigError, AuditWriteError, UnauditedWriteError
 from auditspan.mapping import subject_of, table_named
-from auditspan.storage import staging_of
 from auditspan.storage.dialects import require_supported
 
 
@@ -32,13 +31,11 @@ class Watch(NamedTuple):
     """A table that is written to, and a trail for which triggers stage what is written.
 
     Attributes:
-        staging: the staging table of this trail.
         table: the audited table; None for raw SQL and for a table that is not audited, whose own
             triggers may write to one that is.
     """
 
     capture: Capture
-    staging: Table
     table: Table | None
 
 
@@ -66,7 +63,7 @@ def _forget(_mapper: Mapper[Any], _class: type[object]) -> None:
 when_changed.append(_known.clear)
 
 
-def note_write(connection: Connection, written: Table | None) -> None:
+def note_write(connection: Connection, transaction: OpenTransaction, written: Table | None) -> None:
     """Note the origin of a write to this table, or by raw SQL (None), and that it must be drained.
 
     Raises:
@@ -74,16 +71,16 @@ def note_write(connection: Connection, written: Table | None) -> None:
         AuditWriteError: the audit tables do not exist.
         MissingActorError: no actor is set.
     """
-    if is_migrated(connection):
+    if is_migrated(connection, transaction):
         for capture in watching_captures(connection, _audited(written)):
-            _note_migrated(connection, capture)
+            _note_migrated(connection, transaction, capture)
         return
     options, known = connection.get_execution_options(), _known.get(connection.dialect)
     if known is None or known.options is not options:
         known = _known[connection.dialect] = _Known(options, {})
     found = known.watches.get(written)
     for watch in _find(connection, written, known) if found is None else found:
-        _note(connection, watch)
+        _note(connection, transaction, watch)
 
 
 def watching_captures(connection: Connection, table: Table | None) -> list[Capture]:
@@ -116,52 +113,51 @@ def _find(connection: Connection, written: Table | None, known: _Known) -> list[
 
 
 def _watch(connection: Connection, capture: Capture, table: Table | None) -> Watch | None:
-    staging = staging_of(capture.metadata)
-    if staging is None or not _is_supported(connection.dialect, table):
+    if not _is_supported(connection.dialect, table):
         return None
     if _is_autocommit(connection) or is_read_only(connection):
         return None
     if table is None and is_of_others(connection, capture.metadata):
         return None
-    if not has_triggers(connection, staging):
+    if not has_triggers(connection, capture.staging):
         _require_no(table)
         return None
-    return Watch(capture, staging, table)
+    return Watch(capture, table)
 
 
-def _note(connection: Connection, watch: Watch) -> None:
-    transaction, recorder = open_transaction(connection), watch.capture.recorder
+def _note(connection: Connection, transaction: OpenTransaction, watch: Watch) -> None:
     if not transaction.has_begun and _is_autocommit(connection):
         return
+    recorder = watch.capture.recorder
     origin = recorder.origin()
     if watch.table is not None and origin.actor is None and recorder.strict:
         raise missing_actor(f"a write to {watch.table.name!r}")
-    _note_origin(connection, transaction, watch.staging, origin)
+    _note_origin(connection, transaction, watch.capture, origin)
 
 
-def _note_migrated(connection: Connection, capture: Capture) -> None:
+def _note_migrated(connection: Connection, transaction: OpenTransaction, capture: Capture) -> None:
     """Note the origin of a migration's write; do nothing before the audit tables exist."""
-    staging = staging_of(capture.metadata)
-    if staging is None or not _is_supported(connection.dialect, None):
+    if not _is_supported(connection.dialect, None) or _is_autocommit(connection):
         return
-    if not _is_autocommit(connection) and can_record(connection, capture.tables.event):
+    if can_record(connection, capture.tables.event):
         restore_touched(connection)
         origin = migrated_origin(capture.recorder.origin())
-        _note_origin(connection, open_transaction(connection), staging, origin)
+        _note_origin(connection, transaction, capture, origin)
 
 
 def _note_origin(
-    connection: Connection, transaction: OpenTransaction, staging: Table, origin: Origin
+    connection: Connection, transaction: OpenTransaction, capture: Capture, origin: Origin
 ) -> None:
-    of = CAPTURE_DIALECTS.of(connection)
+    of, staging = CAPTURE_DIALECTS.of(connection), capture.staging
     if not transaction.has_begun:
         floor = of.begin_to_write(connection, staging)
         if floor is None:
             return
-        transaction.begin(floor, origin)
+        transaction.floor = floor
+        transaction.note(0, origin)
     elif transaction.needs(origin):
         transaction.note(of.position(connection, staging), origin)
-    transaction.written.add(staging.metadata)
+    transaction.written.add(capture.metadata)
 
 
 def _is_autocommit(connection: Connection) -> bool:

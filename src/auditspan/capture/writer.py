@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import Connection, MetaData, Table
 
-from auditspan.capture.database_errors import refused_as
+from auditspan.capture.database_errors import raise_as_refused
 from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.journal import Announce
-from auditspan.capture.open_transaction import open_transaction
+from auditspan.capture.open_transaction import OpenTransaction, open_transaction
 from auditspan.capture.recorder import Recorder
 from auditspan.errors import AuditConfigError
 from auditspan.format import AuditRecord, MacKey
-from auditspan.storage import AuditTables, KeySource, insert_records
+from auditspan.storage import AuditTables, KeySource, audit_change_table, insert_records
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,10 +38,15 @@ class Capture:
     sqlite_settings: bool = True
     erasure_keys: KeySource | None = None
 
-    @property
+    @cached_property
     def metadata(self) -> MetaData:
         """The metadata of the tables that this trail audits."""
         return self.tables.event.metadata
+
+    @cached_property
+    def staging(self) -> Table:
+        """The staging table."""
+        return audit_change_table(self.metadata)
 
     def tx_id(self, connection: Connection) -> str:
         """Return the id of the connection's running transaction.
@@ -52,12 +58,8 @@ class Capture:
         _require_transaction(connection)
         return open_transaction(connection).tx_id(self.recorder.new_id)
 
-    def write(
-        self, connection: Connection, records: Iterable[AuditRecord], *, is_drain: bool = False
-    ) -> None:
+    def write(self, connection: Connection, records: Iterable[AuditRecord]) -> None:
         """Insert records in the running transaction; they are announced when it has committed.
-
-        `is_drain` says that the transaction has written the rows that they are about.
 
         Raises:
             AuditConfigError: the connection commits every statement by itself (`tx_id`).
@@ -65,24 +67,34 @@ class Capture:
                 longer be committed, even if the caller swallows this error.
             DBAPIError: the database asks to retry the transaction.
         """
-        if not is_drain:
-            _require_transaction(connection)
-        journal = open_transaction(connection).journal
+        _require_transaction(connection)
+        self.insert(connection, open_transaction(connection), records)
+
+    def insert(
+        self,
+        connection: Connection,
+        transaction: OpenTransaction,
+        records: Iterable[AuditRecord],
+        *,
+        by_driver: bool = False,
+    ) -> None:
+        """Insert as `write`; `by_driver` if the transaction has written before (`insert_rows`)."""
+        journal = transaction.opened_journal()
         try:
-            with refused_as(
-                "the audit row could not be written, so the change was refused with it"
-            ):
-                insert_records(
-                    connection,
-                    self.tables,
-                    journal.counted(records, self.announce),
-                    self.mac_key,
-                    self.erasure_keys,
-                    by_driver=is_drain,
-                )
-        except Exception as error:
+            insert_records(
+                connection,
+                self.tables,
+                journal.counted(records, self.announce),
+                self.mac_key,
+                self.erasure_keys,
+                by_driver=by_driver,
+            )
+        except Exception as error:  # noqa: BLE001 (raised again)
             journal.fail(error)
-            raise
+            raise_as_refused(
+                error,
+                "the audit row could not be written, so the change was refused with it",
+            )
 
 
 def _require_transaction(connection: Connection) -> None:

@@ -10,7 +10,7 @@ _HELP = {
     "init": "Create the keys, tables and guards of an application; safe to repeat.",
     "worker": "Seal committed rows and relay them to the sink until stopped.",
     "db": "Check and repair the database schema.",
-    "keys": "Manage the MAC key of the trail.",
+    "keys": "Manage the MAC key and the erasure key of the trail.",
     "doctor": "Check the set-up and report its problems.",
     "events": "Show events, newest last.",
     "show": "Show one event with all its members.",

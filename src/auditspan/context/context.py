@@ -104,8 +104,11 @@ def _opened_in(scope: RequestScope | None) -> AuditContext | None:
 
 
 def _request_scope() -> RequestScope | None:
-    found = (source() for source in _sources)
-    return next((scope for scope in found if scope is not None), None)
+    for source in _sources:
+        scope = source()
+        if scope is not None:
+            return scope
+    return None
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Row, Select, select, update
@@ -15,6 +15,7 @@ from auditspan.format import SealedRow, SignedCheckpoint
 from auditspan.storage import (
     LEASE_PREFIX,
     AuditTables,
+    DatabaseClock,
     IsCounted,
     StoredNumber,
     StoredText,
@@ -97,7 +98,7 @@ def save_cursors(connection: Connection, tables: AuditTables, sink: str, cursors
     values = {
         "sent_seq": cursors.sent,
         "safe_seq": cursors.safe,
-        "updated_at": datetime.now(UTC),
+        "updated_at": DatabaseClock(),  # readers compare it with the database's clock
     }
     known = connection.execute(update(table).where(table.c.sink == sink).values(values))
     if known.rowcount == 0:

@@ -103,7 +103,7 @@ class Progress:
         is_early = is_busy and now < self.saved_at + SAVED_EVERY
         return self.cursors != self.saved and not is_early
 
-    def keep_within(self, newest: int) -> None:
+    def limit_to(self, newest: int) -> None:
         """Move back before rows that were removed, because others may get their numbers."""
         self.cursors = self.cursors.within(newest)
         self.fresh.clear()

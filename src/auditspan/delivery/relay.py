@@ -154,7 +154,7 @@ class Relay:
             while sent := self._step(connection, progress):
                 delivered += sent
         except SinkUnavailableError as error:
-            self._attempts.failed(error)
+            self._attempts.failed(error, self._clock())
             self._save(connection, progress)
             raise
         return delivered
@@ -193,7 +193,7 @@ class Relay:
 
     def _failed(self, error: SinkUnavailableError) -> float:
         """Note and report a failed attempt; return the seconds to wait."""
-        wait = self._attempts.failed(error)
+        wait = self._attempts.failed(error, self._clock())
         self._meters.failed()
         report_failure(self._sink.name, error, wait, attempt=self._attempts.failures)
         if is_capped(error):
@@ -251,7 +251,7 @@ class Relay:
         batch = prepared if prepared and is_next else self._reader.read(connection, sent)
         if sent > batch.newest:
             before = progress.cursors
-            progress.keep_within(batch.newest)
+            progress.limit_to(batch.newest)
             report_false_cursors(self._sink.name, before, progress.cursors)
             batch = self._reader.read(connection, progress.cursors.sent)
         self._meters.queued(batch.newest - progress.cursors.sent)

@@ -11,6 +11,7 @@ from typing import IO, Protocol
 from auditspan.delivery.encoding import encode_json
 from auditspan.delivery.log_record import ExportRecord
 from auditspan.errors import SinkUnavailableError
+from auditspan.storage.files import sync_directory
 
 AUDIT_FILE = Path("audit", "audit.jsonl")
 """The path of the audit records below the collector's data directory."""
@@ -40,7 +41,11 @@ class Sink(Protocol):
 
 
 class FileSink:
-    """Sink that appends OTLP JSON lines below a directory, laid out like the collector's files."""
+    """Sink that appends OTLP JSON lines below a directory, laid out like the collector's files.
+
+    Other programs may rename, remove or replace the file while it is open: a batch is acknowledged
+    only if the file at the path contains it after fsync.
+    """
 
     name = "file"
 
@@ -51,9 +56,7 @@ class FileSink:
     def send(self, records: Sequence[ExportRecord]) -> None:
         """Append the batch as one line and fsync it."""
         try:
-            stream = self._open()
-            write_records(stream, records)
-            os.fsync(stream.fileno())
+            self._append(records)
         except OSError as error:
             self._drop()
             raise SinkUnavailableError(f"{self.path} cannot be written: {error}") from error
@@ -64,11 +67,29 @@ class FileSink:
         if stream is not None:
             stream.close()
 
+    def _append(self, records: Sequence[ExportRecord]) -> None:
+        stream = self._open()
+        write_records(stream, records)
+        os.fsync(stream.fileno())
+        if not self._is_at_path(stream):
+            raise OSError("it was moved or removed during the write; the batch is sent again")
+
     def _open(self) -> IO[str]:
+        if self._stream is not None and not self._is_at_path(self._stream):
+            self.close()
         if self._stream is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = self.path.open("a", encoding="utf-8")
+            for directory in self.path.parents[:2]:  # else a crash could lose a new file's name
+                sync_directory(directory)
         return self._stream
+
+    def _is_at_path(self, stream: IO[str]) -> bool:
+        """Return whether the path still names the open file, whose inode is not used again."""
+        try:
+            return os.path.samestat(self.path.stat(), os.fstat(stream.fileno()))
+        except FileNotFoundError:
+            return False
 
     def _drop(self) -> None:
         """Discard the stream with the buffer of a failed write, which must not be written later."""

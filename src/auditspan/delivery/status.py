@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import timedelta
 
 from sqlalchemy import Connection, select, update
 
 from auditspan.delivery.backoff import Backoff
 from auditspan.errors import SinkUnavailableError
 from auditspan.format import printable
-from auditspan.storage import AuditTables, StoredNumber, StoredText, UtcText, insert_counted
+from auditspan.storage import (
+    AuditTables,
+    StoredNumber,
+    StoredText,
+    UtcText,
+    database_time,
+    insert_counted,
+)
 
 WINDOW = 60.0
 """Seconds over which the rate is counted."""
@@ -41,16 +48,16 @@ class DeliveryStatus:
 
 @dataclass(kw_only=True)
 class Attempts:
-    """Outcomes of the attempts of a relay since it started.
+    """Outcomes of the attempts of a relay since it started; all times are by the relay's clock.
 
     Attributes:
         backoff: the waiting times; it counts the failures since the last success.
-        error: the message of the last failure and when it was; None if there was none.
+        error: the message of the last failure and its time; None if there was none.
         recent: times and numbers of the records that were acknowledged in the last minute.
     """
 
     backoff: Backoff = field(default_factory=Backoff)
-    error: tuple[str, datetime] | None = None
+    error: tuple[str, float] | None = None
     recent: deque[tuple[float, int]] = field(default_factory=deque)
 
     def acknowledged(self, records: int, now: float) -> None:
@@ -64,9 +71,9 @@ class Attempts:
         """The attempts that have failed since the last one that succeeded."""
         return self.backoff.failures
 
-    def failed(self, error: SinkUnavailableError) -> float:
+    def failed(self, error: SinkUnavailableError, now: float) -> float:
         """Note that an attempt has failed; return the seconds to wait."""
-        self.error = (printable(error.message)[:LONGEST_ERROR], datetime.now(UTC))
+        self.error = (printable(error.message)[:LONGEST_ERROR], now)
         return self.backoff.next(error.retry_after)
 
     def last_minute(self, now: float) -> int:
@@ -82,15 +89,27 @@ class Attempts:
 def save_status(
     connection: Connection, tables: AuditTables, sink: str, attempts: Attempts, now: float
 ) -> None:
-    """Store the status of a sink; an earlier error is kept until there is a new one."""
+    """Store the status of a sink, with times by the database's clock.
+
+    An earlier error is kept until there is a new one.
+
+    Args:
+        connection: the connection to write with.
+        tables: the audit tables.
+        sink: the name of the sink.
+        attempts: the outcomes of its relay.
+        now: the time by the clock of these attempts.
+    """
     table = tables.delivery_status
-    values = {
+    stored_at = database_time(connection)
+    values: dict[str, object] = {
         "last_minute": attempts.last_minute(now),
         "failures": attempts.failures,
-        "updated_at": datetime.now(UTC),
+        "updated_at": stored_at,
     }
     if attempts.error:
-        values |= dict(zip(("last_error", "failed_at"), attempts.error, strict=True))
+        message, failed = attempts.error
+        values |= {"last_error": message, "failed_at": stored_at - timedelta(seconds=now - failed)}
     known = connection.execute(update(table).where(table.c.sink == sink).values(values))
     if known.rowcount == 0:
         insert_counted(connection, table, {"sink": sink, **values})

@@ -10,13 +10,20 @@ from contextlib import contextmanager
 
 from opentelemetry import context
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine
 
 from auditspan.delivery import Backoff, Relay, Sink, load_cursors
 from auditspan.errors import AuditConfigError
 from auditspan.format import MacKeys
-from auditspan.seal import LastSigned, Sealer, Undrained
-from auditspan.storage import LEASE_PREFIX, PARTITIONS, WAITS, AuditTables, staging_of
+from auditspan.seal import UNSEALED, LastSigned, Sealer, Undrained
+from auditspan.storage import (
+    LEASE_PREFIX,
+    PARTITIONS,
+    WAITS,
+    AuditTables,
+    newest_size,
+    staging_of,
+)
 from auditspan.telemetry import RetryLog
 from auditspan.tlog import SigningKey
 
@@ -74,7 +81,7 @@ class Worker:
         self._engine = engine = engine.execution_options(**WAITS)
         self._tables = tables
         self._sinks = tuple(sink) if isinstance(sink, Sequence) else (sink,)
-        _require_fit_names([one.name for one in self._sinks])
+        _require_valid_names([one.name for one in self._sinks])
         self._interval = interval
         name = _trail_name(signing_key, trail_name)
         self._sealer = Sealer(
@@ -85,7 +92,9 @@ class Worker:
         self._threads = (
             threading.Thread(target=self._seal, name="auditspan-sealer", daemon=True),
             threading.Thread(target=self._take_undrained, name="auditspan-undrained", daemon=True),
-            threading.Thread(target=self._keep_ahead, name="auditspan-partitions", daemon=True),
+            threading.Thread(
+                target=self._create_partitions, name="auditspan-partitions", daemon=True
+            ),
             *(
                 threading.Thread(
                     target=self._deliver,
@@ -123,11 +132,11 @@ class Worker:
     def is_caught_up(self) -> bool:
         """Return whether every committed row is sealed, and acknowledged by every sink."""
         with quiet(), self._engine.connect() as connection:
-            rows = connection.execute(
-                select(func.count()).select_from(self._tables.event)
-            ).scalar_one()
+            # In this order: a row that is sealed meanwhile is in the size, and not yet in a cursor.
+            unsealed, _ = UNSEALED.of(connection).count_unsealed(connection, self._tables, 1)
+            size = newest_size(connection, self._tables)
             cursors = [load_cursors(connection, self._tables, sink.name) for sink in self._sinks]
-        return all(one.sent + 1 >= rows for one in cursors)
+        return not unsealed and all(one.sent + 1 >= size for one in cursors)
 
     def _seal(self) -> None:
         backoff = Backoff(first=self._interval)
@@ -155,14 +164,14 @@ class Worker:
             with quiet():
                 self._undrained.run(self._stop)
 
-    def _keep_ahead(self) -> None:
+    def _create_partitions(self) -> None:
         """Create partitions for the coming months, if the table is partitioned."""
         partitions = PARTITIONS.of(self._engine)
         with quiet():
             while partitions.IS_SUPPORTED and not self._stop.is_set():
                 try:
                     with self._engine.begin() as connection:
-                        made = partitions.make_ahead(connection, self._tables.event)
+                        made = partitions.create_ahead(connection, self._tables.event)
                 except Exception:  # the default partition takes all other rows
                     _logger.exception("creating partitions ahead failed; will retry")
                 else:
@@ -186,7 +195,7 @@ def _trail_name(keys: SigningKey | Sequence[SigningKey] | None, given: str | Non
     return signers[0].name if signers else given
 
 
-def _require_fit_names(names: Sequence[str]) -> None:
+def _require_valid_names(names: Sequence[str]) -> None:
     """Refuse sinks whose names would make cursors ambiguous.
 
     Raises:

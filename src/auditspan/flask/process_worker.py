@@ -24,19 +24,23 @@ class ProcessWorker:
         self._stops: dict[int, ExitStack] = {}
 
     def start(self, app: Flask) -> None:
-        """Start the worker on each database, unless this process has started it before."""
+        """Start the worker on each database, unless this process has started it before.
+
+        If one does not start, the others are stopped, and the next request tries again.
+        """
         process = os.getpid()
         with self._lock:
             if process in self._stops:
                 return
             from auditspan.trail.settings import settings_from  # noqa: PLC0415 (needs the extra `worker`)
 
-            self._stops[process] = stops = ExitStack()
-            atexit.register(self.stop)
             settings = settings_from(app.config)
-            stops.enter_context(self._trail.worker(settings))
-            for name, trail in self._binds(app):
-                stops.enter_context(trail.worker(settings.for_bind(name)))
+            with ExitStack() as started:
+                started.enter_context(self._trail.worker(settings))
+                for name, trail in self._binds(app):
+                    started.enter_context(trail.worker(settings.for_bind(name)))
+                self._stops[process] = started.pop_all()
+            atexit.register(self.stop)
 
     def stop(self) -> None:
         """Stop the worker of this process."""

@@ -20,7 +20,7 @@ from auditspan.format.canonical import (
     parse_canonical,
 )
 from auditspan.format.change_order import in_change_order
-from auditspan.format.columns import COLUMNS, Values, derived_columns, says
+from auditspan.format.columns import COLUMNS, Values, derived_columns, matches_columns
 from auditspan.format.counted import counted
 from auditspan.format.diff import Changes
 from auditspan.format.documents import (
@@ -42,14 +42,15 @@ from auditspan.format.erasable import (
     may_have_commitments,
     with_values,
 )
-from auditspan.format.erasure_key import KEY_BYTES, NONCE_BYTES, ErasureKey, decrypt, encrypt
+from auditspan.format.erasure_key import KEY_BYTES, NONCE_BYTES, ErasureKey, SubjectCipher
 from auditspan.format.ids import MAX_MILLIS, RANDOM_BYTES, copy_id, uuid7
 from auditspan.format.key_addition import KEY_ADDED, TARGET, KeyAddition
 from auditspan.format.key_line import SECRET_BYTES
 from auditspan.format.keyring import Keyring, MacKeys
 from auditspan.format.mac import MacKey
 from auditspan.format.printable import printable, printable_json
-from auditspan.format.record import Actor, ActorType, AuditRecord, Outcome, Request, Service, Target
+from auditspan.format.record import AuditRecord, Outcome
+from auditspan.format.record_parts import Actor, ActorType, Request, Service, Target
 from auditspan.format.redaction import (
     Secrets,
     is_password_hash,
@@ -117,6 +118,7 @@ __all__ = [
     "Service",
     "SignedCheckpoint",
     "Subject",
+    "SubjectCipher",
     "Target",
     "Values",
     "attested",
@@ -127,11 +129,9 @@ __all__ = [
     "copy_id",
     "counted",
     "decode_document",
-    "decrypt",
     "derived_columns",
     "disclosed_value",
     "document_text",
-    "encrypt",
     "in_change_order",
     "is_attested",
     "is_change_id",
@@ -139,6 +139,7 @@ __all__ = [
     "is_secret_name",
     "is_unknown",
     "matches_any",
+    "matches_columns",
     "may_have_commitments",
     "parse_canonical",
     "parse_document",
@@ -152,7 +153,6 @@ __all__ = [
     "represent_json",
     "require_action",
     "require_outcome",
-    "says",
     "shorten",
     "stated",
     "timestamp",

@@ -21,7 +21,7 @@ Json: TypeAlias = "str | int | bool | list[Json] | dict[str, Json] | None"
 MAX_INTEGER = 2**53 - 1
 """The largest integer that every JSON parser reads exactly (RFC 8785 §3.2.2.3)."""
 
-UNFIT_TEXT = re.compile("[\x00\ud800-\udfff]")
+_UNFIT_TEXT = re.compile("[\x00\ud800-\udfff]")
 """What no string of a body contains: NUL and lone surrogates."""
 
 _encode = json.JSONEncoder(
@@ -46,6 +46,11 @@ def canonical_json(value: Json | Mapping[str, Json]) -> str:
         return text
     _require_profile(value)  # raises an error that names the problem, if there is one
     return _encode_in_order(_in_order(value))
+
+
+def is_fit(text: str) -> bool:
+    """Check that a text contains neither NUL nor a lone surrogate, quickly if it is ASCII."""
+    return "\0" not in text and (text.isascii() or _UNFIT_TEXT.search(text) is None)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -73,7 +78,7 @@ def canonical_scalar(value: Json) -> str:
     """
     if value is None:
         return "null"
-    if type(value) is str and UNFIT_TEXT.search(value) is None:
+    if type(value) is str and is_fit(value):
         return _quote(value)
     if type(value) is int and -MAX_INTEGER <= value <= MAX_INTEGER:
         return str(value)
@@ -140,7 +145,7 @@ def _is_plain(value: Json | Mapping[str, Json]) -> bool:
 
 def _is_plain_text(text: str) -> bool:
     """Check that no string in an encoded value contains a NUL or a lone surrogate."""
-    return "\\u0000" not in text and (text.isascii() or UNFIT_TEXT.search(text) is None)
+    return "\\u0000" not in text and (text.isascii() or _UNFIT_TEXT.search(text) is None)
 
 
 def _require_profile(value: Json | Mapping[str, Json], where: str = "") -> None:
@@ -162,13 +167,13 @@ def _require_profile(value: Json | Mapping[str, Json], where: str = "") -> None:
 
 def is_profile_key(key: object) -> bool:
     """Check that a key is in the profile."""
-    return isinstance(key, str) and UNFIT_TEXT.search(key) is None
+    return isinstance(key, str) and is_fit(key)
 
 
 def is_profile_scalar(value: object) -> bool:
     """Check that a scalar is in the profile."""
     if isinstance(value, str):
-        return UNFIT_TEXT.search(value) is None
+        return is_fit(value)
     if isinstance(value, bool) or value is None:
         return True
     return isinstance(value, int) and abs(value) <= MAX_INTEGER

@@ -32,7 +32,7 @@ def derived_columns(members: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def says(body: str, columns: Values) -> bool:
+def matches_columns(body: str, columns: Values) -> bool:
     """Check quickly that the plain columns match a body made by auditspan.
 
     It runs for every row, so it searches the canonical body for the text of these values and parses

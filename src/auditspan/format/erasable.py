@@ -14,11 +14,11 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, TypeGuard
 
 from auditspan.errors import AuditBodyError
-from auditspan.format.canonical import Json, canonical_json
+from auditspan.format.canonical import Json, canonical_json, canonical_scalar, canonical_word
 
 SALT_BYTES = 16
 ERASABLE: dict[str, Json] = {"$erasable": True}
@@ -53,8 +53,9 @@ class Disclosure:
 
     def __init__(self, path: Sequence[str], subject: Subject, value: Json, salt: bytes) -> None:
         self.path, self.subject = tuple(path), subject
-        content: list[Json] = [_base64url(salt), ".".join(path), value]
-        self.text = _base64url(canonical_json(content).encode())
+        name = canonical_word(".".join(path))
+        content = f'["{_base64url(salt)}",{name},{canonical_scalar(value)}]'
+        self.text = _base64url(content.encode())
 
     @cached_property
     def sha256(self) -> str:
@@ -62,9 +63,16 @@ class Disclosure:
         return commitment_of(self.text)
 
     @property
-    def entry(self) -> dict[str, Json]:
-        """The entry of the body, under the commitment."""
-        return {"path": [*self.path], "subject": [*self.subject]}
+    def entry(self) -> str:
+        """The canonical JSON of the entry of the body, under the commitment."""
+        type_, id_ = self.subject
+        subject = f"{canonical_word(type_)},{canonical_scalar(id_)}"
+        return f'{{"path":{_path_text(self.path)},"subject":[{subject}]}}'
+
+
+@lru_cache(maxsize=1024)
+def _path_text(path: tuple[str, ...]) -> str:
+    return canonical_json([*path])
 
 
 class Commitment(NamedTuple):

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import TYPE_CHECKING
 
 from auditspan.format.key_line import KeyLine
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_BYTES = 32
 """The length of the key of a subject."""
@@ -50,23 +46,24 @@ class ErasureKey(KeyLine):
             return None
 
 
-def encrypt(subject_key: bytes, disclosure: str, sha256: str, nonce: bytes) -> bytes:
-    """Return the nonce and the encrypted disclosure, which is bound to its commitment."""
-    return nonce + _cipher(subject_key).encrypt(nonce, disclosure.encode(), sha256.encode())
+class SubjectCipher:
+    """Cipher under the key of a subject; it is kept for several disclosures of the subject."""
 
+    def __init__(self, subject_key: bytes) -> None:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-def decrypt(subject_key: bytes, encrypted: bytes, sha256: str) -> str | None:
-    """Return the disclosure; None if it was changed or encrypted with another key."""
-    from cryptography.exceptions import InvalidTag
+        self._cipher: AESGCM = AESGCM(subject_key)
 
-    nonce, content = encrypted[:NONCE_BYTES], encrypted[NONCE_BYTES:]
-    try:
-        return _cipher(subject_key).decrypt(nonce, content, sha256.encode()).decode()
-    except (InvalidTag, ValueError):
-        return None
+    def encrypt(self, disclosure: str, sha256: str, nonce: bytes) -> bytes:
+        """Return the nonce and the encrypted disclosure, which is bound to its commitment."""
+        return nonce + self._cipher.encrypt(nonce, disclosure.encode(), sha256.encode())
 
+    def decrypt(self, encrypted: bytes, sha256: str) -> str | None:
+        """Return the disclosure; None if it was changed or encrypted with another key."""
+        from cryptography.exceptions import InvalidTag
 
-def _cipher(subject_key: bytes) -> AESGCM:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-    return AESGCM(subject_key)
+        nonce, content = encrypted[:NONCE_BYTES], encrypted[NONCE_BYTES:]
+        try:
+            return self._cipher.decrypt(nonce, content, sha256.encode()).decode()
+        except (InvalidTag, ValueError):
+            return None

@@ -34,7 +34,7 @@ class KeyLine:
             raise AuditConfigError(
                 f"invalid {cls.KIND} secret: expected {SECRET_BYTES} bytes, got {len(secret)}"
             )
-        digest = hashlib.sha256(f"{cls._word()}\0".encode() + secret).hexdigest()
+        digest = hashlib.sha256(f"{cls._prefix()}\0".encode() + secret).hexdigest()
         return cls(key_id=digest[:8], secret=secret)
 
     @classmethod
@@ -44,19 +44,19 @@ class KeyLine:
         Raises:
             AuditConfigError: the text is invalid, or its id does not match its secret.
         """
-        match = re.fullmatch(rf"{cls._word()}-v1 ([0-9a-f]{{8}}) ([0-9a-f]{{64}})\s*", text)
+        match = re.fullmatch(rf"{cls._prefix()}-v1 ([0-9a-f]{{8}}) ([0-9a-f]{{64}})\s*", text)
         key = cls.from_secret(bytes.fromhex(match[2])) if match else None
         if key is None or match is None or key.key_id != match[1]:
             raise AuditConfigError(
-                f"invalid {cls.KIND} key file: expected one line '{cls._word()}-v1 ID SECRET' "
+                f"invalid {cls.KIND} key file: expected one line '{cls._prefix()}-v1 ID SECRET' "
                 "(hexadecimal)"
             )
         return key
 
     def dump(self) -> str:
         """Return the text of a key file, which is secret."""
-        return f"{self._word()}-v1 {self.key_id} {self.secret.hex()}\n"
+        return f"{self._prefix()}-v1 {self.key_id} {self.secret.hex()}\n"
 
     @classmethod
-    def _word(cls) -> str:
+    def _prefix(cls) -> str:
         return f"auditspan-{cls.KIND.lower()}"

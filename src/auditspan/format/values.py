@@ -17,8 +17,8 @@ from typing import Any
 from auditspan.errors import AuditBodyError
 from auditspan.format.canonical import (
     MAX_INTEGER,
-    UNFIT_TEXT,
     Json,
+    is_fit,
     is_profile_key,
     is_profile_scalar,
 )
@@ -38,7 +38,7 @@ def represent(value: object) -> Json:
         AuditBodyError: the type has no lossless representation.
     """
     if type(value) is str:
-        return value if UNFIT_TEXT.search(value) is None else represent_document(value)
+        return value if is_fit(value) else represent_document(value)
     try:
         return _represent(value)
     except (OverflowError, RecursionError, ValueError) as error:
@@ -87,7 +87,7 @@ def timestamp(value: datetime) -> str:
 
 
 def _text(value: str) -> Json:
-    return value if UNFIT_TEXT.search(value) is None else represent_document(value)
+    return value if is_fit(value) else represent_document(value)
 
 
 def represent_document(value: object) -> Json:

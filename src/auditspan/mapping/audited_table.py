@@ -85,7 +85,7 @@ class AuditedTable:
         """The target types of the rows."""
         return frozenset(kind.type for kind in self._all_kinds)
 
-    @property
+    @cached_property
     def is_base(self) -> bool:
         """True if this table holds the discriminator of its objects."""
         return self.discriminator is not None and self.discriminator.table is self.table
@@ -130,9 +130,11 @@ def audited_table(table: Table) -> AuditedTable | None:
         AuditConfigError: the table has no primary key to identify its rows, or is audited only
             through a class that is mapped on a join.
     """
-    if table not in _tables:
-        _tables[table] = _read(table)
-    return _tables[table]
+    try:
+        return _tables[table]
+    except KeyError:
+        found = _tables[table] = _read(table)
+        return found
 
 
 def _mappers_of(table: Table) -> list[Mapper[Any]]:

@@ -20,6 +20,9 @@ from auditspan.mapping.audited_model import AuditedColumn, Represent
 _STAND_INS = {"$redacted", "$sha256"}
 """Members of what is recorded in place of a redacted value, or of one that is too long."""
 
+_OPEN = frozenset({int, bool, type(None)})
+"""The types of values that are never secret by themselves."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -43,7 +46,9 @@ def concealer(column: AuditedColumn, key: MacKey | None) -> Callable[[Json], Jso
     name, secrets = column.name, column.secrets
     if column.redacted:
         return lambda value: redact(name, value, key)
-    return lambda value: redact_members(name, value, secrets, key)
+    return lambda value: (
+        value if type(value) in _OPEN else redact_members(name, value, secrets, key)
+    )
 
 
 def readable(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from auditspan.storage.files import durable_file
-from auditspan.tlog import Checkpoint, NoteError, Tree, goes_on_from, split_origin
+from auditspan.tlog import Checkpoint, NoteError, Tree, may_continue, split_origin
 
 _logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class LastSignedFile:
         if last is None:
             return incarnation
         following = split_origin(last.origin)[1] + 1
-        if goes_on_from(last, tree, incarnation):
+        if may_continue(last, tree, incarnation):
             if is_grown_from and incarnation < following and tree.size > last.size:
                 return self._compared(last, incarnation, is_grown_from)
             return incarnation

@@ -44,7 +44,7 @@ def distinct_rows(
     return given
 
 
-def is_taken(connection: Connection, tables: AuditTables, seq: int) -> bool:
+def has_leaf_from(connection: Connection, tables: AuditTables, seq: int) -> bool:
     """Return whether a leaf has this sequence number or a later one."""
     leaf = tables.leaf.c
     later = select(leaf.seq).where(leaf.seq >= seq, IsCounted(leaf.seq)).limit(1)

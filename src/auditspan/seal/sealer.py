@@ -25,7 +25,7 @@ from sqlalchemy.exc import IntegrityError
 from auditspan.format import Keyring, MacKeys
 from auditspan.seal.dialects import UNSEALED
 from auditspan.seal.last_signed import LastSigned
-from auditspan.seal.leaves import distinct_rows, is_grown_from, is_taken
+from auditspan.seal.leaves import distinct_rows, has_leaf_from, is_grown_from
 from auditspan.seal.unsealed import Position, UnsealedRow, last_position
 from auditspan.storage import (
     AuditTables,
@@ -163,7 +163,7 @@ class Sealer:
         if not rows:
             return 0
         first = position.tree.size
-        if is_taken(connection, self._tables, first):
+        if has_leaf_from(connection, self._tables, first):
             self._refuse(first)
             return 0
         self._refused = None

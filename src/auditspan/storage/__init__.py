@@ -30,7 +30,13 @@ from auditspan.storage.column_forms import (
     plain_text,
     stored_bytes,
 )
-from auditspan.storage.column_types import TransactionId, TupleId, UtcDateTime, database_time
+from auditspan.storage.column_types import (
+    DatabaseClock,
+    TransactionId,
+    TupleId,
+    UtcDateTime,
+    database_time,
+)
 from auditspan.storage.disclosures import StoredDisclosure, labelled, read_disclosures
 from auditspan.storage.driver import execute, fetch
 from auditspan.storage.erasure import count_erasable, lock_subject, remove_disclosures
@@ -43,6 +49,7 @@ from auditspan.storage.events import (
     get_event,
     get_events,
     history,
+    row_ids,
     sealed_page,
 )
 from auditspan.storage.insert import insert_counted
@@ -57,6 +64,7 @@ from auditspan.storage.purges import (
     attested_members,
     begun_purge,
     last_purge,
+    purge_at,
     purge_before,
     purge_of,
     purged_among,
@@ -67,14 +75,14 @@ from auditspan.storage.purges import (
     retention_rows,
 )
 from auditspan.storage.purging import PURGING
-from auditspan.storage.quarantine import is_quarantined, quarantined, take_back
+from auditspan.storage.quarantine import is_quarantined, mark_accepted, quarantined
 from auditspan.storage.schemas import Translation, dialect_of, schema_in, translation_of
 from auditspan.storage.search_terms import INDEX as TERM_INDEX
 from auditspan.storage.search_terms import SEARCH_TERMS
 from auditspan.storage.search_terms import SOURCE as TERM_SOURCE
 from auditspan.storage.snapshot import snapshot
 from auditspan.storage.sqlite_setup import WAITS, is_missing_file, set_up_late, set_up_sqlite
-from auditspan.storage.stored_event import StoredEvent, begins_whole
+from auditspan.storage.stored_event import StoredEvent, is_creation
 from auditspan.storage.stored_leases import StoredLease, read_leases
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables, audit_tables
 from auditspan.storage.timeouts import kept_alive, lift_time_limits
@@ -100,6 +108,7 @@ __all__ = [
     "AuditTables",
     "ColumnForm",
     "CoveredRows",
+    "DatabaseClock",
     "EventFilter",
     "Forms",
     "IsCounted",
@@ -125,7 +134,6 @@ __all__ = [
     "attested_members",
     "audit_change_table",
     "audit_tables",
-    "begins_whole",
     "begun_purge",
     "count_erasable",
     "create_trigger",
@@ -145,6 +153,7 @@ __all__ = [
     "holding",
     "insert_counted",
     "insert_records",
+    "is_creation",
     "is_missing_file",
     "is_quarantined",
     "kept_alive",
@@ -156,8 +165,10 @@ __all__ = [
     "lift_time_limits",
     "lock_holder",
     "lock_subject",
+    "mark_accepted",
     "newest_size",
     "plain_text",
+    "purge_at",
     "purge_before",
     "purge_of",
     "purge_removal",
@@ -172,6 +183,7 @@ __all__ = [
     "removal",
     "remove_disclosures",
     "retention_rows",
+    "row_ids",
     "row_source",
     "schema_in",
     "sealed_hashes",
@@ -183,7 +195,6 @@ __all__ = [
     "staging_of",
     "stored_bytes",
     "subtree_root",
-    "take_back",
     "translation_of",
     "triggers_of",
     "try_sealer_lock",

@@ -8,10 +8,11 @@ from typing import NamedTuple, TypeVar
 from sqlalchemy import Connection, exists, select
 
 from auditspan.format import (
+    KEY_BYTES,
     ErasureKey,
     Subject,
+    SubjectCipher,
     commitment_of,
-    decrypt,
 )
 from auditspan.storage.column_forms import StoredText
 from auditspan.storage.erasure_keys import erasure_keys_of
@@ -61,7 +62,7 @@ class _Reader:
 
     def __init__(self, keys: Mapping[str, ErasureKey]) -> None:
         self._keys = keys
-        self._secrets: dict[bytes, bytes | None] = {}
+        self._ciphers: dict[bytes, SubjectCipher | None] = {}
 
     def read(  # noqa: PLR0917 (the columns of a row)
         self,
@@ -73,18 +74,20 @@ class _Reader:
         erasure_key_id: str | None,
     ) -> StoredDisclosure:
         """Return the disclosure of a row."""
-        secret = self._secret(_as_bytes(wrapped), erasure_key_id)
-        text = decrypt(secret, _as_bytes(encrypted), sha256) if secret else None
+        cipher = self._cipher(_as_bytes(wrapped), erasure_key_id)
+        text = cipher.decrypt(_as_bytes(encrypted), sha256) if cipher else None
         is_genuine = text is not None and commitment_of(text) == sha256
         return StoredDisclosure(
             sha256, Subject(subject_type, subject_id), text if is_genuine else None
         )
 
-    def _secret(self, wrapped: bytes, erasure_key_id: str | None) -> bytes | None:
-        if wrapped not in self._secrets:
+    def _cipher(self, wrapped: bytes, erasure_key_id: str | None) -> SubjectCipher | None:
+        if wrapped not in self._ciphers:
             key = self._keys.get(erasure_key_id or "")
-            self._secrets[wrapped] = key.unwrap(wrapped) if key else None
-        return self._secrets[wrapped]
+            secret = key.unwrap(wrapped) if key else None
+            is_whole = len(secret or b"") == KEY_BYTES
+            self._ciphers[wrapped] = SubjectCipher(secret) if secret and is_whole else None
+        return self._ciphers[wrapped]
 
 
 def _as_bytes(value: object) -> bytes:

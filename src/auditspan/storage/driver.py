@@ -11,7 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Dialect
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
+
+_CURSORS = "auditspan.cursors"
+"""The key of the cursors in `Connection.info`, which is emptied when the connection is lost."""
+
+_MOST_CURSORS = 50
 
 
 def marked(dialect: Dialect, statement: str) -> str:
@@ -29,14 +35,12 @@ def fetch(
     Raises:
         DBAPIError: the database refused, as SQLAlchemy would raise it.
     """
-    cursor = connection.connection.cursor()
     try:
-        connection.dialect.do_execute(cursor, statement, parameters)
+        cursor = _cursor(connection, statement)
+        cursor.execute(statement, parameters)
         return cursor.fetchall()
     except connection.dialect.loaded_dbapi.Error as error:
         raise _wrapped(connection, statement, error) from error
-    finally:
-        cursor.close()
 
 
 def execute(
@@ -49,17 +53,30 @@ def execute(
     Raises:
         DBAPIError: the database refused, as SQLAlchemy would raise it.
     """
-    cursor = connection.connection.cursor()
     try:
+        cursor = _cursor(connection, statement)
         if len(parameters) == 1:
-            connection.dialect.do_execute(cursor, statement, parameters[0])
+            cursor.execute(statement, parameters[0])
         else:
             connection.dialect.do_executemany(cursor, statement, parameters)
         return int(cursor.rowcount)
     except connection.dialect.loaded_dbapi.Error as error:
         raise _wrapped(connection, statement, error) from error
-    finally:
-        cursor.close()
+
+
+def _cursor(connection: Connection, statement: str) -> DBAPICursor:
+    """Return the cursor that a driver's connection keeps for this statement.
+
+    psycopg's cursor remembers how to convert the values of the statement that it has executed last.
+    """
+    info = connection.info
+    cursors: dict[str, DBAPICursor] | None = info.get(_CURSORS)
+    if cursors is None or len(cursors) > _MOST_CURSORS:
+        cursors = info[_CURSORS] = {}
+    cursor = cursors.get(statement)
+    if cursor is None:
+        cursor = cursors[statement] = connection.connection.cursor()
+    return cursor
 
 
 def _wrapped(connection: Connection, statement: str, error: Exception) -> Exception:

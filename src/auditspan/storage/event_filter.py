@@ -106,11 +106,11 @@ class EventFilter:
 
     def matches(self, members: Mapping[str, Any]) -> bool:
         """Check the members of a body, for which no column exists."""
-        return all(met for met in self._met(members)) and not (
-            self.exclude and any(self.exclude._met(members))  # noqa: SLF001 (a filter, too)
+        return all(met for met in self._matches(members)) and not (
+            self.exclude and any(self.exclude._matches(members))  # noqa: SLF001 (a filter, too)
         )
 
-    def _met(self, members: Mapping[str, Any]) -> Iterator[bool]:
+    def _matches(self, members: Mapping[str, Any]) -> Iterator[bool]:
         """Yield for each criterion that needs the body whether its members meet it."""
         behalf, request = members["on_behalf_of"] or {}, members["request"] or {}
         if self.action is not None:

@@ -161,6 +161,12 @@ def history(
     return in_change_order(found, StoredEvent.change_id)
 
 
+def row_ids(connection: Connection, tables: AuditTables, after: int) -> set[int]:
+    """Return the ids of the rows after this one."""
+    id_ = tables.event.c.id
+    return set(connection.scalars(select(id_).where(id_ > after)))
+
+
 def get_event(connection: Connection, tables: AuditTables, event_id: str) -> StoredEvent | None:
     """Return the event with this id, or None; the first of several in a partitioned trail."""
     statement = _events(tables).where(tables.event.c.event_id == event_id)

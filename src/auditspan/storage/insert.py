@@ -61,12 +61,11 @@ def insert_rows(
     run = execute if by_driver else _insert_seen
     inserted = 0
     for together, batches in _batches(rows):
-        statement = _sql(name, columns, mark, together) + ending
-        inserted += run(connection, statement, batches)
+        inserted += run(connection, _sql(name, columns, mark, together, ending), batches)
     _require_inserted(table.name, inserted, len(rows))
 
 
-def insert_and_ask(
+def insert_and_query(
     connection: Connection,
     table: Table,
     columns: tuple[str, ...],
@@ -91,7 +90,7 @@ def insert_and_ask(
     last = (len(rows) - 1) // TOGETHER * TOGETHER
     insert_rows(connection, table, columns, rows[:last], by_driver=True)
     name = _prepared(connection, table, columns, rows[last:])
-    statement = _sql(name, columns, "?", len(rows) - last) + f" RETURNING ({query[0]})"
+    statement = _sql(name, columns, "?", len(rows) - last, f" RETURNING ({query[0]})")
     values = (*chain.from_iterable(rows[last:]), query[1])
     found = fetch(connection, marked(connection.dialect, statement), values)
     _require_inserted(table.name, len(found), len(rows) - last)
@@ -182,7 +181,7 @@ def _processors(
 
 
 @lru_cache(maxsize=64)
-def _sql(table: str, names: tuple[str, ...], mark: str, together: int) -> str:
+def _sql(table: str, names: tuple[str, ...], mark: str, together: int, ending: str) -> str:
     row = f"({', '.join([mark] * len(names))})"
     columns = ", ".join(names)
-    return f"INSERT INTO {table} ({columns}) VALUES {', '.join([row] * together)}"  # noqa: S608
+    return f"INSERT INTO {table} ({columns}) VALUES {', '.join([row] * together)}{ending}"  # noqa: S608

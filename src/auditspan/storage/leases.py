@@ -227,9 +227,9 @@ def _session(connection: Connection) -> str:
     A pooler gives clients its own cancellation keys, which drivers mistake for the server's.
     """
     driver: Any = connection.connection.driver_connection
-    told = getattr(getattr(driver, "info", None), "backend_pid", None)
+    reported = getattr(getattr(driver, "info", None), "backend_pid", None)
     actual = connection.execute(_BACKEND).scalar_one()
-    return str(actual) if told == actual else VACANT
+    return str(actual) if reported == actual else VACANT
 
 
 def _token() -> str:

@@ -22,7 +22,6 @@ from auditspan.format import (
     ErasureKey,
     Subject,
     disclosed_value,
-    encrypt,
 )
 from auditspan.storage.dialects import PerDialect
 from auditspan.storage.driver import fetch, marked
@@ -159,7 +158,7 @@ def _rows(of_events: _Given, found: FoundKeys, erasure_key: ErasureKey) -> list[
 
 
 def _row(event_id: str, one: Disclosure, key: SubjectKey, erasure_key: ErasureKey) -> list[object]:
-    encrypted = encrypt(key.secret, one.text, one.sha256, os.urandom(NONCE_BYTES))
+    encrypted = key.cipher.encrypt(one.text, one.sha256, os.urandom(NONCE_BYTES))
     member, name = one.path[0], one.path[-1]
     label = str(disclosed_value(one.text)) if member in _LABELLED and name == "label" else None
     term = None if label is None else erasure_key.term(member, label)

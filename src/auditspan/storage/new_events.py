@@ -11,7 +11,7 @@ from auditspan.format import COLUMNS, AuditRecord, Disclosure, MacKey, Subject
 from auditspan.storage.driver import fetch, marked
 from auditspan.storage.erasure_keys import KeySource, erasure_keys_of, keys_of
 from auditspan.storage.erasure_lock import LOCKS
-from auditspan.storage.insert import insert_and_ask, insert_rows
+from auditspan.storage.insert import insert_and_query, insert_rows
 from auditspan.storage.new_disclosures import insert_disclosures
 from auditspan.storage.tables import AuditTables
 
@@ -61,7 +61,7 @@ def _insert_locking(
     """Insert rows, and keep erasures of these subjects waiting; return what the lock sees."""
     lock, query = LOCKS.of(connection), LOCKS.of(connection).query(subjects)
     if query is not None and by_driver:
-        return lock.sees_newest(insert_and_ask(connection, tables.event, _COLUMNS, rows, query))
+        return lock.sees_newest(insert_and_query(connection, tables.event, _COLUMNS, rows, query))
     insert_rows(connection, tables.event, _COLUMNS, rows, by_driver=by_driver)
     if query is None:
         return lock.sees_newest(None)

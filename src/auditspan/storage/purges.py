@@ -28,7 +28,7 @@ from auditspan.format import (
     timestamp,
 )
 from auditspan.storage.column_forms import IsCounted, StoredText, UtcText, stored_bytes
-from auditspan.storage.stored_event import StoredEvent, begins_whole
+from auditspan.storage.stored_event import StoredEvent, is_creation
 from auditspan.storage.tables import AuditTables
 from auditspan.tlog import Tree, hash_leaf
 
@@ -102,6 +102,13 @@ def purge_of(connection: Connection, tables: AuditTables, event_id: str) -> Purg
     return last_purge(connection, tables) if is_purged else None
 
 
+def purge_at(connection: Connection, tables: AuditTables, seq: int) -> Purge | None:
+    """Return the purge that removed the row with this sequence number; None if none did."""
+    is_gone = connection.scalar(_without_row(tables).where(tables.leaf.c.seq == seq)) is not None
+    purge = last_purge(connection, tables) if is_gone else None
+    return purge if purge and seq < purge.size else None
+
+
 def begun_purge(
     connection: Connection, tables: AuditTables, *, since: datetime | None = None
 ) -> Purge | None:
@@ -128,7 +135,7 @@ def purge_before(
 
     None if the first one creates the object, so that there were no earlier ones.
     """
-    is_whole = first is not None and begins_whole(first)
+    is_whole = first is not None and is_creation(first)
     return None if is_whole else begun_purge(connection, tables)
 
 

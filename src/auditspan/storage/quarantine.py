@@ -44,7 +44,7 @@ def quarantined(
     return list(connection.scalars(statement))
 
 
-def take_back(
+def mark_accepted(
     connection: Connection, tables: AuditTables, sink: str, event_ids: Sequence[str]
 ) -> int:
     """Record that this sink accepted these records; return the number that it had refused.

@@ -18,8 +18,9 @@ def translation_of(connection: Connection) -> Translation:
 
 def dialect_of(connection: Connection) -> Dialect:
     """Return the dialect of a connection; its preparer formats tables with translated schemas."""
-    translation = translation_of(connection)
-    return _translating(connection.dialect, translation) if translation else connection.dialect
+    if not connection.get_execution_options().get("schema_translate_map"):
+        return connection.dialect
+    return _translating(connection.dialect, translation_of(connection))
 
 
 def schema_in(dialect: Dialect, table: Table) -> str | None:

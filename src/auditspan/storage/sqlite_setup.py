@@ -56,6 +56,8 @@ def set_up_sqlite(engine: Engine) -> Engine:
     """
     if engine.url.get_backend_name() == "sqlite":
         _set_up.add(engine.dialect)
+        if not event.contains(Engine, "begin", _begin):
+            event.listen(Engine, "begin", _begin)  # not earlier: it slows down every engine
     return engine
 
 
@@ -65,7 +67,6 @@ def set_up_late(connection: Connection) -> None:
         _begin(connection)
 
 
-@event.listens_for(Engine, "begin")
 def _begin(connection: Connection) -> None:
     if connection.dialect not in _set_up or _in_transaction(connection):
         return
@@ -77,15 +78,18 @@ def _begin(connection: Connection) -> None:
 
 def _prepare(connection: Connection) -> None:
     """Configure the connection, if it is new, and begin as its options say."""
-    options = connection.get_execution_options()
-    if not connection.info.get(_IS_SET_UP):
+    options, info = connection.get_execution_options(), connection.info
+    if not info.get(_IS_SET_UP):
         _configure(_cursor(connection))
-        connection.info[_IS_SET_UP] = True
+        info[_IS_SET_UP] = True
     if options.get("isolation_level") == "AUTOCOMMIT":
         return
     reads_only = options.get("postgresql_readonly", False)
-    _switch(connection, "foreign_keys", is_on=not _is_migrating())
-    _switch(connection, "query_only", is_on=reads_only)
+    pragmas = {"foreign_keys": not _is_migrating(), "query_only": reads_only}
+    for pragma, is_on in pragmas.items():  # both are off in a new connection
+        if info.get(pragma_key := f"auditspan.{pragma}", False) is not is_on:
+            _cursor(connection).execute(f"PRAGMA {pragma} = {int(is_on)}")
+            info[pragma_key] = is_on
     if reads_only:
         _cursor(connection).execute("BEGIN DEFERRED")
     elif options.get(_WAITS):
@@ -120,14 +124,6 @@ def _configure(cursor: DBAPICursor) -> None:
     _switch_to_wal(cursor)
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.close()
-
-
-def _switch(connection: Connection, pragma: str, *, is_on: bool) -> None:
-    """Switch a pragma, which is off in a new connection, unless it is set so already."""
-    key = f"auditspan.{pragma}"
-    if connection.info.get(key, False) is not is_on:
-        _cursor(connection).execute(f"PRAGMA {pragma} = {int(is_on)}")
-        connection.info[key] = is_on
 
 
 def _is_migrating() -> bool:

@@ -86,20 +86,20 @@ class StoredEvent:
         }
 
 
-def begins_whole(event: StoredEvent) -> bool:
-    """Return whether a history that begins with this event lacks no earlier one: it creates."""
+def is_creation(event: StoredEvent) -> bool:
+    """Return whether the event creates its object, so that no earlier one can be missing."""
     action = dict(zip(COLUMNS, event.columns, strict=True))["action"]
     return bool(action and action.endswith(".create"))
 
 
 def _from_columns(columns: Values) -> dict[str, Any]:
     """Return the members that are in the plain columns; the others are null or empty."""
-    told = dict(zip(COLUMNS, columns, strict=True))
-    actor = {"type": told.pop("actor_type"), "id": told.pop("actor_id"), "label": None}
-    target = {"type": told.pop("target_type"), "id": told.pop("target_id"), "version": None}
+    members = dict(zip(COLUMNS, columns, strict=True))
+    actor = {"type": members.pop("actor_type"), "id": members.pop("actor_id"), "label": None}
+    target = {"type": members.pop("target_type"), "id": members.pop("target_id"), "version": None}
     return {
         **dict.fromkeys(MEMBERS),
-        **told,
+        **members,
         "actor": actor,
         "target": None if target["type"] is None else target,
         "service": dict.fromkeys(("name", "version", "instance")),

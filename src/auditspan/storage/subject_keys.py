@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table
 
-from auditspan.format import KEY_BYTES, ErasureKey, Subject
+from auditspan.format import KEY_BYTES, ErasureKey, Subject, SubjectCipher
 from auditspan.storage.driver import fetch, marked
 from auditspan.storage.schemas import dialect_of
 from auditspan.storage.tables import AuditTables
@@ -23,11 +23,17 @@ _TOGETHER = 500
 """Subjects in one query."""
 
 
-class SubjectKey(NamedTuple):
+@dataclass(frozen=True)
+class SubjectKey:
     """Key of a subject, with its id."""
 
     key_id: str
-    secret: bytes
+    secret: bytes = field(repr=False)
+
+    @cached_property
+    def cipher(self) -> SubjectCipher:
+        """The cipher under this key, which is remembered with it."""
+        return SubjectCipher(self.secret)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ def log_name(note: str | None) -> str | None:
         return None
 
 
-def goes_on_from(last: Checkpoint, tree: Tree, incarnation: int) -> bool:
+def may_continue(last: Checkpoint, tree: Tree, incarnation: int) -> bool:
     """Check whether a tree can be the one that `last` was signed for, or a later state of it.
 
     For a larger tree the answer is not certain: its root at the size of `last` is not known here.

@@ -41,7 +41,7 @@ def checking(jobs: Sequence[Job]) -> Iterator[Iterator[Checked]]:
         for job in jobs:
             process = stack.enter_context(_started())
             stack.callback(process.kill)  # before the exit of its own context, which waits
-            _give(process, job)
+            _send_job(process, job)
             processes.append(process)
         yield _outcomes(jobs, processes)
 
@@ -65,7 +65,7 @@ def _widen(pipe: IO[bytes]) -> None:
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
-def _give(process: subprocess.Popen[bytes], job: Job) -> None:
+def _send_job(process: subprocess.Popen[bytes], job: Job) -> None:
     """Hand over a job through the pipe: its keys are in no file, argument or variable."""
     with suppress(BrokenPipeError):  # its outcomes are missing, too
         stream = _stream(process.stdin)

@@ -14,8 +14,8 @@ from auditspan.format import (
     SealedLeaf,
     copy_id,
     derived_columns,
+    matches_columns,
     parse_canonical,
-    says,
 )
 from auditspan.storage import Purge
 from auditspan.tlog import hash_leaf
@@ -52,7 +52,7 @@ class RowCheck:
         return (
             key.verifies(body, mac)  # 2, 3
             and event_id == columns[0]
-            and says(body, columns)  # 4
+            and matches_columns(body, columns)  # 4
             and leaf_hash == hash_leaf(row_id=row_id, recorded_at=recorded_at, mac=mac, body=body)
         )
 

@@ -146,13 +146,14 @@ class _TrailCheck:
     def report(self, rows: SealedRows, public_keys: Sequence[PublicKey]) -> VerifyReport:
         """Check everything, and return the report."""
         with rows.pieces() as pieces:
+            count = _count(*self._place)
             unsealed = check_unsealed(*self._place, rows.rows)
             duplicates = [*_duplicates(*self._place)]
             findings = [*_check_skipped(*self._place, rows.first), *self._verifier.check(pieces)]
         findings += [*rows.disclosures, *duplicates, *self._about_checkpoints(public_keys)]
         tree, witness = self._verifier.tree, self._witness
         return VerifyReport(
-            rows=_count(*self._place),
+            rows=count,
             unsealed=unsealed.rows,
             tree_size=tree.size,
             root=tree.root.hex(),

@@ -50,7 +50,7 @@ class _Gathered:
         if note in self.notes:
             return
         if not self._is_ours(note):
-            self._add_other(note)
+            self._report_other_log(note)
             return
         self.notes.add(note)
         try:
@@ -62,7 +62,7 @@ class _Gathered:
             return
         self.checkpoints[checkpoint] = None
 
-    def _add_other(self, note: str) -> None:
+    def _report_other_log(self, note: str) -> None:
         """Report another log, once for each name, if the files should hold only ours."""
         try:
             name, _ = split_origin(Checkpoint.parse(note.partition("\n\n")[0] + "\n").origin)
@@ -122,7 +122,7 @@ def check_witness(
         yield _finding("the files hold no checkpoint that is signed by a known key")
     stored = {checkpoint.size: checkpoint.root for checkpoint in checkpoints}
     now = {**stored, **verifier.seen}
-    ends = _ends(checkpoints)
+    ends = _last_sizes(checkpoints)
     first = verifier.start.size  # leaves before it count as checked
     abandoned = {
         seen
@@ -144,7 +144,7 @@ def check_witness(
     )
 
 
-def _ends(checkpoints: Sequence[StoredCheckpoint]) -> dict[int, int]:
+def _last_sizes(checkpoints: Sequence[StoredCheckpoint]) -> dict[int, int]:
     """Return the last size of every incarnation in the table, oldest incarnation first."""
     return {incarnation_of(point.note): point.size for point in checkpoints}
 

@@ -53,10 +53,10 @@ def history_page(viewer: Viewer, connection: Connection, target_type: str, targe
     found = find_events(connection, tables, wanted, limit=_MOST + 1) if is_text else []
     if not found:
         purge = begun_purge(connection, tables)
-        told = f" Earlier events were removed by retention: {purge.sentence}." if purge else ""
-        abort(404, f"The trail has no event of {target_type} {target_id}.{told}")
+        note = f" Earlier events were removed by retention: {purge.sentence}." if purge else ""
+        abort(404, f"The trail has no event of {target_type} {target_id}.{note}")
     ordered = in_change_order(list(reversed(found[:_MOST])), StoredEvent.change_id)
-    asked = _asked()
+    asked = _requested_time()
     return Page(
         template="history.html",
         values={
@@ -76,7 +76,7 @@ def history_page(viewer: Viewer, connection: Connection, target_type: str, targe
     )
 
 
-def _asked() -> str:
+def _requested_time() -> str:
     asked = request.args.get("at", "").strip()
     if len(asked) > _MAX_LENGTH or not asked.isprintable():
         abort(400, "Invalid time: expected one such as 2026-01-31T12:00Z, or the id of an event.")

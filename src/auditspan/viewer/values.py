@@ -67,11 +67,11 @@ def reversed_differences(event: Event) -> list[Difference]:
 def telling(event: Event) -> list[Difference]:
     """Return the changes with those first that say most: without null, and without the key."""
 
-    def says_little(one: Difference) -> bool:
+    def is_minor(one: Difference) -> bool:
         sides = [side for side in (one.old, one.new) if side is not None]
         return one.name == "id" or all(side.kind == "none" for side in sides)
 
-    return sorted(differences(event), key=says_little)
+    return sorted(differences(event), key=is_minor)
 
 
 def _difference(name: str, change: Mapping[str, Json]) -> Difference:

@@ -29,7 +29,7 @@ _SERVICE = {
     "demo": "Fill an empty trail with a believable week.",
     "serve": "Serve the API.",
     "users": "Manage users of the service and their roles.",
-    "keys": "Manage API keys and the MAC key of the trail.",
+    "keys": "Manage API keys, and the MAC key and the erasure key of the trail.",
     "db": "Migrate, check and repair the database schema.",
     "completion": "Print the script that lets a shell complete commands.",
 }

@@ -10,14 +10,12 @@ import click
 from sqlalchemy import select
 
 from auditspan.cli import data_option
-from auditspan.cli.commands import Failure, json_option, print_result
+from auditspan.cli.commands import Failure, as_time, json_option, print_result
 from auditspan.format import counted
 from auditspan_service.cli.database import opened_services
 from auditspan_service.demo import Clock, Demo, Week
 from auditspan_service.models import User
 from auditspan_service.services import Services
-
-_FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
 
 @click.command()
@@ -39,8 +37,9 @@ _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 )
 @click.option(
     "--until",
-    type=click.DateTime(_FORMATS),
-    help="The end, in UTC.  [default: the last full hour]",
+    callback=as_time,
+    metavar="TIME",
+    help="The end, in ISO 8601, in UTC unless it has an offset.  [default: the last full hour]",
 )
 @click.option("--add", is_flag=True, help="Write even if the database has users.")
 @json_option
@@ -55,7 +54,7 @@ def demo(*, rate: int, days: int, seed: int, until: datetime | None, add: bool) 
     screenshots and load tests, not for a trail that matters: every event is an invention.
     """
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    week = Week(until=until.replace(tzinfo=UTC) if until else now, days=days, rate=rate)
+    week = Week(until=until or now, days=days, rate=rate)
     clock = Clock(week.since)
     with opened_services(clock) as services:
         if not add:

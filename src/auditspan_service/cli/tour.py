@@ -25,12 +25,12 @@ from auditspan_service.collector import (
     find_binary,
 )
 from auditspan_service.config import load_settings
-from auditspan_service.tour.proof import Proof, Trace, prove, tell
+from auditspan_service.tour.proof import Proof, Trace, prove, run_story
 from auditspan_service.tour.report import (
     as_dict,
+    container_note,
     print_addresses,
     print_proof,
-    seen_from,
 )
 from auditspan_service.tour.routes import add_routes
 from auditspan_service.tour.stage import Stage, own_stage, running_stage
@@ -99,8 +99,8 @@ def tour(
     else:
         place = running_stage(settings, url=url or _RUNNING_URL, key=key, extend=add_routes)
         with place as stage:
-            say(f"The service is {stage.url}{seen_from()}.")
-            proof = _tell_and_prove(stage, say)
+            say(f"The service is {stage.url}{container_note()}.")
+            proof = _run_and_prove(stage, say)
             is_proven = proof.ok
             if proof.joined and not wants_json():
                 click.echo("\nSign in with a key that has the scope audit:read:\n")
@@ -117,7 +117,7 @@ def _tour_own(data_dir: Path, say: Say, *, stay: bool) -> bool:
     say(why_not or f"The collector is {binary}.")
     log = data_dir / "service.log"
     with own_stage(settings, binary=binary, log_file=log, extend=add_routes) as stage:
-        proof = _tell_and_prove(stage, say)
+        proof = _run_and_prove(stage, say)
         if stay and proof.joined:
             _stay(proof, stage)
     if why_not:
@@ -127,18 +127,18 @@ def _tour_own(data_dir: Path, say: Say, *, stay: bool) -> bool:
 
 def _stay(proof: Proof, stage: Stage) -> None:
     """Keep the service running, so that its pages can be looked at."""
-    with stop_signal() as told:
-        click.echo(f"\nThe service is still running{seen_from()}. Sign in with this key:\n")
+    with stop_signal() as stopped:
+        click.echo(f"\nThe service is still running{container_note()}. Sign in with this key:\n")
         click.echo(f"  {stage.key}\n")
         print_addresses(proof, stage)
         click.echo("\nPress Ctrl-C to stop.")
-        told.wait()
+        stopped.wait()
 
 
-def _tell_and_prove(stage: Stage, say: Say) -> Proof:
+def _run_and_prove(stage: Stage, say: Say) -> Proof:
     say(f"\n{'request':<{_TITLE_WIDTH}}  status  trace id")
-    told = tell(stage, lambda trace: say(_step(trace)))
-    proof = prove(stage, told)
+    traces = run_story(stage, lambda trace: say(_step(trace)))
+    proof = prove(stage, traces)
     if wants_json():
         print_object(as_dict(proof, stage))
     else:

@@ -37,12 +37,12 @@ def up(*, host: str, port: int) -> None:
     settings = load_settings()
     binary = _collector(settings)
     with (
-        stop_signal() as told,
+        stop_signal() as stopped,
         Stack.start(settings, host=host, port=port, binary=binary, progress=_say) as stack,
     ):
         said = _announcement(stack)
         print_result(said, _lines(said))
-        told.wait()
+        stopped.wait()
         _say("stopping")
 
 

@@ -55,7 +55,10 @@ def list_() -> None:
 @json_option
 @data_option
 def deactivate(*, username: str) -> None:
-    """Deactivate a user: none of its keys is accepted any more, within five seconds."""
+    """Deactivate a user.
+
+    Within five seconds, none of its keys is accepted any more.
+    """
     _set_active(username, active=False)
 
 

@@ -53,14 +53,14 @@ def is_running(settings: Settings) -> bool:
     return False
 
 
-def _write(descriptor: int, told: dict[str, str]) -> None:
+def _write(descriptor: int, members: dict[str, str]) -> None:
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(told).encode(), 0)
+    os.pwrite(descriptor, json.dumps(members).encode(), 0)
 
 
 def _read(text: str) -> dict[str, Any]:
-    told = json.loads(text)
-    return {name: told[name] for name in ("sink", "audit_endpoint")}
+    members = json.loads(text)
+    return {name: members[name] for name in ("sink", "audit_endpoint")}
 
 
 def _is_locked(descriptor: int) -> bool:

@@ -19,6 +19,7 @@ from auditspan.tlog import PublicKey
 from auditspan.viewer import Connect, viewer_blueprint
 from auditspan_service.config import Settings
 from auditspan_service.pages.auditors import account, can_view
+from auditspan_service.pages.error_page import as_page
 from auditspan_service.pages.sign_in import pages
 from auditspan_service.services import Services
 
@@ -35,7 +36,7 @@ class _Sessions(SecureCookieSessionInterface):
 
 
 def install(app: Flask, services: Services) -> None:
-    """Add the viewer at `/` and the pages for signing in and out."""
+    """Add the viewer at `/`, the pages for signing in and out, and those of errors."""
     app.session_interface = _Sessions()
     app.secret_key = _session_secret(services.mac_keys[0])
     app.config.update(
@@ -56,6 +57,7 @@ def install(app: Flask, services: Services) -> None:
     )
     app.register_blueprint(viewer)
     app.register_blueprint(pages)
+    app.after_request(as_page)
 
 
 def _session_secret(key: MacKey) -> bytes:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 
 import flask
-from opentelemetry import metrics, propagate, trace
+from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from opentelemetry.instrumentation.logging import LoggingInstrumentor
@@ -25,20 +25,18 @@ from opentelemetry.propagators.textmap import (
     default_getter,
     default_setter,
 )
-from opentelemetry.semconv._incubating.attributes import db_attributes
-from opentelemetry.semconv._incubating.metrics.db_metrics import create_db_client_connection_count
 from opentelemetry.util.http import sanitize_method
 
 from auditspan.errors import AuditConfigError
 from auditspan.telemetry import Network, TraceBoundary, link_remote_span
 from auditspan.telemetry.scope import SCHEMA_URL, SCOPE_VERSION
+from auditspan_service.telemetry.connection_count import connection_count
 from auditspan_service.telemetry.transaction_spans import instrument_transactions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from wsgiref.types import WSGIEnvironment
 
-    from opentelemetry.util.types import AttributeValue
     from sqlalchemy.engine import Engine
 
     from auditspan_service.telemetry.providers import Telemetry
@@ -52,10 +50,6 @@ PROBES = ("healthz", "readyz")
 
 _SCOPE = "auditspan_service"
 _SQLALCHEMY = "opentelemetry.instrumentation.sqlalchemy"
-_CONNECTION_NAMES = {
-    "pool.name": db_attributes.DB_CLIENT_CONNECTION_POOL_NAME,
-    "state": db_attributes.DB_CLIENT_CONNECTION_STATE,
-}
 
 # The instrumentation matches this against the whole URL with `search`: with a bare word, any client
 # could suppress its spans by appending ?healthz to a URL.
@@ -129,23 +123,7 @@ def instrument_engine(engine: Engine, telemetry: Telemetry) -> None:
     scope = (_SQLALCHEMY, sqlalchemy_version, SCHEMA_URL)
     meter = telemetry.meter_provider.get_meter(*scope)
     statements = telemetry.tracer_provider.get_tracer(*scope)
-    EngineTracer(statements, engine, _ConnectionCount(meter))
-
-
-class _ConnectionCount:
-    """Counter of connections under the names of the current semantic conventions.
-
-    The instrumentation still uses those of 2023: `db.client.connections.usage` with the attributes
-    `pool.name` and `state`.
-    """
-
-    def __init__(self, meter: metrics.Meter) -> None:
-        self._counter = create_db_client_connection_count(meter)
-
-    def add(self, amount: int, attributes: Mapping[str, AttributeValue]) -> None:
-        """Count connections by pool and state."""
-        named = {_CONNECTION_NAMES[name]: value for name, value in attributes.items()}
-        self._counter.add(amount, named)
+    EngineTracer(statements, engine, connection_count(telemetry.meter_provider, meter))
 
 
 class _NoPropagation(TextMapPropagator):

@@ -114,8 +114,8 @@ class _Session(requests.Session):
         verify: _Verify,
         cert: str | tuple[str, str] | None,
     ) -> dict[str, Any]:
-        told = self.verify if verify is None else verify
-        merged = super().merge_environment_settings(url, proxies, stream, told, cert)
+        verified = self.verify if verify is None else verify
+        merged = super().merge_environment_settings(url, proxies, stream, verified, cert)
         merged["proxies"] = _proxies(url)
         return merged
 

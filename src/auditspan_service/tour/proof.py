@@ -130,19 +130,19 @@ class Proof:
         return str(json.loads(self.traces[0].rows[0].body)["target"]["id"])
 
 
-def tell(stage: Stage, told: Callable[[Trace], None]) -> list[Trace]:
-    """Make the requests of the tour one after the other; pass each result to `told`."""
+def run_story(stage: Stage, report: Callable[[Trace], None]) -> list[Trace]:
+    """Make the requests of the tour one after the other; pass each result to `report`."""
     story = _Story(stage)
     traces = []
     for step in STORY:
         if step.key == "reader" and stage.reader is None:
             continue
         traces.append(story.request(step))
-        told(traces[-1])
+        report(traces[-1])
     return traces
 
 
-def prove(stage: Stage, told: list[Trace]) -> Proof:
+def prove(stage: Stage, traces: list[Trace]) -> Proof:
     """Wait for the telemetry of the requests, read it, and join it with the rows.
 
     On a service with other callers, some row is always in transit: a row counts as missing only if
@@ -154,7 +154,7 @@ def prove(stage: Stage, told: list[Trace]) -> Proof:
     while True:
         is_late = time.monotonic() > deadline
         try:
-            proof = _read_back(stage, told)
+            proof = _read_back(stage, traces)
         except CollectorFilesError:  # no record has been written yet
             if is_late:
                 raise
@@ -220,7 +220,7 @@ def _filled(value: object, names: dict[str, str]) -> object:
     return names.get(value, value) if isinstance(value, str) else value
 
 
-def _read_back(stage: Stage, told: list[Trace]) -> Proof:
+def _read_back(stage: Stage, traces: list[Trace]) -> Proof:
     tables = audit_tables(Base.metadata)
     files = stage.settings.collector_files
     with suppress_instrumentation(), stage.database.reading() as session:
@@ -234,7 +234,7 @@ def _read_back(stage: Stage, told: list[Trace]) -> Proof:
                 span_events=_span_events(stage, trace.trace_id),
                 log_records=_log_records(stage, trace.trace_id),
             )
-            for trace in told
+            for trace in traces
         ]
         return Proof(
             traces=traces,

@@ -53,7 +53,7 @@ def _row(trace: Trace) -> dict[str, str]:
     return {
         "request": trace.step.title,
         "status": str(trace.status),
-        "recorded": _in_words(trace.actions),
+        "recorded": _summary(trace.actions),
         "audit_row": str(len(trace.rows)),
         "span_event": str(len(trace.span_events)),
         "log_record": str(len(trace.log_records)),
@@ -61,7 +61,7 @@ def _row(trace: Trace) -> dict[str, str]:
     }
 
 
-def _in_words(actions: tuple[str, ...]) -> str:
+def _summary(actions: tuple[str, ...]) -> str:
     """Return the actions, which are all the same, as one."""
     times = f" x{len(actions)}" if len(actions) > 1 else ""
     return f"{actions[0]}{times}" if actions else "nothing"
@@ -76,7 +76,7 @@ def _print_tampering(proof: Proof, stage: Stage) -> None:
     for finding in proof.tampered.findings:
         click.echo(f"  verify finds  seq {finding.seq}  {finding.kind}  {finding.detail}")
     click.echo(
-        "  verification of the copy FAILED, as it must"
+        "  verification of the copy FAILED, as expected"
         if proof.is_caught
         else "  the change was NOT FOUND"
     )
@@ -97,7 +97,7 @@ def print_addresses(proof: Proof, stage: Stage) -> None:
 
 def _print_where_next(proof: Proof, stage: Stage) -> None:
     files = relative(stage.settings.collector_files)
-    click.echo(f"\nWhere to look next{seen_from()}:")
+    click.echo(f"\nWhere to look next{container_note()}:")
     click.echo(f"  {files / 'audit' / 'audit.jsonl'}       the audit records, as delivered")
     click.echo(f"  {files / 'telemetry' / 'traces.jsonl'}  the spans with their events")
     command = "auditspan"
@@ -124,7 +124,7 @@ def _in_container() -> bool:
     return any(mark.exists() for mark in _CONTAINER_MARKS)
 
 
-def seen_from() -> str:
+def container_note() -> str:
     """Return a note for addresses and paths that are valid only inside this container."""
     return " (inside this container)" if _in_container() else ""
 

@@ -15,7 +15,7 @@ trail = AuditTrail(db.session, metadata=db.metadata)
 
 
 class User(db.Model):  # type: ignore[name-defined, misc]  # Flask-SQLAlchemy builds it at run time
-    """Somebody who may log in."""
+    """A person who may log in."""
 
     __audit__ = True
 

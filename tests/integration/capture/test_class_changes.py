@@ -188,7 +188,7 @@ def test_class_of_two_tables_begins_with_the_row_of_the_base(application: Applic
     application.check()
 
 
-def test_change_by_another_program_is_told_the_same_way(
+def test_change_by_another_program_is_recorded_alike(
     application: Application, engine: Engine
 ) -> None:
     """The worker records it."""

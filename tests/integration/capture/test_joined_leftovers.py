@@ -70,7 +70,7 @@ def _slowly(connection: Any, statements: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_an_object_of_two_tables_is_told_once(application: Application, at_once: bool) -> None:  # noqa: FBT001 (a parameter)
+def test_object_in_two_tables_is_recorded_once(application: Application, at_once: bool) -> None:  # noqa: FBT001 (a parameter)
     """However long lies between its rows, and whether or not it is gone by then."""
     worker = Undrained(application.engine, application.trail.tables, mac_key=KEY)
     outside(application, *INSERTS)

@@ -69,7 +69,7 @@ def work(application: Application, limit: int = 2000) -> int:
         return take_leftovers(connection, capture_of(application), limit)
 
 
-def test_what_another_program_wrote_is_recorded_with_its_role(application: Application) -> None:
+def test_writes_of_another_program_are_recorded_with_its_role(application: Application) -> None:
     """Insert, update and delete, in their order; PostgreSQL knows who it was."""
     outside(
         application,
@@ -94,7 +94,7 @@ def test_what_another_program_wrote_is_recorded_with_its_role(application: Appli
     application.check()
 
 
-def test_what_autocommit_wrote_is_recorded(application: Application) -> None:
+def test_autocommitted_writes_are_recorded(application: Application) -> None:
     """Each statement has committed by itself, before anybody could drain."""
     engine = create_engine(application.engine.url, isolation_level="AUTOCOMMIT")
     with audit_context(actor=Actor.user(1)), engine.connect() as connection:

@@ -20,7 +20,7 @@ from integration.capture.test_order import Base, Tag, Word, tagged
 from integration.library.world import sqlite_engine_at
 from support.replay import Kind, Links, assert_replays
 
-EXAMPLES = [50, pytest.param(200, marks=pytest.mark.slow)]
+EXAMPLES = [25, pytest.param(200, marks=pytest.mark.slow)]
 KINDS = {
     "word": Kind(
         table=Word.__table__,

@@ -210,7 +210,7 @@ TRIGGERS = {
 }
 
 
-def test_what_a_trigger_of_the_application_makes_of_a_value_is_recorded(engine: Engine) -> None:
+def test_value_changed_by_a_trigger_of_the_application_is_recorded(engine: Engine) -> None:
     """The last value that the trail tells is the one in the table."""
 
     class Base(DeclarativeBase):
@@ -523,7 +523,7 @@ def test_the_counts_of_unaudited_work_are_recorded(engine: Engine) -> None:
     ] == told
 
 
-def test_links_that_a_deletion_takes_along_are_told(engine: Engine) -> None:
+def test_links_removed_by_a_cascade_are_recorded(engine: Engine) -> None:
     """PostgreSQL fires their triggers behind that of the row itself, SQLite before it."""
 
     class Base(DeclarativeBase):

@@ -36,7 +36,7 @@ from integration.library.test_sequences import Program
 from integration.library.world import KEY, make_world
 from support.replay import Replay, live_tables
 
-EXAMPLES = [100, pytest.param(500, marks=pytest.mark.slow)]
+EXAMPLES = [50, pytest.param(500, marks=pytest.mark.slow)]
 SCALE = float(os.environ.get("AUDITSPAN_SEQUENCES", "1"))
 """How many times as many."""
 

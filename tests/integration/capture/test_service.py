@@ -109,7 +109,7 @@ WEAK = {
 
 
 @pytest.mark.parametrize("case", WEAK)
-def test_db_guard_names_and_mends_what_is_wrong(
+def test_db_guard_reports_and_repairs_missing_guards(
     database: Engine, case: str, tmp_path: Path
 ) -> None:
     """`db check` says so and fails, `db guard` puts it right, and `db check` agrees."""

@@ -63,7 +63,7 @@ def postgresql(postgresql_engine: Engine) -> Application:
     return make_items(postgresql_engine)
 
 
-def test_what_a_deferred_trigger_writes_is_recorded(postgresql: Application) -> None:
+def test_writes_of_a_deferred_trigger_are_recorded(postgresql: Application) -> None:
     """By the actor of the transaction, and in its commit."""
     engine = postgresql.engine
     with engine.begin() as connection:
@@ -103,7 +103,7 @@ def test_an_equal_number_of_another_form_is_a_change(postgresql: Application) ->
     postgresql.check()
 
 
-def test_an_equal_time_of_another_form_is_no_change(application: Application) -> None:
+def test_equal_time_in_another_form_leaves_no_row(application: Application) -> None:
     """SQLite stores a time as the text that it was given."""
     upsert = "INSERT INTO item (id, at) VALUES (1, :at) ON CONFLICT (id) DO UPDATE SET at = :at"
     for time in ("2026-02-01 12:00:00", "2026-02-01 12:00:00.000000"):

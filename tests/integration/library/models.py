@@ -108,7 +108,7 @@ class Colour(enum.Enum):
 
 
 class Thing(Base):
-    """A column of each kind, under a key that is no number."""
+    """A column of each kind, under a key of text."""
 
     __tablename__ = "thing"
     __audit__ = True

@@ -57,7 +57,7 @@ class Tag(Base):
 
 
 class Node(Base):
-    """A tree: its branches go with it, by the database; whoever watches it stays."""
+    """A tree: the database deletes its branches with it, and keeps its watchers."""
 
     __tablename__ = "node"
     __audit__ = True

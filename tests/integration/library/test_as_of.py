@@ -133,7 +133,7 @@ def test_values_are_those_that_sqlalchemy_loads(world: World) -> None:
             }
 
 
-def test_what_the_trail_does_not_have_is_said_so(world: World) -> None:
+def test_missing_values_are_marked(world: World) -> None:
     """Redacted and long values have stand-ins, excluded columns are absent."""
     bio = "long " * 5000
     write(
@@ -266,7 +266,7 @@ def test_a_target_names_its_object(world: World) -> None:
 
 
 def test_a_state_has_the_recorded_form_of_its_values(world: World) -> None:
-    """Which is that of the events."""
+    """The order is that of the events."""
     write(world, Tag(id=1, name="a"))
     found = known(world, Tag, 1)
     assert {"id": "1", "name": "a"} == {name: str(found.recorded[name]) for name in found.values}
@@ -293,7 +293,7 @@ def test_an_impossible_question_is_an_error(world: World, case: str) -> None:
 
 
 def test_a_damaged_event_is_an_error(world: World) -> None:
-    """A state that nobody can know is not told."""
+    """An unknown state is an error."""
     write(world, Tag(id=1, name="a"))
     damage(world.engine, "UPDATE audit_event SET body = '{}' WHERE id = 1")
     with pytest.raises(AuditBodyError, match="audit row 1 cannot be read"):
@@ -301,7 +301,7 @@ def test_a_damaged_event_is_an_error(world: World) -> None:
 
 
 def test_reading_a_state_leaves_open_work_alone(world: World) -> None:
-    """What is not committed is not in it."""
+    """Uncommitted changes are not in it."""
     write(world, Tag(id=1, name="a"))
     with world.unit_of_work() as session:
         session.get_one(Tag, 1).name = "b"

@@ -105,7 +105,7 @@ def own(engine: Engine) -> Iterator[tuple[sessionmaker[Session], AuditTrail]]:
 
 
 def changes(own: Any, *works: Any) -> list[dict[str, Any]]:
-    """What each of these units of work has left, by columns."""
+    """Return the audit rows of each of these units of work, by columns."""
     sessions, trail = own
     with captured(trail, sessions) as events:
         for work in works:
@@ -114,7 +114,7 @@ def changes(own: Any, *works: Any) -> list[dict[str, Any]]:
     return [{"action": event["action"], **event["changes"]} for event in events]
 
 
-def test_composites_synonyms_hybrids_and_taken_names_are_told_by_their_columns(own: Any) -> None:
+def test_changes_are_named_by_column_not_by_attribute(own: Any) -> None:
     """Whatever an attribute is called or made of, the trail speaks of columns."""
 
     def change(session: Session) -> None:
@@ -135,7 +135,7 @@ def test_composites_synonyms_hybrids_and_taken_names_are_told_by_their_columns(o
 
 
 def test_a_statement_tells_computed_columns_too(own: Any) -> None:
-    """What the database makes of the change belongs to it."""
+    """Values that the database computes belong to the change."""
     _, updated = changes(
         own,
         lambda s: s.add(Odd(place=Point(1, 2), inner="a")),
@@ -148,7 +148,7 @@ def test_a_statement_tells_computed_columns_too(own: Any) -> None:
     } == updated
 
 
-def test_a_column_prefix_is_not_told(own: Any) -> None:
+def test_column_prefix_is_not_recorded(own: Any) -> None:
     """The attribute `_name` is the column `name`."""
 
     def change(session: Session) -> None:

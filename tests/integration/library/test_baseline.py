@@ -310,7 +310,7 @@ def wait_for_a_lock(shop: Shop) -> None:
 
 
 def test_changes_that_are_recorded_late_fit(shop: Shop) -> None:
-    """What other programs wrote before the baseline is ordered before it, and agrees."""
+    """Writes of other programs before the baseline precede it, and agree with it."""
     raw = shop.engine.raw_connection()
     cursor = raw.cursor()
     cursor.execute("UPDATE orders SET total = 777 WHERE id = 1")

@@ -30,7 +30,7 @@ from support.replay import Kind
 
 
 def parent(name: str, **info: bool) -> Table:
-    """A table with a key, a unique code that others refer to, and a column that nobody does."""
+    """A table with a key, a unique code that others refer to, and another column."""
     columns = (Column("code", String(5), unique=True), Column("name", String(20)))
     return Table(name, METADATA, Column("id", Integer, primary_key=True), *columns, info=info)
 
@@ -121,7 +121,7 @@ def test_rows_that_follow_a_key_set_by_an_upsert_are_recorded(shops: World, key:
 
 
 def test_rows_that_follow_an_upsert_of_audited_rows_are_recorded(shops: World) -> None:
-    """What ON UPDATE CASCADE does to the children of an audited row is in the trail as well."""
+    """Changes by ON UPDATE CASCADE to the children of an audited row are in the trail as well."""
     with shops.unit_of_work() as session:
         rows = [{"id": 1, "code": "z"}, {"id": 2, "code": "b"}]
         statement = upsert(session, brand).values(rows)

@@ -1,4 +1,4 @@
-"""What an application adds to every record, and what it keeps out of all of them."""
+"""Metadata that an application adds to every record, and values that it keeps out of all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What remains of a person's values after their erasure: proof that something happened."""
+"""Remains of a person's values after their erasure: proof that something happened."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from auditspan import (
     RevertError,
     audit_context,
 )
-from auditspan.format import Disclosure, Subject, disclosed_value, encrypt, read_event
+from auditspan.format import Disclosure, Subject, SubjectCipher, disclosed_value, read_event
 from auditspan.reading import check_export, export_csv, export_ndjson, prove_event
 from auditspan.seal import Sealer, Undrained
 from auditspan.storage import EventFilter
@@ -132,7 +132,7 @@ class Shop:
             return [*self.trail.events(session)][::-1]
 
     def execute(self, statement: str) -> None:
-        """Execute a statement as somebody who attacks the database."""
+        """Execute a statement as an attacker of the database."""
         with self.engine.begin() as connection:
             connection.exec_driver_sql(statement)
 
@@ -359,7 +359,7 @@ def test_value_that_is_forged_with_the_keys_is_found_and_not_shown(shop: Shop) -
         for sha256, wrapped in rows:
             secret = KEY.unwrap(bytes(wrapped))
             assert secret is not None
-            value = encrypt(secret, forged.text, sha256, b"n" * 12)
+            value = SubjectCipher(secret).encrypt(forged.text, sha256, b"n" * 12)
             changed = update(disclosure).where(disclosure.c.sha256 == sha256)
             connection.execute(changed.values(encrypted=value))
     assert {"$erasable": True} == shop.events()[0].new["email"]
@@ -603,7 +603,7 @@ def test_write_at_repeatable_read_does_not_use_an_erased_key(shop: Shop) -> None
 
 
 def test_remembered_key_is_not_used_after_an_erasure(shop: Shop) -> None:
-    """What is written afterwards gets a new key, so that it can be read, and erased again."""
+    """Values that are written afterwards get a new key, can be read, and can be erased again."""
     with shop.acting() as session:
         session.execute(update(shop.customer).values(full_name="y"))
     shop.erase_person()

@@ -161,7 +161,7 @@ OPTIONAL = {"droppedAttributesCount", "flags"}
 def test_the_body_is_the_row_byte_for_byte(
     documents: tuple[list[dict[str, Any]], Any],
 ) -> None:
-    """What was sealed is what is sent."""
+    """The sealed body is the one that is sent."""
     found, rows = documents
     assert BODY == rows[1].body
     assert [row.body for row in rows] == [one["body"]["stringValue"] for one in records(found)]

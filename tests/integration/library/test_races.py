@@ -61,7 +61,7 @@ def world(postgresql_engine: Engine) -> Iterator[World]:
 
 
 def actions(world: World, after: int) -> tuple[list[str], list[str]]:
-    """What the application has recorded behind so many events, and then the worker."""
+    """Return the records of the application after so many events, and then of the worker."""
     own = world.actions()[after:]
     Undrained(world.engine, world.trail.tables, mac_key=KEY).take()
     others = world.events()[after + len(own) :]
@@ -108,7 +108,7 @@ def test_a_child_that_comes_just_before_its_key_changes_is_recorded(world: World
 
 
 def test_an_upsert_that_another_program_forestalls_is_recorded_as_an_update(world: World) -> None:
-    """What was to be an INSERT updates a row that nobody had read."""
+    """An upsert that would insert updates a row that another program has just inserted."""
     intrude = stranger(world.engine, "INSERT INTO article (\"articleCode\", seen) VALUES ('x', 0)")
     with (
         between(world.engine, "INSERT INTO article", intrude) as acted,

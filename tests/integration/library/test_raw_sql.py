@@ -110,7 +110,7 @@ def set_up(world: World, sql: str) -> None:
 
 
 def changes(world: World, after: int = 0) -> list[Change]:
-    """What was recorded behind so many events, without the primary keys."""
+    """Return the records after so many events, without the primary keys."""
     return [
         (one["action"], {name: value for name, value in one["changes"].items() if name != "id"})
         for one in world.events()[after:]
@@ -119,7 +119,7 @@ def changes(world: World, after: int = 0) -> list[Change]:
 
 @WAYS
 def test_each_row_that_sql_changes_is_recorded(world: World, way: Way) -> None:
-    """However it is written and whoever sends it: exactly the changes of the rows, and by whom."""
+    """However it is written and sent: exactly the changes of the rows, and their actor."""
     expected = writes(world.engine.dialect.name)
     found = {}
     for sql in expected:

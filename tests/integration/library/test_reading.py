@@ -15,6 +15,7 @@ from auditspan import Actor, Request, Target, audit_context
 from auditspan.errors import AuditBodyError, AuditConfigError
 from auditspan.format import Outcome
 from auditspan.reading import Event, Exclusions, search
+from auditspan.storage import nearby
 from integration.library.models import Person, Seat
 from integration.library.world import World, make_world
 
@@ -249,7 +250,7 @@ def test_an_unknown_criterion_is_an_error(written: World) -> None:
 
 
 def damage(engine: Engine, change: str) -> None:
-    """Change rows as somebody does who has removed the guards."""
+    """Change rows after removing the guards."""
     connection = engine.raw_connection()
     cursor = connection.cursor()
     if engine.dialect.name == "sqlite":
@@ -265,7 +266,7 @@ def damage(engine: Engine, change: str) -> None:
     connection.close()
 
 
-def test_damaged_events_are_listed_and_say_so(written: World) -> None:
+def test_damaged_events_are_listed_as_unreadable(written: World) -> None:
     """One bad body hides none of the others, and the columns tell what they can."""
     damage(written.engine, "UPDATE audit_event SET body = '{}' WHERE id = 2")
     with written.sessions() as session:
@@ -278,7 +279,7 @@ def test_damaged_events_are_listed_and_say_so(written: World) -> None:
 
 
 @pytest.mark.parametrize("written", ["sqlite"], indirect=True)
-def test_a_time_that_is_none_is_an_error_of_its_own(written: World) -> None:
+def test_invalid_time_is_an_error_of_its_event_only(written: World) -> None:
     """SQLite keeps anything; the event is listed, and its time cannot be told."""
     damage(written.engine, "UPDATE audit_event SET body = 'x', occurred_at = 'noon' WHERE id = 2")
     with written.sessions() as session:
@@ -288,10 +289,30 @@ def test_a_time_that_is_none_is_an_error_of_its_own(written: World) -> None:
 
 
 def test_reading_leaves_open_work_alone(world: World) -> None:
-    """What is not committed is not read, and reading does not record it early."""
+    """Uncommitted changes are not read, and reading does not record them early."""
     with world.unit_of_work() as session:
         session.add(Person(name="ann"))
         session.flush()
         assert [] == list(world.trail.events(session))
     with sessionmaker(world.engine)() as session:
         assert ["person.create"] == [event.action for event in world.trail.events(session)]
+
+
+@pytest.mark.parametrize("until", [0, 2, 20, 28, 31])
+def test_end_of_a_span_finds_events_that_came_late(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, until: int
+) -> None:
+    """Every earlier event is found, also one that happened at hour 1 and was recorded last."""
+    for name in ("_LATER", "_LAST_FEW"):
+        monkeypatch.setattr(nearby, name, 2)
+    now = BEGINNING
+    world = make_world(engine, clock=lambda: now)
+    end = BEGINNING + timedelta(hours=until)
+    recorded: list[datetime] = []
+    for hour in (*range(30), 1):
+        recorded.append(now := BEGINNING + timedelta(hours=hour))
+        with audit_context(actor=ACTORS[0]), world.sessions.begin() as session:
+            world.trail.record(session, "person.called")
+        with world.sessions() as session:
+            found = [one.occurred_at for one in world.trail.events(session, until=end)]
+        assert [moment for moment in reversed(recorded) if moment < end] == found

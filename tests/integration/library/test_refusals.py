@@ -1,4 +1,4 @@
-"""Refusals: what nobody answers for, and what no trail could keep, is not done at all."""
+"""Refusals of changes without an actor, and of changes that no trail could keep."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_session_of_no_trail_may_read_and_write_other_tables(world: World) -> 
 def test_strict_a_change_without_an_actor_is_refused(
     world: World, verb: str, *, inner: bool
 ) -> None:
-    """Nobody said who acts: nothing is changed, also when the application swallows the error."""
+    """Without an actor nothing is changed, also if the application swallows the error."""
     with world.sessions() as session:
         write(session, verb)
         with pytest.raises(MissingActorError, match="audit_context"):
@@ -97,7 +97,7 @@ def test_strict_a_change_without_an_actor_is_refused(
 
 
 def test_lenient_a_change_without_an_actor_is_recorded_as_unknown(world: World) -> None:
-    """Where the application chose leniency, the row says that nobody asked."""
+    """In a trail that is not strict, the row has an unknown actor."""
     lenient = make_world(world.engine, strict=False)
     with lenient.sessions.begin() as session:
         session.add(Team(name="b"))
@@ -105,8 +105,8 @@ def test_lenient_a_change_without_an_actor_is_recorded_as_unknown(world: World) 
     world.counts_span_events = False
 
 
-def test_an_actor_that_cannot_be_said_refuses_the_change(world: World) -> None:
-    """When the function that knows the actor fails, nothing is recorded under a guess."""
+def test_failing_actor_function_refuses_the_change(world: World) -> None:
+    """If the function that returns the actor fails, nothing is recorded under a guess."""
 
     def broken() -> Actor:
         raise LookupError("no user")
@@ -167,7 +167,7 @@ def test_another_database_is_refused_when_the_trail_is_attached(
 @pytest.mark.parametrize(
     ("name", "version"), [("mysql", (8, 4)), ("postgresql", (12, 22)), ("cockroachdb", (24,))]
 )
-def test_another_database_that_comes_later_is_refused_at_the_first_write(
+def test_second_database_is_refused_at_the_first_write(
     sqlite_engine: Engine, name: str, version: tuple[int, ...]
 ) -> None:
     """A factory may learn its database after it was attached; then the write is refused."""
@@ -192,7 +192,7 @@ def test_another_database_that_comes_later_is_refused_at_the_first_write(
     [None, "sessions", object(), lambda: None],
     ids=["None", "text", "object", "function"],
 )
-def test_what_is_no_session_factory_is_refused(sessions: Any) -> None:
+def test_invalid_session_factory_is_refused(sessions: Any) -> None:
     """A mistake at start-up is a sentence then, not a missing row later."""
     with pytest.raises(AuditConfigError):
         AuditTrail(sessions, metadata=MetaData())

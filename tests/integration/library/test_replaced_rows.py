@@ -1,4 +1,4 @@
-"""Rows that SQLite's REPLACE displaces: they are recorded as deleted, whoever asked for it."""
+"""Rows that SQLite's REPLACE displaces are recorded as deleted, whatever statement did it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Own(DeclarativeBase):
 
 
 class Setting(Own):
-    """Two keys, by each of which a new row displaces those that are there."""
+    """A new row that has the name of one row and the place of another displaces both."""
 
     __audit__ = True
     __table__ = Table(

@@ -139,7 +139,7 @@ def test_a_creation_is_undone_by_a_deletion(world: World) -> None:
     assert "post.delete" in [event["action"] for event in world.events()]
 
 
-def test_a_deleted_object_comes_back_with_its_key_and_its_links(world: World) -> None:
+def test_deleted_object_is_restored_with_its_key_and_links(world: World) -> None:
     """Also one with rows in several tables, and one with a key of several columns."""
     write(
         world,
@@ -175,7 +175,7 @@ def test_links_are_changed_back(world: World) -> None:
         assert [1] == [tag.id for tag in post.tags]
 
 
-def test_a_null_comes_back_as_a_null(world: World) -> None:
+def test_null_is_restored_as_null(world: World) -> None:
     """And not as the default of the column, nor as the null of JSON."""
     key = uuid.UUID(int=3)
     with world.unit_of_work() as session:
@@ -330,9 +330,7 @@ REFUSED: dict[Callable[[World], Event], str] = {
 
 
 @pytest.mark.parametrize("prepare", REFUSED, ids=lambda one: one.__name__)
-def test_what_cannot_be_undone_exactly_is_refused(
-    world: World, prepare: Callable[[World], Event]
-) -> None:
+def test_inexact_reversal_is_refused(world: World, prepare: Callable[[World], Event]) -> None:
     """The message says why; nothing was written, and the session goes on."""
     event = prepare(world)
     before = len(world.events())

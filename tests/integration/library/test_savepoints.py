@@ -162,7 +162,7 @@ def clear(world: World) -> None:
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-def test_any_nesting_leaves_the_rows_of_what_survived(
+def test_savepoints_of_any_nesting_leave_the_surviving_rows(
     world: World, program: list[str], ending: str
 ) -> None:
     """Rows, span events and teams are exactly those that the oracle says have survived."""
@@ -234,7 +234,7 @@ def test_savepoints_in_other_orders(world: World, work: Callable[[Session], Any]
     assert names
 
 
-def test_a_session_goes_on_after_a_rollback(world: World) -> None:
+def test_session_continues_after_a_rollback(world: World) -> None:
     """One session, many transactions: each announces its own rows, each has its own id."""
     with world.request(), world.sessions() as session:
         for name, ending in [("a", "commit"), ("b", "rollback"), ("c", "commit"), ("d", "close")]:

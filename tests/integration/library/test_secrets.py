@@ -61,7 +61,7 @@ def test_a_redacted_column_shows_that_it_changed_and_not_from_what_to_what(world
 
 @pytest.mark.parametrize("key", [None, MacKey.from_secret(b"another" + bytes(25))])
 def test_without_our_key_a_fingerprint_is_another_or_none(world: World, key: Any) -> None:
-    """A guess can be checked only by whoever has the key."""
+    """A guess can be checked only with the key."""
     open_account(world)
     ours = world.last()["changes"]["iban"]["new"]
     other = make_world(world.engine, mac_key=key)
@@ -110,7 +110,7 @@ def test_only_what_is_included_is_recorded_and_in_the_clear(world: World) -> Non
 
 
 def test_a_secret_is_in_no_error(world: World) -> None:
-    """When the audit row cannot be written, neither our error nor its causes show a secret."""
+    """If the audit row cannot be written, neither our error nor its causes show a secret."""
     open_account(world)
     before = world.rows()
     world.exporter.clear()
@@ -234,7 +234,7 @@ def test_revealed_columns_and_members_are_shown_as_they_are(world: World) -> Non
 
 
 def test_columns_about_a_secret_are_shown(world: World) -> None:
-    """When a token expires, and who the secretary is, is recorded."""
+    """The expiry of a token, and the secretary, are recorded."""
     with world.unit_of_work() as session:
         session.add(Device(token_expiration="2027-01-01", secretary_id=7))
     changes = world.last()["changes"]

@@ -76,7 +76,7 @@ def test_a_new_post_with_tags_is_created_and_then_linked(world: World) -> None:
 
 
 def test_a_changed_collection_is_one_change_with_what_was_added_and_removed(world: World) -> None:
-    """Whoever reads the trail sees which tags came and went."""
+    """The trail shows which tags were added and removed."""
 
     def retag(session: Session) -> None:
         post = session.get_one(Post, 1)
@@ -86,7 +86,7 @@ def test_a_changed_collection_is_one_change_with_what_was_added_and_removed(worl
     assert [{"tags": {"added": ["3"], "removed": ["1"]}}] == links(world)[1:]
 
 
-def test_a_link_from_the_other_side_is_told_of_the_same_parent(world: World) -> None:
+def test_link_from_the_other_side_is_recorded_on_the_same_parent(world: World) -> None:
     """A bidirectional relationship has one parent, from whichever side it is changed."""
     steps(world, add(Post(title="p"), Tag(name="a")), _tag_the_post)
     assert [{"tags": {"added": ["1"]}}] == links(world)
@@ -165,10 +165,8 @@ def test_a_tree_goes_with_its_root(world: World, fell: Step) -> None:
     ],
     ids=["object", "statement", "statement in the middle"],
 )
-def test_what_is_audited_is_told_also_behind_parents_that_are_not(
-    world: World, remove: Step
-) -> None:
-    """A chain of cascades begins in tables that nobody audits, and ends in one that is."""
+def test_cascade_through_unaudited_parents_is_recorded(world: World, remove: Step) -> None:
+    """A chain of cascades begins in unaudited tables, and ends in an audited one."""
 
     def fill(session: Session) -> None:
         for row in (Folder(id=1), Shelf(id=1, folder_id=1), Paper(shelf_id=1), Paper(shelf_id=1)):
@@ -202,7 +200,7 @@ def test_a_key_that_changes_takes_what_refers_to_it_along(world: World, rename: 
     assert ["city.update", "city.update", "country.update"] == sorted(actions)
 
 
-def test_what_the_database_does_not_do_is_not_told(world: World) -> None:
+def test_failed_deletion_leaves_no_row(world: World) -> None:
     """A deletion that fails on a foreign key leaves nothing, its cascades included."""
     steps(world, _tree)
     before = world.actions()

@@ -85,7 +85,7 @@ def test_a_span_that_has_ended_takes_nothing_and_breaks_nothing(world: World) ->
 
 
 @pytest.mark.parametrize(("rows", "left_out"), [(100, None), (101, 1), (230, 130)])
-def test_a_span_shows_a_hundred_events_and_says_how_many_more(
+def test_span_events_over_a_hundred_are_counted(
     world: World, rows: int, left_out: int | None
 ) -> None:
     """Beyond a hundred rows of a transaction, one `audit.truncated` event has the count."""

@@ -352,7 +352,7 @@ def test_a_two_phase_transaction_of_a_connection_is_the_same(
 
 
 @pytest.mark.parametrize("ending", ["commit_prepared", "rollback_prepared"])
-def test_a_prepared_transaction_that_somebody_else_ends_keeps_its_row(
+def test_prepared_transaction_ended_by_another_connection_keeps_its_row(
     twophase: World, ending: str
 ) -> None:
     """Its connection is lost and a recovery decides: the row goes with the change.
@@ -426,8 +426,8 @@ def test_strict_a_connection_needs_an_actor_too(world: World) -> None:
     assert [] == teams(world) == world.rows()
 
 
-def test_a_connection_that_goes_back_to_the_pool_forgets(world: World) -> None:
-    """Closed without a commit: whoever gets the connection next announces nothing of it."""
+def test_pooled_connection_keeps_no_captured_changes(world: World) -> None:
+    """After a close without a commit, the next user of the connection announces nothing of it."""
     with world.request():
         for _ in range(3):
             connection = world.engine.connect()
@@ -438,7 +438,7 @@ def test_a_connection_that_goes_back_to_the_pool_forgets(world: World) -> None:
     assert ["kept"] == new_names(world)
 
 
-def test_a_connection_that_broke_forgets(world: World) -> None:
+def test_invalidated_connection_keeps_no_captured_changes(world: World) -> None:
     """Invalidated within its transaction: the rows are gone, and the connection goes on."""
     with world.request(), world.engine.connect() as connection:
         connection.execute(insert(Team).values(name="lost"))
@@ -498,7 +498,7 @@ def require_recorded_by_the_worker(world: World) -> None:
 
 @ENGINES
 @WRITERS
-def test_what_an_autocommit_engine_writes_is_recorded_by_the_worker(
+def test_writes_of_an_autocommit_engine_are_recorded_by_the_worker(
     engine: Engine, made: Callable[[Engine], Engine], write: Callable[[Session], None]
 ) -> None:
     """Whichever way it was put into AUTOCOMMIT, each statement has committed by itself."""
@@ -521,7 +521,7 @@ def unbegun(engine: Engine) -> Iterator[World]:
 
 
 @WRITERS
-def test_what_an_autocommit_session_writes_is_recorded_by_the_worker(
+def test_writes_of_an_autocommit_session_are_recorded_by_the_worker(
     unbegun: World, write: Callable[[Session], None]
 ) -> None:
     """Only the connection of this session is without transactions."""
@@ -537,7 +537,7 @@ def test_what_an_autocommit_session_writes_is_recorded_by_the_worker(
 
 
 @pytest.mark.parametrize("unaudited", [False, True], ids=["captured", "unaudited"])
-def test_what_an_autocommit_connection_writes_is_recorded_by_the_worker(
+def test_writes_of_an_autocommit_connection_are_recorded_by_the_worker(
     unbegun: World, *, unaudited: bool
 ) -> None:
     """Row by row also inside `unaudited`, whose reason no transaction has kept."""
@@ -643,7 +643,7 @@ def uncounted(session: Session) -> None:
 
 @pytest.mark.parametrize("write", [by_objects, by_statement, by_text, core, uncounted])
 @pytest.mark.parametrize("at", ["the session", "its connection", "the outer transaction"])
-def test_whoever_swallows_a_failed_row_cannot_commit(
+def test_commit_after_a_swallowed_audit_failure_is_refused(
     world: World, write: Callable[[Session], None], at: str
 ) -> None:
     """The first commit that reaches the database fails, and a second one commits nothing."""
@@ -790,7 +790,7 @@ def test_a_commit_that_fails_to_serialize_announces_nothing(postgresql_engine: E
 def test_an_audit_row_that_fails_to_serialize_asks_for_a_retry(
     postgresql_engine: Engine, state: str, by: str
 ) -> None:
-    """Where the INSERT into the audit table is chosen, the caller gets that error as well."""
+    """If the INSERT into the audit table is the victim, the caller gets that error as well."""
     world = make_world(postgresql_engine)
     with world.engine.begin() as connection:
         connection.exec_driver_sql(

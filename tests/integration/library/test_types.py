@@ -59,8 +59,8 @@ def own(postgresql_engine: Engine) -> Any:
 
 @pytest.mark.parametrize("by", ["object", "statement"])
 @pytest.mark.parametrize("column", OLD_AND_NEW)
-def test_a_value_of_postgresql_stands_as_its_text(own: Any, column: str, by: str) -> None:
-    """Old and new, of an object and of a statement alike; the same value is no change."""
+def test_postgresql_value_is_recorded_as_its_text(own: Any, column: str, by: str) -> None:
+    """Old and new, of an object and of a statement alike; an equal value leaves no row."""
     sessions, trail = own
     first, second, old, new = OLD_AND_NEW[column]
     with audit_context(actor=KIM), captured(trail, sessions) as events:
@@ -133,7 +133,7 @@ class Wallet(Other):
 
 
 @pytest.mark.parametrize("by", ["object", "statement"])
-def test_a_custom_type_stands_as_the_database_keeps_it(by: str) -> None:
+def test_custom_type_is_recorded_as_stored(by: str) -> None:
     """Also in a dataclass that cannot be compared or hashed; an encrypted one is redacted."""
     engine = create_engine("sqlite://")
     sessions = sessionmaker(engine)

@@ -54,7 +54,7 @@ def world(world: World) -> World:
 
 
 def counts(world: World, after: int) -> list[Count]:
-    """The counts of the events behind so many, each of which MUST be a count."""
+    """Return the counts of the events after so many; all of them are counts."""
     made = world.events()[after:]
     assert [] == [one["action"] for one in made if not one["action"].endswith(".statement")]
     assert [] == [one for one in made if one["changes"] or one["target"]["id"] is not None]
@@ -113,7 +113,7 @@ def test_unaudited_work_that_is_rolled_back_is_not_counted(world: World) -> None
 
 @pytest.mark.parametrize("is_unaudited", [False, True])
 def test_a_statement_that_fails_leaves_no_record(world: World, *, is_unaudited: bool) -> None:
-    """What the database refused did not happen, also where the transaction goes on."""
+    """A statement that the database refused is not counted, also if the transaction continues."""
     before = world.actions()
     with world.unit_of_work() as session:
         for _ in range(2):
@@ -150,7 +150,7 @@ def test_statements_around_an_unaudited_block_are_recorded_row_by_row(
 
 
 def test_unaudited_objects_are_counted(world: World) -> None:
-    """What the unit of work flushes inside is counted as statements are."""
+    """Flushes of the unit of work inside are counted as statements are."""
     before = len(world.rows())
     with world.unit_of_work() as session, world.trail.unaudited(reason="import"):
         session.get_one(Team, 1).name = "changed"
@@ -194,7 +194,7 @@ def test_an_unaudited_block_ends_also_by_an_exception(world: World) -> None:
 
 @pytest.mark.parametrize("reason", ["", "  "])
 def test_unaudited_requires_a_reason(world: World, reason: str) -> None:
-    """Nobody goes round the trail without saying why."""
+    """A block without a reason is refused."""
     with pytest.raises(AuditConfigError, match="reason"), world.trail.unaudited(reason=reason):
         pass
 
@@ -212,7 +212,7 @@ def test_strict_unaudited_sql_without_an_actor_refuses_its_commit(world: World) 
 
 
 def test_lenient_unaudited_sql_without_an_actor_is_counted_as_unknown(world: World) -> None:
-    """Nobody said who acts, and the count says so."""
+    """Without an actor the count has an unknown one."""
     lenient = make_world(world.engine, strict=False)
     before = len(world.rows())
     with lenient.trail.unaudited(reason="x"), lenient.sessions.begin() as session:

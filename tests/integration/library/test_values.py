@@ -63,7 +63,7 @@ def change(world: World, **values: Any) -> None:
 
 
 @pytest.mark.parametrize(("column", "one", "other", "shown", "shown_other"), KINDS)
-def test_a_value_of_each_kind_stands_as_the_format_has_it(
+def test_value_of_each_type_is_recorded_in_its_format(
     world: World, column: str, one: Any, other: Any, shown: Any, shown_other: Any
 ) -> None:
     """Create, change there and back, and delete show the same two forms for the same two values."""
@@ -107,15 +107,15 @@ def test_an_interval_is_an_iso_8601_duration(world: World) -> None:
         ("text", None, None),
     ],
 )
-def test_the_same_value_is_no_change(world: World, column: str, one: Any, same: Any) -> None:
+def test_equal_value_leaves_no_row(world: World, column: str, one: Any, same: Any) -> None:
     """1.50 is 1.5 and noon in London is nine in Tokyo: assigning it again leaves no row."""
     put(world, **{column: one})
     change(world, **{column: same})
     assert ["thing.create"] == world.actions()
 
 
-def test_there_and_back_before_the_flush_is_no_change(world: World) -> None:
-    """What the database never saw is not in the trail."""
+def test_change_undone_before_the_flush_leaves_no_row(world: World) -> None:
+    """Values that the database never had are not in the trail."""
     put(world, text="a")
     with world.unit_of_work() as session:
         thing = session.get_one(Thing, KEY)
@@ -177,7 +177,7 @@ def test_json_changed_in_place_in_a_new_object_is_what_was_written(world: World)
 
 
 def test_json_changed_in_place_and_flagged_has_its_old_value(world: World) -> None:
-    """`flag_modified` after a change in place tells nobody the old value; it is read."""
+    """`flag_modified` after a change in place leaves no old value in Python; it is read."""
     put(world, data={"a": [1]})
     with world.unit_of_work() as session:
         thing = session.get_one(Thing, KEY)
@@ -200,7 +200,7 @@ def test_json_changed_in_place_and_flagged_has_its_old_value(world: World) -> No
     ],
     ids=repr,
 )
-def test_a_value_that_the_database_alters_stands_as_it_is_kept(
+def test_value_altered_by_the_database_is_recorded_as_stored(
     world: World, column: str, value: Any
 ) -> None:
     """Numbers that are rounded and values that are converted on their way stand as they are kept.

@@ -9,6 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from auditspan import MissingActorError, PurgedError, RetentionError, audit_context
+from auditspan.delivery import FileSink
+from auditspan.delivery.worker import Worker
 from auditspan.format import Json, timestamp
 from auditspan.reading import (
     EventProof,
@@ -50,6 +52,21 @@ def test_old_rows_go_and_everything_still_holds(shop: Shop) -> None:
     shop.remove(2)
     shop.settle()
     shop.require_clean()
+
+
+def test_rows_after_a_purge_are_not_caught_up(shop: Shop) -> None:
+    """A worker that waits for delivery counts no purged row as a delivered one."""
+    filled(shop)
+    shop.purge()
+    worker = Worker(shop.engine, shop.tables, FileSink(shop.files))
+    assert worker.is_caught_up()
+    shop.price(1, 11)
+    assert not worker.is_caught_up()
+    shop.seal()
+    assert not worker.is_caught_up()
+    shop.deliver()
+    assert worker.is_caught_up()
+    worker.stop()
 
 
 def test_second_purge_covers_the_first(shop: Shop) -> None:

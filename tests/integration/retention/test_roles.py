@@ -37,7 +37,7 @@ def deployed() -> Iterator[Deployed]:
 
 @pytest.mark.parametrize("role", ["app", "worker", "auditor"])
 @pytest.mark.parametrize("call", ["auditspan_purge(1, 9)", "auditspan_purge_partitions()"])
-def test_nobody_else_may_purge(deployed: Deployed, role: str, call: str) -> None:
+def test_only_the_purger_may_purge(deployed: Deployed, role: str, call: str) -> None:
     """Neither who records, nor who seals, nor who reads."""
     with pytest.raises(DBAPIError, match="permission denied for function"):
         ask(deployed.url(role), f"SELECT {call}")

@@ -22,7 +22,7 @@ from auditspan.delivery.worker import Worker
 from auditspan.errors import AuditConfigError
 from auditspan.seal.guards import Finding, check_guards
 from auditspan.storage.new_events import insert_records
-from auditspan.storage.partitions.postgresql import make_ahead, partitions_of
+from auditspan.storage.partitions.postgresql import create_ahead, partitions_of
 from auditspan.storage.tables import audit_tables
 from auditspan_service.database.engine import make_engine
 from auditspan_service.models import Base
@@ -99,7 +99,7 @@ def test_roles_go_on_as_before(engines: Engines, role: str) -> None:
             connection.rollback()
 
 
-def test_who_seals_makes_partitions_and_nobody_else(engines: Engines) -> None:
+def test_only_the_worker_creates_partitions(engines: Engines) -> None:
     """The worker makes what is missing, as closed as the others, and owns nothing of it."""
     name = drop_newest(engines["migrator"])
     for role in ("app", "auditor"):
@@ -107,9 +107,9 @@ def test_who_seals_makes_partitions_and_nobody_else(engines: Engines) -> None:
             engines[role].begin() as connection,
             pytest.raises(ProgrammingError, match="permission denied for function"),
         ):
-            make_ahead(connection, TABLES.event)
+            create_ahead(connection, TABLES.event)
     with engines["worker"].begin() as connection:
-        assert [name] == make_ahead(connection, TABLES.event)
+        assert [name] == create_ahead(connection, TABLES.event)
     with (
         engines["worker"].begin() as connection,
         pytest.raises(ProgrammingError, match="permission denied for function"),
@@ -128,7 +128,7 @@ def test_rights_that_a_new_table_would_get_are_taken_back(
     deployed.run("ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT ALL ON TABLES TO {app}")
     drop_newest(engines["migrator"])
     with engines["worker"].begin() as connection:
-        assert 1 == len(make_ahead(connection, TABLES.event))
+        assert 1 == len(create_ahead(connection, TABLES.event))
     assert [] == findings(engines["app"])
 
 
@@ -163,7 +163,7 @@ def test_grants_may_be_given_again(engines: Engines, deployed: Deployed) -> None
     assert [] == findings(engines["app"]) + findings(engines["worker"])
     drop_newest(engines["migrator"])
     with engines["worker"].begin() as connection:
-        assert 1 == len(make_ahead(connection, TABLES.event))
+        assert 1 == len(create_ahead(connection, TABLES.event))
 
 
 def test_autogenerate_proposes_nothing(engines: Engines) -> None:
@@ -208,7 +208,7 @@ def operations(connection: Connection) -> Operations:
     return Operations(MigrationContext.configure(connection))
 
 
-def test_a_migration_on_sqlite_says_so(tmp_path: Path) -> None:
+def test_partitioning_migration_is_refused_on_sqlite(tmp_path: Path) -> None:
     """A step for PostgreSQL does not pass silently elsewhere."""
     engine = create_engine(f"sqlite:///{tmp_path / 'trail.db'}")
     with engine.connect() as connection, pytest.raises(AuditConfigError, match="skip this step"):
@@ -252,7 +252,7 @@ def test_a_script_in_any_schema(postgres_url: str, schema: str | None) -> None:
     with engine.begin() as connection:
         insert_records(connection, tables, [record(n) for n in range(3)], MAC)
         connection.exec_driver_sql(f"DROP TABLE {quoted}.{parts_in(connection, tables.event)[0]}")
-        assert 1 == len(make_ahead(connection, tables.event))
+        assert 1 == len(create_ahead(connection, tables.event))
         assert 5 == len(parts_in(connection, tables.event))
         found = check_guards(connection, tables)
     assert {"role"} == {one.kind for one in found}, found
@@ -283,7 +283,7 @@ def test_dump_and_restore(trail: Trail, tmp_path: Path) -> None:
             assert restored.report(witnessed=True).ok
             drop_newest(restored.engine)
             with restored.engine.begin() as connection:
-                assert 1 == len(make_ahead(connection, restored.tables.event))
+                assert 1 == len(create_ahead(connection, restored.tables.event))
             restored.grow(4)
             report = restored.report(witnessed=True)
             assert (True, 24) == (report.ok, report.rows)

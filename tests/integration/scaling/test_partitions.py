@@ -16,7 +16,7 @@ from auditspan.delivery.sinks import FileSink
 from auditspan.delivery.worker import Worker
 from auditspan.seal.guards.check import check_guards, restore_guards
 from auditspan.storage.new_events import insert_records
-from auditspan.storage.partitions.postgresql import make_ahead, partitions_of
+from auditspan.storage.partitions.postgresql import create_ahead, partitions_of
 from integration.scaling.conftest import partition
 from integration.trust.world import KEY, MAC, Trail, opened, ours, record
 from support.patience import PATIENCE
@@ -151,8 +151,8 @@ def test_partitions_are_made_again_and_again(trail: Trail) -> None:
     with clock_at(trail, moment_of(owed)):
         trail.write(1)
     with trail.engine.begin() as connection:
-        assert [f"audit_event_{last}"] == make_ahead(connection, trail.tables.event)
-        assert [] == make_ahead(connection, trail.tables.event)
+        assert [f"audit_event_{last}"] == create_ahead(connection, trail.tables.event)
+        assert [] == create_ahead(connection, trail.tables.event)
     with clock_at(trail, moment_of(owed)):
         trail.grow(1)
     assert ["audit_event_default"] * 2 == where(trail)[-2:]
@@ -164,8 +164,8 @@ def test_two_workers_at_once(trail: Trail) -> None:
     done(trail.engine, f"DROP TABLE audit_event_{month(trail.engine, 3)}")
     event = trail.tables.event
     with trail.engine.begin() as first, trail.engine.begin() as second:
-        assert 1 == len(make_ahead(first, event))
-        assert [] == make_ahead(second, event)
+        assert 1 == len(create_ahead(first, event))
+        assert [] == create_ahead(second, event)
 
 
 def test_readers_and_writers_go_on_while_partitions_are_made(trail: Trail) -> None:
@@ -174,12 +174,12 @@ def test_readers_and_writers_go_on_while_partitions_are_made(trail: Trail) -> No
     with trail.engine.begin() as writer:
         insert_records(writer, trail.tables, [record(100)], MAC)
         with trail.engine.begin() as maker:
-            assert 1 == len(make_ahead(maker, trail.tables.event))
+            assert 1 == len(create_ahead(maker, trail.tables.event))
             insert_records(writer, trail.tables, [record(101)], MAC)
     assert 22 == len(where(trail))
 
 
-def test_partitioning_again_mends(trail: Trail) -> None:
+def test_repeated_partitioning_restores_functions_and_guards(trail: Trail) -> None:
     """A second time there is nothing to move; functions and guards are made again."""
     before = where(trail)
     done(

@@ -220,9 +220,7 @@ def test_a_replica_that_hangs(
     assert later < promised(2)
 
 
-def test_one_statement_that_is_refused_is_no_outage(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_refused_statement_is_not_an_outage(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """The primary answers that one, without a word, and the next goes to the replica again."""
     cancelled = text("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$")
     assert world.replica.ask(lambda connection: connection.execute(cancelled)) is None

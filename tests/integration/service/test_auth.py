@@ -164,7 +164,9 @@ def deactivate(key: ApiKey) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"), [(expire, 401), (expire_later, 200), (deactivate, 401)]
 )
-def test_key_that_lives_no_more(service: RunningService, change: Change, expected: int) -> None:
+def test_expired_key_and_key_of_an_inactive_user_are_rejected(
+    service: RunningService, change: Change, expected: int
+) -> None:
     """An expired key, and one of an inactive user, opens nothing from then on."""
     kim = service.caller()
     assert kim("GET", "/v1/users").status_code == 200
@@ -238,7 +240,7 @@ def test_only_an_admin_key_changes_an_administrator(
     [(("users:read",), None, 200), (("admin",), expire, 200), (("admin",), expire_later, 403)],
     ids=["another scope", "expired", "not yet expired"],
 )
-def test_user_without_a_good_admin_key_is_no_administrator(
+def test_user_without_a_valid_admin_key_is_not_protected(
     service: RunningService, scopes: tuple[str, ...], change: Change, expected: int
 ) -> None:
     """Keys with other scopes, and those whose time is over, protect nobody."""

@@ -181,6 +181,9 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
     pytest.fail(f"{url} was not ready: {last}")
 
 
+@pytest.mark.parametrize(
+    "empty_url", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"], indirect=True
+)
 def test_serve(ready: Place) -> None:
     """Gunicorn serves with several workers; on SIGTERM it ends with 0, all spans in the file."""
     (made,) = ready.objects("keys", "create", "--username", "kim", "--scope", "admin")

@@ -39,7 +39,7 @@ def test_environment_and_secret_files(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "hunter2" not in repr(settings)
 
 
-def test_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_variable_leaves_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     """`AUDITSPAN_SINK=` says nothing."""
     monkeypatch.setenv("AUDITSPAN_SINK", "")
     assert load_settings().sink == "otlp"
@@ -144,6 +144,6 @@ def test_secrets_directory_that_is_not_there(monkeypatch: pytest.MonkeyPatch) ->
         load_settings()
 
 
-def test_every_setting_says_what_it_is() -> None:
+def test_every_setting_has_a_description() -> None:
     """Each field has its description."""
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []

@@ -56,7 +56,7 @@ def test_writing_is_all_or_nothing(service: RunningService) -> None:
     assert (service.tables()["users"], service.bodies()) == ([], [])
 
 
-def test_nobody_says_who_acts(service: RunningService) -> None:
+def test_change_without_an_actor_is_refused_by_default(service: RunningService) -> None:
     """Strict is the default: outside of requests and contexts a change is refused."""
     with (
         pytest.raises(UnauditedWriteError),

@@ -133,7 +133,7 @@ def test_database_that_is_not_there(
     assert SECRET not in response.text + ready.text + caplog.text
 
 
-def test_database_that_goes_and_comes_back(
+def test_cut_connections_are_replaced(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """Connections that the server has cut are replaced; nobody sees an error."""

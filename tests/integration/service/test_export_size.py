@@ -19,7 +19,7 @@ from integration.service.test_refused_requests import serving
 from support.patience import PATIENCE
 from support.running import AUDITSPAN, clean_environment
 
-ROWS = [5_000, pytest.param(200_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+ROWS = [2_000, pytest.param(200_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
 LIMIT = 150 * 1024
 """The most that a process may have used, in KiB."""
 FORMS = ("ndjson", "csv", "ocsf", "cloudevents")

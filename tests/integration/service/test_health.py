@@ -19,7 +19,7 @@ from auditspan.delivery.relay import Relay
 from auditspan.delivery.sinks import FileSink, Sink
 from auditspan.delivery.worker import Worker
 from auditspan.seal.sealer import Sealer
-from auditspan.storage.quarantine import take_back
+from auditspan.storage.quarantine import mark_accepted
 from auditspan.telemetry import semconv
 from auditspan_service.database.engine import make_engine
 from integration.sinks.faulty import GOOD, Answer, faulty_collector
@@ -198,7 +198,7 @@ def test_a_worker_is_seen(service: RunningService) -> None:
         eventually(service, lambda said: said["worker"]["running"] is False)
 
 
-def test_a_worker_that_is_gone_is_missed(service: RunningService, database_url: str) -> None:
+def test_absent_worker_is_reported(service: RunningService, database_url: str) -> None:
     """A row that has waited for minutes says that nobody works, also on SQLite."""
     write(service)
     ago = "now() - interval '5 minutes'" if is_postgresql(service) else "datetime('now', '-300 s')"
@@ -213,7 +213,7 @@ def test_a_worker_that_is_gone_is_missed(service: RunningService, database_url: 
     assert 299 < said["unsealed"]["oldest_seconds"] < 360
 
 
-def test_what_waits_is_counted_up_to_a_limit(
+def test_backlog_is_counted_up_to_a_limit(
     service: RunningService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A probe costs the same however much waits."""
@@ -300,11 +300,13 @@ def test_a_refused_record_is_counted_until_it_is_taken(service: RunningService) 
         connection.execute(tables(service).quarantine.insert(), row)
     assert ready(service)["undelivered"]["file"] == {**taken, "quarantined": 1}
     with service.services.database.engine.begin() as connection:
-        assert take_back(connection, tables(service), "file", [event_id]) == 1
+        assert mark_accepted(connection, tables(service), "file", [event_id]) == 1
     assert ready(service)["undelivered"]["file"] == taken
 
 
-def test_a_time_that_is_none_makes_nobody_unready(tmp_path: Path, postgresql_url: str) -> None:
+def test_invalid_time_does_not_make_the_service_unready(
+    tmp_path: Path, postgresql_url: str
+) -> None:
     """Whoever can write to the trail cannot take the service away by what stands in it."""
     settings = settings_at(tmp_path / "data", postgresql_url, sink="file")
     with running_service(settings) as service:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
-from auditspan.format.record import Actor, AuditRecord, Service, Target
+from auditspan.format.record import AuditRecord
+from auditspan.format.record_parts import Actor, Service, Target
 from auditspan.storage.new_events import insert_records
 from auditspan.storage.tables import audit_tables
 from auditspan_service.cli import main

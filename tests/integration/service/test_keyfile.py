@@ -34,7 +34,7 @@ def test_made_at_the_same_moment(tmp_path: Path) -> None:
     assert len({key.secret for key in keys}) == 1
 
 
-def test_not_made_unless_told(tmp_path: Path) -> None:
+def test_missing_key_file_is_not_created(tmp_path: Path) -> None:
     """Where it must be there and is not, the error says what to do."""
     path = tmp_path / "mac.key"
     with pytest.raises(KeyFileError, match="auditspan keys init"):

@@ -143,7 +143,7 @@ def test_the_newer_of_two_notes_counts(
 @pytest.mark.parametrize(
     ("code", "level"), [(errno.EROFS, logging.INFO), (errno.ENOSPC, logging.WARNING)]
 )
-def test_read_only_mount_is_no_warning(
+def test_read_only_mount_is_not_a_warning(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,

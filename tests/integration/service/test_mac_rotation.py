@@ -79,7 +79,7 @@ def test_a_key_takes_the_place_of_another(settings: Settings) -> None:
     assert (report["ok"], report["rows"], report["tree_size"]) == (True, 5, 5)
 
 
-def test_whoever_lacks_the_old_key_is_told(settings: Settings) -> None:
+def test_missing_old_key_is_reported(settings: Settings) -> None:
     """Rows under a key that is not in the file are named: never take a line out of it."""
     with running_service(settings) as service:
         service.issue("admin")
@@ -92,7 +92,7 @@ def test_whoever_lacks_the_old_key_is_told(settings: Settings) -> None:
     assert {one["kind"] for one in json.loads(done.stdout)["findings"]} == {"mac"}
 
 
-def test_it_says_what_to_do(settings: Settings) -> None:
+def test_rotation_names_both_keys_and_what_to_restart(settings: Settings) -> None:
     """The sentences name both keys and what to restart, and show no secret."""
     (first,) = load_mac_keys(settings.mac_key_file)
     done = run(settings, "keys", "rotate-mac")
@@ -120,7 +120,7 @@ def test_there_is_nothing_to_change(tmp_path: Path) -> None:
     [
         ("os.fsync", False),
         ("pathlib.Path.replace", False),
-        ("auditspan.storage.files.durable._sync_directory", True),
+        ("auditspan.storage.files.durable.sync_directory", True),
     ],
     ids=["while it is written", "before it is there", "after it is there"],
 )

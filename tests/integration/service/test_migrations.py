@@ -190,7 +190,7 @@ def move(engine: Engine, revision: str) -> None:
         command.upgrade(configuration(connection), revision)
 
 
-def test_what_is_created_can_be_dropped(engine: Engine) -> None:
+def test_drop_all_leaves_nothing(engine: Engine) -> None:
     """`drop_all` leaves nothing behind, no function either."""
     before = definition(engine)
     Base.metadata.create_all(engine)
@@ -225,7 +225,7 @@ def test_steps_are_linear_and_well_named() -> None:
         assert "auditspan" not in re.sub(r"auditspan db|from auditspan\.alembic", "", source)
 
 
-def test_sqlite_file_is_nobody_elses(tmp_path: Path) -> None:
+def test_sqlite_file_is_closed_to_others(tmp_path: Path) -> None:
     """The directory that an upgrade makes for the database is closed to others."""
     folder = tmp_path / "deep" / "data"
     with engine_at(f"sqlite:///{folder / 'auditspan.db'}") as engine:

@@ -70,7 +70,7 @@ def invoke(*arguments: str, **environ: str) -> Result:
     return CliRunner().invoke(main, arguments, env=variables, prog_name="auditspan")
 
 
-def test_what_is_not_checked_is_said(settings: Settings) -> None:
+def test_skipped_checks_are_reported(settings: Settings) -> None:
     """Without its keys a trail can be verified in part, and both forms of the report say so."""
     whole = run(settings, "verify", "--json")
     assert (0, []) == (whole.exit_code, json.loads(whole.stdout)["unchecked"])
@@ -86,7 +86,7 @@ def test_what_is_not_checked_is_said(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("name", ["mac_key_file", "signing_key_file"])
-def test_a_damaged_key_is_no_missing_one(settings: Settings, name: str) -> None:
+def test_damaged_key_is_not_treated_as_missing(settings: Settings, name: str) -> None:
     """What could not be checked although the key is there is not verified."""
     path: Path = getattr(settings, name)
     path.write_text("garbage")
@@ -103,7 +103,7 @@ def test_a_trail_that_is_shorter_than_it_was(settings: Settings) -> None:
     assert 0 == run(settings, "verify", "--since", "2").exit_code
 
 
-def test_what_was_found_is_told_before_what_was_not_reached(settings: Settings) -> None:
+def test_short_trail_does_not_hide_a_state_difference(settings: Settings) -> None:
     """A trail that is too short does not hide that the live tables differ from it."""
     with closing(sqlite3.connect(settings.data_dir / "auditspan.db")) as connection, connection:
         connection.execute("UPDATE users SET username = 'nobody'")
@@ -167,7 +167,9 @@ def test_worker_beside_up_is_refused(settings: Settings) -> None:
     ],
     ids=["db partition", "coverage"],
 )
-def test_what_the_library_refuses(settings: Settings, command: tuple[str, ...], said: str) -> None:
+def test_errors_of_the_library_are_one_sentence(
+    settings: Settings, command: tuple[str, ...], said: str
+) -> None:
     """The words of the library are a sentence here, as everything else is."""
     done = run(settings, *command) if command[0] == "db" else invoke(*command)
     assert (2, "", 1) == (done.exit_code, done.stdout, done.stderr.count("\n"))
@@ -175,7 +177,7 @@ def test_what_the_library_refuses(settings: Settings, command: tuple[str, ...], 
     assert done.stderr.endswith(".\n")
 
 
-def test_a_directory_that_is_none(tmp_path: Path) -> None:
+def test_file_in_place_of_the_data_directory_is_refused(tmp_path: Path) -> None:
     """A file that cannot be used is named in a sentence, and no stack trace is shown."""
     file = tmp_path / "data"
     file.touch()
@@ -193,7 +195,7 @@ def test_a_database_that_does_not_answer() -> None:
 
 
 @pytest.mark.parametrize("command", [("trace", "zz"), ("events", "--trace-id", "zz")])
-def test_what_is_no_trace_id(settings: Settings, command: tuple[str, ...]) -> None:
+def test_invalid_trace_id_is_refused(settings: Settings, command: tuple[str, ...]) -> None:
     """It is a mistake, and not a trace of which nothing is known."""
     done = run(settings, *command)
     assert 2 == done.exit_code

@@ -260,11 +260,14 @@ def any_value(value: Any) -> AnyValue:
     return made
 
 
-def test_any_value_is_recorded_or_refused(service: RunningService, shop: Caller) -> None:
+@pytest.mark.parametrize("examples", [20, pytest.param(200, marks=pytest.mark.slow)])
+def test_any_value_is_recorded_or_refused(
+    service: RunningService, shop: Caller, examples: int
+) -> None:
     """Whatever the attributes and the body are, no record causes a server error."""
 
     @given(st.lists(st.tuples(st.dictionaries(KEYS, VALUES, max_size=6), VALUES), max_size=5))
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     def is_answered(records: list[tuple[dict[str, Any], Any]]) -> None:
         request = ExportLogsServiceRequest()
         scope = request.resource_logs.add().scope_logs.add()

@@ -80,7 +80,7 @@ def quoting_files(folder: Path) -> list[str]:
     return sorted(path.name for path in files if SECRET.encode() in path.read_bytes())
 
 
-@pytest.mark.parametrize("level", ["info", "debug"])
+@pytest.mark.parametrize("level", [pytest.param("info", marks=pytest.mark.slow), "debug"])
 def test_serve_logs_no_part_of_a_refused_request(sqlite_place: Place, level: str) -> None:
     """Neither standard error nor the telemetry files quote a request that gunicorn refused."""
     (made,) = sqlite_place.objects("keys", "create", "--username", "kim", "--scope", "admin")

@@ -61,7 +61,7 @@ def test_token_with_both_scopes_only_writes() -> None:
     assert not both.allows("audit:purge")
 
 
-def test_plan_says_what_keeps_rows(service: RunningService) -> None:
+def test_plan_gives_the_reason_why_rows_stay(service: RunningService) -> None:
     """Nothing is delivered in this service, so nothing can be removed."""
     service.caller(username="root").create(username="lee")
     caller = purger(service)

@@ -148,7 +148,7 @@ def test_a_database_without_the_schema_is_refused(environ: dict[str, str], comma
     assert not list(Path(environ["AUDITSPAN_DATA_DIR"]).glob("*.db"))
 
 
-def test_up_refuses_a_missing_trigger_unless_told_otherwise(tmp_path: Path) -> None:
+def test_up_refuses_a_missing_trigger_without_the_override(tmp_path: Path) -> None:
     """On SQLite too; the override starts all the same, loudly."""
     data = tmp_path / "data"
     engine = make_engine(f"sqlite:///{data / 'auditspan.db'}")

@@ -45,7 +45,9 @@ def answering() -> Iterator[FaultyCollector]:
 
 
 @pytest.mark.parametrize("text", FORMS)
-def test_what_it_says(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_destination_is_a_url_or_a_url_with_certificates(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     """A name has a URL, or a URL with certificates."""
     monkeypatch.setenv("AUDITSPAN_MORE_SINKS", text)
     assert FORMS[text] == load_settings().more_sinks
@@ -59,7 +61,9 @@ def test_it_may_be_a_secret_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_what_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_invalid_setting_is_refused_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     """A sentence names the setting, and does not repeat what it was given."""
     monkeypatch.setenv("AUDITSPAN_MORE_SINKS", text)
     with pytest.raises(SettingsError) as refusal:
@@ -76,7 +80,7 @@ def test_each_is_a_sink_of_its_own_name() -> None:
     assert ["otlp"] == [sink.name for sink in make_sinks(load_settings())]
 
 
-def test_certificates_are_nobodys_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_certificate_variable_names_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty variable names no file, and a relative path begins where the process started."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "")
     assert load_settings().audit_certificate is None

@@ -103,7 +103,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_is_not_acknowledged_is_not_delivered(trail: Trail, fault: str) -> None:
+def test_unacknowledged_records_are_not_delivered(trail: Trail, fault: str) -> None:
     """While the fault lasts nothing counts as delivered or is given up, and nobody is pestered.
 
     When it is over everything comes, in order.
@@ -128,7 +128,7 @@ def test_what_is_not_acknowledged_is_not_delivered(trail: Trail, fault: str) -> 
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_nobody_listens(scheme: str) -> None:
+def test_connection_refused_is_reported_with_its_address(scheme: str) -> None:
     """The sentence has the address once, as it was given, and the reason."""
     endpoint = f"{scheme}://127.0.0.1:1/v1/audit"
     with pytest.raises(SinkUnavailableError) as refusal:

@@ -60,7 +60,7 @@ def test_small_answer_that_unpacks_to_much_is_not_unpacked(encoding: str, status
     assert peak(lambda: refused(answer)) < 8 * MIB
 
 
-def test_answer_above_the_limit_is_no_acknowledgement() -> None:
+def test_answer_above_the_limit_is_not_an_acknowledgement() -> None:
     """An answer that is larger than the limit is not read to its end."""
     answer = Answer(body=bytes(32 * MIB))
     assert peak(lambda: refused(answer)) < 8 * MIB
@@ -74,13 +74,13 @@ def test_packed_acknowledgement_is_read(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["zstd", "gzip"])
-def test_answer_that_cannot_be_unpacked_is_no_acknowledgement(encoding: str) -> None:
+def test_undecodable_answer_is_not_an_acknowledgement(encoding: str) -> None:
     """Garbage under a content encoding is not taken for an empty acknowledgement."""
     headers = {"Content-Type": PROTOBUF, "Content-Encoding": encoding}
     refused(Answer(body=b"garbage", headers=headers))
 
 
-def test_torn_gzip_is_no_acknowledgement() -> None:
+def test_torn_gzip_is_not_an_acknowledgement() -> None:
     """A packed answer that ends early is not taken for a whole one."""
     whole = packed(partial(1).body, "gzip")
     refused(Answer(body=whole.body[:-9], headers=whole.headers))

@@ -99,7 +99,7 @@ def test_compose_asks_for_what_it_makes(tmp_path: Path) -> None:
     assert {"ca.key", ".gitignore"} == make(tmp_path / "tls").keys() - names
 
 
-def test_compose_lets_nobody_go_without() -> None:
+def test_compose_requires_every_certificate() -> None:
     """The collector reads the overlay before that of a backend, and everybody says https."""
     base = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
     services = COMPOSE["services"]

@@ -128,7 +128,7 @@ def ids(trail: Trail) -> list[str]:
 
 
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda each: each.__name__)
-def test_who_has_not_the_right_certificates_delivers_nothing(
+def test_invalid_certificates_deliver_nothing(
     secured: Secured, stranger: Authority, wrong: Certificates
 ) -> None:
     """The handshake fails, the sentence names the page that helps, and no record is read."""
@@ -138,7 +138,7 @@ def test_who_has_not_the_right_certificates_delivers_nothing(
     assert "nonsense" not in str(refusal.value)
 
 
-def test_who_does_not_encrypt_delivers_nothing(secured: Secured) -> None:
+def test_plain_http_delivers_nothing(secured: Secured) -> None:
     """Plain HTTP is refused."""
     sink = OtlpSink(secured.collector.audit_endpoint)
     with pytest.raises(SinkError, match="HTTP request to an HTTPS server"):

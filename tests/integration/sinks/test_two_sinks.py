@@ -79,7 +79,7 @@ def write_in_time(trail: Trail, sink: str) -> None:
         wait_for(lambda total=number * ROWS: sent(trail, sink) == total, IN_TIME)  # type: ignore[misc]
 
 
-def test_one_collector_that_is_away_delays_nobody(
+def test_unreachable_collector_does_not_delay_the_other(
     trail: Trail, collector_bin: Path, tmp_path: Path
 ) -> None:
     """The other has every record in time; the first gets all of them, in order, once it is back."""
@@ -111,7 +111,9 @@ TROUBLES: dict[str, Rule] = {
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
-def test_the_troubles_of_one_delay_nobody(trail: Trail, tmp_path: Path, trouble: str) -> None:
+def test_faulty_collector_does_not_delay_the_other(
+    trail: Trail, tmp_path: Path, trouble: str
+) -> None:
     """Whatever one destination does, the other has every record in time."""
     with (
         faulty_collector(TROUBLES[trouble]) as faulty,

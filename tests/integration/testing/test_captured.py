@@ -207,7 +207,7 @@ def test_questions_about_events(
     assert None is events[2].about
 
 
-def test_a_wrong_expectation_says_what_there_is(
+def test_failed_assertion_lists_the_events(
     trail: AuditTrail, sessions: sessionmaker[Session], engine: Engine
 ) -> None:
     """The message lists the events."""

@@ -84,7 +84,7 @@ def test_missing_telemetry_is_named(client, audit_trail, audit_telemetry, monkey
     with pytest.raises(AssertionError, match=r"expected 2 .*, found \\['audit.order.create'\\]"):
         audit_telemetry.audit_records(trace_id, count=2)
 
-def test_what_was_asked_for_is_used(audit_collector):
+def test_given_collector_is_used(audit_collector):
     assert HAS_COLLECTOR == bool(audit_collector.endpoint)
 """
 

@@ -41,7 +41,7 @@ def test_ids_count() -> None:
     assert SequentialIds.id(1) == ids()
 
 
-def test_a_clock_stands_or_steps() -> None:
+def test_clock_is_fixed_or_ticks() -> None:
     """The one until it is moved, the other by a step at each look."""
     fixed = FixedClock()
     assert datetime(2026, 1, 1, tzinfo=UTC) == fixed() == fixed()

@@ -86,7 +86,7 @@ def test_the_page_is_true(
 
 
 @pytest.mark.parametrize("fixture", ["audit_trail", "audit_bind"])
-def test_the_plugin_says_what_it_needs(project: Path, fixture: str) -> None:
+def test_missing_fixture_is_named(project: Path, fixture: str) -> None:
     """Without a fixture of the application, the error names it and what it is to return."""
     conftest = project / "conftest.py"
     conftest.write_text(conftest.read_text().replace(f"def {fixture}(", "def another("))

@@ -34,7 +34,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 
 
 def missing(connection: Connection) -> list[str]:
-    """What is wrong with the triggers."""
+    """Return the findings about the triggers."""
     return [f.detail for f in check_guards(connection, TABLES) if f.kind == "trigger"]
 
 

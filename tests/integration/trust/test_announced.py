@@ -19,7 +19,7 @@ from auditspan.format.record import AuditRecord
 from auditspan.storage import snapshot
 from auditspan.storage.new_events import insert_records
 from auditspan.telemetry.span_events import announce
-from auditspan.verify.reconcile import reconcile
+from auditspan.verify.reconciliation import reconcile
 from auditspan_service.cli import main
 from integration.trust.world import MAC, Trail, opened, record
 from support.migrated import migrated_sqlite
@@ -50,14 +50,14 @@ def spans(trail: Trail) -> Path:
 
 
 def delete_row(trail: Trail, event_id: str) -> None:
-    """Delete a row as somebody with the owner's rights does."""
+    """Delete a row with the owner's rights."""
     with trail.attack() as attack:
         attack.run("DELETE FROM audit_event WHERE event_id = :event_id", event_id=event_id)
         attack.connection.commit()
 
 
 def deleted(trail: Trail) -> tuple[bool, int | None, list[str]]:
-    """Whether the trail reconciles with its spans, the announced events and the deleted ones."""
+    """Return whether trail and spans reconcile, the announced events and the deleted ones."""
     with snapshot(trail.engine) as connection:
         report = reconcile(connection, trail.tables, [trail.folder], spans=[spans(trail)])
     return report.ok, report.announced, report.deleted
@@ -92,7 +92,7 @@ def test_rows_that_are_not_sealed_yet_are_not_deleted(fresh: Trail) -> None:
 
 
 def test_rows_that_log_events_announced_are_known(fresh: Trail) -> None:
-    """Where log records announce rows, a deleted one is named; no event counts as a record."""
+    """With log events in place of span events, a deleted row is named; no event is a record."""
     ids = commit_and_announce(fresh, 1)
     records = [record(number) for number in range(2)]
     with fresh.engine.begin() as connection:

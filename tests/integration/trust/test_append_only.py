@@ -223,7 +223,7 @@ SQLITE = {
 @EVERY_TABLE
 @pytest.mark.parametrize("statement", SQLITE)
 def test_sqlite_only(sqlite: Place, table: str, statement: str) -> None:
-    """What SQLite has beside the plain statements."""
+    """SQLite's forms of the plain statements are refused."""
     sqlite.refuses(SQLITE[statement].format(table=table, column=COLUMNS[table]))
 
 
@@ -264,7 +264,7 @@ BEFORE = {
 @pytest.mark.parametrize("who", BEFORE)
 @pytest.mark.parametrize("statement", POSTGRESQL)
 def test_postgresql(postgresql: Place, table: str, statement: str, who: str) -> None:
-    """Nobody changes a row: not the owner, not a superuser, not in the role of a replica."""
+    """No role changes a row: not the owner, not a superuser, not in the role of a replica."""
     names = {
         "table": table,
         "column": COLUMNS[table],
@@ -343,11 +343,11 @@ def test_tables_in_a_schema_of_their_own(postgres_url: str) -> None:
 
 
 def broken(connection: Connection, tables: AuditTables) -> list[Finding]:
-    """What is wrong with the triggers."""
+    """Return the findings about the triggers."""
     return [found for found in check_guards(connection, tables) if found.kind == "trigger"]
 
 
-def test_the_refusal_says_what_it_is(sqlite: Place, postgresql: Place) -> None:
+def test_refusal_names_table_and_statement(sqlite: Place, postgresql: Place) -> None:
     """Table, statement and intention stand in the message; both drivers call it a violated rule."""
     for place in (sqlite, postgresql):
         with place.engine.connect() as connection, pytest.raises(IntegrityError) as caught:

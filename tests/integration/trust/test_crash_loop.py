@@ -66,7 +66,7 @@ def crash(trail: Trail, batches: int) -> None:
 
 
 def copies(trail: Trail) -> Counter[int]:
-    """How often each sequence number is in the collector's file."""
+    """Return how often each sequence number is in the collector's file."""
     entries = read_logs(trail.folder) if (trail.folder / AUDIT_FILE).exists() else ()
     found = (entry.attributes.get(semconv.SEQUENCE_NUMBER) for entry in entries)
     return Counter(int(str(number)) for number in found if number is not None)
@@ -135,7 +135,7 @@ def sent(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Trail]:
         yield trail
 
 
-@pytest.mark.parametrize("batches", [2, 4])
+@pytest.mark.parametrize("batches", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_relays_that_crash_deliver_a_backlog(backlog: Trail, batches: int) -> None:
     """Every row arrives, and there are no more copies than rows."""
     crash_until_sent(backlog, batches)
@@ -152,7 +152,7 @@ def test_relays_that_crash_without_a_backlog_send_few_copies(sent: Trail) -> Non
     assert 5 * FIRST_REPEATED == copies(sent).total() - before
 
 
-def test_what_the_collector_lost_between_two_relays_is_sent_again(sent: Trail) -> None:
+def test_records_lost_between_two_relays_are_sent_again(sent: Trail) -> None:
     """Rows whose acknowledgement no relay outlived by five seconds arrive once more."""
     (sent.folder / AUDIT_FILE).unlink()
     with steady(sent):
@@ -160,7 +160,7 @@ def test_what_the_collector_lost_between_two_relays_is_sent_again(sent: Trail) -
     assert list(range(BACKLOG)) == sorted(copies(sent))
 
 
-def test_what_the_collector_lost_before_a_transport_error_is_sent_again(sent: Trail) -> None:
+def test_records_lost_before_a_transport_error_are_sent_again(sent: Trail) -> None:
     """A relay that meets the error goes back to the safe cursor, over what others sent, too."""
     (sent.folder / AUDIT_FILE).unlink()
     sink = _Interrupted(sent.folder)
@@ -187,7 +187,7 @@ class _Interrupted(FileSink):
         self.written |= {number for number in numbers if number is not None}
 
 
-def test_what_a_relay_confirmed_is_not_sent_again(sent: Trail) -> None:
+def test_confirmed_records_are_not_sent_again(sent: Trail) -> None:
     """The safe cursor reaches the end once a relay has lived long enough."""
     with steady(sent):
         wait_for(lambda: cursors(sent).safe == BACKLOG - 1)

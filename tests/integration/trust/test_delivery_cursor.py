@@ -108,7 +108,7 @@ def test_an_empty_trail_corrects_its_cursor(fresh: Trail) -> None:
 
 
 def test_a_running_relay_sends_what_takes_the_place_of_lost_rows(delivered: Trail) -> None:
-    """Where the newest rows are taken away under a running relay, later ones are still sent."""
+    """If the newest rows are removed under a running relay, later ones are still sent."""
     with relaying(delivered.engine, delivered.tables, FileSink(delivered.folder)):
         wait_for(lambda: len(list(read_logs(delivered.folder))) >= 2 * (SENT + 4))
         with delivered.attack() as attack:
@@ -129,7 +129,7 @@ def test_the_cursor_of_one_sink_concerns_no_other(delivered: Trail) -> None:
 
 
 def test_a_cursor_in_the_row_of_a_lease_is_not_believed(delivered: Trail) -> None:
-    """It shows no row as delivered, and is no finding."""
+    """It shows no row as delivered, and is not a finding."""
     delivered.write(3)
     delivered.seal()
     lease = {"sink": "lease:auditspan.relay.file -", "sent_seq": SENT + 1, "safe_seq": SENT + 1}

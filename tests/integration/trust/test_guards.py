@@ -1,4 +1,4 @@
-"""What is wrong with a live database is found, and said in sentences."""
+"""Problems of a live database are found, and reported in sentences."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def findings(engine: Engine, kind: str, *before: str) -> list[str]:
         return [f.detail for f in check_guards(connection, TABLES) if f.kind == kind]
 
 
-def test_every_trigger_that_is_gone_is_named(engine: Engine) -> None:
+def test_every_missing_trigger_is_named(engine: Engine) -> None:
     """One sentence for each, and none when they have been put back."""
     assert [] == findings(engine, "trigger")
     gone: list[tuple[str, str]] = []
@@ -62,7 +62,7 @@ def test_every_trigger_that_is_gone_is_named(engine: Engine) -> None:
 
 
 def test_no_tables_at_all(tmp_path: Path, postgres_url: str) -> None:
-    """Where the tables themselves are missing, that is what is said."""
+    """If the tables are missing, that is the finding."""
     for url in (f"sqlite:///{tmp_path / 'empty.db'}", postgres_url):
         engine = create_engine(url)
         said = findings(engine, "trigger")
@@ -184,7 +184,7 @@ SQLITE_SETTINGS = {
 
 @pytest.mark.parametrize("settings", SQLITE_SETTINGS, ids="-".join)
 def test_sqlite_settings(tmp_path: Path, settings: tuple[str, str, str]) -> None:
-    """What loses commits is refused; what only helps is a warning."""
+    """A setting that loses commits is refused; one that only helps is a warning."""
     engine = create_engine(f"sqlite:///{tmp_path / 'trail.db'}")
     TABLES.event.metadata.create_all(engine)
     synchronous, journal, foreign_keys = settings
@@ -214,7 +214,7 @@ def deployed() -> Iterator[Deployed]:
 
 
 def found_as(url: str, *before: str) -> list[Finding]:
-    """What this role is told."""
+    """Return the findings for this role."""
     engine = create_engine(url)
     with engine.connect() as connection:
         for statement in before:

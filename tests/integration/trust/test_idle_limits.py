@@ -14,7 +14,7 @@ from auditspan.delivery.log_record import ExportRecord
 from auditspan.seal.last_signed import IsGrownFrom
 from auditspan.storage import snapshot
 from auditspan.tlog.merkle import Tree
-from auditspan.verify.reconcile import reconcile
+from auditspan.verify.reconciliation import reconcile
 from auditspan.verify.state import check_state
 from auditspan.verify.trail import verify_trail
 from auditspan_service.cli.target import ServiceTarget

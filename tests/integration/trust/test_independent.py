@@ -50,7 +50,7 @@ def test_a_whole_trail_is_as_signed(delivered: Trail, tmp_path: Path) -> None:
     assert (0, "16 events, 4 checkpoints: as signed\n") == check(file, "--export", events)
 
 
-def test_records_of_another_trail_are_passed_over(delivered: Trail, tmp_path: Path) -> None:
+def test_records_of_another_trail_are_skipped(delivered: Trail, tmp_path: Path) -> None:
     """A collector's file with the records of two trails proves each by its own key."""
     with opened(f"sqlite:///{tmp_path / 'other.db'}", delivered.folder) as other:
         other.write(3)
@@ -61,7 +61,7 @@ def test_records_of_another_trail_are_passed_over(delivered: Trail, tmp_path: Pa
     assert (0, "3 events, 1 checkpoints: as signed\n") == check(file, key=OTHER_LOG.public.vkey)
 
 
-def test_events_that_are_not_sealed_are_told(delivered: Trail, tmp_path: Path) -> None:
+def test_unsealed_events_are_reported(delivered: Trail, tmp_path: Path) -> None:
     """They are in the export, and nothing can be said of them yet."""
     delivered.write(1)
     events = export(delivered, tmp_path / "events.jsonl")
@@ -128,7 +128,7 @@ def test_whatever_is_changed_in_the_file_is_found(delivered: Trail, edit: str) -
     assert 1 == check(file)[0]
 
 
-def test_an_export_that_says_otherwise_is_found(delivered: Trail, tmp_path: Path) -> None:
+def test_altered_export_is_found(delivered: Trail, tmp_path: Path) -> None:
     """One event of it differs from what was sealed."""
     events = export(delivered, tmp_path / "events.jsonl")
     events.write_text(events.read_text(encoding="utf-8").replace('"kim"', '"eve"', 1))
@@ -136,7 +136,7 @@ def test_an_export_that_says_otherwise_is_found(delivered: Trail, tmp_path: Path
     assert (1, 1) == (code, said.count("is not what was sealed"))
 
 
-def test_nothing_to_check_is_no_success(delivered: Trail, tmp_path: Path) -> None:
+def test_nothing_to_check_is_not_success(delivered: Trail, tmp_path: Path) -> None:
     """Neither a file without checkpoints nor one whose checkpoints others have signed."""
     (tmp_path / "empty.jsonl").write_text("")
     assert 1 == check(tmp_path / "empty.jsonl")[0]
@@ -145,7 +145,7 @@ def test_nothing_to_check_is_no_success(delivered: Trail, tmp_path: Path) -> Non
     assert 2 == check(delivered.folder / AUDIT_FILE, key="no key")[0]
 
 
-def test_a_torn_line_is_passed_over(delivered: Trail) -> None:
+def test_torn_line_is_skipped(delivered: Trail) -> None:
     """A writer that was killed leaves a piece; the record comes again behind it."""
     file = delivered.folder / AUDIT_FILE
     torn = file.read_text(encoding="utf-8").splitlines()[0][:300]

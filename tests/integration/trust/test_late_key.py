@@ -68,7 +68,7 @@ def found(trail: Trail, *keys: MacKey, since: int = 0) -> list[tuple[str, int | 
 BEFORE = [("mac", seq) for seq in range(SIZE)]
 
 
-def test_rows_without_a_mac_say_how_they_are_covered(late: Trail) -> None:
+def test_finding_for_a_row_without_a_mac_names_the_command(late: Trail) -> None:
     """Each is a finding, whose text names the command."""
     assert BEFORE == found(late)
     assert ["auditspan keys cover" in one.detail for one in late.report().findings] == [True] * SIZE
@@ -170,7 +170,7 @@ FORGERIES: dict[str, Callable[[KeyAddition], Mapping[str, Any]]] = {
 
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_a_record_made_through_the_api_covers_nothing(late: Trail, forgery: str) -> None:
-    """A MAC over the body alone is no proof: whoever may record events gets one."""
+    """A MAC over the body alone proves nothing: every program that may record events gets one."""
     forge(late, FORGERIES[forgery](statement(late)))
     late.seal()
     assert BEFORE == found(late)
@@ -231,7 +231,7 @@ def test_covering_again_changes_nothing(late: Trail) -> None:
 
 
 def test_rows_behind_a_row_with_a_mac_are_not_covered_unasked(late: Trail) -> None:
-    """Somebody may have inserted them; `later` covers them all the same."""
+    """An attacker may have inserted them; `later` covers them all the same."""
     cover(late)
     late.write(1, None)
     late.seal()
@@ -250,7 +250,7 @@ def test_rows_that_are_not_sealed_are_not_covered(late: Trail) -> None:
 
 
 def test_changed_rows_are_not_covered(late: Trail) -> None:
-    """What `verify` finds without a key has to be mended first."""
+    """Findings of `verify` without a key have to be resolved first."""
     with late.attack() as attack:
         attack.run("UPDATE audit_event SET body = replace(body, 'kim', 'eve') WHERE id = 1")
         attack.connection.commit()

@@ -117,7 +117,7 @@ def test_a_moment_with_too_many_records_is_refused(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_incomplete_answer_is_refused() -> None:
-    """A day that had two records, of which one comes, is not compared."""
+    """A day that had two records and returns one is not compared."""
 
     def answer(_path: str, given: dict[str, str]) -> Answer:
         if "stats" in given["query"]:
@@ -128,7 +128,7 @@ def test_an_incomplete_answer_is_refused() -> None:
         list(read_backend(url, since=NOON))
 
 
-def test_a_page_that_answers_everything_is_no_backend() -> None:
+def test_web_page_is_not_taken_for_a_backend() -> None:
     """A web page with status 200 is not a storage without records."""
     with (
         serving(lambda *_: (200, "text/html", "<html></html>")) as url,
@@ -168,7 +168,7 @@ def test_headers_are_sent_and_not_repeated() -> None:
 
 
 def test_a_backend_that_is_away_is_an_error() -> None:
-    """Nothing is reported as missing when nobody answers."""
+    """Nothing is reported as missing if the backend does not answer."""
     with pytest.raises(LogBackendError, match="cannot be reached"):
         list(read_backend("http://127.0.0.1:1", since=NOON))
 

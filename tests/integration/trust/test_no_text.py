@@ -1,4 +1,4 @@
-"""SQLite keeps anything in any column: what is no text, number or bytes there is only a finding."""
+"""SQLite stores values of any type in any column: an unexpected type there is only a finding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from auditspan.delivery.cursors import newest_checkpoint, newest_seq
 from auditspan.storage import snapshot
 from auditspan.telemetry.otlp.files import read_logs
-from auditspan.verify.reconcile import reconcile
+from auditspan.verify.reconciliation import reconcile
 from integration.trust.conftest import grown
 from integration.trust.world import Trail
 
@@ -41,8 +41,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trail]:
 
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("column", [one for one in TEXTS if one != "tenant"])
-def test_a_row_that_is_no_text_stops_nobody(tmp_path: Path, column: str, value: str) -> None:
-    """Whoever may insert puts it there: it is sealed and named, and those behind it are sent.
+def test_row_of_bytes_is_sealed_and_reported(tmp_path: Path, column: str, value: str) -> None:
+    """A role that may insert can insert it: it is sealed and named, and those behind it are sent.
 
     It is sent itself, unless no record can be made of its body.
     """
@@ -69,9 +69,7 @@ def test_a_row_that_is_no_text_stops_nobody(tmp_path: Path, column: str, value: 
 
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("column", TEXTS)
-def test_a_sealed_row_that_is_no_text_any_more_is_named(
-    kept: Trail, column: str, value: str
-) -> None:
+def test_sealed_row_changed_to_bytes_is_found(kept: Trail, column: str, value: str) -> None:
     """Bytes that read like the text are another value than the text; there is no crash."""
     changed = VALUES[value].format(column)
     with kept.attack() as attack:
@@ -114,8 +112,8 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("attack", NUMBERS)
-def test_a_number_that_is_a_text_stops_nobody(tmp_path: Path, attack: str) -> None:
-    """What comes after it is sealed and sent, and verify names it."""
+def test_text_in_a_numeric_column_is_sealed_and_reported(tmp_path: Path, attack: str) -> None:
+    """Later rows are sealed and sent, and verify names it."""
     with grown("sqlite", tmp_path, 4, 2) as trail:
         forge(trail, NUMBERS[attack])
         trail.grow(3)

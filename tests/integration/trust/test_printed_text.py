@@ -55,7 +55,7 @@ def trail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trail]:
 
 
 def strangers() -> list[dict[str, Any]]:
-    """Records that anybody can send to a collector."""
+    """Records that any program can send to a collector."""
     origin = f"{KEY.name}/{NASTY.partition(chr(10))[0]}"
     bodies = [f"{origin}\n1\nAAAA\n\n— x y\n", f"other{NASTY}\n1\nAAAA\n\n— x y\n"]
     checkpoints = [log(body, "audit.checkpoint", "note") for body in bodies]
@@ -124,7 +124,7 @@ def test_no_record_forges_a_line_of_reconcile(trail: Trail) -> None:
 
 
 def test_json_of_a_command_holds_the_text_itself(trail: Trail) -> None:
-    """What is escaped in JSON is the same text for a program that reads it."""
+    """Escaped text in JSON is the same text for a program that reads it."""
     said = json.loads(command(trail, "reconcile", "--json").stdout)
     assert [NASTY] == said["unknown"]
 

@@ -66,7 +66,7 @@ def report(trail: Trail, processes: int | None, **options: Any) -> VerifyReport:
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What auditspan logged; OpenTelemetry warns once another test has ended its providers."""
+    """Return the log of auditspan; OpenTelemetry warns after another test ended its providers."""
     return [one.getMessage() for one in caplog.records if one.name.startswith("auditspan")]
 
 

@@ -17,8 +17,8 @@ from auditspan.errors import SinkRejectedError
 from auditspan.storage import snapshot
 from auditspan.storage.event_filter import EventFilter
 from auditspan.storage.events import find_events
-from auditspan.storage.quarantine import quarantined, take_back
-from auditspan.verify import Resent, reconcile, resend, taken_since
+from auditspan.storage.quarantine import mark_accepted, quarantined
+from auditspan.verify import Resent, accepted_since, reconcile, resend
 from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
@@ -44,7 +44,7 @@ class Particular(FileSink):
 
 
 def delivered(trail: Trail) -> list[bool]:
-    """Whether each row counts as delivered, in the order of their ids."""
+    """Return whether each row counts as delivered, in the order of their ids."""
     with snapshot(trail.engine) as connection:
         found = find_events(connection, trail.tables, EventFilter(), after=0)
     return [event.delivered for event in found]
@@ -65,10 +65,10 @@ def send_again(trail: Trail, *targets: str) -> tuple[Resent, list[str]]:
     with snapshot(trail.engine) as connection:
         report = reconcile(connection, trail.tables, [trail.folder])
         done = resend(connection, trail.tables, sink, report.missing)
-        taken = taken_since(connection, trail.tables, sink, report, done)
+        taken = accepted_since(connection, trail.tables, sink, report, done)
     sink.close()
     with trail.engine.begin() as connection:
-        assert len(taken) == take_back(connection, trail.tables, sink.name, taken)
+        assert len(taken) == mark_accepted(connection, trail.tables, sink.name, taken)
     return done, taken
 
 
@@ -79,7 +79,7 @@ def test_a_refused_record_is_undelivered(fresh: Trail) -> None:
 
 
 def test_a_record_that_is_taken_later_is_delivered(fresh: Trail) -> None:
-    """What is sent again and acknowledged counts, and what is refused again does not."""
+    """A record that is resent and acknowledged counts, and one that is refused again does not."""
     one, other = refused(fresh, "1", "2")
     done, taken = send_again(fresh, "2")
     assert ([one], [one], [other]) == (done.sent, taken, list(done.refused))
@@ -90,7 +90,7 @@ def test_a_record_that_is_taken_later_is_delivered(fresh: Trail) -> None:
 
 
 def test_a_record_that_is_there_already_is_delivered(fresh: Trail) -> None:
-    """It came without anybody noting it: the files say so, and nothing is sent."""
+    """The files show that it arrived without being noted, and nothing is sent."""
     (one,) = refused(fresh, "1")
     put_there(fresh, one)
     assert [True, False, True, True] == delivered(fresh)
@@ -100,7 +100,7 @@ def test_a_record_that_is_there_already_is_delivered(fresh: Trail) -> None:
 
 
 def test_another_body_is_not_that_record(fresh: Trail) -> None:
-    """What is in the files under its id, and says something else, is an alarm and no delivery."""
+    """Another record under its id in the files is an alarm and not a delivery."""
     (one,) = refused(fresh, "1")
     put_there(fresh, one)
     path = fresh.folder / AUDIT_FILE
@@ -153,7 +153,7 @@ def test_the_command_notes_it(kind: str, tmp_path: Path, request: pytest.Fixture
 
 
 def test_it_is_sent_to_the_sink_that_is_named(tmp_path: Path) -> None:
-    """One of AUDITSPAN_MORE_SINKS, and no other; a name that nobody has is an error."""
+    """Only the one of AUDITSPAN_MORE_SINKS is used; an unknown name is an error."""
     url = migrated_sqlite(tmp_path / "trail.db")
     with (
         opened(url, tmp_path / "collector") as trail,
@@ -169,7 +169,7 @@ def test_it_is_sent_to_the_sink_that_is_named(tmp_path: Path) -> None:
         assert (2, True) == (done.exit_code, "expected one of: file, archive." in done.stderr)
 
 
-def test_who_may_not_note_it_is_told(tmp_path: Path) -> None:
+def test_resend_without_write_privilege_is_reported(tmp_path: Path) -> None:
     """An auditor's role can send, and cannot write: the event stays undelivered, in a sentence."""
     with deployed_database() as place:
         superuser = place.superuser.render_as_string(hide_password=False)
@@ -184,7 +184,7 @@ def test_who_may_not_note_it_is_told(tmp_path: Path) -> None:
 
 
 def test_a_record_that_is_not_in_the_table_was_not_taken(fresh: Trail) -> None:
-    """It is in no report, since somebody has deleted its row: that is no sign of its arrival."""
+    """It is in no report, since its row was deleted: that does not prove its arrival."""
     (one,) = refused(fresh, "1")
     gone = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f"
     with fresh.engine.begin() as connection:

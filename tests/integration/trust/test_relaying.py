@@ -28,7 +28,7 @@ from support.relaying import relaying, wait_for
 
 
 def delivered_logs(trail: Trail) -> list[LogEntry]:
-    """What is in the collector's file."""
+    """Return the records in the collector's file."""
     return list(read_logs(trail.folder))
 
 
@@ -42,7 +42,7 @@ def told(entries: list[LogEntry]) -> list[tuple[str, object]]:
     ]
 
 
-def test_a_checkpoint_stands_behind_the_rows_it_covers(fresh: Trail) -> None:
+def test_checkpoint_follows_the_rows_it_covers(fresh: Trail) -> None:
     """In the file every checkpoint comes after all its rows, smaller ones first.
 
     Not directly after: the records of one export are grouped by their resources.
@@ -55,7 +55,7 @@ def test_a_checkpoint_stands_behind_the_rows_it_covers(fresh: Trail) -> None:
             assert {("row", seq) for seq in range(int(str(size)))} <= set(entries[:place])
 
 
-def test_a_checkpoint_says_what_its_note_says(delivered: Trail) -> None:
+def test_checkpoint_record_repeats_its_note(delivered: Trail) -> None:
     """The body is the note, byte for byte; the attributes repeat it; it is of no trace."""
     entries = [e for e in delivered_logs(delivered) if e.event_name == semconv.EVENT_CHECKPOINT]
     assert 4 == len(entries)
@@ -72,7 +72,7 @@ def test_a_checkpoint_says_what_its_note_says(delivered: Trail) -> None:
 
 
 def test_unsigned_checkpoints_are_not_sent(fresh: Trail) -> None:
-    """Who has no key is no witness."""
+    """A trail without a key is not a witness."""
     fresh.write(2)
     fresh.seal(keys=[])
     fresh.deliver()
@@ -95,7 +95,7 @@ def test_a_batch_of_any_size_keeps_the_order(delivered: Trail, limit: int) -> No
 
 
 @pytest.mark.parametrize("limit", [1, 3, 100])
-def test_what_was_taken_away_is_passed_over(delivered: Trail, limit: int) -> None:
+def test_removed_rows_are_skipped(delivered: Trail, limit: int) -> None:
     """Also where it is more than a batch."""
     with delivered.attack() as attack:
         attack.run("DELETE FROM audit_leaf WHERE seq BETWEEN 2 AND 11")
@@ -107,14 +107,14 @@ def test_what_was_taken_away_is_passed_over(delivered: Trail, limit: int) -> Non
     assert [-1, 0, 1, 12, 13, 14, 15] == sent
 
 
-def test_after_a_crash_everything_unsafe_comes_again(delivered: Trail) -> None:
+def test_unconfirmed_records_are_repeated_after_a_crash(delivered: Trail) -> None:
     """Rows and checkpoints, in the same order, under the same ids: at least once."""
     first = delivered_logs(delivered)
     delivered.deliver()
     assert [*told(first), *told(first)] == told(delivered_logs(delivered))
 
 
-def test_a_heartbeat_says_the_newest_checkpoint_again(delivered: Trail) -> None:
+def test_heartbeat_repeats_the_newest_checkpoint(delivered: Trail) -> None:
     """After a minute without news, once a minute: the same note, observed now.
 
     Nothing is signed anew, and the table stays as it is.
@@ -152,7 +152,7 @@ UNFIT = ["no JSON", "{}", "[]", '{"action":1,"outcome":"success"}']
 def test_a_row_of_which_no_record_can_be_made_is_set_aside(
     fresh: Trail, caplog: pytest.LogCaptureFixture, body: str
 ) -> None:
-    """Somebody has tampered with it before it was sent: it is named, and the rest flows."""
+    """A row that was tampered with before it was sent is named, and the others are sent."""
     fresh.write(3)
     fresh.seal()
     with fresh.attack() as attack:
@@ -165,7 +165,7 @@ def test_a_row_of_which_no_record_can_be_made_is_set_aside(
 
 
 def test_checkpoints_are_no_unknown_events(delivered: Trail) -> None:
-    """Whoever compares rows with records counts rows."""
+    """A comparison of rows with records counts rows."""
     with snapshot(delivered.engine) as connection:
         report = reconcile(connection, delivered.tables, [delivered.folder])
     assert (True, 16, 16, 0) == (report.ok, report.rows, report.found, report.duplicates)
@@ -190,7 +190,7 @@ def lose(trail: Trail, count: int) -> list[str]:
     return lost
 
 
-def test_what_is_missing_is_sent_again(delivered: Trail) -> None:
+def test_missing_records_are_resent(delivered: Trail) -> None:
     """Exactly that, and nothing else; the cursor stays where it was.
 
     Rows that the relay has not come to are left to it.

@@ -49,13 +49,13 @@ def origins(trail: Trail) -> dict[int, str]:
 
 
 def lost(trail: Trail) -> list[tuple[str, int | None]]:
-    """What the verifier finds with the witness; without it, it finds nothing."""
+    """Return the findings of the verifier with the witness; without it, there are none."""
     assert [] == trail.report().findings
     return [(one.kind, one.seq) for one in trail.report(witnessed=True).findings]
 
 
 def no_size_is_signed_twice(trail: Trail) -> bool:
-    """Whether all that the witness has seen under one origin can be true at once."""
+    """Return whether all checkpoints of the witness under one origin can be true at once."""
     seen = read_witness([trail.folder], [KEY.public]).checkpoints
     return len(seen) == len({(one.origin, one.size) for one in seen})
 
@@ -64,7 +64,7 @@ def no_size_is_signed_twice(trail: Trail) -> bool:
 def test_the_sealer_notices_by_itself(
     fresh: Trail, tmp_path: Path, caplog: pytest.LogCaptureFixture, later: tuple[int, ...]
 ) -> None:
-    """What it remembers is ahead of the table, so it goes on as another incarnation, and says so.
+    """The last signed note is ahead of the table, so the trail continues as another incarnation.
 
     Its checkpoints are accepted, and the witness of the one before shows from where rows are lost.
     """
@@ -88,7 +88,7 @@ def test_the_sealer_notices_by_itself(
 
 
 def test_without_a_memory_it_would_be_signed_twice(fresh: Trail, tmp_path: Path) -> None:
-    """Which is why there is one: the table alone does not know that it is older."""
+    """The table alone does not show that it is older, so there is a file."""
     fresh.grow(4)
     with older(fresh, tmp_path) as restored:
         fresh.grow(3)
@@ -99,7 +99,7 @@ def test_without_a_memory_it_would_be_signed_twice(fresh: Trail, tmp_path: Path)
 
 
 def test_the_files_written_since_are_whole(fresh: Trail, tmp_path: Path) -> None:
-    """Who has put the files from before aside, with a note about the restore, has no finding."""
+    """With the earlier files put aside, and a note about the restore, there is no finding."""
     remembering(fresh, tmp_path)
     fresh.grow(4)
     with older(fresh, tmp_path) as restored:
@@ -127,7 +127,7 @@ def test_two_restores_are_two_incarnations(fresh: Trail, tmp_path: Path) -> None
         assert no_size_is_signed_twice(second)
 
 
-def test_a_trail_that_has_not_gone_back_keeps_its_name(fresh: Trail, tmp_path: Path) -> None:
+def test_trail_that_was_not_restored_keeps_its_name(fresh: Trail, tmp_path: Path) -> None:
     """Whatever the file has missed: it may be another worker's, behind, or not there."""
     remembering(fresh, tmp_path)
     fresh.grow(4, 2)
@@ -159,10 +159,10 @@ OTHER = Tree().append([bytes([1]) * 32] * 5)
     ],
     ids=["same", "grown", "another", "emptied", "older", "newer", "same of a later one"],
 )
-def test_when_a_trail_has_gone_back(
+def test_restored_trail_continues_under_a_new_incarnation(
     tmp_path: Path, signed: tuple[Tree, int], tree: Tree, incarnation: int, expected: int
 ) -> None:
-    """What was signed last is there, or before what is there; else a fresh incarnation follows.
+    """The last signed tree exists, or precedes the present one; else a new incarnation follows.
 
     Another process reads the same from the file.
     """
@@ -175,7 +175,7 @@ def test_when_a_trail_has_gone_back(
 
 
 @pytest.mark.parametrize("content", [b"", b"no note", b"\xff\xfe", b"a/1\n5\nAA==\n\n"])
-def test_a_damaged_memory_stops_nobody(tmp_path: Path, content: bytes) -> None:
+def test_damaged_last_signed_file_does_not_stop_the_sealer(tmp_path: Path, content: bytes) -> None:
     """The check is left out; the next checkpoint makes the file anew."""
     path = tmp_path / "last"
     path.write_bytes(content)
@@ -186,7 +186,7 @@ def test_a_damaged_memory_stops_nobody(tmp_path: Path, content: bytes) -> None:
     assert ["last"] == [file.name for file in tmp_path.iterdir()]
 
 
-def test_where_nothing_can_be_written_the_process_remembers(tmp_path: Path) -> None:
+def test_read_only_directory_is_replaced_by_memory(tmp_path: Path) -> None:
     """Keys are mounted for reading; a restore under a running worker is noticed all the same."""
     memory = LastSignedFile(tmp_path / "nowhere" / "last", log=LOG)
     memory.remember(sign_checkpoint(KEY, TREE, 1))
@@ -195,7 +195,7 @@ def test_where_nothing_can_be_written_the_process_remembers(tmp_path: Path) -> N
     assert [] == list(tmp_path.iterdir())
 
 
-def test_an_incarnation_that_comes_again_is_found(delivered: Trail) -> None:
+def test_repeated_incarnation_is_found(delivered: Trail) -> None:
     """Incarnations only grow: a note of an older one behind a newer one is named."""
     with delivered.attack() as attack:
         leaves = [
@@ -232,7 +232,7 @@ class Restored:
         return said
 
     def verified(self) -> list[tuple[str, int]]:
-        """What `auditspan verify --witness` finds."""
+        """Return the findings of `auditspan verify --witness`."""
         found = self.said("verify", "--witness", str(self.trail.folder))["findings"]
         return [(one["kind"], one["seq"]) for one in found]
 
@@ -256,7 +256,7 @@ def restored_after(trail: Trail, tmp_path: Path, *counts: int) -> Iterator[Resto
 
 
 def test_the_command_begins_an_incarnation(migrated: Trail, tmp_path: Path) -> None:
-    """It records the restore in the trail and signs it under a name that nobody has seen.
+    """It records the restore in the trail and signs it under an unused name.
 
     From then on workers that know nothing of it go on: before, `verify --witness` names the loss,
     and afterwards that and nothing else.
@@ -301,7 +301,7 @@ def test_the_command_uses_no_incarnation_again(migrated: Trail, tmp_path: Path) 
         assert 4 == restored.said("db", "restored")["incarnation"]  # one of the files
 
 
-def test_what_waits_in_the_backup_is_sealed_with_it(migrated: Trail, tmp_path: Path) -> None:
+def test_unsealed_rows_of_a_backup_are_sealed(migrated: Trail, tmp_path: Path) -> None:
     """Rows that were not sealed yet when it was made are signed under the new name alone."""
     migrated.write(3)
     with restored_after(migrated, tmp_path, 5) as restored:
@@ -315,7 +315,7 @@ def test_what_waits_in_the_backup_is_sealed_with_it(migrated: Trail, tmp_path: P
 
 
 def test_the_command_needs_the_keys(migrated: Trail, tmp_path: Path) -> None:
-    """Who cannot sign cannot say it; nothing is recorded."""
+    """Without the signing key nothing is recorded."""
     place = Restored(migrated, tmp_path / "data")
     for name in ("signing.key", "mac.key"):
         file = place.data / "keys" / name

@@ -56,7 +56,7 @@ def between(trail: Trail, statement: str) -> Iterator[None]:
 def test_rows_that_change_while_they_are_sealed_are_not_signed(
     fresh: Trail, caplog: pytest.LogCaptureFixture, statement: str
 ) -> None:
-    """What is signed is what stands in the table: else nothing is kept, and it is tried again."""
+    """The table as it is stored is signed: otherwise nothing is kept, and the sealer retries."""
     fresh.write(3)
     with fresh.attack() as attack:
         attack.connection.commit()  # the guards stay away
@@ -154,7 +154,7 @@ def test_a_mac_key_takes_the_place_of_another(
 
 
 @pytest.mark.parametrize("value", ["infinity", "-infinity", "20000-01-01", "0044-03-15 BC"])
-def test_a_time_that_is_none_stops_nobody(tmp_path: Path, value: str) -> None:
+def test_invalid_time_does_not_stop_the_sealer(tmp_path: Path, value: str) -> None:
     """PostgreSQL has times that Python has not: sealed as they are, found when put in later."""
     with grown("postgresql", tmp_path) as trail:
         trail.write(2)
@@ -222,7 +222,7 @@ def test_no_false_alarm_after_dump_and_restore(tmp_path: Path) -> None:
     assert ([], 11, 0) == (report.findings, report.tree_size, report.unsealed)
 
 
-def test_a_sweep_that_fails_delays_nobody(
+def test_failing_sweep_does_not_delay_sealing(
     fresh: Trail, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It reads the whole table, and may take too long each time: it is not tried at every pass."""

@@ -20,7 +20,7 @@ from auditspan.tlog.note import SigningKey
 from auditspan_service.cli import main
 
 
-def test_a_new_signing_key_stands_before_the_last(tmp_path: Path) -> None:
+def test_new_signing_key_precedes_the_last(tmp_path: Path) -> None:
     """Under the same name; the one before that signs no more. The file is its owner's alone."""
     path = tmp_path / "signing.key"
     (first,) = load_or_create_signing_keys(path, create=True)
@@ -51,7 +51,7 @@ def test_retired_public_keys_stay_in_the_file(tmp_path: Path) -> None:
     assert 2 == path.read_text().count("PRIVATE")
 
 
-def test_a_new_mac_key_stands_before_all_others(tmp_path: Path) -> None:
+def test_new_mac_key_precedes_all_others(tmp_path: Path) -> None:
     """Rows are written under the first, and the others stay for checking."""
     path = tmp_path / "mac.key"
     first = load_or_create_mac_key(path, create=True)

@@ -36,7 +36,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship,
 from auditspan import Actor, AuditConfigError, AuditTrail, MacKey, Policy, Service, audit_context
 from auditspan.cli.commands.verify import of_state, with_state
 from auditspan.format.ids import uuid7
-from auditspan.format.record import AuditRecord, Outcome, Target
+from auditspan.format.record import AuditRecord, Outcome
+from auditspan.format.record_parts import Target
 from auditspan.format.redaction import redact, shorten
 from auditspan.reading.replay import ObjectStore
 from auditspan.storage.new_events import insert_records
@@ -187,7 +188,7 @@ class State:
     engine: Engine
 
     def report(self, mac_key: Keys = KEY, **options: Any) -> StateReport:
-        """What the check says."""
+        """Return the report of the check."""
         with self.snapshot() as connection:
             return check_state(connection, TABLES, Base.metadata, mac_key=mac_key, **options)
 
@@ -196,7 +197,7 @@ class State:
         return {named(one) for one in self.report(mac_key).differences}
 
     def run(self, statement: str, **values: Any) -> None:
-        """Do what somebody with the database's own tools can do, past SQLAlchemy and the guard."""
+        """Execute a statement with the database's own tools, past SQLAlchemy and the guard."""
         connection = self.engine.raw_connection()
         if self.engine.dialect.name == "postgresql" and values:
             statement = re.sub(r":([a-z]\w*)", r"%(\1)s", statement)
@@ -728,7 +729,7 @@ def test_notices_count_their_events(empty: State) -> None:
 
 
 def test_a_contradiction_names_the_event(empty: State) -> None:
-    """What was recorded before stands beside what the event says was there."""
+    """The earlier recorded value is shown beside the old value of the event."""
     empty.tell(created("person", "1", id=1, fullName="a"))
     empty.tell(updated("person", "1", fullName=("b", "c")), deleted("person", "1", fullName="c"))
     (one,) = empty.report().differences
@@ -776,7 +777,7 @@ def test_a_value_may_be_recorded_long_and_short(empty: State) -> None:
 
 
 def test_a_value_may_be_redacted_later(empty: State) -> None:
-    """What stands in the clear in old events agrees with the fingerprint in new ones."""
+    """Values in clear text in old events agree with the fingerprints in new ones."""
     empty.run("INSERT INTO account VALUES (1, 'p', 'i', NULL, 0)")
     stand_in = redact("iban", "i", KEY)
     empty.tell(
@@ -792,7 +793,7 @@ def test_a_value_may_be_redacted_later(empty: State) -> None:
 
 
 def test_each_fingerprint_is_compared_under_its_own_key(empty: State) -> None:
-    """After the key has changed, fingerprints of either are checked by whoever has both keys."""
+    """After the key has changed, fingerprints of either are checked with both keys."""
     empty.run("INSERT INTO account VALUES (1, 'p', NULL, NULL, 0), (2, 'q', NULL, NULL, 0)")
     old, old_q = (redact("password", value, OTHER_KEY) for value in "oq")
     empty.tell(created("konto", "1", id=1, password=old), key=OTHER_KEY)
@@ -811,8 +812,8 @@ def test_each_fingerprint_is_compared_under_its_own_key(empty: State) -> None:
     ]
 
 
-def test_an_event_that_is_none_is_named(empty: State) -> None:
-    """A body that is no JSON, or lacks its members, does not stop the check."""
+def test_invalid_event_is_named(empty: State) -> None:
+    """A body that is not JSON, or lacks its members, does not stop the check."""
     empty.tell(created("person", "1", id=1), deleted("person", "1", id=1))
     columns = "event_id, occurred_at, actor_type, action, outcome, tx_id, body"
     for number, body in enumerate(["x", "[]", "{}", '{"action":"person.create","changes":[1]}']):
@@ -848,7 +849,7 @@ def _tables_only() -> AuditTables:
 
 
 def test_both_sides_are_read_at_one_moment(state: State) -> None:
-    """What others commit while the trail is replayed is seen on neither side."""
+    """Commits of others during the replay are seen on neither side."""
     committed: list[int] = []
 
     def meanwhile(rows: int, _total: int) -> None:
@@ -879,7 +880,7 @@ def test_a_connection_that_sees_several_moments_is_refused(empty: State) -> None
             assert connection.connection.driver_connection.in_transaction  # type: ignore[union-attr]
 
 
-def test_progress_is_told_in_rows_of_the_trail(empty: State) -> None:
+def test_progress_counts_rows_of_the_trail(empty: State) -> None:
     """After every thousand rows, and after the last."""
     empty.tell(*(created("person", str(number), id=number) for number in range(2500)))
     told: list[tuple[int, int]] = []
@@ -900,12 +901,12 @@ def test_objects_beyond_memory_are_kept_in_a_file() -> None:
                 store.put(*place, expected[place])
             else:
                 assert expected.pop(place, None) == store.pop(*place)
-        assert sorted(expected) == [(type_, key) for type_, key, _ in store.rest()]
-        assert expected == {(type_, key): fields for type_, key, fields in store.rest()}
+        assert sorted(expected) == [(type_, key) for type_, key, _ in store.remaining()]
+        assert expected == {(type_, key): fields for type_, key, fields in store.remaining()}
 
 
-def test_a_full_disk_is_said_in_a_sentence() -> None:
-    """Where the temporary file cannot grow, the error names the setting that moves it."""
+def test_full_disk_names_the_setting() -> None:
+    """If the temporary file cannot grow, the error names the setting that moves it."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with ObjectStore(kept=1, cache_kib=16) as store:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
@@ -957,7 +958,7 @@ OLD = Difference(kind="no-history", table="t", key="2")
     ],
     ids=["none", "notice", "differences", "nothing"],
 )
-def test_people_are_told_what_differs(
+def test_report_lists_each_difference(
     events: int, differences: list[Difference], expected: list[str]
 ) -> None:
     """A line for each difference, the counts, and a sentence at the end."""

@@ -1,4 +1,4 @@
-"""What sealer and relay do when the database drops their rows without an error."""
+"""Sealer and relay, if the database drops their rows without an error."""
 
 from __future__ import annotations
 

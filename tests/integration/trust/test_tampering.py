@@ -31,7 +31,7 @@ from auditspan.telemetry.otlp.files import read_logs
 from auditspan.tlog.checkpoint import sign_checkpoint
 from auditspan.tlog.merkle import Tree
 from auditspan.tlog.note import Checkpoint, SigningKey, open_note, sign_note
-from auditspan.verify.reconcile import reconcile
+from auditspan.verify.reconciliation import reconcile
 from auditspan.verify.trail import VerifyReport, verify_trail
 from auditspan.verify.witness import read_witness
 from integration.trust.world import OTHER_LOG, opened, ours
@@ -72,14 +72,14 @@ class Trail:
             pass
 
     def run(self, *statements: str, **values: Any) -> None:
-        """Do what somebody with the owner's rights can do, who takes the guards away first."""
+        """Execute statements with the owner's rights, after removing the guards."""
         with self.engine.begin() as connection:
             take_guards_away(connection)
             for statement in statements:
                 connection.execute(text(statement), values)
 
     def report(self) -> VerifyReport:
-        """What the verifier says."""
+        """Return the report of the verifier."""
         with self.engine.connect() as connection:
             return verify_trail(connection, self.tables, MAC, [KEY.public])
 
@@ -230,7 +230,7 @@ def test_another_order_root_or_note_is_found(trail: Trail, change: str) -> None:
 
 
 def test_a_note_of_a_foreign_key_is_found(trail: Trail) -> None:
-    """A history that somebody else has signed is not ours, though its roots are right."""
+    """A history that another key has signed is not ours, though its roots are right."""
     text_of = open_note(str(trail.notes()[-1]), [KEY.public]).text
     forged = sign_note(text_of, [FOREIGN])
     trail.run("UPDATE audit_checkpoint SET note = :note WHERE tree_size = 12", note=forged)
@@ -293,9 +293,7 @@ def test_emptied_tables_are_not_verified(trail: Trail) -> None:
     assert not trail.report().ok
 
 
-def test_a_row_that_somebody_else_inserted_is_sealed_loudly(
-    trail: Trail, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_forged_row_is_sealed_and_reported(trail: Trail, caplog: pytest.LogCaptureFixture) -> None:
     """A false MAC is named in an error when it is sealed, and by verify; rows behind it flow."""
     trail.write(1, MacKey.from_secret(bytes(32)))
     trail.write(1)
@@ -335,7 +333,7 @@ def test_a_rebuilt_history_under_an_unsigned_checkpoint_is_found(
     assert {("note", SIZE)} == trail.found()
 
 
-def test_a_trail_that_grew_under_another_sealer_is_no_finding(
+def test_trail_sealed_by_another_sealer_is_accepted(
     trail: Trail, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     """A memory that is behind is compared with the leaves, and they go on from it."""
@@ -371,8 +369,8 @@ def rebuild_without(trail: Trail, seq: int) -> None:
         connection.execute(insert(point), {"tree_size": tree.size, **values})
 
 
-def test_a_restored_cluster_goes_on_under_another_origin(postgres_url: str) -> None:
-    """Where transaction ids have gone back, sizes may come again: the incarnation is another."""
+def test_restored_cluster_continues_under_a_new_incarnation(postgres_url: str) -> None:
+    """If transaction ids have gone back, sizes may repeat: the incarnation is another."""
     engine = create_engine(postgres_url)
     metadata = MetaData()
     trail = Trail(engine=engine, tables=audit_tables(metadata))
@@ -481,7 +479,7 @@ def test_write_whose_row_is_dropped_is_refused(trail: Trail, rows: str) -> None:
 
 
 @DROPS
-def test_what_drops_rows_is_named(trail: Trail, rows: str) -> None:
+def test_guard_names_a_rule_that_drops_rows(trail: Trail, rows: str) -> None:
     """The guards name the rule or trigger that drops rows."""
     trail.run(*DROPPED[rows][trail.engine.dialect.name])
     with trail.engine.connect() as connection:

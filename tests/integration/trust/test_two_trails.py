@@ -48,13 +48,13 @@ def grow(
 
 
 def compared(trail: Trail, *names: str) -> ReconcileReport:
-    """What `reconcile` says of the trail and the files."""
+    """Return the report of `reconcile` for the trail and the files."""
     with snapshot(trail.engine) as connection:
         return reconcile(connection, trail.tables, [trail.folder], names=names)
 
 
 def delete_newest(trail: Trail) -> str:
-    """Delete the newest row as somebody with the owner's rights does; its event id."""
+    """Delete the newest row with the owner's rights; return its event id."""
     with trail.attack() as attack:
         newest = "SELECT event_id FROM audit_event WHERE id = (SELECT max(id) FROM audit_event)"
         event_id = str(attack.connection.execute(text(newest)).scalar_one())
@@ -140,7 +140,7 @@ def test_records_of_a_trail_whose_key_was_replaced_are_its_own(fresh: Trail) -> 
     assert (4, [lost], {}) == (report.found, report.unknown, report.others)
 
 
-def test_unsigned_trails_with_names_are_told_apart(fresh: Trail, other: Trail) -> None:
+def test_unsigned_trails_with_names_are_distinguished(fresh: Trail, other: Trail) -> None:
     """The name that the worker was given is that of a trail without a signing key."""
     grow(fresh, 3, name="shop")
     grow(other, 2, name="billing")
@@ -156,7 +156,7 @@ def test_an_unsigned_trail_without_delivered_rows_needs_its_name(
     assert (False, True) == (compared(fresh).ok, compared(fresh, "shop").ok)
 
 
-def test_unsigned_trails_without_names_are_not_told_apart(fresh: Trail, other: Trail) -> None:
+def test_unsigned_trails_without_names_are_not_distinguished(fresh: Trail, other: Trail) -> None:
     """The records of the other trail are unknown then."""
     grow(fresh, 3)
     grow(other, 2)
@@ -215,7 +215,7 @@ def command(trail: Trail, *arguments: str) -> Result:
 
 
 def test_the_command_counts_records_of_another_trail(tmp_path: Path) -> None:
-    """`reconcile` is exit code 0, and says how many records are of other trails and of which."""
+    """`reconcile` exits with 0, and counts the records of other trails by their names."""
     url = migrated_sqlite(tmp_path / "trail.db")
     files = tmp_path / "collector"
     with opened(url, files) as trail, opened(f"sqlite:///{tmp_path / 'b.db'}", files) as other:

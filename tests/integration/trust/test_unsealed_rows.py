@@ -1,4 +1,4 @@
-"""What verify finds in rows that have no leaf yet."""
+"""Findings of verify in rows that have no leaf yet."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def waiting(fresh: Trail) -> Trail:
 
 
 def test_honest_rows_that_wait_are_counted(waiting: Trail) -> None:
-    """Rows that the sealer has not come to are no findings."""
+    """Rows that the sealer has not reached are not findings."""
     report = waiting.report()
     assert (5, 2, []) == (report.rows, report.unsealed, report.findings)
 

@@ -1,4 +1,4 @@
-"""A sealed, signed and delivered trail on a real database, and somebody with every right in it."""
+"""A sealed, signed and delivered trail on a real database, and an attacker with every right."""
 
 from __future__ import annotations
 
@@ -121,21 +121,21 @@ class Trail:
 
     @contextmanager
     def attack(self) -> Iterator[Attack]:
-        """Somebody with the owner's rights at work; afterwards everything is as it was."""
+        """Act with the owner's rights; afterwards everything is restored."""
         with self.engine.connect() as connection:
             take_guards_away(connection)
             yield Attack(connection=connection, trail=self)
             connection.rollback()
 
     def report(self, *, witnessed: bool = False, since: int = 0) -> VerifyReport:
-        """What the verifier says."""
+        """Return the report of the verifier."""
         with snapshot(self.engine) as connection:
             return self.report_on(connection, witnessed=witnessed, since=since)
 
     def report_on(
         self, connection: Connection, *, witnessed: bool = False, since: int = 0
     ) -> VerifyReport:
-        """What the verifier says to this connection."""
+        """Return the report of the verifier on this connection."""
         keys = [KEY.public]
         witness = read_witness([self.folder], keys) if witnessed else None
         return verify_trail(connection, self.tables, MAC, keys, witness=witness, since=since)
@@ -154,7 +154,7 @@ def sizes_on(connection: Connection, tables: AuditTables) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
-    """What is done to a trail in one transaction, and what the verifier says of it."""
+    """A manipulation of a trail in one transaction, and the findings of the verifier."""
 
     connection: Connection
     trail: Trail
@@ -224,5 +224,5 @@ def opened(url: str, folder: Path) -> Iterator[Trail]:
 
 
 def ours(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    """What auditspan has logged; exporters of earlier tests may still complain."""
+    """Return the log of auditspan; exporters of earlier tests may still complain."""
     return [one for one in caplog.records if one.name.startswith("auditspan.")]

@@ -100,7 +100,7 @@ def test_integrity_shows_how_delivery_goes(fresh_shop: Shop) -> None:
     assert re.search(r'data-label="Rate"[^>]*>0\.\d/s<', page)
     assert '<span class="muted">none</span>' in page
     attempts = Attempts()
-    attempts.failed(SinkUnavailableError("the <collector> is down"))
+    attempts.failed(SinkUnavailableError("the <collector> is down"), 0.0)
     save(fresh_shop, attempts)
     assert '<span class="bad">the &lt;collector&gt; is down</span>' in auditor.page("/integrity")
     assert "ago, 1 in a row" in auditor.page("/integrity")

@@ -115,7 +115,7 @@ def test_a_key_that_is_malformed_is_refused(shop: Shop) -> None:
         AuditExtension(shop.trail, viewer="/audit").init_app(app)
 
 
-def test_each_answer_forbids_what_is_not_ours(auditor: Auditor) -> None:
+def test_every_response_has_security_headers(auditor: Auditor) -> None:
     """Pages, errors and files: no inline script, no frame, no sniffing; pages are not stored."""
     for path in ("/", "/events/x", "/static/viewer.css", "/?outcome=x"):
         headers = auditor.get(path).headers

@@ -95,7 +95,7 @@ def test_an_object_that_never_was_has_no_state(fresh_shop: Shop) -> None:
     assert "There was no such object" in page
 
 
-def test_an_id_that_is_no_key_has_no_state(auditor: Auditor) -> None:
+def test_invalid_id_has_no_state(auditor: Auditor) -> None:
     """Whatever the database says of it, the history is shown."""
     with audit_context(actor=Actor.system("test")):
         auditor.shop.trail.record_durable("customer.seen", target=Target(type="customer", id="x"))
@@ -184,7 +184,7 @@ def test_an_auditor_without_permission_reverts_nothing(fresh_shop: Shop) -> None
     assert {"name": "Grace", "email": "grace@example.org"} == customer(fresh_shop)
 
 
-def test_an_event_that_is_no_change_is_not_reverted(fresh_shop: Shop) -> None:
+def test_event_without_a_change_is_not_reverted(fresh_shop: Shop) -> None:
     """It has no link, and its address answers 404."""
     make_customer(fresh_shop)
     signed_in(fresh_shop, "lee").post("/customers/1/delete")

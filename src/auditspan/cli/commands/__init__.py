@@ -17,6 +17,7 @@ from auditspan.cli.commands.console import (
     sentence,
     wants_json,
 )
+from auditspan.cli.commands.times import as_time
 
 if TYPE_CHECKING:
     from auditspan.cli.commands.application import ApplicationTarget
@@ -37,6 +38,7 @@ __all__ = [
     "Search",
     "Target",
     "Trail",
+    "as_time",
     "await_ready",
     "database_reason",
     "db_of_trail",

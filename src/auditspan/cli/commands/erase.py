@@ -15,7 +15,7 @@ from auditspan.trail.erasure import Erasure
 @click.command()
 @click.argument("subject_type", metavar="TYPE")
 @click.argument("subject_id", metavar="ID")
-@click.option("--reason", help="The reason, which is recorded.")
+@click.option("--reason", help="The reason, which is recorded; required unless --dry-run.")
 @click.option("--dry-run", is_flag=True, help="Only count the values.")
 @on_trail
 def erase(

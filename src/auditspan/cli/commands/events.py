@@ -13,6 +13,7 @@ import click
 from sqlalchemy import Connection
 
 from auditspan.cli.commands.console import Failure, print_object, say, wants_json
+from auditspan.cli.commands.follower import Follower
 from auditspan.cli.commands.table import Link, Table, print_document, print_rows
 from auditspan.cli.commands.target import Events, Search, Target, Trail, on_trail
 from auditspan.cli.commands.times import as_time
@@ -31,12 +32,12 @@ from auditspan.storage import (
     event_at,
     find_events,
     get_event,
+    purge_at,
     purge_before,
     purge_of,
 )
 from auditspan.storage import history as target_history
 
-_PAGE = 500
 _SEQ = re.compile(r"[0-9]{1,18}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -119,8 +120,7 @@ def show(target: Target, event_id: str) -> None:
     if not found:
         with target.reading() as trail:  # a replica may not have it yet
             found = _named(event_id, trail)
-            is_id = _UUID.fullmatch(event_id) is not None
-            purge = purge_of(*trail, event_id.lower()) if is_id and not found else None
+            purge = None if found else _purge_of(event_id, trail)
         if purge:
             raise Failure(f"Event {event_id} was removed by retention: {purge.sentence}.")
     if not found:
@@ -171,6 +171,13 @@ def _named(name: str, trail: Trail) -> Events:
     return [found] if found else []
 
 
+def _purge_of(name: str, trail: Trail) -> Purge | None:
+    """Return the purge that removed the event with this id or sequence number."""
+    if _SEQ.fullmatch(name):
+        return purge_at(*trail, int(name))
+    return purge_of(*trail, name.lower()) if _UUID.fullmatch(name) else None
+
+
 def _filter(wanted: dict[str, Any]) -> EventFilter:
     """Return the filter of these options.
 
@@ -198,13 +205,11 @@ def _print_newest(
 def _follow(
     search: Search, wanted: EventFilter, limit: int, show: Callable[[Events], None]
 ) -> Never:
-    shown = _print_newest(search, wanted, limit, show)
-    last = 0
+    follower = Follower(wanted)
+    show(search(lambda trail: follower.newest(trail, limit)))
     while True:
-        last = shown[-1].row_id if shown else last
         time.sleep(_FOLLOW_SECONDS)
-        shown = search(partial(_newer, wanted, last))
-        show(shown)
+        show(search(follower.next))
 
 
 def _newest(
@@ -212,10 +217,6 @@ def _newest(
 ) -> list[StoredEvent]:
     named = by_id_or_label(connection, tables, wanted)
     return find_events(connection, tables, named, limit=limit)[::-1]
-
-
-def _newer(wanted: EventFilter, last: int, trail: Trail) -> Events:
-    return find_events(*trail, by_id_or_label(*trail, wanted), after=last, limit=_PAGE)
 
 
 def _print_events(

@@ -29,7 +29,7 @@ def keys() -> None:
 @keys.command()
 @on_trail
 def init(target: Target) -> None:
-    """Create the MAC key and the erasure key if they do not exist.
+    """Create missing keys: MAC and erasure key.
 
     They are stored in AUDITSPAN_MAC_KEY_FILE and AUDITSPAN_ERASURE_KEY_FILE.
     """
@@ -99,7 +99,7 @@ def rotate_erasure(target: Target) -> None:
 @keys.command()
 @on_trail
 def rewrap(target: Target) -> None:
-    """Encrypt the keys of all subjects with the newest erasure key.
+    """Encrypt subject keys with the newest erasure key.
 
     Run it as the owner of the tables, after `keys rotate-erasure` and once every process has the
     new key. It can run beside writers, and resumes when it is run again. Events, disclosures and

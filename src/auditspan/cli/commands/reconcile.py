@@ -18,15 +18,15 @@ from auditspan.cli.commands.topic import CONFIGURED, Topic, chosen_topic
 from auditspan.delivery import Sink
 from auditspan.errors import KeyFileError
 from auditspan.format import counted
-from auditspan.storage import AuditTables, take_back
+from auditspan.storage import AuditTables, mark_accepted
 from auditspan.storage.keys import load_or_create_signing_keys
 from auditspan.trail.settings import TrailSettings, make_sink
 from auditspan.verify import (
     ReconcileReport,
     Resent,
+    accepted_since,
     reconcile_records,
     resend,
-    taken_since,
 )
 from auditspan.verify import reconcile as compare
 from auditspan.verify.backends import oldest_moment, read_backend
@@ -143,7 +143,7 @@ def _sink(settings: TrailSettings, name: str | None) -> Sink:
 def _resend(target: Target, sink: Sink, connection: Connection, report: ReconcileReport) -> Resent:
     tables = target.tables
     done = resend(connection, tables, sink, report.missing)
-    _take_back(target, sink.name, taken_since(connection, tables, sink, report, done))
+    _take_back(target, sink.name, accepted_since(connection, tables, sink, report, done))
     return done
 
 
@@ -153,7 +153,7 @@ def _take_back(target: Target, sink: str, event_ids: Sequence[str]) -> None:
         return
     try:
         with target.opened_engine() as engine, engine.begin() as connection:
-            count = take_back(connection, target.tables, sink, event_ids)
+            count = mark_accepted(connection, target.tables, sink, event_ids)
     except SQLAlchemyError as error:
         records = counted(len(event_ids), "record")
         say(

@@ -18,7 +18,12 @@ from auditspan.trail.settings import sink_names
 
 @click.command()
 @click.option("--before", callback=as_time, metavar="TIME", help="Remove events recorded before.")
-@click.option("--keep", callback=as_age, metavar="DAYS", help="Keep events of so many days: 400d.")
+@click.option(
+    "--keep",
+    callback=as_age,
+    metavar="DAYS",
+    help="Keep the events of the last days, such as 400d.",
+)
 @click.option("--reason", help="The reason, which is recorded; required unless --dry-run.")
 @click.option("--dry-run", is_flag=True, help="Only show which events could be removed.")
 @on_trail

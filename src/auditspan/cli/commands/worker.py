@@ -27,27 +27,27 @@ def worker(target: Target) -> None:
     Waits while PostgreSQL is starting or unreachable. Any number of workers may run against one
     PostgreSQL database; one is active, the others stand by.
     """
-    with stop_signal() as told:
-        await_ready(target, told)
-        if not told.is_set():
-            _work(target, told)
+    with stop_signal() as stopped:
+        await_ready(target, stopped)
+        if not stopped.is_set():
+            _work(target, stopped)
 
 
-def _work(target: Target, told: threading.Event) -> None:
+def _work(target: Target, stopped: threading.Event) -> None:
     with target.telemetry(), target.opened_engine() as engine, target.worker(engine):
         _say(f"worker running, sink {target.settings.sink}")
-        told.wait()
+        stopped.wait()
         _say("stopping")
 
 
 @contextmanager
 def stop_signal() -> Iterator[threading.Event]:
     """Yield an event that Ctrl-C and SIGTERM set; restore the previous handlers afterwards."""
-    told = threading.Event()
+    stopped = threading.Event()
     kinds = (signal.SIGINT, signal.SIGTERM)
-    before = {kind: signal.signal(kind, lambda *_: told.set()) for kind in kinds}
+    before = {kind: signal.signal(kind, lambda *_: stopped.set()) for kind in kinds}
     try:
-        yield told
+        yield stopped
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)

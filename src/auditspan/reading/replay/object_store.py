@@ -72,7 +72,7 @@ class ObjectStore:
         self._near[type_, key] = None
         return fields
 
-    def rest(self) -> Iterator[tuple[str, str, Fields]]:
+    def remaining(self) -> Iterator[tuple[str, str, Fields]]:
         """Yield the remaining objects, by type and key. The store MUST NOT change meanwhile."""
         self._write()
         with explained(), closing(self._file.execute(_ALL)) as found:

@@ -24,10 +24,10 @@ from auditspan.storage import (
     AuditTables,
     EventFilter,
     StoredEvent,
-    begins_whole,
     begun_purge,
     find_events,
     get_event,
+    is_creation,
 )
 
 _PAGE = 500
@@ -83,7 +83,7 @@ class Timeline:
         if purge is None:
             return
         is_earlier = isinstance(when, datetime) and timestamp(when) < purge.before
-        if is_earlier or (events and not begins_whole(events[0])):
+        if is_earlier or (events and not is_creation(events[0])):
             raise PurgedError(
                 f"the state is not known: events before {purge.before} were removed by retention "
                 f"(event {purge.event_id} of {purge.recorded_at})"
@@ -228,7 +228,7 @@ def _members(event: StoredEvent) -> dict[str, Any]:
         return event.members()
     except AuditBodyError as error:
         raise AuditBodyError(
-            f"the state cannot be told, because the body of the audit row {event.row_id} cannot be "
+            f"the state is unknown, because the body of the audit row {event.row_id} cannot be "
             f"read ({error.message}): it was changed; run `auditspan verify`"
         ) from error
 
@@ -246,7 +246,7 @@ def _connected(id_: str, moves: Sequence[tuple[str, str]]) -> set[str]:
 
 def _links(store: ObjectStore, name: str, id_: str) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
-    for place, key, _fields in store.rest():
+    for place, key, _fields in store.remaining():
         type_name, _, relationship = place.partition("\0")
         if relationship and type_name == name:
             parent, child = json.loads(key)

@@ -30,10 +30,10 @@ def server_powers(connection: Connection) -> Iterator[str]:
     The connected role and every role that it can become are checked. Superusers are not reported.
     """
     for row in connection.execute(_POWERS):
-        yield f"{_who(row)} {_why(row)}"
+        yield f"{_role(row)} {_why(row)}"
 
 
-def _who(row: Row[Any]) -> str:
+def _role(row: Row[Any]) -> str:
     if row.is_own:
         return f"The role {row.role}, which is connected,"
     return f"The connected role can become {row.role}, which"

@@ -30,17 +30,14 @@ class PerDialect(Generic[_T]):
         """
         found = self.find(source)
         if found is None:
+            dialect = source if isinstance(source, Dialect) else source.dialect
             raise AuditConfigError(
-                f"unsupported database {_name(source)}: auditspan requires PostgreSQL 13 or newer, "
+                f"unsupported database {dialect.name}: auditspan requires PostgreSQL 13 or newer, "
                 "or SQLite; bind the session to one of those"
             )
         return found
 
     def find(self, source: _Source) -> _T | None:
         """Return the implementation for this database; None if the database is not supported."""
-        return self._known.get(_name(source))
-
-
-def _name(source: _Source) -> str:
-    dialect = source if isinstance(source, Dialect) else source.dialect
-    return dialect.name
+        dialect = source if isinstance(source, Dialect) else source.dialect
+        return self._known.get(dialect.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from auditspan.storage.files.durable import durable_file, unless_present
+from auditspan.storage.files.durable import durable_file, sync_directory, unless_present
 from auditspan.storage.files.private import (
     DIRECTORY_MODE,
     FILE_MODE,
@@ -20,5 +20,6 @@ __all__ = [
     "durable_file",
     "make_private_directory",
     "make_private_file",
+    "sync_directory",
     "unless_present",
 ]

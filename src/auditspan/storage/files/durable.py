@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import IO
 
 from auditspan.storage.files.private import FILE_MODE
+
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOTSUP})
+"""Errors of file systems that cannot fsync a directory, such as some network file systems."""
 
 Publish = Callable[[Path, Path], object]
 """Gives a complete draft its name."""
@@ -29,9 +33,9 @@ def unless_present(draft: Path, path: Path) -> None:
 def durable_file(path: Path, publish: Publish = _replace) -> Iterator[IO[str]]:
     """Open a draft beside `path`, and publish it after the block, complete and on disk.
 
-    The name replaces an earlier file, or what `publish` does. An exception or a crash before that
-    changes nothing. After the block, a crash loses neither the
-    text nor the name. Only the owner can read the file, unless the block changes its mode.
+    By default it replaces an earlier file. An exception or a crash before that changes nothing;
+    after the block, a crash loses neither the text nor the name. Only the owner can read the file,
+    unless the block changes its mode.
 
     Raises:
         OSError: the file cannot be written; nothing has changed.
@@ -45,15 +49,19 @@ def durable_file(path: Path, publish: Publish = _replace) -> Iterator[IO[str]]:
             stream.flush()
             os.fsync(descriptor)  # a crash could otherwise leave an empty file under the name
         publish(draft, path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Fsync a directory, so that a crash does not lose the names of new files in it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
     finally:
         os.close(descriptor)

@@ -30,7 +30,7 @@ class Partitions(Protocol):
     ) -> Sequence[Row[tuple[bool, str, str | None]]]:
         """Return partitioned tables (`is_whole`) and partitions, by `name` and `schema`."""
 
-    def make_ahead(self, connection: Connection, table: Table, /) -> Sequence[str]:
+    def create_ahead(self, connection: Connection, table: Table, /) -> Sequence[str]:
         """Create missing partitions for this month and the next three; return their names."""
 
     def guard_partitions(self, table: Table, dialect: Dialect, /) -> Sequence[DDL]:

@@ -28,8 +28,8 @@ from auditspan.storage.schemas import dialect_of
 
 __all__ = [
     "IS_SUPPORTED",
+    "create_ahead",
     "guard_partitions",
-    "make_ahead",
     "partitioned_relations",
     "partitioning",
     "partitions_of",
@@ -78,7 +78,7 @@ def partitions_of(connection: Connection, table: Table) -> list[Row[tuple[str, s
     return list(connection.execute(_PARTITIONS, {"table": name}))
 
 
-def make_ahead(connection: Connection, table: Table) -> list[str]:
+def create_ahead(connection: Connection, table: Table) -> list[str]:
     """Create missing partitions for this month and the next three.
 
     Do nothing if the table is not partitioned, or while another worker creates partitions.

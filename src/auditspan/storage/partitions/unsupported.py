@@ -19,7 +19,7 @@ def partitioned_relations(_connection: Connection) -> list[Row[tuple[bool, str, 
     return []
 
 
-def make_ahead(_connection: Connection, _table: Table) -> list[str]:
+def create_ahead(_connection: Connection, _table: Table) -> list[str]:
     """Do nothing."""
     return []
 

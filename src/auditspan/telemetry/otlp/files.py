@@ -65,8 +65,8 @@ class Damage:
 
     A piece is a part of a line outside every complete export; it ends where a complete export
     begins, or at the opening of another torn one. (If a torn export is directly followed by another
-    torn one that is shorter than an opening, the two cannot be told apart.) An export or a record
-    that is complete JSON but not OTLP is a piece as well.
+    torn one that is shorter than an opening, the two cannot be distinguished.) An export or a
+    record that is complete JSON but not OTLP is a piece as well.
     """
 
     KEPT: ClassVar[int] = 100

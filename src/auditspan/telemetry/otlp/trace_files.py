@@ -110,7 +110,7 @@ class TraceFiles:
             with translated(file):
                 index.update(stream, self._lock)
         with self._lock:
-            index.forget_others()
+            index.prune()
 
 
 def _opened(place: Path) -> sqlite3.Connection:

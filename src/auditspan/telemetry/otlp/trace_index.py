@@ -109,7 +109,7 @@ class TraceIndex:
             found = self._find(_inode(stream))
             self._kept.update([found.id] if found else [])
 
-    def forget_others(self) -> None:
+    def prune(self) -> None:
         """Remove the files that `update` was not called with: they no longer exist."""
         others = {row[0] for row in self._connection.execute("SELECT id FROM file")} - self._kept
         if others:

@@ -72,7 +72,7 @@ class Comparison:
     ) -> Iterator[Difference]:
         """Yield the objects and links without a row; call this after all comparisons."""
         tables = {link_place(*place): link.table.fullname for place, link in links.items()}
-        for name, key, _fields in self.store.rest():
+        for name, key, _fields in self.store.remaining():
             if name in types:
                 type_ = types[name]
                 yield Difference(kind="missing-row", table=type_.table, key=key)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from sqlalchemy.orm import Session
 from auditspan import Actor, AuditTrail, audit_context
 from integration.capture.application import KEY
 from integration.capture.apps.watching import fresh, under, watched
+from support.templates import Template
 
 TABLES = {"alembic_version", "author", "box", "loan", "person", "record"}
 FULL = "0029"
@@ -52,16 +55,45 @@ class Archive:
         return Session(self.engine)
 
 
+def opened(url: str, *, is_audited: bool) -> Archive:
+    """Open the application on this database."""
+    package, engine = fresh("apps.archive"), create_engine(url)
+    trail = package.audited(engine, mac_key=KEY) if is_audited else None
+    return Archive(package=package, engine=engine, trail=trail)
+
+
 @pytest.fixture
 def archive(url: str, is_audited: bool, caplog: pytest.LogCaptureFixture) -> Iterator[Archive]:  # noqa: FBT001 (a fixture)
     """The application on an empty database, which a test leaves at the last revision."""
-    package = fresh("apps.archive")
-    engine = create_engine(url)
-    trail = package.audited(engine, mac_key=KEY) if is_audited else None
-    with watched(engine, trail, caplog, secrets=[]):
-        made = Archive(package=package, engine=engine, trail=trail)
+    made = opened(url, is_audited=is_audited)
+    with watched(made.engine, made.trail, caplog, secrets=[]):
         yield made
         made.upgrade()
+
+
+@cache
+def _full(is_audited: bool) -> Template:  # noqa: FBT001 (a parameter of tests)
+    def fill(url: str, _folder: Path) -> None:
+        made = opened(url, is_audited=is_audited)
+        made.upgrade(FULL)
+        made.engine.dispose()
+
+    return Template(fill)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def full(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    is_audited: bool,  # noqa: FBT001 (a fixture)
+    caplog: pytest.LogCaptureFixture,
+) -> Iterator[Archive]:
+    """The same after the revisions up to `FULL`, which are run once for all tests."""
+    with _full(is_audited).copied(request.param, tmp_path) as url:
+        made = opened(url, is_audited=is_audited)
+        with watched(made.engine, made.trail, caplog, secrets=[]):
+            yield made
+            made.upgrade()
 
 
 def test_an_empty_database_gets_all_tables(archive: Archive) -> None:
@@ -71,25 +103,21 @@ def test_an_empty_database_gets_all_tables(archive: Archive) -> None:
     assert archive.package.current(archive.engine) == "0030"
 
 
-def test_raw_sql_and_bulk_inserts_carry_data(archive: Archive) -> None:
+def test_raw_sql_and_bulk_inserts_carry_data(full: Archive) -> None:
     """Years are guessed, fees raised and records moved."""
-    archive.upgrade(FULL)
-    assert [(1, 1907), (12, 1984)] == archive.rows(
+    assert [(1, 1907), (12, 1984)] == full.rows(
         "SELECT id, year FROM record WHERE id IN (1, 12) ORDER BY id"
     )
-    fees = [
-        round(Decimal(str(fee)), 2) for (fee,) in archive.rows("SELECT fee FROM loan ORDER BY id")
-    ]
+    fees = [round(Decimal(str(fee)), 2) for (fee,) in full.rows("SELECT fee FROM loan ORDER BY id")]
     assert [Decimal("1.00"), Decimal("1.25")] == fees
-    assert [("A-1", 8), ("A-2", 4)] == archive.rows(
+    assert [("A-1", 8), ("A-2", 4)] == full.rows(
         "SELECT shelf_mark, records FROM box ORDER BY shelf_mark"
     )
 
 
-def test_names_are_split_row_by_row(archive: Archive) -> None:
+def test_names_are_split_row_by_row(full: Archive) -> None:
     """By statements on the connection of the migration."""
-    archive.upgrade(FULL)
-    assert [("Ann", "Lee"), ("Bob", None), ("Cy", "de Witt")] == archive.rows(
+    assert [("Ann", "Lee"), ("Bob", None), ("Cy", "de Witt")] == full.rows(
         "SELECT first_name, last_name FROM person ORDER BY id"
     )
 
@@ -100,14 +128,14 @@ def test_notes_are_written_by_a_session(archive: Archive) -> None:
     assert [("Record 1 of 1907",)] == archive.rows("SELECT note FROM record WHERE id = 1")
 
 
-def test_the_schema_is_what_the_models_say(archive: Archive) -> None:
+def test_the_schema_is_what_the_models_say(full: Archive) -> None:
     """Nothing is left for Alembic to propose."""
-    archive.upgrade()
+    full.upgrade()
     names = TABLES - {"alembic_version"}
     options = {"include_name": lambda name, kind, _parents: kind != "table" or name in names}
-    with archive.engine.connect() as connection:
+    with full.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts=options)
-        proposed = compare_metadata(context, archive.package.Base.metadata)
+        proposed = compare_metadata(context, full.package.Base.metadata)
     assert [] == [one for one in proposed if "audit_" not in str(one)]
 
 
@@ -127,11 +155,11 @@ def test_revisions_are_taken_back(archive: Archive) -> None:
     assert TABLES == archive.tables()
 
 
-def test_the_archive_is_used(archive: Archive) -> None:
+def test_the_archive_is_used(full: Archive) -> None:
     """Objects are written behind the last revision."""
-    archive.upgrade()
-    models = archive.package.models
-    with audit_context(actor=Actor.user(1)), archive.session() as session:
+    full.upgrade()
+    models = full.package.models
+    with audit_context(actor=Actor.user(1)), full.session() as session:
         box = models.Box(shelf_mark="C-1")
         person = models.Person(first_name="Dot", last_name=None)
         session.add_all([box, person])
@@ -145,18 +173,18 @@ def test_the_archive_is_used(archive: Archive) -> None:
         session.commit()
         record.authors.clear()
         session.commit()
-    assert [("T", 2000)] == archive.rows("SELECT title, year FROM record")
+    assert [("T", 2000)] == full.rows("SELECT title, year FROM record")
 
 
-def test_a_shelf_mark_that_is_taken_is_refused(archive: Archive) -> None:
+def test_a_shelf_mark_that_is_taken_is_refused(full: Archive) -> None:
     """The constraint that a batch migration made holds."""
-    archive.upgrade()
-    box = archive.package.models.Box
-    with audit_context(actor=Actor.user(1)), archive.session() as session:
+    full.upgrade()
+    box = full.package.models.Box
+    with audit_context(actor=Actor.user(1)), full.session() as session:
         session.add_all([box(shelf_mark="C-1"), box(shelf_mark="C-1")])
         with pytest.raises(IntegrityError):
             session.commit()
-    assert [(0,)] == archive.rows("SELECT count(*) FROM box")
+    assert [(0,)] == full.rows("SELECT count(*) FROM box")
 
 
 @pytest.mark.parametrize("revision", ["0001", "0010", "0020", "0024"])

@@ -128,7 +128,7 @@ def test_an_order_beyond_the_credit_is_refused(office: Office) -> None:
     assert 0 == office.desk.ship_all()
 
 
-def test_a_cancelled_order_is_gone(office: Office) -> None:
+def test_cancelled_order_is_deleted_with_its_lines(office: Office) -> None:
     """With its lines, and not with its customer."""
     customer = office.desk.add_customer("kim")
     office.desk.cancel(office.desk.order(customer, {"apple": 1}))

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
 from auditspan import Actor
 from auditspan.cli import COMMANDS, Commands, set_target
@@ -15,7 +16,7 @@ from auditspan.flask import AuditExtension
 from auditspan.reading import History
 from integration.retention.shop import Shop
 
-TOLD = "Earlier events were removed by retention: those before sequence number"
+NOTE = "Earlier events were removed by retention: those before sequence number"
 
 
 @pytest.fixture
@@ -49,6 +50,16 @@ def run(shop: Shop, *words: str) -> Result:
     return CliRunner().invoke(group, words)
 
 
+def test_show_says_that_an_event_was_removed(purged: Shop) -> None:
+    """By its id and by its sequence number; an event that never was is not found."""
+    with purged.engine.connect() as connection:
+        leaf = purged.tables.leaf.c
+        event_id = connection.scalar(select(leaf.event_id).where(leaf.seq == 0))
+    for name in ("0", str(event_id)):
+        assert f"Event {name} was removed by retention" in run(purged, "show", name).stderr
+    assert "Event 999 was not found" in run(purged, "show", "999").stderr
+
+
 def client(shop: Shop) -> FlaskClient:
     """An application with the viewer."""
     app = Flask(__name__)
@@ -70,7 +81,7 @@ def test_a_history_has_the_purge_of_earlier_events(purged: Shop) -> None:
     assert ([], found) == (history(purged, 9), history(purged, 9).purged)
 
 
-def test_a_purge_that_is_only_authorised_is_not_told(shop: Shop) -> None:
+def test_authorised_purge_is_not_reported_before_it_ran(shop: Shop) -> None:
     """Nothing was removed yet; an earlier purge still counts."""
     shop.add(1)
     shop.settle()
@@ -94,25 +105,25 @@ def test_commands_tell_it_on_standard_error(purged: Shop) -> None:
         run(purged, "events", "--json"),
     ]
     assert [(0, True, True)] * 3 == [
-        (done.exit_code, TOLD in done.stderr, event_id in done.stderr) for done in told
+        (done.exit_code, NOTE in done.stderr, event_id in done.stderr) for done in told
     ]
     since = ["events", "--since", purged.now().isoformat()]
     for words in (["history", "item", "2"], ["events", "--limit", "1"], since):
-        assert TOLD not in run(purged, *words).stderr
+        assert NOTE not in run(purged, *words).stderr
 
 
 def test_pages_tell_it(purged: Shop) -> None:
     """The list on its last page, the history, and the page of an event that is gone."""
     pages = client(purged)
-    assert TOLD in pages.get("/audit/").text
-    assert TOLD in pages.get("/audit/history/item/1").text
-    assert TOLD not in pages.get("/audit/history/item/2").text
-    assert TOLD in pages.get("/audit/history/item/9").text
+    assert NOTE in pages.get("/audit/").text
+    assert NOTE in pages.get("/audit/history/item/1").text
+    assert NOTE not in pages.get("/audit/history/item/2").text
+    assert NOTE in pages.get("/audit/history/item/9").text
     since = purged.now().replace(tzinfo=None).isoformat()
-    assert TOLD not in pages.get(f"/audit/?since={since}").text
+    assert NOTE not in pages.get(f"/audit/?since={since}").text
 
 
-def test_the_page_of_a_removed_event_says_so(shop: Shop) -> None:
+def test_page_of_a_purged_event_answers_410(shop: Shop) -> None:
     """It answers 410, with the event that authorised the purge."""
     shop.add(1)
     (created,) = shop.ids()

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from auditspan.delivery import Sink, load_cursors, prepare, rows_of, send_all, trail_name
 from auditspan.format import SealedRow
 from auditspan.storage import AuditTables, quarantined
-from auditspan.verify.reconcile import ReconcileReport
+from auditspan.verify.reconciliation import ReconcileReport
 
 _CHUNK = 2000
 _RESEND_BATCH = 200
@@ -69,17 +69,17 @@ def resend(
     return done
 
 
-def taken_since(
+def accepted_since(
     connection: Connection,
     tables: AuditTables,
     sink: Sink,
     report: ReconcileReport,
     resent: Resent,
 ) -> list[str]:
-    """Return the events that the sink once refused and has taken since.
+    """Return the events that the sink once refused and has accepted since.
 
-    They are in its files, or it acknowledged them when they were sent again. `take_back` records
-    this, so that they count as delivered.
+    They are in its files, or it acknowledged them when they were sent again. `mark_accepted`
+    records this, so that they count as delivered.
     """
     absent = {*report.missing, *report.different}.difference(resent.sent)
     refused = quarantined(connection, tables, sink.name)
