@@ -158,7 +158,7 @@ class Reversal:
         if column is None or column.ignored:
             return True  # a joined table's own name of the key, or a column that may change unseen
         value = with_key_id(recorded, self.mac_key_id)
-        return self.agreement.holds(name, value, live.get(name), zoned=is_zoned(column))
+        return self.agreement.holds(name, value, live.get(name), zoned=is_zoned(column), live=True)
 
     def _assign(self, found: object, old: Mapping[str, Json]) -> None:
         values = {name: self._restorable(name, value) for name, value in old.items()}

@@ -37,6 +37,7 @@ from sqlalchemy.dialects.postgresql import INTERVAL
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from auditspan.format import Json, is_unknown
+from auditspan.reading.replay import is_stand_in
 
 _DURATION = re.compile(r"(-?)P(-?\d+)DT(-?\d+)(?:\.(\d{1,6}))?S")
 
@@ -113,14 +114,17 @@ def _stand_in(value: Json) -> Redacted | Digest | Erased | None:
     """Return the stand-in that has exactly these members: those of a document may be similar."""
     if is_unknown(value):
         return Erased()
-    if not isinstance(value, dict):
+    if isinstance(value, dict) and value.keys() == {"$len", "$sha256"}:
+        length, sha256 = value["$len"], value["$sha256"]
+        return Digest(length=length, sha256=str(sha256)) if type(length) is int else None
+    return _redacted(value)
+
+
+def _redacted(value: Json) -> Redacted | None:
+    if not is_stand_in(value):
         return None
-    if value.get("$redacted") is True and value.keys() <= {"$redacted", "$fingerprint", "$key"}:
-        fingerprint = value.get("$fingerprint")
-        return Redacted(fingerprint if isinstance(fingerprint, str) else None)
-    if value.keys() == {"$len", "$sha256"} and type(value["$len"]) is int:
-        return Digest(length=value["$len"], sha256=str(value["$sha256"]))
-    return None
+    fingerprint = value.get("$fingerprint")
+    return Redacted(fingerprint if isinstance(fingerprint, str) else None)
 
 
 def _revealed(value: Json) -> Value:
@@ -131,9 +135,10 @@ def _revealed(value: Json) -> Value:
 
 
 def _members(value: Json) -> Value:
+    """Return a document with stand-ins for its redacted members; no others are in documents."""
     if isinstance(value, dict):
-        return {name: _stand_in(item) or _members(item) for name, item in value.items()}
-    return [_stand_in(i) or _members(i) for i in value] if isinstance(value, list) else value
+        return {name: _redacted(item) or _members(item) for name, item in value.items()}
+    return [_redacted(i) or _members(i) for i in value] if isinstance(value, list) else value
 
 
 def _converted(value: Json, type_: TypeEngine[Any], dialect: Dialect) -> Value:

@@ -123,7 +123,7 @@ class Comparison:
         )
 
     def _agree(self, column: AuditedColumn, recorded: Json, live: Json) -> bool:
-        if self.agreement.holds(column.name, recorded, live, zoned=is_zoned(column)):
+        if self.agreement.holds(column.name, recorded, live, zoned=is_zoned(column), live=True):
             return True
         return (
             is_digest(recorded) and live is not None and self._is_digest_of(column, recorded, live)
