@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from opentelemetry import context
@@ -90,20 +90,11 @@ class Worker:
         self._undrained = Undrained(engine, tables, mac_key=mac_key)
         self._stop = threading.Event()
         self._threads = (
-            threading.Thread(target=self._seal, name="auditspan-sealer", daemon=True),
-            threading.Thread(
-                target=self._record_undrained, name="auditspan-undrained", daemon=True
-            ),
-            threading.Thread(
-                target=self._create_partitions, name="auditspan-partitions", daemon=True
-            ),
+            _thread("sealer", self._seal),
+            _thread("undrained", self._record_undrained),
+            _thread("partitions", self._create_partitions),
             *(
-                threading.Thread(
-                    target=self._deliver,
-                    args=(Relay(engine, tables, one, trail=name),),
-                    name=f"auditspan-relay-{one.name}",
-                    daemon=True,
-                )
+                _thread(f"relay-{one.name}", self._deliver, Relay(engine, tables, one, trail=name))
                 for one in self._sinks
             ),
         )
@@ -184,6 +175,10 @@ class Worker:
     def _deliver(self, relay: Relay) -> None:
         with quiet():
             relay.run(self._stop, idle=self._interval)
+
+
+def _thread(name: str, work: Callable[..., None], *arguments: object) -> threading.Thread:
+    return threading.Thread(target=work, args=arguments, name=f"auditspan-{name}", daemon=True)
 
 
 def _trail_name(keys: SigningKey | Sequence[SigningKey] | None, given: str | None) -> str | None:
