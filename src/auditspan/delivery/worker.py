@@ -91,9 +91,7 @@ class Worker:
         self._stop = threading.Event()
         self._threads = (
             threading.Thread(target=self._seal, name="auditspan-sealer", daemon=True),
-            threading.Thread(
-                target=self._record_undrained, name="auditspan-undrained", daemon=True
-            ),
+            threading.Thread(target=self._drain, name="auditspan-undrained", daemon=True),
             threading.Thread(
                 target=self._create_partitions, name="auditspan-partitions", daemon=True
             ),
@@ -161,7 +159,7 @@ class Worker:
                     log.failed(error, wait)
                 self._stop.wait(max(0.0, wait))
 
-    def _record_undrained(self) -> None:
+    def _drain(self) -> None:
         if staging_of(self._tables.event.metadata) is not None:
             with quiet():
                 self._undrained.run(self._stop)
