@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from flask import Flask, Response, copy_current_request_context, request, stream_with_context
 from flask.testing import FlaskClient
+from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 
@@ -160,6 +161,34 @@ def test_audit_context_lasts_over_the_parts_of_a_stream(site: Site, *, keeps: bo
 
     site.post("/stream", "kim")
     assert (["job", "kim"], True) == (site.actors(), refuses(site))
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["stream_with_context", "plain"])
+def test_writes_after_the_view_are_in_the_trace_of_the_request(site: Site, *, keeps: bool) -> None:
+    """The parts of a stream and `call_on_close`, although the server's span is no longer active."""
+    tracer = TracerProvider().get_tracer("test")
+    handle = site.app.wsgi_app
+    spans = []
+
+    def traced(environ: Any, start_response: Any) -> Any:
+        with tracer.start_as_current_span("request") as span:
+            spans.append(span)
+            return handle(environ, start_response)
+
+    @site.app.post("/stream")
+    def stream() -> Response:
+        def parts() -> Iterator[str]:
+            site.write()
+            yield "done"
+
+        response = Response(stream_with_context(parts()) if keeps else parts())
+        response.call_on_close(site.write)
+        return response
+
+    site.app.wsgi_app = traced  # type: ignore[method-assign]
+    site.post("/stream", "kim")
+    trace_id = format(spans[0].get_span_context().trace_id, "032x")
+    assert [trace_id] * 2 == [event["trace_id"] for event in site.events()]
 
 
 def test_call_on_close_writes_as_the_caller(site: Site) -> None:

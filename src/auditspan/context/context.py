@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import ParamSpec, TypeVar
@@ -159,6 +159,22 @@ def enter_context(context: AuditContext) -> Callable[[], None]:
     """
     token = _current.set(replace(context))
     return lambda: _current.reset(token)
+
+
+def carry_trace() -> Callable[[], AbstractContextManager[object]]:
+    """Capture the current span, for work of the same request after the span was left.
+
+    Returns:
+        Makes the span current for a block, unless another one is.
+    """
+    span = trace.get_current_span()
+
+    def attached() -> AbstractContextManager[object]:
+        if trace.get_current_span().get_span_context().is_valid:
+            return nullcontext()
+        return trace.use_span(span, record_exception=False, set_status_on_exception=False)
+
+    return attached
 
 
 @dataclass(frozen=True)

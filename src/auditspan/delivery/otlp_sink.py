@@ -18,6 +18,7 @@ from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
 
 import urllib3
 
@@ -34,7 +35,7 @@ from auditspan.delivery.encoding import encode
 from auditspan.delivery.log_record import ExportRecord
 from auditspan.delivery.outbound import pool_manager
 from auditspan.delivery.request_headers import Redaction, checked_headers
-from auditspan.errors import SinkRejectedError, SinkUnavailableError
+from auditspan.errors import AuditConfigError, SinkRejectedError, SinkUnavailableError
 
 _REFUSED = frozenset({400, 413, 422})
 """Status codes that concern the records themselves; all others concern the transport."""
@@ -47,6 +48,13 @@ _MEANING = (
     "the URL is an OTLP receiver; for one that is not a collector, set `acknowledgement` to `http`"
 )
 _CREDENTIALS = " (check the headers: the receiver requires other credentials)"
+_REDIRECT = " (redirects are not followed: check the URL of the receiver)"
+_ADVICE = {
+    **dict.fromkeys((301, 302, 303, 307, 308), _REDIRECT),
+    401: _CREDENTIALS,
+    403: _CREDENTIALS,
+    407: " (check the user and the password in the URL of the proxy, HTTP_PROXY or HTTPS_PROXY)",
+}
 
 Compression: TypeAlias = Literal["none", "gzip", "deflate"]
 
@@ -91,7 +99,8 @@ class OtlpSink:
         acknowledgement: which answers count as delivered.
 
     Raises:
-        AuditConfigError: a header is invalid, or the proxy of the environment is not supported.
+        AuditConfigError: a header is invalid, the URL has a user or a password, or the proxy of
+            the environment is not supported.
     """
 
     def __init__(
@@ -105,6 +114,7 @@ class OtlpSink:
         compression: Compression = "none",
         acknowledgement: Acknowledgement = "strict",
     ) -> None:
+        _require_no_credentials(endpoint)
         self.name = name
         self.acknowledgement = acknowledgement
         self._unanswered = 0
@@ -192,8 +202,17 @@ class OtlpSink:
 
     def _said(self, answer: Answer) -> str:
         text = self._redacted(answer.data.decode("utf-8", "replace")).strip()[:200]
-        advice = _CREDENTIALS if answer.status in {401, 403} else ""
+        advice = _ADVICE.get(answer.status, "")
         return f"answered HTTP {answer.status}: {text or '(empty)'}{advice}"
+
+
+def _require_no_credentials(endpoint: str) -> None:
+    """Refuse credentials in a URL, which would not be sent, and would appear in messages."""
+    if "@" in urlsplit(endpoint).netloc:
+        raise AuditConfigError(
+            "The URL of the audit receiver must not contain a user or a password: give a header "
+            "Authorization, or a client certificate."
+        )
 
 
 def _compressed(payload: bytes, compression: Compression) -> bytes:

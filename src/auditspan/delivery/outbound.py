@@ -6,6 +6,7 @@ networks such as 10.0.0.0/8. A loopback address is never reached through a proxy
 
 from __future__ import annotations
 
+from base64 import b64encode
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -28,12 +29,19 @@ def pool_manager(url: str, **options: Any) -> urllib3.PoolManager:
     proxy = proxy_for(url)
     if proxy is None:
         return urllib3.PoolManager(**options)
-    parts = urlsplit(proxy)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        return _through(proxy, options)
+    except (ValueError, urllib3.exceptions.HTTPError):  # of which the texts repeat the password
         raise AuditConfigError(
-            f"The proxy for {parts.scheme or 'this'} URLs is not supported: set HTTP_PROXY and "
+            f"The proxy for {urlsplit(url).scheme} URLs is not supported: set HTTP_PROXY and "
             "HTTPS_PROXY to a URL such as http://proxy:3128, or name the host in NO_PROXY."
-        )
+        ) from None
+
+
+def _through(proxy: str, options: dict[str, Any]) -> urllib3.PoolManager:
+    parts = urlsplit(proxy)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError("not an HTTP proxy")
     return urllib3.ProxyManager(proxy, proxy_headers=_credentials(parts), **options)
 
 
@@ -77,4 +85,5 @@ def _credentials(parts: SplitResult) -> dict[str, str]:
     if parts.username is None:
         return {}
     user, password = unquote(parts.username), unquote(parts.password or "")
-    return dict(urllib3.make_headers(proxy_basic_auth=f"{user}:{password}"))
+    encoded = b64encode(f"{user}:{password}".encode()).decode()
+    return {"proxy-authorization": f"Basic {encoded}"}  # in UTF-8 (RFC 7617 §2.1)

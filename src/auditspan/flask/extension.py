@@ -5,7 +5,8 @@ AuditExtension(trail, actor=lambda: Actor.user(current_user.id)).init_app(app)
 The current request is looked up in Flask whenever a record is made, so it does not matter how the
 request context was entered: by a request, a nested request, `stream_with_context`,
 `copy_current_request_context` or `test_request_context`. Code of a response that runs after its
-request context has ended (a plain generator, `call_on_close`) runs with the actor of the request.
+request context has ended (a plain generator, `call_on_close`) runs with the actor and the trace of
+the request.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from auditspan.context import (
     AuditContext,
     RequestScope,
     add_scope_source,
+    carry_trace,
     current_context,
     enter_context,
     opened_context,
@@ -215,15 +217,20 @@ def _raise(error: Exception) -> Actor:
 
 
 class _Carried:
-    """An audit context that lasts over several calls; a call may leave another one open."""
+    """An audit context that lasts over several calls; a call may leave another one open.
+
+    The trace of the request lasts as long, unless the server has a span for its call.
+    """
 
     def __init__(self, context: AuditContext) -> None:
         self._opened = context
+        self._in_trace = carry_trace()
 
     def run(self, function: Callable[[], _T]) -> _T:
         leave = enter_context(self._opened)
         try:
-            return function()
+            with self._in_trace():
+                return function()
         finally:
             self._opened = opened_context() or self._opened
             leave()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import zlib
 from collections.abc import Callable
@@ -154,6 +155,35 @@ def test_every_sender_uses_the_proxy_for_other_hosts(monkeypatch: pytest.MonkeyP
     assert [f"{REMOTE}/v1/audit", f"{REMOTE}/v1/metrics"] == [
         request.target for request in proxy.requests
     ]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:99999", "proxy:port", "proxy:0", "[::1", ""])
+def test_unusable_proxy_is_refused_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """The error says what to set; those of the HTTP library repeat the URL."""
+    monkeypatch.setenv("http_proxy", f"http://kim:s3cret@{host}")
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(AuditConfigError, match="set HTTP_PROXY and HTTPS_PROXY") as caught:
+        OtlpSink(REMOTE)
+    assert ("s3cret" in str(caught.value), caught.value.__suppress_context__) == (False, True)
+
+
+def test_password_of_a_proxy_may_have_any_character(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is sent in UTF-8."""
+    with recorder() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//kim:p%E2%82%AC@"))
+        monkeypatch.setenv("no_proxy", "")
+        OtlpSink(REMOTE).send([])
+    expected = base64.b64encode("kim:p€".encode()).decode()
+    assert f"Basic {expected}" == proxy.requests[0].headers["proxy-authorization"]
+
+
+def test_url_with_a_password_is_refused() -> None:
+    """The password would not be sent, and every error would repeat it."""
+    with pytest.raises(AuditConfigError, match="user or a password") as caught:
+        OtlpSink("http://kim:s3cret@collector.example:4318")
+    assert "s3cret" not in str(caught.value)
 
 
 def test_no_sender_uses_the_proxy_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
