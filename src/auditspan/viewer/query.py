@@ -144,7 +144,8 @@ def read_time(name: str, text: str) -> datetime:
         return parse_time(text)
     except ValueError as error:
         raise AuditConfigError(
-            f"invalid {name} {text!r}: expected a time such as 2026-01-31 or 2026-01-31T12:00Z"
+            f"invalid {name} {text!r}: expected a time such as 2026-01-31 or 2026-01-31T12:00Z, "
+            "in UTC within the years 1 to 9999"
         ) from error
 
 

@@ -77,7 +77,7 @@ def test_a_state_at_a_time_is_that_of_the_trail(fresh_shop: Shop) -> None:
     [
         ("yesterday", "Invalid time &#39;yesterday&#39;"),
         ("0001-01-01", "There was no such object"),
-        ("0001-01-01T00:00+14:00", "outside of the years 1 to 9999"),
+        ("0001-01-01T00:00+14:00", "within the years 1 to 9999"),
     ],
 )
 def test_an_impossible_time_is_explained(fresh_shop: Shop, at: str, words: str) -> None:
