@@ -113,7 +113,7 @@ class ConsoleSink:
         """Print the batch as one line."""
         try:
             write_records(self._stream(), records)
-        except OSError as error:
+        except (OSError, AttributeError, ValueError) as error:  # the last two: none, or closed
             raise SinkUnavailableError(f"standard output cannot be written: {error}") from error
 
     def close(self) -> None:

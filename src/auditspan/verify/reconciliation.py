@@ -45,6 +45,7 @@ class ReconcileReport:
         deleted: ids of announced events that are not in the table. They were committed once.
         others: the number of events in the files that carry the name of another trail, by name.
         damaged_lines: the number of pieces of the files that could not be read.
+        first_damage: the place of the first of them, and the reason.
         purged: the number of events in the files or on spans whose rows a purge removed.
     """
 
@@ -58,6 +59,7 @@ class ReconcileReport:
     deleted: list[str] = field(default_factory=list)
     others: dict[str, int] = field(default_factory=dict)
     damaged_lines: int = 0
+    first_damage: str | None = None
     purged: int = 0
 
     @property
@@ -104,6 +106,7 @@ def reconcile(
         report = _compared(connection, tables, ids, names)
         report.announced = ids.count_announced() if spans else None
     report.damaged_lines = damage.pieces
+    report.first_damage = str(damage.places[0]) if damage.places else None
     return report
 
 

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -271,12 +272,21 @@ class ClosedPipe(io.StringIO):
         raise BrokenPipeError
 
 
-def test_console_sink_into_a_closed_pipe_logs_no_traceback(
-    caplog: pytest.LogCaptureFixture,
+class Closed(io.StringIO):
+    """A stream that was closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.close()
+
+
+@pytest.mark.parametrize("stream", [ClosedPipe, Closed, lambda: None])
+def test_console_sink_without_a_console_logs_no_traceback(
+    stream: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A console that cannot be written is an unavailable sink, and nothing else is logged."""
     with pytest.raises(SinkUnavailableError, match="standard output cannot be written"):
-        ConsoleSink(ClosedPipe).send([])
+        ConsoleSink(stream).send([])
     assert [] == caplog.records
 
 

@@ -171,6 +171,19 @@ def test_checkpoints_are_no_unknown_events(delivered: Trail) -> None:
     assert (True, 16, 16, 0) == (report.ok, report.rows, report.found, report.duplicates)
 
 
+def test_place_of_damage_in_the_files_is_named(delivered: Trail) -> None:
+    """The readable part counts, and the report has the place of the first damaged piece."""
+    file = delivered.folder / AUDIT_FILE
+    whole = file.read_bytes()
+    file.write_bytes(whole + b'{"resourceLogs":[{"torn":\n')
+    with snapshot(delivered.engine) as connection:
+        report = reconcile(connection, delivered.tables, [delivered.folder])
+    file.write_bytes(whole)
+    place, _, reason = str(report.first_damage).partition(f"{file}: ")
+    expected = (16, 1, f"at byte {len(whole)} of ", True)
+    assert expected == (report.found, report.damaged_lines, place, bool(reason))
+
+
 def lose(trail: Trail, count: int) -> list[str]:
     """Take the first rows out of the collector's file, exports as they are; their ids."""
     path = trail.folder / AUDIT_FILE

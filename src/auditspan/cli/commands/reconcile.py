@@ -182,7 +182,8 @@ def _lines(report: ReconcileReport, resent: Resent | None, topic: Topic | None) 
     for kind in ("missing", "unknown", "different", "deleted"):
         yield from cut([f"{kind}  {event_id}" for event_id in getattr(report, kind)])
     if report.damaged_lines:
-        yield f"{counted(report.damaged_lines, 'damaged piece')} in the files"
+        pieces = counted(report.damaged_lines, "damaged piece")
+        yield f"{pieces} in the files, the first {report.first_damage}"
     if resent:
         yield f"{len(resent.sent)} sent again, {resent.waiting} still waiting for the relay"
         yield from (f"refused  {one}  {reason}" for one, reason in resent.refused.items())

@@ -58,6 +58,10 @@ class DamagedPiece:
     reason: str
     unfinished: bool  # the file ends here without a newline: it may still be being written
 
+    def __str__(self) -> str:
+        """Return where it is, and the reason."""
+        return f"at byte {self.line_offset} of {self.file}: {self.reason}"
+
 
 @dataclass(kw_only=True)
 class Damage:
@@ -153,14 +157,8 @@ def _warning_of_damage(files: _Files, signal: Signal[R]) -> Iterator[R]:
         yield from _records(files, signal, damage)
     finally:
         if damage.pieces:
-            first = damage.places[0]
-            _log.warning(
-                "skipped %s; the first is at byte %d of %s: %s",
-                counted(damage.pieces, "damaged piece"),
-                first.line_offset,
-                first.file,
-                first.reason,
-            )
+            pieces = counted(damage.pieces, "damaged piece")
+            _log.warning("skipped %s; the first is %s", pieces, damage.places[0])
 
 
 def _records(files: _Files, signal: Signal[R], damage: Damage) -> Iterator[R]:
