@@ -22,7 +22,7 @@ from auditspan.delivery.encoding import encode
 from auditspan.delivery.otlp_sink import Compression, OtlpSink, TlsFiles
 from auditspan.delivery.outbound import is_loopback, pool_manager, proxy_for
 from auditspan.delivery.relay import Relay
-from auditspan.delivery.request_headers import Redaction, checked_headers
+from auditspan.delivery.request_headers import Redaction, checked_headers, shown_url
 from auditspan.delivery.sinks import ConsoleSink, FileSink, Sink, write_records
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "record_of",
     "rows_of",
     "send_all",
+    "shown_url",
     "stored_cursors",
     "trail_name",
     "write_records",

@@ -34,7 +34,12 @@ from auditspan.delivery.backoff import LONGEST_ASKED
 from auditspan.delivery.encoding import encode
 from auditspan.delivery.log_record import ExportRecord
 from auditspan.delivery.outbound import pool_manager
-from auditspan.delivery.request_headers import Redaction, checked_headers
+from auditspan.delivery.request_headers import (
+    Redaction,
+    checked_headers,
+    query_values,
+    shown_url,
+)
 from auditspan.errors import AuditConfigError, SinkRejectedError, SinkUnavailableError
 
 _REFUSED = frozenset({400, 413, 422})
@@ -118,12 +123,12 @@ class OtlpSink:
         self.name = name
         self.acknowledgement = acknowledgement
         self._unanswered = 0
-        self._endpoint = endpoint
+        self._endpoint, self._shown = endpoint, shown_url(endpoint)
         self._timeout = urllib3.Timeout(total=timeout)
         self._pool = _pool(endpoint, tls or TlsFiles())
         self._compression = compression
         given = checked_headers(headers or {})
-        self._redacted = Redaction(given)
+        self._redacted = Redaction({**query_values(endpoint), **given})
         self._headers = {
             "user-agent": f"auditspan/{version('auditspan')}",
             **given,
@@ -162,7 +167,7 @@ class OtlpSink:
             return read_answer(response)
         except urllib3.exceptions.HTTPError as error:
             raise SinkUnavailableError(
-                f"the collector at {self._endpoint} cannot be reached: "
+                f"the collector at {self._shown} cannot be reached: "
                 f"{self._redacted(_reason(error))}{_advice(error)}"
             ) from error
 
@@ -171,7 +176,7 @@ class OtlpSink:
             raise SinkRejectedError(f"the collector {self._said(answer)}")
         if not is_success(answer):
             raise SinkUnavailableError(
-                f"the collector at {self._endpoint} {self._said(answer)}",
+                f"the collector at {self._shown} {self._said(answer)}",
                 retry_after=_retry_after(answer),
             )
         if rejected := rejection(answer):
@@ -181,7 +186,7 @@ class OtlpSink:
             )
         if fault := invalidity(answer, self.acknowledgement):
             raise SinkUnavailableError(
-                f"{self._endpoint} answered {self._redacted(fault)}, which acknowledges nothing: "
+                f"{self._shown} answered {self._redacted(fault)}, which acknowledges nothing: "
                 f"{_MEANING}",
                 # It answers empty requests only: as few copies as possible.
                 retry_after=LONGEST_ASKED if self._unanswered > MOST_COPIES else None,
@@ -197,7 +202,7 @@ class OtlpSink:
             _logger.warning(
                 "%s gave no valid answer to %d deliveries: it counts as unavailable, and gets "
                 "no more records until it answers an empty request; %s",
-                *(self._endpoint, MOST_COPIES, _MEANING),
+                *(self._shown, MOST_COPIES, _MEANING),
             )
 
     def _said(self, answer: Answer) -> str:

@@ -1,9 +1,10 @@
-"""Headers that an application gives to every request, and what of them must stay secret."""
+"""Headers that an application gives to every request, and removal of secrets from messages."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from urllib.parse import parse_qs, urlsplit
 
 from auditspan.errors import AuditConfigError
 
@@ -32,6 +33,17 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
             )
     lowered = {name.lower(): value for name, value in headers.items()}
     return {name: value for name, value in lowered.items() if name not in _OURS}
+
+
+def shown_url(url: str) -> str:
+    """Return a URL for messages: without its query, which may hold a key of the receiver."""
+    return url.partition("?")[0]
+
+
+def query_values(url: str) -> dict[str, str]:
+    """Return the values of a URL's query, which `Redaction` removes as those of headers."""
+    query = urlsplit(url).query
+    return {"": query} | {name: values[-1] for name, values in parse_qs(query).items()}
 
 
 class Redaction:

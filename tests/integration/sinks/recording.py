@@ -29,8 +29,8 @@ class Recorder:
 
 
 @contextmanager
-def recorder() -> Iterator[Recorder]:
-    """A server that acknowledges everything."""
+def recorder(status: int = 200, content: bytes = b"") -> Iterator[Recorder]:
+    """A server that acknowledges everything, unless another answer is given."""
     found = Recorder("")
 
     class Handler(BaseHTTPRequestHandler):
@@ -38,10 +38,11 @@ def recorder() -> Iterator[Recorder]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
             found.requests.append(Request(self.path, headers, body))
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Type", PROTOBUF)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
+            self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
             """Nothing."""

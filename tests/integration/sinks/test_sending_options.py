@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from auditspan.delivery.otlp_sink import Compression, OtlpSink
 from auditspan.delivery.outbound import proxy_for
 from auditspan.delivery.sinks import Sink
-from auditspan.errors import AuditConfigError, SettingsError
+from auditspan.errors import AuditConfigError, SettingsError, SinkUnavailableError
 from auditspan.trail.settings.sinks import make_sinks
 from auditspan_service.config import load_settings
 from auditspan_service.telemetry.otlp_exporters import otlp_exporter
@@ -184,6 +184,21 @@ def test_url_with_a_password_is_refused() -> None:
     with pytest.raises(AuditConfigError, match="user or a password") as caught:
         OtlpSink("http://kim:s3cret@collector.example:4318")
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("where", ["refused", "no server"])
+def test_query_of_a_url_is_sent_and_never_shown(where: str) -> None:
+    """A receiver's key may be in it: neither our message nor a quoted answer repeats the key."""
+    with recorder(status=403, content=b"bad key planted/1") as receiver:
+        url = receiver.url if where == "refused" else "http://127.0.0.1:1"
+        sink = OtlpSink(f"{url}/v1/logs?key=planted%2F1&x=1")
+        with pytest.raises(SinkUnavailableError) as caught:
+            sink.send([])
+        sink.close()
+    expected = ["/v1/logs?key=planted%2F1&x=1"] if where == "refused" else []
+    assert expected == [request.target for request in receiver.requests]
+    assert f"{url}/v1/logs " in str(caught.value)
+    assert "planted" not in f"{caught.value} {caught.value.__cause__!r}"
 
 
 def test_no_sender_uses_the_proxy_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from auditspan.cli.doctor.examination import Examination
 from auditspan.cli.doctor.file_mode import is_open
 from auditspan.cli.doctor.kafka_topic import review_topic
-from auditspan.delivery import Sink, is_loopback
+from auditspan.delivery import Sink, is_loopback, shown_url
 from auditspan.delivery.kafka import KafkaSink
 from auditspan.errors import AuditConfigError, SinkError
 from auditspan.trail.settings import Destination, destination_sink, kafka_client
@@ -25,8 +25,9 @@ def examine_receiver(
     _examine_tls(examination, where, destination)
     if destination.acknowledgement == "http":
         examination.notes.append(
-            f"{where}: acknowledgement is http, so any 2xx answer of {destination.endpoint} "
-            "counts as delivered, even of a server that stored nothing. For a collector use strict."
+            f"{where}: acknowledgement is http, so any 2xx answer of "
+            f"{shown_url(destination.endpoint)} counts as delivered, even of a server that "
+            "stored nothing. For a collector use strict."
         )
     sink = destination_sink(destination, name="doctor", timeout=_SECONDS)
     _examine_answer(examination, "collector", where, sink, hint)
