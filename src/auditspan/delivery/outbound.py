@@ -31,7 +31,7 @@ def pool_manager(url: str, **options: Any) -> urllib3.PoolManager:
         return urllib3.PoolManager(**options)
     try:
         return _through(proxy, options)
-    except (ValueError, urllib3.exceptions.HTTPError):  # of which the texts repeat the password
+    except (ValueError, urllib3.exceptions.HTTPError):  # their texts repeat the password
         raise AuditConfigError(
             f"The proxy for {urlsplit(url).scheme} URLs is not supported: set HTTP_PROXY and "
             "HTTPS_PROXY to a URL such as http://proxy:3128, or name the host in NO_PROXY."

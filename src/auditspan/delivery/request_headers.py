@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from auditspan.errors import AuditConfigError
 
@@ -41,9 +41,9 @@ def shown_url(url: str) -> str:
 
 
 def query_values(url: str) -> dict[str, str]:
-    """Return the values of a URL's query, which `Redaction` removes as those of headers."""
-    query = urlsplit(url).query
-    return {"": query} | {name: values[-1] for name, values in parse_qs(query).items()}
+    """Return the values of a URL's query, as they are sent and decoded, for `Redaction`."""
+    sent = [member.partition("=")[2] for member in urlsplit(url).query.split("&")]
+    return {str(place): text for place, text in enumerate([*sent, *map(unquote_plus, sent)])}
 
 
 class Redaction:

@@ -111,9 +111,12 @@ class ConsoleSink:
 
     def send(self, records: Sequence[ExportRecord]) -> None:
         """Print the batch as one line."""
+        stream: IO[str] | None = self._stream()
+        if stream is None or stream.closed:
+            raise SinkUnavailableError("standard output cannot be written: it is closed")
         try:
-            write_records(self._stream(), records)
-        except (OSError, AttributeError, ValueError) as error:  # the last two: none, or closed
+            write_records(stream, records)
+        except OSError as error:
             raise SinkUnavailableError(f"standard output cannot be written: {error}") from error
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Drivers of PostgreSQL other than psycopg, some of which tell less about a transaction."""
+"""Drivers of PostgreSQL other than psycopg; some report less about a transaction."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_swallowed_error_commits_and_records_nothing(driver: Driver) -> None:
 
 
 def test_autocommit_is_recorded_by_the_worker(driver: Driver) -> None:
-    """The driver says that there is no transaction."""
+    """The driver reports that no transaction is open."""
     with audit_context(actor=KIM):
         driver.run(add(1), isolation_level="AUTOCOMMIT")
     assert 1 == drained_by_worker(driver.application)

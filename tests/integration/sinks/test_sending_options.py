@@ -189,7 +189,7 @@ def test_url_with_a_password_is_refused() -> None:
 @pytest.mark.parametrize("where", ["refused", "no server"])
 def test_query_of_a_url_is_sent_and_never_shown(where: str) -> None:
     """A receiver's key may be in it: neither our message nor a quoted answer repeats the key."""
-    with recorder(status=403, content=b"bad key planted/1") as receiver:
+    with recorder(status=403, content=b"bad key planted/1, sent as planted%2F1") as receiver:
         url = receiver.url if where == "refused" else "http://127.0.0.1:1"
         sink = OtlpSink(f"{url}/v1/logs?key=planted%2F1&x=1")
         with pytest.raises(SinkUnavailableError) as caught:

@@ -99,7 +99,7 @@ def test_without_a_memory_it_would_be_signed_twice(fresh: Trail, tmp_path: Path)
 
 
 def test_the_files_written_since_are_whole(fresh: Trail, tmp_path: Path) -> None:
-    """With the earlier files put aside, and a note about the restore, there is no finding."""
+    """Verification succeeds with the earlier files put aside and a note about the restore."""
     remembering(fresh, tmp_path)
     fresh.grow(4)
     with older(fresh, tmp_path) as restored:

@@ -132,7 +132,7 @@ def with_key_id(value: Json, key_id: str | None) -> Json:
 
 def _marked_document(text: str, key_id: str | None) -> Json:
     document = parse_document(text)
-    if is_stand_in(document):  # as a whole it is none
+    if is_stand_in(document):  # only its members can be stand-ins
         return {"$json": text}
     return {"$json": document_text(_marked(document, key_id))}
 

@@ -130,7 +130,7 @@ def _redacted(value: Json) -> Redacted | None:
 def _revealed(value: Json) -> Value:
     """Return a value without a known type: documents are parsed, stand-ins are made."""
     if isinstance(value, dict) and value.keys() == {"$json"}:
-        return _members(json.loads(str(value["$json"])))  # as a whole it is no stand-in
+        return _members(json.loads(str(value["$json"])))  # only its members can be stand-ins
     return _stand_in(value) or _members(value)
 
 
