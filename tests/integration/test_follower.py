@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import Connection, Engine, MetaData, create_engine
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy import Connection, Engine, create_engine
 
 from auditspan import Actor, AuditTrail, audit_context
 from auditspan.cli.commands.follower import Follower
 from auditspan.storage import EventFilter
+from support.bare_trail import bare_trail
 from support.postgres import empty_database
 
 
@@ -26,9 +26,7 @@ def engine() -> Iterator[Engine]:
 @pytest.fixture
 def trail(engine: Engine) -> AuditTrail:
     """A trail without models."""
-    trail = AuditTrail(sessionmaker(engine), metadata=MetaData(), mac_key=None)
-    trail.tables.event.metadata.create_all(engine)
-    return trail
+    return bare_trail(engine)
 
 
 @pytest.fixture

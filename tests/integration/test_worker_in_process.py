@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import Engine, MetaData, create_engine
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy import Engine, create_engine
 
 from auditspan import Actor, AuditTrail, KeyFileError, audit_context
 from auditspan.flask import AuditExtension
+from support.bare_trail import bare_trail
 from support.collector import bodies
 from support.patience import PATIENCE
 from support.relaying import wait_for
@@ -41,9 +41,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
 @pytest.fixture
 def trail(engine: Engine) -> AuditTrail:
     """A trail without models."""
-    trail = AuditTrail(sessionmaker(engine), metadata=MetaData(), mac_key=None)
-    trail.tables.event.metadata.create_all(engine)
-    return trail
+    return bare_trail(engine)
 
 
 def record(trail: AuditTrail) -> str:
