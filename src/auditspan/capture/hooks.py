@@ -17,7 +17,7 @@ from auditspan.capture.transactions import watch_transactions
 from auditspan.capture.watch import forget_watches, note_write, watching_captures
 from auditspan.capture.writer import Capture
 from auditspan.capture.writes import changes_schema, may_write
-from auditspan.storage import set_up_late
+from auditspan.storage import set_up_transaction
 
 _peers: WeakKeyDictionary[SessionTransaction, set[ReferenceType[Connection]]] = WeakKeyDictionary()
 
@@ -33,7 +33,7 @@ def attach(
     def after_begin(session: Session, begun: SessionTransaction, connection: Connection) -> None:
         watch_transactions(connection.dialect)
         register_engine(capture, connection.engine)
-        set_up_late(connection)
+        set_up_transaction(connection)
         transaction = open_transaction(connection)
         peers = transaction.peers = _peers.setdefault(session.get_transaction() or begun, set())
         peers.add(ref(connection))

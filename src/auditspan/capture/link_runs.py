@@ -68,11 +68,11 @@ class LinkRun:
         parent.change_id = change_id
         parent.sides.setdefault(side, []).append(child)
 
-    def _ids(self, text: str | None) -> tuple[str, str] | None:
+    def _ids(self, staged: str | bytes | None) -> tuple[str, str] | None:
         """Return the ids of the parent and the child of a row."""
-        if text is None:
+        if staged is None:
             return None
-        image = parse_image(text, tags=DIALECTS.of(self.dialect).IMAGES_ARE_TAGGED)
+        image = parse_image(staged, tags=DIALECTS.of(self.dialect).IMAGES_ARE_TAGGED)
         return self._id(image, parent=True), self._id(image, parent=False)
 
     def _id(self, image: Image, *, parent: bool) -> str:

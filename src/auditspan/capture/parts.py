@@ -189,8 +189,8 @@ class PartReader:
     def _value(self, column: Column[Any], image: Image) -> Json:
         return _value(image, column.name, self._converters[column])
 
-    def _image(self, text: str | None) -> Image | None:
-        return None if text is None else parse_image(text, tags=self._is_tagged)
+    def _image(self, staged: str | bytes | None) -> Image | None:
+        return None if staged is None else parse_image(staged, tags=self._is_tagged)
 
     @cached_property
     def _is_tagged(self) -> bool:

@@ -24,8 +24,8 @@ class StagedChange(NamedTuple):
     position: int
     table: str
     operation: str
-    old: str | None
-    new: str | None
+    old: str | bytes | None
+    new: str | bytes | None
 
 
 Preview = Callable[[list[StagedChange]], bool]

@@ -10,7 +10,7 @@ lists omitted columns.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from auditspan.format import Number, Pairs, decode_document, parse_document
@@ -37,17 +37,18 @@ class Image(NamedTuple):
     long: Mapping[str, Mapping[str, Any]] = _NONE
 
 
-def parse_image(text: str, *, tags: bool = True) -> Image:
+def parse_image(staged: str | bytes, *, tags: bool = True) -> Image:
     """Parse a row image.
 
     Args:
-        text: the text staged by a trigger.
-        tags: parse `{"$blob": "HEX"}` as bytes and `{"$text": "HEX"}` as text
-            (`AuditDialect.IMAGES_ARE_TAGGED`); otherwise an object is the value of a JSON column.
+        staged: what a trigger has staged; the bytes that are not UTF-8 are read as surrogates.
+        tags: parse `{"$blob": "HEX"}` as bytes (`AuditDialect.IMAGES_ARE_TAGGED`); otherwise an
+            object is the value of a JSON column.
 
     Raises:
         ValueError: the text is not an image.
     """
+    text = _text(staged)
     values, end = decode_document(text)
     if type(values) is not dict:
         raise ValueError("invalid image: expected a JSON object without duplicate keys")
@@ -56,13 +57,13 @@ def parse_image(text: str, *, tags: bool = True) -> Image:
     return Image(values=values) if end == len(text) else _without_noted(values, text[end:])
 
 
-def parse_value(text: str, *, tags: bool) -> Raw:
-    """Parse the JSON text of one value of an image; `tags` as in `parse_image`.
+def parse_value(staged: str | bytes, *, tags: bool) -> Raw:
+    """Parse the JSON text of one value of an image, as `parse_image`.
 
     Raises:
         ValueError: the text is not JSON.
     """
-    value: Any = parse_document(text)
+    value: Any = parse_document(_text(staged))
     return _untagged(value) if tags else value
 
 
@@ -75,16 +76,15 @@ def _without_noted(values: dict[str, Any], text: str) -> Image:
     return Image(values=kept, same=same, long=long)
 
 
+def _text(staged: str | bytes) -> str:
+    return staged if type(staged) is str else bytes(staged).decode("utf-8", "surrogateescape")
+
+
 def _untagged(value: Raw) -> Raw:
-    if type(value) is not dict or len(value) != 1:
-        return value
-    (tag, digits), *_ = value.items()
-    read = _TAGS.get(tag)
-    return read(digits) if read and type(digits) is str else value
+    if type(value) is dict and len(value) == 1 and type(digits := value.get(_BLOB)) is str:
+        return bytes.fromhex(digits)
+    return value
 
 
-def _text(digits: str) -> str:
-    return bytes.fromhex(digits).decode("utf-8", "surrogateescape")
-
-
-_TAGS: dict[str, Callable[[str], Raw]] = {"$blob": bytes.fromhex, "$text": _text}
+_BLOB = "$blob"
+"""The tag of bytes in hexadecimal digits."""

@@ -81,7 +81,12 @@ from auditspan.storage.search_terms import INDEX as TERM_INDEX
 from auditspan.storage.search_terms import SEARCH_TERMS
 from auditspan.storage.search_terms import SOURCE as TERM_SOURCE
 from auditspan.storage.snapshot import snapshot
-from auditspan.storage.sqlite_setup import WAITS, is_missing_file, set_up_late, set_up_sqlite
+from auditspan.storage.sqlite_setup import (
+    WAITS,
+    is_missing_file,
+    set_up_sqlite,
+    set_up_transaction,
+)
 from auditspan.storage.stored_event import StoredEvent, is_creation
 from auditspan.storage.stored_leases import StoredLease, read_leases
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables, audit_tables
@@ -189,8 +194,8 @@ __all__ = [
     "sealed_hashes",
     "sealed_leaves",
     "sealed_page",
-    "set_up_late",
     "set_up_sqlite",
+    "set_up_transaction",
     "snapshot",
     "staging_of",
     "stored_bytes",

@@ -18,7 +18,12 @@ from sqlalchemy.exc import DBAPIError
 _BUSY_MILLIS = 30_000
 _DRIVERS_BUSY_MILLIS = 5_000
 _WAL_PAUSE = 0.01
-_IS_SET_UP = "auditspan.is_set_up"
+_PRAGMAS = "auditspan.pragmas"
+"""The key of the pragmas of a connection that is set up, in `Connection.info`."""
+
+_BEGINS = "auditspan.begins"
+"""The key that is in `Connection.info` while `BEGIN IMMEDIATE` is executed."""
+
 _WAITS = "auditspan_waits"
 
 WAITS: Mapping[str, Any] = {_WAITS: True}
@@ -42,8 +47,8 @@ def set_up_sqlite(engine: Engine) -> Engine:
       (`BEGIN IMMEDIATE` for writers). Until then, each of its statements reads what is committed,
       as Python's driver always does; otherwise SQLite would refuse a transaction that reads first
       and writes later (SQLITE_BUSY, immediately, regardless of the timeout). With the execution
-      options `WAITS` it takes the lock at its beginning. With `postgresql_readonly` it reads one
-      snapshot and cannot write.
+      options `WAITS` it takes the lock at its first statement. With `postgresql_readonly` it reads
+      one snapshot and cannot write.
     - A commit is on disk when it returns (`synchronous = FULL`), and readers do not block writers
       (`journal_mode = WAL`).
     - Foreign keys are checked, except in a migration by Alembic, whose batch mode drops tables:
@@ -54,20 +59,22 @@ def set_up_sqlite(engine: Engine) -> Engine:
     Returns:
         The same engine.
     """
-    if engine.url.get_backend_name() == "sqlite":
+    if engine.url.get_backend_name() == "sqlite" and engine.dialect not in _set_up:
         _set_up.add(engine.dialect)
-        if not event.contains(Engine, "begin", _begin):
-            event.listen(Engine, "begin", _begin)  # not earlier: it slows down every engine
+        for execution in ("do_execute", "do_executemany", "do_execute_no_params"):
+            event.listen(engine, execution, _before_statement, insert=True)
     return engine
 
 
-def set_up_late(connection: Connection) -> None:
-    """Apply the settings to a connection that began before its engine was set up."""
-    if connection.dialect in _set_up and not connection.info.get(_IS_SET_UP):
-        _begin(connection)
+def set_up_transaction(connection: Connection) -> None:
+    """Apply the settings before the first statement of a transaction; safe to call again.
 
+    Statements through SQLAlchemy call it, as does a session of a trail when it begins. A listener
+    of the engine's `begin` would slow down every new `Connection` (docs/adr/0034).
 
-def _begin(connection: Connection) -> None:
+    Raises:
+        DBAPIError: the database refused, as SQLAlchemy would raise it.
+    """
     if connection.dialect not in _set_up or _in_transaction(connection):
         return
     try:
@@ -76,26 +83,42 @@ def _begin(connection: Connection) -> None:
         raise DBAPIError.instance("BEGIN", None, error, sqlite3.Error) from error
 
 
+def _before_statement(*arguments: Any) -> None:
+    connection: Connection = arguments[-1].root_connection
+    if not _in_transaction(connection):
+        _prepare(connection)
+
+
 def _prepare(connection: Connection) -> None:
     """Configure the connection, if it is new, and begin as its options say."""
     options, info = connection.get_execution_options(), connection.info
-    if not info.get(_IS_SET_UP):
+    if _PRAGMAS not in info:
         _configure(_cursor(connection))
-        info[_IS_SET_UP] = True
+        info[_PRAGMAS] = (False, False)
     if options.get("isolation_level") == "AUTOCOMMIT":
         return
-    reads_only = options.get("postgresql_readonly", False)
-    pragmas = {"foreign_keys": not _is_migrating(), "query_only": reads_only}
-    for pragma, is_on in pragmas.items():  # both are off in a new connection
-        if info.get(pragma_key := f"auditspan.{pragma}", False) is not is_on:
-            _cursor(connection).execute(f"PRAGMA {pragma} = {int(is_on)}")
-            info[pragma_key] = is_on
+    reads_only = bool(options.get("postgresql_readonly"))
+    pragmas = (not _is_migrating(), reads_only)
+    if info[_PRAGMAS] != pragmas:
+        for name, is_on in zip(("foreign_keys", "query_only"), pragmas, strict=True):
+            _cursor(connection).execute(f"PRAGMA {name} = {int(is_on)}")
+        info[_PRAGMAS] = pragmas
     if reads_only:
         _cursor(connection).execute("BEGIN DEFERRED")
     elif options.get(_WAITS):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # with a span: a writer waits here
+        _wait(connection)
     else:
         _take_lock_at_first_write(connection)
+
+
+def _wait(connection: Connection) -> None:
+    """Begin by a statement of SQLAlchemy, which has a span: a writer waits here."""
+    if _BEGINS not in connection.info:
+        connection.info[_BEGINS] = True
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        finally:
+            del connection.info[_BEGINS]
 
 
 def _in_transaction(connection: Connection) -> bool:

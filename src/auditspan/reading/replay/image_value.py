@@ -21,7 +21,7 @@ class ImageValue(ColumnForm[str]):
     inherit_cache = True
     forms = Forms(
         postgresql=lambda name: f"to_json({name})::text",
-        sqlite=lambda name: f"({image_value(name)})||''",
+        sqlite=lambda name: f"CAST({image_value(name)} AS BLOB)",
     )
 
 

@@ -14,7 +14,7 @@ class AuditDialect(Protocol):
     """Part of a database that every layer may use.
 
     Attributes:
-        IMAGES_ARE_TAGGED: whether its triggers stage bytes and some texts as objects with a tag.
+        IMAGES_ARE_TAGGED: whether its triggers stage bytes as objects with a tag.
         RETURNING: the end of an INSERT that makes the driver count only rows that were inserted.
         SNAPSHOT: the execution options of a transaction that reads one snapshot.
     """
