@@ -71,6 +71,7 @@ class AuditedTable:
         default: the kind of a row without a known discriminator.
         subclasses: without a discriminator, the tables of joined subclasses, the deepest first, and
             the kind of a row of this table whose object has a row in one of them.
+        joined_base: the table of the base class if the objects have rows in several tables.
     """
 
     table: Table
@@ -79,6 +80,7 @@ class AuditedTable:
     kinds: Mapping[Any, AuditedKind | None]
     default: AuditedKind | None
     subclasses: tuple[tuple[Table, AuditedKind | None], ...] = ()
+    joined_base: Table | None = None
 
     @property
     def types(self) -> frozenset[str]:
@@ -100,16 +102,6 @@ class AuditedTable:
         joined = (kind for _, kind in self.subclasses)
         found = {kind.type: kind for kind in (self.default, *self.kinds.values(), *joined) if kind}
         return list(found.values())
-
-    @cached_property
-    def joined_base(self) -> Table | None:
-        """The table of the base class if its objects have rows in several tables."""
-        for mapper in _mappers_of(self.table):
-            base = mapper.base_mapper
-            joined = any(len(one.tables) > 1 for one in base.self_and_descendants)
-            if joined and isinstance(base.local_table, Table):
-                return base.local_table
-        return None
 
     @cached_property
     def columns(self) -> frozenset[Column[Any]]:
@@ -191,7 +183,17 @@ def _read(table: Table) -> AuditedTable | None:
         kinds=kinds,
         default=_kind(base, table),
         subclasses=() if isinstance(discriminator, Column) else tuple(_subclasses(base, table)),
+        joined_base=_joined_base(mappers),
     )
+
+
+def _joined_base(mappers: Iterable[Mapper[Any]]) -> Table | None:
+    for mapper in mappers:
+        base = mapper.base_mapper
+        joined = any(len(one.tables) > 1 for one in base.self_and_descendants)
+        if joined and isinstance(base.local_table, Table):
+            return base.local_table
+    return None
 
 
 def _subclasses(base: Mapper[Any], table: Table) -> Iterator[tuple[Table, AuditedKind | None]]:

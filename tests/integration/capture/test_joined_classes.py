@@ -152,6 +152,46 @@ def test_tables_that_only_a_class_on_a_join_audits_are_refused(engine: Engine) -
     invoice.registry.dispose()
 
 
+def make_devices() -> tuple[Any, Any]:
+    """Joined inheritance of classes that are not audited, over tables that are."""
+
+    class Base(DeclarativeBase):
+        pass
+
+    class Device(Base):
+        __tablename__ = "device"
+        __table_args__ = {"info": {"audit": True}}  # noqa: RUF012 (as SQLAlchemy documents it)
+        id: Mapped[int] = mapped_column(primary_key=True)
+        kind: Mapped[str]
+        __mapper_args__ = {"polymorphic_on": "kind"}  # noqa: RUF012
+
+    class Phone(Device):
+        __tablename__ = "phone"
+        __table_args__ = {"info": {"audit": True}}  # noqa: RUF012
+        id: Mapped[int] = mapped_column(ForeignKey("device.id"), primary_key=True)
+        number: Mapped[str]
+        __mapper_args__ = {"polymorphic_identity": "phone"}  # noqa: RUF012
+
+    return Device, Phone
+
+
+def test_tables_audited_by_themselves_are_recorded_apart_from_their_classes(engine: Engine) -> None:
+    """The classes share objects by joined inheritance, but only the tables are audited."""
+    device, phone = make_devices()
+    application = make_application(engine, device.metadata)
+    with application.unit_of_work() as session:
+        session.add(phone(id=1, number="555"))
+    with application.unit_of_work() as session:
+        session.delete(session.get_one(phone, 1))
+    assert [
+        ("device.create", "1"),
+        ("phone.create", "1"),
+        ("phone.delete", "1"),
+        ("device.delete", "1"),
+    ] == told(application)
+    application.check()
+
+
 def make_vehicles() -> tuple[Any, Any, Any]:
     """Joined inheritance over three tables, without a column that tells the class."""
 
