@@ -53,9 +53,7 @@ from auditspan.storage.events import (
     sealed_page,
 )
 from auditspan.storage.insert import insert_counted
-from auditspan.storage.leases import RELAY, Lease, LeaseLostError, holding
 from auditspan.storage.leaves import leaf_hashes, newest_size, sealed_hashes, sealed_leaves
-from auditspan.storage.locks import LockHolder, LockWatch, lock_holder, try_sealer_lock
 from auditspan.storage.new_events import insert_records
 from auditspan.storage.partitions import PARTITIONS
 from auditspan.storage.partitions.postgresql import weak_points
@@ -83,7 +81,6 @@ from auditspan.storage.search_terms import SOURCE as TERM_SOURCE
 from auditspan.storage.snapshot import snapshot
 from auditspan.storage.sqlite_setup import WAITS, is_missing_file, set_up_late, set_up_sqlite
 from auditspan.storage.stored_event import StoredEvent, is_creation
-from auditspan.storage.stored_leases import StoredLease, read_leases
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables, audit_tables
 from auditspan.storage.timeouts import kept_alive, lift_time_limits
 from auditspan.storage.unkeyed import CoveredRows, find_uncovered, key_additions
@@ -98,7 +95,6 @@ __all__ = [
     "PURGE_FUNCTIONS",
     "PURGING",
     "REFUSE_SOURCE",
-    "RELAY",
     "REMOVE",
     "SEARCH_TERMS",
     "STAGING",
@@ -113,15 +109,10 @@ __all__ = [
     "Forms",
     "IsCounted",
     "KeySource",
-    "Lease",
-    "LeaseLostError",
-    "LockHolder",
-    "LockWatch",
     "Purge",
     "StoredCheckpoint",
     "StoredDisclosure",
     "StoredEvent",
-    "StoredLease",
     "StoredNumber",
     "StoredText",
     "TransactionId",
@@ -150,7 +141,6 @@ __all__ = [
     "get_event",
     "get_events",
     "history",
-    "holding",
     "insert_counted",
     "insert_records",
     "is_creation",
@@ -163,7 +153,6 @@ __all__ = [
     "latest_checkpoint",
     "leaf_hashes",
     "lift_time_limits",
-    "lock_holder",
     "lock_subject",
     "mark_accepted",
     "newest_size",
@@ -178,7 +167,6 @@ __all__ = [
     "purged_tree",
     "quarantined",
     "read_disclosures",
-    "read_leases",
     "read_purges",
     "removal",
     "remove_disclosures",
@@ -197,6 +185,5 @@ __all__ = [
     "subtree_root",
     "translation_of",
     "triggers_of",
-    "try_sealer_lock",
     "weak_points",
 ]

@@ -12,8 +12,9 @@ from sqlalchemy import Connection, select
 from auditspan.cli.commands.console import Failure, print_result
 from auditspan.cli.commands.target import Target, on_trail
 from auditspan.seal import IsGrownFrom, LastSignedFile, Sealer
-from auditspan.storage import AuditTables, read_leases
+from auditspan.storage import AuditTables
 from auditspan.storage.keys import last_signed_file, load_or_create_signing_keys
+from auditspan.storage.locks import read_leases
 from auditspan.tlog import SigningKey, Tree, incarnation_of, split_origin
 from auditspan.trail.settings import TrailSettings
 from auditspan.verify import read_witness
