@@ -31,6 +31,13 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 
+def as_sentence(message: str) -> str:
+    """Return a message that may be written to follow a colon as a sentence of its own."""
+    first = message.partition(" ")[0]
+    begun = message[:1].upper() + message[1:] if first.isalpha() else message
+    return begun if begun.endswith((".", "!", "?", ".)")) else f"{begun}."
+
+
 class AuditError(Exception):
     """Base class of all auditspan errors; the message says what to do."""
 
@@ -39,6 +46,11 @@ class AuditError(Exception):
     def __init__(self, message: str | None = None) -> None:
         self.message = message or (type(self).__doc__ or "").partition("\n")[0]
         super().__init__(self.message)
+
+    @property
+    def sentence(self) -> str:
+        """The message as a sentence of its own."""
+        return as_sentence(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} [{self.code}: docs/errors/{self.code}.md]"

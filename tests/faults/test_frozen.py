@@ -20,9 +20,9 @@ from sqlalchemy.exc import ProgrammingError
 from auditspan.delivery.cursors import Cursors, load_cursors, save_cursors
 from auditspan.delivery.log_record import ExportRecord
 from auditspan.delivery.sinks import FileSink
-from auditspan.storage.leases import Lease, LeaseLostError, acquire
 from auditspan.storage.locks import try_sealer_lock
-from auditspan.storage.stored_leases import DURATION, read_leases
+from auditspan.storage.locks.leases import Lease, LeaseLostError, acquire
+from auditspan.storage.locks.stored_leases import DURATION, read_leases
 from auditspan.storage.tables import audit_tables
 from auditspan_service.database.engine import make_engine
 from faults.load import Load
@@ -64,7 +64,7 @@ def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let leases and locks of this process expire sooner."""
     for module in ("leases", "locks"):
         monkeypatch.setattr(f"auditspan.storage.{module}.DURATION", SHORT)
-    monkeypatch.setattr("auditspan.storage.leases.RENEWAL", SHORT / 8)
+    monkeypatch.setattr("auditspan.storage.locks.leases.RENEWAL", SHORT / 8)
 
 
 @contextmanager

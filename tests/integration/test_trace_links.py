@@ -6,7 +6,12 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from flask import Flask
+from sqlalchemy import MetaData, create_engine
+from sqlalchemy.orm import sessionmaker
 
+from auditspan import AuditTrail
+from auditspan.flask import AuditExtension
 from auditspan_service.cli import main
 from integration.trust.world import opened
 from support.collector import traces
@@ -73,3 +78,15 @@ def test_nothing_is_linked_without_a_backend(environ: dict[str, str]) -> None:
     unset = {**environ, "AUDITSPAN_TRACE_URL": ""}
     assert "trace_url" not in run(unset, "events", "--json")
     assert "https:" not in run(unset, "trace", TRACE_ID)
+
+
+def test_flask_application_may_set_the_url(environ: dict[str, str]) -> None:
+    """`flask audit trace` reads the files and the URL in the configuration of the application."""
+    app = Flask(__name__)
+    names = ("AUDITSPAN_COLLECTOR_FILES", "AUDITSPAN_TRACE_URL")
+    app.config.update({name: environ[name] for name in names})
+    engine = create_engine("sqlite://")
+    AuditExtension(AuditTrail(sessionmaker(engine), metadata=MetaData())).init_app(app)
+    printed = app.test_cli_runner().invoke(args=["audit", "trace", TRACE_ID]).stdout
+    engine.dispose()
+    assert URL == printed.splitlines()[-1]

@@ -131,6 +131,23 @@ def test_error_without_a_message_has_the_default(error: type[AuditError]) -> Non
     assert f"docs/errors/{error.code}.md" in str(error("do this"))
 
 
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        ("invalid action 'x'", "Invalid action 'x'."),
+        ("event_id repeats that of the event at index 0", None),
+        (
+            "The key file cannot be used: no such file.",
+            "The key file cannot be used: no such file.",
+        ),
+        ("is it running?", "Is it running?"),
+    ],
+)
+def test_message_of_an_error_is_also_a_sentence(message: str, sentence: str | None) -> None:
+    """It begins with a capital, unless with a name, and has one mark at its end."""
+    assert (sentence or f"{message}.") == AuditError(message).sentence
+
+
 def test_unavailable_sink_has_retry_after() -> None:
     """The seconds that a sink asked for travel with its error."""
     assert SinkUnavailableError("busy", retry_after=1.5).retry_after == 1.5

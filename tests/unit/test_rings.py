@@ -21,7 +21,7 @@ FLOORS = (
     {"format", "tlog"},
     {"context", "storage.dialects", "storage.files"},
     {"storage", "telemetry", "telemetry.otlp", "mapping", "storage.keys"},
-    {"capture", "trail.sessions"},
+    {"capture", "storage.locks", "trail.sessions"},
     {
         "seal.guards",
         "seal",
@@ -58,6 +58,7 @@ FOREIGN = {
     "cli": {"click", "rich", "sqlalchemy"},
     "storage.dialects": {"sqlalchemy"},
     "storage": {"sqlalchemy"},
+    "storage.locks": {"sqlalchemy"},
     "mapping": {"sqlalchemy"},
     "telemetry": {"opentelemetry", "sqlalchemy"},
     "telemetry.otlp": {"opentelemetry", "google"},

@@ -15,16 +15,9 @@ from sqlalchemy import Connection, Select, select
 from auditspan.delivery.cursors import Cursors, newest_seq, stored_cursors
 from auditspan.delivery.status import WINDOW, read_status
 from auditspan.seal import UNSEALED
-from auditspan.storage import (
-    RELAY,
-    AuditTables,
-    IsCounted,
-    UtcText,
-    database_time,
-    quarantined,
-    read_leases,
-)
+from auditspan.storage import AuditTables, IsCounted, UtcText, database_time, quarantined
 from auditspan.storage.dialects import PerDialect
+from auditspan.storage.locks import RELAY, read_leases
 
 MOST = 10_000
 """The limit up to which waiting rows are counted."""

@@ -22,7 +22,9 @@ from auditspan.storage import (
     UtcText,
     insert_counted,
     last_purge,
+    latest_checkpoint,
     newest_size,
+    stored_bytes,
 )
 from auditspan.tlog import log_name
 
@@ -178,11 +180,10 @@ def log_names(connection: Connection, tables: AuditTables) -> set[str]:
 
 def newest_checkpoint(connection: Connection, tables: AuditTables) -> SignedCheckpoint | None:
     """Return the last checkpoint if it is signed."""
-    table = tables.checkpoint.c
-    columns = (table.tree_size, table.root_hash, table.note, table.created_at)
-    statement = select(*columns).where(IsCounted(table.tree_size))
-    row = connection.execute(statement.order_by(table.tree_size.desc()).limit(1)).first()
-    return _checkpoint(row) if row is not None and row.note is not None else None
+    found = latest_checkpoint(connection, tables)
+    if found is None or found.note is None:
+        return None
+    return _signed(found.size, found.root, found.note, found.created_at)
 
 
 def sealed_rows(
@@ -231,29 +232,31 @@ def _sealed(tables: AuditTables) -> Select[tuple[Any, ...]]:
 
 def _sealed_row(row: Row[tuple[Any, ...]]) -> SealedRow:
     seq, row_id, event_id, recorded_at, body, mac = row
-    try:
-        moment = datetime.fromisoformat(recorded_at)
-    except ValueError:
-        moment = None  # tampered: an invalid time; `verify` reports it
-    return SealedRow(seq, row_id, event_id, moment, body, mac)
+    return SealedRow(seq, row_id, event_id, _time(recorded_at), body, mac)
 
 
 def _checkpoints(
     connection: Connection, tables: AuditTables, after: int, last: int
 ) -> list[SignedCheckpoint]:
     table = tables.checkpoint.c
+    columns = (stored_bytes(table.root_hash), StoredText(table.note), UtcText(table.created_at))
     statement = (
-        select(table.tree_size, table.root_hash, table.note, table.created_at)
+        select(table.tree_size, *columns)
         .where(table.tree_size > after + 1, table.tree_size <= last + 1, table.note.is_not(None))
         .order_by(table.tree_size)
     )
-    return [_checkpoint(row) for row in connection.execute(statement)]
+    return [_signed(*row) for row in connection.execute(statement)]
 
 
-def _checkpoint(row: Row[Any]) -> SignedCheckpoint:
-    return SignedCheckpoint(
-        size=row.tree_size, root=row.root_hash, note=row.note, created_at=row.created_at
-    )
+def _signed(size: int, root: bytes, note: str, created_at: str) -> SignedCheckpoint:
+    return SignedCheckpoint(size=size, root=root, note=note, created_at=_time(created_at))
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None  # tampered: an invalid time; `verify` reports it
 
 
 def newest_seq(connection: Connection, tables: AuditTables) -> int:

@@ -131,11 +131,12 @@ def checkpoint_record(
         _KEY_ID.text(key_ids(checkpoint.note)[0]),
         _TRAIL_NAME.text(log_name(checkpoint.note)),
     )
+    created_at = checkpoint.created_at or _EPOCH
     log = _log(
         delimited(_EVENT_NAME, semconv.EVENT_CHECKPOINT.encode()),
         checkpoint.note,
-        checkpoint.created_at,
-        observed or checkpoint.created_at,
+        created_at,
+        observed or created_at,
         b"".join(attributes),
     )
     return ExportRecord(_resource(semconv.SCOPE, None, None), log)

@@ -55,15 +55,8 @@ from auditspan.delivery.sinks import Sink
 from auditspan.delivery.status import Attempts, save_status
 from auditspan.errors import SinkRejectedError, SinkUnavailableError
 from auditspan.format import SealedRow
-from auditspan.storage import (
-    RELAY,
-    AuditTables,
-    Lease,
-    LeaseLostError,
-    StoredLease,
-    holding,
-    kept_alive,
-)
+from auditspan.storage import AuditTables, kept_alive
+from auditspan.storage.locks import RELAY, Lease, LeaseLostError, StoredLease, holding
 from auditspan.telemetry import RelayMeters, RetryLog
 
 HEARTBEAT = 60.0

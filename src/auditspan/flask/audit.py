@@ -29,11 +29,7 @@ class Audit:
 
     Args:
         db: the `flask_sqlalchemy.SQLAlchemy`.
-        actor: as for `AuditExtension`.
-        worker: as for `AuditExtension`.
-        viewer: as for `AuditExtension`.
-        can_view: as for `AuditExtension`.
-        can_revert: as for `AuditExtension`.
+        actor, worker, viewer, can_view, can_revert: as for `AuditExtension`.
         options: further options of `AuditTrail`.
 
     Attributes:

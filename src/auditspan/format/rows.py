@@ -27,12 +27,15 @@ class SealedRow(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SignedCheckpoint:
-    """Checkpoint with its note and the time at which the sealer created it."""
+    """Checkpoint with its note and the time at which the sealer created it.
+
+    `created_at` is None if the stored time was tampered with and cannot be parsed.
+    """
 
     size: int
     root: bytes
     note: str
-    created_at: datetime
+    created_at: datetime | None
 
 
 class SealedLeaf(NamedTuple):

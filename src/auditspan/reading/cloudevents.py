@@ -45,7 +45,6 @@ def cloud_event(event: StoredEvent) -> dict[str, Any]:
         "id": members["event_id"],
         "source": f"/auditspan/{quote(str(name or 'unknown'), safe='')}",
         "type": f"{semconv.EVENT_PREFIX}{members['action']}",
-        "time": event_time(event),
         "datacontenttype": "application/json",
         "data": _data(event),
         "sequence": f"{event.seq or 0:020d}",
@@ -64,7 +63,12 @@ def _data(event: StoredEvent) -> Json:
 
 
 def _optional(event: StoredEvent, members: Mapping[str, Any]) -> dict[str, str]:
-    found = {"mac": event.mac, "tenant": members["tenant"], "subject": _subject(members["target"])}
+    found = {
+        "time": event_time(event),
+        "mac": event.mac,
+        "tenant": members["tenant"],
+        "subject": _subject(members["target"]),
+    }
     if members["trace_id"] and members["span_id"]:
         found["traceparent"] = f"00-{members['trace_id']}-{members['span_id']}-01"
     return {name: text for name, text in found.items() if text}

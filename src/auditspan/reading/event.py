@@ -26,8 +26,7 @@ class Event:
         seq: the place in the sealed sequence; None until the event is sealed.
         delivered: whether a sink has acknowledged the event.
         unreadable: None; else the reason why the body cannot be read. The other members are then
-            those
-            of the plain columns, which may be changed as well: run `auditspan verify`.
+            those of the plain columns, which may be changed as well: run `auditspan verify`.
     """
 
     event_id: str

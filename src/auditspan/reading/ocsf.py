@@ -15,6 +15,7 @@ from typing import Any
 from auditspan.reading.sealed_events import (
     Read,
     event_time,
+    is_time,
     json_line,
     newest_checkpoint,
     sealed_events,
@@ -69,7 +70,7 @@ def ocsf_event(event: StoredEvent) -> dict[str, Any]:
         "activity_name": name,
         "type_uid": kind["class_uid"] * 100 + activity,  # type: ignore[operator]
         "type_name": f"{kind['class_name']}: {name}",
-        "time": _milliseconds(event_time(event)),
+        "time": _milliseconds(event_time(event)) or 0,
         "severity_id": severity_id,
         "severity": severity,
         "status_id": status_id,
@@ -98,8 +99,10 @@ def _activity(action: object) -> int:
     return _ACTIVITIES.get(str(action).rpartition(".")[2], _OTHER)
 
 
-def _milliseconds(text: str) -> int:
-    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)
+def _milliseconds(text: str | None) -> int | None:
+    if not is_time(text):
+        return None
+    return (datetime.fromisoformat(str(text)) - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _metadata(event: StoredEvent, members: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,8 +112,8 @@ def _metadata(event: StoredEvent, members: Mapping[str, Any]) -> dict[str, Any]:
         "uid": members["event_id"],
         "event_code": members["action"],
         "sequence": event.seq,
-        "logged_time": _milliseconds(event.recorded_at),
         "original_time": str(members["occurred_at"]),
+        **_known("logged_time", _milliseconds(event.recorded_at)),
         **_known("correlation_uid", members["trace_id"]),
         **_known("tenant_uid", members["tenant"]),
     }

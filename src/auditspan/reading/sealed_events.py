@@ -63,11 +63,15 @@ def json_line(members: Mapping[str, Any]) -> str:
     return json.dumps(members, separators=(",", ":")) + "\n"
 
 
-def event_time(event: StoredEvent) -> str:
-    """Return the time of an event; after tampering that left none, the time of its row."""
-    text = str(event.resource()["occurred_at"])
+def event_time(event: StoredEvent) -> str | None:
+    """Return the time of an event, or of its row; None after tampering that left neither."""
+    times = (str(event.resource()["occurred_at"]), event.recorded_at)
+    return next(filter(is_time, times), None)
+
+
+def is_time(text: str | None) -> bool:
+    """Return whether this is a time, which a row may lack after tampering."""
     try:
-        is_time = datetime.fromisoformat(text).tzinfo is not None
+        return datetime.fromisoformat(str(text)).tzinfo is not None
     except ValueError:
-        is_time = False
-    return text if is_time else event.recorded_at
+        return False

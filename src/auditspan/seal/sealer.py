@@ -27,14 +27,8 @@ from auditspan.seal.dialects import UNSEALED
 from auditspan.seal.last_signed import LastSigned
 from auditspan.seal.leaves import distinct_rows, has_leaf_from, is_grown_from
 from auditspan.seal.unsealed import Position, UnsealedRow, last_position
-from auditspan.storage import (
-    AuditTables,
-    LockWatch,
-    insert_counted,
-    lift_time_limits,
-    sealed_hashes,
-    try_sealer_lock,
-)
+from auditspan.storage import AuditTables, insert_counted, lift_time_limits, sealed_hashes
+from auditspan.storage.locks import LockWatch, try_sealer_lock
 from auditspan.telemetry import SealMeters
 from auditspan.tlog import SigningKey, Tree, hash_leaf, sign_checkpoint
 

@@ -53,9 +53,7 @@ from auditspan.storage.events import (
     sealed_page,
 )
 from auditspan.storage.insert import insert_counted
-from auditspan.storage.leases import RELAY, Lease, LeaseLostError, holding
 from auditspan.storage.leaves import leaf_hashes, newest_size, sealed_hashes, sealed_leaves
-from auditspan.storage.locks import LockHolder, LockWatch, lock_holder, try_sealer_lock
 from auditspan.storage.new_events import insert_records
 from auditspan.storage.partitions import PARTITIONS
 from auditspan.storage.partitions.postgresql import weak_points
@@ -88,7 +86,6 @@ from auditspan.storage.sqlite_setup import (
     set_up_transaction,
 )
 from auditspan.storage.stored_event import StoredEvent, is_creation
-from auditspan.storage.stored_leases import StoredLease, read_leases
 from auditspan.storage.tables import LEASE_PREFIX, AuditTables, audit_tables
 from auditspan.storage.timeouts import kept_alive, lift_time_limits
 from auditspan.storage.unkeyed import CoveredRows, find_uncovered, key_additions
@@ -103,7 +100,6 @@ __all__ = [
     "PURGE_FUNCTIONS",
     "PURGING",
     "REFUSE_SOURCE",
-    "RELAY",
     "REMOVE",
     "SEARCH_TERMS",
     "STAGING",
@@ -118,15 +114,10 @@ __all__ = [
     "Forms",
     "IsCounted",
     "KeySource",
-    "Lease",
-    "LeaseLostError",
-    "LockHolder",
-    "LockWatch",
     "Purge",
     "StoredCheckpoint",
     "StoredDisclosure",
     "StoredEvent",
-    "StoredLease",
     "StoredNumber",
     "StoredText",
     "TransactionId",
@@ -155,7 +146,6 @@ __all__ = [
     "get_event",
     "get_events",
     "history",
-    "holding",
     "insert_counted",
     "insert_records",
     "is_creation",
@@ -168,7 +158,6 @@ __all__ = [
     "latest_checkpoint",
     "leaf_hashes",
     "lift_time_limits",
-    "lock_holder",
     "lock_subject",
     "mark_accepted",
     "newest_size",
@@ -183,7 +172,6 @@ __all__ = [
     "purged_tree",
     "quarantined",
     "read_disclosures",
-    "read_leases",
     "read_purges",
     "removal",
     "remove_disclosures",
@@ -202,6 +190,5 @@ __all__ = [
     "subtree_root",
     "translation_of",
     "triggers_of",
-    "try_sealer_lock",
     "weak_points",
 ]

@@ -69,7 +69,7 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
     """An audit trail: a row for every change of an audited table, in the change's transaction.
 
     Triggers capture the changes, however they are written (docs/adr/0016). The worker records
-    changes written under AUTOCOMMIT or by other programs (`capture.Undrained`).
+    changes written under AUTOCOMMIT or by other programs.
 
     Args:
         sessions: a `sessionmaker`, `scoped_session` (Flask-SQLAlchemy's `db.session` is one),
@@ -88,6 +88,9 @@ class AuditTrail(TrailDatabase, TrailEvents, TrailIngest, TrailErasure, ObjectSt
             see `cover_rows_without_mac`.
         erasure_key: encrypts the keys of erasable values. By default those in the file of
             AUDITSPAN_ERASURE_KEY_FILE (`.auditspan/keys/erasure.key`), read when first needed.
+        enrich: returns further metadata of every record, such as the release; canonical JSON
+            values.
+        privacy: personal data that is kept out of all records.
         sqlite_settings: whether to set up the engines of the sessions where they are SQLite's: WAL,
             `synchronous = FULL`, `BEGIN IMMEDIATE` for writers, foreign keys. The worker writes
             alongside the application, and without these one of them may find the file locked.

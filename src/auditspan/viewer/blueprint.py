@@ -145,7 +145,7 @@ def _tail(viewer: Viewer) -> Callable[..., ResponseReturnValue]:
             try:
                 page = tail(viewer, connection)
             except AuditConfigError as error:
-                abort(400, error.message)
+                abort(400, error.sentence)
         return _response(viewer, page) if page else ("", 204)
 
     return view

@@ -13,7 +13,6 @@ from auditspan.reading import export_csv, export_ndjson
 from auditspan.storage import latest_checkpoint
 from auditspan.viewer.query import read_query
 from auditspan.viewer.viewer import Document, Viewer
-from auditspan.viewer.wording import as_sentence
 
 _T = TypeVar("_T")
 
@@ -33,7 +32,7 @@ def export(viewer: Viewer, connection: Connection) -> Document:
     try:
         query = read_query(args)
     except AuditConfigError as error:
-        abort(400, as_sentence(error))
+        abort(400, error.sentence)
     if latest_checkpoint(connection, viewer.trail.tables) is None:
         abort(409, _NOTHING)
     write, media_type = _FORMATS[form]

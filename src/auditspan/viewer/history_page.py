@@ -18,7 +18,6 @@ from auditspan.viewer.events import find_event
 from auditspan.viewer.query import read_time
 from auditspan.viewer.status import read_status
 from auditspan.viewer.viewer import Page, Viewer
-from auditspan.viewer.wording import as_sentence
 
 _MOST = 200
 """Events that are shown; the trail page has all of them."""
@@ -90,7 +89,7 @@ def _moment(viewer: Viewer, connection: Connection, target: Target, asked: str) 
         with connection.begin_nested():
             state = viewer.trail.as_of(connection, target, None, when)
     except (AuditConfigError, AuditBodyError) as error:
-        return Moment(asked=asked, event=event, problem=as_sentence(error))
+        return Moment(asked=asked, event=event, problem=error.sentence)
     except StatementError:
         return Moment(asked=asked, event=event, problem=_NO_KEY)
     return Moment(asked=asked, event=event, state=state)

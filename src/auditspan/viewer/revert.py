@@ -17,7 +17,7 @@ from auditspan.viewer.events import require_stored
 from auditspan.viewer.rendering import history_url_of
 from auditspan.viewer.status import read_status
 from auditspan.viewer.viewer import Page, Viewer
-from auditspan.viewer.wording import as_sentence, can_be_reverted
+from auditspan.viewer.wording import can_be_reverted
 
 _MAX_REASON = 512
 _FORBIDDEN = (
@@ -63,7 +63,7 @@ def _revert(viewer: Viewer, event: Event, form: Form) -> str:
             viewer.trail.revert(session, event, force=form.force)
             session.commit()
     except RevertError as error:
-        return as_sentence(error)
+        return error.sentence
     except (AuditError, SQLAlchemyError) as error:
         current_app.logger.warning(
             "event %s was not reverted: %s", event.event_id, type(error).__name__

@@ -19,7 +19,6 @@ from auditspan.storage import AuditTables, EventFilter, Purge, begun_purge, find
 from auditspan.viewer.query import Query, read_query
 from auditspan.viewer.status import read_status
 from auditspan.viewer.viewer import Page, Viewer
-from auditspan.viewer.wording import as_sentence
 
 _PAGE = 50
 
@@ -65,7 +64,7 @@ def trail_page(viewer: Viewer, connection: Connection) -> Page:
     try:
         query = read_query(request.args)
     except AuditConfigError as error:
-        problem = as_sentence(error)
+        problem = error.sentence
         given = {name: value for name, value in request.args.items() if value}
         refused = Query(filters=given, wanted=EventFilter())
         values = {"query": refused, "listing": Listing(lines=()), "problem": problem}

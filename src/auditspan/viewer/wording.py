@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from auditspan.errors import AuditError
 from auditspan.format import Actor, Target
 from auditspan.reading import Event
 
@@ -55,11 +54,6 @@ def can_be_reverted(event: Event) -> bool:
     names_object = event.target is not None and event.target.id is not None
     is_change = verb_of(event) in _PAST and bool(event.changes) and event.outcome != "failure"
     return names_object and is_change and event.unreadable is None
-
-
-def as_sentence(error: AuditError) -> str:
-    """Return the message of an error as a sentence of its own."""
-    return f"{error.message[:1].upper()}{error.message[1:]}."
 
 
 def sentence_of(event: Event) -> str:

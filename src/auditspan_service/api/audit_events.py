@@ -96,7 +96,7 @@ def filters_of(given: Mapping[str, str]) -> EventFilter:
     try:
         require_possible(filters)
     except AuditConfigError as error:
-        raise malformed(f"{error.message[:1].upper()}{error.message[1:]}.") from error
+        raise malformed(error.sentence) from error
     return filters
 
 

@@ -57,10 +57,9 @@ def _recorded(events: Sequence[NewEvent], *, is_batch: bool) -> tuple[list[dict[
 def _refusal(error: IngestError, *, is_batch: bool) -> Problem:
     kind = "event-conflict" if isinstance(error, EventConflictError) else "invalid-members"
     where = f"The event at index {error.index}" if is_batch else "The event"
-    message = f"{error.message[:1].upper()}{error.message[1:]}."
     field = str(error.index) if is_batch else ""
     return Problem.of(
         kind,
         f"{where} was refused, and nothing was recorded: see errors.",
-        errors=[FieldError(field=field, message=message)],
+        errors=[FieldError(field=field, message=error.sentence)],
     )

@@ -45,7 +45,7 @@ def export() -> Response:
     try:
         body = chain([next(lines, "")], lines)
     except NotSealedError as error:
-        raise not_sealed(f"{error.message[:1].upper()}{error.message[1:]}.") from error
+        raise not_sealed(error.sentence) from error
     return Response(_encoded(body), content_type=media_type, headers={"Content-Disposition": name})
 
 

@@ -40,7 +40,7 @@ def prove(event_id: str) -> Response:
     except NotSealedError:
         raise not_sealed("The event is committed, but no checkpoint covers it yet.") from None
     except AuditConfigError as error:
-        raise malformed(f"{error.message}.") from error
+        raise malformed(error.sentence) from error
     if proof is None:
         raise NotFoundError("No event has this id.")
     return jsonify(proof.resource())

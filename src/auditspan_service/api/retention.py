@@ -31,7 +31,7 @@ def plan() -> Response:
     try:
         found = _retention().plan(time("before", given["before"]), sinks=_sinks())
     except RetentionError as error:
-        raise malformed(_sentence(error)) from error
+        raise malformed(error.sentence) from error
     return jsonify(found.resource())
 
 
@@ -46,7 +46,7 @@ def authorise() -> Response:
     try:
         found = _planned(wanted) if wanted.dry_run else _authorised(wanted)
     except RetentionError as error:
-        raise Problem.of("purge-refused", _sentence(error)) from error
+        raise Problem.of("purge-refused", error.sentence) from error
     return jsonify({**found.resource(), "dry_run": wanted.dry_run})
 
 
@@ -71,7 +71,3 @@ def _retention() -> Retention:
 
 def _sinks() -> tuple[str, ...]:
     return tuple(sink_names(services().settings))
-
-
-def _sentence(error: RetentionError) -> str:
-    return f"{error.message[:1].upper()}{error.message[1:]}."

@@ -85,5 +85,5 @@ def withdraw(id: str, role: str) -> Response:
 
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
-        raise NotFoundError("No role has this name: names are small letters, digits, - and _.")
+        raise NotFoundError("No role has this name: names are lowercase letters, digits, - and _.")
     return text

@@ -36,8 +36,8 @@ class SlidingWindow:
 
         What is refused is not counted.
         """
-        window, passed = divmod(self.clock() / self.seconds, 1)
         with self._lock:
+            window, passed = divmod(self.clock() / self.seconds, 1)
             previous, current = self._of(key, int(window))
             if previous * (1 - passed) + current + 1 <= self.limit:
                 self._counts[key] = (int(window), previous, current + 1)

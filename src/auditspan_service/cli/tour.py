@@ -71,8 +71,8 @@ Say = Callable[[str], None]
 @click.option(
     "--stay/--no-stay",
     default=lambda: sys.stdin.isatty() and sys.stdout.isatty(),
-    show_default="--stay in a terminal",
-    help="Keep the service that was started running, to look at its pages, until Ctrl-C.",
+    help="Keep the service that was started running, to look at its pages, until Ctrl-C.  "
+    "[default: --stay in a terminal]",
 )
 @json_option
 def tour(

@@ -120,6 +120,15 @@ def test_a_filter_that_no_event_can_pass_is_refused(service: RunningService, que
     )
 
 
+def test_parameter_of_a_route_that_takes_none_is_refused(service: RunningService) -> None:
+    """The message says that there are none."""
+    refused = problem(service.caller()("GET", "/v1/checkpoints/latest?limit=1"))
+    assert (400, "Unknown parameter 'limit': expected none.") == (
+        refused["status"],
+        refused["detail"],
+    )
+
+
 def test_newest_first_in_pages(service: RunningService) -> None:
     """Pages go back in time; events that come meanwhile move nothing, and filters stay in Link."""
     kim = service.caller()

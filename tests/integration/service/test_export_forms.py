@@ -161,6 +161,18 @@ def test_every_line_is_a_cloud_event(service: RunningService, kim: Caller) -> No
         )
 
 
+def test_row_without_any_time_is_exported(service: RunningService, kim: Caller) -> None:
+    """After tampering with both times, OCSF counts from 1970, and a CloudEvent has no time."""
+    with service.services.database.engine.begin() as connection:
+        connection.execute(text("UPDATE audit_event SET recorded_at = 'infinity' WHERE body = '{'"))
+        connection.execute(text("UPDATE audit_event SET occurred_at = 'infinity' WHERE body = '{'"))
+    siem = next(line for line in exported(kim, "ocsf") if line["raw_data"] == "{")
+    assert [] == [error.message for error in validator(siem["class_uid"]).iter_errors(siem)]
+    assert (0, None) == (siem["time"], siem["metadata"].get("logged_time"))
+    event = next(line for line in exported(kim, "cloudevents") if line["data"] == "{")
+    assert (True, False) == (event["recordedtime"].startswith("infinity"), "time" in event)
+
+
 def test_cloud_event_has_type_source_subject_and_trace(kim: Caller) -> None:
     """Type, source, subject and trace are attributes; the sequence sorts as text."""
     lines = exported(kim, "cloudevents")

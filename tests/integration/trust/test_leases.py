@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import select, text
 
-from auditspan.storage import StoredLease, leases
+from auditspan.storage.locks import StoredLease, leases
 from integration.trust.world import Trail
 from support.relaying import wait_for
 

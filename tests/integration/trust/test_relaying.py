@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from auditspan.delivery.cursors import Item, load_cursors, outgoing
+from auditspan.delivery.cursors import Item, load_cursors, newest_checkpoint, outgoing
 from auditspan.delivery.relay import HEARTBEAT
 from auditspan.delivery.sinks import AUDIT_FILE, FileSink
 from auditspan.format.rows import SealedRow
@@ -143,6 +143,22 @@ def test_heartbeat_repeats_the_newest_checkpoint(delivered: Trail) -> None:
     assert all(entry.observed > entry.time for entry in entries[2 * before :])
     assert [4, 5, 11, 16] == delivered.sizes()
     assert [] == delivered.report(witnessed=True).findings
+
+
+def test_checkpoint_without_a_valid_time_is_delivered(fresh: Trail) -> None:
+    """A time that was tampered with does not end the delivery of the rows, nor of heartbeats."""
+    fresh.write(3)
+    fresh.seal()
+    with fresh.attack() as attack:
+        attack.run("UPDATE audit_checkpoint SET created_at = 'infinity'")
+        attack.connection.commit()
+    fresh.deliver()
+    entries = delivered_logs(fresh)
+    assert [*(("row", number) for number in range(3)), ("checkpoint", 3)] == told(entries)
+    assert 0 == entries[-1].time
+    with fresh.engine.connect() as connection:
+        newest = newest_checkpoint(connection, fresh.tables)
+    assert (3, None) == (newest and newest.size, newest and newest.created_at)
 
 
 UNFIT = ["no JSON", "{}", "[]", '{"action":1,"outcome":"success"}']

@@ -14,7 +14,6 @@ from auditspan.cli.commands.console import (
     print_result,
     say,
     say_lines,
-    sentence,
     wants_json,
 )
 from auditspan.cli.commands.times import as_time
@@ -50,7 +49,6 @@ __all__ = [
     "print_rows",
     "say",
     "say_lines",
-    "sentence",
     "stop_signal",
     "wants_json",
 ]

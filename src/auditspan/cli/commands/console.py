@@ -52,13 +52,6 @@ class Failure(click.ClickException):
         return printable_lines(self.message)
 
 
-def sentence(words: str) -> str:
-    """Return a message of the library, written to follow a colon, as a full sentence."""
-    first = words.partition(" ")[0]
-    begun = words[:1].upper() + words[1:] if first.isalpha() and first.islower() else words
-    return begun if begun.endswith((".", "!", "?", ".)")) else f"{begun}."
-
-
 def say(line: str, *, err: bool = False) -> None:
     """Print one line, with line breaks and control characters in it escaped."""
     click.echo(printable(line), err=err)

@@ -56,9 +56,9 @@ def doctor(target: Target, *, collector_configs: tuple[Path, ...]) -> None:
 
     Checks the names of settings, the database, schema, triggers, connected role, durability, keys,
     sink, and the audit pipeline of the collector. Of an application, lists its models and the
-    columns that probably need a policy, with the policy to paste, and the raw SQL that was met:
-    writes that are not recorded, or that have no actor. Run it with the service's user and
-    settings. While `auditspan up` runs on the same data, the sink of `up` is checked.
+    columns that probably need a policy, with the policy to paste, and raw SQL writes that are not
+    recorded or have no actor. Run it with the service's user and settings. While `auditspan up`
+    runs on the same data, the sink of `up` is checked.
 
     Exits with 0 if there is no problem, 1 if there is one, and 2 if a check could not be made.
     """

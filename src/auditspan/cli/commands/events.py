@@ -190,7 +190,7 @@ def _filter(wanted: dict[str, Any]) -> EventFilter:
     try:
         require_possible(asked)
     except AuditConfigError as error:
-        raise click.UsageError(f"{error.message[:1].upper()}{error.message[1:]}.") from error
+        raise click.UsageError(error.sentence) from error
     return asked
 
 

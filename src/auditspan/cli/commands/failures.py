@@ -9,7 +9,6 @@ from auditspan.cli.commands.console import (
     database_reason,
     file_reason,
     internal_error,
-    sentence,
 )
 from auditspan.errors import AuditError
 
@@ -17,7 +16,7 @@ from auditspan.errors import AuditError
 def failure(error: Exception) -> Failure:
     """Return the failure of a command as one sentence, without values that an error quotes."""
     if isinstance(error, AuditError):
-        return Failure(sentence(error.message))
+        return Failure(error.sentence)
     if isinstance(error, SQLAlchemyError):
         return Failure(
             f"The database operation failed: {database_reason(error)}. Check the database's URL."

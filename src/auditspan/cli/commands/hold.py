@@ -43,7 +43,7 @@ def add(
     Without criteria, every event is held.
     """
     if of and target_type:
-        raise click.UsageError("give one of --target and --target-type.")
+        raise click.UsageError("Give one of --target and --target-type.")
     held = EventTarget(type=of[0], id=of[1]) if of else None
     if target_type:
         held = EventTarget(type=target_type, id=None)

@@ -24,10 +24,10 @@ from auditspan.trail.settings import require_first_mac_key, require_first_signin
 def init(target: Target) -> None:
     """Create the keys, tables and guards of an application; safe to repeat.
 
-    Creates what is missing, and changes nothing else. A missing key that the trail has used
-    is an error, because a new one would not match its rows; in production, so is every key that is
-    missing from a trail with rows. An application with
-    Alembic creates its tables by its migrations.
+    Creates what is missing, and changes nothing else. A missing key that the trail has used is an
+    error, because a new one would not match its rows; in production, so is every key that is
+    missing from a trail with rows. An application with Alembic creates its tables by its
+    migrations.
     """
     settings = target.settings
     with target.opened_engine() as engine:

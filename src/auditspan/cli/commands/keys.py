@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -62,16 +63,9 @@ def rotate_mac(target: Target) -> None:
     workers, and then restart the services. An interrupted rotation changes nothing.
     """
     path = target.settings.mac_key_file
-    new, *before = rotate_mac_key(path)
-    previous = [key.key_id for key in before]
-    kept = f"The MAC key {new.key_id} is now the first in {path}; kept for checking: "
-    print_result(
-        {"mac_key_file": str(path), "mac_key_id": new.key_id, "previous": previous},
-        [
-            f"{kept}{', '.join(previous)}.",
-            "Restart the workers, then the services: they write rows with it from then on.",
-        ],
-    )
+    keys = [key.key_id for key in rotate_mac_key(path)]
+    advice = "Restart the workers, then the services: they write rows with it from then on."
+    _print_rotation("MAC", path, keys, use="checking", advice=advice)
 
 
 @keys.command("rotate-erasure")
@@ -84,15 +78,19 @@ def rotate_erasure(target: Target) -> None:
     every process, and then run `keys rewrap`. An interrupted rotation changes nothing.
     """
     path = target.settings.erasure_key_file
-    new, *before = rotate_erasure_key(path)
-    previous = [key.key_id for key in before]
-    kept = f"The erasure key {new.key_id} is now the first in {path}; kept for reading: "
+    keys = [key.key_id for key in rotate_erasure_key(path)]
+    advice = "Restart every process that has the key, then run `keys rewrap` as the owner."
+    _print_rotation("erasure", path, keys, use="reading", advice=advice)
+
+
+def _print_rotation(kind: str, path: Path, keys: Sequence[str], *, use: str, advice: str) -> None:
+    """Print the ids of the keys of a file, the new one first, and what is to be done next."""
+    new, *previous = keys
+    name = f"{kind.lower()}_key"
+    kept = f"kept for {use}: {', '.join(previous)}."
     print_result(
-        {"erasure_key_file": str(path), "erasure_key_id": new.key_id, "previous": previous},
-        [
-            f"{kept}{', '.join(previous)}.",
-            "Restart every process that has the key, then run `keys rewrap` as the owner.",
-        ],
+        {f"{name}_file": str(path), f"{name}_id": new, "previous": previous},
+        [f"The {kind} key {new} is now the first in {path}; {kept}", advice],
     )
 
 

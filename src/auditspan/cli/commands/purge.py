@@ -17,7 +17,7 @@ from auditspan.trail.settings import sink_names
     type=click.FloatRange(min=0),
     default=0,
     metavar="SECONDS",
-    help="Wait so long until every sink has confirmed the authorisation.",
+    help="Wait up to this long for every sink to confirm the authorisation.",
 )
 @on_trail
 def purge(target: Target, *, wait: float) -> None:

@@ -9,17 +9,17 @@ from pathlib import Path
 import click
 from sqlalchemy import Connection, select
 
-from auditspan.cli.commands.console import Failure, print_result
+from auditspan.cli.commands.console import PLACE, Failure, places, print_result
 from auditspan.cli.commands.target import Target, on_trail
 from auditspan.seal import IsGrownFrom, LastSignedFile, Sealer
-from auditspan.storage import AuditTables, read_leases
+from auditspan.storage import AuditTables
 from auditspan.storage.keys import last_signed_file, load_or_create_signing_keys
+from auditspan.storage.locks import read_leases
 from auditspan.tlog import SigningKey, Tree, incarnation_of, split_origin
 from auditspan.trail.settings import TrailSettings
 from auditspan.verify import read_witness
 
 _ACTION = "trail.restore"
-_PLACE = click.Path(path_type=Path, exists=True)
 
 
 @dataclass(kw_only=True)
@@ -49,12 +49,12 @@ class _Onwards:
 @click.option(
     "--witness",
     multiple=True,
-    type=_PLACE,
+    type=PLACE,
     metavar="FILE…",
     help="The collector's files, or directories with them: no incarnation in them is used again.  "
     "[default: the directory audit in AUDITSPAN_COLLECTOR_FILES, if it exists]",
 )
-@click.argument("more", nargs=-1, type=_PLACE, metavar="")
+@click.argument("more", nargs=-1, type=PLACE, metavar="")
 @on_trail
 def restored(
     target: Target, *, reason: str | None, witness: tuple[Path, ...], more: tuple[Path, ...]
@@ -70,12 +70,12 @@ def restored(
     """
     settings = target.settings
     signers = load_or_create_signing_keys(settings.signing_key_file, create=False)
-    places = witness + more or _own_files(settings)
+    files = places("--witness", witness, more) or _own_files(settings)
     file = LastSignedFile(last_signed_file(settings.signing_key_file), log=signers[0].name)
     with target.reading() as (connection, tables):
         _require_no_worker(connection, tables)
         in_table = _in_table(connection, tables)
-    seen = max(in_table, _in_files(places, signers), _remembered(file))
+    seen = max(in_table, _in_files(files, signers), _remembered(file))
     onwards = _Onwards(least=seen + 1, file=file)
     event_id = _record(target, reason or "an older backup was restored", onwards.least)
     _seal(target, signers, onwards)
@@ -116,9 +116,9 @@ def _in_table(connection: Connection, tables: AuditTables) -> int:
     return incarnation_of(connection.scalar(newest))
 
 
-def _in_files(places: Sequence[Path], signers: Sequence[SigningKey]) -> int:
+def _in_files(files: Sequence[Path], signers: Sequence[SigningKey]) -> int:
     """Return the newest incarnation in the collector's files."""
-    seen = read_witness(places, [key.public for key in signers]).checkpoints if places else ()
+    seen = read_witness(files, [key.public for key in signers]).checkpoints if files else ()
     return max((split_origin(checkpoint.origin)[1] for checkpoint in seen), default=0)
 
 

@@ -66,7 +66,7 @@ def _cut(before: datetime | None, keep: timedelta | None) -> datetime:
         return datetime.now(UTC) - keep
     if before is not None and keep is None:
         return before
-    raise click.UsageError("give one of --before and --keep.")
+    raise click.UsageError("Give one of --before and --keep.")
 
 
 def _lines(plan: RetentionPlan, command: str, *, dry_run: bool) -> Iterator[str]:

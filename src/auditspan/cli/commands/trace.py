@@ -58,8 +58,7 @@ def trace(trace_id: str, *, files: Path | None, watch: bool) -> None:
     The tree has the spans, span events and log records of the trace. In a large directory the first
     search is followed by making an index, which the next ones use.
     """
-    found = TraceFiles(files or _target().settings.collector_files)
-    url_of = trace_urls(_trace_url())
+    found, url_of = _place(files)
     if watch:
         with suppress(KeyboardInterrupt):  # the usual way to stop
             _watch(found, trace_id, url_of)
@@ -81,9 +80,12 @@ def _target() -> Target:
     return found
 
 
-def _trace_url() -> str | None:
-    """Return the URL of a trace in the settings; without the variable none of them is read."""
-    return _target().settings.trace_url if os.environ.get("AUDITSPAN_TRACE_URL") else None
+def _place(files: Path | None) -> tuple[TraceFiles, TraceUrl]:
+    """Return the files to search, and the links of the settings, which are read only if needed."""
+    if files and not os.environ.get("AUDITSPAN_TRACE_URL"):
+        return TraceFiles(files), trace_urls(None)
+    settings = _target().settings
+    return TraceFiles(files or settings.collector_files), trace_urls(settings.trace_url)
 
 
 def _print(tree: Trace, url_of: TraceUrl) -> None:

@@ -16,12 +16,13 @@ from auditspan.cli.doctor.examination import Examination
 from auditspan.cli.doctor.file_mode import is_open
 from auditspan.cli.doctor.receivers import examine_receiver
 from auditspan.errors import KeyFileError
-from auditspan.storage import AuditTables, LockHolder, lock_holder, read_leases
+from auditspan.storage import AuditTables
 from auditspan.storage.keys import (
     load_mac_keys,
     load_or_create_erasure_keys,
     load_or_create_signing_keys,
 )
+from auditspan.storage.locks import LockHolder, lock_holder, read_leases
 from auditspan.trail.settings import (
     TrailSettings,
     audit_destination,

@@ -8,7 +8,7 @@ from typing import Any
 
 from auditspan.cli.doctor.models import ModelReview
 from auditspan.cli.doctor.raw_writes import RawWrites
-from auditspan.storage import StoredLease
+from auditspan.storage.locks import StoredLease
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,7 +76,19 @@ def destination_sink(
     if destination.is_kafka:
         client = kafka_client(destination.endpoint, destination.properties)
         return KafkaSink(client, name=name, timeout=timeout or destination.timeout)
-    return otlp_sink(destination, name=name, timeout=timeout)
+    return OtlpSink(
+        destination.endpoint,
+        name=name,
+        timeout=timeout or destination.timeout,
+        tls=TlsFiles(
+            certificate=destination.certificate,
+            client_certificate=destination.client_certificate,
+            client_key=destination.client_key,
+        ),
+        headers=destination.headers,
+        compression=destination.compression,
+        acknowledgement=destination.acknowledgement,
+    )
 
 
 def kafka_client(url: str, properties: Path | None) -> KafkaClient:
@@ -91,28 +103,4 @@ def kafka_client(url: str, properties: Path | None) -> KafkaClient:
         raise AuditConfigError(f"invalid URL of a Kafka topic: {error}") from None
     return KafkaClient(
         address=address, properties=read_properties(properties) if properties else {}
-    )
-
-
-def otlp_sink(
-    destination: Destination, *, name: str = "otlp", timeout: float | None = None
-) -> OtlpSink:
-    """Create a sink for this destination; `timeout` overrides the destination's own."""
-    return OtlpSink(
-        destination.endpoint,
-        name=name,
-        timeout=timeout or destination.timeout,
-        tls=tls_files(destination),
-        headers=destination.headers,
-        compression=destination.compression,
-        acknowledgement=destination.acknowledgement,
-    )
-
-
-def tls_files(destination: Destination) -> TlsFiles:
-    """Return the TLS files of a destination."""
-    return TlsFiles(
-        certificate=destination.certificate,
-        client_certificate=destination.client_certificate,
-        client_key=destination.client_key,
     )

@@ -8,10 +8,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, text
 
-from auditspan.storage.column_forms import StoredText, UtcText
-from auditspan.storage.column_types import DatabaseClock
+from auditspan.storage import LEASE_PREFIX, AuditTables, DatabaseClock, StoredText, UtcText
 from auditspan.storage.dialects import PerDialect
-from auditspan.storage.tables import LEASE_PREFIX, AuditTables
 
 DURATION = 10.0
 """The seconds after the last renewal at which a lease expires."""

@@ -16,12 +16,10 @@ from sqlalchemy import ColumnElement, Connection, Text, literal_column, select, 
 from sqlalchemy.exc import IntegrityError
 
 from auditspan.errors import AuditWriteError
-from auditspan.storage.column_types import DatabaseClock
+from auditspan.storage import AuditTables, DatabaseClock, insert_counted
 from auditspan.storage.dialects import PerDialect
-from auditspan.storage.insert import insert_counted
-from auditspan.storage.leases import NO_CURSOR, limit_idleness
-from auditspan.storage.stored_leases import DURATION, lease_key
-from auditspan.storage.tables import AuditTables
+from auditspan.storage.locks.leases import NO_CURSOR, limit_idleness
+from auditspan.storage.locks.stored_leases import DURATION, lease_key
 
 SEALER = "auditspan.sealer"
 

@@ -26,17 +26,15 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, Engine, select, text, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from auditspan.storage.column_types import DatabaseClock
+from auditspan.storage import AuditTables, DatabaseClock, insert_counted
 from auditspan.storage.dialects import PerDialect
-from auditspan.storage.insert import insert_counted
-from auditspan.storage.stored_leases import (
+from auditspan.storage.locks.stored_leases import (
     DURATION,
     VACANT,
     StoredLease,
     lease_key,
     read_leases,
 )
-from auditspan.storage.tables import AuditTables
 
 RELAY = "auditspan.relay"
 
