@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Column, Select, Table, event, select
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
+from auditspan.mapping.audited_table import audited_table
 from auditspan.mapping.mappers import all_mappers
 from auditspan.mapping.policy import audited_model
 
@@ -54,9 +55,12 @@ _links: WeakKeyDictionary[Table, LinkTable | None] = WeakKeyDictionary()
 
 
 def link_table(table: Table) -> LinkTable | None:
-    """Return the link table for the relationship that uses this table, or None."""
+    """Return the link table for the relationship that uses this table, or None.
+
+    The rows of a table that is audited itself, such as that of an association object, are objects.
+    """
     if table not in _links:
-        _links[table] = next(_found(table), None)
+        _links[table] = None if audited_table(table) else next(_found(table), None)
     return _links[table]
 
 
