@@ -36,6 +36,9 @@ Item: TypeAlias = SealedRow | SignedCheckpoint
 NOTHING = -1
 """The cursor before the first row; sequence numbers begin at 0."""
 
+_LAST = 2**63 - 1
+"""The largest sequence number that a database can hold, which only tampering reaches."""
+
 _CHUNK = 1000
 _FETCHED = 64
 """Rows per fetch; kept small, so that few large rows beyond the limit of a batch are fetched."""
@@ -193,7 +196,7 @@ def sealed_rows(
     ordered = _sealed(tables).where(tables.leaf.c.seq > after).order_by(tables.leaf.c.seq)
     # Search `limit` numbers first: without statistics, PostgreSQL might join and sort everything
     # after `after` for each batch. Search further only if rows were removed.
-    near = ordered.where(tables.leaf.c.seq <= after + limit)
+    near = ordered.where(tables.leaf.c.seq <= min(after + limit, _LAST))
     return _fetch(connection, near, max_bytes) or _fetch(
         connection, ordered.limit(limit), max_bytes
     )
