@@ -245,7 +245,7 @@ def _checkpoints(
     columns = (stored_bytes(table.root_hash), StoredText(table.note), UtcText(table.created_at))
     statement = (
         select(table.tree_size, *columns)
-        .where(table.tree_size > after + 1, table.tree_size <= last + 1, table.note.is_not(None))
+        .where(table.tree_size.between(after + 2, min(last + 1, _LAST)), table.note.is_not(None))
         .order_by(table.tree_size)
     )
     return [_signed(*row) for row in connection.execute(statement)]
