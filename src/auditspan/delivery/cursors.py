@@ -131,7 +131,7 @@ def outgoing(
         after: the last sequence number that was sent.
         limit: the maximum number of items.
         max_bytes: the approximate maximum size of the bodies.
-        trail: the name of the trail.  [default: the name in its newest signed checkpoint]
+        trail: the name of the trail; by default the name in its newest signed checkpoint.
 
     Returns:
         At most `limit` items, and about `max_bytes` of bodies.
