@@ -36,6 +36,9 @@ Item: TypeAlias = SealedRow | SignedCheckpoint
 NOTHING = -1
 """The cursor before the first row; sequence numbers begin at 0."""
 
+_LAST = 2**63 - 1
+"""The largest sequence number that a database can hold, which only tampering reaches."""
+
 _CHUNK = 1000
 _FETCHED = 64
 """Rows per fetch; kept small, so that few large rows beyond the limit of a batch are fetched."""
@@ -128,7 +131,7 @@ def outgoing(
         after: the last sequence number that was sent.
         limit: the maximum number of items.
         max_bytes: the approximate maximum size of the bodies.
-        trail: the name of the trail.  [default: the name in its newest signed checkpoint]
+        trail: the name of the trail; by default the name in its newest signed checkpoint.
 
     Returns:
         At most `limit` items, and about `max_bytes` of bodies.
@@ -193,7 +196,7 @@ def sealed_rows(
     ordered = _sealed(tables).where(tables.leaf.c.seq > after).order_by(tables.leaf.c.seq)
     # Search `limit` numbers first: without statistics, PostgreSQL might join and sort everything
     # after `after` for each batch. Search further only if rows were removed.
-    near = ordered.where(tables.leaf.c.seq <= after + limit)
+    near = ordered.where(tables.leaf.c.seq <= min(after + limit, _LAST))
     return _fetch(connection, near, max_bytes) or _fetch(
         connection, ordered.limit(limit), max_bytes
     )
@@ -242,7 +245,7 @@ def _checkpoints(
     columns = (stored_bytes(table.root_hash), StoredText(table.note), UtcText(table.created_at))
     statement = (
         select(table.tree_size, *columns)
-        .where(table.tree_size > after + 1, table.tree_size <= last + 1, table.note.is_not(None))
+        .where(table.tree_size.between(after + 2, min(last + 1, _LAST)), table.note.is_not(None))
         .order_by(table.tree_size)
     )
     return [_signed(*row) for row in connection.execute(statement)]

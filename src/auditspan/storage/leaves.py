@@ -64,7 +64,7 @@ def sealed_hashes(
         *(StoredText(event.mac), StoredText(event.body)),
     )
     statement = (
-        select(leaf.leaf_hash, *columns)
+        select(stored_bytes(leaf.leaf_hash), *columns)
         .select_from(tables.leaf.outerjoin(tables.event, event.id == leaf.row_id))
         .where(leaf.seq >= first, IsCounted(leaf.seq))
         .order_by(leaf.seq)
@@ -83,7 +83,7 @@ def leaf_hashes(
 ) -> Iterator[bytes]:
     """Yield the stored leaf hashes from sequence number `first` to before `end`."""
     leaf = tables.leaf.c
-    statement = select(leaf.leaf_hash).where(leaf.seq >= first, leaf.seq < end)
+    statement = select(stored_bytes(leaf.leaf_hash)).where(leaf.seq >= first, leaf.seq < end)
     return iter(connection.scalars(statement.order_by(leaf.seq)))
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from auditspan.errors import AuditConfigError
 from auditspan.format import KEY_ADDED, TARGET, KeyAddition, Keyring, MacKeys, counted
+from auditspan.storage.checkpoints import latest_checkpoint
 from auditspan.storage.column_forms import IsCounted, StoredText
 from auditspan.storage.leaves import sealed_hashes
 from auditspan.storage.tables import AuditTables
@@ -119,10 +120,8 @@ def _has_no_mac(tables: AuditTables) -> ColumnElement[bool]:
 
 
 def _newest(connection: Connection, tables: AuditTables) -> tuple[int, bytes]:
-    point = tables.checkpoint.c
-    statement = select(point.tree_size, point.root_hash).where(IsCounted(point.tree_size))
-    row = connection.execute(statement.order_by(point.tree_size.desc()).limit(1)).one_or_none()
-    return (row.tree_size, row.root_hash) if row else (0, b"")
+    found = latest_checkpoint(connection, tables)
+    return (found.size, found.root) if found else (0, b"")
 
 
 def _first_with_mac(connection: Connection, tables: AuditTables) -> int | None:

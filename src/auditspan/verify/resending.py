@@ -50,7 +50,7 @@ def resend(
         tables: the audit tables.
         sink: the sink that lacks the events.
         missing: their ids, as `reconcile` reports them.
-        trail: the name of the trail.  [default: the name in its newest signed checkpoint]
+        trail: the name of the trail; by default the name in its newest signed checkpoint.
 
     Raises:
         SinkUnavailableError: the sink is unavailable; events sent before that stay sent.

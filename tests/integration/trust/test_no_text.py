@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from auditspan.delivery.cursors import newest_checkpoint, newest_seq
+from auditspan.reading import check_proof, prove_event, read_inclusion
 from auditspan.storage import snapshot
 from auditspan.telemetry.otlp.files import read_logs
 from auditspan.verify.reconciliation import reconcile
 from integration.trust.conftest import grown
-from integration.trust.world import Trail
+from integration.trust.world import KEY, Trail
 
 SOME = {"event_id": "'017f22e2-79b0-7cc3-98c4-dc0c0c07398f'"}
 COPIED = (
@@ -99,6 +101,21 @@ def test_leaves_and_checkpoints_of_another_type_are_named(
         attack.run(f"UPDATE {change}")
         assert kinds == attack.kinds()
         assert kinds <= attack.kinds(witnessed=True)
+
+
+def test_proof_across_a_leaf_of_another_type_does_not_hold(kept: Trail) -> None:
+    """The proof of another event is made, and checking it names the problem."""
+    with kept.attack() as attack:
+        attack.run("UPDATE audit_leaf SET leaf_hash = 'abc' WHERE seq = 2")
+        connection, tables = attack.connection, kept.tables
+        found = read_inclusion(connection, tables, 0)
+        (event_id,) = attack.connection.execute(select(tables.event.c.event_id).limit(1)).one()
+        proof = prove_event(connection, tables, event_id)
+    assert found is not None
+    assert not found.holds
+    assert proof is not None
+    problem = check_proof(proof.resource(), [KEY.public])
+    assert "the event is not in the tree of the checkpoint" == problem
 
 
 NUMBERS = {

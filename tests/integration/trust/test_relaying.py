@@ -145,6 +145,22 @@ def test_heartbeat_repeats_the_newest_checkpoint(delivered: Trail) -> None:
     assert [] == delivered.report(witnessed=True).findings
 
 
+def test_leaf_with_the_largest_number_is_delivered(fresh: Trail) -> None:
+    """A sequence number that was tampered with does not end the reading of batches."""
+    fresh.write(2)
+    fresh.seal()
+    with fresh.attack() as attack:
+        attack.run(f"UPDATE audit_leaf SET seq = {2**63 - 1} WHERE seq = 1")
+        attack.connection.commit()
+    with fresh.engine.connect() as connection:
+        batches = [
+            outgoing(connection, fresh.tables, after, limit=10, max_bytes=2**20)
+            for after in (-1, 0, 2**63 - 1)
+        ]
+    numbers = [[one.seq for one in batch if isinstance(one, SealedRow)] for batch in batches]
+    assert [[0], [2**63 - 1], []] == numbers
+
+
 def test_checkpoint_without_a_valid_time_is_delivered(fresh: Trail) -> None:
     """A time that was tampered with does not end the delivery of the rows, nor of heartbeats."""
     fresh.write(3)

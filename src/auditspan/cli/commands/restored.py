@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from auditspan.cli.commands.console import PLACE, Failure, places, print_result
 from auditspan.cli.commands.target import Target, on_trail
 from auditspan.seal import IsGrownFrom, LastSignedFile, Sealer
-from auditspan.storage import AuditTables
+from auditspan.storage import AuditTables, latest_checkpoint
 from auditspan.storage.keys import last_signed_file, load_or_create_signing_keys
 from auditspan.storage.locks import read_leases
 from auditspan.tlog import SigningKey, Tree, incarnation_of, split_origin
@@ -111,9 +111,8 @@ def _own_files(settings: TrailSettings) -> tuple[Path, ...]:
 
 def _in_table(connection: Connection, tables: AuditTables) -> int:
     """Return the incarnation of the newest checkpoint."""
-    point = tables.checkpoint.c
-    newest = select(point.note).order_by(point.tree_size.desc()).limit(1)
-    return incarnation_of(connection.scalar(newest))
+    newest = latest_checkpoint(connection, tables)
+    return incarnation_of(newest.note if newest else None)
 
 
 def _in_files(files: Sequence[Path], signers: Sequence[SigningKey]) -> int:
