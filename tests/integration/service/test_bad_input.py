@@ -320,3 +320,9 @@ def test_errors_beyond_the_limit_are_counted(service: RunningService) -> None:
     members = {f"member{number}": 1 for number in range(100)}
     *_, last = problem(service.caller()("POST", "/v1/users", json=members))["errors"]
     assert {"field": "", "message": "81 more errors are not listed"} == last
+
+
+def test_unknown_parameter_of_a_route_without_any(service: RunningService) -> None:
+    """The answer says that the route takes none, and lists no names."""
+    refused = problem(service.caller()("GET", "/v1/roles?at=now"))
+    assert "Unknown parameter 'at': this route takes none." == refused["detail"]
