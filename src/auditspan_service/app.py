@@ -60,6 +60,7 @@ def create_app(settings: Settings | None = None, telemetry: Telemetry | None = N
     app = Flask(__name__, static_folder=None)
     app.extensions[current.EXTENSION] = services
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
+    app.url_map.merge_slashes = False  # a redirect would repeat the client's Host header
     app.json.sort_keys = False  # type: ignore[attr-defined]  # keep the order of members
     _install(app, services)
     for blueprint in _BLUEPRINTS:

@@ -1,4 +1,4 @@
-"""Tables of the service: users, their roles and API keys. All but the last uses are audited."""
+"""Tables of the service: users, their roles and API keys, which are audited, and two others."""
 
 from __future__ import annotations
 
@@ -173,6 +173,23 @@ class KeyUse(Base):
 
     key_id: Mapped[int] = mapped_column(_ID, primary_key=True, autoincrement=False)
     last_used_at: Mapped[datetime] = mapped_column(UtcDateTime())
+
+
+class IdempotencyKey(Base):
+    """`Idempotency-Key` of an executed request, with what the request created.
+
+    It holds no response, which could contain a secret or values that are erased later.
+    """
+
+    __tablename__ = "idempotency_keys"
+    __audit__: ClassVar = Exempt("kept for a day, to recognize repeated requests")
+    __table_args__ = (Index(None, "created_at"),)
+
+    key_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """SHA-256 of the caller and the key."""
+    request_mac: Mapped[str] = mapped_column(String(64))
+    created_id: Mapped[int | None] = mapped_column(_ID)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime())
 
 
 PRIVACY = Privacy(erasable={"label", "client_address", "user_agent"})

@@ -68,9 +68,9 @@ class Key(Document):
 
 
 class IssuedKey(Key):
-    """New API key; `key` is its text, which cannot be retrieved later."""
+    """New API key; `key` is its text, which only the first answer contains."""
 
-    key: str
+    key: str | None
 
     EXAMPLE: ClassVar[Any] = Key.EXAMPLE | {"key": f"ask_3_{'A' * 43}"}
 

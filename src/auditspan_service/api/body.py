@@ -24,11 +24,14 @@ def json_body(*media_types: str) -> object:
 
     Raises:
         Problem: the body is not acceptable JSON.
-        UnsupportedMediaType: the content type is not an accepted one.
+        UnsupportedMediaType: the content type is not an accepted one, or the body is encoded.
         RequestEntityTooLarge: the body is larger than `max_content_length`.
     """
     require_media_type("application/json", *media_types)
-    return strict_json(_data())
+    data = _data()
+    if _encoding() != "identity":
+        raise UnsupportedMediaType("Send the body without Content-Encoding.")
+    return strict_json(data)
 
 
 def require_media_type(*accepted: str) -> None:
@@ -64,12 +67,16 @@ def unpacked_body(*, factor: int) -> bytes:
         UnsupportedMediaType: the body has another Content-Encoding.
         RequestEntityTooLarge: the body, or what it unpacks to, is too large.
     """
-    data, encoding = _data(), request.headers.get("Content-Encoding", "identity").lower()
+    data, encoding = _data(), _encoding()
     if encoding == "identity":
         return data
     if encoding != "gzip":
         raise UnsupportedMediaType("Send the body without Content-Encoding, or with gzip.")
     return _gunzip(data, factor * (request.max_content_length or len(data)))
+
+
+def _encoding() -> str:
+    return request.headers.get("Content-Encoding", "identity").lower()
 
 
 def _gunzip(data: bytes, limit: int) -> bytes:

@@ -5,10 +5,13 @@ A caller can give a key only scopes that it has itself, and that a role of the k
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from http import HTTPStatus
 
 from flask import Blueprint, Response, jsonify, url_for
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
 
 from auditspan_service.accounts import api_keys as use_cases
 from auditspan_service.accounts.key_uses import last_uses
@@ -17,6 +20,7 @@ from auditspan_service.accounts.users import get_user
 from auditspan_service.api.auth import require_scope, requires
 from auditspan_service.api.body import json_body
 from auditspan_service.api.current import services
+from auditspan_service.api.idempotency import once
 from auditspan_service.api.query import parameters
 from auditspan_service.api.resources import key_resource
 from auditspan_service.api.users import row_id, without_body
@@ -33,12 +37,15 @@ def create(id: str) -> Response:
     new = read(NewKey, json_body())
     scopes = checked_scopes(new.scopes, tenant=new.tenant)
     _require_own(scopes)
-    with services().database.writing() as session:
+
+    def create_key(session: Session) -> use_cases.IssuedKey:
         user = get_user(session, row_id(id), lock=True)
         use_cases.require_grantable(scopes, user)
         members = new.model_dump() | {"scopes": scopes}
-        issued = use_cases.issue(session, ApiKey(user=user, is_bounded=True, **members))
-    return _issued(issued)
+        return use_cases.issue(session, ApiKey(user=user, is_bounded=True, **members))
+
+    with services().database.writing() as session:
+        return _issued_once(session, new, create_key)
 
 
 @keys.get("/users/<id>/keys")
@@ -68,11 +75,15 @@ def get(id: str) -> Response:
 @requires("keys:write")
 def rotate(id: str) -> Response:
     """Create a key that replaces this one, which stays valid for `overlap_seconds`."""
-    overlap = timedelta(seconds=read(KeyRotation, json_body()).overlap_seconds)
+    wanted = read(KeyRotation, json_body())
+    overlap = timedelta(seconds=wanted.overlap_seconds)
+
+    def create_key(session: Session) -> use_cases.IssuedKey:
+        return use_cases.rotate_key(session, row_id(id, "key"), overlap=overlap)
+
     with services().database.writing() as session:
         _require_own(use_cases.get_key(session, row_id(id, "key")).scopes)
-        issued = use_cases.rotate_key(session, row_id(id, "key"), overlap=overlap)
-    return _issued(issued)
+        return _issued_once(session, wanted, create_key)
 
 
 @keys.delete("/keys/<id>")
@@ -94,8 +105,20 @@ def _require_own(scopes: list[str]) -> None:
         require_scope(ADMIN if scope == PURGE else scope)
 
 
-def _issued(issued: use_cases.IssuedKey) -> Response:
-    response = jsonify({**key_resource(issued.key, None), "key": issued.text})
+def _issued_once(
+    session: Session, wanted: BaseModel, create: Callable[[Session], use_cases.IssuedKey]
+) -> Response:
+    """Create a key, or answer a repeated request without the text of the key that it created."""
+
+    def created() -> tuple[int, tuple[ApiKey, str | None]]:
+        issued = create(session)
+        return issued.key.id, (issued.key, issued.text)
+
+    def found(id: int) -> tuple[ApiKey, str | None]:
+        return use_cases.get_key(session, id), None
+
+    key, text = once(session, wanted, created, found)
+    response = jsonify({**key_resource(key, None), "key": text})
     response.status_code = HTTPStatus.CREATED
-    response.headers["Location"] = url_for("keys.get", id=issued.key.id)
+    response.headers["Location"] = url_for("keys.get", id=key.id)
     return response

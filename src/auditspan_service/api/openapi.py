@@ -15,6 +15,7 @@ from werkzeug.routing import Rule
 
 from auditspan_service.api.auth import API_PREFIX, required_scope
 from auditspan_service.api.documents import Problem
+from auditspan_service.api.idempotency import HEADER as IDEMPOTENCY_KEY
 from auditspan_service.api.links import links_of
 from auditspan_service.api.operations import OPERATIONS, Operation
 from auditspan_service.api.problems import MEDIA_TYPE
@@ -124,7 +125,7 @@ def _in_headers(operation: Operation) -> Iterator[dict[str, Any]]:
             "required": name in operation.requires,
             "description": description,
             "schema": {"type": "string"},
-            "example": '"1"',
+            "example": "5f2c1e9a" if name == IDEMPOTENCY_KEY else '"1"',
         }
 
 

@@ -134,11 +134,19 @@ class Operation:
 
 _BODY = (400, 408, 413, 415, 422)
 _IF_MATCH = {"If-Match": 'the ETag of the version that was read, such as "3", or *'}
+_IDEMPOTENCY_KEY = {
+    "Idempotency-Key": "a value that the client chooses, such as a UUID: repeating the request "
+    "with it within a day creates nothing more"
+}
 _NEW_USER = {"username": "kim", "email": "kim@example.org", "full_name": "Kim Park"}
 
 OPERATIONS: Mapping[str, Operation] = {
     "users.create": Operation(
-        body=NewUser, example=_NEW_USER, returns={201: accounts.User}, problems=(*_BODY, 409)
+        body=NewUser,
+        example=_NEW_USER,
+        headers=_IDEMPOTENCY_KEY,
+        returns={201: accounts.User},
+        problems=(*_BODY, 409),
     ),
     "users.search": Operation(query=Paged, returns={200: accounts.UserPage}, problems=(400,)),
     "users.get": Operation(
@@ -181,16 +189,18 @@ OPERATIONS: Mapping[str, Operation] = {
     "keys.create": Operation(
         body=NewKey,
         example={"scopes": ["audit:write"], "name": "billing", "tenant": "north"},
+        headers=_IDEMPOTENCY_KEY,
         returns={201: accounts.IssuedKey},
-        problems=(*_BODY, 404),
+        problems=(*_BODY, 404, 409),
     ),
     "keys.search": Operation(returns={200: accounts.KeyList}, problems=(400, 404)),
     "keys.get": Operation(returns={200: accounts.Key}, problems=(400, 404)),
     "keys.rotate": Operation(
         body=KeyRotation,
         example={"overlap_seconds": 3600},
+        headers=_IDEMPOTENCY_KEY,
         returns={201: accounts.IssuedKey},
-        problems=(*_BODY, 404),
+        problems=(*_BODY, 404, 409),
     ),
     "keys.revoke": Operation(returns={204: None}, problems=(404,)),
     "audit_events.search": Operation(

@@ -42,6 +42,11 @@ KINDS: Mapping[str, Kind] = {
         explanation="Query parameters must be known, given once and well-formed. Copy a cursor "
         "unchanged from `next` of a list, and send it with the same filters.",
     ),
+    "malformed-header": Kind(
+        status=HTTPStatus.BAD_REQUEST,
+        title="Invalid header",
+        explanation="`Idempotency-Key` must be 1 to 255 printable ASCII characters.",
+    ),
     "unauthenticated": Kind(
         status=HTTPStatus.UNAUTHORIZED,
         title="Authentication required",
@@ -76,6 +81,12 @@ KINDS: Mapping[str, Kind] = {
         title="Still in use",
         explanation="Something else still needs the object; `detail` says what to do first.",
     ),
+    "already-executed": Kind(
+        status=HTTPStatus.CONFLICT,
+        title="Already executed",
+        explanation="A request with this Idempotency-Key was executed before, and what it created "
+        "was deleted since. Use a new key to create it again.",
+    ),
     "event-conflict": Kind(
         status=HTTPStatus.CONFLICT,
         title="Event id in use",
@@ -100,6 +111,12 @@ KINDS: Mapping[str, Kind] = {
         title="Stale version",
         explanation="The object has changed since it was read. Read it again and repeat the change "
         "with the new ETag in If-Match.",
+    ),
+    "idempotency-key-reused": Kind(
+        status=HTTPStatus.UNPROCESSABLE_ENTITY,
+        title="Idempotency key in use",
+        explanation="The key was sent before with another path or body. Repeat a request "
+        "unchanged, and use a new key for a new one.",
     ),
     "invalid-members": Kind(
         status=HTTPStatus.UNPROCESSABLE_ENTITY,

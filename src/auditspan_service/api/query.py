@@ -46,8 +46,8 @@ def parameters(known: Collection[str]) -> dict[str, str]:
     """
     for name, values in request.args.lists():
         if name not in known:
-            expected = f"one of {', '.join(known)}" if known else "none"
-            raise malformed(f"Unknown parameter {name[:_SHOWN]!r}: expected {expected}.")
+            expected = f"expected one of {', '.join(known)}" if known else "this route takes none"
+            raise malformed(f"Unknown parameter {name[:_SHOWN]!r}: {expected}.")
         if len(values) > 1:
             raise malformed(f"{name} is given more than once.")
         if len(values[0]) > MAX_LENGTH or not values[0].isprintable() or not values[0]:

@@ -6,12 +6,14 @@ import re
 from http import HTTPStatus
 
 from flask import Blueprint, Response, jsonify, url_for
+from sqlalchemy.orm import Session
 
 from auditspan_service.accounts import users as use_cases
 from auditspan_service.api.auth import require_rank, requires
 from auditspan_service.api.body import json_body
 from auditspan_service.api.current import services
 from auditspan_service.api.etags import etag, is_known, require_match
+from auditspan_service.api.idempotency import once
 from auditspan_service.api.pagination import page_response
 from auditspan_service.api.query import page, parameters
 from auditspan_service.api.resources import user_resource
@@ -32,7 +34,9 @@ def create() -> Response:
     """Add a user, and answer 201 with its Location."""
     new = read(NewUser, json_body())
     with services().database.writing() as session:
-        user = use_cases.create_user(session, new)
+        user = once(
+            session, new, lambda: _created(session, new), lambda id: use_cases.get_user(session, id)
+        )
     response = _show(user, HTTPStatus.CREATED)
     response.headers["Location"] = url_for("users.get", id=user.id)
     return response
@@ -76,6 +80,11 @@ def delete(id: str) -> Response:
     with services().database.writing() as session:
         use_cases.delete_user(session, row_id(id), _require_allowed)
     return without_body()
+
+
+def _created(session: Session, new: NewUser) -> tuple[int, User]:
+    user = use_cases.create_user(session, new)
+    return user.id, user
 
 
 def _require_allowed(user: User) -> None:

@@ -52,7 +52,8 @@ def missing(path: str, method: str = "GET", data: bytes | None = None) -> Bad:
 
 def patch(bad: Bad) -> Bad:
     """The same body as a change of an existing user."""
-    return Bad(**{**vars(bad), "method": "PATCH", "path": "/v1/users/{id}", "headers": MATCH})
+    changed = {"method": "PATCH", "path": "/v1/users/{id}", "headers": bad.headers | MATCH}
+    return Bad(**(vars(bad) | changed))
 
 
 BODIES = {
@@ -116,6 +117,15 @@ BODIES = {
     ),
     "no content type": Bad(status=415, kind=None, data=b'{"username": "lee"}', content_type=None),
     "text": Bad(status=415, kind=None, data=b'{"username": "lee"}', content_type="text/plain"),
+    **{
+        f"Content-Encoding: {encoding}": Bad(
+            status=415,
+            kind=None,
+            data=b'{"username": "lee"}',
+            headers={"Content-Encoding": encoding},
+        )
+        for encoding in ("gzip", "br", "gzip, identity", "")
+    },
     "duplicate username": Bad(status=409, kind="duplicate", data=b'{"username": "tester"}'),
 }
 
@@ -188,6 +198,7 @@ CASES = {
     },
     "unknown path": Bad(status=404, kind=None, method="GET", path="/v1/nothing"),
     "unknown path outside": Bad(status=404, kind=None, method="GET", path="/nothing"),
+    "two slashes": Bad(status=404, kind=None, method="GET", path="/v1//users"),
     "trailing slash": Bad(status=404, kind=None, method="GET", path="/v1/users/"),
     "unknown problem": missing("/problems/nothing"),
     **{
@@ -309,3 +320,9 @@ def test_errors_beyond_the_limit_are_counted(service: RunningService) -> None:
     members = {f"member{number}": 1 for number in range(100)}
     *_, last = problem(service.caller()("POST", "/v1/users", json=members))["errors"]
     assert {"field": "", "message": "81 more errors are not listed"} == last
+
+
+def test_unknown_parameter_of_a_route_without_any(service: RunningService) -> None:
+    """The answer says that the route takes none, and lists no names."""
+    refused = problem(service.caller()("GET", "/v1/roles?at=now"))
+    assert "Unknown parameter 'at': this route takes none." == refused["detail"]

@@ -102,6 +102,15 @@ def test_an_export_is_what_the_collector_has(
     assert (2, True) == (again.exit_code, "already exists" in again.stderr)
 
 
+def test_export_to_a_dash_is_written_to_standard_output(
+    exported: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not to a file of that name."""
+    monkeypatch.chdir(tmp_path)
+    assert exported().stdout == exported("--output", "-").stdout
+    assert not (tmp_path / "-").exists()
+
+
 EDITS = {
     "body": ('\\"label\\":\\"kim\\"', '\\"label\\":\\"eve\\"'),
     "sequence number": ('"audit.sequence.number","value":{"intValue":"3"', None),

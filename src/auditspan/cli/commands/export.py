@@ -37,6 +37,7 @@ _FORMS: dict[str, _Write] = {
     "cloudevents": export_cloudevents,
 }
 _UNITS = {"otlp": "records"}
+_STANDARD_OUTPUT = Path("-")
 _BATCH = 512
 _BATCH_BYTES = 1 << 20
 
@@ -46,8 +47,8 @@ _BATCH_BYTES = 1 << 20
     "--output",
     "-o",
     "path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The file to create; it must not exist.  [default: standard output]",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="The file to create, which must not exist; `-` for standard output, the default.",
 )
 @click.option(
     "--since", type=click.IntRange(min=0), default=0, help="Start at this sequence number."
@@ -130,7 +131,7 @@ def _batches(connection: Connection, tables: AuditTables, after: int) -> Iterato
 @contextmanager
 def _opened(path: Path | None) -> Iterator[IO[str]]:
     """Open the output; a file appears under its name only once it is complete."""
-    if path is None:
+    if path is None or path == _STANDARD_OUTPUT:
         yield sys.stdout
         return
     if path.exists():
