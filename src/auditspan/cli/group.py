@@ -74,10 +74,20 @@ class Lazy:
 
 def _imported(place: str) -> click.Command:
     """Import a command; to look for garbage among its modules would take a third of its time."""
-    is_first = place.partition(":")[0] not in sys.modules
-    found: click.Command = resolve_name(place)
-    if is_first:
+    if place.partition(":")[0] in sys.modules:
+        return _resolved(place)
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return _resolved(place)
+    finally:
         gc.freeze()
+        if collects:
+            gc.enable()
+
+
+def _resolved(place: str) -> click.Command:
+    found: click.Command = resolve_name(place)
     return found
 
 

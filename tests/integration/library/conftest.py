@@ -12,7 +12,8 @@ from sqlalchemy import Engine, create_engine, make_url
 from auditspan.storage.tables import audit_tables
 from auditspan.telemetry.span_events import TelemetryErrors
 from integration.library.models import Base
-from integration.library.world import World, compare_once, make_world, sqlite_engine_at
+from integration.library.world import World, make_world, sqlite_engine_at
+from support.compared import compare_once
 from support.postgres import copied_database, empty_database
 
 DATABASES = ("sqlite", "postgresql")
@@ -44,7 +45,7 @@ def postgresql_template() -> Iterator[str]:
 def sqlite_engine(sqlite_template: Path, tmp_path: Path) -> Iterator[Engine]:
     """A SQLite file of the test's own."""
     engine = sqlite_engine_at(Path(shutil.copy(sqlite_template, tmp_path / "application.db")))
-    compare_once(engine)
+    compare_once(engine, Base.metadata)
     yield engine
     engine.dispose()
 
@@ -54,7 +55,7 @@ def postgresql_engine(postgresql_template: str) -> Iterator[Engine]:
     """A PostgreSQL database of the test's own."""
     with copied_database(str(make_url(postgresql_template).database)) as url:
         engine = create_engine(url, pool_size=20)
-        compare_once(engine)
+        compare_once(engine, Base.metadata)
         yield engine
         engine.dispose()
 

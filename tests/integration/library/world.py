@@ -17,8 +17,6 @@ from sqlalchemy import Engine, create_engine, event, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from auditspan import Actor, AuditTrail, MacKey, audit_context
-from auditspan.capture import triggers
-from auditspan.storage import staging_of
 from integration.library.models import KINDS, Base
 from integration.library.shapes import SHAPES
 from support.replay import assert_replays
@@ -120,26 +118,6 @@ def sqlite_engine_at(path: Path) -> Engine:
     event.listen(engine, "connect", connect)
     event.listen(engine, "begin", begin)
     return engine
-
-
-_compared: set[str] = set()
-
-
-def compare_once(engine: Engine) -> None:
-    """Compare the triggers of the application's tables, once for each kind of database.
-
-    An engine compares those of all tables at its first write, which takes longer than most tests;
-    each of them has a copy of the same database.
-    """
-    staging = staging_of(Base.metadata)
-    assert staging is not None
-    if engine.dialect.name not in _compared:
-        with engine.connect() as connection:
-            assert triggers.has_triggers(connection, staging)
-            assert not triggers.has_deferred(connection)
-        _compared.add(engine.dialect.name)
-        return
-    triggers._checked[engine.dialect] = {(staging.metadata, frozenset())}  # noqa: SLF001
 
 
 def make_world(engine: Engine, **options: Any) -> World:

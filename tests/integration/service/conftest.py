@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from auditspan_service.config import Settings
+from auditspan_service.models import Base
+from support.compared import compare_once
 from support.migrated import migrated_sqlite
 from support.postgres import empty_database, migrated_database
 from support.service import RunningService, running_service, settings_at
@@ -65,6 +67,7 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
 def service(settings: Settings) -> Iterator[RunningService]:
     """The service on both databases, one after the other."""
     with running_service(settings) as running:
+        compare_once(running.services.database.engine, Base.metadata)
         yield running
 
 
@@ -72,4 +75,5 @@ def service(settings: Settings) -> Iterator[RunningService]:
 def postgresql_service(tmp_path: Path, postgresql_url: str) -> Iterator[RunningService]:
     """The service on PostgreSQL, where transactions run at the same time."""
     with running_service(settings_at(tmp_path / "data", postgresql_url)) as running:
+        compare_once(running.services.database.engine, Base.metadata)
         yield running

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from auditspan.storage.keys import rotate_mac_key
 from auditspan_service.cli import main
 from auditspan_service.config import Settings
+from support.one_database import ONE_DATABASE
 from support.service import Caller, RunningService, problem, running_service
 
 MEMBERS = [
@@ -110,6 +111,7 @@ IMPOSSIBLE = {
 }
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("query", IMPOSSIBLE)
 def test_a_filter_that_no_event_can_pass_is_refused(service: RunningService, query: str) -> None:
     """With a sentence, and not with an empty list."""
@@ -172,6 +174,7 @@ OTHER_LISTS = [
 ]
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("path", OTHER_LISTS)
 def test_cursor_is_bound_to_its_list_and_filters(service: RunningService, path: str) -> None:
     """A cursor of one search is refused by every other."""

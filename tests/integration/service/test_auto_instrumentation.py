@@ -105,7 +105,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(tmp_path_factory.mktemp("instrumented"))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command", ["up", "serve", pytest.param("gunicorn", marks=pytest.mark.slow)]
+)
 def test_an_instrumented_service_links_to_the_span_of_its_client(runs: Runs, command: str) -> None:
     """The server span has a trace of its own, and a link to the span that the client claimed."""
     server, *_ = runs.spans(command)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from support.one_database import ONE_DATABASE
 from support.service import Caller, RunningService, problem
 
 JSON = "application/json"
@@ -239,6 +240,7 @@ def complaint(name: str, bad: Bad, response: Any) -> str | None:
     return None
 
 
+@ONE_DATABASE
 def test_every_bad_request(service: RunningService) -> None:
     """Each bad request gets its problem document, and the tables are what they were."""
     kim = service.caller()
@@ -300,6 +302,7 @@ HUGE = {
 }
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 @pytest.mark.parametrize("members", HUGE.values(), ids=HUGE)
 def test_answer_to_a_huge_body_is_small(

@@ -7,6 +7,7 @@ from typing import NoReturn
 import pytest
 from flask import abort
 
+from support.one_database import ONE_DATABASE
 from support.service import RunningService, problem
 
 FIREFOX = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -36,6 +37,7 @@ def failing(service: RunningService) -> RunningService:
     return service
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(("method", "path", "status", "detail"), ERRORS)
 def test_browser_gets_a_page_for_an_error(
     failing: RunningService, method: str, path: str, status: int, detail: str

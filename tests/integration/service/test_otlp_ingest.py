@@ -22,6 +22,7 @@ from opentelemetry.proto.common.v1.common_pb2 import (
 )
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
+from support.one_database import ONE_DATABASE
 from support.service import Caller, RunningService
 
 PATH = "/v1/logs"
@@ -293,6 +294,7 @@ ERRORS: dict[str, tuple[int, bytes, dict[str, str]]] = {
 }
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(("status", "data", "headers"), ERRORS.values(), ids=ERRORS)
 def test_error_is_answered_with_a_status_message(
     service: RunningService, shop: Caller, status: int, data: bytes, headers: dict[str, str]

@@ -12,6 +12,7 @@ from werkzeug.test import TestResponse
 
 from auditspan import Actor, audit_context
 from auditspan_service.accounts.api_keys import revoke_key
+from support.one_database import ONE_DATABASE
 from support.service import RunningService
 
 _TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
@@ -115,6 +116,7 @@ def test_signing_out_needs_its_form(service: RunningService) -> None:
     assert 302 == client.get("/").status_code
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     "wanted", ["//evil.example", "https://evil.example", "/\\evil.example", "x"]
 )

@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 from auditspan import Actor, audit_context
 from auditspan.storage import LEASE_PREFIX
 from integration.service.test_purged_events import settle
+from support.one_database import ONE_DATABASE
 from support.service import Caller, RunningService, problem
 
 PATH = "/v1/retention"
@@ -94,6 +95,7 @@ def test_repeated_authorisation_records_one_event(service: RunningService, purge
     assert len(purges(service)) == 1
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     ("members", "field"),
     [

@@ -10,6 +10,7 @@ from auditspan_service.accounts.principals import Principal
 from auditspan_service.accounts.scopes import NOT_WITH_PURGE, separated
 from auditspan_service.errors import InvalidInputError
 from integration.service.test_accounts import holder
+from support.one_database import ONE_DATABASE
 from support.service import Caller, RunningService
 
 PLAN = "/v1/retention?before=2020-01-01"
@@ -20,6 +21,7 @@ def purger(service: RunningService) -> Caller:
     return service.caller("audit:purge", username="purger")
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("scope", sorted(NOT_WITH_PURGE))
 def test_key_that_writes_and_purges_is_refused(service: RunningService, scope: str) -> None:
     """In one key, and in two keys of one user."""

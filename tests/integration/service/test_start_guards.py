@@ -167,7 +167,7 @@ def test_up_refuses_a_missing_trigger_without_the_override(tmp_path: Path) -> No
     assert f"WARNING: started anyway, because {OVERRIDE} is set" in said
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("database", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"])
 def test_up_works_as_the_owner(tmp_path: Path, database: str) -> None:
     """It makes the tables itself: on PostgreSQL it says that its role owns them, and starts."""
     settings = {"AUDITSPAN_SINK": "file", OVERRIDE: "0"}

@@ -89,7 +89,7 @@ def test_given_collector_is_used(audit_collector):
 """
 
 
-@pytest.mark.parametrize("has_collector", [True, False])
+@pytest.mark.parametrize("has_collector", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_fixtures_collect_in_parallel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_collector: bool
 ) -> None:

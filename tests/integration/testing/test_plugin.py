@@ -67,7 +67,13 @@ def run_pytest(directory: Path) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("installed", [False, True], ids=["by name", "by entry point as well"])
+@pytest.mark.parametrize(
+    "installed",
+    [
+        pytest.param(False, id="by name", marks=pytest.mark.slow),
+        pytest.param(True, id="by entry point as well"),
+    ],
+)
 def test_the_page_is_true(
     project: Path, monkeypatch: pytest.MonkeyPatch, *, installed: bool
 ) -> None:
@@ -85,7 +91,9 @@ def test_the_page_is_true(
     assert re.search(r"\b13 passed in", said), said
 
 
-@pytest.mark.parametrize("fixture", ["audit_trail", "audit_bind"])
+@pytest.mark.parametrize(
+    "fixture", ["audit_trail", pytest.param("audit_bind", marks=pytest.mark.slow)]
+)
 def test_missing_fixture_is_named(project: Path, fixture: str) -> None:
     """Without a fixture of the application, the error names it and what it is to return."""
     conftest = project / "conftest.py"

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 import click
 
 from auditspan.cli.commands.console import say_lines
 from auditspan.cli.commands.starting import await_ready
+from auditspan.cli.commands.stop_signal import StopSignal, stop_signal
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.options import data_option
 
@@ -33,21 +30,8 @@ def worker(target: Target) -> None:
             _work(target, stopped)
 
 
-def _work(target: Target, stopped: threading.Event) -> None:
+def _work(target: Target, stopped: StopSignal) -> None:
     with target.telemetry(), target.opened_engine() as engine, target.worker(engine):
         _say(f"worker running, sink {target.settings.sink}")
         stopped.wait()
         _say("stopping")
-
-
-@contextmanager
-def stop_signal() -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C and SIGTERM set; restore the previous handlers afterwards."""
-    stopped = threading.Event()
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = {kind: signal.signal(kind, lambda *_: stopped.set()) for kind in kinds}
-    try:
-        yield stopped
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)

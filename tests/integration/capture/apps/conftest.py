@@ -7,6 +7,14 @@ from pathlib import Path
 import pytest
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what applications do alone on PostgreSQL: SQLite is enough to compare with."""
+    for item in items:
+        if {"postgresql", "alone"} <= {*item.nodeid.rpartition("[")[2].strip("]").split("-")}:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database."""
