@@ -125,7 +125,7 @@ def test_a_filter_that_no_event_can_pass_is_refused(service: RunningService, que
 def test_parameter_of_a_route_that_takes_none_is_refused(service: RunningService) -> None:
     """The message says that there are none."""
     refused = problem(service.caller()("GET", "/v1/checkpoints/latest?limit=1"))
-    assert (400, "Unknown parameter 'limit': expected none.") == (
+    assert (400, "Unknown parameter 'limit': this route takes none.") == (
         refused["status"],
         refused["detail"],
     )
