@@ -1,7 +1,8 @@
 """Proxy settings for all outbound HTTP of auditspan.
 
-HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY keep their usual meaning, and NO_PROXY may also name
-networks such as 10.0.0.0/8. A loopback address is never reached through a proxy.
+HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY keep their usual meaning. NO_PROXY may also name
+networks such as 10.0.0.0/8 and domains such as *.example.org, and its entries may be separated by
+spaces. A loopback address is never reached through a proxy.
 """
 
 from __future__ import annotations
@@ -68,9 +69,11 @@ def is_loopback(host: str) -> bool:
 
 
 def _is_exempt(parts: SplitResult, proxies: dict[str, str]) -> bool:
-    if proxy_bypass_environment(parts.netloc.rpartition("@")[2], proxies):
+    entries = proxies.get("no", "").replace(",", " ").split()
+    suffixes = (entry.removeprefix("*") if entry.startswith("*.") else entry for entry in entries)
+    host = parts.netloc.rpartition("@")[2]
+    if proxy_bypass_environment(host, proxies | {"no": ",".join(suffixes)}):
         return True
-    entries = [entry.strip() for entry in proxies.get("no", "").split(",")]
     return "*" in entries or any(_contains(entry, parts.hostname or "") for entry in entries)
 
 

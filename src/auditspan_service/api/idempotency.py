@@ -127,7 +127,7 @@ def _hash(key: str) -> str:
 
 
 def _mac(key: MacKey, wanted: BaseModel) -> str:
-    """Return the MAC of the request; from a plain hash, short values could be guessed."""
+    """Return the MAC of the request; from a plain hash, a short body could be guessed."""
     text = canonical_json([request.method, request.path, wanted.model_dump(mode="json")])
     message = b"auditspan-idempotency\0" + text.encode()
     return hmac.new(key.secret, message, hashlib.sha256).hexdigest()

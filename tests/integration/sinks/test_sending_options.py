@@ -136,7 +136,17 @@ def test_loopback_is_never_reached_by_proxy(monkeypatch: pytest.MonkeyPatch, hos
     assert proxy_for(f"http://{host}:4319/v1/audit") is None
 
 
-@pytest.mark.parametrize("exempt", ["*", "collector.example", ".example", "10.0.0.0/8"])
+@pytest.mark.parametrize(
+    "exempt",
+    [
+        "*",
+        "collector.example",
+        ".example",
+        "*.example",
+        "a.example collector.example",
+        "10.0.0.0/8",
+    ],
+)
 def test_no_proxy_names_hosts_and_networks(monkeypatch: pytest.MonkeyPatch, exempt: str) -> None:
     """A host or network of NO_PROXY is reached directly."""
     monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
