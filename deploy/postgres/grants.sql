@@ -17,7 +17,7 @@ GRANT SELECT ON alembic_version TO auditspan_app, auditspan_worker, auditspan_au
 
 -- The service: its own tables, and new rows in the trail. The database sets id, transaction id and time
 -- of an audit row, so the service has no privilege to set them.
-GRANT SELECT, INSERT, UPDATE, DELETE ON users, api_keys, roles, user_roles, api_key_uses TO auditspan_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON users, api_keys, roles, user_roles, api_key_uses, idempotency_keys TO auditspan_app;
 GRANT SELECT ON audit_event, audit_leaf, audit_checkpoint, audit_delivery, audit_delivery_status, audit_quarantine TO auditspan_app;
 GRANT INSERT (
     event_id, occurred_at, actor_type, actor_id, action, outcome, target_type, target_id,

@@ -1,4 +1,4 @@
-"""Tables of the service: users, their roles and API keys. All but the last uses are audited."""
+"""Tables of the service: users, roles and API keys, which are audited, and what requests leave."""
 
 from __future__ import annotations
 
@@ -173,6 +173,19 @@ class KeyUse(Base):
 
     key_id: Mapped[int] = mapped_column(_ID, primary_key=True, autoincrement=False)
     last_used_at: Mapped[datetime] = mapped_column(UtcDateTime())
+
+
+class IdempotencyKey(Base):
+    """Claim of an `Idempotency-Key` by the request that has created an object, kept for a day."""
+
+    __tablename__ = "idempotency_keys"
+    __audit__: ClassVar = Exempt("names, for a day, a request whose change is audited")
+    __table_args__ = (Index(None, "created_at"),)
+
+    key_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    request_hash: Mapped[str] = mapped_column(String(64))
+    object_id: Mapped[int | None] = mapped_column(BigInteger())
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime())
 
 
 PRIVACY = Privacy(erasable={"label", "client_address", "user_agent"})

@@ -166,7 +166,7 @@ def test_the_tables_of_alembic_and_of_the_trail_are_not_listed(base: Any) -> Non
 def test_another_application_is_left_alone(base: Any) -> None:
     """Only what is on the metadata in question is listed."""
     model(base, "Invoice", decision=True)
-    assert {"ApiKey", "KeyUse", "None", "Role", "User"} == {
+    assert {"ApiKey", "IdempotencyKey", "KeyUse", "None", "Role", "User"} == {
         str(one.model).rpartition(".")[2] for one in coverage(ServiceBase.metadata)
     }
 
@@ -258,7 +258,8 @@ def test_the_models_of_the_service_are_covered() -> None:
     assert 0 == done.exit_code
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [
-        *(("audited", "api_key"), ("exempt", None), ("audited", "role"), ("audited", "user")),
+        *(("audited", "api_key"), ("exempt", None), ("exempt", None)),
+        *(("audited", "role"), ("audited", "user")),
         ("audited", "user"),  # the roles of a user
     ] == [(row["decision"], row["type"]) for row in rows]
     assert {"model", "table", "decision", "type", "reason", "advice"} == set(rows[0])

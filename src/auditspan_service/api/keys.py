@@ -5,10 +5,13 @@ A caller can give a key only scopes that it has itself, and that a role of the k
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from http import HTTPStatus
 
 from flask import Blueprint, Response, jsonify, url_for
+from pydantic import BaseModel
+from sqlalchemy.orm import Session
 
 from auditspan_service.accounts import api_keys as use_cases
 from auditspan_service.accounts.key_uses import last_uses
@@ -17,6 +20,7 @@ from auditspan_service.accounts.users import get_user
 from auditspan_service.api.auth import require_scope, requires
 from auditspan_service.api.body import json_body
 from auditspan_service.api.current import services
+from auditspan_service.api.idempotency import claim
 from auditspan_service.api.query import parameters
 from auditspan_service.api.resources import key_resource
 from auditspan_service.api.users import row_id, without_body
@@ -33,12 +37,14 @@ def create(id: str) -> Response:
     new = read(NewKey, json_body())
     scopes = checked_scopes(new.scopes, tenant=new.tenant)
     _require_own(scopes)
-    with services().database.writing() as session:
+
+    def issue(session: Session) -> use_cases.IssuedKey:
         user = get_user(session, row_id(id), lock=True)
         use_cases.require_grantable(scopes, user)
         members = new.model_dump() | {"scopes": scopes}
-        issued = use_cases.issue(session, ApiKey(user=user, is_bounded=True, **members))
-    return _issued(issued)
+        return use_cases.issue(session, ApiKey(user=user, is_bounded=True, **members))
+
+    return _issued_once(new, issue)
 
 
 @keys.get("/users/<id>/keys")
@@ -68,11 +74,14 @@ def get(id: str) -> Response:
 @requires("keys:write")
 def rotate(id: str) -> Response:
     """Create a key that replaces this one, which stays valid for `overlap_seconds`."""
-    overlap = timedelta(seconds=read(KeyRotation, json_body()).overlap_seconds)
-    with services().database.writing() as session:
+    wanted = read(KeyRotation, json_body())
+
+    def issue(session: Session) -> use_cases.IssuedKey:
         _require_own(use_cases.get_key(session, row_id(id, "key")).scopes)
-        issued = use_cases.rotate_key(session, row_id(id, "key"), overlap=overlap)
-    return _issued(issued)
+        overlap = timedelta(seconds=wanted.overlap_seconds)
+        return use_cases.rotate_key(session, row_id(id, "key"), overlap=overlap)
+
+    return _issued_once(wanted, issue)
 
 
 @keys.delete("/keys/<id>")
@@ -94,8 +103,14 @@ def _require_own(scopes: list[str]) -> None:
         require_scope(ADMIN if scope == PURGE else scope)
 
 
-def _issued(issued: use_cases.IssuedKey) -> Response:
-    response = jsonify({**key_resource(issued.key, None), "key": issued.text})
-    response.status_code = HTTPStatus.CREATED
-    response.headers["Location"] = url_for("keys.get", id=issued.key.id)
+def _issued_once(wanted: BaseModel, issue: Callable[[Session], use_cases.IssuedKey]) -> Response:
+    """Issue a key, once for the Idempotency-Key; a repeat is answered without the key's text."""
+    with services().database.writing() as session:
+        found = claim(session, wanted)
+        issued = issue(session) if found.object_id is None else None
+        key = issued.key if issued else use_cases.get_key(session, found.object_id or 0)
+        found.remember(key.id)
+    response = jsonify({**key_resource(key, None), **({"key": issued.text} if issued else {})})
+    response.status_code = HTTPStatus.CREATED if issued else HTTPStatus.OK
+    response.headers["Location"] = url_for("keys.get", id=key.id)
     return response

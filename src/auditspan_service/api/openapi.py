@@ -14,7 +14,7 @@ from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
 from auditspan_service.api.auth import API_PREFIX, required_scope
-from auditspan_service.api.documents import Problem
+from auditspan_service.api.documents import EXAMPLE_ID, Problem
 from auditspan_service.api.links import links_of
 from auditspan_service.api.operations import OPERATIONS, Operation
 from auditspan_service.api.problems import MEDIA_TYPE
@@ -124,7 +124,7 @@ def _in_headers(operation: Operation) -> Iterator[dict[str, Any]]:
             "required": name in operation.requires,
             "description": description,
             "schema": {"type": "string"},
-            "example": '"1"',
+            "example": EXAMPLE_ID if name == "Idempotency-Key" else '"1"',
         }
 
 

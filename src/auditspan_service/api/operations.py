@@ -134,11 +134,16 @@ class Operation:
 
 _BODY = (400, 408, 413, 415, 422)
 _IF_MATCH = {"If-Match": 'the ETag of the version that was read, such as "3", or *'}
+_ONCE = {"Idempotency-Key": "a new UUID; a repeat of the request with it creates nothing"}
 _NEW_USER = {"username": "kim", "email": "kim@example.org", "full_name": "Kim Park"}
 
 OPERATIONS: Mapping[str, Operation] = {
     "users.create": Operation(
-        body=NewUser, example=_NEW_USER, returns={201: accounts.User}, problems=(*_BODY, 409)
+        body=NewUser,
+        example=_NEW_USER,
+        headers=_ONCE,
+        returns={201: accounts.User, 200: accounts.User},
+        problems=(*_BODY, 404, 409),
     ),
     "users.search": Operation(query=Paged, returns={200: accounts.UserPage}, problems=(400,)),
     "users.get": Operation(
@@ -181,7 +186,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "keys.create": Operation(
         body=NewKey,
         example={"scopes": ["audit:write"], "name": "billing", "tenant": "north"},
-        returns={201: accounts.IssuedKey},
+        headers=_ONCE,
+        returns={201: accounts.IssuedKey, 200: accounts.Key},
         problems=(*_BODY, 404),
     ),
     "keys.search": Operation(returns={200: accounts.KeyList}, problems=(400, 404)),
@@ -189,7 +195,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "keys.rotate": Operation(
         body=KeyRotation,
         example={"overlap_seconds": 3600},
-        returns={201: accounts.IssuedKey},
+        headers=_ONCE,
+        returns={201: accounts.IssuedKey, 200: accounts.Key},
         problems=(*_BODY, 404),
     ),
     "keys.revoke": Operation(returns={204: None}, problems=(404,)),

@@ -106,6 +106,12 @@ KINDS: Mapping[str, Kind] = {
         title="Invalid members",
         explanation="`errors` lists the invalid members of the body and the reason for each.",
     ),
+    "idempotency-key-reused": Kind(
+        status=HTTPStatus.UNPROCESSABLE_ENTITY,
+        title="Idempotency key reused",
+        explanation="The Idempotency-Key belongs to an earlier request with another path or body. "
+        "Send a new key with a new request, and the same key only with a repeat.",
+    ),
     "precondition-required": Kind(
         status=HTTPStatus.PRECONDITION_REQUIRED,
         title="If-Match is missing",

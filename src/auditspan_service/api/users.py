@@ -12,6 +12,7 @@ from auditspan_service.api.auth import require_rank, requires
 from auditspan_service.api.body import json_body
 from auditspan_service.api.current import services
 from auditspan_service.api.etags import etag, is_known, require_match
+from auditspan_service.api.idempotency import claim
 from auditspan_service.api.pagination import page_response
 from auditspan_service.api.query import page, parameters
 from auditspan_service.api.resources import user_resource
@@ -29,11 +30,14 @@ _MERGE_PATCH = "application/merge-patch+json"  # RFC 7396: what PATCH does here
 @users.post("")
 @requires("users:write")
 def create() -> Response:
-    """Add a user, and answer 201 with its Location."""
+    """Add a user, and answer 201 with its Location; a repeat is answered with 200."""
     new = read(NewUser, json_body())
     with services().database.writing() as session:
-        user = use_cases.create_user(session, new)
-    response = _show(user, HTTPStatus.CREATED)
+        found = claim(session, new)
+        known = found.object_id
+        user = use_cases.get_user(session, known) if known else use_cases.create_user(session, new)
+        found.remember(user.id)
+    response = _show(user, HTTPStatus.OK if known else HTTPStatus.CREATED)
     response.headers["Location"] = url_for("users.get", id=user.id)
     return response
 

@@ -59,14 +59,14 @@ def test_db(place: Place) -> None:
     assert before.exit_code == (2 if sqlite else 1)
     assert "auditspan db upgrade" in before.stdout + before.stderr
 
-    applied = ["0001", "0002", "0003"]
-    assert place.objects("db", "upgrade") == [{"before": None, "after": "0003", "applied": applied}]
-    assert place.objects("db", "upgrade") == [{"before": "0003", "after": "0003", "applied": []}]
+    applied = ["0001", "0002", "0003", "0004"]
+    assert place.objects("db", "upgrade") == [{"before": None, "after": "0004", "applied": applied}]
+    assert place.objects("db", "upgrade") == [{"before": "0004", "after": "0004", "applied": []}]
     (checked,) = place.objects("db", "check")
     # On PostgreSQL the tests are its superuser: that is told, and does not count here.
     assert [one["kind"] for one in checked.pop("findings")] == ([] if sqlite else ["role"])
-    assert checked == {"ok": True, "current": "0003", "head": "0003", "pending": []}
-    assert place.run("db", "upgrade").stdout == "Nothing to do: the database is already at 0003.\n"
+    assert checked == {"ok": True, "current": "0004", "head": "0004", "pending": []}
+    assert place.run("db", "upgrade").stdout == "Nothing to do: the database is already at 0004.\n"
 
 
 def test_keys(ready: Place) -> None:

@@ -34,7 +34,7 @@ from auditspan_service.models import Base
 from support.postgres import empty_database
 
 _MIGRATIONS = Path(migrate.__file__).parent / "migrations"
-STEPS = ("0001", "0002", "0003")
+STEPS = ("0001", "0002", "0003", "0004")
 
 
 @contextmanager
