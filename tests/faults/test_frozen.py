@@ -62,8 +62,8 @@ def trail(cluster: Cluster, tmp_path: Path) -> Iterator[Trail]:
 @pytest.fixture
 def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let leases and locks of this process expire sooner."""
-    for module in ("leases", "locks"):
-        monkeypatch.setattr(f"auditspan.storage.{module}.DURATION", SHORT)
+    for module in ("leases", "sealer_lock"):
+        monkeypatch.setattr(f"auditspan.storage.locks.{module}.DURATION", SHORT)
     monkeypatch.setattr("auditspan.storage.locks.leases.RENEWAL", SHORT / 8)
 
 

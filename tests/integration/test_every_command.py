@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,7 +94,22 @@ def test_export_writes_other_forms(place: Place, form: str, lines: int) -> None:
     assert (0, lines) == (done.exit_code, len(done.stdout.splitlines()))
     assert f"{lines} lines written, 0 left out" in done.stderr
     refused = place.run("export", "--format", form, "--since", "1")
-    assert (2, True) == (refused.exit_code, "--since needs the form otlp" in refused.stderr)
+    assert (2, True) == (refused.exit_code, "--since N needs the form otlp" in refused.stderr)
+
+
+def test_export_has_the_filters_of_a_search(place: Place) -> None:
+    """Only the matching events are written; OTLP, which is always complete, refuses a filter."""
+    first, _ = place.objects("events")
+    options = (
+        ("--trace-id", first["trace_id"]) if first["trace_id"] else ("--tx-id", first["tx_id"])
+    )
+    found = place.run("export", "--format", "cloudevents", *options, "--since", "2000-01-01")
+    matching = place.objects("events", *options)
+    ids = [json.loads(line)["id"] for line in found.stdout.splitlines()]
+    assert [one["event_id"] for one in matching] == ids
+    assert [] == place.run("export", "--format", "ocsf", "--since", "2999-01-01").stdout.split()
+    refused = place.run("export", *options)
+    assert (2, True) == (refused.exit_code, "Filters need another form" in refused.stderr)
 
 
 def test_checkpoint_prints_the_newest_and_the_keys(place: Place) -> None:

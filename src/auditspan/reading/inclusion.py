@@ -65,7 +65,7 @@ def read_inclusion(connection: Connection, tables: AuditTables, seq: int) -> Inc
 def _proof(connection: Connection, tables: AuditTables, seq: int, size: int) -> tuple[bytes, ...]:
     try:
         return tuple(span_root(connection, tables, span) for span in inclusion_spans(seq, size))
-    except AuditBodyError:
+    except (AuditBodyError, ValueError):  # leaves are missing, or the number is none of a leaf
         return ()
 
 

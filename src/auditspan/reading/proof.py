@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from auditspan.errors import AuditConfigError, NotSealedError
+from auditspan.errors import AuditBodyError, AuditConfigError, NotSealedError
 from auditspan.format import Json, SealedLeaf
 from auditspan.reading.span_roots import span_root
 from auditspan.storage import (
@@ -84,7 +84,7 @@ def prove_event(
     Raises:
         AuditConfigError: `from_size` is not the size of an earlier tree.
         NotSealedError: no checkpoint covers the event yet.
-        AuditBodyError: leaves are missing.
+        AuditBodyError: leaves are missing, or the event has the number of none.
     """
     event = get_event(connection, tables, event_id)
     seq = event.seq if event else purged_seq(connection, tables, event_id)
@@ -93,6 +93,8 @@ def prove_event(
     newest = latest_checkpoint(connection, tables)
     if seq is None or newest is None or seq >= newest.size:
         raise NotSealedError
+    if seq < 0:
+        raise AuditBodyError(f"invalid sequence number {seq} of the event: run `auditspan verify`")
     if from_size is not None and not 0 < from_size <= newest.size:
         raise AuditConfigError(f"from_size must be from 1 to {newest.size}, the newest tree size")
     size = newest.size

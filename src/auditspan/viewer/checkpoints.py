@@ -60,7 +60,7 @@ def read_checkpoints(
                 tables.event, event.id == leaf.row_id
             )
         )
-        .where(IsCounted(point.tree_size))
+        .where(IsCounted(point.tree_size), point.tree_size >= 0)
         .order_by(point.tree_size.desc())
         .limit(limit)
     )

@@ -100,6 +100,12 @@ KINDS: Mapping[str, Kind] = {
         explanation="No checkpoint covers the event yet, so there is no proof of it. Ask again "
         "after the time in Retry-After; if it stays so, the worker does not run (see /readyz).",
     ),
+    "damaged-trail": Kind(
+        status=HTTPStatus.CONFLICT,
+        title="Damaged trail",
+        explanation="Leaves of the trail are missing, so the event cannot be proven. `auditspan "
+        "verify` reports what is missing or was changed.",
+    ),
     "purge-refused": Kind(
         status=HTTPStatus.CONFLICT,
         title="Purge not authorised",

@@ -7,13 +7,13 @@ import re
 from flask import Blueprint, Response, jsonify
 from sqlalchemy import Connection
 
-from auditspan import AuditConfigError, NotSealedError
+from auditspan import AuditBodyError, AuditConfigError, NotSealedError
 from auditspan.reading import EventProof, prove_event
 from auditspan.storage import get_event, latest_checkpoint
 from auditspan_service.api.audit_events import find_one, is_visible, uuid_of
 from auditspan_service.api.auth import requires, tenant
 from auditspan_service.api.current import services
-from auditspan_service.api.problems import not_sealed
+from auditspan_service.api.problems import Problem, not_sealed
 from auditspan_service.api.query import malformed, parameters
 from auditspan_service.errors import NotFoundError
 
@@ -41,6 +41,8 @@ def prove(event_id: str) -> Response:
         raise not_sealed("The event is committed, but no checkpoint covers it yet.") from None
     except AuditConfigError as error:
         raise malformed(error.sentence) from error
+    except AuditBodyError as error:
+        raise Problem.of("damaged-trail", error.sentence) from error
     if proof is None:
         raise NotFoundError("No event has this id.")
     return jsonify(proof.resource())

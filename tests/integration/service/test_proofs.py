@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import select, text
 
 from auditspan.reading import check_proof
 from auditspan.seal import Sealer
@@ -15,6 +16,7 @@ from auditspan.storage.keys import load_or_create_signing_keys
 from auditspan.tlog import Checkpoint, SigningKey, Tree, open_note
 from auditspan_service.cli import main
 from auditspan_service.config import Settings
+from support.attacker import take_guards_away
 from support.migrated import migrated_sqlite
 from support.service import Caller, RunningService, problem, running_service, settings_at
 
@@ -164,6 +166,22 @@ def test_event_without_a_checkpoint_has_no_proof_yet(trail: Trail) -> None:
     for size in ("0", "-1", "x", "99999", "9" * 30):
         refused = trail.caller("GET", f"{EVENTS}/{event_id}/proof?from_size={size}")
         assert 400 == problem(refused)["status"]
+
+
+@pytest.mark.parametrize("damage", ["DELETE FROM audit_leaf", "UPDATE audit_leaf SET seq = -5"])
+def test_event_across_missing_leaves_is_not_proven(trail: Trail, damage: str) -> None:
+    """The answer says that the trail is damaged, and what reports it."""
+    first, second, third = trail.record(3)
+    tables = trail.service.services.trail.tables
+    with trail.service.services.database.engine.begin() as connection:
+        take_guards_away(connection)
+        of_second = select(tables.event.c.id).where(tables.event.c.event_id == second)
+        row_id = connection.execute(of_second).scalar_one()
+        connection.execute(text(f"{damage} WHERE row_id = :row_id"), {"row_id": row_id})
+    for event_id in (first, second, third)[:: 2 if damage.startswith("DELETE") else 1]:
+        refused = problem(trail.caller("GET", f"{EVENTS}/{event_id}/proof"))
+        assert (409, "/problems/damaged-trail") == (refused["status"], refused["type"])
+        assert "auditspan verify" in refused["detail"]
 
 
 def test_history_of_an_object_is_in_the_order_of_its_changes(trail: Trail) -> None:

@@ -150,7 +150,7 @@ def test_leaf_with_the_largest_number_is_delivered(fresh: Trail) -> None:
     fresh.write(2)
     fresh.seal()
     with fresh.attack() as attack:
-        attack.run(f"UPDATE audit_leaf SET seq = {2**63 - 1} WHERE seq = 1")  # noqa: S608
+        attack.run("UPDATE audit_leaf SET seq = :last WHERE seq = 1", last=2**63 - 1)
         attack.connection.commit()
     with fresh.engine.connect() as connection:
         batches = [

@@ -55,6 +55,20 @@ def test_an_event_that_was_changed_is_not_proven(fresh_shop: Shop) -> None:
     assert ("The proof FAILED" in page, "The row is unchanged" in page) == (True, False)
 
 
+def test_numbers_below_zero_are_shown_as_damage(fresh_shop: Shop) -> None:
+    """An event with such a number is not proven, and such a checkpoint is not listed."""
+    signed_in(fresh_shop, "kim").post("/customers", data={"name": "Grace"})
+    seal_and_deliver(fresh_shop)
+    auditor = Auditor(fresh_shop)
+    [event] = auditor.events()
+    with fresh_shop.engine.begin() as connection:
+        take_guards_away(connection)
+        connection.execute(text("UPDATE audit_leaf SET seq = -5"))
+        connection.execute(text("UPDATE audit_checkpoint SET tree_size = -5"))
+    assert "The row is unchanged" not in auditor.page(f"/events/{event.event_id}/proof")
+    assert "-5" not in auditor.page("/integrity")
+
+
 def test_an_event_that_is_not_sealed_is_not_proven(fresh_shop: Shop) -> None:
     """Without a worker, the check says that the event is not sealed yet."""
     signed_in(fresh_shop, "kim").post("/customers", data={"name": "Grace"})

@@ -13,17 +13,15 @@ import click
 from sqlalchemy import Connection
 
 from auditspan.cli.commands.console import Failure, print_object, say, wants_json
+from auditspan.cli.commands.criteria import criteria, filter_of
 from auditspan.cli.commands.follower import Follower
 from auditspan.cli.commands.table import Link, Table, print_document, print_rows
 from auditspan.cli.commands.target import Events, Search, Target, Trail, on_trail
 from auditspan.cli.commands.times import as_time
-from auditspan.cli.commands.trace import as_trace_id
 from auditspan.cli.commands.trace_links import TraceUrl, trace_urls, with_trace_url
-from auditspan.errors import AuditConfigError
-from auditspan.format import OUTCOMES, printable, printable_json
-from auditspan.reading import by_id_or_label, require_possible
+from auditspan.format import printable, printable_json
+from auditspan.reading import by_id_or_label
 from auditspan.storage import (
-    EXCLUDABLE,
     AuditTables,
     EventFilter,
     Purge,
@@ -45,36 +43,12 @@ _WIDTH = 80
 _NARROW = {"actor": 10, "action": 16, "target": 11}
 """The largest widths of some columns on a narrow terminal."""
 
-_EXCLUSIONS = tuple(f"not_{name}" for name in EXCLUDABLE)
 _FOLLOW_SECONDS = 0.5
 
 
-def _exclusions(command: Callable[..., None]) -> Callable[..., None]:
-    """Add an option `--not-…` for each criterion that can exclude events."""
-    for name in reversed(EXCLUDABLE):
-        option = f"--not-{name.replace('_', '-')}"
-        check = as_trace_id if name == "trace_id" else None
-        text = f"Leave out events that --{name.replace('_', '-')} would find."
-        command = click.option(option, callback=check, help=text)(command)
-    return command
-
-
 @click.command()
-@click.option("--actor", help="Only events of the actor with this id or label.")
-@click.option("--on-behalf-of", help="Only events on behalf of this id or label.")
-@click.option("--action", help="Only events with this action, such as user.update or user.*.")
-@click.option("--target-type", help="Only events on targets of this type, such as user.")
-@click.option("--target-id", help="Only events on the target with this id.")
-@click.option("--field", help="Only events that changed this column.")
-@click.option("--outcome", type=click.Choice(OUTCOMES), help="Only events with this outcome.")
+@criteria
 @click.option("--since", callback=as_time, metavar="TIME", help="Only events from this time on.")
-@click.option("--until", callback=as_time, metavar="TIME", help="Only events before this time.")
-@click.option("--tx-id", help="Only events of this transaction.")
-@click.option("--trace-id", callback=as_trace_id, help="Only events of this trace.")
-@click.option("--request-id", help="Only events of this HTTP request.")
-@click.option("--tenant", help="Only events of this tenant.")
-@click.option("--text", help="Only events whose body contains this text.")
-@_exclusions
 @click.option(
     "--limit", type=click.IntRange(1), default=50, show_default=True, help="Maximum number shown."
 )
@@ -93,7 +67,7 @@ def events(
     time in ISO 8601, in UTC unless it has an offset. A terminal that is too narrow for all columns
     gets 80 of them: without the ids of event and trace (`show` accepts the sequence number).
     """
-    asked = _filter(wanted)
+    asked = filter_of(wanted)
     show = partial(_print_events, url_of=trace_urls(target.settings.trace_url))
     with target.searching() as search:
         if follow:
@@ -176,22 +150,6 @@ def _purge_of(name: str, trail: Trail) -> Purge | None:
     if _SEQ.fullmatch(name):
         return purge_at(*trail, int(name))
     return purge_of(*trail, name.lower()) if _UUID.fullmatch(name) else None
-
-
-def _filter(wanted: dict[str, Any]) -> EventFilter:
-    """Return the filter of these options.
-
-    Raises:
-        click.UsageError: no event can pass it.
-    """
-    given = {name.removeprefix("not_"): wanted.pop(name) for name in _EXCLUSIONS}
-    exclude = EventFilter(**given) if any(given.values()) else None
-    asked = EventFilter(**wanted, exclude=exclude)
-    try:
-        require_possible(asked)
-    except AuditConfigError as error:
-        raise click.UsageError(error.sentence) from error
-    return asked
 
 
 def _print_newest(

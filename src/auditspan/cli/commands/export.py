@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 
@@ -12,8 +13,10 @@ import click
 from sqlalchemy import Connection
 
 from auditspan.cli.commands.console import FOUND, Failure
+from auditspan.cli.commands.criteria import criteria, filter_of
 from auditspan.cli.commands.progress import progress_bar
 from auditspan.cli.commands.target import Target, pass_target
+from auditspan.cli.commands.times import as_time
 from auditspan.cli.options import data_option
 from auditspan.delivery import NOTHING, UNFIT, Item, outgoing, record_of, write_records
 from auditspan.errors import NotSealedError
@@ -42,6 +45,15 @@ _BATCH = 512
 _BATCH_BYTES = 1 << 20
 
 
+def _as_start(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> int | datetime | None:
+    """Read a sequence number, or a time."""
+    if value is not None and value.isascii() and value.isdigit():
+        return int(value)
+    return as_time(context, option, value)
+
+
 @click.command()
 @click.option(
     "--output",
@@ -51,7 +63,10 @@ _BATCH_BYTES = 1 << 20
     help="The file to create, which must not exist; `-` for standard output, the default.",
 )
 @click.option(
-    "--since", type=click.IntRange(min=0), default=0, help="Start at this sequence number."
+    "--since",
+    callback=_as_start,
+    metavar="N|TIME",
+    help="Start at this sequence number (otlp), or only events from this time on (other forms).",
 )
 @click.option(
     "--format",
@@ -61,27 +76,37 @@ _BATCH_BYTES = 1 << 20
     show_default=True,
     help="The form of the output; all but otlp hold the events up to the newest checkpoint.",
 )
+@criteria
 @data_option
 @pass_target
-def export(target: Target, *, path: Path | None, since: int, form: str) -> None:
+def export(
+    target: Target, *, path: Path | None, since: int | datetime | None, form: str, **wanted: object
+) -> None:
     """Write the sealed trail as OTLP JSON lines, or in another form.
 
     OTLP has every sealed record and signed checkpoint in order. The output can be used like the
     collector's files: with `verify --witness`, `reconcile --files`, and
     docs/verify_independently.py, which does not need auditspan. The other forms are those of
-    `GET /v1/audit-events/export`: `ndjson` ends with a manifest by which it can be checked, `csv`
-    is for spreadsheets, `ocsf` for a SIEM, `cloudevents` for a broker.
+    `GET /v1/audit-events/export`, with the filters of `auditspan events`: `ndjson` ends with a
+    manifest by which it can be checked, `csv` is for spreadsheets, `ocsf` for a SIEM, `cloudevents`
+    for a broker.
 
     Exits with 1 if a row is too damaged to make a record of it; `auditspan verify` reports the
     damage.
     """
-    if form != "otlp" and since:
-        raise click.UsageError("--since needs the form otlp: leave it out, or use --format otlp.")
+    first = since if isinstance(since, int) else None
+    asked = filter_of({**wanted, "since": since if isinstance(since, datetime) else None})
+    if form == "otlp" and asked != EventFilter():
+        raise click.UsageError(
+            f"Filters need another form: leave them out, or use --format {' or '.join(_FORMS)}."
+        )
+    if form != "otlp" and first is not None:
+        raise click.UsageError("--since N needs the form otlp: give a time, or use --format otlp.")
     with _opened(path) as stream, target.reading() as (connection, tables):
         if form == "otlp":
-            written, damaged = _write_otlp(stream, connection, tables, since)
+            written, damaged = _write_otlp(stream, connection, tables, first or 0)
         else:
-            written, damaged = _write_lines(stream, _FORMS[form], connection, tables), 0
+            written, damaged = _write_lines(stream, _FORMS[form], connection, tables, asked), 0
     click.echo(f"{written} {_UNITS.get(form, 'lines')} written, {damaged} left out", err=True)
     if damaged:
         raise SystemExit(FOUND)
@@ -105,14 +130,18 @@ def _write_otlp(
 
 
 def _write_lines(
-    stream: IO[str], write: _Write, connection: Connection, tables: AuditTables
+    stream: IO[str],
+    write: _Write,
+    connection: Connection,
+    tables: AuditTables,
+    wanted: EventFilter,
 ) -> int:
     """Write the lines of an export; return how many."""
     checkpoint, written = latest_checkpoint(connection, tables), 0
     total = checkpoint.size if checkpoint else 0
     with progress_bar() as advance:
         try:
-            for line in write(lambda work: work(connection), tables, EventFilter()):
+            for line in write(lambda work: work(connection), tables, wanted):
                 stream.write(line)
                 written += 1
                 if advance and written % _BATCH == 0:
