@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import httpx
 
 from support.patience import PATIENCE
+from support.ports import free_port
 from support.running import Up
 
 ROOT = Path(__file__).parents[2]
@@ -123,8 +123,4 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log_file: Path) -> None
 
 def free_ports(count: int) -> list[int]:
     """So many different ports that are free now."""
-    with ExitStack() as stack:
-        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for listener in listeners:
-            listener.bind(("127.0.0.1", 0))
-        return [listener.getsockname()[1] for listener in listeners]
+    return [free_port() for _ in range(count)]

@@ -6,13 +6,14 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 IMAGE = os.environ.get("AUDITSPAN_IMAGE", "auditspan:local")
@@ -133,10 +134,3 @@ def docker(*arguments: str) -> str:
     return subprocess.run(
         [DOCKER, *arguments], capture_output=True, text=True, timeout=300, check=True
     ).stdout
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

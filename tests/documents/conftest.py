@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from auditspan_service.collector.ports import free_ports
 from documents.page import ROOT
+from support.ports import free_port
 from support.relaying import wait_for
 from support.running import Up, auditspan
 
@@ -43,21 +43,21 @@ def network(collector_bin: Path, tmp_path: Path) -> Network:
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "otelcol").symlink_to(collector_bin)
-    one, other = free_ports("127.0.0.1"), free_ports("127.0.0.1")
-    audit = f"http://127.0.0.1:{one.audit}/v1/audit"
+    flask, audit_port = str(free_port()), str(free_port())
+    audit = f"http://127.0.0.1:{audit_port}/v1/audit"
     return Network(
         environ={
-            "FLASK_RUN_PORT": str(other.http),
+            "FLASK_RUN_PORT": flask,
             "OTELCOL_BIN": str(collector_bin),
             "OTELCOL_HOST": "127.0.0.1",
-            "OTELCOL_HTTP_PORT": str(one.http),
-            "OTELCOL_GRPC_PORT": str(one.grpc),
-            "OTELCOL_AUDIT_PORT": str(one.audit),
-            "OTELCOL_HEALTH_PORT": str(one.health),
+            "OTELCOL_HTTP_PORT": str(free_port()),
+            "OTELCOL_GRPC_PORT": str(free_port()),
+            "OTELCOL_AUDIT_PORT": audit_port,
+            "OTELCOL_HEALTH_PORT": str(free_port()),
             "AUDITSPAN_AUDIT_ENDPOINT": audit,
             "FLASK_AUDITSPAN_AUDIT_ENDPOINT": audit,
         },
-        replace={"localhost:5000": f"localhost:{other.http}", " otelcol ": f" {programs}/otelcol "},
+        replace={"localhost:5000": f"localhost:{flask}", " otelcol ": f" {programs}/otelcol "},
     )
 
 

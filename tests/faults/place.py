@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -30,6 +29,7 @@ from auditspan_service.collector import Collector
 from auditspan_service.models import Base
 from support.collector import run_collector
 from support.patience import PATIENCE
+from support.ports import free_port
 from support.program import Program
 from support.roles import Deployed
 from support.running import AUDITSPAN, clean_environment
@@ -148,14 +148,6 @@ def await_worker(program: Program, times: int = 1) -> None:
         PATIENCE,
         "the worker does not run",
     )
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, otherwise: str) -> float:

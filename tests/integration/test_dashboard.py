@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import yaml
 from integration.sinks.faulty import GOOD, faulty_collector
 from support.collector import read_documents, run_collector
 from support.patience import PATIENCE
+from support.ports import free_port
 from support.program import Program
 from support.running import AUDITSPAN, auditspan, clean_environment
 
@@ -115,13 +115,6 @@ def is_ready(client: httpx.Client) -> bool:
 def is_delivered(client: httpx.Client) -> bool:
     """Whether every event is sealed and acknowledged."""
     return all(event["delivered"] for event in client.get("/v1/audit-events").json()["items"])
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -29,7 +29,8 @@ from auditspan import Actor, Event, audit_context
 from auditspan.context.rq import AuditedJob
 from auditspan.flask import Audit
 from support.celery_worker import celery_worker
-from support.redis import free_port, running_redis
+from support.ports import free_port
+from support.redis import running_redis
 from support.relaying import wait_for
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "say-who-acts.md"

@@ -27,6 +27,7 @@ from auditspan_service.telemetry.exporters import Exporters, file_exporter
 from auditspan_service.telemetry.logs import setup_logging, teardown_logging
 from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, setup_telemetry
 from support.patience import PATIENCE
+from support.ports import free_port
 from support.relaying import wait_for
 
 if TYPE_CHECKING:
@@ -274,12 +275,6 @@ def test_global_telemetry_is_flushed_when_the_process_exits(tmp_path: Path) -> N
 
     assert (ended.returncode, ended.stderr) == (0, "")
     assert [span.name for span in read_spans(tmp_path / "files")] == ["last"]
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        return int(listener.getsockname()[1])
 
 
 def get(url: str) -> str:

@@ -25,8 +25,6 @@ max_prepared_transactions = 10  # two-phase commit; a given server needs it too
 max_connections = 200  # benchmarks/service.py has twelve processes of eight threads
 autovacuum = off  # its locks and its statistics come whenever they like
 io_method = sync  # small databases in memory need no processes that read ahead
-fsync = off  # tests crash the server, and not the machine; a new database has 300 files
-full_page_writes = off
 """
 
 

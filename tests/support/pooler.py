@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from support.patience import PATIENCE
+from support.ports import free_port
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def pooled(
     direct = make_url(url)
     socket_directory = str(direct.query["host"])
     known = {str(direct.username): "unused", **(users or {})}
-    port = _free_port()
+    port = free_port()
     _write(folder, f"* = host={socket_directory}", known, port, size, socket_directory)
     process = subprocess.Popen(
         [program(), folder / "pgbouncer.ini"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -94,10 +94,3 @@ def _answers(url: URL) -> bool:
     finally:
         engine.dispose()
     return True
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port

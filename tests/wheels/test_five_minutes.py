@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import time
-from contextlib import closing
 
 from support.collector import bodies, collector_binary, run_collector
+from support.ports import free_port
 from support.running import clean_environment
 from wheels.conftest import Install
 from wheels.environment import ROOT
@@ -53,10 +52,3 @@ def test_new_application_has_a_delivered_trail_in_five_minutes(install: Install)
         assert shown in done.stdout, done.stdout
     assert 1 <= len(bodies(directory / ".auditspan" / "collector" / "audit" / "audit.jsonl"))
     assert (True, True) == (len(TYPED.splitlines()) + 3 <= 12, time.monotonic() - began < 300)
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with closing(socket.socket()) as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])

@@ -13,8 +13,9 @@ import httpx
 import pytest
 
 from auditspan.telemetry.otlp.files import SpanRecord, read_logs, read_spans
-from integration.service.test_commands import Place, free_port, wait_until_ready
+from integration.service.test_commands import Place, wait_until_ready
 from support.patience import PATIENCE
+from support.ports import free_port
 from support.running import clean_environment
 
 PROGRAMS = Path(sys.executable).parent

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from click.testing import CliRunner, Result
 from auditspan.telemetry.otlp.files import read_spans
 from auditspan_service.cli import main
 from support.patience import PATIENCE
+from support.ports import free_port
 from support.running import AUDITSPAN, auditspan, clean_environment
 
 
@@ -156,14 +156,6 @@ def test_wrong_settings(tmp_path: Path, command: str, name: str, value: str, sai
     assert (done.exit_code, done.stdout) == (2, "")
     assert said in done.stderr
     assert "hunter2" not in done.stderr
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:

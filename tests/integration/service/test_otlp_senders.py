@@ -20,6 +20,7 @@ from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from auditspan_service.config import Settings
 from support.collector import collector_binary
 from support.patience import PATIENCE
+from support.ports import free_port
 from support.running import clean_environment
 from support.served import served
 from support.service import RunningService, running_service, settings_at
@@ -122,13 +123,6 @@ def test_collector_passes_events_on(
         collector.wait()
     (body,) = events(service)
     assert ("42", "billing") == (body["actor"]["id"], body["service"]["name"])
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def answers(port: int) -> bool:

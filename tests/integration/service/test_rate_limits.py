@@ -10,7 +10,8 @@ import pytest
 from auditspan.errors import SettingsError
 from auditspan_service.api.limits import notes_on_limits
 from auditspan_service.config import load_settings
-from support.redis import free_port, running_redis
+from support.ports import free_port
+from support.redis import running_redis
 from support.service import problem, running_service, settings_at
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from integration.service.test_commands import Place, free_port, wait_until_ready
+from integration.service.test_commands import Place, wait_until_ready
 from support.patience import PATIENCE
+from support.ports import free_port
 from support.running import AUDITSPAN, Up, clean_environment
 
 SECRET = "c0ffee" * 8

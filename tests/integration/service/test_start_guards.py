@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from auditspan_service.cli import main
 from auditspan_service.database.engine import make_engine
 from auditspan_service.database.schema import upgrade
 from support.patience import PATIENCE
+from support.ports import free_port
 from support.postgres import migrated_database
 from support.roles import Deployed, deployed_database
 from support.running import AUDITSPAN, Up, clean_environment
@@ -67,13 +67,6 @@ def running(*arguments: str, environ: dict[str, str], log: Path) -> Iterator[Non
             process.send_signal(signal.SIGTERM)
             code = process.wait(PATIENCE)
     assert (0, []) == (code, [line for line in log.read_text().splitlines() if "WARNING:" in line])
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def eventually(client: httpx.Client, path: str, wanted: str) -> None:

@@ -23,8 +23,8 @@ from integration.trust.conftest import BATCHES, grown
 from integration.trust.world import KEY, MAC, Trail, opened
 from support.postgres import migrated_database
 
-LIMIT = "500ms"  # a busy machine takes a tenth of it between two statements
-PAUSE = 1.0
+LIMIT = "1s"  # a busy machine takes a tenth of it between two statements
+PAUSE = 1.5
 
 
 class SlowMemory:

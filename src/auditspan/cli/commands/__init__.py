@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from auditspan.cli.commands.failures import failure
     from auditspan.cli.commands.keys import keys as keys_of_trail
     from auditspan.cli.commands.starting import await_ready
-    from auditspan.cli.commands.stop_signal import stop_signal
+    from auditspan.cli.commands.stop_request import stop_signal
     from auditspan.cli.commands.table import print_rows
     from auditspan.cli.commands.target import ACTOR, Schema, Search, Target, Trail
 
@@ -65,7 +65,7 @@ _PLACES = {
     "failure": "failures:failure",
     "keys_of_trail": "keys:keys",
     "print_rows": "table:print_rows",
-    "stop_signal": "stop_signal:stop_signal",
+    "stop_signal": "stop_request:stop_signal",
 }
 """Places of the names that are imported on first use, because what they need is slow to import."""
 

@@ -7,7 +7,7 @@ import threading
 from sqlalchemy.exc import OperationalError
 
 from auditspan.cli.commands.console import say
-from auditspan.cli.commands.stop_signal import StopSignal
+from auditspan.cli.commands.stop_request import StopRequest
 from auditspan.cli.commands.target import Target
 from auditspan.delivery import Backoff
 from auditspan.telemetry import without_values
@@ -16,7 +16,7 @@ _LASTING = ("authentication failed", "does not exist", "no pg_hba.conf", "not pe
 """Messages of a server that is up and refuses this client."""
 
 
-def await_ready(target: Target, stop: StopSignal | threading.Event) -> None:
+def await_ready(target: Target, stop: StopRequest | threading.Event) -> None:
     """Refuse a database that is not ready, but wait while PostgreSQL is starting or unreachable.
 
     Returns early when `stop` is set.

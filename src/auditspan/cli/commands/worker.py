@@ -8,7 +8,7 @@ import click
 
 from auditspan.cli.commands.console import say_lines
 from auditspan.cli.commands.starting import await_ready
-from auditspan.cli.commands.stop_signal import StopSignal, stop_signal
+from auditspan.cli.commands.stop_request import StopRequest, stop_signal
 from auditspan.cli.commands.target import Target, pass_target
 from auditspan.cli.options import data_option
 
@@ -30,7 +30,7 @@ def worker(target: Target) -> None:
             _work(target, stopped)
 
 
-def _work(target: Target, stopped: StopSignal) -> None:
+def _work(target: Target, stopped: StopRequest) -> None:
     with target.telemetry(), target.opened_engine() as engine, target.worker(engine):
         _say(f"worker running, sink {target.settings.sink}")
         stopped.wait()

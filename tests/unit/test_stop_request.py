@@ -7,9 +7,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
 
 import pytest
 
+from auditspan.cli import commands
 from auditspan.cli.commands import stop_signal
 from support.patience import PATIENCE
 
@@ -58,3 +60,9 @@ def test_wait_ends_after_its_time() -> None:
     """Without a signal it returns false."""
     with stop_signal() as stopped:
         assert not stopped.wait(0.01)
+
+
+def test_name_is_a_function_after_its_module_is_imported() -> None:
+    """A module of the same name would take its place."""
+    import_module("auditspan.cli.commands.worker")
+    assert callable(commands.stop_signal)

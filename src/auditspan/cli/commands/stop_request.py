@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from select import select
 
 
-class StopSignal:
+class StopRequest:
     """A request to stop, made by Ctrl-C or SIGTERM.
 
     Unlike a `threading.Event`, it ends a wait of the main thread also if another thread received
@@ -43,13 +43,13 @@ class StopSignal:
 
 
 @contextmanager
-def stop_signal() -> Iterator[StopSignal]:
+def stop_signal() -> Iterator[StopRequest]:
     """Yield a request that Ctrl-C and SIGTERM make; restore the previous handlers afterwards."""
     woken, waking = socket.socketpair()
     with woken, waking:
         woken.setblocking(False)  # noqa: FBT003 (the standard library's)
         waking.setblocking(False)  # noqa: FBT003
-        stopped = StopSignal(woken)
+        stopped = StopRequest(woken)
         kinds = (signal.SIGINT, signal.SIGTERM)
         before = {kind: signal.signal(kind, stopped.set) for kind in kinds}
         descriptor = signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)
