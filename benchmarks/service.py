@@ -8,7 +8,8 @@ worker (`audited`), a hand-written trail in its place (`floor`), the same servic
 exempt (`exempt`), and a Flask application with the two OpenTelemetry instrumentations that does the
 same statements (`bare`). They are measured one after the other in every round, each time beginning
 with another one. Client, servers, PostgreSQL and collector share the cores of this machine, so the
-CPU time of all of them for one request limits the requests/s.
+CPU time of all of them for one request limits the requests/s. The first table says how many CPUs
+there are, and how many of them a measurement kept busy.
 
 Exits with 1 if a goal is missed.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -31,6 +33,9 @@ from serving.cpu import Cpu
 from serving.goals import goals
 from serving.measurements import MANY, Case, Measured, Results, measure
 from serving.subjects import NAMES, PROCESSES, RECORDING, subjects
+
+CPUS = len(os.sched_getaffinity(0))
+"""Those that these programs may use; a goal for two processes needs more than one of them uses."""
 
 
 def cases(given: argparse.Namespace) -> list[Case]:
@@ -67,9 +72,11 @@ def rows(results: Results) -> list[tuple[Case, str, Measured]]:
 
 def show(results: Results) -> None:
     """Print the tables for docs/explanation/performance.md."""
-    print("| | | requests/s | p50 ms | p99 ms |\n| --- | --- |" + " --: |" * 3)
+    print(f"CPUs of this machine that these programs share: {CPUS}\n")
+    print("| | | requests/s | p50 ms | p99 ms | CPUs used |\n| --- | --- |" + " --: |" * 4)
     for case, name, one in rows(results):
-        print(f"| {case} | {name} | {one.per_second:.0f} | {one.median:.1f} | {one.p99:.1f} |")
+        numbers = f"{one.per_second:.0f} | {one.median:.1f} | {one.p99:.1f} | {one.cpus_used:.2f}"
+        print(f"| {case} | {name} | {numbers} |")
     names = [one.name for one in fields(Cpu)]
     print(f"\n| CPU ms a request | | {' | '.join(names)} | total |\n| --- | --- |" + " --: |" * 6)
     for case, name, one in rows(results):
@@ -103,7 +110,9 @@ def as_json(results: Results) -> str:
         for (case, name), found in results.found.items()
         for one in found
     ]
-    return json.dumps({"runs": runs, "goals": [asdict(goal) for goal in goals(results)]})
+    return json.dumps(
+        {"cpus": CPUS, "runs": runs, "goals": [asdict(goal) for goal in goals(results)]}
+    )
 
 
 def main() -> int:

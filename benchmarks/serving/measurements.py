@@ -45,6 +45,11 @@ class Measured:
     p99: float
     cpu: Cpu
 
+    @property
+    def cpus_used(self) -> float:
+        """The number of CPUs that all programs kept busy."""
+        return self.per_second * self.cpu.total / 1000
+
 
 @dataclass(kw_only=True)
 class Results:
