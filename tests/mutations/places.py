@@ -76,7 +76,7 @@ MUTATIONS = [
     ),
     Mutation(
         "record the address of another program all the same",
-        "capture/leftovers.py",
+        "capture/undrained.py",
         "address = row.client_address if privacy.client_address else None",
         "address = row.client_address",
         ENRICHMENT,

@@ -394,7 +394,7 @@ TRIGGER_MUTATIONS = [
     # --------------------------------------------------------------------- what nobody drained
     _staged(
         "leave what another program wrote in the staging table",
-        "capture/leftovers.py",
+        "capture/undrained.py",
         "taken = delete(staging).where(place.in_(oldest)).returning(*_columns(staging))",
         "taken = select(*_columns(staging)).where(place.in_(oldest))",
         LEFTOVERS,
@@ -402,7 +402,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "name the application in place of the role",
-        "capture/leftovers.py",
+        "capture/undrained.py",
         "actor=Actor.database(row.role)",
         "actor=Actor.database(row.application)",
         LEFTOVERS,
@@ -410,7 +410,7 @@ TRIGGER_MUTATIONS = [
     ),
     _staged(
         "take rows of tables that are not known",
-        "capture/leftovers.py",
+        "capture/undrained.py",
         ".where(and_(c.id > after, qualified.in_(sorted(tables))))",
         ".where(c.id > after)",
         LEFTOVERS,

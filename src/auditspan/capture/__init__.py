@@ -7,7 +7,7 @@ transactions commits drain          staged rows are taken before COMMIT
 assembler parts objects             they become changes of objects
 classes link_runs counted_rows      their classes, links, and rows that are only counted
 recorder writer                     changes become audit rows
-leftovers                           staged rows that no application drained
+undrained                           staged rows that no application drained
 open_transaction                    the state of a connection's transaction
 journal                             records are announced after the outermost transaction commits
 registry                            the trails of an engine
@@ -23,7 +23,6 @@ from auditspan.capture.dialects import CAPTURE_DIALECTS
 from auditspan.capture.drain import drain_now
 from auditspan.capture.erasable import disclose, of_actor
 from auditspan.capture.hooks import attach
-from auditspan.capture.leftovers import record_undrained, unknown_tables
 from auditspan.capture.migration import record_rows, target_metadata
 from auditspan.capture.open_transaction import busy
 from auditspan.capture.recorder import Enrich, Recorder, fresh_id, utc_now
@@ -31,6 +30,7 @@ from auditspan.capture.registry import register
 from auditspan.capture.staged_change import BATCH, table_key
 from auditspan.capture.triggers import create_triggers, discriminator_of, staged_tables
 from auditspan.capture.unaudited import unaudited
+from auditspan.capture.undrained import record_undrained, unknown_tables
 from auditspan.capture.writer import Capture
 
 __all__ = [

@@ -157,9 +157,11 @@ class PartReader:
     def _whole(self, kind: AuditedKind, image: Image, side: str) -> Changes:
         changes: Changes = {}
         for name, stored, convert, conceal in self._readings(kind):
-            value = _stored(image, stored, convert)
-            if value is not _ABSENT:
-                changes[name] = {side: conceal(value)}
+            raw = image.values.get(stored, _ABSENT)
+            if raw is not _ABSENT:
+                changes[name] = {side: None if raw is None else conceal(convert(raw))}
+            elif stored in image.long:
+                changes[name] = {side: conceal(dict(image.long[stored]))}
         return changes
 
     def _updated(self, kind: AuditedKind, old: Image, new: Image) -> Changes:
@@ -218,26 +220,22 @@ def bound(type_: TypeEngine[Any], value: Any, dialect: Dialect) -> Json:  # noqa
     return represent(process(value) if process else value)
 
 
-def _stored(image: Image, name: str, convert: Convert) -> Any:  # noqa: ANN401
-    """Return the stored form of a value; `_ABSENT` if the image has none."""
-    raw = image.values.get(name, _ABSENT)
-    if raw is _ABSENT:
-        return dict(image.long[name]) if name in image.long else _ABSENT
-    return None if raw is None else convert(raw)
-
-
 def _value(image: Image, name: str, convert: Convert) -> Json:
-    value = _stored(image, name, convert)
-    return None if value is _ABSENT else value
+    """Return the stored form of a value; None if the image has none."""
+    raw = image.values.get(name)
+    if raw is None:
+        return dict(image.long[name]) if name in image.long else None
+    return convert(raw)
 
 
 def _has_changed(name: str, old: Image, new: Image) -> bool:
     before, after = old.values.get(name), new.values.get(name)
-    if before is None or after is None:  # an image has no value for a noted column
-        if name in new.same or name in old.same:
-            return False
-        if name in old.long or name in new.long:
-            return old.long.get(name) != new.long.get(name) or name not in old.long
-    if type(before) is Number is type(after):
-        return not str.__eq__(before, after)  # in C, unlike the equality of numbers
-    return type(before) is not type(after) or bool(before != after)
+    if before is not None and after is not None:
+        if type(before) is Number is type(after):
+            return not str.__eq__(before, after)  # in C, unlike the equality of numbers
+        return type(before) is not type(after) or bool(before != after)
+    if name in new.same or name in old.same:  # an image has no value for a noted column
+        return False
+    if name in old.long or name in new.long:
+        return old.long.get(name) != new.long.get(name) or name not in old.long
+    return before is not after

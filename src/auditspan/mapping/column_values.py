@@ -109,6 +109,8 @@ def _lenient(convert: Convert) -> Convert:
 
 def _plain(raw: Raw) -> Json:
     """Convert a value without help from its column type: as the database writes it."""
+    if type(raw) is str:
+        return represent(raw)
     if type(raw) is Number:
         return _integer(raw) if _is_integer(raw) else _float(raw)
     return _json(raw) if isinstance(raw, list | dict) else represent(raw)

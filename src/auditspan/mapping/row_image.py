@@ -77,7 +77,7 @@ def _without_noted(values: dict[str, Any], text: str) -> Image:
 
 
 def _text(staged: str | bytes) -> str:
-    return staged if type(staged) is str else bytes(staged).decode("utf-8", "surrogateescape")
+    return staged.decode("utf-8", "surrogateescape") if isinstance(staged, bytes) else staged
 
 
 def _untagged(value: Raw) -> Raw:

@@ -11,6 +11,7 @@ from auditspan.format import (
     Json,
     MacKey,
     canonical_json,
+    is_password_hash,
     redact,
     redact_members,
     represent,
@@ -46,9 +47,13 @@ def concealer(column: AuditedColumn, key: MacKey | None) -> Callable[[Json], Jso
     name, secrets = column.name, column.secrets
     if column.redacted:
         return lambda value: redact(name, value, key)
-    return lambda value: (
-        value if type(value) in _OPEN else redact_members(name, value, secrets, key)
-    )
+
+    def conceal(value: Json) -> Json:
+        if type(value) in _OPEN or (type(value) is str and not is_password_hash(value)):
+            return value
+        return redact_members(name, value, secrets, key)
+
+    return conceal
 
 
 def readable(

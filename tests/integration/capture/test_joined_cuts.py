@@ -11,7 +11,7 @@ from sqlalchemy import Engine, ForeignKey
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from auditspan.capture import assembler, classes, postgresql, sqlite
-from auditspan.capture.leftovers import record_undrained
+from auditspan.capture.undrained import record_undrained
 from integration.capture.application import Application, make_application
 from integration.capture.test_leftovers import capture_of, outside, work
 

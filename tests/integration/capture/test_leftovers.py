@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy import Column, Engine, Integer, MetaData, Table, Text, create_engine, insert, text
 
 from auditspan import Actor, Policy, audit_context
-from auditspan.capture.leftovers import record_undrained, unknown_tables
 from auditspan.capture.registry import captures_of
+from auditspan.capture.undrained import record_undrained, unknown_tables
 from auditspan.capture.writer import Capture
 from auditspan.seal.undrained import Undrained
 from auditspan.storage.tables import audit_tables

@@ -10,7 +10,7 @@ from sqlalchemy import Column, Engine, Integer, MetaData, Table, Text, create_en
 from sqlalchemy.orm import sessionmaker
 
 from auditspan import Actor, AuditTrail, Policy, audit_context
-from auditspan.capture.leftovers import unknown_tables
+from auditspan.capture.undrained import unknown_tables
 from integration.capture.application import Application
 from integration.capture.migrations import Migrations, models, text_column, under_trail
 

@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from integration.test_telemetry_lifecycle import free_port, get
+from integration.test_telemetry_lifecycle import get
 from support.patience import PATIENCE
+from support.ports import free_port
 from support.running import clean_environment
 
 CONFIGURATION = "python:auditspan_service.server.gunicorn_conf"
