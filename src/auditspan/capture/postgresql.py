@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from auditspan.capture.staged_change import BATCH, Preview, StagedChange, table_key
 from auditspan.storage import dialect_of, fetch, schema_in
+from auditspan.storage.dialects import driver_connection
 from auditspan.storage.triggers import TRIGGERS, StagedTable
 
 KNOWS_TRANSACTIONS = True
@@ -64,7 +65,7 @@ def _transaction_status(connection: Connection) -> int | None:
 
     Drivers without libpq (asyncpg, pg8000) do not tell a failed transaction: a statement does.
     """
-    driver: Any = connection.connection.driver_connection
+    driver = driver_connection(connection)
     if hasattr(driver, "pgconn"):  # psycopg, whose `info` is a new object each time
         return int(driver.pgconn.transaction_status)
     if hasattr(driver, "info"):

@@ -11,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from auditspan.capture.staged_change import BATCH, Preview, StagedChange, table_key
 from auditspan.storage import dialect_of, execute, fetch
+from auditspan.storage.dialects import driver_connection
 from auditspan.storage.triggers import TRIGGERS, StagedTable
 
 KNOWS_TRANSACTIONS = False
@@ -21,7 +22,7 @@ _COLUMNS = "id, table_schema, table_name, operation, old, new"
 
 def is_healthy(connection: Connection) -> bool:
     """Ask the driver; an error does not end a transaction."""
-    driver: Any = connection.connection.driver_connection
+    driver = driver_connection(connection)
     return bool(driver.in_transaction)
 
 
@@ -32,7 +33,7 @@ def is_autocommit(connection: Connection) -> bool:
 
 def commits_by_itself(connection: Connection) -> bool:
     """Return whether the driver begins no transaction, and none was begun by a statement."""
-    driver: Any = connection.connection.driver_connection
+    driver = driver_connection(connection)
     alone = driver.isolation_level is None or getattr(driver, "autocommit", None) is True
     return alone and not driver.in_transaction
 
@@ -48,7 +49,7 @@ def begin_before_savepoint(connection: Connection) -> None:
     In its legacy mode the driver begins a transaction at the first INSERT, UPDATE or DELETE. A
     SAVEPOINT before that would be the transaction itself, and its RELEASE would commit.
     """
-    driver: Any = connection.connection.driver_connection
+    driver = driver_connection(connection)
     if driver.isolation_level is not None and not driver.in_transaction:
         connection.exec_driver_sql(f"BEGIN {driver.isolation_level}".strip())
 
@@ -71,7 +72,7 @@ def begin_to_write(connection: Connection, staging: Table) -> int | None:
 
 def position(connection: Connection, _staging: Table) -> int:
     """Return the number of changes of this connection, which a savepoint does not roll back."""
-    driver: Any = connection.connection.driver_connection
+    driver = driver_connection(connection)
     return int(driver.total_changes)
 
 

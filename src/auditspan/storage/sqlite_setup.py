@@ -15,6 +15,8 @@ from sqlalchemy import URL, Connection, Dialect, Engine, event
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 
+from auditspan.storage.dialects import driver_connection
+
 _BUSY_MILLIS = 30_000
 _DRIVERS_BUSY_MILLIS = 5_000
 _WAL_PAUSE = 0.01
@@ -123,7 +125,7 @@ def _wait(connection: Connection) -> None:
 
 def _in_transaction(connection: Connection) -> bool:
     """Return whether a listener of the application has begun the transaction already."""
-    driver: Any = connection.connection.driver_connection
+    driver = driver_connection(connection)
     return bool(driver.in_transaction)
 
 

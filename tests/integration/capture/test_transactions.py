@@ -137,6 +137,24 @@ def test_a_swallowed_error_and_then_a_commit_record_nothing(application: Applica
     application.check()
 
 
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_writes_of_a_detached_connection_are_recorded(application: Application, when: str) -> None:
+    """It has left its pool, before its transaction or in the middle of it."""
+    plain = create_engine(application.engine.url)  # on SQLite, set up by the trail
+    application.trail.register_engine(plain)
+    write = text("INSERT INTO item (id) VALUES (:id)")
+    with audit_context(actor=KIM), plain.connect() as connection:
+        if when == "during":
+            connection.execute(write, {"id": 1})
+        connection.detach()
+        connection.execute(write, {"id": 2})
+        connection.commit()
+    plain.dispose()
+    ids = ["1", "2"] if when == "during" else ["2"]
+    assert [("item.create", id_) for id_ in ids] == [one[:2] for one in application.told()]
+    application.check()
+
+
 def test_a_candidate_of_replace_is_not_kept_after_the_commit(application: Application) -> None:
     """A row that might have been displaced, and was not, leaves no image behind."""
     ignored = {

@@ -10,9 +10,10 @@ from sqlalchemy import Dialect
 
 from auditspan.storage.dialects import postgresql, sqlite
 from auditspan.storage.dialects.dialect import AuditDialect
+from auditspan.storage.dialects.driver_connection import driver_connection
 from auditspan.storage.dialects.per_dialect import PerDialect
 
-__all__ = ["DIALECTS", "PerDialect", "require_supported"]
+__all__ = ["DIALECTS", "PerDialect", "driver_connection", "require_supported"]
 
 DIALECTS = PerDialect[AuditDialect](postgresql=postgresql, sqlite=sqlite)
 """The part of every layer."""

@@ -8,6 +8,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
+from auditspan.storage.dialects.driver_connection import driver_connection
+
 IMAGES_ARE_TAGGED = True
 RETURNING = ""
 SNAPSHOT: Mapping[str, str] = {}
@@ -47,5 +49,5 @@ def read_snapshot(_connection: Connection) -> None:
 def require_snapshot(connection: Connection) -> None:
     """Begin a transaction; Python's driver begins one only before a write."""
     connection.execute(select(1))  # lets the engine's own listeners begin one first
-    if not getattr(connection.connection.driver_connection, "in_transaction", True):
+    if not getattr(driver_connection(connection), "in_transaction", True):
         connection.exec_driver_sql("BEGIN")
