@@ -67,7 +67,15 @@ def by_another_session(world: World) -> Iterator[Sender]:
 
 
 WAYS = pytest.mark.parametrize(
-    "way", [by_session, by_connection, by_driver, by_ddl, by_another_session]
+    "way",
+    [
+        by_session,
+        by_driver,
+        *(
+            pytest.param(way, marks=pytest.mark.slow)
+            for way in (by_connection, by_ddl, by_another_session)
+        ),
+    ],
 )
 
 

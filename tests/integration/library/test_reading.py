@@ -298,7 +298,9 @@ def test_reading_leaves_open_work_alone(world: World) -> None:
         assert ["person.create"] == [event.action for event in world.trail.events(session)]
 
 
-@pytest.mark.parametrize("until", [0, 2, 20, 28, 31])
+@pytest.mark.parametrize(
+    "until", [2, 28, *(pytest.param(hour, marks=pytest.mark.slow) for hour in (0, 20, 31))]
+)
 def test_end_of_a_span_finds_events_that_came_late(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, until: int
 ) -> None:

@@ -187,7 +187,10 @@ def test_a_shelf_mark_that_is_taken_is_refused(full: Archive) -> None:
     assert [(0,)] == full.rows("SELECT count(*) FROM box")
 
 
-@pytest.mark.parametrize("revision", ["0001", "0010", "0020", "0024"])
+@pytest.mark.parametrize(
+    "revision",
+    ["0001", *(pytest.param(one, marks=pytest.mark.slow) for one in ("0010", "0020")), "0024"],
+)
 def test_a_trail_that_begins_between_two_revisions_stops_none(url: str, revision: str) -> None:
     """Triggers are made for the columns that the tables have, and not for those of the models."""
     package, engine = fresh("apps.archive"), create_engine(url)
