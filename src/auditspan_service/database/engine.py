@@ -119,10 +119,10 @@ class Database:
         session = Session(self.reader, autoflush=False)
         try:
             yield session
-        finally:
-            # Its ROLLBACK undoes nothing; a span for it would be misleading.
-            with suppress_instrumentation():
-                _close(session)
+        except BaseException:
+            _end(session, Session.close)
+            raise
+        _end(session, _commit)
 
     def search(self, read: Callable[[Connection], _T]) -> _T:
         """Return the result of `read`, on the replica if it answers, else on the primary.
@@ -142,11 +142,21 @@ class Database:
             self.replica.dispose()
 
 
-def _close(session: Session) -> None:
-    try:
-        session.close()
-    except DBAPIError:
-        session.invalidate()  # the data has already been read
+def _end(session: Session, end: Callable[[Session], None]) -> None:
+    """End a transaction that has only read: a span for it would be misleading."""
+    with suppress_instrumentation():
+        try:
+            end(session)
+        except DBAPIError:
+            session.invalidate()  # the data has already been read
+
+
+def _commit(session: Session) -> None:
+    """Commit without a flush: after a ROLLBACK, psycopg prepares every statement again."""
+    with session:
+        session.expunge_all()
+        if session.is_active:
+            session.commit()
 
 
 def _replica(read_url: str) -> Replica:

@@ -118,6 +118,19 @@ def test_postgresql_session(postgresql_url: str) -> None:
     assert found == ["UTC", "10s", "on", "auditspan"]
 
 
+def test_reading_keeps_prepared_statements(postgresql_url: str) -> None:
+    """The end of a reader does not remove the statements that its connection has prepared."""
+    database = Database.connect(postgresql_url)
+    prepared = text("SELECT count(*) FROM pg_prepared_statements WHERE statement = 'SELECT 471147'")
+    for _ in range(7):  # psycopg prepares a statement that was executed five times
+        with database.reading() as session:
+            session.execute(text("SELECT 471147"))
+    with database.reading() as session:
+        found = session.scalar(prepared)
+    database.dispose()
+    assert 1 == found
+
+
 def test_parameters_are_hidden(database: Database) -> None:
     """The error of a failed statement shows no values."""
     with database.writing() as session, pytest.raises(DBAPIError) as caught:
@@ -143,7 +156,7 @@ def test_a_network_that_has_gone_silent_is_noticed(
 def test_a_reader_that_loses_the_database_at_its_end_has_what_it_read(
     postgresql_url: str,
 ) -> None:
-    """Its ROLLBACK has nothing to undo: that it cannot be sent changes no answer."""
+    """Its COMMIT has nothing to save: that it cannot be sent changes no answer."""
     database, other = Database.connect(postgresql_url), make_engine(postgresql_url)
     with database.reading() as session:
         process = session.scalar(text("SELECT pg_backend_pid()"))
