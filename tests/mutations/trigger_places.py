@@ -303,8 +303,8 @@ TRIGGER_MUTATIONS = [
     _staged(
         "show a redacted value",
         "capture/parts.py",
-        "changes[name] = {side: conceal(value)}",
-        "changes[name] = {side: value}",
+        "changes[name] = {side: None if raw is None else conceal(convert(raw))}",
+        "changes[name] = {side: None if raw is None else convert(raw)}",
         "integration/library/test_secrets.py integration/library/test_values.py",
     ),
     _staged(

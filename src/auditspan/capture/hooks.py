@@ -64,6 +64,7 @@ def _execute(_cursor: object, statement: str, _parameters: object, context: Any)
     if is_schema_change:
         _prepare_schema_change(connection, transaction, statement)
     if is_write and not transaction.is_busy:
+        set_up_transaction(connection)  # first: the note begins the transaction
         with transaction.busy:
             note_write(connection, transaction, _written(context))
     if is_schema_change:  # text of several statements is also a write
