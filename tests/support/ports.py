@@ -17,7 +17,7 @@ _next = cycle((*_PORTS[_first:], *_PORTS[:_first]))
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on, each time another one."""
+    """Return a free port of 127.0.0.1, each time another one."""
     for _ in _PORTS:
         port: int = next(_next)
         with socket.socket() as found, suppress(OSError):
