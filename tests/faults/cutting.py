@@ -1,4 +1,4 @@
-"""A socket before PostgreSQL's own, which cuts the connection when a client commits."""
+"""A socket before PostgreSQL's own, which cuts the connection when a client commits an INSERT."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _CHUNK = 65536
 
 
 class Cutter:
-    """Passes everything on; `moment` says whether a COMMIT, or its answer, is the last thing."""
+    """Passes everything on; `moment` says whether a COMMIT, or its answer, is the last thing.
+
+    Readers, and connections that are set up, commit as well: those pass.
+    """
 
     def __init__(self, server: Path, folder: Path) -> None:
         self.moment: Moment = "never"
@@ -49,10 +52,13 @@ class Cutter:
         """Turn by turn: the protocol of libpq is questions and answers."""
         answers = threading.Thread(target=_copy, args=(server, client))
         answers.start()
+        has_inserted = False
         while asked := client.recv(_CHUNK):
-            if self.moment == "before" and b"COMMIT" in asked:
+            has_inserted = has_inserted or b"INSERT" in asked
+            is_end = has_inserted and b"COMMIT" in asked
+            if is_end and self.moment == "before":
                 break
-            if self.moment == "after" and b"COMMIT" in asked:
+            if is_end and self.moment == "after":
                 # What the client would be told is read here, and nobody hears it.
                 client.shutdown(socket.SHUT_RDWR)
             server.sendall(asked)
