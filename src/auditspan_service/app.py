@@ -24,6 +24,7 @@ from auditspan_service.api.proofs import proofs
 from auditspan_service.api.proxy import ProxyBoundary
 from auditspan_service.api.retention import retention
 from auditspan_service.api.roles import roles
+from auditspan_service.api.states import states
 from auditspan_service.api.users import users
 from auditspan_service.config import Settings, load_settings
 from auditspan_service.services import Services, open_services
@@ -37,7 +38,7 @@ from auditspan_service.telemetry.providers import Telemetry, TelemetryConfig, se
 
 _BLUEPRINTS = (
     *(users, erasures, roles, keys, retention),
-    *(audit_events, event_ingest, otlp_logs, exports, history, proofs),
+    *(audit_events, event_ingest, otlp_logs, exports, history, states, proofs),
     *(health, openapi, problems.pages),
 )
 

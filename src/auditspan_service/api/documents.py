@@ -159,6 +159,27 @@ class History(Page[Event]):
     EXAMPLE: ClassVar[Any] = {"items": [Event.EXAMPLE], "next": None, "purged": None}
 
 
+class State(Document):
+    """State of an object at a time: its columns in their recorded form, and the ids of its links.
+
+    `event_id` is the last change. `is_complete` is false if the trail begins after the object.
+    """
+
+    target: Target
+    values: dict[str, Any]
+    links: dict[str, list[str]]
+    is_complete: bool
+    event_id: str
+
+    EXAMPLE: ClassVar[Any] = {
+        "target": {"type": "user", "id": "42", "version": 3},
+        "values": {"id": 42, "username": "kim", "full_name": "Kim Park"},
+        "links": {"roles": ["2"]},
+        "is_complete": True,
+        "event_id": EXAMPLE_ID,
+    }
+
+
 class EventItems(Document):
     """Events of a batch, in its order."""
 

@@ -103,6 +103,12 @@ class CutOff(BaseModel):
     before: datetime = Field(description="the cut-off: rows recorded later stay")
 
 
+class Moment(BaseModel):
+    """Parameter of a state."""
+
+    at: datetime = Field(description="the time; events that happened later do not count")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Operation:
     """Parameters, body and responses of one route.
@@ -236,6 +242,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "proofs.prove": Operation(query=FromSize, returns={200: trail.Proof}, problems=(400, 404, 409)),
     "proofs.latest": Operation(returns={200: trail.Checkpoint}, problems=(400, 404)),
     "history.get": Operation(returns={200: out.History}, problems=(400, 404)),
+    "states.get": Operation(query=Moment, returns={200: out.State}, problems=(400, 404, 409, 410)),
     "health.alive": Operation(returns={200: out.Health}),
     "health.ready": Operation(returns={200: out.Health}, problems=(503,)),
     "problems.explain": Operation(returns={200: out.Explanation}, problems=(404,)),

@@ -103,8 +103,8 @@ KINDS: Mapping[str, Kind] = {
     "damaged-trail": Kind(
         status=HTTPStatus.CONFLICT,
         title="Damaged trail",
-        explanation="Leaves of the trail are missing, so the event cannot be proven. `auditspan "
-        "verify` reports what is missing or was changed.",
+        explanation="Rows of the trail are missing or were changed, so no answer would hold. "
+        "`auditspan verify` reports them.",
     ),
     "purge-refused": Kind(
         status=HTTPStatus.CONFLICT,

@@ -101,6 +101,14 @@ def test_no_answer_crosses_the_tenant(place: Place, tenant: str) -> None:
     assert own == ids(kim("GET", "/v1/history/note/1").get_json()["items"])
 
 
+@pytest.mark.parametrize(("tenant", "status"), [("north", 404), ("south", 404), (None, 200)])
+def test_states_are_of_objects_without_a_tenant(
+    place: Place, tenant: str | None, status: int
+) -> None:
+    """The service's own objects belong to no tenant, and a key of a tenant finds none of them."""
+    assert status == place.callers[tenant]("GET", "/v1/states/user/1?at=2999-01-01").status_code
+
+
 @pytest.mark.parametrize("tenant", ["north", "south"])
 def test_event_of_another_tenant_does_not_exist(place: Place, tenant: str) -> None:
     """Neither it nor its proof is found, like an unknown id; one's own are."""
