@@ -52,7 +52,7 @@ def test_state_is_what_the_object_was_after_each_change(service: RunningService)
     "target",
     ["user/0", "user/x", "user/%00", f"user/{10**30}", "user/-1", "nothing/1", "user/1/2", "%00/1"],
 )
-def test_what_never_was_has_no_state(service: RunningService, target: str) -> None:
+def test_unknown_object_is_not_found(service: RunningService, target: str) -> None:
     """An unknown type, or an id that no object can have, is 404."""
     assert 404 == status(service.caller(), target)
 
