@@ -98,7 +98,10 @@ def test_members_like_stand_ins_are_read_as_they_were_stored(
     application.check()
 
 
-@pytest.mark.parametrize("rest", [{}, {"ratio": 1.5}, {"$json": "1"}])
+@pytest.mark.parametrize(
+    "rest",
+    [{}, *(pytest.param(one, marks=pytest.mark.slow) for one in ({"ratio": 1.5}, {"$json": "1"}))],
+)
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -313,7 +313,7 @@ def reflected(engine: Engine) -> Any:
 
 @pytest.mark.parametrize("named", [lightweight, lightweight_with_schema, reflected])
 @pytest.mark.parametrize("verb", ["insert", "update", "delete"])
-@pytest.mark.parametrize("by", ["session", "connection"])
+@pytest.mark.parametrize("by", ["session", pytest.param("connection", marks=pytest.mark.slow)])
 def test_a_statement_on_another_description_of_an_audited_table_is_recorded(
     world: World, named: Callable[[Engine], Any], verb: str, by: str
 ) -> None:

@@ -50,7 +50,9 @@ def swallow(world: World, way: str) -> None:
             connection.execute(text(whole))
 
 
-@pytest.mark.parametrize("count", [3, 25], ids=["few", "many"])
+@pytest.mark.parametrize(
+    "count", [3, pytest.param(25, marks=pytest.mark.slow)], ids=["few", "many"]
+)
 @pytest.mark.parametrize("way", WAYS)
 def test_change_whose_row_is_dropped_is_refused(world: World, way: str, count: int) -> None:
     """A change does not commit when the database drops its audit row without an error."""

@@ -65,7 +65,9 @@ def end(transaction: Any, ending: str) -> None:
 
 
 @pytest.mark.parametrize("outer_ending", ["commit", "rollback"])
-@pytest.mark.parametrize("ending", ["commit", "rollback", "close"])
+@pytest.mark.parametrize(
+    "ending", ["commit", "rollback", pytest.param("close", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("nested", [False, True], ids=["in a transaction", "in a savepoint"])
 @pytest.mark.parametrize("mode", MODES)
 def test_a_session_that_joins_a_transaction_announces_at_its_end(
@@ -576,7 +578,9 @@ def legacy(sqlite_engine: Engine) -> Iterator[World]:
     engine.dispose()
 
 
-@pytest.mark.parametrize("ending", ["commit", "rollback", "close"])
+@pytest.mark.parametrize(
+    "ending", ["commit", "rollback", pytest.param("close", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("inner", ["commit", "rollback"])
 @pytest.mark.parametrize("first", ["nothing", "select", "insert"])
 @pytest.mark.parametrize("write", [by_objects, by_statement])
@@ -642,7 +646,14 @@ def uncounted(session: Session) -> None:
 
 
 @pytest.mark.parametrize("write", [by_objects, by_statement, by_text, core, uncounted])
-@pytest.mark.parametrize("at", ["the session", "its connection", "the outer transaction"])
+@pytest.mark.parametrize(
+    "at",
+    [
+        "the session",
+        pytest.param("its connection", marks=pytest.mark.slow),
+        "the outer transaction",
+    ],
+)
 def test_commit_after_a_swallowed_audit_failure_is_refused(
     world: World, write: Callable[[Session], None], at: str
 ) -> None:

@@ -52,7 +52,9 @@ def test_killed_between_the_steps(shop: Shop, step: int, monkeypatch: pytest.Mon
     shop.require_clean()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
+)
 def test_random_histories_holds_and_cuts(shop: Shop, seed: int) -> None:
     """Whatever happened before: verify, state and reconcile are clean after each purge."""
     dice = random.Random(seed)  # noqa: S311 (no secret)

@@ -19,7 +19,7 @@ from integration.service.test_refused_requests import serving
 from support.patience import PATIENCE
 from support.running import AUDITSPAN, clean_environment
 
-ROWS = [2_000, pytest.param(200_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+ROWS = [2_000, pytest.param(200_000, marks=pytest.mark.timeout(1800))]
 LIMIT = 150 * 1024
 """The most that a process may have used, in KiB."""
 FORMS = ("ndjson", "csv", "ocsf", "cloudevents")
@@ -64,6 +64,7 @@ def peak_of_children(folder: Path) -> int:
     return max(peaks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", ROWS)
 def test_large_export_takes_little_memory(tmp_path: Path, postgresql_url: str, rows: int) -> None:
     """At most 150 MiB for any number of rows, in the service and on the command line."""
