@@ -6,7 +6,7 @@ Their rows are objects, also where the relationship writes them.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from sqlalchemy import Engine, ForeignKey
@@ -44,6 +44,7 @@ def make_models(*, has_own_key: bool) -> tuple[Any, Any]:
         __audit__ = True
         id: Mapped[int] = mapped_column(primary_key=True)
         roles: Mapped[list[Role]] = relationship(secondary="membership", backref="users")
+        keeps: ClassVar[Any] = Membership  # else it is garbage: nothing refers to it
 
     return User, Role
 
